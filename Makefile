@@ -1,0 +1,48 @@
+# make run    start the server on embedded stores
+# make test   lint, types and the whole test suite
+# make help   the rest
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready-run
+READY_DEV := $(VENV)/.ready-dev
+
+.PHONY: run test lint format types pytest help clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: $(READY) ## set up if needed, then start the server (ARGS='...' are passed on)
+	@exec $(BIN)/python server.py serve $(ARGS)
+
+test: lint types pytest ## set up if needed, then check and test everything
+
+lint: $(READY_DEV) ## style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY_DEV) ## mend style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(READY_DEV) ## strict types
+	$(BIN)/mypy
+
+pytest: $(READY_DEV) ## the tests alone (ARGS='-k name' are passed on)
+	$(BIN)/python -m pytest $(ARGS)
+
+clean: ## remove what was installed; data stays
+	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Greenroom needs Python 3.11 or newer; %s is %s. Try: make PYTHON=python3.12" % (sys.executable, sys.version.split()[0]) if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(READY): $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(READY_DEV): $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(READY)

@@ -1,0 +1,137 @@
+"""The one table of error codes and close codes.
+
+An error answers one request and leaves the connection open; its `retry` says whether the same
+request may succeed later. A close ends the connection; its range says what the client should do:
+3000-3499 and 4000-4499 reconnect (with back-off and jitter), 3500-3999 and 4500-4999 do not.
+The ranges are Centrifugo's; the standard codes below 3000 are RFC 6455 section 7.4.1.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+
+class ErrorCode(msgspec.Struct, frozen=True):
+    """One row of the table of errors: a stable code, what it means, whether a retry makes sense."""
+
+    code: str
+    message: str
+    retry: bool = False
+
+
+class RequestError(Exception):
+    """A request failed in a way that its client is told: `error` is the row, `detail` the case."""
+
+    def __init__(self, error: ErrorCode, detail: str = "") -> None:
+        super().__init__(error, detail)
+        self.error = error
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.error.code}: {self.detail or self.error.message}"
+
+
+class CloseCode(msgspec.Struct, frozen=True):
+    """One row of the table of closes: the code on the wire, its name, and the client's next step."""
+
+    code: int
+    name: str
+    advice: str
+
+    @property
+    def reconnect(self) -> bool:
+        """Whether a client should come back, by the ranges above."""
+        return self.code in {1001, 1006, 1011, 1012, 1013} or (
+            3000 <= self.code < 5000 and self.code % 1000 < 500
+        )
+
+
+# --- errors: what a request can be answered with -------------------------------------------------
+
+BAD_MESSAGE: Final = ErrorCode("bad_message", "The message could not be decoded or is not valid.")
+UNKNOWN_OP: Final = ErrorCode("unknown_op", "The server knows no such op.")
+NO_SESSION: Final = ErrorCode("no_session", "Open or resume a session first.")
+SESSION_OPEN: Final = ErrorCode("session_open", "This connection has a session already.")
+BAD_TOKEN: Final = ErrorCode("bad_token", "The token is not valid or has expired; open a session.")
+REF_IN_USE: Final = ErrorCode("ref_in_use", "A request with this ref is still being answered.")
+TOO_MANY_REQUESTS: Final = ErrorCode(
+    "too_many_requests", "Too many requests are being answered; wait for some.", retry=True
+)
+RATE_LIMITED: Final = ErrorCode("rate_limited", "This session sends too fast.", retry=True)
+TOO_LONG: Final = ErrorCode("too_long", "A field is longer than the server allows.")
+OUT_OF_RANGE: Final = ErrorCode("out_of_range", "A number is outside what the server allows.")
+UNKNOWN_ROOM: Final = ErrorCode("unknown_room", "There is no such room.")
+NOT_JOINED: Final = ErrorCode("not_joined", "Join first.")
+TOO_MANY_TOPICS: Final = ErrorCode("too_many_topics", "This session has joined too many topics.")
+ROOM_FULL: Final = ErrorCode("room_full", "The room is full.", retry=True)
+UNKNOWN_GAME: Final = ErrorCode("unknown_game", "The server runs no such game.")
+UNKNOWN_MATCH: Final = ErrorCode("unknown_match", "There is no such match.")
+MATCH_FULL: Final = ErrorCode("match_full", "The match has all its players.")
+MATCH_ENDED: Final = ErrorCode("match_ended", "The match is over.")
+TOO_MANY_MATCHES: Final = ErrorCode(
+    "too_many_matches", "The server runs as many matches as it may.", retry=True
+)
+BAD_INPUT: Final = ErrorCode("bad_input", "The game does not take this input.")
+REJECTED: Final = ErrorCode("rejected", "The rules of the game do not allow this now.")
+TIMEOUT: Final = ErrorCode("timeout", "No answer in time; the request may have acted.", retry=True)
+BUSY: Final = ErrorCode("busy", "The receiver's queue is full.", retry=True)
+UNAVAILABLE: Final = ErrorCode(
+    "unavailable", "A part of the server is restarting or a store is away.", retry=True
+)
+FAILED: Final = ErrorCode(
+    "failed", "This room or match keeps failing and is out of service.", retry=True
+)
+INTERNAL: Final = ErrorCode("internal", "The server made a mistake; it has been logged.")
+
+ERRORS: Final[dict[str, ErrorCode]] = {
+    row.code: row
+    for row in (
+        BAD_MESSAGE, UNKNOWN_OP, NO_SESSION, SESSION_OPEN, BAD_TOKEN, REF_IN_USE,
+        TOO_MANY_REQUESTS, RATE_LIMITED, TOO_LONG, OUT_OF_RANGE, UNKNOWN_ROOM, NOT_JOINED,
+        TOO_MANY_TOPICS, ROOM_FULL, UNKNOWN_GAME, UNKNOWN_MATCH, MATCH_FULL, MATCH_ENDED,
+        TOO_MANY_MATCHES, BAD_INPUT, REJECTED, TIMEOUT, BUSY, UNAVAILABLE, FAILED, INTERNAL,
+    )
+}  # fmt: skip
+
+# --- closes: why a connection ended --------------------------------------------------------------
+
+NORMAL: Final = CloseCode(1000, "normal", "The client or an ended session closed; nothing to do.")
+PROTOCOL_ERROR: Final = CloseCode(1002, "protocol_error", "Mend the client: not WebSocket.")
+UNSUPPORTED_DATA: Final = CloseCode(
+    1003, "unsupported_data", "Mend the client: binary frames for msgpack, text frames for json."
+)
+INVALID_TEXT: Final = CloseCode(1007, "invalid_text", "Mend the client: text must be UTF-8.")
+TOO_BIG: Final = CloseCode(1009, "too_big", "Mend the client: a message is over the limit.")
+SERVER_ERROR: Final = CloseCode(1011, "server_error", "Reconnect and resume.")
+
+DRAIN: Final = CloseCode(4000, "drain", "The server stops; reconnect after a random wait, resume.")
+SLOW_CONSUMER: Final = CloseCode(
+    4001, "slow_consumer", "The client did not read what was sent; reconnect and resume."
+)
+KEEPALIVE_TIMEOUT: Final = CloseCode(
+    4002, "keepalive_timeout", "Nothing was heard for too long; reconnect and resume."
+)
+SESSION_FAILED: Final = CloseCode(
+    4003, "session_failed", "The session crashed; reconnect and resume."
+)
+OVERLOADED: Final = CloseCode(4004, "overloaded", "Too many connections; reconnect later.")
+NO_SESSION_IN_TIME: Final = CloseCode(
+    4005, "no_session_in_time", "No session was opened in time; reconnect and open one."
+)
+
+TAKEN_OVER: Final = CloseCode(
+    4500, "taken_over", "A newer connection resumed this session; do not fight it."
+)
+FLOODING: Final = CloseCode(4501, "flooding", "Far over the rate limit; mend the client.")
+SESSION_ENDED: Final = CloseCode(4502, "session_ended", "The session is over; open a new one.")
+
+CLOSES: Final[dict[int, CloseCode]] = {
+    row.code: row
+    for row in (
+        NORMAL, PROTOCOL_ERROR, UNSUPPORTED_DATA, INVALID_TEXT, TOO_BIG, SERVER_ERROR,
+        DRAIN, SLOW_CONSUMER, KEEPALIVE_TIMEOUT, SESSION_FAILED, OVERLOADED, NO_SESSION_IN_TIME,
+        TAKEN_OVER, FLOODING, SESSION_ENDED,
+    )
+}  # fmt: skip

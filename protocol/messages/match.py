@@ -1,0 +1,150 @@
+"""Matches: create, list, join, leave, input, and the pushes of a match's topic."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from protocol.messages.envelope import Ident, Key, Push, Request
+
+
+class MatchCreate(Request, frozen=True, kw_only=True, tag="match.create", gc=False):
+    """Create a match of `game`; `params` are the game's own. Answered with `MatchCreated`."""
+
+    game: Ident
+    params: dict[str, Any] = {}
+    key: Key | None = None
+
+
+class MatchList(Request, frozen=True, kw_only=True, tag="match.list", gc=False):
+    """Running matches, newest first, of one game or of all. Answered with `Matches`."""
+
+    game: Ident | None = None
+    limit: Annotated[int, Meta(ge=1)] = 50
+
+
+class MatchJoin(Request, frozen=True, kw_only=True, tag="match.join", gc=False):
+    """Take a place in a match, or come back to one's place. Answered with `MatchState`."""
+
+    match: Ident
+
+
+class MatchLeave(Request, frozen=True, kw_only=True, tag="match.leave", gc=False):
+    """Give up one's place. Leaving a match one is not in is harmless."""
+
+    match: Ident
+
+
+class MatchInput(Request, frozen=True, kw_only=True, tag="match.input", gc=False):
+    """A player's input. `seq` is the client's own stamp and only grows; one that is not higher
+    than the last is answered like the first time and does not act again.
+
+    Answered with `InputTaken`.
+    """
+
+    match: Ident
+    seq: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+    input: Any
+
+
+class MatchSummary(msgspec.Struct, frozen=True, gc=False):
+    """A line of the list of matches. `created`: milliseconds since 1970, UTC."""
+
+    match: str
+    game: str
+    players: int
+    max_players: int
+    created: int
+
+
+class MatchCreated(msgspec.Struct, frozen=True, gc=False):
+    """The match is there; join it."""
+
+    match: str
+
+
+class Matches(msgspec.Struct, frozen=True, gc=False):
+    """Running matches, newest first."""
+
+    matches: list[MatchSummary]
+
+
+class MatchState(msgspec.Struct, frozen=True, gc=False):
+    """Where a match stands, as this player sees it."""
+
+    match: str
+    game: str
+    epoch: int
+    offset: int
+    tick: int
+    tick_hz: float
+    """Ticks a second; 0 for a game in turns, whose state is pushed after each input."""
+    players: list[str]
+    state: Any
+
+
+class InputTaken(msgspec.Struct, frozen=True, gc=False):
+    """The input acts at `tick`. `durable`: it is part of the match for good (a game in turns);
+    false: it is taken into the running state, which a crash may set back by a snapshot."""
+
+    tick: int
+    durable: bool
+
+
+class MatchStatePush(Push, frozen=True, kw_only=True, tag="match.state", gc=False):
+    """The state after `tick`. Volatile and conflated: a slow client gets the newest only.
+
+    `acks`: for each player the highest input `seq` that this state has taken in."""
+
+    match: str
+    offset: int
+    tick: int
+    state: Any
+    acks: dict[str, int]
+
+
+class MatchEvent(Push, frozen=True, kw_only=True, tag="match.event", gc=False):
+    """Something happened in the game: `kind` is `joined` or `left` (with `player`) or the game's
+    own, with its `data`."""
+
+    match: str
+    offset: int
+    kind: str
+    player: str | None = None
+    data: Any = None
+
+
+class MatchEnded(Push, frozen=True, kw_only=True, tag="match.ended", gc=False):
+    """The match is over; `result` is the game's. `failed`: it could not go on."""
+
+    match: str
+    offset: int
+    result: Any
+    failed: bool = False
+
+
+class MatchRecovered(Push, frozen=True, kw_only=True, tag="match.recovered", gc=False):
+    """After a resume: where the match stands now, as this player sees it.
+
+    `recovered` true: `events` is every event missed. False: some are gone; the state is true."""
+
+    match: str
+    recovered: bool
+    epoch: int
+    offset: int
+    tick: int
+    players: list[str]
+    state: Any
+    events: list[MatchEvent]
+
+
+class MatchRestarted(Push, frozen=True, kw_only=True, tag="match.restarted", gc=False):
+    """The match crashed and goes on from its last snapshot; its players keep their places."""
+
+    match: str
+    epoch: int
+    offset: int
+    tick: int
+    state: Any

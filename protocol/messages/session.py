@@ -1,0 +1,68 @@
+"""Opening, resuming and ending a session; ping."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from protocol.messages.envelope import Name, Position, Push, Request
+
+Token = Annotated[str, Meta(min_length=1, max_length=1024)]
+Topic = Annotated[str, Meta(pattern=r"^(room|match):[A-Za-z0-9_.:\-]{1,64}\Z")]
+
+
+class SessionOpen(Request, frozen=True, kw_only=True, tag="session.open", gc=False):
+    """Open a session as a guest called `name`. Answered with `SessionOpened`."""
+
+    name: Name
+
+
+class SessionResume(Request, frozen=True, kw_only=True, tag="session.resume", gc=False):
+    """Take a session over with its token and go on from `positions` (topic -> position).
+
+    Answered with `SessionOpened`; then one `room.recovered`, `match.recovered` or `topic.lost`
+    for each topic named. A session that has expired meanwhile is opened anew for the same user.
+    """
+
+    token: Token
+    positions: Annotated[dict[Topic, Position], Meta(max_length=1024)] = {}
+
+
+class SessionClose(Request, frozen=True, kw_only=True, tag="session.close", gc=False):
+    """End the session: leave everything, then the server closes the connection."""
+
+
+class Ping(Request, frozen=True, kw_only=True, tag="ping", gc=False):
+    """Answered with `Pong`. For measuring; keep-alive is WebSocket's own ping."""
+
+
+class SessionOpened(msgspec.Struct, frozen=True, gc=False):
+    """Who the client is, the token to resume with, and the limits it should know."""
+
+    session: str
+    user: str
+    name: str
+    token: str
+    resumed: bool
+    """Whether the session lived on; false: it is a new one (of the same user after a resume)."""
+    resume_within_s: float
+    """How long the session outlives its connection, in seconds."""
+    keepalive_s: float
+    """The server pings this often, in seconds; a client that hears nothing for three times as
+    long should reconnect."""
+    max_message_bytes: int
+
+
+class Pong(msgspec.Struct, frozen=True, gc=False):
+    """The server's wall clock in milliseconds since 1970, UTC."""
+
+    time: int
+
+
+class TopicLost(Push, frozen=True, kw_only=True, tag="topic.lost", gc=False):
+    """A topic the session was joined to is no more; `code` is one of the table of errors."""
+
+    topic: str
+    code: str
