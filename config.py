@@ -239,7 +239,9 @@ def _section(section: str, keys: dict[str, Any], values: Mapping[tuple[str, str]
     try:
         return kind(**keys)
     except ValueError as error:  # what a Struct's own check of several keys raises
-        origins = dict.fromkeys(values[section, key].origin for key in keys)
+        origins = dict.fromkeys(
+            values[section, key].origin for key in keys if keys[key] != _default(section, key)
+        )
         raise ConfigError(f"{', '.join(origins)}: [{section}] {error}") from error
 
 

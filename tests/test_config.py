@@ -1,0 +1,205 @@
+"""Every layer of the configuration, and the one line each mistake gets."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from config import Config, ConfigError, allowed, known_keys, load
+
+SHIPPED = Path(__file__).parent.parent / "config.toml"
+KEYS = [(section, key) for section, keys in known_keys().items() for key in keys]
+
+
+def refused(**layers: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(**{"environment": {}, **layers})
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "config.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_the_file_as_shipped_equals_the_defaults() -> None:
+    loaded = load(SHIPPED, environment={})
+    assert loaded.config == Config()
+    assert loaded.changed == {}
+
+
+def test_the_file_as_shipped_names_every_key_and_comments_on_it() -> None:
+    text = SHIPPED.read_text(encoding="utf-8")
+    tables = tomllib.loads(text)
+    assert list(tables) == list(Config.__struct_fields__)
+    assert [(section, key) for section, key in KEYS if key not in tables[section]] == []
+    lines = text.splitlines()
+    section = ""
+    for above, line in zip(["", *lines], lines, strict=False):
+        if line.startswith("["):
+            section = line[1 : line.index("]")]
+        elif re.match(r"\w+ =", line) and section != "games":
+            assert "  # " in line or above.startswith("#"), f"no comment: [{section}] {line}"
+
+
+def test_every_type_in_a_section_can_be_explained() -> None:
+    vague = [pair for pair in KEYS if known_keys()[pair[0]][pair[1]] == "true or false"]
+    config = Config()
+    assert all(isinstance(getattr(getattr(config, s), k), bool) for s, k in vague)
+    assert allowed(msgspec.structs.fields(type(config.listen))[1].type) == (
+        "a whole number from 0 up to 65,535"
+    )
+
+
+def test_without_a_file_the_defaults_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    loaded = load(environment={})
+    assert (loaded.config, loaded.file) == (Config(), None)
+
+
+def test_a_file_in_the_working_folder_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, "[listen]\nport = 7\n")
+    monkeypatch.chdir(tmp_path)
+    assert load(environment={}).config.listen.port == 7
+
+
+def test_the_later_layer_wins(tmp_path: Path) -> None:
+    file = written(tmp_path, "[listen]\nport = 1\nhost = 'a'\n[log]\nlevel = 'error'\n")
+    loaded = load(
+        file,
+        environment={"GREENROOM_LISTEN__PORT": "2", "GREENROOM_LISTEN__HOST": "b", "HOME": "/"},
+        overrides=["listen.port=3"],
+    )
+    assert loaded.config.listen.port == 3
+    assert loaded.config.listen.host == "b"
+    assert loaded.config.log.level == "error"
+    assert loaded.changed["listen.port"] == (3, "--set listen.port")
+    assert loaded.changed["listen.host"] == ("b", "environment variable GREENROOM_LISTEN__HOST")
+    assert loaded.changed["log.level"] == ("error", str(file))
+
+
+def test_a_text_key_takes_text_that_looks_like_a_number() -> None:
+    assert load(environment={}, overrides=["listen.host=127"]).config.listen.host == "127"
+
+
+def test_a_variable_without_a_key_is_not_ours() -> None:
+    assert load(environment={"GREENROOM_HOME": "/srv"}).changed == {}
+
+
+def test_a_game_is_added_beside_those_that_are_there(tmp_path: Path) -> None:
+    file = written(tmp_path, '[games]\nchess = "my.chess:Chess"\n')
+    games = load(file, environment={}).config.games
+    assert games["chess"] == "my.chess:Chess"
+    assert "tictactoe" in games
+
+
+def test_relative_paths_start_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    loaded = load(written(tmp_path, ""), environment={})
+    assert loaded.resolve("data") == tmp_path / "data"
+    assert loaded.resolve("/srv/data") == Path("/srv/data")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "nowhere.toml"
+    assert refused(file=file) == f"{file}: cannot be read: No such file or directory"
+
+
+def test_broken_toml_is_named_with_its_line(tmp_path: Path) -> None:
+    file = written(tmp_path, "[listen]\nport = \n")
+    assert refused(file=file).startswith(f"{file}: not valid TOML: ")
+    assert "line 2" in refused(file=file)
+
+
+def test_an_unknown_section_gets_a_suggestion(tmp_path: Path) -> None:
+    file = written(tmp_path, "[lisen]\nport = 1\n")
+    assert f"{file}: unknown section [lisen], did you mean [listen]?" in refused(file=file)
+
+
+def test_a_key_outside_a_section_is_named(tmp_path: Path) -> None:
+    file = written(tmp_path, "listen = 1\n")
+    assert refused(file=file) == f"{file}: [listen] must be a table of keys, not 1"
+
+
+def test_an_unknown_key_gets_a_suggestion_and_the_list(tmp_path: Path) -> None:
+    file = written(tmp_path, "[listen]\nprot = 1\n")
+    assert refused(file=file) == (
+        f"{file}: [listen] has no key prot, did you mean port?"
+        " it has host, port, tls_certificate, tls_key"
+    )
+
+
+def test_a_key_of_another_section_is_pointed_at(tmp_path: Path) -> None:
+    file = written(tmp_path, '[log]\ntls_key = ""\n')
+    assert f"{file}: [log] has no key tls_key, it belongs to [listen];" in refused(file=file)
+
+
+def test_a_wrong_value_says_what_is_allowed(tmp_path: Path) -> None:
+    file = written(tmp_path, "[listen]\nport = 65536\n")
+    assert refused(file=file) == (
+        f"{file}: [listen] port = 65536 is not allowed: must be a whole number from 0 up to 65,535"
+    )
+    assert refused(overrides=["log.level=loud"]) == (
+        "--set log.level: [log] level = 'loud' is not allowed:"
+        ' must be one of "debug", "error", "info", "warning"'
+    )
+    assert refused(environment={"GREENROOM_HTTP__ENABLED": "maybe"}) == (
+        "environment variable GREENROOM_HTTP__ENABLED: [http] enabled = 'maybe' is not allowed:"
+        " must be true or false"
+    )
+    assert "package.module:Class" in refused(overrides=["games.chess=chess"])
+
+
+def test_half_of_a_pair_is_refused(tmp_path: Path) -> None:
+    file = written(tmp_path, "[listen]\ntls_key = 'k.pem'\n")
+    assert refused(file=file) == (
+        f"{file}: [listen] tls_certificate and tls_key must be given together"
+    )
+
+
+def test_an_override_needs_its_form() -> None:
+    for override in ("listen.port", "port=1", "=", "listen.=1"):
+        assert "must be SECTION.KEY=VALUE" in refused(overrides=[override])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@given(st.sampled_from(KEYS), JSON)
+def test_any_value_is_taken_or_refused_in_one_line_that_names_it(
+    pair: tuple[str, str], value: Any
+) -> None:
+    section, key = pair
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    line = ""
+    try:
+        load(environment={}, overrides=[f"{section}.{key}={text}"])
+    except ConfigError as error:
+        line = str(error)
+    assert not line or line.startswith(f"--set {section}.{key}: [{section}]")
+    assert "\n" not in line
+
+
+@settings(max_examples=50)
+@given(st.sampled_from(KEYS), st.data())
+def test_a_letter_too_many_is_understood(pair: tuple[str, str], data: st.DataObject) -> None:
+    section, key = pair
+    at = data.draw(st.integers(0, len(key)))
+    typo = key[:at] + "q" + key[at:]
+    text = refused(overrides=[f"{section}.{typo}=1"])
+    assert "did you mean " in text
