@@ -1,0 +1,74 @@
+"""Settings of sessions and rooms: the limits that hold what one client can make the server do.
+
+Times are in seconds, sizes in bytes. Each Struct is one section of config.toml.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Seconds = Annotated[float, Meta(ge=0)]
+PositiveSeconds = Annotated[float, Meta(gt=0)]
+Rate = Annotated[float, Meta(ge=0)]
+"""So many a second on average; 0: no limit."""
+Count = Annotated[int, Meta(ge=1)]
+
+
+class SessionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A session: how long it lives, and how much of it the server bears."""
+
+    resume_within_s: Seconds = 60.0
+    """How long a session outlives its connection; 0: it ends with it."""
+    token_valid_s: PositiveSeconds = 30 * 86_400.0
+    """How long a token, once issued, opens a session of the same user."""
+    open_within_s: PositiveSeconds = 10.0
+    """How long a connection may go without a session."""
+    max_sessions: Count = 100_000
+    """Sessions of this process, those that wait for their client included."""
+    topics: Annotated[int, Meta(ge=1, le=1024)] = 64
+    """Rooms and matches that one session may be in at once."""
+    in_flight: Count = 64
+    """Requests of one session that are being answered at once."""
+    mailbox: Count = 256
+    """Requests that wait for their session; beyond it the connection is not read from."""
+    messages_per_s: Rate = 100.0
+    messages_burst: Count = 200
+    """So many may come at once after a pause."""
+    bytes_per_s: Rate = 131_072.0
+    bytes_burst: Count = 524_288
+    flooding_s: PositiveSeconds = 10.0
+    """A client that sends for so long at twice the allowed rate is closed as flooding; sooner
+    when it sends faster, later when slower, never when within its rate."""
+    ask_timeout_s: PositiveSeconds = 5.0
+    """How long a room or match has for an answer."""
+    resume_timeout_s: PositiveSeconds = 30.0
+    """The same for what a resumed topic missed, which may have to come from the stores first."""
+
+
+class RoomSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A chat room."""
+
+    body_bytes: Annotated[int, Meta(ge=1, le=262_144)] = 4096
+    """The longest message, in bytes of UTF-8."""
+    members: Count = 10_000
+    """Sessions in one room."""
+    members_listed: Count = 100
+    """Members named in an answer; the total is always given."""
+    recent: Count = 128
+    """Messages a room keeps in memory: what a resume can bridge without a gap."""
+    joined_messages: Annotated[int, Meta(ge=0)] = 50
+    """Of these, how many a join shows at most."""
+    history_limit: Count = 200
+    """Messages one room.history may ask for."""
+    keys: Count = 1024
+    """The last so many keyed sends of a room are remembered, so that a retry acts once."""
+    idle_after_s: PositiveSeconds = 300.0
+    """An empty room leaves memory after this; the next join brings it back."""
+    snapshot_interval_s: PositiveSeconds = 15.0
+    """A room that changes is written to the snapshot store this often. Costs nothing in safety:
+    events after the snapshot are replayed."""
+    mailbox: Count = 4096
+    """Messages that wait for their room; beyond it requests are answered `busy`."""

@@ -1,0 +1,241 @@
+"""The node's hub of topics: who is on which topic, and the way a push takes to all of them.
+
+The fastlane (Phoenix's word): a push is encoded and framed once for each encoding, and the same
+bytes are appended to each member's outbox, past the session actors. The hub is no actor. It
+outlives the rooms and matches that own its topics, so a room that crashes finds its members still
+joined; and its methods never wait, so an owner changes membership and publishes in one step, and
+order on a topic is the order of these calls.
+
+Membership belongs to the owner of the topic: only the room adds and removes. The connection
+belongs to the session: a session that has none, or has lost it to a newer one, stays a member and
+is skipped until the owner subscribes it again with what it missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+import msgspec
+
+
+class Encoding(Protocol):
+    """One of the wire's encodings; hashable, as it is what frames are grouped by."""
+
+    def frame(self, message: msgspec.Struct) -> bytes:
+        """Encode and frame; raises `EncodeError`."""
+
+
+class Outbox(Protocol):
+    """A connection's queue of frames, bounded in bytes. Neither method raises."""
+
+    def push(self, frame: bytes) -> None: ...
+
+    def replace(self, slot: str, frame: bytes) -> None: ...
+
+
+class Link(Protocol):
+    """What the hub needs of a connection."""
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def encoding(self) -> Encoding: ...
+
+    @property
+    def outbox(self) -> Outbox: ...
+
+
+class Listener:
+    """A session as the hub knows it: who it is, and the connection that is its own now."""
+
+    __slots__ = ("link", "name", "session", "topics", "user")
+
+    def __init__(self, session: str, user: str, name: str) -> None:
+        self.session = session
+        self.user = user
+        self.name = name
+        self.link: Link | None = None
+        self.topics: dict[str, _Topic] = {}
+
+
+class _Topic:
+    """Members in the order they came, and the part of them that is subscribed now."""
+
+    __slots__ = ("_groups", "live", "members")
+
+    def __init__(self) -> None:
+        self.members: dict[str, Listener] = {}
+        self.live: dict[str, Link] = {}
+        self._groups: Sequence[tuple[Encoding, Sequence[Outbox]]] | None = None
+
+    def changed(self) -> None:
+        self._groups = None
+
+    def groups(self) -> Sequence[tuple[Encoding, Sequence[Outbox]]]:
+        """The outboxes by encoding. Kept until someone comes or goes, so that a publish neither
+        copies nor risks that a close it causes changes what it walks over.
+        """
+        groups = self._groups
+        if groups is None:
+            by_encoding: dict[Encoding, list[Outbox]] = {}
+            for link in self.live.values():
+                by_encoding.setdefault(link.encoding, []).append(link.outbox)
+            groups = self._groups = tuple(by_encoding.items())
+        return groups
+
+
+class Topics:
+    """The hub. One for each node.
+
+    Counters for the metrics: `published` pushes, `delivered` frames.
+    """
+
+    def __init__(self) -> None:
+        self._topics: dict[str, _Topic] = {}
+        self._listeners: dict[str, Listener] = {}
+        self.published = 0
+        self.delivered = 0
+
+    # --- a session and its connection ----------------------------------------------------------
+
+    def attach(self, session: str, user: str, name: str, link: Link) -> None:
+        """Make `link` the session's connection, in place of any other.
+
+        What it was subscribed to under an older one pauses: the new client says where it stands on
+        each topic, and the topic's owner subscribes it from there.
+        """
+        listener = self._listeners.get(session)
+        if listener is None:
+            listener = self._listeners[session] = Listener(session, user, name)
+        self._pause(listener)
+        listener.link = link
+
+    def detach(self, session: str, connection: int) -> bool:
+        """Take the connection away, if it still is the session's; returns whether it was."""
+        listener = self._listeners.get(session)
+        if listener is None or listener.link is None or listener.link.id != connection:
+            return False
+        self._pause(listener)
+        listener.link = None
+        return True
+
+    def end(self, session: str) -> None:
+        """The session is over. Its topics' owners still count it until they unsubscribe it."""
+        listener = self._listeners.pop(session, None)
+        if listener is not None:
+            self._pause(listener)
+            listener.link = None
+
+    def link(self, session: str) -> Link | None:
+        """The session's connection now; None: it has none, or there is no such session."""
+        listener = self._listeners.get(session)
+        return None if listener is None else listener.link
+
+    @property
+    def sessions(self) -> Collection[str]:
+        """Keys of the sessions that are not over."""
+        return self._listeners.keys()
+
+    # --- a topic and its members, for the topic's owner ------------------------------------------
+
+    def subscribe(self, topic: str, session: str, connection: int) -> bool:
+        """Make the session a member whose connection gets the topic's pushes from here on.
+
+        Returns False, and does nothing, if `connection` is not the session's now: the session is
+        over, or has lost the connection, or has taken another that does not know of this join.
+        """
+        listener = self._listeners.get(session)
+        if listener is None or listener.link is None or listener.link.id != connection:
+            return False
+        there = self._topics.get(topic)
+        if there is None:
+            there = self._topics[topic] = _Topic()
+        there.members[session] = listener
+        there.live[session] = listener.link
+        there.changed()
+        listener.topics[topic] = there
+        return True
+
+    def unsubscribe(self, topic: str, session: str) -> bool:
+        """End the session's membership; returns whether it was a member."""
+        there = self._topics.get(topic)
+        listener = there.members.pop(session, None) if there is not None else None
+        if there is None or listener is None:
+            return False
+        listener.topics.pop(topic, None)
+        if there.live.pop(session, None) is not None:
+            there.changed()
+        if not there.members:
+            del self._topics[topic]
+        return True
+
+    def members(self, topic: str) -> list[Listener]:
+        """Every member in the order they came, also those without a connection now."""
+        there = self._topics.get(topic)
+        return [] if there is None else list(there.members.values())
+
+    def dissolve(self, topic: str) -> list[Listener]:
+        """End the topic: nobody is a member any more. Returns who was."""
+        there = self._topics.pop(topic, None)
+        if there is None:
+            return []
+        for listener in there.members.values():
+            listener.topics.pop(topic, None)
+        return list(there.members.values())
+
+    # --- pushes ----------------------------------------------------------------------------------
+
+    def publish(self, topic: str, push: msgspec.Struct) -> None:
+        """Push to every subscribed member.
+
+        Raises:
+            EncodeError: `push` cannot be encoded; nobody got it.
+        """
+        there = self._topics.get(topic)
+        if there is None:
+            return
+        groups = there.groups()
+        frames = [encoding.frame(push) for encoding, _ in groups]
+        self.published += 1
+        for (_, outboxes), frame in zip(groups, frames, strict=True):
+            self.delivered += len(outboxes)
+            for outbox in outboxes:
+                outbox.push(frame)
+
+    def publish_state(self, topic: str, push: msgspec.Struct) -> None:
+        """The same, conflated: of the states of a topic that a connection has not sent yet, the
+        newest takes the place of the others.
+
+        Raises:
+            EncodeError: `push` cannot be encoded; nobody got it.
+        """
+        there = self._topics.get(topic)
+        if there is None:
+            return
+        groups = there.groups()
+        frames = [encoding.frame(push) for encoding, _ in groups]
+        self.published += 1
+        for (_, outboxes), frame in zip(groups, frames, strict=True):
+            self.delivered += len(outboxes)
+            for outbox in outboxes:
+                outbox.replace(topic, frame)
+
+    def send(self, session: str, connection: int, push: msgspec.Struct) -> bool:
+        """Push to one session, if `connection` still is its own; returns whether it was.
+
+        Raises:
+            EncodeError: `push` cannot be encoded.
+        """
+        listener = self._listeners.get(session)
+        if listener is None or listener.link is None or listener.link.id != connection:
+            return False
+        listener.link.outbox.push(listener.link.encoding.frame(push))
+        self.delivered += 1
+        return True
+
+    def _pause(self, listener: Listener) -> None:
+        for there in listener.topics.values():
+            if there.live.pop(listener.session, None) is not None:
+                there.changed()
