@@ -1,0 +1,37 @@
+"""Events in PostgreSQL, snapshots in Redis or Valkey, and both as embedded servers.
+
+Knows neither the runtime nor the wire. Here is what everyone needs and what imports no driver;
+beside it stand `persistence.postgres` (EventWriter, EventReader, migrate, get_or_create_secret),
+`persistence.redis` (SnapshotWorker) and `persistence.embedded` (start_embedded).
+"""
+
+from persistence.errors import (
+    DataDirLocked,
+    EmbeddedStartFailed,
+    MigrationDrift,
+    RowRefused,
+    StoreBusy,
+    StoreError,
+    StoreUnavailable,
+)
+from persistence.events import EventStore
+from persistence.rows import EventRow, SnapshotRow
+from persistence.settings import EmbeddedSettings, PostgresSettings, RedisSettings
+from persistence.snapshots import SnapshotStore
+
+__all__ = [
+    "DataDirLocked",
+    "EmbeddedSettings",
+    "EmbeddedStartFailed",
+    "EventRow",
+    "EventStore",
+    "MigrationDrift",
+    "PostgresSettings",
+    "RedisSettings",
+    "RowRefused",
+    "SnapshotRow",
+    "SnapshotStore",
+    "StoreBusy",
+    "StoreError",
+    "StoreUnavailable",
+]

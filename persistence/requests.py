@@ -1,0 +1,83 @@
+"""What the store actors can be asked. The facades in events.py and snapshots.py send these."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from persistence.rows import EventTuple, SnapshotTuple
+
+
+class Asked(Protocol):
+    """Anything one can ask and await: in the server, the ref of a supervised ThreadingActor."""
+
+    def ask(self, message: Any, *, timeout: float | None = ...) -> Awaitable[Any]:
+        """Send a message; the awaitable gives the reply, or raises what the actor raised."""
+
+
+class StoreRequest(msgspec.Struct, frozen=True, gc=False):
+    """The base of all: what a bounded inbox counts and a batching actor may take together."""
+
+
+class Append(StoreRequest, frozen=True, gc=False):
+    """Write events. Reply: the (kind, key)s that were fenced."""
+
+    rows: Sequence[EventTuple]
+
+
+class Activate(StoreRequest, frozen=True, gc=False):
+    """Begin an incarnation. Reply: its epoch."""
+
+    kind: str
+    key: str
+
+
+class Read(StoreRequest, frozen=True, gc=False):
+    """The first `limit` events with seq > `after`. Reply: rows, ascending."""
+
+    kind: str
+    key: str
+    after: int
+    limit: int
+
+
+class ReadBefore(StoreRequest, frozen=True, gc=False):
+    """The last `limit` events with seq < `before` (0: the newest). Reply: rows, ascending."""
+
+    kind: str
+    key: str
+    before: int
+    limit: int
+
+
+class LastSeq(StoreRequest, frozen=True, gc=False):
+    """The seq of an actor's newest event. Reply: it, or 0 if there is none."""
+
+    kind: str
+    key: str
+
+
+class Save(StoreRequest, frozen=True, gc=False):
+    """Keep snapshots, unless newer ones are there. Reply: None."""
+
+    rows: Sequence[SnapshotTuple]
+
+
+class Load(StoreRequest, frozen=True, gc=False):
+    """One actor's snapshot. Reply: a `SnapshotRow` or None."""
+
+    kind: str
+    key: str
+
+
+class Delete(StoreRequest, frozen=True, gc=False):
+    """Forget one actor's snapshot. Reply: None."""
+
+    kind: str
+    key: str
+
+
+class Ping(StoreRequest, frozen=True, gc=False):
+    """Does the store answer? Reply: None."""

@@ -1,0 +1,68 @@
+"""What one can set about the stores."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+Seconds = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where events are kept and how patiently.
+
+    `url`: a libpq URL or connection string; empty means the embedded server.
+    `replica_url`: a read replica for history; empty means the primary answers those reads too.
+    `schema`: the PostgreSQL schema that holds Greenroom's tables, made if it is missing.
+    `connect_timeout_s`: for one attempt to connect; libpq knows whole seconds, 2 at least.
+    `statement_timeout_s`: the server gives up on a statement after this long.
+    `batch_rows`: the most rows that one transaction writes.
+    `inbox_messages`: the most calls that wait for a connection; more are refused (`StoreBusy`).
+    `first_retry_s`, `max_retry_s`: the pause between attempts to reconnect, doubling from the one
+    to the other; calls in the pause fail at once.
+    """
+
+    url: str = ""
+    replica_url: str = ""
+    schema: Annotated[str, Meta(pattern="^[a-z_][a-z0-9_]{0,62}$")] = "greenroom"
+    connect_timeout_s: Seconds = 5.0
+    statement_timeout_s: Seconds = 30.0
+    batch_rows: Count = 4096
+    inbox_messages: Count = 4096
+    first_retry_s: Seconds = 0.05
+    max_retry_s: Seconds = 2.0
+
+
+class RedisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where snapshots are kept and how patiently.
+
+    `url`: redis://, rediss:// or unix://; empty means the embedded Valkey.
+    `prefix`: goes before every key, so that several servers can share one Redis.
+    `timeout_s`: for connecting and for each answer.
+    `batch_commands`: the most commands that one round trip carries.
+    The others are as in `PostgresSettings`.
+    """
+
+    url: str = ""
+    prefix: str = "greenroom:"
+    timeout_s: Seconds = 5.0
+    batch_commands: Count = 1024
+    inbox_messages: Count = 4096
+    first_retry_s: Seconds = 0.05
+    max_retry_s: Seconds = 2.0
+
+
+class EmbeddedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The servers that Greenroom starts itself when no URL says where one is.
+
+    `data_dir`: holds both servers' data, sockets and logs; made if it is missing.
+    `start_timeout_s`: how long a server may take until it answers, recovery included.
+    `stop_timeout_s`: how long it may take to end in order before it is killed.
+    """
+
+    data_dir: str = "data"
+    start_timeout_s: Seconds = 60.0
+    stop_timeout_s: Seconds = 10.0
