@@ -1,0 +1,1 @@
+"""Measurements: each module is a command with --help that prints a table and JSON."""

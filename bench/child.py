@@ -1,0 +1,107 @@
+"""A server as a child process on the loopback: started, found, pinned, measured, stopped."""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, NamedTuple
+
+ROOT = Path(__file__).parent.parent
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+ADDRESS = re.compile(r"wss?://[^\s/]+(?:/\S*)?")
+
+
+class Usage(NamedTuple):
+    """What a process has used: CPU seconds since its start, resident bytes now."""
+
+    cpu_s: float
+    rss_bytes: int
+
+
+class ChildServer:
+    """A process that prints a ws:// address once it listens.
+
+    Arguments:
+        command: arguments after the Python interpreter.
+        core: the core all its threads are pinned to once it listens, None to leave them be. What
+            it has spawned by then (embedded stores) stays unpinned.
+        start_timeout_s: seconds it may take to print the address.
+    """
+
+    def __init__(
+        self, command: Sequence[str], *, core: int | None = None, start_timeout_s: float = 60.0
+    ) -> None:
+        self.name = " ".join(command[:2])
+        self.process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            self.url = self._wait_for_address(start_timeout_s)
+        except BaseException:
+            self.stop(timeout_s=0)
+            raise
+        if core is not None:
+            for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
+                os.sched_setaffinity(int(thread.name), {core})
+
+    def _wait_for_address(self, timeout_s: float) -> str:
+        deadline = time.monotonic() + timeout_s
+        output: IO[bytes] | None = self.process.stdout
+        assert output is not None
+        seen = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(output, selectors.EVENT_READ)
+            while selector.select(deadline - time.monotonic()):
+                chunk = os.read(output.fileno(), 65_536)
+                seen += chunk
+                # Only whole lines: an address could be cut in two.
+                found = ADDRESS.search(seen.rpartition(b"\n")[0].decode())
+                if found:
+                    return found.group()
+                if not chunk:
+                    break
+        raise RuntimeError(f"{self.name} did not start: {seen.decode()!r}")
+
+    def usage(self) -> Usage:
+        """Of the process alone, without the children it has."""
+        stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii")
+        fields = stat.rpartition(")")[2].split()
+        # Fields 14, 15 and 24 of proc(5); three stand before the cut.
+        ticks = int(fields[11]) + int(fields[12])
+        return Usage(ticks / TICKS_A_SECOND, int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
+
+    def stop(self, timeout_s: float = 20.0) -> int:
+        """Send SIGTERM, after `timeout_s` SIGKILL; return the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        code = self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return code
+
+    def __enter__(self) -> ChildServer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()

@@ -1,0 +1,1 @@
+"""What Greenroom is measured beside."""
