@@ -1,0 +1,210 @@
+"""Which events go into the next commit: the decisions of the journal, without the waiting."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection
+from itertools import islice
+from typing import Generic, NamedTuple, TypeVar
+
+from .stores import EventRow
+
+T = TypeVar("T")
+
+ROW_OVERHEAD_BYTES = 512
+"""What a waiting event takes beside its payload: tuples, strings, a future (about 480 bytes)."""
+
+
+class Writer:
+    """One incarnation's place in the journal: how far it has queued and how far it is durable.
+
+    `committed` <= `queued`; everything between is on its way. A fenced writer has lost its log to
+    another incarnation: nothing of it is on its way any more, and nothing will be again.
+    """
+
+    __slots__ = ("_waiters", "committed", "epoch", "fenced", "key", "kind", "on_fenced", "queued")
+
+    def __init__(
+        self,
+        kind: str,
+        key: str,
+        *,
+        epoch: int,
+        seq: int,
+        on_fenced: Callable[[], None] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.key = key
+        self.epoch = epoch
+        self.queued = seq
+        self.committed = seq
+        self.fenced = False
+        self.on_fenced = on_fenced
+        self._waiters: list[tuple[int, Callable[[], None]]] | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is on its way."""
+        return self.committed == self.queued
+
+    def when_committed(self, seq: int, callback: Callable[[], None]) -> None:
+        """Call back once `seq` is durable or the writer is fenced; at once if it is so already."""
+        if self.fenced or self.committed >= seq:
+            callback()
+        elif self._waiters is None:
+            self._waiters = [(seq, callback)]
+        else:
+            self._waiters.append((seq, callback))
+
+    def ready(self) -> list[Callable[[], None]]:
+        """Take the callbacks whose seq has become durable, all of them once fenced."""
+        waiters = self._waiters
+        if waiters is None:
+            return []
+        due = [callback for seq, callback in waiters if self.fenced or seq <= self.committed]
+        self._waiters = [
+            waiter for waiter in waiters if not self.fenced and waiter[0] > self.committed
+        ] or None
+        return due
+
+
+class Waiting(NamedTuple, Generic[T]):
+    """An event that is not durable yet, and what its owner wants to have back when it is."""
+
+    row: EventRow
+    size: int
+    writer: Writer
+    ticket: T
+
+
+class Outcome(NamedTuple, Generic[T]):
+    """What one commit settled, in the order in which it was queued."""
+
+    durable: list[T]
+    refused: list[T]
+    fenced: list[Writer]
+    advanced: list[Writer]
+
+
+class CommitQueue(Generic[T]):
+    """A bounded queue of events with at most one batch of them on its way.
+
+    `take` hands out a batch; `commit` or `retry` must follow before the next. A retried batch goes
+    back to the front, so order survives any number of failures, and its size is halved: a store
+    that answers a large transaction with a timeout takes a smaller one, and a row that no store
+    will take ends up alone, where it can be named. Success doubles the size again.
+
+    Arguments:
+        max_events, max_bytes: how much may wait, the batch on its way included. One event is
+            taken however large it is when nothing else waits.
+        max_batch_events, max_batch_bytes: how much one transaction may hold, at least one event.
+    """
+
+    __slots__ = (
+        "_in_flight",
+        "_limit",
+        "_max_batch_bytes",
+        "_max_batch_events",
+        "_max_bytes",
+        "_max_events",
+        "_queue",
+        "bytes",
+        "events",
+    )
+
+    def __init__(
+        self, *, max_events: int, max_bytes: int, max_batch_events: int, max_batch_bytes: int
+    ) -> None:
+        self._max_events = max_events
+        self._max_bytes = max_bytes
+        self._max_batch_events = max_batch_events
+        self._max_batch_bytes = max_batch_bytes
+        self._limit = max_batch_events
+        self._queue: deque[Waiting[T]] = deque()
+        self._in_flight: list[Waiting[T]] = []
+        self.events = 0
+        self.bytes = 0
+
+    def has_room(self, payload_bytes: int) -> bool:
+        """Whether an event with a payload of that size may be added now."""
+        events = self.events
+        return not events or (
+            events < self._max_events
+            and self.bytes + payload_bytes + ROW_OVERHEAD_BYTES <= self._max_bytes
+        )
+
+    def add(self, row: EventRow, writer: Writer, ticket: T) -> None:
+        """Queue an event; the caller has asked `has_room`, and the writer is not fenced."""
+        size = len(row[5]) + ROW_OVERHEAD_BYTES
+        self._queue.append(Waiting(row, size, writer, ticket))
+        writer.queued = row[2]
+        self.events += 1
+        self.bytes += size
+
+    def take(self) -> list[EventRow]:
+        """Take the next batch; empty if nothing waits."""
+        assert not self._in_flight, "the last batch is still on its way"
+        queue = self._queue
+        room = self._max_batch_bytes
+        count = 0
+        for waiting in islice(queue, self._limit):
+            room -= waiting.size
+            if room < 0 and count:
+                break
+            count += 1
+        self._in_flight = [queue.popleft() for _ in range(count)]
+        return [waiting.row for waiting in self._in_flight]
+
+    def retry(self) -> None:
+        """Put the batch back to the front: it did not work, or nobody knows whether it did."""
+        batch = self._in_flight
+        self._in_flight = []
+        self._queue.extendleft(reversed(batch))
+        self._limit = max(1, len(batch) // 2)
+
+    def commit(self, fenced: Collection[tuple[str, str]]) -> Outcome[T]:
+        """Settle the batch: all of it is durable but what belongs to the fenced (kind, key)s.
+
+        Whatever else a fenced writer has queued is refused with it.
+        """
+        batch = self._in_flight
+        self._in_flight = []
+        self._limit = min(self._max_batch_events, self._limit * 2)
+        lost = self._fence(batch, fenced) if fenced else []
+        durable: list[T] = []
+        refused: list[T] = []
+        advanced: dict[Writer, None] = {}
+        for row, size, writer, ticket in batch:
+            self.bytes -= size
+            if writer.fenced:
+                refused.append(ticket)
+            else:
+                writer.committed = row[2]
+                advanced[writer] = None
+                durable.append(ticket)
+        self.events -= len(batch)
+        if lost:
+            refused += self._drop(lambda waiting: waiting.writer.fenced)
+        return Outcome(durable, refused, lost, list(advanced))
+
+    def clear(self) -> list[T]:
+        """Give up on everything that waits and return its tickets; for the end of the journal."""
+        self.retry()
+        return self._drop(lambda _: True)
+
+    def _fence(
+        self, batch: list[Waiting[T]], fenced: Collection[tuple[str, str]]
+    ) -> list[Writer]:
+        names = set(fenced)
+        lost = {w.writer: None for w in batch if (w.writer.kind, w.writer.key) in names}
+        for writer in lost:
+            writer.fenced = True
+            writer.queued = writer.committed
+        return list(lost)
+
+    def _drop(self, lost: Callable[[Waiting[T]], bool]) -> list[T]:
+        dropped = [waiting for waiting in self._queue if lost(waiting)]
+        self._queue = deque(waiting for waiting in self._queue if not lost(waiting))
+        self.events -= len(dropped)
+        self.bytes -= sum(waiting.size for waiting in dropped)
+        return [waiting.ticket for waiting in dropped]

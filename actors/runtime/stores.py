@@ -1,0 +1,72 @@
+"""What the runtime asks of a database: two Protocols, and rows that are plain tuples.
+
+Plain tuples, so that a store and the runtime need not import one another, and because an event
+costs one of them: a NamedTuple takes five times as long to build.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
+
+EventRow: TypeAlias = tuple[str, str, int, int, str, bytes, int]
+"""kind, key, seq, epoch, type, payload (msgpack of the event), at_us (unix time in µs, UTC)."""
+
+SnapshotRow: TypeAlias = tuple[str, str, int, int, int, bytes]
+"""kind, key, seq, epoch, schema version, payload (msgpack); true up to and including seq."""
+
+
+class EventStore(Protocol):
+    """The truth: an append-only log for each (kind, key), in one durable database.
+
+    Any exception that a method raises means "this did not work, or nobody knows; try again", but
+    one with a true attribute `permanent`: such a row or name can never be stored, and none of the
+    batch was.
+    """
+
+    async def append(self, rows: Sequence[EventRow]) -> Sequence[tuple[str, str]]:
+        """Write a batch in one transaction and return the (kind, key)s that are fenced.
+
+        Fenced: another incarnation holds one of the seqs, or a higher epoch has been activated.
+        None of a fenced actor's rows in this batch is written; everyone else's are. Rows that are
+        there already with the same epoch count as written, so that a batch can be sent again when
+        the answer to it was lost.
+        """
+        ...
+
+    async def activate(self, kind: str, key: str) -> int:
+        """Begin an incarnation: a durable counter goes up by one and is its epoch (>= 1)."""
+        ...
+
+    async def read(self, kind: str, key: str, *, after: int, limit: int) -> Sequence[EventRow]:
+        """Return up to `limit` rows with seq > after, ascending."""
+        ...
+
+    async def read_before(
+        self, kind: str, key: str, *, before: int, limit: int
+    ) -> Sequence[EventRow]:
+        """Return the last `limit` rows with seq < before, ascending; before=0 means the newest."""
+        ...
+
+    async def last_seq(self, kind: str, key: str) -> int:
+        """Return the newest seq, 0 if there is no event."""
+        ...
+
+
+class SnapshotStore(Protocol):
+    """The fast way back. Losing it costs time, never an acknowledged event."""
+
+    async def save(self, rows: Sequence[SnapshotRow]) -> None:
+        """Keep these; what is older by (epoch, seq) never overwrites what is newer.
+
+        An equal (epoch, seq) does overwrite: state may change without an event.
+        """
+        ...
+
+    async def load(self, kind: str, key: str) -> SnapshotRow | None:
+        """Return the newest snapshot, None if there is none."""
+        ...
+
+    async def delete(self, kind: str, key: str) -> None:
+        """Forget the snapshot; no error if there is none."""
+        ...
