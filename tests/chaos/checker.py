@@ -1,0 +1,257 @@
+"""Decides from a run's records alone whether the server kept its word.
+
+Each rule is a generator over the history that yields what it finds wrong, by the name under which
+README states the guarantee. The approach is Jepsen's (Kingsbury, https://jepsen.io): clients
+record calls with their times, faults come from outside, and only the record is judged. Chat rooms
+are logs with a total order, so the check is linear in the records: no search over interleavings.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import msgspec
+
+from tests.chaos.history import History, Placed, Row, Saw, Send
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """One broken promise: the rule's name and the case."""
+
+    rule: str
+    detail: str
+
+
+def check(history: History) -> list[Violation]:
+    """Everything wrong with `history`, in the order of the rules; empty when all was kept."""
+    return [Violation(rule.__name__, detail) for rule in RULES for detail in rule(history)]
+
+
+def log_has_no_gap(history: History) -> Iterator[str]:
+    """A log's seqs are 1, 2, 3 ... without a gap and none twice."""
+    for (kind, key), rows in _logs(history).items():
+        seqs = [row.seq for row in rows]
+        if seqs != list(range(1, len(seqs) + 1)):
+            wrong = next(n for n, seq in enumerate(seqs, start=1) if seq != n)
+            yield f"{kind} {key}: seq {wrong} is missing or there twice"
+
+
+def log_has_one_writer_at_a_time(history: History) -> Iterator[str]:
+    """Epochs never fall along a log: an older incarnation never appends after a newer one."""
+    for (kind, key), rows in _logs(history).items():
+        for before, after in pairwise(rows):
+            if after.epoch < before.epoch:
+                yield (
+                    f"{kind} {key}: seq {after.seq} is of epoch {after.epoch}, "
+                    f"after epoch {before.epoch} had begun"
+                )
+
+
+def acknowledged_sends_are_kept(history: History) -> Iterator[str]:
+    """A send answered `ok` is in the log at the offset that the answer gave."""
+    log = {(row.key, row.seq): row for row in history.log if row.kind == "room"}
+    for send in history.sends:
+        if send.outcome != "ok":
+            continue
+        row = log.get((send.room, send.offset))
+        if row is None:
+            yield f"{send.room} #{send.offset} {send.body!r}: acknowledged and not there"
+        elif row.body != send.body:
+            yield f"{send.room} #{send.offset}: acknowledged {send.body!r}, holds {row.body!r}"
+
+
+def no_send_acts_twice(history: History) -> Iterator[str]:
+    """A command is in the log once or not at all, however often it was tried."""
+    seen: dict[tuple[str, str], int] = {}
+    for row in history.log:
+        if row.kind == "room" and row.body:
+            first = seen.setdefault((row.key, row.body), row.seq)
+            if first != row.seq:
+                yield f"{row.key}: {row.body!r} stands at {first} and again at {row.seq}"
+
+
+def no_key_acts_twice(history: History) -> Iterator[str]:
+    """Attempts with one idempotency key are answered with one offset, and logged once."""
+    answered: dict[tuple[str, str, str], int] = {}
+    for send in history.sends:
+        if send.key is None or send.outcome != "ok":
+            continue
+        first = answered.setdefault((send.room, send.user, send.key), send.offset)
+        if first != send.offset:
+            yield f"{send.room}: key {send.key} was answered with {first} and {send.offset}"
+    logged: dict[tuple[str, str, str], int] = {}
+    for row in history.log:
+        if row.kind == "room" and row.idempotency_key is not None:
+            first = logged.setdefault((row.key, row.user, row.idempotency_key), row.seq)
+            if first != row.seq:
+                yield f"{row.key}: key {row.idempotency_key} is logged at {first} and {row.seq}"
+
+
+def refused_sends_do_not_act(history: History) -> Iterator[str]:
+    """A command whose every attempt met an error without `retry` is not there."""
+    attempts: dict[tuple[str, str], list[Send]] = defaultdict(list)
+    for send in history.sends:
+        attempts[send.room, send.body].append(send)
+    logged = {(row.key, row.body) for row in history.log if row.kind == "room"}
+    for (room, body), tries in attempts.items():
+        refused = all(each.outcome == "error" and not each.retry for each in tries)
+        if refused and (room, body) in logged:
+            yield f"{room}: {body!r} was refused and is there"
+
+
+def order_follows_real_time(history: History) -> Iterator[str]:
+    """A send called after another was acknowledged stands after it (linearizability)."""
+    rooms: dict[str, list[Send]] = defaultdict(list)
+    for send in history.sends:
+        if send.outcome == "ok":
+            rooms[send.room].append(send)
+    for room, sends in rooms.items():
+        # A retry is answered with the offset of the first attempt, so only a command's first
+        # call time counts: what was acknowledged before that must stand before it.
+        first_call: dict[str, float] = {}
+        for send in history.sends:
+            if send.room == room:
+                first_call[send.body] = min(
+                    send.called_at, first_call.get(send.body, send.called_at)
+                )
+        by_answer = sorted(sends, key=lambda send: send.answered_at)
+        by_call = sorted(sends, key=lambda send: first_call[send.body])
+        highest, answered = 0, 0
+        for send in by_call:
+            called_at = first_call[send.body]
+            while answered < len(by_answer) and by_answer[answered].answered_at < called_at:
+                highest = max(highest, by_answer[answered].offset)
+                answered += 1
+            if send.offset < highest:
+                yield f"{room}: {send.body!r} at {send.offset} was called after {highest} was acked"
+
+
+def streams_are_complete(history: History) -> Iterator[str]:
+    """What a client was pushed has no gap and nothing twice, across every reconnect.
+
+    What it saw is also what the log holds, save for messages of which it was told that they are
+    void: by a restart that sets its position back, or by a reset.
+    """
+    log = {(row.key, row.seq): row.body for row in history.log if row.kind == "room"}
+    streams: dict[tuple[str, str], list[Saw | Placed]] = defaultdict(list)
+    for item in history.stream:
+        streams[item.client, item.room].append(item)
+    for (client, room), items in streams.items():
+        stream = _Stream(f"{client} in {room}")
+        for item in items:
+            yield from stream.take(item)
+        for offset, body in stream.seen.items():
+            if log.get((room, offset)) != body:
+                yield f"{client} in {room}: saw {body!r} at {offset}, which is not in the log"
+
+
+class _Stream:
+    """One client's view of one room: its position, and what it holds for true."""
+
+    def __init__(self, who: str) -> None:
+        self.who = who
+        self.offset: int | None = None
+        self.seen: dict[int, str] = {}
+
+    def take(self, item: Saw | Placed) -> Iterator[str]:
+        if isinstance(item, Saw):
+            yield from self._message(item.offset, item.body)
+        elif item.how == "restarted":
+            if self.offset is not None and item.offset > self.offset:
+                yield f"{self.who}: a restart skipped {self.offset + 1} to {item.offset}"
+            self._set_back(item.offset)
+        elif item.how == "recovered":
+            for offset, body in item.messages:
+                yield from self._message(offset, body)
+            if self.offset != item.offset:
+                yield f"{self.who}: recovered to {item.offset}, but stands at {self.offset}"
+        else:
+            yield from self._start(item)
+
+    def _message(self, offset: int, body: str) -> Iterator[str]:
+        if self.offset is None:
+            yield f"{self.who}: was pushed {offset} before it had a position"
+        elif offset <= self.offset:
+            yield f"{self.who}: was pushed {offset} twice"
+        elif offset > self.offset + 1:
+            yield f"{self.who}: was pushed {offset} after {self.offset}"
+        self.offset = offset
+        self.seen[offset] = body
+
+    def _start(self, item: Placed) -> Iterator[str]:
+        """A state to start from must itself be whole: consecutive, and ending at its offset."""
+        offsets = [offset for offset, _ in item.messages]
+        if offsets != list(range(item.offset - len(offsets) + 1, item.offset + 1)):
+            yield f"{self.who}: {item.how} at {item.offset} with messages {offsets}"
+        self._set_back(0 if item.how == "reset" else item.offset)
+        self.offset = item.offset
+        self.seen.update(item.messages)
+
+    def _set_back(self, offset: int) -> None:
+        self.offset = offset
+        for later in [seen for seen in self.seen if seen > offset]:
+            del self.seen[later]
+
+
+def match_states_are_true(history: History) -> Iterator[str]:
+    """After a restart a match is in a state it had been in, no older than a snapshot interval."""
+    states: dict[str, list[tuple[float, int, str, bool]]] = defaultdict(list)
+    for state in history.states:
+        states[state.match].append((state.at, state.tick, state.digest, state.after_restart))
+    for match, seen in states.items():
+        hz = history.tick_hz.get(match, 0.0)
+        # One interval for the snapshot, one for what it takes to write it and to be pushed.
+        allowed = int(2 * history.snapshot_interval_s * hz) + 2
+        known: dict[int, str] = {}
+        newest = 0
+        for _, tick, digest, restarted in sorted(seen):
+            if not restarted:
+                known[tick] = digest
+                newest = max(newest, tick)
+                continue
+            if tick < newest - allowed:
+                yield f"{match}: came back at tick {tick}, {newest} had been seen"
+            if tick in known and known[tick] != digest:
+                yield f"{match}: came back at tick {tick} in a state it had not been in"
+            # From here the match may go another way than the one the crash cut off.
+            known = {old: kept for old, kept in known.items() if old < tick} | {tick: digest}
+            newest = tick
+
+
+def acknowledged_inputs_are_kept(history: History) -> Iterator[str]:
+    """A durable input that was answered `ok` is in its match's log, once."""
+    logged: dict[tuple[str, str, str], int] = defaultdict(int)
+    for row in history.log:
+        if row.kind == "match":
+            logged[row.key, row.user, row.body] += 1
+    for given in history.inputs:
+        times = logged[given.match, given.user, str(given.seq)]
+        if given.outcome == "ok" and times == 0:
+            yield f"{given.match}: input {given.seq} of {given.user} was acknowledged and is gone"
+        if times > 1:
+            yield f"{given.match}: input {given.seq} of {given.user} acted {times} times"
+
+
+RULES: tuple[Callable[[History], Iterator[str]], ...] = (
+    log_has_no_gap,
+    log_has_one_writer_at_a_time,
+    acknowledged_sends_are_kept,
+    no_send_acts_twice,
+    no_key_acts_twice,
+    refused_sends_do_not_act,
+    order_follows_real_time,
+    streams_are_complete,
+    match_states_are_true,
+    acknowledged_inputs_are_kept,
+)
+
+
+def _logs(history: History) -> dict[tuple[str, str], list[Row]]:
+    logs: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in history.log:
+        logs[row.kind, row.key].append(row)
+    for rows in logs.values():
+        rows.sort(key=lambda row: (row.seq, row.epoch))
+    return logs

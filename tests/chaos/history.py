@@ -1,0 +1,104 @@
+"""What the clients of a chaos run record: every call, every answer, everything pushed to them.
+
+The checker sees these records and the event log afterwards, nothing of the server's inside. Times
+are seconds on one monotonic clock, that of the process that drives the clients.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Outcome = Literal["ok", "error", "none"]
+"""`none`: the answer never came, for the connection or the server died first."""
+
+
+class Send(msgspec.Struct, frozen=True):
+    """One attempt at a chat send. `body` is unique to the command, not to the attempt."""
+
+    client: str
+    user: str
+    room: str
+    body: str
+    key: str | None
+    called_at: float
+    answered_at: float
+    outcome: Outcome
+    offset: int = 0
+    """Where the answer said the message stands; 0 without an `ok`."""
+    code: str = ""
+    retry: bool = False
+
+
+class Saw(msgspec.Struct, frozen=True, tag="saw"):
+    """A client was pushed a room's message."""
+
+    client: str
+    room: str
+    offset: int
+    body: str
+
+
+class Placed(msgspec.Struct, frozen=True, tag="placed"):
+    """A client was told where a room stands: by a join, a recovery, or a restart of the room.
+
+    A join and a recovery with `recovered` false start the client's stream anew, with `messages`
+    as the state to start from. With `recovered` true `messages` are what it had missed. A restart
+    has none, and may set the stream back to an `offset` before some that the client saw.
+    """
+
+    client: str
+    room: str
+    how: Literal["joined", "recovered", "reset", "restarted"]
+    epoch: int
+    offset: int
+    messages: tuple[tuple[int, str], ...] = ()
+    """(offset, body), oldest first."""
+
+
+class State(msgspec.Struct, frozen=True):
+    """A match's state as one client was pushed it. `digest` stands for the state's bytes."""
+
+    client: str
+    match: str
+    tick: int
+    digest: str
+    at: float
+    after_restart: bool = False
+    """The first state this client saw after the match or the server came back."""
+
+
+class Input(msgspec.Struct, frozen=True):
+    """A durable input to a match and what was answered."""
+
+    client: str
+    user: str
+    match: str
+    seq: int
+    outcome: Outcome
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One event in the log, read from PostgreSQL when all is over."""
+
+    kind: str
+    key: str
+    seq: int
+    epoch: int
+    user: str = ""
+    body: str = ""
+    """What the event is about: a message's body, an input's `seq` as text."""
+    idempotency_key: str | None = None
+
+
+class History(msgspec.Struct):
+    """A whole run: streams are in the order in which each client received them."""
+
+    sends: list[Send] = []
+    stream: list[Saw | Placed] = []
+    states: list[State] = []
+    inputs: list[Input] = []
+    log: list[Row] = []
+    tick_hz: dict[str, float] = {}
+    snapshot_interval_s: float = 1.0

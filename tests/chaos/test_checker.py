@@ -1,0 +1,188 @@
+"""The checker is only worth what it finds: a true history passes, each kind of lie is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.chaos.checker import RULES, check
+from tests.chaos.history import History, Input, Placed, Row, Saw, Send, State
+
+
+def _true_history(length: int = 6) -> History:
+    """One room, one sender, one reader that breaks after half of it and recovers the rest."""
+    history = History(tick_hz={"m": 20.0}, snapshot_interval_s=1.0)
+    history.stream.append(Placed("bob", "lobby", "joined", 1, 0))
+    half = length // 2
+    for n in range(1, length + 1):
+        body, key = f"b{n}", f"k{n}"
+        history.sends.append(Send("ada", "u-ada", "lobby", body, key, n, n + 0.5, "ok", offset=n))
+        history.log.append(Row("room", "lobby", n, 1 if n <= half else 2, "u-ada", body, key))
+        if n <= half:
+            history.stream.append(Saw("bob", "lobby", n, body))
+    missed = tuple((n, f"b{n}") for n in range(half + 1, length + 1))
+    history.stream.append(Placed("bob", "lobby", "recovered", 2, length, missed))
+    history.states = [State("bob", "m", tick, f"s{tick}", tick / 20) for tick in range(1, 40)]
+    history.states.append(State("bob", "m", 25, "s25", 3.0, after_restart=True))
+    history.states.append(State("bob", "m", 26, "other", 3.05))
+    history.inputs = [Input("ada", "u-ada", "m", 1, "ok")]
+    history.log.append(Row("match", "m", 1, 1, "u-ada", "1"))
+    return history
+
+
+def _drop_row(history: History) -> None:
+    history.log.remove(next(row for row in history.log if row.seq == 2))
+
+
+def _fork(history: History) -> None:
+    history.log[1] = msgspec.structs.replace(history.log[1], epoch=9)
+
+
+def _lose_the_last(history: History) -> None:
+    history.log.remove(next(row for row in history.log if row.seq == 6))
+
+
+def _other_body(history: History) -> None:
+    history.log[3] = msgspec.structs.replace(history.log[3], body="another")
+
+
+def _act_twice(history: History) -> None:
+    history.log.append(Row("room", "lobby", 7, 2, "u-ada", "b3", None))
+
+
+def _key_logged_twice(history: History) -> None:
+    history.log.append(Row("room", "lobby", 7, 2, "u-ada", "new", "k3"))
+
+
+def _key_answered_twice(history: History) -> None:
+    history.sends.append(msgspec.structs.replace(history.sends[2], offset=5))
+
+
+def _refused_acts(history: History) -> None:
+    history.sends[5] = msgspec.structs.replace(history.sends[5], outcome="error", code="too_long")
+
+
+def _out_of_order(history: History) -> None:
+    history.sends[0] = msgspec.structs.replace(history.sends[0], called_at=50, answered_at=51)
+
+
+def _push_twice(history: History) -> None:
+    history.stream.insert(3, history.stream[2])
+
+
+def _push_missing(history: History) -> None:
+    del history.stream[2]
+
+
+def _recovery_misses(history: History) -> None:
+    placed = history.stream[-1]
+    assert isinstance(placed, Placed)
+    history.stream[-1] = msgspec.structs.replace(placed, messages=placed.messages[1:])
+
+
+def _phantom(history: History) -> None:
+    seen = history.stream[3]
+    assert isinstance(seen, Saw)
+    history.stream[3] = msgspec.structs.replace(seen, body="never committed")
+
+
+def _false_state(history: History) -> None:
+    history.stream.append(Placed("bob", "lobby", "reset", 2, 6, ((4, "b4"), (6, "b6"))))
+
+
+def _untrue_reset(history: History) -> None:
+    history.stream.append(Placed("bob", "lobby", "reset", 2, 6, ((5, "b5"), (6, "wrong"))))
+
+
+def _restart_skips(history: History) -> None:
+    history.stream.append(Placed("bob", "lobby", "restarted", 3, 8))
+
+
+def _too_old(history: History) -> None:
+    history.snapshot_interval_s = 0.1
+
+
+def _never_been(history: History) -> None:
+    history.states[-2] = msgspec.structs.replace(history.states[-2], digest="made up")
+
+
+def _input_gone(history: History) -> None:
+    del history.log[-1]
+
+
+def _input_twice(history: History) -> None:
+    history.log.append(Row("match", "m", 2, 1, "u-ada", "1"))
+
+
+LIES: list[tuple[str, Callable[[History], None]]] = [
+    ("log_has_no_gap", _drop_row),
+    ("log_has_one_writer_at_a_time", _fork),
+    ("acknowledged_sends_are_kept", _lose_the_last),
+    ("acknowledged_sends_are_kept", _other_body),
+    ("no_send_acts_twice", _act_twice),
+    ("no_key_acts_twice", _key_logged_twice),
+    ("no_key_acts_twice", _key_answered_twice),
+    ("refused_sends_do_not_act", _refused_acts),
+    ("order_follows_real_time", _out_of_order),
+    ("streams_are_complete", _push_twice),
+    ("streams_are_complete", _push_missing),
+    ("streams_are_complete", _recovery_misses),
+    ("streams_are_complete", _phantom),
+    ("streams_are_complete", _false_state),
+    ("streams_are_complete", _untrue_reset),
+    ("streams_are_complete", _restart_skips),
+    ("match_states_are_true", _too_old),
+    ("match_states_are_true", _never_been),
+    ("acknowledged_inputs_are_kept", _input_gone),
+    ("acknowledged_inputs_are_kept", _input_twice),
+]
+
+
+@pytest.mark.parametrize(("rule", "lie"), LIES, ids=[lie.__name__[1:] for _, lie in LIES])
+def test_a_history_that_lies_is_caught_by_the_rule_it_breaks(
+    rule: str, lie: Callable[[History], None]
+) -> None:
+    history = _true_history()
+    lie(history)
+    assert rule in {violation.rule for violation in check(history)}
+
+
+def test_every_rule_has_a_lie_that_it_catches() -> None:
+    assert {rule.__name__ for rule in RULES} == {rule for rule, _ in LIES}
+
+
+@given(st.integers(min_value=0, max_value=30))
+def test_a_true_history_of_any_length_passes(length: int) -> None:
+    history = _true_history(max(length, 1))
+    assert check(history) == []
+
+
+def test_a_message_that_a_restart_made_void_is_no_lie() -> None:
+    history = _true_history()
+    history.stream += [
+        Saw("bob", "lobby", 7, "pushed before its commit, lost with the crash"),
+        Placed("bob", "lobby", "restarted", 3, 6),
+        Saw("bob", "lobby", 7, "what came instead"),
+    ]
+    history.log.append(Row("room", "lobby", 7, 3, "u-ada", "what came instead"))
+    assert check(history) == []
+
+
+def test_a_send_without_an_answer_may_be_there_or_not() -> None:
+    history = _true_history()
+    history.sends.append(Send("ada", "u-ada", "lobby", "maybe", "k", 90, 95, "none"))
+    assert check(history) == []
+    history.log.append(Row("room", "lobby", 7, 3, "u-ada", "maybe", "k"))
+    assert check(history) == []
+
+
+def test_a_retry_that_is_answered_with_the_first_offset_is_no_lie() -> None:
+    history = _true_history()
+    history.sends.append(
+        msgspec.structs.replace(history.sends[2], client="ada-2", called_at=80, answered_at=81)
+    )
+    assert check(history) == []
