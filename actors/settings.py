@@ -24,8 +24,6 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How long a session outlives its connection; 0: it ends with it."""
     token_valid_s: PositiveSeconds = 30 * 86_400.0
     """How long a token, once issued, opens a session of the same user."""
-    open_within_s: PositiveSeconds = 10.0
-    """How long a connection may go without a session."""
     max_sessions: Count = 100_000
     """Sessions of this process, those that wait for their client included."""
     topics: Annotated[int, Meta(ge=1, le=1024)] = 64
@@ -61,6 +59,10 @@ class RoomSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Messages a room keeps in memory: what a resume can bridge without a gap."""
     joined_messages: Annotated[int, Meta(ge=0)] = 50
     """Of these, how many a join shows at most."""
+    answer_bytes: Count = 131_072
+    """Messages in one answer, in bytes of their bodies: fewer messages than were asked for when
+    they are long. JSON may write a byte as six, so that the outbox should hold six times as much:
+    a client must not be too slow for its own resume."""
     history_limit: Count = 200
     """Messages one room.history may ask for."""
     keys: Count = 1024

@@ -1,0 +1,71 @@
+"""Rate limits: a token bucket, and the limits of one client made of three of them.
+
+The bucket is kept as one number, the time at which it is full again (the virtual scheduling form
+of the generic cell rate algorithm, ITU-T I.371): nothing to refill, no timer, 24 bytes of state.
+"""
+
+from __future__ import annotations
+
+import math
+
+FORGIVEN = 0.1
+"""The part of a client's rate by which it may be over for good and is still not a flood."""
+
+
+class Bucket:
+    """`burst` tokens at most, refilled by `rate_per_s` a second; full at the start."""
+
+    __slots__ = ("_full_at", "_seconds_each", "_tolerance_s")
+
+    def __init__(self, rate_per_s: float, burst: float) -> None:
+        """A rate of 0 means no limit."""
+        self._seconds_each = 1.0 / rate_per_s if rate_per_s else 0.0
+        self._tolerance_s = burst * self._seconds_each if rate_per_s else math.inf
+        self._full_at = -math.inf
+
+    def take(self, now: float, amount: float = 1.0) -> bool:
+        """Take `amount` tokens, or none and return False if there are fewer.
+
+        A full bucket gives any amount and is in debt after it; otherwise what is greater than the
+        burst could never pass. `now`: seconds on a clock that does not go back.
+        """
+        full_at = self._full_at
+        if full_at <= now:
+            self._full_at = now + amount * self._seconds_each
+            return True
+        full_at += amount * self._seconds_each
+        if full_at - now > self._tolerance_s:
+            return False
+        self._full_at = full_at
+        return True
+
+
+class ClientLimits:
+    """What one client may send: messages a second, bytes a second, and for how long far more."""
+
+    __slots__ = ("_bytes", "_message_s", "_messages", "_octet_s", "_patience")
+
+    def __init__(
+        self,
+        *,
+        messages_per_s: float,
+        messages_burst: float,
+        bytes_per_s: float,
+        bytes_burst: float,
+        flooding_s: float,
+    ) -> None:
+        """Rates of 0 mean no limit. `flooding_s`: at twice its rate a client floods after this."""
+        self._messages = Bucket(messages_per_s, messages_burst)
+        self._bytes = Bucket(bytes_per_s, bytes_burst)
+        self._message_s = 1.0 / messages_per_s if messages_per_s else 0.0
+        self._octet_s = 1.0 / bytes_per_s if bytes_per_s else 0.0
+        # Its tokens are seconds of excess: at twice the rate one second of it comes each second.
+        self._patience = Bucket(FORGIVEN, (1.0 - FORGIVEN) * flooding_s)
+
+    def admit(self, now: float, size: int) -> bool:
+        """Whether a message of `size` bytes is within the limits; if so, it counts."""
+        return self._messages.take(now) and self._bytes.take(now, size)
+
+    def flooding(self, now: float, size: int) -> bool:
+        """Count a message that was not admitted; whether there have been too many of them."""
+        return not self._patience.take(now, max(self._message_s, size * self._octet_s))

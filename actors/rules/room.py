@@ -1,0 +1,186 @@
+"""A room's log as a value: order, recent messages, retries, and what a resume gets.
+
+Nothing here waits or stores. The actor appends what was said, under the offset that the event log
+gave it; a crash is a log rebuilt from what was durable (`restore`, then `append` again).
+
+**Positions.** A client stands at (epoch, offset). Offsets that were pushed but not durable when a
+room crashed are given again by the next incarnation, to other messages. So each offset has the
+epoch that wrote it, and a position is void if its offset has been written by an epoch newer than
+its own, or not at all. Epochs never decrease along the log, so the one offset decides for all
+before it. (Centrifugo keeps one epoch a stream and loses every position with it; keeping them by
+offset is what lets clients of a crashed room recover.)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import islice
+from typing import NamedTuple
+
+import msgspec
+
+
+class Posted(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="room.posted"):
+    """The event of a room: this was said. Its offset is its seq in the event log.
+
+    `at`: milliseconds since 1970, UTC. `key`: the client's idempotency key.
+    """
+
+    user: str
+    name: str
+    body: str
+    at: int
+    key: str | None = None
+
+
+class Entry(NamedTuple):
+    """A message at its place."""
+
+    offset: int
+    posted: Posted
+
+
+class Page(NamedTuple):
+    """A page of history: what memory holds of it, and what only the event log has."""
+
+    held: list[Entry]
+    older: int
+    """So many more belong to the page, the last ones before offset `before`; 0: none."""
+    before: int
+
+
+class LogState(msgspec.Struct, frozen=True, gc=False):
+    """A log as a snapshot keeps it."""
+
+    offset: int
+    recent: list[Posted]
+    spans: list[tuple[int, int]]
+    keys: list[tuple[str, str, int, int]]
+
+
+class RoomLog:
+    """The end of a room's log.
+
+    Arguments:
+        recent: messages held, which a resume can bridge.
+        keys: keyed messages remembered. After a recovery without a snapshot these are at least the
+            keyed ones among the messages that were replayed.
+    """
+
+    def __init__(self, recent: int, keys: int) -> None:
+        self.offset = 0
+        """Of the last message; 0: nothing was said yet."""
+        self.epoch = 0
+        """Of the present incarnation, which its owner sets before it appends."""
+        self._recent: deque[Posted] = deque(maxlen=recent)
+        self._spans: deque[tuple[int, int]] = deque()  # (first offset, the epoch that wrote it)
+        self._keys: dict[tuple[str, str], tuple[int, int]] = {}
+        self._key_order: deque[tuple[str, str]] = deque()
+        self._key_limit = keys
+
+    @property
+    def held_after(self) -> int:
+        """Memory holds every message after this offset."""
+        return self.offset - len(self._recent)
+
+    def append(self, offset: int, epoch: int, posted: Posted) -> None:
+        """Add the next message. A gap before it means that a recovery left older ones out."""
+        if offset != self.offset + 1:
+            self._recent.clear()
+            self._spans.clear()
+        self.offset = offset
+        self._recent.append(posted)
+        spans = self._spans
+        if not spans or spans[-1][1] != epoch:
+            spans.append((offset, epoch))
+        # The oldest position that can be recovered from is `held_after`: keep the epoch of it.
+        while len(spans) > 1 and spans[1][0] <= self.offset - len(self._recent):
+            spans.popleft()
+        if posted.key is not None:
+            self._remember((posted.user, posted.key), offset, posted.at)
+
+    def earlier(self, user: str, key: str) -> tuple[int, int] | None:
+        """The (offset, at) that this user's keyed message got before; None: it is new."""
+        return self._keys.get((user, key))
+
+    def last(self, limit: int, max_bytes: int) -> list[Entry]:
+        """The newest messages, oldest first: `limit` at most, and `max_bytes` of their bodies."""
+        return _newest(self._slice(self.held_after, self.offset), limit, max_bytes)
+
+    def since(self, epoch: int, offset: int, max_bytes: int) -> list[Entry] | None:
+        """Every message after a client's position, in order.
+
+        None: they cannot be told, because the position is void, or older than what memory holds,
+        or they are more than `max_bytes` of bodies.
+        """
+        if epoch > self.epoch or not self.held_after <= offset <= self.offset:
+            return None
+        if offset and not 0 < self._epoch_of(offset) <= epoch:
+            return None
+        missed = self._slice(offset, self.offset)
+        if sum(len(entry.posted.body.encode()) for entry in missed) > max_bytes:
+            return None
+        return missed
+
+    def page(self, before: int, limit: int, max_bytes: int) -> Page:
+        """The `limit` messages before an offset; 0 or one beyond the end: the newest."""
+        end = self.offset if not 0 < before <= self.offset else before - 1
+        first = max(0, end - limit)
+        wanted = self._slice(max(first, self.held_after), end)
+        held = _newest(wanted, limit, max_bytes)
+        start = held[0].offset - 1 if held else end
+        older = 0 if len(held) < len(wanted) else start - first
+        return Page(held, older, start + 1)
+
+    def dump(self) -> LogState:
+        """Return the state for a snapshot, sharing nothing that changes."""
+        return LogState(
+            self.offset,
+            list(self._recent),
+            list(self._spans),
+            [(*who, *self._keys[who]) for who in self._key_order],
+        )
+
+    def restore(self, state: LogState) -> None:
+        """Become the log of a snapshot, within this log's own limits."""
+        self.offset = state.offset
+        self._recent.clear()
+        self._recent.extend(state.recent)
+        self._spans = deque(state.spans)
+        self._keys.clear()
+        self._key_order.clear()
+        for user, key, offset, at in state.keys:
+            self._remember((user, key), offset, at)
+
+    def _remember(self, who: tuple[str, str], offset: int, at: int) -> None:
+        if who not in self._keys:
+            if len(self._key_order) >= self._key_limit:
+                del self._keys[self._key_order.popleft()]
+            self._key_order.append(who)
+        self._keys[who] = (offset, at)
+
+    def _epoch_of(self, offset: int) -> int:
+        """The epoch that wrote an offset; 0: not known any more."""
+        written = 0
+        for first, epoch in self._spans:
+            if first > offset:
+                break
+            written = epoch
+        return written
+
+    def _slice(self, after: int, end: int) -> list[Entry]:
+        """Entries of the offsets after `after` up to `end`, both within what is held."""
+        base = self.held_after
+        part = islice(self._recent, max(0, after - base), max(0, end - base))
+        return [Entry(offset, posted) for offset, posted in enumerate(part, max(after, base) + 1)]
+
+
+def _newest(entries: list[Entry], limit: int, max_bytes: int) -> list[Entry]:
+    """The last entries within both limits; of one at least, however long it is."""
+    taken = 0
+    for entry in reversed(entries[-limit:] if limit else ()):
+        max_bytes -= len(entry.posted.body.encode())
+        if max_bytes < 0 and taken:
+            break
+        taken += 1
+    return entries[len(entries) - taken :]

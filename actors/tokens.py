@@ -1,0 +1,80 @@
+"""Session tokens: what a client shows to resume, self-contained and signed.
+
+A token names the session, the user and the name, so a resume works although the process that
+issued it died and no store was asked. It is base64url of HMAC-SHA256 (32 bytes, RFC 2104) followed
+by the claims in msgpack. Whoever has a token is its user: it belongs on a TLS connection only.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from protocol.errors import BAD_TOKEN, RequestError
+
+MAC_BYTES = 32
+MIN_SECRET_BYTES = 16
+
+
+class Claims(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What a token says. `issued`: seconds since 1970, UTC."""
+
+    session: str
+    user: str
+    name: str
+    issued: float
+
+
+class Tokens:
+    """Issues tokens and checks them.
+
+    Arguments:
+        secrets: the first signs; all of them are accepted, so that one can be replaced without
+            sending everyone away. At least 16 bytes each.
+        valid_s: how long a token is accepted after it was issued, in seconds.
+        clock: seconds since 1970, UTC.
+    """
+
+    def __init__(
+        self, secrets: Sequence[bytes], *, valid_s: float, clock: Callable[[], float]
+    ) -> None:
+        if not secrets or min(map(len, secrets)) < MIN_SECRET_BYTES:
+            raise ValueError(f"a token secret has at least {MIN_SECRET_BYTES} bytes")
+        self._secrets = tuple(secrets)
+        self._valid_s = valid_s
+        self._clock = clock
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(Claims)
+
+    def issue(self, session: str, user: str, name: str) -> str:
+        """Return a token for this session, valid from now."""
+        body = self._encoder.encode(Claims(session, user, name, self._clock()))
+        return base64.urlsafe_b64encode(_mac(self._secrets[0], body) + body).decode("ascii")
+
+    def verify(self, token: str) -> Claims:
+        """Return what a token says.
+
+        Raises:
+            RequestError: BAD_TOKEN; not one of ours, changed, or too old. The text does not say
+                which of the first two.
+        """
+        try:
+            raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
+        except (UnicodeEncodeError, binascii.Error):
+            raise RequestError(BAD_TOKEN) from None
+        mac, body = raw[:MAC_BYTES], raw[MAC_BYTES:]
+        if not any(hmac.compare_digest(mac, _mac(secret, body)) for secret in self._secrets):
+            raise RequestError(BAD_TOKEN)
+        claims = self._decoder.decode(body)  # ours, since it is signed
+        if self._clock() - claims.issued > self._valid_s:
+            raise RequestError(BAD_TOKEN, "the token has expired; open a session")
+        return claims
+
+
+def _mac(secret: bytes, body: bytes) -> bytes:
+    return hmac.digest(secret, body, hashlib.sha256)
