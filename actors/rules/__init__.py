@@ -1,0 +1,1 @@
+"""Pure rules: values and objects without event loop, clock, socket or store."""

@@ -1,0 +1,1 @@
+"""Games and actors to read first, and to copy from."""
