@@ -14,12 +14,16 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import msgspec
 from msgspec import Meta, inspect
 
+from actors.logs import LogSettings
+from actors.settings import RoomSettings, SessionSettings
+from persistence.settings import EmbeddedSettings, PostgresSettings, RedisSettings
 from protocol.http import HttpSettings
+from protocol.settings import WireSettings
 
 ENVIRONMENT_PREFIX = "GREENROOM_"
 DEFAULT_FILE = Path("config.toml")
@@ -29,7 +33,13 @@ SECRET_KEYS = frozenset({"url", "replica_url", "secret", "password"})
 Seconds = Annotated[float, Meta(ge=0)]
 PositiveSeconds = Annotated[float, Meta(gt=0)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
-GamePath = Annotated[str, Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z")]
+GamePath = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z",
+        description='text of the form "package.module:Class"',
+    ),
+]
 
 
 class ConfigError(Exception):
@@ -37,18 +47,11 @@ class ConfigError(Exception):
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The process: where its data lives and how it stops."""
+    """The process: where its data lives, and how it stops."""
 
     data_dir: Annotated[str, Meta(min_length=1)] = "data"
     drain_s: Seconds = 2.0
     stop_timeout_s: PositiveSeconds = 30.0
-
-
-class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is logged, and how it looks."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["auto", "console", "json"] = "auto"
 
 
 class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,7 +77,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     server: ServerSettings = ServerSettings()
     log: LogSettings = LogSettings()
     listen: ListenSettings = ListenSettings()
+    wire: WireSettings = WireSettings()
     http: HttpSettings = HttpSettings()
+    embedded: EmbeddedSettings = EmbeddedSettings()
+    postgres: PostgresSettings = PostgresSettings()
+    redis: RedisSettings = RedisSettings()
+    sessions: SessionSettings = SessionSettings()
+    rooms: RoomSettings = RoomSettings()
     games: dict[str, GamePath] = msgspec.field(default_factory=_games)
 
 
@@ -184,8 +193,19 @@ def _from_overrides(overrides: Sequence[str]) -> Iterator[tuple[tuple[str, str],
 
 def _keys(section: str) -> dict[str, Any]:
     """Key -> type. Empty for a section whose keys are free."""
-    kind = type(getattr(Config(), section))
-    return {f.name: f.type for f in msgspec.structs.fields(kind)} if kind is not dict else {}
+    present = getattr(Config(), section)
+    if isinstance(present, dict):
+        return {}
+    keys = {}
+    for key, kind in get_type_hints(type(present), include_extras=True).items():
+        info = inspect.type_info(kind)
+        if not isinstance(info, inspect.DataclassType):  # finer than a key: for tests, embedders
+            # A number without a bound of its own may not be 0 or less: it is a size or a time.
+            bare = isinstance(info, inspect.IntType | inspect.FloatType) and (
+                info.ge is None and info.gt is None
+            )
+            keys[key] = Annotated[kind, Meta(gt=0)] if bare else kind
+    return keys
 
 
 def _default(section: str, key: str) -> Any:
@@ -258,8 +278,10 @@ def _describe(info: inspect.Type) -> str:
     match info:
         case inspect.IntType() | inspect.FloatType():
             text = _describe_number(info)
-        case inspect.StrType(pattern=str(pattern)) if ":" in pattern:
-            text = 'text of the form "package.module:Class"'
+        case inspect.Metadata(extra_json_schema={"description": str(description)}):
+            text = description
+        case inspect.StrType(pattern=str(pattern)):
+            text = f"text that matches {pattern}"
         case inspect.StrType(min_length=shortest):
             text = "text that is not empty" if shortest else "text"
         case inspect.LiteralType(values=choices):
