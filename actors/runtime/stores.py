@@ -70,3 +70,8 @@ class SnapshotStore(Protocol):
     async def delete(self, kind: str, key: str) -> None:
         """Forget the snapshot; no error if there is none."""
         ...
+
+
+def is_permanent(error: Exception) -> bool:
+    """Whether a store says, by a true attribute `permanent`, that trying again is useless."""
+    return bool(getattr(error, "permanent", False))

@@ -1,0 +1,347 @@
+"""Group commit over a store in memory, on a clock that jumps."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import msgspec
+import pytest
+import structlog
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.runtime.commit_queue import Writer
+from actors.runtime.future import Future
+from actors.runtime.journal import (
+    Fenced,
+    Journal,
+    JournalClosed,
+    JournalSettings,
+    StoreBusy,
+    Unstorable,
+)
+from actors.runtime.memory import MemoryEventStore
+from actors.runtime.restart import Backoff
+from actors.runtime.stores import EventRow
+
+
+@asynccontextmanager
+async def running(store: MemoryEventStore, **overrides: Any) -> AsyncIterator[Journal]:
+    journal = Journal(store, JournalSettings(**overrides), now_us=lambda: 7, rng=random.Random(1))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(journal.run)
+        yield journal
+        nursery.cancel_scope.cancel()
+
+
+def persist(journal: Journal, writer: Writer, reply: Any = None, size: int = 1) -> Future[Any]:
+    journal.admit(writer, size)
+    return journal.append(writer, "E", bytes(size), reply)
+
+
+@contextmanager
+def logged() -> Iterator[list[Any]]:
+    with structlog.testing.capture_logs() as entries:
+        yield entries
+
+
+async def test_a_future_resolves_to_its_reply_only_after_the_commit(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = MemoryEventStore()
+    store.delay_s = 1.0
+    async with running(store) as journal:
+        writer = journal.open("k", "a", epoch=1, seq=4)
+        future = persist(journal, writer, reply="kept")
+        await trio.sleep(0.9)
+        assert not future.done
+        assert store.rows("k", "a") == []
+        assert await future == "kept"
+        assert store.rows("k", "a") == [("k", "a", 5, 1, "E", b"\0", 7)]
+        assert trio.current_time() == pytest.approx(1.0)
+
+
+async def test_what_comes_while_an_append_is_on_its_way_goes_together_as_the_next(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = MemoryEventStore()
+    store.delay_s = 1.0
+    async with running(store) as journal:
+        writers = [journal.open("k", str(n), epoch=1, seq=0) for n in range(10)]
+        first = persist(journal, writers[0])
+        await trio.sleep(0.5)
+        rest = [persist(journal, writer) for writer in writers for _ in range(3)]
+        await first
+        assert not any(future.done for future in rest)
+        for future in rest:
+            await future
+        assert store.batches == [1, 30]
+
+
+async def test_a_batch_is_no_larger_than_its_bound(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = MemoryEventStore()
+    async with running(store, max_batch_events=4) as journal:
+        writer = journal.open("k", "a", epoch=1, seq=0)
+        for future in [persist(journal, writer) for _ in range(10)]:
+            await future
+    assert store.batches == [4, 4, 2]
+
+
+async def test_past_its_bound_in_events_the_journal_is_busy(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = MemoryEventStore()
+    store.away = True
+    async with running(store, max_events=3) as journal:
+        writer = journal.open("k", "a", epoch=1, seq=0)
+        futures = [persist(journal, writer) for _ in range(3)]
+        with pytest.raises(StoreBusy, match="3 events"):
+            persist(journal, writer)
+        assert journal.statistics().busy == 1
+        store.away = False
+        for future in futures:
+            await future
+        await persist(journal, writer)
+    assert [row[2] for row in store.rows("k", "a")] == [1, 2, 3, 4]
+
+
+async def test_past_its_bound_in_bytes_the_journal_is_busy(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = MemoryEventStore()
+    async with running(store, max_bytes=10_000) as journal:
+        writer = journal.open("k", "a", epoch=1, seq=0)
+        future = persist(journal, writer, size=9_000)
+        with pytest.raises(StoreBusy):
+            persist(journal, writer, size=1_000)
+        await future
+        await persist(journal, writer, size=1_000)
+
+
+async def test_a_store_that_comes_back_has_everything_in_order(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = MemoryEventStore()
+    store.away = True
+    with logged() as entries:
+        async with running(store) as journal:
+            writer = journal.open("k", "a", epoch=1, seq=0)
+            futures = []
+            for _ in range(50):
+                futures.append(persist(journal, writer))
+                await trio.sleep(0.1)
+            assert not any(future.done for future in futures)
+            store.away = False
+            for future in futures:
+                await future
+    assert [row[2] for row in store.rows("k", "a")] == list(range(1, 51))
+    assert journal.statistics().retries > 3
+    # The back-off bounds the lines: about one a second once it has grown.
+    assert len([entry for entry in entries if entry["event"] == "event_store_failed"]) < 15
+    assert [entry["event"] for entry in entries][-1] == "event_store_is_back"
+
+
+async def test_an_append_that_never_returns_is_sent_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = MemoryEventStore()
+    store.delay_s = 1e6
+    async with running(store, append_timeout_s=5.0) as journal:
+        writer = journal.open("k", "a", epoch=1, seq=0)
+        future = persist(journal, writer)
+        await trio.sleep(4.0)
+        store.delay_s = 0.0
+        await future
+        assert 5.0 <= trio.current_time() < 6.0
+
+
+async def test_a_fenced_writer_fails_with_all_it_has_queued_and_nobody_else_does(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = MemoryEventStore()
+    await store.activate("k", "a")
+    fences: list[str] = []
+    with logged() as entries:
+        async with running(store, max_batch_events=2) as journal:
+            writer = journal.open("k", "a", epoch=1, seq=0, on_fenced=lambda: fences.append("a"))
+            other = journal.open("k", "b", epoch=1, seq=0)
+            await persist(journal, writer)
+            await store.activate("k", "a")  # another incarnation, on another node
+            lost = [persist(journal, writer) for _ in range(3)]
+            kept = persist(journal, other, reply="kept")
+            assert await kept == "kept"
+            for future in lost:
+                with pytest.raises(Fenced):
+                    await future
+            with pytest.raises(Fenced):
+                persist(journal, writer)
+    assert fences == ["a"]
+    assert [row[2] for row in store.rows("k", "a")] == [1]
+    assert journal.statistics().fenced == 1
+    assert [entry["event"] for entry in entries] == ["fenced"]
+
+
+async def test_settled_waits_for_what_an_earlier_incarnation_has_on_its_way(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = MemoryEventStore()
+    store.delay_s = 1.0
+    async with running(store) as journal:
+        await journal.settled("k", "a")
+        writer = journal.open("k", "a", epoch=1, seq=0)
+        persist(journal, writer)
+        journal.release(writer)
+        await journal.settled("k", "a")
+        assert len(store.rows("k", "a")) == 1
+        assert trio.current_time() == pytest.approx(1.0)
+        successor = journal.open("k", "a", epoch=2, seq=1)
+        journal.release(successor)
+        assert not journal._writers
+
+
+async def test_drain_waits_for_everything_and_close_fails_what_is_left(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = MemoryEventStore()
+    store.delay_s = 1.0
+    async with running(store) as journal:
+        await journal.drain()
+        writer = journal.open("k", "a", epoch=1, seq=0)
+        futures = [persist(journal, writer) for _ in range(3)]
+        await journal.drain()
+        assert all(future.done for future in futures)
+        store.away = True
+        left = persist(journal, writer)
+        with trio.move_on_after(10.0) as scope:
+            await journal.drain()
+        assert scope.cancelled_caught
+        assert journal.close() == 1
+        with pytest.raises(JournalClosed):
+            await left
+        with pytest.raises(StoreBusy, match="stopping"):
+            persist(journal, writer)
+        await journal.settled("k", "a")
+
+
+async def test_a_callback_that_raises_costs_nobody_else_the_answer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    def bad(_future: Future[Any]) -> None:
+        raise ValueError("callback")
+
+    with logged() as entries:
+        async with running(MemoryEventStore()) as journal:
+            writer = journal.open("k", "a", epoch=1, seq=0)
+            persist(journal, writer).on_done(bad)
+            assert await persist(journal, writer, reply=2) == 2
+    assert [entry["event"] for entry in entries] == ["commit_callback_failed"]
+
+
+class Squeamish(MemoryEventStore):
+    """Refuses one event for ever, as a database refuses a value that it cannot hold."""
+
+    class Refused(Exception):  # noqa: N818 - it is one
+        permanent = True
+
+    async def append(self, rows: list[EventRow]) -> Any:  # type: ignore[override]  # a list it is
+        if any(len(row[5]) == 13 for row in rows):
+            raise self.Refused("13 bytes")
+        return await super().append(rows)
+
+
+async def test_an_event_that_can_never_be_stored_fails_its_own_actor_only(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = Squeamish()
+    fences: list[str] = []
+    with logged() as entries:
+        async with running(store) as journal:
+            good = journal.open("k", "good", epoch=1, seq=0)
+            bad = journal.open("k", "bad", epoch=1, seq=0, on_fenced=lambda: fences.append("bad"))
+            kept = [persist(journal, good), persist(journal, bad)]
+            lost = [persist(journal, bad, size=13), persist(journal, bad)]
+            kept += [persist(journal, good) for _ in range(5)]
+            for future in kept:
+                await future
+            for future in lost:
+                with pytest.raises(Unstorable):
+                    await future
+            assert trio.current_time() == 0
+    assert fences == ["bad"]
+    assert len(store.rows("k", "good")) == 6
+    assert len(store.rows("k", "bad")) == 1
+    assert "event_unstorable" in [entry["event"] for entry in entries]
+
+
+class Step(msgspec.Struct, frozen=True):
+    writer: int
+    events: int
+    fail: int
+    lose: int
+    wait_s: float
+
+
+STEPS = st.lists(
+    st.builds(
+        Step,
+        writer=st.integers(0, 2),
+        events=st.integers(0, 7),
+        fail=st.integers(0, 3),
+        lose=st.integers(0, 3),
+        wait_s=st.sampled_from([0.0, 0.001, 0.01, 0.3]),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS, delay_s=st.sampled_from([0.0, 0.005]), max_batch=st.integers(1, 5))
+def test_whatever_the_store_does_nothing_is_lost_doubled_or_acknowledged_too_early(
+    steps: list[Step], delay_s: float, max_batch: int
+) -> None:
+    async def scenario() -> None:
+        store = MemoryEventStore()
+        store.delay_s = delay_s
+        early: list[str] = []
+
+        async with running(store, max_batch_events=max_batch) as journal:
+            writers = [journal.open("k", str(n), epoch=1, seq=0) for n in range(3)]
+            acked: dict[str, list[int]] = {writer.key: [] for writer in writers}
+
+            def check(future: Future[Any]) -> None:
+                key, seq = future.result()
+                acked[key].append(seq)
+                if not any(row[2] == seq for row in store.rows("k", key)):
+                    early.append(f"{key}#{seq}")
+
+            for step in steps:
+                store.fail_next += step.fail
+                store.lose_next += step.lose
+                writer = writers[step.writer]
+                for _ in range(step.events):
+                    reply = (writer.key, writer.queued + 1)
+                    persist(journal, writer, reply=reply).on_done(check)
+                await trio.sleep(step.wait_s)
+            await journal.drain()
+            assert not early
+            for writer in writers:
+                expected = list(range(1, writer.queued + 1))
+                assert acked[writer.key] == expected
+                assert [row[2] for row in store.rows("k", writer.key)] == expected
+
+    with structlog.testing.capture_logs():
+        trio.run(scenario, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+def test_the_back_off_of_the_store_is_bounded() -> None:
+    rng = random.Random(3)
+    delays = [JournalSettings().backoff.delay_s(attempt, rng) for attempt in range(2, 100)]
+    assert max(delays) <= 1.0
+    assert delays[0] <= 0.05
+    assert isinstance(JournalSettings().backoff, Backoff)
