@@ -22,19 +22,23 @@ class ErrorCode(msgspec.Struct, frozen=True):
 
 
 class RequestError(Exception):
-    """A request failed in a way that its client is told: `error` is the row, `detail` the case."""
+    """A request failed in a way that its client is told: `error` is the row, `detail` the case.
 
-    def __init__(self, error: ErrorCode, detail: str = "") -> None:
+    `ref` is the request's, where the failure is that it could not be decoded and yet its ref could.
+    """
+
+    def __init__(self, error: ErrorCode, detail: str = "", *, ref: int | None = None) -> None:
         super().__init__(error, detail)
         self.error = error
         self.detail = detail
+        self.ref = ref
 
     def __str__(self) -> str:
         return f"{self.error.code}: {self.detail or self.error.message}"
 
 
 class CloseCode(msgspec.Struct, frozen=True):
-    """One row of the table of closes: the code on the wire, its name, and the client's next step."""
+    """One row of the table of closes: code on the wire, name, and the client's next step."""
 
     code: int
     name: str

@@ -1,0 +1,264 @@
+"""The WebSocket server: accepts, shakes hands, runs a connection for each client, drains.
+
+`Gateway` owns what all connections share (the flusher, the keep-alive wheel) and knows nothing of
+sessions: for each connection it asks `accept` for a `Handler`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import msgspec
+import structlog
+import trio
+
+from protocol import handshake, tls
+from protocol.errors import DRAIN
+from protocol.flusher import WOULD_BLOCK, Flusher, FlusherStatistics
+from protocol.handshake import HEAD_END, Accepted, Refused
+from protocol.keepalive import Wheel
+from protocol.listener import accept_from
+from protocol.settings import WireSettings
+from protocol.websocket import READ_BYTES, Connection, Handler
+
+log = structlog.get_logger("protocol.gateway")
+
+_LINGER_S = 1.0  # how long a refused client may take to read why
+
+
+class GatewayStatistics(msgspec.Struct, frozen=True):
+    """Counts since the start, and what is there now."""
+
+    connections: int
+    sockets: int
+    """Connections, and those in or out of a handshake."""
+    opened: int
+    refused: dict[int, int]
+    """HTTP status -> handshakes answered with it."""
+    dropped: int
+    """Sockets closed without an answer, beyond `max_connections` and `spare_handshakes`."""
+    flusher: FlusherStatistics
+
+
+class Gateway:
+    """Serves clients on listening sockets until drained or cancelled.
+
+    Args:
+        accept: gives the handler of a new connection, before anything is read from it. It may
+            push and close already. If it raises, the connection is dropped.
+        settings: the limits.
+        tls_context: serve TLS with it; `protocol.tls.server_context` makes one.
+    """
+
+    def __init__(
+        self,
+        accept: Callable[[Connection], Handler],
+        settings: WireSettings | None = None,
+        *,
+        tls_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.settings = settings or WireSettings()
+        self.connections: dict[int, Connection] = {}
+        self._accept = accept
+        self._tls = tls_context
+        self._flusher = Flusher()
+        self._wheel = Wheel(self.settings.keepalive_s)
+        self._ids = itertools.count(1)
+        self._listeners: Sequence[socket.socket] = ()
+        self._nursery: trio.Nursery | None = None
+        self._draining = False
+        self._sockets = 0
+        self._idle = trio.Event()
+        self._opened = 0
+        self._refused: Counter[int] = Counter()
+        self._dropped = 0
+
+    def statistics(self) -> GatewayStatistics:
+        return GatewayStatistics(
+            connections=len(self.connections),
+            sockets=self._sockets,
+            opened=self._opened,
+            refused=dict(self._refused),
+            dropped=self._dropped,
+            flusher=self._flusher.statistics(),
+        )
+
+    async def serve(
+        self,
+        listeners: Sequence[socket.socket],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve on `listeners` (of `protocol.listener.listen`), which are closed in the end.
+
+        Returns after `drain`. Cancelled, it closes every connection at once with DRAIN. No error
+        of one connection ends it.
+        """
+        self._listeners = listeners
+        try:
+            async with trio.open_nursery() as shared:
+                await shared.start(self._flusher.run)
+                await shared.start(self._wheel.run)
+                async with trio.open_nursery() as self._nursery:
+                    task_status.started()
+                    async with trio.open_nursery() as accepting:
+                        for listener in listeners:
+                            accepting.start_soon(accept_from, listener, self._take)
+                    # Here the listeners are closed and what was accepted is on its way out.
+                shared.cancel_scope.cancel()
+        finally:
+            self._stop_accepting()
+
+    async def drain(self, spread_s: float) -> None:
+        """Accept no more, and close what is open with DRAIN, spread evenly over `spread_s`.
+
+        Returns when the last connection has ended, `close_timeout_s` after the last close at the
+        latest. Spread, because all clients reconnecting at once are a burst for who takes them.
+        """
+        self._draining = True
+        self._stop_accepting()
+        leaving = list(self.connections.values())
+        start = trio.current_time()
+        for place, connection in enumerate(leaving):
+            await trio.sleep_until(start + spread_s * place / len(leaving))
+            connection.close(DRAIN)
+        while self._sockets:
+            self._idle = trio.Event()
+            await self._idle.wait()
+
+    def _stop_accepting(self) -> None:
+        for listener in self._listeners:
+            if listener.fileno() >= 0:
+                trio.lowlevel.notify_closing(listener)
+                listener.close()
+
+    # --- one client -------------------------------------------------------------------------------
+
+    def _take(self, sock: socket.socket, peer: str) -> None:
+        assert self._nursery is not None
+        settings = self.settings
+        if self._sockets >= settings.max_connections + settings.spare_handshakes:
+            sock.close()  # not even a refusal: to read the request would take what we lack
+            self._dropped += 1
+            return
+        self._sockets += 1
+        self._nursery.start_soon(self._run, sock, peer)
+
+    async def _run(self, sock: socket.socket, peer: str) -> None:
+        try:
+            opened = await self._open(sock, peer)
+            if opened is not None:
+                await self._serve_one(*opened)
+        except Exception:
+            log.exception("connection failed", peer=peer)
+        finally:
+            self._sockets -= 1
+            if not self._sockets:
+                self._idle.set()
+
+    async def _serve_one(self, connection: Connection, first: bytes) -> None:
+        try:
+            handler = self._accept(connection)
+        except BaseException:
+            connection.discard()
+            raise
+        self.connections[connection.id] = connection
+        self._opened += 1
+        if self._draining:  # it began its handshake before
+            connection.close(DRAIN)
+        try:
+            await connection.run(handler, first)
+        finally:
+            del self.connections[connection.id]
+
+    async def _open(self, sock: socket.socket, peer: str) -> tuple[Connection, bytes] | None:
+        """The handshake. Returns the connection and what was read beyond the request."""
+        settings = self.settings
+        opened: tuple[Connection, bytes] | None = None
+        try:
+            answered: Accepted | Refused = handshake.too_slow(settings)
+            first = b""
+            with trio.move_on_after(settings.handshake_timeout_s):
+                if self._tls is not None:
+                    sock = await tls.handshake(sock, self._tls)
+                head, first = await _read_head(sock, settings.max_header_bytes)
+                answered = self._judge(head)
+            with trio.move_on_after(_LINGER_S):
+                await _send(sock, answered.response)
+                if isinstance(answered, Accepted):
+                    opened = self._connection(sock, peer, answered), first
+                else:
+                    await self._refuse(sock, peer, answered)
+        except OSError as error:  # gone, or no TLS
+            log.debug("handshake failed", peer=peer, error=str(error))
+        finally:
+            if opened is None and sock.fileno() >= 0:
+                trio.lowlevel.notify_closing(sock)
+                sock.close()
+        return opened
+
+    def _judge(self, head: bytes | None) -> Accepted | Refused:
+        if head is None:
+            return handshake.too_large(self.settings)
+        if self._draining or len(self.connections) >= self.settings.max_connections:
+            return handshake.full(draining=self._draining)
+        return handshake.answer(head, self.settings)
+
+    def _connection(self, sock: socket.socket, peer: str, accepted: Accepted) -> Connection:
+        return Connection(
+            next(self._ids),
+            accepted.encoding,
+            peer,
+            sock,
+            settings=self.settings,
+            flusher=self._flusher,
+            wheel=self._wheel,
+        )
+
+    async def _refuse(self, sock: socket.socket, peer: str, refused: Refused) -> None:
+        """After the response: end our half and read the other one out, or a reset eats it."""
+        self._refused[refused.status] += 1
+        log.debug("handshake refused", peer=peer, status=refused.status)
+        sock.shutdown(socket.SHUT_WR)
+        while await _read(sock):
+            await trio.lowlevel.checkpoint()
+
+
+async def _read(sock: socket.socket) -> bytes:
+    while True:
+        try:
+            return sock.recv(READ_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            await trio.lowlevel.wait_readable(sock)
+        except ssl.SSLWantWriteError:
+            await trio.lowlevel.wait_writable(sock)
+
+
+async def _read_head(sock: socket.socket, max_bytes: int) -> tuple[bytes | None, bytes]:
+    """The head of a request and what came after it. The head is None if it is too long."""
+    got = bytearray()
+    while True:
+        data = await _read(sock)
+        if not data:
+            raise ConnectionResetError("ended within the handshake")
+        searched = max(0, len(got) - 3)
+        got += data
+        end = HEAD_END.search(got, searched)
+        if end is not None and end.end() <= max_bytes:
+            return bytes(got[: end.end()]), bytes(got[end.end() :])
+        if len(got) > max_bytes:
+            return None, b""
+        await trio.lowlevel.checkpoint()
+
+
+async def _send(sock: socket.socket, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[sock.send(rest) :]
+        except WOULD_BLOCK:
+            await trio.lowlevel.wait_writable(sock)

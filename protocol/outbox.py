@@ -1,0 +1,233 @@
+"""What waits to be sent to one client: a queue of whole frames, bounded in bytes.
+
+Order. Frames leave in the order they were pushed. A frame of a slot (the state of a match) is
+conflated: a newer one replaces the unsent older one and goes to the **end**. It does not take the
+older one's place, because a state bears the topic's offset: sent ahead of an event that was pushed
+between the two, it would tell the client of an offset whose event it has not got, and a client that
+breaks off there and resumes would miss that event in silence. For the same reason slots are not
+kept apart and sent last: an older state would follow the `match.ended` that was pushed after it.
+What a slot can suffer is delay, and only while other frames alone fill the client's line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from protocol.codec import Encoding
+
+SEND_BYTES: Final = 131_072
+"""The most that is joined for one send. A socket takes rarely more at once, and what has been
+joined can no longer be conflated."""
+
+_COMPACT_AT = 64  # replaced frames that may lie in a queue before it is worth closing the gaps
+
+
+class Transport(Protocol):
+    """What an outbox and the flusher need of a connection. None of these raises but `send`."""
+
+    @property
+    def send(self) -> Callable[[bytes | memoryview], int]:
+        """Non-blocking: bytes taken. Raises what a non-blocking socket raises."""
+
+    async def wait_writable(self) -> None: ...
+    def overflowed(self) -> None:
+        """The outbox went over its bound. Called from within `push`."""
+
+    def broken(self, error: OSError) -> None:
+        """The socket cannot be sent to any more."""
+
+    def sent_all(self) -> None:
+        """The outbox was finished, and its last byte has been handed to the socket."""
+
+
+class _Gone:
+    """The transport of an outbox whose connection has ended."""
+
+    def send(self, _: bytes | memoryview) -> int:
+        raise BrokenPipeError
+
+    async def wait_writable(self) -> None:
+        raise BrokenPipeError
+
+    def overflowed(self) -> None: ...
+    def broken(self, error: OSError) -> None: ...
+    def sent_all(self) -> None: ...
+
+
+class Outbox:
+    """One connection's frames. Everything here is a plain call on the trio thread.
+
+    Args:
+        encoding: of the connection; who pushes chooses the frames by it.
+        limit_bytes: the bound on `queued_bytes`.
+        on_dirty: called with the outbox when it goes from nothing to send to something.
+        transport: the connection.
+    """
+
+    __slots__ = (
+        "_finished", "_frames", "_limit", "_on_dirty", "_replaced", "_slots", "_waiting",
+        "encoding", "queued_bytes", "transport", "unsent",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        encoding: Encoding,
+        limit_bytes: int,
+        on_dirty: Callable[[Outbox], None],
+        transport: Transport,
+    ) -> None:
+        self.encoding = encoding
+        self.transport = transport
+        self.queued_bytes = 0
+        """Bytes that no socket has taken yet."""
+        self.unsent: bytes | memoryview = b""
+        """The rest of a send that the socket took in part. It goes first and as it is."""
+        self._frames: list[bytes] = []
+        self._slots: dict[str, int] | None = None  # slot -> its frame's index; most have none
+        self._replaced = 0
+        self._limit = limit_bytes  # -1 once closed: then the one comparison in `push` says both
+        self._on_dirty = on_dirty
+        self._waiting = False  # the flusher knows of us, or a writer waits for the socket
+        self._finished = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether frames are dropped now, as no more will be sent."""
+        return self._limit < 0
+
+    def push(self, frame: bytes) -> None:
+        """Append one frame. Over the bound the connection is closed; never raises."""
+        queued = self.queued_bytes + len(frame)
+        if queued > self._limit:
+            self._over()
+            return
+        self.queued_bytes = queued
+        self._frames.append(frame)
+        if not self._waiting:
+            self._waiting = True
+            self._on_dirty(self)
+
+    def replace(self, slot: str, frame: bytes) -> None:
+        """Append one frame, and drop the unsent older one of this `slot` (see the module)."""
+        if self._slots is None:
+            self._slots = {}
+        else:
+            self.clear_slot(slot)
+        if self.queued_bytes + len(frame) <= self._limit:
+            self._slots[slot] = len(self._frames)
+        self.push(frame)
+
+    def clear_slot(self, slot: str) -> None:
+        """Drop the unsent frame of this `slot`, if there is one."""
+        slots = self._slots
+        if slots is None:
+            return
+        index = slots.pop(slot, None)
+        if index is None:
+            return
+        self.queued_bytes -= len(self._frames[index])
+        self._frames[index] = b""  # joins to nothing; moving the others would cost more
+        self._replaced += 1
+        if self._replaced > _COMPACT_AT and self._replaced * 2 > len(self._frames):
+            self._compact()
+
+    def finish(self, last: bytes, *, drop: bool) -> None:
+        """Send `last` (a close frame) and nothing after it. With `drop`, nothing before it either,
+        except what has begun to leave. Only the first call counts.
+        """
+        if self._finished:
+            return
+        self._finished = True
+        if drop:
+            self._frames.clear()
+            self._slots = None
+            self._replaced = 0
+            self.queued_bytes = len(self.unsent)
+        self._limit = self.queued_bytes + len(last)
+        self.push(last)
+        self._limit = -1
+
+    def abandon(self) -> None:
+        """Send nothing more: the socket is gone."""
+        self._limit = -1
+        self._finished = True
+        self._waiting = True
+        self._frames.clear()
+        self._slots = None
+        self.unsent = b""
+        self.queued_bytes = 0
+        self.transport = _GONE  # and so no cycle is left for the garbage collector
+
+    # --- the flusher's side ---------------------------------------------------------------------
+
+    def take(self) -> bytes | memoryview:
+        """What the next send should carry: everything, up to `SEND_BYTES`. Empty: nothing waits.
+
+        What is taken must be sent, or its rest be given back by `keep`.
+        """
+        if self.unsent:
+            return self.unsent
+        frames = self._frames
+        if self.queued_bytes > SEND_BYTES and len(frames) > 1:
+            return self._take_some()
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        frames.clear()
+        if self._slots is not None:
+            self._slots.clear()
+            self._replaced = 0
+        return data
+
+    def sent(self, data: bytes | memoryview, count: int) -> bool:
+        """The socket took `count` bytes of `data` from `take`. Returns whether it was all."""
+        self.queued_bytes -= count
+        if count == len(data):
+            self.unsent = b""
+            return True
+        self.unsent = memoryview(data)[count:]
+        return False
+
+    def idle(self) -> bool:
+        """Whether nothing waits. Then the next `push` marks the outbox dirty again."""
+        if self.queued_bytes:
+            return False
+        self._frames.clear()
+        if self._finished:
+            self.transport.sent_all()
+        else:
+            self._waiting = False
+        return True
+
+    def _take_some(self) -> bytes:
+        size = 0
+        count = 0
+        for waiting in self._frames:
+            if count and size + len(waiting) > SEND_BYTES:
+                break
+            size += len(waiting)
+            count += 1
+        data = b"".join(self._frames[:count])
+        del self._frames[:count]
+        if self._slots is not None:
+            self._slots = {s: i - count for s, i in self._slots.items() if i >= count}
+        return data
+
+    def _compact(self) -> None:
+        moved: list[bytes] = []
+        places: list[int] = []
+        for waiting in self._frames:
+            places.append(len(moved))
+            if waiting:
+                moved.append(waiting)
+        self._frames = moved
+        if self._slots is not None:
+            self._slots = {s: places[i] for s, i in self._slots.items()}
+        self._replaced = 0
+
+    def _over(self) -> None:
+        if self._limit >= 0:
+            self.transport.overflowed()
+
+
+_GONE = _Gone()

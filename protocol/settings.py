@@ -1,0 +1,41 @@
+"""The settings of the wire: every limit a connection is held to, with its unit and default."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What `Gateway` and its connections need to know. Times are in seconds, sizes in bytes.
+
+    Nothing here may be zero, except `spare_handshakes`; there is no "unlimited": a limit that
+    should not matter is set high.
+    """
+
+    path: str = "/ws"
+    """The one path that is upgraded to WebSocket."""
+    origins: tuple[str, ...] = ()
+    """Allowed values of `Origin`; empty: any. Only browsers send one, so a request without an
+    `Origin` is always allowed."""
+    max_connections: int = 10_000
+    """Connections at once; one more is answered 503 with `Retry-After`."""
+    spare_handshakes: int = 256
+    """Sockets beyond `max_connections` that are read at all, to give them that answer."""
+    max_header_bytes: int = 8_192
+    """The whole head of the handshake request."""
+    handshake_timeout_s: float = 5.0
+    """From accept to the end of the handshake, TLS included."""
+    first_message_timeout_s: float = 10.0
+    """From the handshake until the layer above calls `Connection.expect_within(None)`."""
+    max_message_bytes: int = 65_536
+    """One message of a client, all its fragments together."""
+    outbox_bytes: int = 1_048_576
+    """What may wait to be sent to one client; over it the client leaves as a slow consumer."""
+    keepalive_s: float = 20.0
+    """Between two pings."""
+    keepalive_timeout_s: float = 60.0
+    """A client not heard for this long is taken for vanished; rounded up to whole pings."""
+    control_frames_per_s: float = 50.0
+    """Pings and pongs a client may send, averaged over one `keepalive_s`; more is flooding."""
+    close_timeout_s: float = 5.0
+    """From our close frame to the end of the socket, whatever the client does."""
