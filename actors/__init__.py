@@ -1,0 +1,81 @@
+"""Actors for trio: mailboxes, supervision, refs that outlive a crash.
+
+```python
+import actors, trio
+
+class Counter(actors.Actor):
+    def __init__(self):
+        self.value = 0
+
+    @actors.handles(int)
+    def add(self, amount):
+        self.value += amount
+        return self.value
+
+async def main():
+    async with actors.ActorSystem():
+        counter = Counter.start()
+        counter.tell(2)
+        print(await counter.ask(3))
+
+trio.run(main)
+```
+
+This is the whole public surface. `actors.runtime.testing` has what tests need. The game server's
+own actors are modules of this package (`actors.room`, ...) and are not imported from here.
+"""
+
+from pykka import ActorDeadError
+
+from .runtime.actor import Actor
+from .runtime.dead_letters import DeadLetter
+from .runtime.errors import (
+    ActorExists,
+    ActorFailed,
+    AskTimeout,
+    Escalation,
+    HandlerHung,
+    MailboxFull,
+    Quarantined,
+    Refusal,
+    SystemFailed,
+)
+from .runtime.future import Future
+from .runtime.handlers import handles
+from .runtime.kinds import Kind
+from .runtime.mailbox import MailboxSpec
+from .runtime.messages import Terminated
+from .runtime.ref import ActorRef
+from .runtime.restart import Backoff, RestartPolicy, RestartWindow
+from .runtime.supervisor import ChildSpec, Supervisor
+from .runtime.system import ActorSystem, Statistics
+from .runtime.timers import Timer
+
+__all__ = [
+    "Actor",
+    "ActorDeadError",
+    "ActorExists",
+    "ActorFailed",
+    "ActorRef",
+    "ActorSystem",
+    "AskTimeout",
+    "Backoff",
+    "ChildSpec",
+    "DeadLetter",
+    "Escalation",
+    "Future",
+    "HandlerHung",
+    "Kind",
+    "MailboxFull",
+    "MailboxSpec",
+    "Quarantined",
+    "Refusal",
+    "RestartPolicy",
+    "RestartWindow",
+    "Statistics",
+    "Supervisor",
+    "SystemFailed",
+    "Terminated",
+    "Timer",
+    "handles",
+]

@@ -1,0 +1,204 @@
+"""What an embedder subclasses."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import pykka
+import structlog
+
+from .future import Future
+from .handlers import HandlerTable
+from .mailbox import Mailbox, MailboxSpec
+from .messages import Reason
+
+if TYPE_CHECKING:
+    from .loop_cell import LoopCell
+    from .ref import ActorRef
+    from .system import ActorSystem
+    from .timers import Timer
+
+
+class Actor(pykka.Actor):
+    """A Pykka actor that lives in a trio loop: one message at a time, state of its own.
+
+    Subclass it, mark handlers with `@handles(MessageType)`, and start it with `Actor.start` or
+    `ActorSystem.start`. Handlers and hooks may be `def` or `async def`; while one awaits, the
+    mailbox waits. What a handler returns is the reply of an ask; if that is an `actors.Future`, the
+    reply is what the future comes to, and the mailbox does not wait for it.
+
+    A handler that raises a `Refusal` answers with it. Any other exception fails the actor: the
+    asker gets it, `on_failure` runs, and by its restart policy a new instance takes over the
+    mailbox.
+
+    The constructor runs before the actor has a place in the system: `system`, `actor_ref`, timers
+    and `watch` are there from `on_start` on.
+    """
+
+    mailbox: ClassVar[MailboxSpec] = MailboxSpec()
+    """How many messages may wait, and what happens beyond that."""
+
+    _table: ClassVar[HandlerTable]
+    _cell: LoopCell | None = None
+    _log: Any = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._table = HandlerTable(cls)
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        # Not Pykka's, on purpose: its uuid4, threading.Event, inbox and ref cost 11 us and 2 KiB
+        # an actor. Ours come from the cell, and the urn is made when somebody asks for it.
+        pass
+
+    # --- Pykka's seams for new actor types ---------------------------------------------------------
+
+    @classmethod
+    def start(cls, *args: Any, **kwargs: Any) -> ActorRef:
+        """Start an actor in the current system: the one whose `async with`, or actor, we are in.
+
+        Arguments go to the constructor; see `ActorSystem.start` for naming the actor.
+        Raises RuntimeError where there is no current system.
+        """
+        from .system import ActorSystem
+
+        return ActorSystem.current().start(cls, *args, **kwargs)
+
+    @staticmethod
+    def _create_actor_inbox() -> Any:
+        return Mailbox(Actor.mailbox)
+
+    @staticmethod
+    def _create_future() -> Future[Any]:
+        return Future()
+
+    def _start_actor_loop(self) -> None:
+        raise RuntimeError("start an actor with Actor.start() or ActorSystem.start()")
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__} ({self.actor_urn})"
+
+    @property
+    def _placed(self) -> LoopCell:
+        if self._cell is None:
+            raise RuntimeError(
+                f"{type(self).__name__} has no place in a system yet; do this in on_start"
+            )
+        return self._cell
+
+    @property
+    def actor_ref(self) -> ActorRef:  # type: ignore[override]  # ours is one of Pykka's
+        """How others, and this actor's timers, reach it. It outlives this instance."""
+        return self._placed.ref
+
+    @property
+    def actor_urn(self) -> str:  # type: ignore[override]  # a value there, made on demand here
+        """A name for logs; unique within the system."""
+        return f"urn:actor:{self._cell.name}" if self._cell else "urn:actor:unplaced"
+
+    @property
+    def actor_inbox(self) -> Any:  # type: ignore[override]  # a value there, the cell's here
+        """The mailbox."""
+        return self._placed.mailbox
+
+    @property
+    def actor_stopped(self) -> Any:  # type: ignore[override]  # an Event there, the cell's here
+        """Its `is_set()` says whether the actor has ended."""
+        return self._placed.ref.actor_stopped
+
+    # --- context ---------------------------------------------------------------------------------
+
+    @property
+    def system(self) -> ActorSystem:
+        """The system this actor lives in."""
+        return self._placed.system
+
+    @property
+    def log(self) -> Any:
+        """A structlog logger bound to the actor's kind and key."""
+        if self._log is None:
+            cell = self._placed
+            self._log = structlog.get_logger("actors").bind(kind=cell.kind, key=cell.key)
+        return self._log
+
+    def watch(self, ref: ActorRef) -> None:
+        """Get one `Terminated(ref, reason)` when that actor ends; at once if there is none.
+
+        A restart is not an end. Watching twice is watching once.
+        """
+        self._placed.watch(ref)
+
+    def unwatch(self, ref: ActorRef) -> None:
+        """Watch no more."""
+        self._placed.unwatch(ref)
+
+    def start_timer(self, delay_s: float, message: Any, *, name: str | None = None) -> Timer:
+        """Get `message` in `delay_s` seconds. A timer of the same name is replaced.
+
+        Timers are the instance's: they end when it stops or is restarted.
+        """
+        return self._placed.start_timer(delay_s, message, name=name)
+
+    def start_ticks(self, interval_s: float, message: Any, *, name: str | None = None) -> Timer:
+        """Get `message` every `interval_s` seconds from now on, without drift.
+
+        While one is undelivered no other is added, so ticks never pile up.
+        """
+        return self._placed.start_timer(interval_s, message, name=name, repeat=True)
+
+    def cancel_timer(self, timer: Timer | str) -> None:
+        """Cancel a timer, by itself or by name. Its message will not come, even if under way."""
+        self._placed.cancel_timer(timer)
+
+    def stop(self) -> None:
+        """Stop after what is in the mailbox now."""
+        self._placed.stop()
+
+    def passivate(self) -> None:
+        """Stop, and let the next message bring the actor back.
+
+        Raises RuntimeError for an actor whose kind is not registered: nobody could bring it back.
+        """
+        cell = self._placed
+        if not self.system.registered(cell.kind):
+            raise RuntimeError(f"kind {cell.kind!r} is not registered, so it cannot come back")
+        cell.stop("passivated")
+
+    def may_passivate(self) -> bool:
+        """Whether the actor may be passivated now that it was idle; a room with members says no."""
+        return True
+
+    # --- hooks -----------------------------------------------------------------------------------
+
+    def on_start(self) -> Any:
+        """Before the first message of this instance. May be async."""
+
+    def on_receive(self, message: Any) -> Any:
+        """Messages that no handler claims. May be async; what it returns is the reply."""
+        self.log.warning("unexpected_message", message=type(message).__name__)
+
+    def on_stop(self) -> Any:
+        """After the last message, not after a failure. May be async."""
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> Any:
+        """After an exception ended this instance. May be async."""
+
+    # --- for the runtime's own subclasses ----------------------------------------------------------
+
+    def _recover(self) -> Any:
+        """Before `on_start` of every instance: where state comes back from stores. May be async."""
+
+    def _leave(self, reason: Reason) -> Any:
+        """After `on_stop` or `on_failure`: where state goes to stores. May be async."""
+
+    def _killed(self) -> None:
+        """The actor ends without hooks: take along what would outlive it."""
+
+
+Actor._table = cast("HandlerTable", HandlerTable(Actor))

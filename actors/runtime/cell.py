@@ -1,0 +1,223 @@
+"""The place of an actor in the tree: what stays the same over its restarts."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+
+from .future import Future
+from .mailbox import Control
+from .messages import Reason, Terminated
+from .ref import ActorRef
+from .restart import RestartPolicy, RestartWindow
+
+if TYPE_CHECKING:
+    from .system import ActorSystem
+
+_log = structlog.get_logger("actors")
+
+
+class State(enum.Enum):
+    """Where in its life a cell is."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    FAILING = "failing"  # the instance broke; its hooks run
+    FAILED = "failed"  # the instance is gone; its parent decides
+    WAITING = "waiting"  # for the end of its back-off
+    STOPPING = "stopping"
+    HALTED = "halted"  # by its supervisor, which will start it again or stop it
+    ENDED = "ended"
+
+
+class Parent(Protocol):
+    """Who decides what becomes of a cell."""
+
+    def child_failed(self, cell: Cell, error: BaseException) -> None:
+        """The cell's instance failed and is gone. Restart the cell or end it."""
+
+    def child_ended(self, cell: Cell, reason: Reason) -> None:
+        """The cell has ended."""
+
+
+class Cell:
+    """Identity, life and watchers of one actor. Subclasses run it: in the loop, or in a thread.
+
+    All methods are for the home thread.
+    """
+
+    __slots__ = (
+        "_ended",
+        "error",
+        "factory",
+        "handled",
+        "incarnation",
+        "key",
+        "kind",
+        "parent",
+        "policy",
+        "reason",
+        "ref",
+        "restarts",
+        "state",
+        "system",
+        "thread",
+        "watchers",
+        "watching",
+        "window",
+    )
+
+    def __init__(
+        self,
+        system: ActorSystem,
+        kind: str,
+        key: str,
+        factory: Callable[[], Any],
+        policy: RestartPolicy,
+        parent: Parent,
+    ) -> None:
+        self.system = system
+        self.kind = kind
+        self.key = key
+        self.factory = factory
+        self.policy = policy
+        self.parent = parent
+        self.state = State.STARTING
+        self.thread = -1  # from which thread a message may go straight to the mailbox
+        self.incarnation = 0
+        self.restarts = 0
+        self.handled = 0  # messages, over all incarnations
+        self.reason: Reason | None = None
+        self.error: BaseException | None = None
+        self.window: RestartWindow | None = None
+        self.watchers: dict[Cell, None] | None = None
+        self.watching: set[ActorRef] | None = None
+        self._ended: Future[bool] | None = None
+        self.ref = ActorRef(system, kind, key, self)
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}/{self.key}"
+
+    @property
+    def alive(self) -> bool:
+        return self.state is not State.ENDED
+
+    @property
+    def shutdown_s(self) -> float:
+        """How long the actor may take to stop, in seconds."""
+        return self.policy.shutdown_s
+
+    # --- what subclasses do ----------------------------------------------------------------------
+
+    def begin(self, actor: Any) -> None:
+        """Start this instance."""
+        raise NotImplementedError
+
+    def tell(self, message: Any) -> None:
+        """Take a message in, from any thread."""
+        raise NotImplementedError
+
+    def ask(self, message: Any, future: Future[Any]) -> None:
+        """Take a message in whose reply settles `future`, from any thread."""
+        raise NotImplementedError
+
+    def request_stop(self, reason: Reason) -> None:
+        """Have the actor stop after what is in its mailbox."""
+        raise NotImplementedError
+
+    def halt(self) -> Future[bool]:
+        """Have the instance stop after its present message; the mailbox stays."""
+        raise NotImplementedError
+
+    def kill(self, reason: Reason = "killed") -> None:
+        """End at once, without hooks."""
+        raise NotImplementedError
+
+    def control(self, control: Control, *, first: bool = False) -> None:
+        """Take in a control message, past any bound."""
+        raise NotImplementedError
+
+    def check_room(self, message: Any) -> None:
+        """For a sender in another thread. Raises MailboxFull if there is no room now."""
+
+    def cancel(self) -> None:
+        """Cancel what the instance awaits, if anything."""
+
+    def idle(self) -> bool:
+        """Whether the actor has nothing to do and agrees to be passivated."""
+        return False
+
+    def actor_or_none(self) -> Any:
+        """The present instance."""
+        raise NotImplementedError
+
+    # --- life ------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Make an instance and start it. A constructor that raises is a failure like any other."""
+        try:
+            actor = self.factory()
+        except Exception as error:
+            self.failed(error)
+        else:
+            self.begin(actor)
+
+    def stop(self, reason: Reason = "stopped") -> Future[bool]:
+        """Ask the actor to stop. The future is True once it has ended."""
+        future = self.when_ended()
+        if self.state in (State.WAITING, State.HALTED, State.FAILED):
+            self.end(reason)
+        elif self.alive:
+            self.request_stop(reason)
+        return future
+
+    def when_ended(self) -> Future[bool]:
+        """A future that is True once the actor has ended."""
+        if self._ended is None:
+            self._ended = Future(self.system.home)
+            if not self.alive:
+                self._ended.set(True)
+        return self._ended
+
+    def failed(self, error: BaseException) -> None:
+        """The instance is gone because of `error`: the parent decides."""
+        self.state = State.FAILED
+        self.error = error
+        self.parent.child_failed(self, error)
+
+    def restart(self, delay_s: float = 0.0) -> None:
+        """Start a new instance, `delay_s` seconds from now."""
+        self.restarts += 1
+        self.system.restarts += 1
+        _log.info("actor_restart", kind=self.kind, key=self.key, delay_s=round(delay_s, 3))
+        if delay_s > 0:
+            self.state = State.WAITING
+            self.system.after(delay_s, self._end_of_wait)
+        else:
+            self.start()
+
+    def _end_of_wait(self) -> None:
+        if self.state is State.WAITING:
+            self.start()
+
+    def end(self, reason: Reason) -> None:
+        """Leave the tree: tell watchers, the parent and whoever waits for the end."""
+        if self.state is State.ENDED:
+            return
+        self.state = State.ENDED
+        self.thread = -1
+        self.reason = reason
+        self.system.forget(self)
+        if self.watching is not None:
+            for ref in self.watching:
+                self.system.unwatch(self, ref)
+        for watcher in self.watchers or ():
+            watcher.control(Control(Terminated(self.ref, reason)))
+        self.watchers = self.watching = None
+        self.parent.child_ended(self, reason)
+        if self._ended is not None:
+            self._ended.settle_quietly(True)

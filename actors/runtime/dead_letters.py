@@ -1,0 +1,73 @@
+"""Messages that nobody could take."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import structlog
+
+if TYPE_CHECKING:
+    from .ref import ActorRef
+
+_KEPT: Final = 100
+_LOGGED_PER_S: Final = 10
+
+
+class DeadLetter(NamedTuple):
+    """A message, whom it was meant for, why it did not get there, and when (system time, s)."""
+
+    ref: ActorRef
+    message: Any
+    reason: str
+    at_s: float
+
+
+class DeadLetters:
+    """Counts all, keeps the last 100, logs at most 10 a second, tells who subscribed.
+
+    A flood of them is typically one mistake a million times: it must be seen, and must not become
+    a flood of log lines.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.count = 0
+        self.last: deque[DeadLetter] = deque(maxlen=_KEPT)
+        self._now = now
+        self._log = structlog.get_logger("actors")
+        self._subscribers: list[Callable[[DeadLetter], object]] = []
+        self._second = -1
+        self._logged = 0
+        self._unlogged = 0
+
+    def subscribe(self, callback: Callable[[DeadLetter], object]) -> Callable[[], None]:
+        """Have `callback` called with every dead letter; returns the way to end that."""
+        self._subscribers.append(callback)
+        return lambda: self._subscribers.remove(callback)
+
+    def add(self, ref: ActorRef, message: Any, reason: str) -> None:
+        letter = DeadLetter(ref, message, reason, self._now())
+        self.count += 1
+        self.last.append(letter)
+        for callback in tuple(self._subscribers):
+            try:
+                callback(letter)
+            except Exception:
+                self._log.exception("dead_letter_subscriber_failed")
+        second = int(letter.at_s)
+        if second != self._second:
+            self._second, self._logged = second, 0
+        if self._logged < _LOGGED_PER_S:
+            self._logged += 1
+            self._log.info(
+                "dead_letter",
+                kind=ref.kind,
+                key=ref.key,
+                message=type(message).__name__,
+                reason=reason,
+                unlogged=self._unlogged,
+            )
+            self._unlogged = 0
+        else:
+            self._unlogged += 1

@@ -1,0 +1,57 @@
+"""What can go wrong between actors, each with a name of its own."""
+
+from __future__ import annotations
+
+import pykka
+
+
+class ActorFailed(pykka.ActorDeadError):
+    """The actor failed more often than its kind allows and rests; later messages try again.
+
+    `retry_after_s` is how long it still rests, in seconds; infinite if nobody will try again.
+    """
+
+    def __init__(self, name: str, retry_after_s: float) -> None:
+        super().__init__(name, retry_after_s)
+        self.name = name
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return f"{self.name} failed too often; it is tried again in {self.retry_after_s:.1f} s"
+
+
+class ActorExists(Exception):  # noqa: N818 -- named like Pykka's and trio's: what happened
+    """An actor was started under a (kind, key) that another one has."""
+
+
+class MailboxFull(Exception):  # noqa: N818 -- named like queue.Full and trio.WouldBlock
+    """The mailbox, or the way to it from another thread, holds as much as it may."""
+
+
+class AskTimeout(pykka.Timeout):  # noqa: N818 -- a Pykka Timeout, named like it
+    """No reply came before the deadline of the ask. The actor may still act on the message."""
+
+
+class Refusal(Exception):  # noqa: N818 -- a base class for answers, not for faults
+    """Raised by a handler as its answer: the asker gets it, and the actor goes on.
+
+    Any other exception is a failure of the actor: the asker gets it too, and then the actor is
+    restarted. (Pykka sends every exception of an ask to the asker and goes on; here a handler that
+    broke half-way must not go on with half a change.)
+    """
+
+
+class Quarantined(Refusal):
+    """An equal message has crashed this actor before, often enough that it is not tried again."""
+
+
+class Escalation(Exception):  # noqa: N818 -- what a supervisor does when it gives up
+    """A supervisor gave up: its children failed more often than it allows."""
+
+
+class SystemFailed(Exception):  # noqa: N818 -- the end state's name
+    """The system stopped because a supervisor at its root gave up. The cause is chained."""
+
+
+class HandlerHung(Exception):  # noqa: N818 -- the state's name
+    """Guarded synchronous code ran past its limit and was interrupted (see `watchdog`)."""

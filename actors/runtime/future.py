@@ -1,0 +1,259 @@
+"""A reply that is there now or later: awaited in trio, got from other threads, or called back."""
+
+from __future__ import annotations
+
+import functools
+import queue
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterable
+from types import TracebackType
+from typing import Any, Final, TypeVar, cast
+
+import pykka
+import trio
+
+from .errors import AskTimeout
+from .home import Home
+
+T = TypeVar("T")
+M = TypeVar("M")
+ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
+
+_PENDING: Final = 0
+_VALUE: Final = 1
+_ERROR: Final = 2
+_EXPIRED: Final = 3  # an error too, and a reply that still comes is quietly let go
+
+_FREE_AWAITS: Final = 32
+"""How many done futures may be awaited without a checkpoint: a task that asks in a loop and is
+answered at once must not keep all others from running. A checkpoint costs as much as an ask."""
+
+_event_lock = threading.Lock()  # held for the making of an Event only
+
+
+class Future(pykka.Future[T]):
+    """Pykka's future for trio.
+
+    `await` it in the loop (cancelling the wait does not cancel the work), `get()` it in any other
+    thread, or have `on_done` call back at home. It may be set from any thread.
+    """
+
+    # Class defaults in place of the base's __init__, which would double the cost of a future.
+    _get_hook = None
+    __slots__ = ("_event", "_home", "_state", "_value", "_waiters", "expires_at")
+
+    def __init__(self, home: Home | None = None) -> None:
+        self._home = home
+        self._state = _PENDING
+        self._value: Any = None
+        self._waiters: list[trio.lowlevel.Task | Callable[[Future[T]], object]] | None = None
+        self._event: threading.Event | None = None
+
+    def __repr__(self) -> str:
+        return f"<actors.Future {('pending', 'done', 'failed', 'expired')[self._state]}>"
+
+    @property
+    def done(self) -> bool:
+        """Whether a value or an exception is there."""
+        return self._state != _PENDING
+
+    def result(self) -> T:
+        """The value, or raises the exception. Raises RuntimeError while pending."""
+        if self._state == _VALUE:
+            return cast("T", self._value)
+        if self._state == _PENDING:
+            raise RuntimeError("the future is pending")
+        error, traceback = self._value
+        raise error.with_traceback(traceback)
+
+    def exception(self) -> BaseException | None:
+        """The exception, or None if there is a value. Raises RuntimeError while pending."""
+        if self._state == _PENDING:
+            raise RuntimeError("the future is pending")
+        return None if self._state == _VALUE else cast("BaseException", self._value[0])
+
+    # --- setting it ------------------------------------------------------------------------------
+
+    def set(self, value: T | None = None) -> None:
+        """Set the value, from any thread.
+
+        Raises queue.Full if it was set before (Pykka's choice); not if its deadline has passed.
+        """
+        self._settle(_VALUE, value)
+
+    def set_exception(self, exc_info: ExcInfo | BaseException | None = None) -> None:
+        """Set an exception: the one given, or the one being handled. Otherwise like `set`."""
+        if exc_info is None:
+            exc_info = sys.exc_info()
+        if isinstance(exc_info, BaseException):
+            error: BaseException | None = exc_info
+            traceback = exc_info.__traceback__
+        else:
+            kind, error, traceback = exc_info
+            if error is None:
+                assert kind is not None
+                error = kind()
+        assert error is not None
+        self._settle(_ERROR, (error, traceback))
+
+    def _settle(self, state: int, value: object) -> None:
+        if self._state != _PENDING:
+            if self._state == _EXPIRED:
+                return
+            raise queue.Full
+        # The value before the state, the state before a look at who waits; those who wait do it
+        # the other way round. Under the GIL no lock is needed for nobody to be missed.
+        self._value = value
+        self._state = state
+        if self._event is not None:
+            self._event.set()
+        if self._waiters is not None:
+            home = self._home
+            assert home is not None
+            if home.here():
+                self._announce()
+            else:
+                try:
+                    home.call_soon(self._announce)
+                except trio.RunFinishedError:
+                    return  # those who waited are gone with their loop
+
+    def expire(self, error: BaseException | None = None) -> None:
+        """Fail with AskTimeout, or `error`, if still pending; a reply that comes later is let go."""
+        if self._state == _PENDING:
+            self._settle(_EXPIRED, (error or AskTimeout("no reply before the deadline"), None))
+
+    def settle_quietly(self, value: T | None = None, error: BaseException | None = None) -> None:
+        """Set the value, or the error, unless something is there already."""
+        if self._state == _PENDING:
+            if error is None:
+                self._settle(_VALUE, value)
+            else:
+                self._settle(_ERROR, (error, error.__traceback__))
+
+    def follow(self, other: pykka.Future[Any]) -> None:
+        """Take over what `other` comes to."""
+        assert isinstance(other, Future), "only futures of this runtime can be waited for"
+        other.on_done(self._copy)
+
+    def _copy(self, other: Future[Any]) -> None:
+        if other._state == _VALUE:
+            self.settle_quietly(other._value)
+        else:
+            self.settle_quietly(error=other._value[0])
+
+    # --- waiting for it --------------------------------------------------------------------------
+
+    def on_done(self, callback: Callable[[Future[T]], object]) -> None:
+        """Call `callback(self)` at home: at once if done, else inside `set`.
+
+        It must not raise; it is part of whoever sets the future. Call this at home only.
+        """
+        if self._state == _PENDING:
+            self._enlist(callback)
+            if self._state == _PENDING or not self._delist(callback):
+                return  # still pending, or a thread just set it and will have it called
+        callback(self)
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        if self._get_hook is not None:
+            return self.get()
+        if self._state == _PENDING:
+            yield from self._wait().__await__()
+        elif (home := self._home) is not None:
+            home.free_awaits += 1
+            if home.free_awaits >= _FREE_AWAITS:
+                home.free_awaits = 0
+                yield from trio.lowlevel.checkpoint().__await__()
+        return self.result()
+
+    async def _wait(self) -> None:
+        task = trio.lowlevel.current_task()
+        self._enlist(task)
+        if self._state != _PENDING and self._delist(task):
+            return
+
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+            self._delist(task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def get(self, *, timeout: float | None = None) -> T:
+        """Block the calling thread until the result is there, at most `timeout` seconds.
+
+        Raises pykka.Timeout if it is not there by then; RuntimeError in the event loop's own
+        thread, which would wait for itself.
+        """
+        if self._get_hook is not None:
+            return super().get(timeout=timeout)
+        if self._state == _PENDING:
+            if self._home is not None and self._home.here():
+                raise RuntimeError("get() would stop the event loop; await the future")
+            with _event_lock:
+                event = self._event = self._event or threading.Event()
+            if self._state == _PENDING and not event.wait(timeout):
+                raise pykka.Timeout(f"{timeout} seconds")
+        return self.result()
+
+    def _enlist(self, waiter: trio.lowlevel.Task | Callable[[Future[T]], object]) -> None:
+        if self._home is None:
+            self._home = Home.current()
+        if self._waiters is None:
+            self._waiters = [waiter]
+        else:
+            self._waiters.append(waiter)
+
+    def _delist(self, waiter: trio.lowlevel.Task | Callable[[Future[T]], object]) -> bool:
+        if self._waiters is None or waiter not in self._waiters:
+            return False
+        self._waiters.remove(waiter)
+        return True
+
+    def _announce(self) -> None:
+        waiters, self._waiters = self._waiters, None
+        for waiter in waiters or ():
+            if isinstance(waiter, trio.lowlevel.Task):
+                trio.lowlevel.reschedule(waiter)
+            else:
+                waiter(self)
+
+    # --- Pykka's combinators, made of callbacks so that they can be awaited ------------------------
+
+    def map(self, func: Callable[[T], M]) -> Future[M]:
+        """A future of `func(value)`; an exception, of either, passes through."""
+        mapped: Future[M] = Future(self._home)
+
+        def apply(done: Future[T]) -> None:
+            try:
+                mapped.set(func(done.result()))
+            except Exception:
+                mapped.set_exception()
+
+        self.on_done(apply)
+        return mapped
+
+    def filter(self: Future[Any], func: Callable[[Any], bool]) -> Future[Iterable[Any]]:
+        """A future of the items of the value that pass `func`."""
+        return self.map(lambda items: [item for item in items if func(item)])
+
+    def reduce(self: Future[Any], func: Callable[[Any, Any], Any], *args: Any) -> Future[Any]:
+        """A future of `functools.reduce(func, value, *args)`."""
+        return self.map(lambda items: functools.reduce(func, items, *args))
+
+    def join(self: Future[Any], *futures: pykka.Future[Any]) -> Future[Iterable[Any]]:
+        """A future of the list of all results; of the first exception, if there is one."""
+        everyone = [self, *(cast("Future[Any]", future) for future in futures)]
+        joined: Future[Iterable[Any]] = Future(self._home)
+
+        def check(_done: Future[Any]) -> None:
+            if all(future.done for future in everyone):
+                try:
+                    joined.settle_quietly([future.result() for future in everyone])
+                except Exception as error:
+                    joined.settle_quietly(error=error)
+
+        for future in everyone:
+            future.on_done(check)
+        return joined

@@ -1,0 +1,70 @@
+"""Which method of an actor handles which type of message: a table made once per class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
+
+F = TypeVar("F", bound=Callable[..., Any])
+Handler = Callable[[Any, Any], Any]
+
+_MARK = "__handles__"
+
+
+def handles(*message_types: type) -> Callable[[F], F]:
+    """Mark a method, `def` or `async def`, as the handler of these types and their subclasses.
+
+    The nearest class in a message's method resolution order decides; what no handler claims goes
+    to `on_receive`. A subclass that overrides the method need not repeat the mark.
+    """
+    if not message_types or not all(isinstance(each, type) for each in message_types):
+        raise TypeError("handles() takes message types: @handles(Greet)")
+
+    def mark(method: F) -> F:
+        setattr(method, _MARK, message_types)
+        return method
+
+    return mark
+
+
+class HandlerTable(dict[type, Handler]):
+    """Message type -> handler, filled on the first look-up of a type.
+
+    As a dict with `__missing__` a look-up costs what a dict costs, for any type seen before.
+    """
+
+    __slots__ = ("_declared", "_fallback")
+
+    def __init__(self, cls: type) -> None:
+        super().__init__()
+        self._fallback: Handler = cls.on_receive  # type: ignore[attr-defined]  # an Actor has it
+        proxied: Handler = cls._handle_receive  # type: ignore[attr-defined]  # Pykka's, for proxies
+        self._declared: dict[type, Handler] = dict.fromkeys(
+            (ProxyCall, ProxyGetAttr, ProxySetAttr), proxied
+        )
+        owners: dict[type, str] = {}
+        for base in reversed(cls.__mro__):
+            here: dict[type, str] = {}
+            for name, method in vars(base).items():
+                for message_type in getattr(method, _MARK, ()):
+                    if message_type in here:
+                        raise TypeError(
+                            f"{base.__name__}: {here[message_type]} and {name} both handle "
+                            f"{message_type.__name__}"
+                        )
+                    here[message_type] = name
+            owners |= here
+        for message_type, name in owners.items():
+            self._declared[message_type] = getattr(cls, name)
+
+    def __missing__(self, message_type: type) -> Handler:
+        for base in message_type.__mro__:
+            if base in self._declared:
+                handler = self._declared[base]
+                break
+        else:
+            handler = self._fallback
+        self[message_type] = handler
+        return handler

@@ -1,0 +1,133 @@
+"""Kinds of actors that are alike: how one is made, kept, put to rest and brought back."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import structlog
+
+from .cell import Cell
+from .errors import ActorFailed
+from .messages import Reason
+from .restart import RestartPolicy, RestartWindow
+from .shutdown import stop_together
+from .timers import Alarm
+
+if TYPE_CHECKING:
+    from .system import ActorSystem
+
+_log = structlog.get_logger("actors")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _KindFields(RestartPolicy):
+    idle_after_s: float | None = None
+    retry_failed_after_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(_KindFields):
+    """A kind of actor that its first message brings to life, one per key.
+
+    `factory(key)` makes an instance. `idle_after_s` passivates an actor that got no message for so
+    many seconds (at least that, at most twice as long) and agrees by `may_passivate`; None: never.
+    Beyond its restart intensity an actor ends as `failed`, alone: no other of its kind notices.
+    After `retry_failed_after_s` seconds its next message tries again; infinity: never.
+    """
+
+    name: str
+    factory: Callable[[str], Any]
+
+
+class _Rest(NamedTuple):
+    until_s: float
+    alarm: Alarm | None
+
+
+class Group:
+    """All actors of one kind in a system, and what becomes of each that fails."""
+
+    def __init__(self, system: ActorSystem, name: str, kind: Kind | None = None) -> None:
+        self.name = name
+        self.kind = kind
+        self.cells: dict[Cell, None] = {}
+        self.closed = False
+        self._system = system
+        self._resting: dict[str, _Rest] = {}
+
+    def activate(self, key: str) -> Cell:
+        """Bring the actor with this key to life.
+
+        Raises ActorFailed while it rests after too many failures.
+        """
+        kind = self.kind
+        assert kind is not None
+        rest = self._resting.get(key)
+        if rest is not None:
+            raise ActorFailed(f"{self.name}/{key}", rest.until_s - self._system.now())
+        cell = self._system.place(
+            self.name, key, functools.partial(kind.factory, key), kind, self, kind.factory
+        )
+        cell.start()
+        if kind.idle_after_s is not None:
+            self._watch_idle(cell, kind.idle_after_s, -1)
+        return cell
+
+    def child_failed(self, cell: Cell, error: BaseException) -> None:
+        policy = cell.policy
+        if policy.restart == "temporary" or self.closed:
+            cell.end("failed")
+            return
+        window = cell.window or RestartWindow(policy.max_restarts, policy.within_s)
+        cell.window, exceeded = window.record(self._system.now())
+        if not exceeded:
+            nth = len(cell.window.at_s)
+            cell.restart(policy.backoff.delay_s(nth, self._system.random))
+            return
+        self.give_up(cell, error)
+
+    def give_up(self, cell: Cell, error: BaseException) -> None:
+        """The cell failed beyond its intensity."""
+        if self.kind is not None and self.kind.retry_failed_after_s > 0:
+            self._rest(cell.key, self.kind.retry_failed_after_s)
+        _log.error("actor_gave_up", kind=cell.kind, key=cell.key, error=repr(error))
+        cell.end("failed")
+
+    def child_ended(self, cell: Cell, reason: Reason) -> None:
+        self.cells.pop(cell, None)
+        if (
+            reason == "stopped"
+            and cell.policy.restart == "permanent"
+            and not self.closed
+            and not self._system.closing
+        ):
+            # A permanent actor that stops by itself is started anew, under the same name.
+            self._system.replace(cell)
+
+    async def stop(self) -> None:
+        """Stop all of them together, the last started first."""
+        self.closed = True
+        await stop_together(list(reversed(self.cells)))
+
+    def _rest(self, key: str, seconds: float) -> None:
+        now = self._system.now()
+        alarm = None
+        if not math.isinf(seconds):
+            alarm = self._system.after(seconds, functools.partial(self._resting.pop, key, None))
+        self._resting[key] = _Rest(now + seconds, alarm)
+
+    def _watch_idle(self, cell: Cell, idle_after_s: float, handled_before: int) -> None:
+        """Look at the cell once an interval, not at the clock once a message."""
+
+        def look() -> None:
+            if cell.alive:
+                if cell.handled == handled_before and cell.idle():
+                    cell.stop("passivated")
+                else:
+                    self._watch_idle(cell, idle_after_s, cell.handled)
+
+        self._system.after(idle_after_s, look)

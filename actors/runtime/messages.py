@@ -1,0 +1,59 @@
+"""Messages that the runtime itself sends, and the names of the ways an actor can end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from .cell import Cell
+    from .ref import ActorRef
+
+Reason = Literal["stopped", "failed", "escalated", "passivated", "killed", "fenced", "absent"]
+"""How an actor ended. `stopped`: asked to. `failed`: more often than allowed. `escalated`: its
+supervisor gave up. `passivated`: idle; the next message brings it back. `killed`: it did not stop
+by its deadline. `fenced`: another incarnation owns its log. `absent`: there was none."""
+
+
+class Terminated(NamedTuple):
+    """Delivered once to whoever watched `ref` when that actor ended."""
+
+    ref: ActorRef
+    reason: Reason
+
+
+class Stop(NamedTuple):
+    """End the actor after what is before this in the mailbox."""
+
+    reason: Reason = "stopped"
+
+
+class Halt(NamedTuple):
+    """End the incarnation and keep the mailbox: a supervisor will start another one."""
+
+
+class Kill(NamedTuple):
+    """End the actor at once: no hook, nothing more is handled."""
+
+    reason: Reason = "killed"
+
+
+class Abandon(NamedTuple):
+    """End the incarnation at once, its state being worth nothing; what waits re-activates."""
+
+
+class ChildFailed(NamedTuple):
+    """To a supervisor: the incarnation in this cell failed."""
+
+    cell: Cell
+    error: BaseException
+    incarnation: int
+
+
+class ChildEnded(NamedTuple):
+    """To a supervisor: this cell ended by itself."""
+
+    cell: Cell
+    reason: Reason
+
+
+CONTROL: frozenset[type[Any]] = frozenset({Stop, Halt, Kill, Abandon})

@@ -1,0 +1,181 @@
+"""A tree of actors in which failures have a place to go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .actor import Actor
+from .cell import Cell, State
+from .errors import Escalation
+from .handlers import handles
+from .loop_cell import LoopCell
+from .mailbox import Control
+from .messages import ChildEnded, ChildFailed, Reason
+from .ref import ActorRef
+from .restart import RestartPolicy, RestartWindow
+from .shutdown import halt_one, stop_one
+
+Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
+"""Who is restarted when a child fails: it alone; all children; it and those started after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec(RestartPolicy):
+    """One child of a supervisor.
+
+    `factory()` makes an Actor, a Supervisor or a pykka.ThreadingActor. The child's name is
+    (`kind`, `key`); by default that is (the supervisor's key, `id`). `max_restarts` and `within_s`
+    are the supervisor's for all its children together; those here do not count.
+    """
+
+    id: str
+    factory: Callable[[], Any]
+    kind: str | None = None
+    key: str | None = None
+
+
+class Supervisor(Actor):
+    """Starts its children left to right, stops them right to left, restarts those that fail.
+
+    More than `max_restarts` in `within_s` seconds, of all children together, and it gives up: it
+    stops its children and fails itself, which its own supervisor then has to deal with. The words
+    and the rules are Erlang/OTP's.
+
+    Children that a strategy restarts along with a failed one keep their mailboxes, like any restart.
+    """
+
+    children: Sequence[ChildSpec] = ()
+    strategy: Strategy = "one_for_one"
+    max_restarts: int = 3
+    within_s: float = 5.0
+
+    def __init__(
+        self,
+        children: Sequence[ChildSpec] | None = None,
+        *,
+        strategy: Strategy | None = None,
+        max_restarts: int | None = None,
+        within_s: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.children = tuple(self.children if children is None else children)
+        self.strategy = strategy or self.strategy
+        self._window = RestartWindow(
+            self.max_restarts if max_restarts is None else max_restarts,
+            self.within_s if within_s is None else within_s,
+        )
+        self._cells: dict[str, Cell] = {}
+        ids = [spec.id for spec in self.children]
+        if len(set(ids)) != len(ids):
+            raise ValueError(f"children need ids of their own: {ids}")
+
+    def child(self, id: str) -> ActorRef:  # noqa: A002 -- Erlang/OTP's word
+        """The ref of a child. Raises KeyError if there is none of that id."""
+        return self._cells[id].ref
+
+    async def on_start(self) -> None:
+        for spec in self.children:
+            self._start(spec)
+
+    def _start(self, spec: ChildSpec) -> None:
+        cell = self.system.place(
+            spec.kind or self.actor_ref.key,
+            spec.key or spec.id,
+            spec.factory,
+            spec,
+            _Parent(self._placed),
+            spec.factory,
+        )
+        self._cells[spec.id] = cell
+        cell.start()
+
+    async def on_stop(self) -> None:
+        await self._stop_children("stopped")
+
+    async def on_failure(self, *_exc_info: object) -> None:
+        await self._stop_children("escalated")
+
+    async def _stop_children(self, reason: Reason) -> None:
+        for cell in reversed(tuple(self._cells.values())):
+            if cell.alive:
+                await stop_one(cell, reason)
+
+    def _killed(self) -> None:
+        for cell in reversed(tuple(self._cells.values())):
+            cell.kill()
+
+    @handles(ChildFailed)
+    async def child_failed(self, failure: ChildFailed) -> None:
+        """Restart by the strategy, or give up."""
+        cell = failure.cell
+        if cell.state is not State.FAILED or cell.incarnation != failure.incarnation:
+            return  # restarted or stopped already, for the sake of a sibling
+        if cell.policy.restart == "temporary":
+            cell.end("failed")
+            return
+        await self._restart(cell, failure.error)
+
+    @handles(ChildEnded)
+    async def child_ended(self, end: ChildEnded) -> None:
+        """A child stopped by itself: a permanent one is started anew."""
+        for spec in self.children:
+            if self._cells.get(spec.id) is end.cell:
+                if spec.restart == "permanent" and end.reason != "failed":
+                    self._start_anew(spec, end)
+                elif spec.restart != "permanent":
+                    del self._cells[spec.id]
+
+    def _start_anew(self, spec: ChildSpec, end: ChildEnded) -> None:
+        self._count(Escalation(f"{end.cell.name} ended: {end.reason}"))
+        self._start(spec)
+
+    async def _restart(self, cell: Cell, error: BaseException) -> None:
+        nth = self._count(error)
+        others = self._tied_to(cell)
+        for other in reversed(others):
+            await halt_one(other)
+        delay_s = cell.policy.backoff.delay_s(nth, self.system.random)
+        cell.restart(delay_s)
+        for other in others:
+            if other.alive:
+                other.restart(delay_s)
+
+    def _tied_to(self, cell: Cell) -> list[Cell]:
+        cells = [each for each in self._cells.values() if each.alive]
+        if self.strategy == "one_for_one" or cell not in cells:
+            return []
+        if self.strategy == "rest_for_one":
+            return cells[cells.index(cell) + 1 :]
+        return [each for each in cells if each is not cell]
+
+    def _count(self, error: BaseException) -> int:
+        self._window, exceeded = self._window.record(self.system.now())
+        if exceeded:
+            raise Escalation(f"{self.actor_ref} gives up: {error!r}") from error
+        return len(self._window.at_s)
+
+
+class _Parent:
+    """Turns what happens to a child into a message to its supervisor, so that it has its order."""
+
+    __slots__ = ("_cell", "_incarnation")
+
+    def __init__(self, cell: LoopCell) -> None:
+        self._cell = cell
+        self._incarnation = cell.incarnation
+
+    def child_failed(self, cell: Cell, error: BaseException) -> None:
+        if not self._tell(ChildFailed(cell, error, cell.incarnation)):
+            cell.end("failed")
+
+    def child_ended(self, cell: Cell, reason: Reason) -> None:
+        self._tell(ChildEnded(cell, reason))
+
+    def _tell(self, message: ChildFailed | ChildEnded) -> bool:
+        """False if that supervisor, or that incarnation of it, is no more."""
+        if not self._cell.alive or self._cell.incarnation != self._incarnation:
+            return False
+        self._cell.control(Control(message))
+        return True

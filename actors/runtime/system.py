@@ -1,0 +1,407 @@
+"""A system of actors: its nursery, its names, its clock, its dead letters."""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import random
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
+
+import pykka
+import structlog
+import trio
+
+from .actor import Actor
+from .cell import Cell, Parent, State
+from .dead_letters import DeadLetters
+from .dispatcher import Dispatcher, Workers
+from .errors import ActorExists, ActorFailed, SystemFailed
+from .future import Future
+from .home import Home
+from .kinds import Group, Kind
+from .loop_cell import LoopCell
+from .mailbox import Mailbox
+from .messages import Reason
+from .ref import ActorRef
+from .restart import RestartPolicy
+from .supervisor import ChildSpec, Strategy, Supervisor
+from .timers import Alarm, Timers
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+_log = structlog.get_logger("actors")
+_current: contextvars.ContextVar[ActorSystem | None] = contextvars.ContextVar(
+    "actor_system", default=None
+)
+
+
+class Statistics(NamedTuple):
+    """Counts of a system since its start; `actors` and `workers` are those of now."""
+
+    actors: int
+    handled: int
+    restarts: int
+    dead_letters: int
+    quarantined: int
+    slow_handlers: int
+    workers: int
+
+
+class ActorSystem:
+    """Open it with `async with`; actors live inside.
+
+    On the way out, whatever the reason, actors stop in the reverse order of their kinds' and
+    supervisors' first start, each with its deadline and then cancellation. That happens shielded
+    from the cancellation that led there.
+
+    Args:
+        name: for logs
+        default_timeout_s: the deadline of an ask that names none, in seconds
+        seed: of the jitter in back-offs; None: from the operating system
+        events: an event store for persistent actors, see `persistence`
+        snapshots: a snapshot store for them
+
+    Raises SystemFailed on the way out if a supervisor at the root gave up.
+
+    """
+
+    def __init__(
+        self,
+        name: str = "actors",
+        *,
+        default_timeout_s: float = 5.0,
+        seed: int | None = None,
+        events: Any = None,
+        snapshots: Any = None,
+    ) -> None:
+        self.name = name
+        self.default_timeout_s = default_timeout_s
+        self.random = random.Random(seed)
+        self.events = events
+        self.snapshots = snapshots
+        self.dispatcher = Dispatcher()
+        self.timers = Timers()
+        self.dead_letters = DeadLetters(self.now)
+        self.restarts = 0
+        self.quarantined = 0
+        self.closing = False
+        self.home: Home
+        self.vacant: Cell
+        self.workers: Workers
+        self.nursery: trio.Nursery
+        self._index: dict[str, dict[str, Cell]] = {}
+        self._groups: dict[str, Group] = {}
+        self._numbers: dict[str, int] = {}
+        self._failure: BaseException | None = None
+        self._outer: trio.Nursery
+        self._manager: AbstractAsyncContextManager[trio.Nursery]
+        self._token: contextvars.Token[ActorSystem | None]
+        self._ended: trio.Event
+
+    @staticmethod
+    def current() -> ActorSystem:
+        """The system whose `async with`, or actor, the caller is in. Raises RuntimeError."""
+        system = _current.get()
+        if system is None:
+            raise RuntimeError("no actor system here: open one with `async with ActorSystem()`")
+        return system
+
+    def is_current(self) -> bool:
+        """Whether this is the caller's current system."""
+        return _current.get() is self
+
+    def now(self) -> float:
+        """Trio's clock, in seconds."""
+        return trio.current_time()
+
+    # --- life ------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        self.home = Home.current()
+        self.vacant = Cell(self, "", "", _nothing, RestartPolicy(), cast("Parent", self))
+        self.vacant.state = State.ENDED
+        self._ended = trio.Event()
+        self._manager = trio.open_nursery()
+        self._outer = await self._manager.__aenter__()
+        self._token = _current.set(self)
+        await self._outer.start(self._run)
+        return self
+
+    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
+        # The shield is the reason for this task: when the body of `async with` is cancelled, actors
+        # go on until they are stopped in order.
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as self.nursery:
+                self.workers = Workers(self.nursery)
+                self.nursery.start_soon(self.timers.run)
+                self.nursery.start_soon(self.dispatcher.run)
+                task_status.started()
+                await self._ended.wait()
+                self.nursery.cancel_scope.cancel()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        try:
+            with trio.CancelScope(shield=True):
+                await self.stop()
+        finally:
+            self._ended.set()
+            _current.reset(self._token)
+            suppressed = await self._manager.__aexit__(exc_type, exc, traceback)
+        if self._failure is not None and (suppressed or exc is None):
+            raise SystemFailed(f"{self.name}: {self._failure}") from self._failure
+        return suppressed
+
+    async def stop(self) -> None:
+        """Stop all actors in order. `async with` does this on the way out."""
+        self.closing = True
+        for group in reversed(list(self._groups.values())):
+            await group.stop()
+
+    def fail(self, error: BaseException) -> None:
+        """The root gives up: cancel the body of `async with`, which then raises SystemFailed."""
+        self._failure = self._failure or error
+        self._outer.cancel_scope.cancel()
+
+    # --- starting --------------------------------------------------------------------------------
+
+    def start(
+        self,
+        cls: Callable[..., Any],
+        *args: Any,
+        kind: str | None = None,
+        key: str | None = None,
+        policy: RestartPolicy | None = None,
+        **kwargs: Any,
+    ) -> ActorRef:
+        """Start an actor, or a pykka.ThreadingActor, of its own: its failures are felt by no other.
+
+        Args:
+            cls: its class; other arguments go to the constructor, again at each restart
+            kind: the first half of its name; by default the name of the class
+            key: the second half; by default a number
+            policy: for when it fails; by default it is restarted, at most 3 times in 5 s
+
+        Raises ActorExists if the name is taken, and what the constructor raises.
+
+        """
+        kind = kind or cls.__name__
+        key = key or self._number(kind)
+        cell = self.place(
+            kind,
+            key,
+            functools.partial(cls, *args, **kwargs),
+            policy or RestartPolicy(),
+            self._group(kind),
+            cls,
+        )
+        try:
+            actor = cell.factory()
+        except Exception:
+            cell.end("failed")
+            raise
+        cell.begin(actor)
+        return cell.ref
+
+    def register(self, kind: Kind) -> None:
+        """Have actors of this kind brought to life by their first message.
+
+        Raises ValueError if the name is registered.
+        """
+        group = self._group(kind.name)
+        if group.kind is not None:
+            raise ValueError(f"kind {kind.name!r} is registered already")
+        group.kind = kind
+
+    def registered(self, kind: str) -> bool:
+        """Whether the kind is registered."""
+        group = self._groups.get(kind)
+        return group is not None and group.kind is not None
+
+    def supervise(
+        self,
+        specs: Sequence[ChildSpec],
+        strategy: Strategy = "one_for_one",
+        *,
+        max_restarts: int = 3,
+        within_s: float = 5.0,
+        key: str | None = None,
+    ) -> ActorRef:
+        """Start a supervisor at the root, and by it these children, left to right.
+
+        If it gives up it is restarted as a whole; if it gives up more than 3 times in 5 s, the
+        system fails. `key` names it and is the default `kind` of its children.
+        """
+        key = key or self._number("supervisor")
+        group = RootGroup(self, f"supervisor/{key}")
+        self._groups[group.name] = group
+        cell = self.place(
+            "supervisor",
+            key,
+            functools.partial(
+                Supervisor, specs, strategy=strategy, max_restarts=max_restarts, within_s=within_s
+            ),
+            RestartPolicy(restart="permanent", shutdown_s=float("inf")),
+            group,
+            Supervisor,
+        )
+        cell.start()
+        return cell.ref
+
+    # --- names -----------------------------------------------------------------------------------
+
+    def ref(self, kind: str, key: str) -> ActorRef:
+        """The ref of that name, whether or not the actor is there now."""
+        cell = self.lookup(kind, key)
+        return cell.ref if cell is not None else ActorRef(self, kind, key)
+
+    def actors(self, kind: str | None = None) -> Iterator[ActorRef]:
+        """The refs of all actors that are there now, or of all of a kind."""
+        kinds = [self._index.get(kind, {})] if kind is not None else list(self._index.values())
+        for cells in kinds:
+            for cell in list(cells.values()):
+                yield cell.ref
+
+    def lookup(self, kind: str, key: str) -> Cell | None:
+        """The cell of that name, if there is one now."""
+        cells = self._index.get(kind)
+        return None if cells is None else cells.get(key)
+
+    def locate(self, ref: ActorRef, last: Cell) -> Cell:
+        """The cell that takes messages for `ref`, brought to life if its kind is registered.
+
+        Raises ActorFailed, ActorDeadError. `last` is the cell the ref had before.
+        """
+        cell = self.lookup(ref.kind, ref.key)
+        if cell is not None:
+            return cell
+        group = self._groups.get(ref.kind)
+        if group is not None and group.kind is not None and not group.closed:
+            return group.activate(ref.key)
+        if last.reason == "failed":
+            raise ActorFailed(f"{ref.kind}/{ref.key}", float("inf"))
+        raise pykka.ActorDeadError(f"{ref} is not alive")
+
+    def reachable(self, ref: ActorRef) -> bool:
+        """Whether a message to `ref` would find, or wake, an actor. From any thread."""
+        return self.lookup(ref.kind, ref.key) is not None or self.registered(ref.kind)
+
+    def place(
+        self,
+        kind: str,
+        key: str,
+        factory: Callable[[], Any],
+        policy: RestartPolicy,
+        parent: Any,
+        cls: Any,
+    ) -> Cell:
+        """Make the cell of that name. Raises ActorExists if there is one."""
+        cells = self._index.setdefault(kind, {})
+        if key in cells:
+            raise ActorExists(f"{kind}/{key}")
+        spec = getattr(cls, "mailbox", Actor.mailbox)
+        cell: Cell = LoopCell(self, kind, key, factory, policy, parent, Mailbox(spec))
+        cells[key] = cell
+        if isinstance(parent, Group):
+            parent.cells[cell] = None
+        return cell
+
+    def forget(self, cell: Cell) -> None:
+        """The cell has ended: its name is free."""
+        cells = self._index.get(cell.kind)
+        if cells is not None and cells.get(cell.key) is cell:
+            del cells[cell.key]
+            if not cells:
+                del self._index[cell.kind]
+
+    def replace(self, cell: Cell) -> None:
+        """Start a permanent actor anew that stopped by itself."""
+        new = self.place(cell.kind, cell.key, cell.factory, cell.policy, cell.parent, type(cell))
+        new.start()
+
+    def may_start(self, cell: Cell) -> bool:
+        """Whether the cell's actor may be brought back for what waits in its mailbox."""
+        group = self._groups.get(cell.kind)
+        return group is not None and group.kind is not None and not group.closed
+
+    def unwatch(self, watcher: Cell, ref: ActorRef) -> None:
+        """Take the watcher off the list."""
+        cell = self.lookup(ref.kind, ref.key)
+        if cell is not None and cell.watchers is not None:
+            cell.watchers.pop(watcher, None)
+
+    def _group(self, name: str) -> Group:
+        group = self._groups.get(name)
+        if group is None:
+            group = self._groups[name] = Group(self, name)
+        return group
+
+    def _number(self, kind: str) -> str:
+        number = self._numbers[kind] = self._numbers.get(kind, 0) + 1
+        return str(number)
+
+    # --- messages, time, threads -------------------------------------------------------------------
+
+    async def send(self, ref: ActorRef, message: Any) -> None:
+        """See `ActorRef.send`."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        cell = ref._target()
+        if not isinstance(cell, LoopCell) or cell.mailbox.spec.on_full != "wait":
+            ref.tell(message)
+            return
+        admitted: Future[bool] = Future(self.home)
+        cell.wait_for_room(message, admitted)
+        try:
+            await admitted
+        except trio.Cancelled:
+            admitted.expire()
+            raise
+
+    def tell_soon(self, ref: ActorRef, message: Any) -> None:
+        """`tell` from another thread."""
+        self.home.call_soon(ref._tell_here, message)
+
+    def call_soon(self, function: Callable[..., object], *args: Any) -> None:
+        """Call a function in the loop's thread, soon; from any thread. See `Home.call_soon`."""
+        self.home.call_soon(function, *args)
+
+    def after(self, delay_s: float, function: Callable[[], object]) -> Alarm:
+        """Call a function in `delay_s` seconds; the alarm can be cancelled."""
+        return Alarm(self.timers, self.now() + delay_s, function)
+
+    def child_failed(self, cell: Cell, error: BaseException) -> None:
+        raise AssertionError("the vacant cell runs nothing")
+
+    def child_ended(self, cell: Cell, reason: Reason) -> None:
+        raise AssertionError("the vacant cell runs nothing")
+
+    def statistics(self) -> Statistics:
+        """Counts for metrics; cheap."""
+        return Statistics(
+            actors=sum(map(len, self._index.values())),
+            handled=self.dispatcher.handled,
+            restarts=self.restarts,
+            dead_letters=self.dead_letters.count,
+            quarantined=self.quarantined,
+            slow_handlers=self.dispatcher.slow,
+            workers=self.workers.busy,
+        )
+
+
+class RootGroup(Group):
+    """One supervisor at the root: when that gives up for good, so does the system."""
+
+    def give_up(self, cell: Cell, error: BaseException) -> None:
+        super().give_up(cell, error)
+        self._system.fail(error)
+
+
+def _nothing() -> None:
+    raise AssertionError("the vacant cell runs nothing")
