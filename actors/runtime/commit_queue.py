@@ -192,9 +192,7 @@ class CommitQueue(Generic[T]):
         self.retry()
         return self._drop(lambda _: True)
 
-    def _fence(
-        self, batch: list[Waiting[T]], fenced: Collection[tuple[str, str]]
-    ) -> list[Writer]:
+    def _fence(self, batch: list[Waiting[T]], fenced: Collection[tuple[str, str]]) -> list[Writer]:
         names = set(fenced)
         lost = {w.writer: None for w in batch if (w.writer.kind, w.writer.key) in names}
         for writer in lost:

@@ -13,6 +13,7 @@ import structlog
 from .cell import Cell
 from .errors import ActorFailed
 from .messages import Reason
+from .recovery import RecoveryFailed
 from .restart import RestartPolicy, RestartWindow
 from .shutdown import stop_together
 from .timers import Alarm
@@ -84,7 +85,8 @@ class Group:
             return
         window = cell.window or RestartWindow(policy.max_restarts, policy.within_s)
         cell.window, exceeded = window.record(self._system.now())
-        if not exceeded:
+        # A log that cannot be replayed now cannot be replayed a moment later either.
+        if not exceeded and not isinstance(error, RecoveryFailed):
             nth = len(cell.window.at_s)
             cell.restart(policy.backoff.delay_s(nth, self._system.random))
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
 from inspect import isawaitable
+from itertools import chain
 from time import perf_counter
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from .cell import Cell, Parent, State
 from .dispatcher import SLOW_HANDLER_S, Dispatcher, Worker
 from .errors import MailboxFull, Quarantined, Refusal
 from .future import Future
+from .journal import Fenced
 from .mailbox import Control, Mailbox
 from .messages import CONTROL, Abandon, Halt, Kill, Reason, Stop, Terminated
 from .quarantine import Quarantine
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger("actors")
 _RUNNING = State.RUNNING
-
 
 class LoopCell(Cell):
     """Runs an `Actor`.
@@ -213,7 +214,9 @@ class LoopCell(Cell):
     def _occupy(self, job: Coroutine[Any, Any, None]) -> None:
         self.worker = self.system.workers.run(job, self)
 
-    async def _finish(self, handler: CoroutineType[Any, Any, Any], message: Any, reply: Any) -> None:
+    async def _finish(
+        self, handler: CoroutineType[Any, Any, Any], message: Any, reply: Any
+    ) -> None:
         """Await an async handler, then go on with the mailbox."""
         try:
             result = await handler
@@ -304,9 +307,7 @@ class LoopCell(Cell):
         if not self.quarantine.holds(message):
             return False
         self.system.quarantined += 1
-        _log.warning(
-            "quarantined", kind=self.kind, key=self.key, message=type(message).__name__
-        )
+        _log.warning("quarantined", kind=self.kind, key=self.key, message=type(message).__name__)
         if reply is not None:
             reply.settle_quietly(
                 error=Quarantined(f"{type(message).__name__} crashed {self.name} before")
@@ -334,7 +335,18 @@ class LoopCell(Cell):
                 self.state = State.RUNNING
                 self._resume()
 
-        self._steps(iter((actor._recover, actor.on_start)), then)
+        def steps() -> Iterator[Callable[[], Any]]:
+            yield actor._recover
+            assert self.actor is not None
+            yield self.actor.on_start  # of another instance, if the first could not be recovered
+
+        self._steps(steps(), then)
+
+    def replace_actor(self) -> Any:
+        """Put a new instance in the place of one that recovery has spoilt, and return it."""
+        actor = self.actor = self.factory()
+        actor._cell = self
+        return actor
 
     def request_stop(self, reason: Reason) -> None:
         if self.stopping is None or self.stopping == "passivated":
@@ -376,7 +388,11 @@ class LoopCell(Cell):
             return
         if isinstance(order, Abandon):
             self._end_timers()
-            self._gone("fenced")
+            if self.stopping is None and not self.system.registered(self.kind):
+                self.actor = None
+                self.failed(Fenced(f"{self.name} has lost its log to another incarnation"))
+            else:
+                self._gone("fenced")
             return
         actor = self.actor
         assert actor is not None
@@ -396,7 +412,11 @@ class LoopCell(Cell):
 
     def _gone(self, reason: Reason) -> None:
         """The instance is gone for `reason`; if it may come back and something waits, it does."""
-        if reason in ("passivated", "fenced") and self.mailbox.queue and self.system.may_start(self):
+        if (
+            reason in ("passivated", "fenced")
+            and self.mailbox.queue
+            and self.system.may_start(self)
+        ):
             self.actor = None
             self.stopping = None
             self.start()
@@ -464,15 +484,15 @@ class LoopCell(Cell):
         to_the_end: bool,
     ) -> None:
         error: BaseException | None = None
-        try:
-            await result
-            for step in steps:
-                result = step()
-                if result is not None and isawaitable(result):
-                    await result
-        except Exception as raised:
-            error = raised
-            if to_the_end:
+        for step in chain((lambda: result,), steps):
+            try:
+                outcome = step()
+                if outcome is not None and isawaitable(outcome):
+                    await outcome
+            except Exception as raised:
+                error = error or raised
+                if not to_the_end:
+                    break
                 self._log_hook(raised)
         self.worker = None
         then(error)

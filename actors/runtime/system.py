@@ -17,15 +17,18 @@ from .actor import Actor
 from .cell import Cell, Parent, State
 from .dead_letters import DeadLetters
 from .dispatcher import Dispatcher, Workers
+from .durability import Durability, DurabilitySettings
 from .errors import ActorExists, ActorFailed, SystemFailed
 from .future import Future
 from .home import Home
+from .journal import Journal
 from .kinds import Group, Kind
 from .loop_cell import LoopCell
 from .mailbox import Mailbox
 from .messages import Reason
 from .ref import ActorRef
 from .restart import RestartPolicy
+from .stores import EventStore, SnapshotStore
 from .supervisor import ChildSpec, Strategy, Supervisor
 from .timers import Alarm, Timers
 
@@ -61,8 +64,9 @@ class ActorSystem:
         name: for logs
         default_timeout_s: the deadline of an ask that names none, in seconds
         seed: of the jitter in back-offs; None: from the operating system
-        events: an event store for persistent actors, see `persistence`
-        snapshots: a snapshot store for them
+        events: an event store for persistent actors, see `stores`; for one that itself consists of
+            actors of this system there is `use_stores`
+        snapshots: a snapshot store for them; without one, recovery replays events
 
     Raises SystemFailed on the way out if a supervisor at the root gave up.
 
@@ -74,14 +78,14 @@ class ActorSystem:
         *,
         default_timeout_s: float = 5.0,
         seed: int | None = None,
-        events: Any = None,
-        snapshots: Any = None,
+        events: EventStore | None = None,
+        snapshots: SnapshotStore | None = None,
     ) -> None:
         self.name = name
         self.default_timeout_s = default_timeout_s
         self.random = random.Random(seed)
-        self.events = events
-        self.snapshots = snapshots
+        self.durability: Durability | None = None
+        self._stores = (events, snapshots)
         self.dispatcher = Dispatcher()
         self.timers = Timers()
         self.dead_letters = DeadLetters(self.now)
@@ -128,6 +132,9 @@ class ActorSystem:
         self._outer = await self._manager.__aenter__()
         self._token = _current.set(self)
         await self._outer.start(self._run)
+        events, snapshots = self._stores
+        if events is not None:
+            self.use_stores(events, snapshots)
         return self
 
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
@@ -254,6 +261,35 @@ class ActorSystem:
         )
         cell.start()
         return cell.ref
+
+    def use_stores(
+        self,
+        events: EventStore,
+        snapshots: SnapshotStore | None = None,
+        settings: DurabilitySettings | None = None,
+    ) -> Durability:
+        """Let persistent actors live here, with these stores.
+
+        What was started before, such as the stores' own actors, is stopped after the journal has
+        drained, and what is started or registered from now on before that. So call it after the
+        former and before the latter.
+
+        Raises RuntimeError if the system has stores.
+        """
+        if self.durability is not None:
+            raise RuntimeError("the system has stores already")
+        self.durability = durability = Durability(events, snapshots, settings, rng=self.random)
+        self.nursery.start_soon(durability.run)
+        group = DrainGroup(self, durability)
+        self._groups[group.name] = group
+        return durability
+
+    @property
+    def journal(self) -> Journal:
+        """The journal. Raises RuntimeError in a system without stores."""
+        if self.durability is None:
+            raise RuntimeError("the system has no stores: ActorSystem(events=...)")
+        return self.durability.journal
 
     # --- names -----------------------------------------------------------------------------------
 
@@ -393,6 +429,18 @@ class ActorSystem:
             slow_handlers=self.dispatcher.slow,
             workers=self.workers.busy,
         )
+
+
+class DrainGroup(Group):
+    """Holds no actors, but the place in the order of stopping at which stores get what is left."""
+
+    def __init__(self, system: ActorSystem, durability: Durability) -> None:
+        super().__init__(system, "durability/")
+        self._durability = durability
+
+    async def stop(self) -> None:
+        self.closed = True
+        await self._durability.close()
 
 
 class RootGroup(Group):

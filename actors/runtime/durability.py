@@ -1,0 +1,125 @@
+"""What a system with stores has beyond one without: the journal, the snapshotter, their end."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from .journal import STORE_BACKOFF, Journal, JournalSettings
+from .recovery import Recovery, Sources
+from .snapshots import SnapshotSettings, Snapshotter
+from .stores import EventStore, SnapshotStore
+
+if TYPE_CHECKING:
+    from .persistence import PersistentActor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DurabilitySettings:
+    """The settings of the parts; `read_timeout_s` is how long one read may take."""
+
+    journal: JournalSettings = field(default_factory=JournalSettings)
+    snapshots: SnapshotSettings = field(default_factory=SnapshotSettings)
+    read_timeout_s: float = 10.0
+
+
+class Durability:
+    """The journal and the snapshotter of a node, and how actors recover through them.
+
+    Arguments:
+        events: the truth.
+        snapshots: the fast way back; without it every recovery replays events.
+
+    Attributes:
+        recovered, replayed: how many actors, and from how many events, since the start.
+        unsnapshotable: how often an actor's snapshot() raised or returned what msgpack cannot hold.
+    """
+
+    def __init__(
+        self,
+        events: EventStore,
+        snapshots: SnapshotStore | None = None,
+        settings: DurabilitySettings | None = None,
+        *,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.settings = settings = settings or DurabilitySettings()
+        self.rng = rng or random.Random()
+        self.journal = Journal(events, settings.journal, rng=self.rng)
+        self.snapshotter = (
+            None if snapshots is None else Snapshotter(snapshots, settings.snapshots, rng=self.rng)
+        )
+        self.recovered = 0
+        self.replayed = 0
+        self.unsnapshotable = 0
+        self._sources = Sources(
+            events=events,
+            load=self.snapshotter.load if self.snapshotter is not None else None,
+            backoff=STORE_BACKOFF,
+            rng=self.rng,
+            timeout_s=settings.read_timeout_s,
+        )
+        self._log = structlog.get_logger("actors.durability")
+
+    async def run(self) -> None:
+        """Write to the stores until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.journal.run)
+            if self.snapshotter is not None:
+                nursery.start_soon(self.snapshotter.run)
+
+    async def recover(
+        self, actor: PersistentActor, another: Callable[[], PersistentActor]
+    ) -> tuple[PersistentActor, int]:
+        """Bring an actor, or `another()` in its place, to where its log stands.
+
+        Returns it, and how many events that took.
+
+        In this order: what the incarnation before has on its way is settled; then a new epoch shuts
+        out every other incarnation, on whichever node; only then is anything read.
+
+        Raises:
+            RecoveryFailed: the log cannot be replayed.
+        """
+        ref = actor.actor_ref
+        await self.journal.settled(ref.kind, ref.key)
+        recovery = Recovery(actor, self._sources)
+        epoch = actor.epoch = await recovery.activate()
+        if not await recovery.from_snapshot():
+            if recovery.spoilt:
+                actor = another()
+                actor.epoch = epoch
+                recovery = Recovery(actor, self._sources)
+            await recovery.from_events()
+        self.recovered += 1
+        self.replayed += recovery.replayed
+        actor.log.debug(
+            "recovered",
+            seq=actor.seq,
+            epoch=epoch,
+            snapshot_seq=recovery.snapshot_seq,
+            replayed=recovery.replayed,
+        )
+        return actor, recovery.replayed
+
+    async def close(self) -> None:
+        """Write what is left, within the settings' deadlines; say what could not be.
+
+        Every actor has stopped by then; the stores have not.
+        """
+        with trio.move_on_after(self.settings.journal.drain_s):
+            await self.journal.drain()
+        lost = self.journal.close()
+        if lost:
+            self._log.error("events_not_committed", events=lost, acknowledged=0)
+        if self.snapshotter is not None:
+            with trio.move_on_after(self.settings.snapshots.flush_s):
+                await self.snapshotter.flush()
+            left = self.snapshotter.statistics().waiting_rows
+            if left:
+                self._log.warning("snapshots_not_saved", snapshots=left)

@@ -1,0 +1,211 @@
+"""How a persistent actor gets its state back: snapshot and the events after it, or events alone."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import msgspec
+import trio
+
+from .stores import EventRow, EventStore, SnapshotRow, is_permanent
+
+if TYPE_CHECKING:
+    import structlog
+
+    from .persistence import PersistentActor
+    from .restart import Backoff
+
+T = TypeVar("T")
+
+PAGE_ROWS = 1_000
+"""Rows read at once; decoding and applying them takes the loop a few ms, then it breathes."""
+
+
+class RecoveryFailed(Exception):  # noqa: N818 - the end state's name
+    """The log cannot be replayed. Nothing is skipped: the actor ends as failed until it can be."""
+
+    def __init__(self, kind: str, key: str, seq: int, why: str) -> None:
+        super().__init__(f"{kind}/{key} cannot be recovered: event {seq} {why}")
+        self.kind = kind
+        self.key = key
+        self.seq = seq
+        self.why = why
+
+
+class UnreadableEvent(RecoveryFailed):
+    """An event in the log is of an unknown type, or its bytes are not what its type says."""
+
+
+class LogGap(RecoveryFailed):
+    """An event that must be in the log is not."""
+
+
+def check_snapshot(
+    snapshot: SnapshotRow, first: EventRow | None, schema_version: int
+) -> str | None:
+    """Return why a snapshot must not be used, None if it may.
+
+    `first` is the first row of the log with a seq >= the snapshot's, `schema_version` the newest
+    that the actor's code can read.
+    """
+    _, _, seq, epoch, schema, _ = snapshot
+    if schema > schema_version:
+        return f"its schema version {schema} is newer than {schema_version}"
+    if seq and (first is None or first[2] != seq):
+        return f"it is ahead of the log: there is no event {seq}"
+    if seq and first is not None and first[3] > epoch:
+        return f"event {seq} was written by epoch {first[3]}, after the snapshot's {epoch}"
+    return None
+
+
+def decode_event(row: EventRow, decoders: dict[str, msgspec.msgpack.Decoder[Any]]) -> Any:
+    """Return the event of a row.
+
+    Raises:
+        UnreadableEvent: unknown type, or bytes that do not fit it.
+    """
+    kind, key, seq, _, name, payload, _ = row
+    decoder = decoders.get(name)
+    if decoder is None:
+        raise UnreadableEvent(kind, key, seq, f"is of the type {name!r}, which is not declared")
+    try:
+        return decoder.decode(payload)
+    except msgspec.DecodeError as error:  # ValidationError included
+        raise UnreadableEvent(kind, key, seq, f"({name}) cannot be decoded: {error}") from error
+
+
+class Sources(NamedTuple):
+    """What a recovery reads from, and how it waits for it.
+
+    Attributes:
+        load: the newest snapshot of (kind, key), None if there is none; absent without a store.
+    """
+
+    events: EventStore
+    load: Callable[[str, str], Awaitable[SnapshotRow | None]] | None
+    backoff: Backoff
+    rng: random.Random
+    timeout_s: float
+
+
+class Recovery:
+    """One recovery of one actor, after `activate` has shut out every earlier incarnation.
+
+    A store that is away is waited for: what the actor was sent meanwhile waits in its bounded
+    mailbox, and whoever asked has a deadline. Snapshots alone are not waited for, unless the actor
+    says that it has state which no event holds.
+    """
+
+    def __init__(self, actor: PersistentActor, sources: Sources) -> None:
+        self._actor = actor
+        self._sources = sources
+        self._kind = actor.actor_ref.kind
+        self._key = actor.actor_ref.key
+        self._log: structlog.stdlib.BoundLogger = actor.log
+        self.replayed = 0
+        self.snapshot_seq: int | None = None
+        self.spoilt = False
+
+    async def activate(self) -> int:
+        """Begin the incarnation and return its epoch."""
+        return await self._until_it_works(
+            lambda: self._sources.events.activate(self._kind, self._key)
+        )
+
+    async def from_snapshot(self) -> bool:
+        """Restore the snapshot and replay what came after it.
+
+        Returns False if there is no usable snapshot, having said why in the log; if `spoilt`, the
+        actor is half restored and must not be used.
+        """
+        snapshot = await self._load()
+        if snapshot is None:
+            return False
+        seq, schema, payload = snapshot[2], snapshot[4], snapshot[5]
+        rows = await self._read(after=max(0, seq - 1))
+        why = check_snapshot(snapshot, rows[0] if rows else None, self._actor.schema_version)
+        if why is None:
+            try:
+                self._actor.restore(msgspec.msgpack.decode(payload), schema)
+            except Exception as error:  # torn bytes, or a state that restore() will not have
+                why = f"it cannot be restored: {error!r}"
+                self.spoilt = True
+        if why is not None:
+            self._log.warning("snapshot_ignored", seq=seq, reason=why)
+            return False
+        self.snapshot_seq = self._actor.seq = seq
+        await self._replay(rows[1:] if seq else rows, more=len(rows) == PAGE_ROWS)
+        return True
+
+    async def from_events(self) -> None:
+        """Replay the log, or the last of it if the actor says that no more matters."""
+        last = self._actor.replay_last
+        if last is None:
+            rows = await self._read(after=0)
+            await self._replay(rows, more=len(rows) == PAGE_ROWS)
+            return
+        events, kind, key = self._sources.events, self._kind, self._key
+        rows = await self._until_it_works(
+            # At least one row: it says where the log stands.
+            lambda: events.read_before(kind, key, before=0, limit=max(1, last))
+        )
+        if rows:
+            self._actor.seq = rows[0][2] - 1
+        if last > 0:
+            await self._replay(rows, more=False)
+        elif rows:
+            self._actor.seq = rows[-1][2]
+
+    async def _replay(self, rows: Sequence[EventRow], *, more: bool) -> None:
+        actor, decoders = self._actor, self._actor.event_decoders
+        while True:
+            for row in rows:
+                seq = row[2]
+                if seq != actor.seq + 1:
+                    raise LogGap(self._kind, self._key, actor.seq + 1, "is missing")
+                event = decode_event(row, decoders)
+                actor.seq, actor.event_epoch = seq, row[3]
+                try:
+                    actor.apply(event)
+                except Exception as error:
+                    why = f"({row[4]}) cannot be applied: {error!r}"
+                    raise RecoveryFailed(self._kind, self._key, seq, why) from error
+            self.replayed += len(rows)
+            if not more:
+                return
+            rows = await self._read(after=actor.seq)
+            more = len(rows) == PAGE_ROWS
+
+    async def _read(self, *, after: int) -> Sequence[EventRow]:
+        events, kind, key = self._sources.events, self._kind, self._key
+        return await self._until_it_works(
+            lambda: events.read(kind, key, after=after, limit=PAGE_ROWS)
+        )
+
+    async def _load(self) -> SnapshotRow | None:
+        load = self._sources.load
+        if load is None:
+            return None
+        if self._actor.needs_snapshot:
+            return await self._until_it_works(lambda: load(self._kind, self._key))
+        try:
+            return await load(self._kind, self._key)
+        except Exception as error:  # whatever a store raises means: not now
+            self._log.warning("snapshot_unavailable", error=repr(error))
+            return None
+
+    async def _until_it_works(self, call: Callable[[], Awaitable[T]]) -> T:
+        attempt = 0
+        while True:
+            try:
+                with trio.fail_after(self._sources.timeout_s):
+                    return await call()
+            except Exception as error:  # whatever a store raises means: try again
+                if is_permanent(error):
+                    raise
+                if attempt % 10 == 0:
+                    self._log.warning("recovery_waits", error=repr(error), attempt=attempt + 1)
+            attempt += 1
+            await trio.sleep(self._sources.backoff.delay_s(attempt + 1, self._sources.rng))
