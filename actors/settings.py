@@ -1,4 +1,4 @@
-"""Settings of sessions and rooms: the limits that hold what one client can make the server do.
+"""Settings of sessions, rooms and matches: the limits to what one client can make the server do.
 
 Times are in seconds, sizes in bytes. Each Struct is one section of config.toml.
 """
@@ -74,3 +74,33 @@ class RoomSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     events after the snapshot are replayed."""
     mailbox: Count = 4096
     """Messages that wait for their room; beyond it requests are answered `busy`."""
+
+
+class MatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Matches, and the directory that knows them."""
+
+    max_matches: Count = 1_000
+    """Matches that run at once."""
+    list_limit: Count = 100
+    """Matches one match.list may name."""
+    rejoin_within_s: Seconds = 60.0
+    """How long a player whose session ended keeps the place; 0: leaves at once."""
+    abandon_after_s: PositiveSeconds = 120.0
+    """A match without any connected player ends after this."""
+    remember_ended_s: PositiveSeconds = 3_600.0
+    """How long the directory still knows an ended match, and an idempotency key."""
+    snapshot_interval_s: PositiveSeconds = 1.0
+    """A crash sets a match with ticks back by at most this."""
+    catch_up_ticks: Count = 5
+    """After a stall at most so many ticks are run at once; the rest is given up."""
+    call_limit_s: PositiveSeconds = 0.5
+    """One call of a game that takes longer is interrupted, and counts as a crash of its match.
+    Nothing else of this node runs meanwhile."""
+    max_crashes: Count = 3
+    """A match that crashes so often without getting past it ends as failed."""
+    recent_events: Count = 256
+    """Events a match keeps for players who come back; one that missed more gets the state."""
+    happenings: Count = 256
+    """What a game may say in one step; more is a crash of its match."""
+    mailbox: Count = 1024
+    """Messages that wait for their match; beyond it requests are answered `busy`."""

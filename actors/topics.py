@@ -13,7 +13,7 @@ is skipped until the owner subscribes it again with what it missed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -133,6 +133,11 @@ class Topics:
         listener = self._listeners.get(session)
         return None if listener is None else listener.link
 
+    def is_current(self, session: str, connection: int) -> bool:
+        """Whether this connection is the session's now."""
+        link = self.link(session)
+        return link is not None and link.id == connection
+
     @property
     def sessions(self) -> Collection[str]:
         """Keys of the sessions that are not over."""
@@ -221,6 +226,20 @@ class Topics:
             self.delivered += len(outboxes)
             for outbox in outboxes:
                 outbox.replace(topic, frame)
+
+    def publish_states(self, topic: str, push_for: Callable[[str], msgspec.Struct]) -> None:
+        """The same where each user sees another state: `push_for(user)` is encoded for each member.
+
+        Raises:
+            EncodeError: one cannot be encoded; some members may have got theirs.
+        """
+        there = self._topics.get(topic)
+        if there is None:
+            return
+        self.published += 1
+        for session, link in list(there.live.items()):
+            link.outbox.replace(topic, link.encoding.frame(push_for(there.members[session].user)))
+            self.delivered += 1
 
     def send(self, session: str, connection: int, push: msgspec.Struct) -> bool:
         """Push to one session, if `connection` still is its own; returns whether it was.

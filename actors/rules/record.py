@@ -118,8 +118,10 @@ class Record(msgspec.Struct):
 
     created: Created | None = None
     ended: Ended | None = None
+    started: bool = False
+    """Whether `min_players` were there once: from then on the game is played."""
     tick: int = 0
-    """Ticks run; in a game in turns, inputs taken."""
+    """Ticks run; in a game in turns, inputs taken. Only the match itself moves it."""
     offset: int = 0
     """Of the topic: pushes that a resume can ask for again, the end included."""
     places: dict[str, Place] = {}
@@ -130,6 +132,7 @@ class Record(msgspec.Struct):
     crash_tick: int = 0
     crashes: int = 0
     """Crashes in a row that the match did not get past."""
+    min_players: int = 1
     keep: int = 256
     past_crash_ticks: int = 0
     """A match that came more than so many ticks beyond its last crash has got past it."""
@@ -146,6 +149,7 @@ class Record(msgspec.Struct):
                 self.created = event
             case Joined():
                 self.places[event.player] = Place(event.name)
+                self.started = self.started or len(self.places) >= self.min_players
                 self._say("joined", event.player, {"name": event.name})
             case Left():
                 self.places.pop(event.player, None)

@@ -14,7 +14,7 @@ class MatchCreate(Request, frozen=True, kw_only=True, tag="match.create", gc=Fal
     """Create a match of `game`; `params` are the game's own. Answered with `MatchCreated`."""
 
     game: Ident
-    params: dict[str, Any] = {}
+    params: dict[str, Any] = msgspec.field(default_factory=dict)
     key: Key | None = None
 
 
@@ -83,11 +83,16 @@ class MatchState(msgspec.Struct, frozen=True, gc=False):
     """Ticks a second; 0 for a game in turns, whose state is pushed after each input."""
     players: list[str]
     state: Any
+    names: dict[str, str] = msgspec.field(default_factory=dict)
+    """Player -> the name to show, in the order they joined."""
+    acks: dict[str, int] = msgspec.field(default_factory=dict)
+    """Player -> the highest input `seq` taken: one's own next is higher."""
 
 
 class InputTaken(msgspec.Struct, frozen=True, gc=False):
     """The input acts at `tick`. `durable`: it is part of the match for good (a game in turns);
-    false: it is taken into the running state, which a crash may set back by a snapshot."""
+    false: it is taken into the running state, which a crash may set back by a snapshot.
+    """
 
     tick: int
     durable: bool
@@ -96,7 +101,8 @@ class InputTaken(msgspec.Struct, frozen=True, gc=False):
 class MatchStatePush(Push, frozen=True, kw_only=True, tag="match.state", gc=False):
     """The state after `tick`. Volatile and conflated: a slow client gets the newest only.
 
-    `acks`: for each player the highest input `seq` that this state has taken in."""
+    `acks`: for each player the highest input `seq` that this state has taken in.
+    """
 
     match: str
     offset: int
@@ -107,7 +113,8 @@ class MatchStatePush(Push, frozen=True, kw_only=True, tag="match.state", gc=Fals
 
 class MatchEvent(Push, frozen=True, kw_only=True, tag="match.event", gc=False):
     """Something happened in the game: `kind` is `joined` or `left` (with `player`) or the game's
-    own, with its `data`."""
+    own, with its `data`.
+    """
 
     match: str
     offset: int
@@ -128,7 +135,8 @@ class MatchEnded(Push, frozen=True, kw_only=True, tag="match.ended", gc=False):
 class MatchRecovered(Push, frozen=True, kw_only=True, tag="match.recovered", gc=False):
     """After a resume: where the match stands now, as this player sees it.
 
-    `recovered` true: `events` is every event missed. False: some are gone; the state is true."""
+    `recovered` true: `events` is every event missed. False: some are gone; the state is true.
+    """
 
     match: str
     recovered: bool
@@ -138,6 +146,8 @@ class MatchRecovered(Push, frozen=True, kw_only=True, tag="match.recovered", gc=
     players: list[str]
     state: Any
     events: list[MatchEvent]
+    names: dict[str, str] = msgspec.field(default_factory=dict)
+    acks: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class MatchRestarted(Push, frozen=True, kw_only=True, tag="match.restarted", gc=False):
