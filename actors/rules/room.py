@@ -105,7 +105,7 @@ class RoomLog:
 
     def last(self, limit: int, max_bytes: int) -> list[Entry]:
         """The newest messages, oldest first: `limit` at most, and `max_bytes` of their bodies."""
-        return _newest(self._slice(self.held_after, self.offset), limit, max_bytes)
+        return newest(self._slice(self.held_after, self.offset), limit, max_bytes)
 
     def since(self, epoch: int, offset: int, max_bytes: int) -> list[Entry] | None:
         """Every message after a client's position, in order.
@@ -127,7 +127,7 @@ class RoomLog:
         end = self.offset if not 0 < before <= self.offset else before - 1
         first = max(0, end - limit)
         wanted = self._slice(max(first, self.held_after), end)
-        held = _newest(wanted, limit, max_bytes)
+        held = newest(wanted, limit, max_bytes)
         start = held[0].offset - 1 if held else end
         older = 0 if len(held) < len(wanted) else start - first
         return Page(held, older, start + 1)
@@ -175,8 +175,8 @@ class RoomLog:
         return [Entry(offset, posted) for offset, posted in enumerate(part, max(after, base) + 1)]
 
 
-def _newest(entries: list[Entry], limit: int, max_bytes: int) -> list[Entry]:
-    """The last entries within both limits; of one at least, however long it is."""
+def newest(entries: list[Entry], limit: int, max_bytes: int) -> list[Entry]:
+    """Return the last entries within both limits; one at least, however long it is."""
     taken = 0
     for entry in reversed(entries[-limit:] if limit else ()):
         max_bytes -= len(entry.posted.body.encode())

@@ -1,0 +1,93 @@
+"""One client's connection as the gateway and the session see it."""
+
+from __future__ import annotations
+
+import structlog
+
+from actors.failures import request_error
+from actors.rules.bucket import ClientLimits
+from actors.runtime.future import Future
+from actors.runtime.ref import ActorRef
+from protocol.codec import EncodeError, Encoding
+from protocol.errors import INTERNAL, REF_IN_USE, TOO_MANY_REQUESTS, CloseCode, RequestError
+from protocol.messages import Ok, Push
+from protocol.outbox import Outbox
+from protocol.websocket import Connection
+
+_log = structlog.get_logger("actors.client")
+
+
+class Client:
+    """A connection with the requests that are being answered on it.
+
+    It is what the hub of topics holds for a session. Refs are the connection's: a client that
+    comes back on another one starts with none in flight.
+    """
+
+    __slots__ = (
+        "connection", "encoding", "id", "in_flight", "limits", "max_in_flight", "outbox", "session",
+    )  # fmt: skip
+
+    def __init__(self, connection: Connection, limits: ClientLimits, max_in_flight: int) -> None:
+        self.connection = connection
+        self.id: int = connection.id
+        self.encoding: Encoding = connection.encoding
+        self.outbox: Outbox = connection.outbox
+        self.limits = limits
+        self.session: ActorRef | None = None
+        """The session that this connection serves; None: none yet, or none any more."""
+        self.in_flight: set[int] = set()
+        self.max_in_flight = max_in_flight
+
+    def may_ask(self, ref: int | None) -> bool:
+        """Whether a request may be taken up; if not, it has been answered."""
+        if ref is None:
+            return True
+        in_flight = self.in_flight
+        if ref in in_flight:
+            self.refuse(RequestError(REF_IN_USE), ref)
+            return False
+        if len(in_flight) >= self.max_in_flight:
+            self.refuse(RequestError(TOO_MANY_REQUESTS), ref)
+            return False
+        return True
+
+    def begin(self, ref: int, future: Future[object]) -> None:
+        """Answer `ref` with what the future comes to, as soon as it does, past the session."""
+        self.in_flight.add(ref)
+        future.on_done(lambda done: self._answer(ref, done))
+
+    def ok(self, ref: int | None, data: object = None) -> None:
+        """Answer a request with success."""
+        if ref is None:
+            return
+        try:
+            self.outbox.push(self.encoding.frame(Ok(ref, data)))
+        except EncodeError as error:
+            _log.error("reply without an encoding", data=type(data).__name__, error=str(error))
+            self.refuse(RequestError(INTERNAL), ref)
+
+    def refuse(self, error: RequestError, ref: int | None) -> None:
+        """Answer a request with an error; without a ref nobody asked to be told."""
+        if ref is not None:
+            self.connection.refuse(error, ref)
+
+    def push(self, push: Push) -> None:
+        """Push to this client alone.
+
+        Raises:
+            EncodeError: it has no encoding.
+        """
+        self.outbox.push(self.encoding.frame(push))
+
+    def close(self, code: CloseCode) -> None:
+        """Close the connection."""
+        self.connection.close(code)
+
+    def _answer(self, ref: int, done: Future[object]) -> None:
+        self.in_flight.discard(ref)
+        error = done.exception()
+        if error is None:
+            self.ok(ref, done.result())
+        else:
+            self.connection.refuse(request_error(error), ref)

@@ -1,0 +1,59 @@
+"""The one place where what goes wrong between actors becomes a row of the table of errors."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pykka
+import structlog
+
+from actors.runtime.errors import ActorFailed, AskTimeout, MailboxFull, Refusal
+from actors.runtime.journal import Fenced, JournalClosed, StoreBusy
+from protocol.errors import (
+    BUSY,
+    FAILED,
+    INTERNAL,
+    TIMEOUT,
+    UNAVAILABLE,
+    ErrorCode,
+    RequestError,
+)
+
+_log = structlog.get_logger("actors.failures")
+
+
+class Refused(Refusal, RequestError):  # noqa: N818 - an answer, like its base
+    """A handler's answer to a request that cannot be met: a row of the table, and the case.
+
+    `Refused(ROOM_FULL)`, `Refused(TOO_LONG, "body: at most 4096 bytes")`. The asker gets it, and
+    the actor goes on.
+    """
+
+
+# The first that fits decides, so a class stands before its bases.
+_ROWS: Final[tuple[tuple[type[BaseException], ErrorCode], ...]] = (
+    (AskTimeout, TIMEOUT),
+    (ActorFailed, FAILED),
+    (pykka.ActorDeadError, UNAVAILABLE),
+    (MailboxFull, BUSY),
+    (StoreBusy, UNAVAILABLE),
+    (Fenced, UNAVAILABLE),
+    (JournalClosed, UNAVAILABLE),
+)
+
+
+def request_error(error: BaseException) -> RequestError:
+    """Return what a client is told of `error`.
+
+    What is not expected is `internal`, without a detail: its text is for the log, which the actor
+    that failed has written, and not for clients.
+    """
+    if isinstance(error, RequestError):
+        return error
+    for kind, row in _ROWS:
+        if isinstance(error, kind):
+            return RequestError(row)
+    # The actor that raised it has logged it with its traceback; this line says that it reached a
+    # client. Quarantined messages end here too: a poisoned request must not be retried.
+    _log.warning("request failed", error=type(error).__name__)
+    return RequestError(INTERNAL)

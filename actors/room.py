@@ -1,0 +1,297 @@
+"""A chat room: the actor that gives each message its place, and owns the topic `room:<name>`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+import msgspec
+
+from actors.failures import Refused
+from actors.history import ReadBefore, read_before
+from actors.messages import (
+    Join,
+    Leave,
+    ListMembers,
+    Post,
+    ReadHistory,
+    Resume,
+    TopicMessage,
+    room_topic,
+)
+from actors.rules.room import Entry, LogState, Posted, RoomLog, newest
+from actors.rules.roster import Roster
+from actors.runtime.future import Future
+from actors.runtime.handlers import handles
+from actors.runtime.kinds import Kind
+from actors.runtime.mailbox import MailboxSpec
+from actors.runtime.messages import Terminated
+from actors.runtime.persistence import PersistentActor
+from actors.runtime.stores import EventRow
+from actors.settings import RoomSettings
+from actors.topics import Topics
+from actors.warden import guard
+from protocol.errors import (
+    NOT_JOINED,
+    OUT_OF_RANGE,
+    ROOM_FULL,
+    TOO_LONG,
+    UNAVAILABLE,
+)
+from protocol.messages import (
+    History,
+    Member,
+    Members,
+    Message,
+    RoomJoined,
+    RoomLeft,
+    RoomMessage,
+    RoomRecovered,
+    RoomRestarted,
+    RoomState,
+    Sent,
+)
+
+KIND = "room"
+SESSION_KIND = "session"
+
+_decode = msgspec.msgpack.Decoder(Posted).decode
+
+
+class Room(PersistentActor):
+    """Members, order, and the end of the log in memory; all of it in the event store.
+
+    Members are the hub's: a room that crashed finds them there, watches them anew, and tells them
+    that it is back. What was said is the log's: an offset is an event's seq. Fan-out happens at
+    once, the acknowledgement after the commit.
+
+    Arguments:
+        name: of the room, the key of the actor.
+        topics: the hub of this node.
+        clock_ms: milliseconds since 1970, UTC.
+    """
+
+    events: ClassVar[tuple[type[msgspec.Struct], ...]] = (Posted,)
+
+    def __init__(
+        self, name: str, topics: Topics, settings: RoomSettings, clock_ms: Callable[[], int]
+    ) -> None:
+        super().__init__()
+        self._name = name
+        self._topic = room_topic(name)
+        self._topics = topics
+        self._settings = settings
+        self._clock_ms = clock_ms
+        self._said = RoomLog(settings.recent, settings.keys)
+        self._roster: Roster[Member] = Roster()
+        self._uncommitted: dict[int, Future[Any]] = {}  # offsets of keyed sends
+
+    # --- state -----------------------------------------------------------------------------------
+
+    def apply(self, event: Posted) -> None:
+        """Add what was said to the log."""
+        self._said.append(self.seq, self.event_epoch, event)
+
+    def snapshot(self) -> LogState:
+        """Return the end of the log. Members are not part of it: sessions do not outlive a node."""
+        return self._said.dump()
+
+    def restore(self, state: Any, schema: int) -> None:  # noqa: ARG002 - there is one schema
+        """Take over the end of the log."""
+        self._said.restore(msgspec.convert(state, LogState))
+
+    def on_start(self) -> None:
+        """Take up the members that the hub knows from the incarnation before, and tell them."""
+        self._said.epoch = self.epoch
+        guard(self.system, self.actor_ref)
+        members = self._topics.members(self._topic)
+        for listener in members:
+            member = Member(listener.user, listener.name)
+            self._roster.add(listener.session, listener.user, member)
+            self.watch(self.system.ref(SESSION_KIND, listener.session))
+        if members:
+            self._topics.publish(
+                self._topic,
+                RoomRestarted(room=self._name, epoch=self.epoch, offset=self._said.offset),
+            )
+
+    def may_passivate(self) -> bool:
+        """An empty room may leave memory when it is idle."""
+        return not len(self._roster)
+
+    # --- coming and going ------------------------------------------------------------------------
+
+    @handles(Join)
+    def join(self, message: Join) -> RoomState:
+        """Raises Refused: ROOM_FULL; UNAVAILABLE if the session has no such connection any more."""
+        self._enter(message.session, message.connection, message.user, message.name)
+        settings = self._settings
+        return RoomState(
+            room=self._name,
+            epoch=self.epoch,
+            offset=self._said.offset,
+            members=self._roster.first(settings.members_listed),
+            members_total=self._roster.users,
+            messages=_messages(self._said.last(settings.joined_messages, settings.answer_bytes)),
+        )
+
+    @handles(Resume)
+    def resume(self, message: Resume) -> None:
+        """Raises Refused: like a join."""
+        self._enter(message.session, message.connection, message.user, message.name)
+        said, settings = self._said, self._settings
+        missed = said.since(message.epoch, message.offset, settings.answer_bytes)
+        present = said.last(settings.joined_messages, settings.answer_bytes)
+        self._topics.send(
+            message.session,
+            message.connection,
+            RoomRecovered(
+                room=self._name,
+                recovered=missed is not None,
+                epoch=self.epoch,
+                offset=said.offset,
+                members=self._roster.first(settings.members_listed),
+                members_total=self._roster.users,
+                messages=_messages(present if missed is None else missed),
+            ),
+        )
+
+    @handles(Leave)
+    def leave(self, message: Leave) -> None:
+        """Leave; harmless for one who is not here."""
+        if message.session in self._roster:
+            self.unwatch(self.system.ref(SESSION_KIND, message.session))
+            self._remove(message.session)
+
+    @handles(Terminated)
+    def session_ended(self, message: Terminated) -> None:
+        """A session that ended, in whatever way, is no member any more."""
+        self._remove(message.ref.key)
+
+    def _enter(self, session: str, connection: int, user: str, name: str) -> None:
+        """Make a session a member that gets everything from here on."""
+        topics, roster = self._topics, self._roster
+        if not topics.is_current(session, connection):
+            raise Refused(UNAVAILABLE, "the connection is gone")
+        if session not in roster:
+            if len(roster) >= self._settings.members:
+                raise Refused(ROOM_FULL)
+            member = Member(user, name)
+            self.watch(self.system.ref(SESSION_KIND, session))
+            if roster.add(session, user, member):  # told before who comes is subscribed
+                topics.publish(
+                    self._topic,
+                    RoomJoined(room=self._name, offset=self._said.offset, member=member),
+                )
+        topics.subscribe(self._topic, session, connection)
+
+    def _remove(self, session: str) -> None:
+        self._topics.unsubscribe(self._topic, session)
+        gone = self._roster.remove(session)
+        if gone is not None:
+            self._topics.publish(
+                self._topic, RoomLeft(room=self._name, offset=self._said.offset, member=gone)
+            )
+
+    # --- what is said ----------------------------------------------------------------------------
+
+    @handles(Post)
+    def post(self, message: Post) -> Future[Any] | Sent:
+        """Raises Refused: NOT_JOINED, TOO_LONG; StoreBusy."""
+        who = self._member(message)
+        body, key, limit = message.body, message.key, self._settings.body_bytes
+        # A character is at most four bytes, so that most need not be encoded to be measured.
+        if len(body) * 4 > limit and len(body.encode()) > limit:
+            raise Refused(TOO_LONG, f"body: at most {limit} bytes")
+        if key is not None:
+            earlier = self._said.earlier(who.user, key)
+            if earlier is not None:
+                # A retry gets the first one's answer, which may still wait for its commit.
+                return self._uncommitted.get(earlier[0], Sent(*earlier))
+        at = self._clock_ms()
+        sent = self.persist(Posted(who.user, who.name, body, at, key), Sent(self.seq + 1, at))
+        if key is not None:
+            self._uncommitted[self.seq] = sent
+            sent.on_done(partial(self._committed, self.seq))
+        self._topics.publish(
+            self._topic,
+            RoomMessage(
+                room=self._name,
+                offset=self.seq,
+                user=who.user,
+                name=who.name,
+                body=body,
+                at=at,
+            ),
+        )
+        return sent
+
+    def _committed(self, offset: int, sent: Future[Any]) -> None:
+        if sent.exception() is None:  # one that failed stays, and so does any retry of it
+            del self._uncommitted[offset]
+
+    # --- what is asked ---------------------------------------------------------------------------
+
+    @handles(ListMembers)
+    def members(self, message: ListMembers) -> Members:
+        """Raises Refused: NOT_JOINED."""
+        self._member(message)
+        return Members(self._roster.first(self._settings.members_listed), self._roster.users)
+
+    @handles(ReadHistory)
+    def history(self, message: ReadHistory) -> Future[Any] | History:
+        """Answer from memory, or with a future where the page reaches further back.
+
+        Raises Refused: NOT_JOINED, OUT_OF_RANGE; UNAVAILABLE (later) if the store is away.
+        """
+        self._member(message)
+        settings = self._settings
+        if message.limit > settings.history_limit:
+            raise Refused(OUT_OF_RANGE, f"limit: at most {settings.history_limit}")
+        page = self._said.page(message.before, message.limit, settings.answer_bytes)
+        if not page.older:
+            return _history(page.held)
+        rows = read_before(self.system, ReadBefore(KIND, self._name, page.before, page.older))
+        return rows.map(
+            lambda found: _joined_history(found, page.held, page.before, settings.answer_bytes)
+        )
+
+    def _member(self, message: TopicMessage) -> Member:
+        member = self._roster.person(message.session)
+        if member is None:
+            raise Refused(NOT_JOINED)
+        return member
+
+
+def room_kind(topics: Topics, settings: RoomSettings, clock_ms: Callable[[], int]) -> Kind:
+    """Return the kind for `ActorSystem.register`: rooms come to life with their first message."""
+
+    class ConfiguredRoom(Room):
+        mailbox = MailboxSpec(capacity=settings.mailbox)
+        snapshot_interval_s = settings.snapshot_interval_s
+        replay_last = max(settings.recent, settings.keys)
+
+        def __init__(self, name: str) -> None:
+            super().__init__(name, topics, settings, clock_ms)
+
+    return Kind(name=KIND, factory=ConfiguredRoom, idle_after_s=settings.idle_after_s)
+
+
+def _messages(entries: Sequence[Entry]) -> list[Message]:
+    return [Message(offset, said.user, said.name, said.body, said.at) for offset, said in entries]
+
+
+def _history(entries: Sequence[Entry]) -> History:
+    return History(_messages(entries), more=bool(entries) and entries[0].offset > 1)
+
+
+def _joined_history(
+    rows: Sequence[EventRow], held: list[Entry], before: int, max_bytes: int
+) -> History:
+    """A page whose older part came from the event log, up to offset `before`, exclusive."""
+    if not rows or rows[-1][2] != before - 1:
+        # While the store is behind by more than memory holds, what is between is on its way there.
+        raise Refused(UNAVAILABLE, "some of these messages are still being stored")
+    entries = [Entry(row[2], _decode(row[5])) for row in rows]
+    return _history(newest(entries + held, len(entries) + len(held), max_bytes))

@@ -1,0 +1,80 @@
+"""The warden of topics: dissolves a topic whose owner has failed for good, and tells its members.
+
+A room that crashes is restarted and its members stay. One that keeps crashing ends as failed, and
+nobody is left to remove its members: the warden does that, by one watch for each room in place of
+one for each member.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import ClassVar
+
+import msgspec
+import pykka
+
+from actors.messages import TopicGone
+from actors.places import tell
+from actors.runtime.actor import Actor
+from actors.runtime.errors import MailboxFull
+from actors.runtime.handlers import handles
+from actors.runtime.kinds import Kind
+from actors.runtime.mailbox import MailboxSpec
+from actors.runtime.messages import Terminated
+from actors.runtime.ref import ActorRef
+from actors.runtime.system import ActorSystem
+from actors.topics import Topics
+from protocol.errors import FAILED
+
+KIND = "warden"
+SESSION_KIND = "session"
+
+
+class Guard(msgspec.Struct, frozen=True, gc=False):
+    """From the owner of the topic `<kind>:<key>`, when it starts."""
+
+    kind: str
+    key: str
+
+
+class Warden(Actor):
+    """Watches the owners of topics. One for each node, as the hub is."""
+
+    mailbox: ClassVar[MailboxSpec] = MailboxSpec(capacity=65_536)  # one message a start of a room
+
+    def __init__(self, topics: Topics) -> None:
+        super().__init__()
+        self._topics = topics
+
+    @handles(Guard)
+    def guard(self, message: Guard) -> None:
+        """Watch an owner."""
+        self.watch(self.system.ref(message.kind, message.key))
+
+    @handles(Terminated)
+    def ended(self, message: Terminated) -> None:
+        """Dissolve what has failed. Whatever else ends an owner, it comes back for its members."""
+        if message.reason != "failed":
+            return
+        topic = f"{message.ref.kind}:{message.ref.key}"
+        members = self._topics.dissolve(topic)
+        self.log.warning("topic dissolved", topic=topic, members=len(members))
+        for listener in members:
+            session = self.system.ref(SESSION_KIND, listener.session)
+            tell(session, TopicGone(topic, FAILED.code))
+
+
+def warden_kind(topics: Topics) -> Kind:
+    """Return the kind for `ActorSystem.register`."""
+
+    class ConfiguredWarden(Warden):
+        def __init__(self, _key: str) -> None:
+            super().__init__(topics)
+
+    return Kind(name=KIND, factory=ConfiguredWarden, restart="permanent")
+
+
+def guard(system: ActorSystem, owner: ActorRef) -> None:
+    """Have the warden watch the owner of a topic."""
+    with contextlib.suppress(MailboxFull, pykka.ActorDeadError):
+        system.ref(KIND, "topics").tell(Guard(owner.kind, owner.key))
