@@ -29,6 +29,7 @@ from pykka import ActorDeadError
 
 from .runtime.actor import Actor
 from .runtime.dead_letters import DeadLetter
+from .runtime.durability import Durability, DurabilitySettings
 from .runtime.errors import (
     ActorExists,
     ActorFailed,
@@ -42,11 +43,23 @@ from .runtime.errors import (
 )
 from .runtime.future import Future
 from .runtime.handlers import handles
+from .runtime.journal import (
+    Fenced,
+    Journal,
+    JournalClosed,
+    JournalSettings,
+    StoreBusy,
+    Unstorable,
+)
 from .runtime.kinds import Kind
 from .runtime.mailbox import MailboxSpec
 from .runtime.messages import Terminated
+from .runtime.persistence import PersistentActor
+from .runtime.recovery import LogGap, RecoveryFailed, UnreadableEvent
 from .runtime.ref import ActorRef
 from .runtime.restart import Backoff, RestartPolicy, RestartWindow
+from .runtime.snapshots import SnapshotSettings
+from .runtime.stores import EventRow, EventStore, SnapshotRow, SnapshotStore
 from .runtime.supervisor import ChildSpec, Supervisor
 from .runtime.system import ActorSystem, Statistics
 from .runtime.timers import Timer
@@ -62,20 +75,37 @@ __all__ = [
     "Backoff",
     "ChildSpec",
     "DeadLetter",
+    "Durability",
+    "DurabilitySettings",
     "Escalation",
+    "EventRow",
+    "EventStore",
+    "Fenced",
     "Future",
     "HandlerHung",
+    "Journal",
+    "JournalClosed",
+    "JournalSettings",
     "Kind",
+    "LogGap",
     "MailboxFull",
     "MailboxSpec",
+    "PersistentActor",
     "Quarantined",
+    "RecoveryFailed",
     "Refusal",
     "RestartPolicy",
     "RestartWindow",
+    "SnapshotRow",
+    "SnapshotSettings",
+    "SnapshotStore",
     "Statistics",
+    "StoreBusy",
     "Supervisor",
     "SystemFailed",
     "Terminated",
     "Timer",
+    "UnreadableEvent",
+    "Unstorable",
     "handles",
 ]

@@ -200,9 +200,9 @@ class PersistentActor(Actor):
                 "ActorSystem(events=...)"
             )
         recovered, replayed = await durability.recover(self, self._placed.replace_actor)
-        recovered._begin(durability)
-        if replayed:
-            recovered._become_dirty()  # so that the next recovery need not replay them again
+        recovered._begin(durability)  # noqa: SLF001 - an instance of this class, if not this one
+        if replayed:  # so that the next recovery need not replay them again
+            recovered._become_dirty()  # noqa: SLF001 - likewise
         result = recovered.on_recovered()
         if isawaitable(result):
             await result
