@@ -2,7 +2,7 @@
 
 Knows neither the runtime nor the wire. Here is what everyone needs and what imports no driver;
 beside it stand `persistence.postgres` (EventWriter, EventReader, migrate, get_or_create_secret),
-`persistence.redis` (SnapshotWorker) and `persistence.embedded` (start_embedded).
+`persistence.redis` (SnapshotWorker, check) and `persistence.embedded` (EmbeddedServers).
 """
 
 from persistence.errors import (

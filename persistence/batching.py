@@ -7,7 +7,6 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from time import monotonic
 from typing import Any
 
 import pykka
@@ -20,12 +19,14 @@ from persistence.requests import StoreRequest
 class BoundedInbox:
     """A Pykka inbox that refuses store requests beyond `capacity`; all else always fits.
 
+    Pykka makes it before an actor knows its settings, so both attributes can be set later.
+
     What stops an actor must reach it however full it is, so only `StoreRequest`s are counted.
     """
 
-    def __init__(self, store: str, capacity: int) -> None:
-        self._store = store
-        self._capacity = capacity
+    def __init__(self, store: str = "store", capacity: int = 4096) -> None:
+        self.store = store
+        self.capacity = capacity
         self._waiting: deque[Envelope[Any]] = deque()
         self._changed = threading.Condition(threading.Lock())
         self.refused = 0
@@ -33,9 +34,9 @@ class BoundedInbox:
     def put(self, envelope: Envelope[Any], /) -> None:
         """Queue an envelope. Raises `StoreBusy` if it holds a request and the inbox is full."""
         with self._changed:
-            if len(self._waiting) >= self._capacity and isinstance(envelope.message, StoreRequest):
+            if len(self._waiting) >= self.capacity and isinstance(envelope.message, StoreRequest):
                 self.refused += 1
-                raise StoreBusy(self._store, f"{self._capacity} calls are waiting for it already")
+                raise StoreBusy(self.store, f"{self.capacity} calls are waiting for it already")
             self._waiting.append(envelope)
             self._changed.notify()
 
@@ -73,9 +74,15 @@ class BatchingActor(pykka.ThreadingActor):
 
     def __init__(self, store: str, *, capacity: int) -> None:
         super().__init__()
-        # Pykka's seam for inboxes is static and so cannot know the capacity.
-        self.inbox = BoundedInbox(store, capacity)
-        self.actor_inbox = self.inbox
+        inbox = self.actor_inbox
+        assert isinstance(inbox, BoundedInbox)
+        inbox.store = store
+        inbox.capacity = capacity
+        self.inbox = inbox
+
+    @staticmethod
+    def _create_actor_inbox() -> BoundedInbox:
+        return BoundedInbox()
 
     @abc.abstractmethod
     def weigh(self, request: StoreRequest) -> int:
@@ -125,31 +132,3 @@ def _reply(envelope: Envelope[StoreRequest], answer: Any) -> None:
             envelope.reply_to.set(answer)
     except queue.Full:
         pass  # Pykka's word for a future that has its result already: its asker has given up.
-
-
-class Reconnect:
-    """When a lost store may be tried again: `first_s` after a failure, doubling up to `max_s`."""
-
-    def __init__(
-        self, first_s: float, max_s: float, *, clock: Callable[[], float] = monotonic
-    ) -> None:
-        self._first_s = first_s
-        self._max_s = max_s
-        self._clock = clock
-        self._pause_s = 0.0
-        self._until = 0.0
-        self.reason = ""
-
-    @property
-    def waiting(self) -> bool:
-        """Whether it is too early for another attempt; `reason` says what the last one met."""
-        return self._clock() < self._until
-
-    def failed(self, reason: str) -> None:
-        self._pause_s = min(self._max_s, self._pause_s * 2 or self._first_s)
-        self._until = self._clock() + self._pause_s
-        self.reason = reason
-
-    def succeeded(self) -> None:
-        self._pause_s = 0.0
-        self._until = 0.0

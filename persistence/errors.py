@@ -7,7 +7,12 @@ from pathlib import Path
 
 
 class StoreError(Exception):
-    """The base of everything that persistence raises on purpose."""
+    """The base of everything that persistence raises on purpose.
+
+    `permanent` says that the same call will fail again.
+    """
+
+    permanent = False
 
 
 class StoreUnavailable(StoreError):
@@ -32,6 +37,8 @@ class StoreBusy(StoreUnavailable):
 
 class RowRefused(StoreError):
     """A store can never hold this value, e.g. a key with a NUL character: a retry is useless."""
+
+    permanent = True
 
 
 class MigrationDrift(StoreError):

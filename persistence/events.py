@@ -7,7 +7,9 @@ from typing import cast
 
 from persistence.errors import StoreUnavailable
 from persistence.requests import Activate, Append, Asked, LastSeq, Ping, Read, ReadBefore
-from persistence.rows import EventRow, EventTuple
+from persistence.rows import EventRow
+
+_SEQ = 2  # where a row has its seq
 
 
 class EventStore:
@@ -26,7 +28,7 @@ class EventStore:
         self._history = history
         self._timeout_s = timeout_s
 
-    async def append(self, rows: Sequence[EventTuple]) -> Sequence[tuple[str, str]]:
+    async def append(self, rows: Sequence[EventRow]) -> Sequence[tuple[str, str]]:
         """Write events of any number of actors in one transaction; back when it has committed.
 
         Returns the (kind, key)s that were fenced: another incarnation holds one of these seqs, or a
@@ -65,7 +67,7 @@ class EventStore:
                 )
             except StoreUnavailable:
                 rows = []
-            if rows and rows[-1].seq == before - 1:
+            if rows and rows[-1][_SEQ] == before - 1:
                 return rows
         return cast("list[EventRow]", await self._reader.ask(request, timeout=self._timeout_s))
 

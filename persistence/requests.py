@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from persistence.rows import EventTuple, SnapshotTuple
+from persistence.rows import EventRow, SnapshotRow
 
 
 class Asked(Protocol):
@@ -24,7 +24,7 @@ class StoreRequest(msgspec.Struct, frozen=True, gc=False):
 class Append(StoreRequest, frozen=True, gc=False):
     """Write events. Reply: the (kind, key)s that were fenced."""
 
-    rows: Sequence[EventTuple]
+    rows: Sequence[EventRow]
 
 
 class Activate(StoreRequest, frozen=True, gc=False):
@@ -62,11 +62,11 @@ class LastSeq(StoreRequest, frozen=True, gc=False):
 class Save(StoreRequest, frozen=True, gc=False):
     """Keep snapshots, unless newer ones are there. Reply: None."""
 
-    rows: Sequence[SnapshotTuple]
+    rows: Sequence[SnapshotRow]
 
 
 class Load(StoreRequest, frozen=True, gc=False):
-    """One actor's snapshot. Reply: a `SnapshotRow` or None."""
+    """One actor's snapshot. Reply: a row or None."""
 
     kind: str
     key: str

@@ -56,13 +56,11 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class EmbeddedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The servers that Greenroom starts itself when no URL says where one is.
+    """The servers that Greenroom starts itself when no URL says where others are.
 
-    `data_dir`: holds both servers' data, sockets and logs; made if it is missing.
     `start_timeout_s`: how long a server may take until it answers, recovery included.
     `stop_timeout_s`: how long it may take to end in order before it is killed.
     """
 
-    data_dir: str = "data"
     start_timeout_s: Seconds = 60.0
     stop_timeout_s: Seconds = 10.0

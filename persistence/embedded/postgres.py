@@ -1,0 +1,166 @@
+"""The embedded PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from persistence.embedded.binaries import postgres_bin
+from persistence.embedded.child import Child, end_leftovers
+from persistence.embedded.identity import choose, hand_over
+from persistence.embedded.sockets import SocketFolder
+from persistence.errors import EmbeddedStartFailed
+from persistence.settings import EmbeddedSettings
+
+NAME = "PostgreSQL"
+_USER = "greenroom"
+
+# Durable, and small: one writer and a few readers a node. Group commit is ours (many events in one
+# transaction), so there is no commit_delay. Input and output in the backends themselves saves three
+# worker processes and their start.
+_SETTINGS = {
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "full_page_writes": "on",
+    "listen_addresses": "",
+    "unix_socket_permissions": "0700",
+    "max_connections": "60",
+    "shared_buffers": "64MB",
+    "wal_buffers": "4MB",
+    "jit": "off",
+    "io_method": "sync",
+    "max_parallel_workers": "0",
+    "checkpoint_timeout": "15min",
+    "logging_collector": "off",
+    "log_checkpoints": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+
+
+class EmbeddedPostgres:
+    """A PostgreSQL of our own: on a unix socket, with a password, every commit on disk.
+
+    `start` makes the cluster if there is none (about 0.6 s) and spawns the server, `wait` blocks
+    until it takes connections, after recovery if it was killed. Both raise `EmbeddedStartFailed`.
+    """
+
+    name = NAME
+
+    def __init__(self, data_dir: Path, sockets: SocketFolder, settings: EmbeddedSettings) -> None:
+        self._settings = settings
+        self._bin = postgres_bin()
+        self._identity = choose(self._bin, data_dir)
+        self._cluster = data_dir / "postgres"
+        self._unfinished = data_dir / "postgres.new"
+        self._log = data_dir / "postgres.log"
+        self._password_file = data_dir / "postgres.password"
+        self._sockets = sockets.make("postgres", self._identity.owner)
+        self.child: Child | None = None
+
+    @property
+    def url(self) -> str:
+        password = self._password_file.read_text().strip()
+        host = quote(os.fspath(self._sockets), safe="")
+        return f"postgresql://{_USER}:{password}@/postgres?host={host}"
+
+    def start(self) -> None:
+        if not self._cluster.exists():
+            self._make_cluster()
+        end_leftovers(self._cluster, "postgres", timeout_s=self._settings.stop_timeout_s)
+        hand_over(self._cluster, self._identity.owner)
+        # Nobody is left who could own it, and by now its number may be a stranger's, for whose
+        # sake PostgreSQL would refuse to start.
+        (self._cluster / "postmaster.pid").unlink(missing_ok=True)
+        # A list in which quotes guard what a path may hold.
+        folder = os.fspath(self._sockets).replace('"', '""')
+        settings = {**_SETTINGS, "unix_socket_directories": f'"{folder}"'}
+        self.child = Child(
+            NAME,
+            [
+                *self._identity.wrapper,
+                self._bin / "postgres",
+                "-D",
+                self._cluster,
+                *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
+            ],
+            log=self._log,
+            # "Fast shutdown": sessions are ended, a checkpoint is written, no recovery is needed.
+            stop_signal=signal.SIGINT,
+            identity=self._identity.popen,
+        )
+
+    def wait(self) -> None:
+        assert self.child is not None
+        self.child.wait_until(self._ready, timeout_s=self._settings.start_timeout_s)
+
+    def _ready(self) -> bool:
+        """What pg_ctl looks at: line 8 of postmaster.pid, which names its process in line 1."""
+        assert self.child is not None
+        with suppress(OSError):
+            lines = (self._cluster / "postmaster.pid").read_text().splitlines()
+            return len(lines) >= 8 and int(lines[0]) == self.child.pid and "ready" in lines[7]
+        return False
+
+    def _make_cluster(self) -> None:
+        """Under another name first, so that what a kill leaves half done is never taken for it."""
+        end_leftovers(self._unfinished, "postgres", timeout_s=self._settings.stop_timeout_s)
+        shutil.rmtree(self._unfinished, ignore_errors=True)
+        self._unfinished.mkdir(mode=0o700)
+        password = secrets.token_urlsafe(32)
+        _write_private(self._password_file, password, None)
+        handed = self._unfinished.with_name("postgres.password.new")
+        try:
+            _write_private(handed, password, self._identity.owner)
+            if self._identity.owner is not None:
+                os.chown(self._unfinished, *self._identity.owner)
+            initdb = Child(
+                NAME,
+                [
+                    *self._identity.wrapper,
+                    self._bin / "initdb",
+                    f"--pgdata={self._unfinished}",
+                    f"--username={_USER}",
+                    f"--pwfile={handed}",
+                    "--auth=scram-sha-256",
+                    # Against guessing, iterations do nothing for 256 random bits, and the default
+                    # of 4096 is 5 ms a connection.
+                    "--set=scram_iterations=1",
+                    "--encoding=UTF8",
+                    "--locale=C",
+                    "--sync-method=syncfs",
+                    "--no-instructions",
+                ],
+                log=self._log,
+                stop_signal=signal.SIGKILL,
+                identity=self._identity.popen,
+            )
+            try:
+                ended_itself = initdb.wait_or_kill(self._settings.start_timeout_s)
+            except BaseException:
+                initdb.wait_or_kill(0)
+                raise
+            if not ended_itself or initdb.status != 0:
+                raise initdb.failed("initdb could not make a database")
+        finally:
+            handed.unlink(missing_ok=True)
+        self._unfinished.rename(self._cluster)
+
+
+def _write_private(path: Path, text: str, owner: tuple[int, int] | None) -> None:
+    path.unlink(missing_ok=True)
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise EmbeddedStartFailed(NAME, f"{path}: {error.strerror}") from None
+    with os.fdopen(fd, "w") as file:
+        if owner is not None:
+            os.fchown(fd, *owner)
+        file.write(text)
+        file.flush()
+        os.fsync(fd)

@@ -1,0 +1,15 @@
+"""Events in PostgreSQL: the threads that own a connection each, migrations, shared secrets."""
+
+from persistence.postgres.migrate import Migration, known_migrations, migrate
+from persistence.postgres.reader import EventReader
+from persistence.postgres.secrets import get_or_create_secret
+from persistence.postgres.writer import EventWriter
+
+__all__ = [
+    "EventReader",
+    "EventWriter",
+    "Migration",
+    "get_or_create_secret",
+    "known_migrations",
+    "migrate",
+]

@@ -1,0 +1,129 @@
+"""One blocking connection to PostgreSQL that comes back after it was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import psycopg
+from psycopg import sql
+
+from persistence.errors import RowRefused, StoreUnavailable
+from persistence.reconnect import Reconnect
+from persistence.settings import PostgresSettings
+
+T = TypeVar("T")
+
+STORE = "postgresql"
+
+# What a value can be to blame for, either side of the connection: a NUL character, half a surrogate
+# pair, a number beyond 64 bits, a row of another shape.
+_REFUSED = (psycopg.DataError, psycopg.IntegrityError, TypeError, ValueError, OverflowError)
+
+
+def connect(
+    settings: PostgresSettings, *, url: str | None = None, setup: str = ""
+) -> psycopg.Connection:
+    """Open an autocommit connection whose tables are those of `settings.schema`.
+
+    `url` stands in for `settings.url`; `setup` is SQL to run first. Raises `StoreUnavailable`.
+    """
+    connection: psycopg.Connection | None = None
+    try:
+        connection = psycopg.connect(
+            settings.url if url is None else url,
+            autocommit=True,
+            connect_timeout=max(2, round(settings.connect_timeout_s)),
+            application_name="greenroom",
+            # A peer that vanished is noticed in seconds; Linux only, ignored elsewhere.
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=20_000,
+        )
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        # An acknowledgement means durable, whatever the server's default: `off` is raised to `on`;
+        # the others (local, remote_write, remote_apply) are the operator's informed choice.
+        connection.execute(
+            sql.SQL(
+                "SELECT set_config('search_path', {schema}, false),"
+                " set_config('statement_timeout', {timeout_ms}, false),"
+                " set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
+                " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)"
+            ).format(
+                schema=sql.Literal(settings.schema),
+                timeout_ms=sql.Literal(str(round(settings.statement_timeout_s * 1000))),
+            )
+        )
+        if setup:
+            connection.execute(setup.encode())
+    except psycopg.Error as error:
+        if connection is not None:
+            connection.close()
+        raise unavailable(error) from None
+    return connection
+
+
+def unavailable(error: psycopg.Error) -> StoreUnavailable:
+    """Say in one line why PostgreSQL did not do it."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    reason = "; ".join(line for line in lines if line)
+    return StoreUnavailable(STORE, reason or type(error).__name__)
+
+
+class PostgresLink:
+    """A connection for one thread, opened when first needed and again when it was lost.
+
+    `url` stands in for `settings.url`; `setup` is SQL that every new connection runs first.
+    """
+
+    def __init__(
+        self, settings: PostgresSettings, *, url: str | None = None, setup: str = ""
+    ) -> None:
+        self._settings = settings
+        self._url = url
+        self._setup = setup
+        self._connection: psycopg.Connection | None = None
+        self._reconnect = Reconnect(settings.first_retry_s, settings.max_retry_s)
+
+    def run(self, work: Callable[[psycopg.Connection], T]) -> T:
+        """Do `work` on the connection; if that turns out to be lost, once more on a new one.
+
+        So `work` must bear being done twice, and a restart of PostgreSQL between two calls is felt
+        by nobody. Raises `StoreUnavailable`, or `RowRefused` for a value PostgreSQL cannot hold.
+        """
+        reused = self._connection is not None
+        try:
+            try:
+                return work(self._opened())
+            except (psycopg.OperationalError, psycopg.InterfaceError):
+                # Deadlock, shutdown, lost connection: all mended by another attempt, or by none.
+                self.close()
+                if not reused:
+                    raise
+                return work(self._opened())
+        except _REFUSED as error:
+            raise RowRefused(" ".join(str(error).split())) from None
+        except psycopg.Error as error:
+            self.close()
+            failure = unavailable(error)
+            self._reconnect.failed(failure.reason)
+            raise failure from None
+
+    def _opened(self) -> psycopg.Connection:
+        if self._connection is None:
+            if self._reconnect.waiting:
+                raise StoreUnavailable(STORE, self._reconnect.reason)
+            try:
+                self._connection = connect(self._settings, url=self._url, setup=self._setup)
+            except StoreUnavailable as error:
+                self._reconnect.failed(error.reason)
+                raise
+            self._reconnect.succeeded()
+        return self._connection
+
+    def close(self) -> None:
+        """Close the connection; the next `run` opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -1,0 +1,173 @@
+"""The thread that keeps snapshots."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any, Final
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, RedisError
+from redis.retry import Retry
+
+from persistence.batching import BatchingActor
+from persistence.errors import RowRefused, StoreError, StoreUnavailable
+from persistence.reconnect import Reconnect
+from persistence.requests import Delete, Load, Ping, Save, StoreRequest
+from persistence.rows import SnapshotRow
+from persistence.settings import RedisSettings
+
+STORE: Final = "redis"
+
+# A value is this header (epoch, seq, schema; big-endian) and then the payload: one string, so that
+# one GET brings it all.
+_HEADER: Final = struct.Struct(">QQQ")
+
+# One key per call rather than all in one, so that a script is never long and needs no key of
+# another slot. Lua's numbers are exact up to 2^53, which no epoch or seq will reach.
+_SAVE: Final = """
+local held = redis.call('GETRANGE', KEYS[1], 0, 15)
+if #held == 16 then
+  local epoch, seq = struct.unpack('>I8I8', held)
+  local new_epoch, new_seq = struct.unpack('>I8I8', ARGV[1])
+  if new_epoch < epoch or (new_epoch == epoch and new_seq < seq) then return 0 end
+end
+redis.call('SET', KEYS[1], ARGV[1])
+return 1
+"""
+
+
+def connect(settings: RedisSettings) -> redis.Redis:
+    """A client for one connection, which opens when it is first used; it never retries by itself.
+
+    Raises `StoreUnavailable` if the URL cannot be understood.
+    """
+    try:
+        return redis.Redis.from_url(
+            settings.url,
+            max_connections=1,
+            socket_timeout=settings.timeout_s,
+            socket_connect_timeout=settings.timeout_s,
+            retry=Retry(NoBackoff(), 0),
+            # RESP2 is what every Redis and Valkey speaks without a word about it first.
+            protocol=2,
+        )
+    except ValueError as error:
+        raise StoreUnavailable(STORE, _one_line(error)) from None
+
+
+def check(settings: RedisSettings) -> None:
+    """Return if the store answers. Raises `StoreUnavailable`; blocks up to `timeout_s`."""
+    client = connect(settings)
+    try:
+        client.ping()
+    except (RedisError, OSError) as error:
+        raise StoreUnavailable(STORE, _one_line(error)) from None
+    finally:
+        client.close()
+
+
+class SnapshotWorker(BatchingActor):
+    """Saves and loads snapshots: what has queued up is one pipeline, one round trip."""
+
+    def __init__(self, settings: RedisSettings) -> None:
+        super().__init__(STORE, capacity=settings.inbox_messages)
+        self.batch_weight = settings.batch_commands
+        self._prefix = settings.prefix
+        self._client = connect(settings)
+        self._reconnect = Reconnect(settings.first_retry_s, settings.max_retry_s)
+        self._script = ""
+
+    def on_stop(self) -> None:
+        self._client.close()
+
+    def on_failure(self, *_: Any) -> None:
+        self._client.close()
+
+    def weigh(self, request: StoreRequest) -> int:
+        return max(1, len(request.rows)) if isinstance(request, Save) else 1
+
+    def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
+        """All in one pipeline, in the order they came."""
+        if self._reconnect.waiting:
+            return [StoreUnavailable(STORE, self._reconnect.reason)] * len(requests)
+        try:
+            answers = self._answer(requests)
+        except (RedisError, OSError):
+            # A restart between two batches is felt by nobody: everything here can be done twice.
+            self._script = ""
+            try:
+                answers = self._answer(requests)
+            except (RedisError, OSError) as error:
+                reason = _one_line(error)
+                self._reconnect.failed(reason)
+                return [StoreUnavailable(STORE, reason)] * len(requests)
+        except StoreError as error:
+            if len(requests) == 1:
+                return [error]
+            return [self.answer([request])[0] for request in requests]
+        self._reconnect.succeeded()
+        return answers
+
+    def _answer(self, requests: Sequence[StoreRequest]) -> list[Any]:
+        if not self._script and any(isinstance(request, Save) for request in requests):
+            self._script = str(self._client.script_load(_SAVE))
+        pipeline = self._client.pipeline(transaction=False)
+        for request in requests:
+            self._queue(pipeline, request)
+        results = iter(pipeline.execute(raise_on_error=False))
+        answers: list[Any] = []
+        for request in requests:
+            replies = [next(results) for _ in range(self.weigh(request))]
+            for reply in replies:
+                if isinstance(reply, NoScriptError):
+                    raise reply  # the scripts went with a restart; all of it once more
+            answers.append(_interpret(request, replies))
+        return answers
+
+    def _queue(self, pipeline: redis.client.Pipeline, request: StoreRequest) -> None:
+        """Queue exactly `weigh(request)` commands."""
+        match request:
+            case Save(rows) if rows:
+                for row in rows:
+                    key = self._key(row[0], row[1])
+                    pipeline.evalsha(self._script, 1, key, _packed(row))
+            case Load(kind, key):
+                pipeline.get(self._key(kind, key))
+            case Delete(kind, key):
+                pipeline.delete(self._key(kind, key))
+            case Ping() | Save():
+                pipeline.ping()
+            case _:
+                raise RowRefused(f"not for a snapshot worker: {request}")
+
+    def _key(self, kind: str, key: str) -> str:
+        # A colon ends the kind, so that ("a:b", "c") and ("a", "b:c") stay two.
+        kind = kind.replace("%", "%25").replace(":", "%3a")
+        return f"{self._prefix}snapshot:{kind}:{key}"
+
+
+def _packed(row: SnapshotRow) -> bytes:
+    _, _, seq, epoch, schema, payload = row
+    try:
+        return _HEADER.pack(epoch, seq, schema) + payload
+    except (struct.error, TypeError) as error:
+        raise RowRefused(f"not a snapshot: {error}") from None
+
+
+def _interpret(request: StoreRequest, replies: Sequence[Any]) -> Any:
+    for reply in replies:
+        if isinstance(reply, Exception):
+            return StoreUnavailable(STORE, _one_line(reply))
+    if not isinstance(request, Load):
+        return None
+    held = replies[0]
+    if held is None or len(held) < _HEADER.size:
+        return None  # absent, or not ours: recovery comes from the events
+    epoch, seq, schema = _HEADER.unpack_from(held)
+    return (request.kind, request.key, seq, epoch, schema, held[_HEADER.size :])
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
