@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pykka
 import structlog
@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from .timers import Timer
 
 
-class Actor(pykka.Actor):
+if TYPE_CHECKING:
+    # Pykka types its hooks as `-> None`, and an `async def on_start` would be an error in every
+    # subclass. To type checkers an Actor is therefore not Pykka's; at run time it is.
+    class _PykkaActor:
+        def _handle_receive(self, message: Any) -> Any: ...
+
+else:
+    _PykkaActor = pykka.Actor
+
+
+class Actor(_PykkaActor):
     """A Pykka actor that lives in a trio loop: one message at a time, state of its own.
 
     Subclass it, mark handlers with `@handles(MessageType)`, and start it with `Actor.start` or
@@ -88,22 +98,22 @@ class Actor(pykka.Actor):
         return self._cell
 
     @property
-    def actor_ref(self) -> ActorRef:  # type: ignore[override]  # ours is one of Pykka's
+    def actor_ref(self) -> ActorRef:
         """How others, and this actor's timers, reach it. It outlives this instance."""
         return self._placed.ref
 
     @property
-    def actor_urn(self) -> str:  # type: ignore[override]  # a value there, made on demand here
+    def actor_urn(self) -> str:
         """A name for logs; unique within the system."""
         return f"urn:actor:{self._cell.name}" if self._cell else "urn:actor:unplaced"
 
     @property
-    def actor_inbox(self) -> Any:  # type: ignore[override]  # a value there, the cell's here
+    def actor_inbox(self) -> Any:
         """The mailbox."""
         return self._placed.mailbox
 
     @property
-    def actor_stopped(self) -> Any:  # type: ignore[override]  # an Event there, the cell's here
+    def actor_stopped(self) -> Any:
         """Its `is_set()` says whether the actor has ended."""
         return self._placed.ref.actor_stopped
 
@@ -138,18 +148,18 @@ class Actor(pykka.Actor):
 
         Timers are the instance's: they end when it stops or is restarted.
         """
-        return self._placed.start_timer(delay_s, message, name=name)
+        return self._placed.actor_timers().start(delay_s, message, name=name, repeat=False)
 
     def start_ticks(self, interval_s: float, message: Any, *, name: str | None = None) -> Timer:
         """Get `message` every `interval_s` seconds from now on, without drift.
 
         While one is undelivered no other is added, so ticks never pile up.
         """
-        return self._placed.start_timer(interval_s, message, name=name, repeat=True)
+        return self._placed.actor_timers().start(interval_s, message, name=name, repeat=True)
 
     def cancel_timer(self, timer: Timer | str) -> None:
         """Cancel a timer, by itself or by name. Its message will not come, even if under way."""
-        self._placed.cancel_timer(timer)
+        self._placed.actor_timers().cancel(timer)
 
     def stop(self) -> None:
         """Stop after what is in the mailbox now."""
@@ -201,4 +211,4 @@ class Actor(pykka.Actor):
         """The actor ends without hooks: take along what would outlive it."""
 
 
-Actor._table = cast("HandlerTable", HandlerTable(Actor))
+Actor._table = HandlerTable(Actor)

@@ -51,6 +51,7 @@ class Cell:
 
     __slots__ = (
         "_ended",
+        "_started",
         "error",
         "factory",
         "handled",
@@ -96,6 +97,7 @@ class Cell:
         self.watchers: dict[Cell, None] | None = None
         self.watching: set[ActorRef] | None = None
         self._ended: Future[bool] | None = None
+        self._started: Future[bool] | None = None
         self.ref = ActorRef(system, kind, key, self)
 
     @property
@@ -141,8 +143,9 @@ class Cell:
         """Take in a control message, past any bound."""
         raise NotImplementedError
 
-    def check_room(self, message: Any) -> None:
-        """For a sender in another thread. Raises MailboxFull if there is no room now."""
+    def tell_from_thread(self, message: Any) -> None:
+        """Take a message in, called in another thread. Raises MailboxFull if it knows already."""
+        raise NotImplementedError
 
     def cancel(self) -> None:
         """Cancel what the instance awaits, if anything."""
@@ -160,11 +163,27 @@ class Cell:
     def start(self) -> None:
         """Make an instance and start it. A constructor that raises is a failure like any other."""
         try:
-            actor = self.factory()
+            actor = self.system.make(self.factory)
         except Exception as error:
+            _log.error("constructor_failed", kind=self.kind, key=self.key, exc_info=error)
             self.failed(error)
         else:
             self.begin(actor)
+
+    def when_started(self) -> Future[bool]:
+        """A future of whether the instance being started, or the next one, did start."""
+        if self._started is None:
+            self._started = Future(self.system.home)
+            if self.state in (State.RUNNING, State.STOPPING):
+                self.has_started()
+            elif not self.alive:
+                self.has_started(well=False)
+        return self._started
+
+    def has_started(self, *, well: bool = True) -> None:
+        """Tell who waits for the start."""
+        if self._started is not None:
+            self._started.settle_quietly(well)
 
     def stop(self, reason: Reason = "stopped") -> Future[bool]:
         """Ask the actor to stop. The future is True once it has ended."""
@@ -187,12 +206,14 @@ class Cell:
         """The instance is gone because of `error`: the parent decides."""
         self.state = State.FAILED
         self.error = error
+        self.has_started(well=False)
         self.parent.child_failed(self, error)
 
     def restart(self, delay_s: float = 0.0) -> None:
         """Start a new instance, `delay_s` seconds from now."""
         self.restarts += 1
         self.system.restarts += 1
+        self._started = None
         _log.info("actor_restart", kind=self.kind, key=self.key, delay_s=round(delay_s, 3))
         if delay_s > 0:
             self.state = State.WAITING
@@ -209,6 +230,7 @@ class Cell:
         if self.state is State.ENDED:
             return
         self.state = State.ENDED
+        self.has_started(well=False)
         self.thread = -1
         self.reason = reason
         self.system.forget(self)
@@ -221,3 +243,24 @@ class Cell:
         self.parent.child_ended(self, reason)
         if self._ended is not None:
             self._ended.settle_quietly(True)
+
+    # --- watching --------------------------------------------------------------------------------
+
+    def watch(self, ref: ActorRef) -> None:
+        """See `Actor.watch`."""
+        cell = self.system.lookup(ref.kind, ref.key)
+        if cell is None:
+            self.control(Control(Terminated(ref, ref.ended_as() or "absent")))
+            return
+        if cell.watchers is None:
+            cell.watchers = {}
+        cell.watchers[self] = None
+        if self.watching is None:
+            self.watching = set()
+        self.watching.add(ref)
+
+    def unwatch(self, ref: ActorRef) -> None:
+        """See `Actor.unwatch`."""
+        if self.watching is not None and ref in self.watching:
+            self.watching.discard(ref)
+            self.system.unwatch(self, ref)

@@ -78,6 +78,7 @@ class Dispatcher:
             budget = _TURN
             while queue and budget > 0:
                 budget -= queue.popleft().run(_PER_CELL)
+            self.handled += _TURN - budget
             if queue:
                 await trio.lowlevel.checkpoint()
 

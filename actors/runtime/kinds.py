@@ -70,10 +70,8 @@ class Group:
         rest = self._resting.get(key)
         if rest is not None:
             raise ActorFailed(f"{self.name}/{key}", rest.until_s - self._system.now())
-        cell = self._system.place(
-            self.name, key, functools.partial(kind.factory, key), kind, self, kind.factory
-        )
-        cell.start()
+        factory = functools.partial(kind.factory, key)
+        cell = self._system.place(self.name, key, factory, kind, self)
         if kind.idle_after_s is not None:
             self._watch_idle(cell, kind.idle_after_s, -1)
         return cell
@@ -108,7 +106,7 @@ class Group:
             and not self._system.closing
         ):
             # A permanent actor that stops by itself is started anew, under the same name.
-            self._system.replace(cell)
+            self._system.place(cell.kind, cell.key, cell.factory, cell.policy, self)
 
     async def stop(self) -> None:
         """Stop all of them together, the last started first."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
-from inspect import isawaitable
-from itertools import chain
+from collections.abc import Callable, Coroutine
 from time import perf_counter
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
@@ -14,17 +12,17 @@ import structlog
 import trio
 from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 
+from .actor_timers import ActorTimers
 from .cell import Cell, Parent, State
 from .dispatcher import SLOW_HANDLER_S, Dispatcher, Worker
 from .errors import MailboxFull, Quarantined, Refusal
 from .future import Future
+from .hooks import farewell, run_hooks
 from .journal import Fenced
 from .mailbox import Control, Mailbox
-from .messages import CONTROL, Abandon, Halt, Kill, Reason, Stop, Terminated
+from .messages import CONTROL, Abandon, Halt, Kill, Reason, Stop
 from .quarantine import Quarantine
-from .ref import ActorRef
 from .restart import RestartPolicy
-from .timers import Timer
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -70,7 +68,7 @@ class LoopCell(Cell):
         self.actor: Actor | None = None
         self.claimed = True
         self.worker: Worker | None = None
-        self.timers: dict[str | Timer, Timer] | None = None
+        self.timers: ActorTimers | None = None
         self.quarantine: Quarantine | None = None
         self.stopping: Reason | None = None  # asked to stop, for this reason
         self.killing: Reason | None = None  # asked to end now, while a worker had it
@@ -133,12 +131,22 @@ class LoopCell(Cell):
         else:
             self.system.dead_letters.add(self.ref, item, "mailbox full")
 
-    def check_room(self, message: Any) -> None:
-        """For another thread: refuse or wait there, where the sender is."""
-        if self.mailbox.full():
-            if self.mailbox.spec.on_full == "refuse":
-                self.mailbox.refused += 1
-                raise MailboxFull(f"the mailbox holds its {self.mailbox.capacity} messages")
+    def tell_from_thread(self, message: Any) -> None:
+        mailbox = self.mailbox
+        if mailbox.full():
+            if mailbox.spec.on_full == "refuse":
+                mailbox.refused += 1
+                raise MailboxFull(f"the mailbox holds its {mailbox.capacity} messages")
+            if mailbox.spec.on_full == "wait":
+                admitted: Future[bool] = Future()
+                self.system.call_soon(self.wait_for_room, message, admitted)
+                try:
+                    admitted.get(timeout=self.system.default_timeout_s)
+                except pykka.Timeout:
+                    admitted.expire()
+                    raise MailboxFull("no room in the mailbox before the deadline") from None
+                return
+        self.system.tell_soon(self.ref, message)
 
     # --- running -----------------------------------------------------------------------------------
 
@@ -169,7 +177,7 @@ class LoopCell(Cell):
                 elif item_type is Control:
                     mailbox.controls -= 1
                     message = item.message
-                    if item.timer is not None and not self._take_timer(item.timer):
+                    if item.timer is not None and not self.actor_timers().take(item.timer):
                         continue
                     if type(message) in CONTROL:
                         dispatcher.running = None
@@ -179,14 +187,18 @@ class LoopCell(Cell):
                     message = item
                 if mailbox.waiting is not None:
                     mailbox.admit()
-                if self.quarantine is not None and self._quarantined(message, reply):
+                if (
+                    self.quarantine is not None
+                    and item_type is not Control
+                    and self._quarantined(message, reply)
+                ):
                     continue
                 dispatcher.message = message
                 try:
                     result = table[type(message)](actor, message)
                 except Exception as error:
                     dispatcher.running = None
-                    if not self._raised(error, message, reply):
+                    if not self._raised(error, item, reply):
                         return handled
                     dispatcher.running = self
                     continue
@@ -195,7 +207,7 @@ class LoopCell(Cell):
                     dispatcher.note_slow(self, message, now - started)
                 started = dispatcher.started = now
                 if result is not None and type(result) is CoroutineType:
-                    self._occupy(self._finish(result, message, reply))
+                    self.occupy(self._finish(result, item, reply))
                     return handled
                 if reply is not None:
                     if isinstance(result, pykka.Future):
@@ -211,12 +223,11 @@ class LoopCell(Cell):
             self.claimed = False
         return handled
 
-    def _occupy(self, job: Coroutine[Any, Any, None]) -> None:
+    def occupy(self, job: Coroutine[Any, Any, None]) -> None:
+        """Have a worker do this; until it is done, the mailbox waits."""
         self.worker = self.system.workers.run(job, self)
 
-    async def _finish(
-        self, handler: CoroutineType[Any, Any, Any], message: Any, reply: Any
-    ) -> None:
+    async def _finish(self, handler: CoroutineType[Any, Any, Any], item: Any, reply: Any) -> None:
         """Await an async handler, then go on with the mailbox."""
         try:
             result = await handler
@@ -226,7 +237,7 @@ class LoopCell(Cell):
             raise
         except Exception as error:
             self.worker = None
-            if not self._raised(error, message, reply):
+            if not self._raised(error, item, reply):
                 return
         else:
             self.worker = None
@@ -258,7 +269,7 @@ class LoopCell(Cell):
 
     # --- failing -----------------------------------------------------------------------------------
 
-    def _raised(self, error: Exception, message: Any, reply: Any) -> bool:
+    def _raised(self, error: Exception, item: Any, reply: Any) -> bool:
         """A handler raised. Whether the actor goes on."""
         if reply is not None:
             reply.settle_quietly(error=error)
@@ -266,14 +277,15 @@ class LoopCell(Cell):
             if reply is None:
                 _log.debug("refused", kind=self.kind, key=self.key, error=str(error))
             return True
-        self._fail(error, message)
+        self._fail(error, item)
         return False
 
-    def _fail(self, error: BaseException, message: Any = None) -> None:
+    def _fail(self, error: BaseException, item: Any = None) -> None:
         """This instance is done for: hooks, then the parent decides."""
         actor = self.actor
         self.state = State.FAILING
         self._end_timers()
+        message = item.message if isinstance(item, Envelope) else item
         _log.error(
             "actor_failed",
             kind=self.kind,
@@ -281,15 +293,18 @@ class LoopCell(Cell):
             message=type(message).__name__,
             exc_info=error,
         )
-        if message is not None and not isinstance(message, Terminated):
+        # Not the runtime's own messages: one tick is equal to all others and no more to blame.
+        if message is not None and type(item) is not Control:
             if self.quarantine is None:
                 self.quarantine = Quarantine()
             self.quarantine.record(message)
 
-        def hooks() -> Iterator[Any]:
-            if actor is not None:
-                yield lambda: actor.on_failure(type(error), error, error.__traceback__)
-                yield lambda: actor._leave("failed")
+        hooks: tuple[Callable[[], Any], ...] = ()
+        if actor is not None:
+            hooks = (
+                lambda: actor.on_failure(type(error), error, error.__traceback__),
+                lambda: actor._leave("failed"),
+            )
 
         def then(_error: BaseException | None) -> None:
             self.actor = None
@@ -300,7 +315,7 @@ class LoopCell(Cell):
             else:
                 self.failed(error)
 
-        self._steps(hooks(), then, to_the_end=True)
+        run_hooks(self, farewell(self, *hooks), then)
 
     def _quarantined(self, message: Any, reply: Any) -> bool:
         assert self.quarantine is not None
@@ -314,6 +329,17 @@ class LoopCell(Cell):
             )
         return True
 
+    def actor_timers(self) -> ActorTimers:
+        """The timers of the present instance."""
+        if self.timers is None:
+            self.timers = ActorTimers(self)
+        return self.timers
+
+    def _end_timers(self) -> None:
+        if self.timers is not None:
+            self.timers.cancel_all()
+            self.timers = None
+
     # --- starting and stopping -----------------------------------------------------------------------
 
     def begin(self, actor: Actor) -> None:
@@ -324,29 +350,31 @@ class LoopCell(Cell):
         self.claimed = True
         self.dispatcher.add(self)
 
-    def _start_up(self) -> None:
-        actor = self.actor
-        assert actor is not None
+    def _present(self) -> Actor:
+        assert self.actor is not None
+        return self.actor
 
+    def replace_actor(self) -> Any:
+        """Put a new instance in the place of the one that is starting, for recovery to try again.
+
+        Raises what the constructor raises.
+        """
+        actor = self.actor = self.system.make(self.factory)
+        actor._cell = self
+        return actor
+
+    def _start_up(self) -> None:
         def then(error: BaseException | None) -> None:
             if error is not None:
                 self._fail(error)
             else:
                 self.state = State.RUNNING
+                self.has_started()
                 self._resume()
 
-        def steps() -> Iterator[Callable[[], Any]]:
-            yield actor._recover
-            assert self.actor is not None
-            yield self.actor.on_start  # of another instance, if the first could not be recovered
-
-        self._steps(steps(), then)
-
-    def replace_actor(self) -> Any:
-        """Put a new instance in the place of one that recovery has spoilt, and return it."""
-        actor = self.actor = self.factory()
-        actor._cell = self
-        return actor
+        # Recovery may put another instance in the place of this one, hence the look-up.
+        hooks = (lambda: self._present()._recover(), lambda: self._present().on_start())
+        run_hooks(self, iter(hooks), then)
 
     def request_stop(self, reason: Reason) -> None:
         if self.stopping is None or self.stopping == "passivated":
@@ -408,7 +436,7 @@ class LoopCell(Cell):
             else:
                 self._gone(self.stopping or reason)
 
-        self._steps(iter((actor.on_stop, lambda: actor._leave(reason))), then, to_the_end=True)
+        run_hooks(self, farewell(self, actor.on_stop, lambda: actor._leave(reason)), then)
 
     def _gone(self, reason: Reason) -> None:
         """The instance is gone for `reason`; if it may come back and something waits, it does."""
@@ -449,115 +477,3 @@ class LoopCell(Cell):
                 self.system.dead_letters.add(self.ref, item, reason)
         if self.halted is not None:
             self.halted.settle_quietly(False)  # noqa: FBT003 -- the value of the future
-
-    def _steps(
-        self,
-        steps: Iterator[Callable[[], Any]],
-        then: Callable[[BaseException | None], None],
-        *,
-        to_the_end: bool = False,
-    ) -> None:
-        """Call each step; from the first awaitable on in a worker. Then `then(first error)`.
-
-        An error ends it, unless `to_the_end`, where it is logged.
-        """
-        for step in steps:
-            try:
-                result = step()
-            except Exception as error:
-                if not to_the_end:
-                    then(error)
-                    return
-                self._log_hook(error)
-            else:
-                if result is not None and isawaitable(result):
-                    self._occupy(self._await_steps(result, steps, then, to_the_end=to_the_end))
-                    return
-        then(None)
-
-    async def _await_steps(
-        self,
-        result: Any,
-        steps: Iterator[Callable[[], Any]],
-        then: Callable[[BaseException | None], None],
-        *,
-        to_the_end: bool,
-    ) -> None:
-        error: BaseException | None = None
-        for step in chain((lambda: result,), steps):
-            try:
-                outcome = step()
-                if outcome is not None and isawaitable(outcome):
-                    await outcome
-            except Exception as raised:
-                error = error or raised
-                if not to_the_end:
-                    break
-                self._log_hook(raised)
-        self.worker = None
-        then(error)
-
-    def _log_hook(self, error: BaseException) -> None:
-        _log.error("hook_failed", kind=self.kind, key=self.key, exc_info=error)
-
-    # --- watch and timers --------------------------------------------------------------------------
-
-    def watch(self, ref: ActorRef) -> None:
-        """See `Actor.watch`."""
-        cell = self.system.lookup(ref.kind, ref.key)
-        if cell is None:
-            self.control(Control(Terminated(ref, ref.ended_as() or "absent")))
-            return
-        if cell.watchers is None:
-            cell.watchers = {}
-        cell.watchers[self] = None
-        if self.watching is None:
-            self.watching = set()
-        self.watching.add(ref)
-
-    def unwatch(self, ref: ActorRef) -> None:
-        """See `Actor.unwatch`."""
-        if self.watching is not None and ref in self.watching:
-            self.watching.discard(ref)
-            self.system.unwatch(self, ref)
-
-    def start_timer(
-        self, delay_s: float, message: Any, *, name: str | None, repeat: bool = False
-    ) -> Timer:
-        """See `Actor.start_timer` and `Actor.start_ticks`."""
-        if name is not None:
-            self.cancel_timer(name)
-        timer = Timer(
-            self.system.timers,
-            self._timer_fired,
-            message,
-            at_s=self.system.now() + delay_s,
-            interval_s=delay_s if repeat else None,
-            name=name,
-        )
-        if self.timers is None:
-            self.timers = {}
-        self.timers[name or timer] = timer
-        return timer
-
-    def cancel_timer(self, timer: Timer | str) -> None:
-        """See `Actor.cancel_timer`."""
-        if self.timers is not None and (found := self.timers.pop(timer, None)) is not None:
-            found.cancel()
-
-    def _timer_fired(self, timer: Timer) -> None:
-        self.control(Control(timer.message, timer=timer))
-
-    def _take_timer(self, timer: Timer) -> bool:
-        """Whether the message of the timer is still wanted."""
-        if not timer.pending:
-            return False
-        timer.pending = False
-        if timer.done and self.timers is not None:
-            self.timers.pop(timer.name or timer, None)
-        return True
-
-    def _end_timers(self) -> None:
-        for timer in (self.timers or {}).values():
-            timer.cancel()
-        self.timers = None

@@ -56,4 +56,10 @@ class ChildEnded(NamedTuple):
     reason: Reason
 
 
+class RestartDue(NamedTuple):
+    """From a supervisor to itself: the back-off of these cells, in start order, is over."""
+
+    cells: tuple[Cell, ...]
+
+
 CONTROL: frozenset[type[Any]] = frozenset({Stop, Halt, Kill, Abandon})

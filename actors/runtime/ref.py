@@ -72,7 +72,7 @@ class ActorRef(pykka.ActorRef[Any]):
         """Its `is_set()` says whether the actor has ended."""
         return _Stopped(self)
 
-    def _actor_weakref(self) -> Any:
+    def _actor_weakref(self) -> Any:  # type: ignore[override]  # a weakref there, called like this
         """The present incarnation, where Pykka's proxy looks for it."""
         actor = self._target().actor_or_none()
         if actor is None:
@@ -119,7 +119,7 @@ class ActorRef(pykka.ActorRef[Any]):
         """
         await self._system.send(self, message)
 
-    @overload
+    @overload  # type: ignore[override]  # Pykka's default is to block
     def ask(
         self, message: Any, *, timeout: float | None = None, block: Literal[False] = False
     ) -> Future[Any]: ...
@@ -207,11 +207,15 @@ class ActorRef(pykka.ActorRef[Any]):
             target.tell(message)
             return
         cell = self._cell
-        if not cell.alive and not system.reachable(self):
-            system.tell_soon(self, message)
-            raise pykka.ActorDeadError(f"{self} is not alive")
-        cell.check_room(message)
-        system.tell_soon(self, message)
+        if not cell.alive:
+            found = system.lookup(self.kind, self.key)
+            if found is None:
+                system.tell_soon(self, message)  # there it wakes its actor or is a dead letter
+                if not system.registered(self.kind):
+                    raise pykka.ActorDeadError(f"{self} is not alive")
+                return
+            cell = found
+        cell.tell_from_thread(message)
 
     def _tell_here(self, message: Any) -> None:
         """A tell that came from another thread: whoever sent it is not there to catch anything."""

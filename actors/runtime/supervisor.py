@@ -12,7 +12,7 @@ from .errors import Escalation
 from .handlers import handles
 from .loop_cell import LoopCell
 from .mailbox import Control
-from .messages import ChildEnded, ChildFailed, Reason
+from .messages import ChildEnded, ChildFailed, Reason, RestartDue
 from .ref import ActorRef
 from .restart import RestartPolicy, RestartWindow
 from .shutdown import halt_one, stop_one
@@ -77,34 +77,36 @@ class Supervisor(Actor):
 
     async def on_start(self) -> None:
         for spec in self.children:
-            self._start(spec)
+            cell = self._place(spec)
+            if not await cell.when_started():
+                # As in Erlang/OTP: a tree that does not come up whole does not come up.
+                raise Escalation(f"{cell.name} did not start: {cell.error!r}") from cell.error
 
-    def _start(self, spec: ChildSpec) -> None:
-        cell = self.system.place(
-            spec.kind or self.actor_ref.key,
-            spec.key or spec.id,
-            spec.factory,
-            spec,
-            _Parent(self._placed),
-            spec.factory,
-        )
+    def _place(self, spec: ChildSpec) -> Cell:
+        kind, key = spec.kind or self.actor_ref.key, spec.key or spec.id
+        cell = self.system.place(kind, key, spec.factory, spec, _Parent(self._placed))
         self._cells[spec.id] = cell
-        cell.start()
+        return cell
 
     async def on_stop(self) -> None:
         await self._stop_children("stopped")
 
-    async def on_failure(self, *_exc_info: object) -> None:
+    async def on_failure(self, *_exc_info: Any) -> None:
         await self._stop_children("escalated")
 
     async def _stop_children(self, reason: Reason) -> None:
-        for cell in reversed(tuple(self._cells.values())):
-            if cell.alive:
-                await stop_one(cell, reason)
+        for cell in self._living(reverse=True):
+            await stop_one(cell, reason)
 
     def _killed(self) -> None:
-        for cell in reversed(tuple(self._cells.values())):
+        for cell in self._living(reverse=True):
             cell.kill()
+
+    def _living(self, *, reverse: bool = False) -> list[Cell]:
+        cells = [cell for cell in self._cells.values() if cell.alive]
+        return cells[::-1] if reverse else cells
+
+    # --- what happens to children ------------------------------------------------------------------
 
     @handles(ChildFailed)
     async def child_failed(self, failure: ChildFailed) -> None:
@@ -115,42 +117,44 @@ class Supervisor(Actor):
         if cell.policy.restart == "temporary":
             cell.end("failed")
             return
-        await self._restart(cell, failure.error)
+        delay_s = cell.policy.backoff.delay_s(self._count(failure.error), self.system.random)
+        tied = self._tied_to(cell)
+        for each in reversed(tied):
+            if each is not cell:
+                await halt_one(each)
+        if delay_s > 0:
+            # Not slept here: a supervisor that waits must still hear of others, and of a stop.
+            self.start_timer(delay_s, RestartDue(tuple(tied)))
+        else:
+            await self.restart(RestartDue(tuple(tied)))
+
+    @handles(RestartDue)
+    async def restart(self, due: RestartDue) -> None:
+        """Start what waits for it, left to right."""
+        for cell in due.cells:
+            if cell.state in (State.FAILED, State.HALTED):
+                cell.restart()
+                await cell.when_started()  # if it fails again, that is a message of its own
 
     @handles(ChildEnded)
     async def child_ended(self, end: ChildEnded) -> None:
-        """A child stopped by itself: a permanent one is started anew."""
+        """A child stopped by itself, or was stopped by others: a permanent one is started anew."""
         for spec in self.children:
-            if self._cells.get(spec.id) is end.cell:
-                if spec.restart == "permanent" and end.reason != "failed":
-                    self._start_anew(spec, end)
-                elif spec.restart != "permanent":
-                    del self._cells[spec.id]
-
-    def _start_anew(self, spec: ChildSpec, end: ChildEnded) -> None:
-        self._count(Escalation(f"{end.cell.name} ended: {end.reason}"))
-        self._start(spec)
-
-    async def _restart(self, cell: Cell, error: BaseException) -> None:
-        nth = self._count(error)
-        others = self._tied_to(cell)
-        for other in reversed(others):
-            await halt_one(other)
-        delay_s = cell.policy.backoff.delay_s(nth, self.system.random)
-        cell.restart(delay_s)
-        for other in others:
-            if other.alive:
-                other.restart(delay_s)
+            if self._cells.get(spec.id) is end.cell and spec.restart == "permanent":
+                self._count(Escalation(f"{end.cell.name} ended: {end.reason}"))
+                await self._place(spec).when_started()
 
     def _tied_to(self, cell: Cell) -> list[Cell]:
-        cells = [each for each in self._cells.values() if each.alive]
-        if self.strategy == "one_for_one" or cell not in cells:
-            return []
+        """Who is restarted with this child, itself included, left to right."""
+        cells = self._living()
+        if self.strategy == "one_for_all":
+            return cells
         if self.strategy == "rest_for_one":
-            return cells[cells.index(cell) + 1 :]
-        return [each for each in cells if each is not cell]
+            return cells[cells.index(cell) :]
+        return [cell]
 
     def _count(self, error: BaseException) -> int:
+        """How many restarts there were in the window, this one included. Raises Escalation."""
         self._window, exceeded = self._window.record(self.system.now())
         if exceeded:
             raise Escalation(f"{self.actor_ref} gives up: {error!r}") from error
@@ -171,7 +175,8 @@ class _Parent:
             cell.end("failed")
 
     def child_ended(self, cell: Cell, reason: Reason) -> None:
-        self._tell(ChildEnded(cell, reason))
+        if reason not in ("failed", "escalated"):
+            self._tell(ChildEnded(cell, reason))
 
     def _tell(self, message: ChildFailed | ChildEnded) -> bool:
         """False if that supervisor, or that incarnation of it, is no more."""

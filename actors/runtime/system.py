@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import pykka
 import structlog
@@ -25,11 +26,11 @@ from .journal import Journal
 from .kinds import Group, Kind
 from .loop_cell import LoopCell
 from .mailbox import Mailbox
-from .messages import Reason
 from .ref import ActorRef
 from .restart import RestartPolicy
 from .stores import EventStore, SnapshotStore
 from .supervisor import ChildSpec, Strategy, Supervisor
+from .thread_cell import ThreadCell
 from .timers import Alarm, Timers
 
 if TYPE_CHECKING:
@@ -125,7 +126,8 @@ class ActorSystem:
 
     async def __aenter__(self) -> Self:
         self.home = Home.current()
-        self.vacant = Cell(self, "", "", _nothing, RestartPolicy(), cast("Parent", self))
+        # What a ref points to that has no cell yet. It is ended, so nothing ever reaches it.
+        self.vacant = Cell(self, "", "", Actor, RestartPolicy(), Group(self, ""))
         self.vacant.state = State.ENDED
         self._ended = trio.Event()
         self._manager = trio.open_nursery()
@@ -199,22 +201,14 @@ class ActorSystem:
         Raises ActorExists if the name is taken, and what the constructor raises.
 
         """
-        kind = kind or cls.__name__
-        key = key or self._number(kind)
-        cell = self.place(
-            kind,
-            key,
-            functools.partial(cls, *args, **kwargs),
-            policy or RestartPolicy(),
-            self._group(kind),
-            cls,
+        factory = functools.partial(cls, *args, **kwargs)
+        first = self.make(factory)
+        kind = kind or type(first).__name__
+        group = self._group(kind)
+        cell = self._cell_for(
+            first, kind, key or self._number(kind), factory, policy or RestartPolicy(), group
         )
-        try:
-            actor = cell.factory()
-        except Exception:
-            cell.end("failed")
-            raise
-        cell.begin(actor)
+        cell.begin(first)
         return cell.ref
 
     def register(self, kind: Kind) -> None:
@@ -249,18 +243,18 @@ class ActorSystem:
         key = key or self._number("supervisor")
         group = RootGroup(self, f"supervisor/{key}")
         self._groups[group.name] = group
-        cell = self.place(
-            "supervisor",
-            key,
-            functools.partial(
-                Supervisor, specs, strategy=strategy, max_restarts=max_restarts, within_s=within_s
-            ),
-            RestartPolicy(restart="permanent", shutdown_s=float("inf")),
-            group,
-            Supervisor,
+        factory = functools.partial(
+            Supervisor, specs, strategy=strategy, max_restarts=max_restarts, within_s=within_s
         )
-        cell.start()
-        return cell.ref
+        policy = RestartPolicy(restart="permanent", shutdown_s=math.inf)
+        return self.place("supervisor", key, factory, policy, group).ref
+
+    async def started(self, ref: ActorRef) -> bool:
+        """Wait until the actor has started, a supervisor with all its children; False if it failed.
+
+        Raises ActorDeadError if there is none.
+        """
+        return await ref._target().when_started()
 
     def use_stores(
         self,
@@ -325,9 +319,13 @@ class ActorSystem:
             raise ActorFailed(f"{ref.kind}/{ref.key}", float("inf"))
         raise pykka.ActorDeadError(f"{ref} is not alive")
 
-    def reachable(self, ref: ActorRef) -> bool:
-        """Whether a message to `ref` would find, or wake, an actor. From any thread."""
-        return self.lookup(ref.kind, ref.key) is not None or self.registered(ref.kind)
+    def make(self, factory: Callable[[], Any]) -> Any:
+        """Call the factory with this system as the current one. Raises what it raises."""
+        token = _current.set(self)
+        try:
+            return factory()
+        finally:
+            _current.reset(token)
 
     def place(
         self,
@@ -335,15 +333,45 @@ class ActorSystem:
         key: str,
         factory: Callable[[], Any],
         policy: RestartPolicy,
-        parent: Any,
-        cls: Any,
+        parent: Parent,
     ) -> Cell:
-        """Make the cell of that name. Raises ActorExists if there is one."""
+        """Make the first instance and the cell of that name, and start it.
+
+        What the constructor raises is a failure for the parent. Raises ActorExists if the name is
+        taken.
+        """
+        try:
+            first = self.make(factory)
+        except Exception as error:
+            _log.error("constructor_failed", kind=kind, key=key, exc_info=error)
+            cell = self._cell_for(None, kind, key, factory, policy, parent)
+            cell.failed(error)
+        else:
+            cell = self._cell_for(first, kind, key, factory, policy, parent)
+            cell.begin(first)
+        return cell
+
+    def _cell_for(
+        self,
+        first: Any,
+        kind: str,
+        key: str,
+        factory: Callable[[], Any],
+        policy: RestartPolicy,
+        parent: Parent,
+    ) -> Cell:
+        """The cell that fits the first instance, under its name. Raises ActorExists."""
         cells = self._index.setdefault(kind, {})
         if key in cells:
             raise ActorExists(f"{kind}/{key}")
-        spec = getattr(cls, "mailbox", Actor.mailbox)
-        cell: Cell = LoopCell(self, kind, key, factory, policy, parent, Mailbox(spec))
+        spec = getattr(first, "mailbox", Actor.mailbox)
+        cell: Cell
+        if isinstance(first, pykka.ThreadingActor):
+            cell = ThreadCell(self, kind, key, factory, policy, parent, capacity=spec.capacity)
+        elif first is None or isinstance(first, Actor):
+            cell = LoopCell(self, kind, key, factory, policy, parent, Mailbox(spec))
+        else:
+            raise TypeError(f"{kind}/{key}: {type(first).__name__} is no actor of this runtime")
         cells[key] = cell
         if isinstance(parent, Group):
             parent.cells[cell] = None
@@ -356,11 +384,6 @@ class ActorSystem:
             del cells[cell.key]
             if not cells:
                 del self._index[cell.kind]
-
-    def replace(self, cell: Cell) -> None:
-        """Start a permanent actor anew that stopped by itself."""
-        new = self.place(cell.kind, cell.key, cell.factory, cell.policy, cell.parent, type(cell))
-        new.start()
 
     def may_start(self, cell: Cell) -> bool:
         """Whether the cell's actor may be brought back for what waits in its mailbox."""
@@ -412,12 +435,6 @@ class ActorSystem:
         """Call a function in `delay_s` seconds; the alarm can be cancelled."""
         return Alarm(self.timers, self.now() + delay_s, function)
 
-    def child_failed(self, cell: Cell, error: BaseException) -> None:
-        raise AssertionError("the vacant cell runs nothing")
-
-    def child_ended(self, cell: Cell, reason: Reason) -> None:
-        raise AssertionError("the vacant cell runs nothing")
-
     def statistics(self) -> Statistics:
         """Counts for metrics; cheap."""
         return Statistics(
@@ -449,7 +466,3 @@ class RootGroup(Group):
     def give_up(self, cell: Cell, error: BaseException) -> None:
         super().give_up(cell, error)
         self._system.fail(error)
-
-
-def _nothing() -> None:
-    raise AssertionError("the vacant cell runs nothing")

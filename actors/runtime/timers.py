@@ -76,7 +76,16 @@ class Timer:
     it adds none: an actor that was busy for five intervals gets one tick, not five.
     """
 
-    __slots__ = ("_at_s", "_deliver", "_interval_s", "_timers", "done", "message", "name", "pending")
+    __slots__ = (
+        "_at_s",
+        "_deliver",
+        "_interval_s",
+        "_timers",
+        "done",
+        "message",
+        "name",
+        "pending",
+    )
 
     def __init__(
         self,

@@ -1,0 +1,64 @@
+"""The timers of one instance of an actor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .mailbox import Control
+from .timers import Timer
+
+if TYPE_CHECKING:
+    from .loop_cell import LoopCell
+
+
+class ActorTimers:
+    """By name, or nameless; they end with the instance."""
+
+    __slots__ = ("_cell", "_timers")
+
+    def __init__(self, cell: LoopCell) -> None:
+        self._cell = cell
+        self._timers: dict[str | Timer, Timer] = {}
+
+    def start(self, delay_s: float, message: Any, *, name: str | None, repeat: bool) -> Timer:
+        """See `Actor.start_timer` and `Actor.start_ticks`."""
+        if repeat and delay_s <= 0:
+            raise ValueError(f"ticks need an interval above 0 s, not {delay_s}")
+        if name is not None:
+            self.cancel(name)
+        system = self._cell.system
+        timer = Timer(
+            system.timers,
+            self._fired,
+            message,
+            at_s=system.now() + delay_s,
+            interval_s=delay_s if repeat else None,
+            name=name,
+        )
+        self._timers[name or timer] = timer
+        return timer
+
+    def cancel(self, timer: Timer | str) -> None:
+        """See `Actor.cancel_timer`."""
+        found = self._timers.pop(timer, None)
+        if found is None and isinstance(timer, Timer) and self._timers.get(timer.name or "") is timer:
+            found = self._timers.pop(timer.name or "")
+        if found is not None:
+            found.cancel()
+
+    def cancel_all(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    def take(self, timer: Timer) -> bool:
+        """Whether the timer's message, just taken out of the mailbox, is still wanted."""
+        if not timer.pending:
+            return False
+        timer.pending = False
+        if timer.done:
+            self._timers.pop(timer.name or timer, None)
+        return True
+
+    def _fired(self, timer: Timer) -> None:
+        self._cell.control(Control(timer.message, timer=timer))

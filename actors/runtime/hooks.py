@@ -1,0 +1,73 @@
+"""Running an actor's hooks, which may be sync or async, without paying for a task where none is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+if TYPE_CHECKING:
+    from .loop_cell import LoopCell
+
+_log = structlog.get_logger("actors")
+
+Steps = Iterator[Callable[[], Any]]
+Then = Callable[[BaseException | None], None]
+
+
+def run_hooks(cell: LoopCell, steps: Steps, then: Then) -> None:
+    """Call each step, from the first that returns an awaitable on in a worker; then `then(None)`.
+
+    An exception skips the remaining steps: `then(error)`.
+    """
+    for step in steps:
+        try:
+            result = step()
+        except Exception as error:
+            then(error)
+            return
+        if result is not None and isawaitable(result):
+            cell.occupy(_await_hooks(cell, result, steps, then))
+            return
+    then(None)
+
+
+async def _await_hooks(cell: LoopCell, result: Any, steps: Steps, then: Then) -> None:
+    error: BaseException | None = None
+    try:
+        await result
+        for step in steps:
+            result = step()
+            if result is not None and isawaitable(result):
+                await result
+    except Exception as raised:
+        error = raised
+    cell.worker = None
+    then(error)
+
+
+def farewell(cell: LoopCell, *hooks: Callable[[], Any]) -> Steps:
+    """Steps that are all taken: the error of one is logged and does not keep the next from it."""
+    for hook in hooks:
+        yield partial(_guarded, cell, hook)
+
+
+def _guarded(cell: LoopCell, hook: Callable[[], Any]) -> Any:
+    try:
+        result = hook()
+    except Exception as error:
+        _log.error("hook_failed", kind=cell.kind, key=cell.key, exc_info=error)
+        return None
+    if result is not None and isawaitable(result):
+        return _guarded_wait(cell, result)
+    return None
+
+
+async def _guarded_wait(cell: LoopCell, result: Any) -> None:
+    try:
+        await result
+    except Exception as error:
+        _log.error("hook_failed", kind=cell.kind, key=cell.key, exc_info=error)

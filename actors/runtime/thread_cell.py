@@ -1,0 +1,168 @@
+"""A Pykka ThreadingActor as a member of the tree: supervised, named, asked with `await`."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from typing import Any, ClassVar
+
+import pykka
+import structlog
+import trio
+from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
+from pykka.messages import _ActorStop
+
+from .cell import Cell, State
+from .errors import MailboxFull
+from .future import Future
+from .inbox import ThreadInbox
+from .mailbox import Control, MailboxSpec
+from .messages import Reason
+
+_log = structlog.get_logger("actors")
+
+
+class ThreadingActor(pykka.ThreadingActor):
+    """A Pykka ThreadingActor that says how much its inbox holds. It may block; it owns a thread.
+
+    Started by `ActorSystem.start` or a supervisor, like any pykka.ThreadingActor. A daemon, for a
+    blocked call that outlives its deadline must not keep the process from ending.
+    """
+
+    use_daemon_thread = True
+    mailbox: ClassVar[MailboxSpec] = MailboxSpec()
+    """Its capacity counts; an inbox between threads always refuses when it is full."""
+
+
+class ThreadCell(Cell):
+    """Runs a pykka.ThreadingActor of any class, as it is.
+
+    Pykka's rules hold in the thread: an exception under `tell` ends the actor, and here its
+    supervisor learns of it; one under `ask` goes to the asker only. The inbox outlives a restart.
+    """
+
+    __slots__ = ("_actor", "_halted", "_stopping", "inbox")
+
+    def __init__(self, *args: Any, capacity: int) -> None:
+        super().__init__(*args)
+        self.inbox = ThreadInbox(capacity)
+        self._actor: Any = None
+        self._halted: Future[bool] | None = None
+        self._stopping: Reason | None = None
+
+    def actor_or_none(self) -> Any:
+        return self._actor
+
+    def begin(self, actor: Any) -> None:
+        if not isinstance(actor, pykka.ThreadingActor):
+            raise TypeError(f"{self.name}: the factory made a {type(actor).__name__} this time")
+        self.incarnation += 1
+        self._actor = actor
+        # On the instance, so that any ThreadingActor will do, whatever made it.
+        instance: Any = actor
+        instance.actor_inbox = self.inbox
+        instance._actor_ref = self.ref
+        errors: list[BaseException] = []
+        instance._handle_failure = functools.partial(_note_failure, actor, errors)
+        instance._stop = functools.partial(_stop, actor, errors)
+        # What is left in the inbox is the next incarnation's, or answered when the cell ends.
+        instance._actor_loop_teardown = _nothing
+        instance._actor_loop = functools.partial(self._run, actor, errors, self.system.home)
+        self.state = State.RUNNING
+        self.has_started()
+        actor._start_actor_loop()
+
+    def _run(self, actor: Any, errors: list[BaseException], home: Any) -> None:
+        """The thread."""
+        try:
+            type(actor)._actor_loop(actor)
+        except BaseException as error:  # noqa: BLE001 -- nothing may end a thread unseen
+            errors.append(error)
+        try:
+            home.call_soon(self._thread_ended, actor, errors)
+        except (trio.RunFinishedError, MailboxFull):
+            _log.warning("thread_outlived_its_system", kind=self.kind, key=self.key)
+
+    def _thread_ended(self, actor: Any, errors: list[BaseException]) -> None:
+        if actor is not self._actor or not self.alive:
+            return
+        self._actor = None
+        halted, self._halted = self._halted, None
+        if self._stopping is not None:
+            self.end(self._stopping)
+        elif halted is not None:
+            self.state = State.HALTED
+            halted.settle_quietly(True)  # noqa: FBT003 -- the value of the future
+        elif errors:
+            _log.error("actor_failed", kind=self.kind, key=self.key, exc_info=errors[0])
+            self.failed(errors[0])
+        else:
+            self.end("stopped")
+
+    def tell(self, message: Any) -> None:
+        self.inbox.put(Envelope(message))
+
+    def tell_from_thread(self, message: Any) -> None:
+        self.inbox.put(Envelope(message))
+
+    def ask(self, message: Any, future: Future[Any]) -> None:
+        try:
+            self.inbox.put(Envelope(message, future))
+        except MailboxFull as error:
+            future.settle_quietly(error=error)
+
+    def control(self, control: Control, *, first: bool = False) -> None:  # noqa: ARG002 -- in order
+        self.inbox.put(Envelope(control.message))
+
+    def request_stop(self, reason: Reason) -> None:
+        if self._stopping is None:
+            self._stopping = reason
+            self.inbox.put(Envelope(_ActorStop()))
+
+    def halt(self) -> Future[bool]:
+        """End the instance after what is in its inbox now; what comes later is the next one's."""
+        halted: Future[bool] = Future(self.system.home)
+        if self.state in (State.WAITING, State.FAILED, State.HALTED):
+            self.state = State.HALTED
+            halted.set(True)  # noqa: FBT003 -- the value of the future
+        elif self._halted is not None:
+            halted.follow(self._halted)
+        else:
+            self._halted = halted
+            self.inbox.put(Envelope(_ActorStop()))
+        return halted
+
+    def kill(self, reason: Reason = "killed") -> None:
+        """Leave the thread to itself: a thread cannot be cancelled."""
+        if self._actor is not None:
+            _log.error("thread_left_behind", kind=self.kind, key=self.key)
+            self._actor.actor_stopped.set()
+        self.end(reason)
+
+    def end(self, reason: Reason) -> None:
+        if not self.alive:
+            return
+        super().end(reason)
+        for message in self.inbox.close(self.name):
+            self.system.dead_letters.add(self.ref, message, reason)
+
+
+def _note_failure(actor: Any, errors: list[BaseException], *exc_info: Any) -> None:
+    """In place of Pykka's, which logs and unregisters: the cell does what is to be done."""
+    errors.append(exc_info[1])
+    actor.actor_stopped.set()
+
+
+def _stop(actor: Any, errors: list[BaseException]) -> None:
+    """Pykka's `_stop`, and a note of what it was for.
+
+    Pykka calls it for a stop message and also for a BaseException such as SystemExit.
+    """
+    error = sys.exc_info()[1]
+    if error is not None:
+        errors.append(error)
+    type(actor)._stop(actor)
+
+
+def _nothing() -> None:
+    pass
