@@ -20,7 +20,9 @@ import msgspec
 from msgspec import Meta, inspect
 
 from actors.logs import LogSettings
-from actors.settings import RoomSettings, SessionSettings
+from actors.runtime.journal import JournalSettings
+from actors.runtime.snapshots import SnapshotSettings
+from actors.settings import MatchSettings, RoomSettings, SessionSettings
 from persistence.settings import EmbeddedSettings, PostgresSettings, RedisSettings
 from protocol.http import HttpSettings
 from protocol.settings import WireSettings
@@ -82,8 +84,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     embedded: EmbeddedSettings = EmbeddedSettings()
     postgres: PostgresSettings = PostgresSettings()
     redis: RedisSettings = RedisSettings()
+    journal: JournalSettings = JournalSettings()
+    snapshots: SnapshotSettings = SnapshotSettings()
     sessions: SessionSettings = SessionSettings()
     rooms: RoomSettings = RoomSettings()
+    matches: MatchSettings = MatchSettings()
     games: dict[str, GamePath] = msgspec.field(default_factory=_games)
 
 

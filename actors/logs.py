@@ -49,6 +49,7 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     else:
         shared += [
             structlog.processors.format_exc_info,
+            _in_order,
             structlog.processors.JSONRenderer(serializer=_to_json),
         ]
     structlog.configure(
@@ -58,6 +59,14 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Forward()], level=level, force=True)
+
+
+def _in_order(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
+    """When, how grave and what stand first: lines are read from the left."""
+    first: dict[str, Any] = {
+        name: event.pop(name) for name in ("timestamp", "level", "event") if name in event
+    }
+    return {**first, **event}
 
 
 def _to_json(event: dict[str, Any], **_: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Literal
 
 import hypercorn
@@ -132,7 +132,7 @@ async def _run(check: Check) -> str | None:
 
 async def serve_http(
     application: Starlette,
-    listener: socket.socket,
+    listeners: Sequence[socket.socket],
     *,
     stop: Callable[[], Awaitable[None]],
     grace_s: float = 1.0,
@@ -142,15 +142,15 @@ async def serve_http(
 
     Arguments:
         application: what `application()` made.
-        listener: a bound socket. It is taken over and closed at the end. Bound by the caller, so
-            that a taken port is the caller's error to name.
+        listeners: of `protocol.listener.listen`; taken over and closed in the end. They are the
+            caller's, so that a taken port is its error to name.
         stop: awaited once; when it returns, nothing more is accepted.
         grace_s: seconds for requests under way.
         task_status: started with the addresses once connections are accepted.
     """
     config = hypercorn.Config()
-    # A file descriptor rather than an address is Hypercorn's way to take a socket that is bound.
-    config.bind = [f"fd://{listener.detach()}"]
+    # A file descriptor rather than an address is Hypercorn's way to take a socket.
+    config.bind = [f"fd://{listener.detach()}" for listener in listeners]
     config.graceful_timeout = grace_s
     config.include_server_header = False
     # Its "Running on ... (CTRL + C to quit)" would stand beside the server's own line. Errors are

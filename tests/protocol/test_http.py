@@ -61,7 +61,7 @@ async def _serve(
     stop: trio.Event,
     task_status: trio.TaskStatus[list[str]],
 ) -> None:
-    await serve_http(app, listener, stop=stop.wait, task_status=task_status)
+    await serve_http(app, [listener], stop=stop.wait, task_status=task_status)
 
 
 async def fine() -> str | None:

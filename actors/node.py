@@ -1,0 +1,260 @@
+"""One node: everything that one process runs in its loop, started in order, drained in reverse.
+
+Stores first, then what needs them: services, the kinds of actors, the gateway last. On the way
+out the gateway is the first to go, so that nothing new comes in, and the stores are the last, so
+that everything that was done reaches them.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import structlog
+import trio
+
+from actors.directory import Wake, directory_kind
+from actors.gateway import SessionGateway
+from actors.history import KIND as HISTORY
+from actors.history import READERS, HistoryReader
+from actors.match import match_kind
+from actors.matches.host import MatchHost
+from actors.messages import DIRECTORY
+from actors.metrics import Metrics
+from actors.room import room_kind
+from actors.rules.game import Game
+from actors.runtime.durability import Durability, DurabilitySettings
+from actors.runtime.journal import JournalSettings
+from actors.runtime.snapshots import SnapshotSettings
+from actors.runtime.supervisor import ChildSpec
+from actors.runtime.system import ActorSystem
+from actors.runtime.watchdog import Watchdog
+from actors.session import Context
+from actors.settings import MatchSettings, RoomSettings, SessionSettings
+from actors.stopping import Stopping
+from actors.tokens import Tokens
+from actors.topics import Topics
+from persistence import EventStore, PostgresSettings, RedisSettings, SnapshotStore
+from persistence.postgres import EventReader, EventWriter
+from persistence.redis import SnapshotWorker
+from protocol.gateway import Gateway
+from protocol.http import Check, application, serve_http
+from protocol.settings import WireSettings
+
+log = structlog.get_logger("actors.node")
+
+STORES = "stores"
+"""Kind of the stores' actors."""
+REVIVE_EVERY_S = 1.0
+"""How often it is looked whether an embedded server has died."""
+
+
+class Settings(Protocol):
+    """The sections of the configuration that a node needs."""
+
+    @property
+    def wire(self) -> WireSettings: ...
+    @property
+    def journal(self) -> JournalSettings: ...
+    @property
+    def snapshots(self) -> SnapshotSettings: ...
+    @property
+    def sessions(self) -> SessionSettings: ...
+    @property
+    def rooms(self) -> RoomSettings: ...
+    @property
+    def matches(self) -> MatchSettings: ...
+
+
+class Revivable(Protocol):
+    """Servers of our own, which may have to be started again."""
+
+    def revive(self) -> list[str]:
+        """Start what has died; returns the names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One node.
+
+    Attributes:
+        settings: the sections of the configuration.
+        postgres, redis: where the stores are, embedded ones included.
+        embedded: servers of our own; one that dies is started again.
+        games: name -> class.
+        secret: what tokens are signed with; the same for all nodes of a server.
+        tls_context: serve clients TLS with it.
+        about: what the HTTP index says of this server.
+    """
+
+    settings: Settings
+    postgres: PostgresSettings
+    redis: RedisSettings
+    embedded: Revivable | None
+    games: Mapping[str, type[Game]]
+    secret: bytes
+    tls_context: ssl.SSLContext | None
+    about: Mapping[str, str]
+
+    async def run(
+        self,
+        clients: Sequence[socket.socket],
+        http: Sequence[socket.socket],
+        started: Callable[[], None],
+        stopping: Stopping,
+    ) -> None:
+        """Serve until `stopping` is asked; drain; return when nothing needs the stores any more.
+
+        Arguments:
+            clients: listening sockets for clients; closed in the end.
+            http: listening sockets for HTTP, the same; none: no HTTP.
+            started: called once clients are served.
+            stopping: when, and how patiently.
+        """
+        web_over = trio.Event()
+        async with trio.open_nursery() as outer:
+            await outer.start(stopping.listen)
+            async with ActorSystem("node") as system:
+                events, snapshots, durability = self._start_stores(system)
+                with Watchdog(system) as watchdog:
+                    topics = Topics()
+                    matches = self._register(system, topics, events)
+                    sessions = SessionGateway(system, self._context(topics), _new_id)
+                    gateway = Gateway(
+                        sessions.accept, self.settings.wire, tls_context=self.tls_context
+                    )
+                    metrics = Metrics(
+                        system=system,
+                        durability=durability,
+                        watchdog=watchdog,
+                        gateway=gateway,
+                        sessions=sessions,
+                        topics=topics,
+                        matches=matches,
+                    )
+                    web = application(
+                        about=self.about,
+                        checks={
+                            "postgresql": _check(events.ping),
+                            "redis": _check(snapshots.ping),
+                            "node": _check_draining(stopping),
+                        },
+                        readings=metrics.readings,
+                    )
+                    if http:
+                        # Outside of the system: /readyz says "draining" until all is done.
+                        await outer.start(partial(serve_http, web, http, stop=web_over.wait))
+                    await self._serve(gateway, clients, started, stopping)
+                log.info("saving", actors=system.statistics().actors)
+            web_over.set()
+            outer.cancel_scope.cancel()
+
+    async def _serve(
+        self,
+        gateway: Gateway,
+        clients: Sequence[socket.socket],
+        started: Callable[[], None],
+        stopping: Stopping,
+    ) -> None:
+        async with trio.open_nursery() as serving:
+            await serving.start(gateway.serve, clients)
+            if self.embedded is not None:
+                serving.start_soon(_keep_alive, self.embedded)
+            started()
+            await stopping.asked.wait()
+            with stopping.hurry:
+                await gateway.drain(stopping.drain_s)
+            # Cancelled while connections are left, the gateway closes them at once.
+            serving.cancel_scope.cancel()
+
+    def _start_stores(self, system: ActorSystem) -> tuple[EventStore, SnapshotStore, Durability]:
+        postgres, settings = self.postgres, self.settings
+        replica = postgres.replica_url
+        specs = [
+            ChildSpec(id="writer", factory=partial(EventWriter, postgres)),
+            ChildSpec(id="reader", factory=partial(EventReader, postgres)),
+            ChildSpec(id="snapshots", factory=partial(SnapshotWorker, self.redis)),
+        ]
+        if replica:
+            specs.append(
+                ChildSpec(id="replica", factory=partial(EventReader, postgres, url=replica))
+            )
+        system.supervise(specs, key=STORES)
+        events = EventStore(
+            system.ref(STORES, "writer"),
+            system.ref(STORES, "reader"),
+            system.ref(STORES, "replica") if replica else None,
+        )
+        snapshots = SnapshotStore(system.ref(STORES, "snapshots"))
+        durability = system.use_stores(
+            events,
+            snapshots,
+            DurabilitySettings(journal=settings.journal, snapshots=settings.snapshots),
+        )
+        return events, snapshots, durability
+
+    def _register(self, system: ActorSystem, topics: Topics, events: EventStore) -> MatchHost:
+        system.supervise(
+            [
+                ChildSpec(id=str(number), factory=partial(HistoryReader, events))
+                for number in range(READERS)
+            ],
+            key=HISTORY,
+        )
+        matches = MatchHost(self.games, topics, self.settings.matches)
+        system.register(directory_kind(matches))
+        system.register(room_kind(topics, self.settings.rooms, _unix_ms))
+        system.register(match_kind(matches))
+        system.ref(*DIRECTORY).tell(Wake())
+        return matches
+
+    def _context(self, topics: Topics) -> Context:
+        settings = self.settings
+        return Context(
+            settings=settings.sessions,
+            topics=topics,
+            tokens=Tokens([self.secret], valid_s=settings.sessions.token_valid_s, clock=time.time),
+            clock_ms=_unix_ms,
+            keepalive_s=settings.wire.keepalive_s,
+            max_message_bytes=settings.wire.max_message_bytes,
+        )
+
+
+def _new_id() -> str:
+    return secrets.token_urlsafe(12)
+
+
+def _unix_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _check(ping: Callable[[], Awaitable[None]]) -> Check:
+    async def check() -> str | None:
+        await ping()  # what it raises is what is wrong
+        return None
+
+    return check
+
+
+def _check_draining(stopping: Stopping) -> Check:
+    async def check() -> str | None:
+        return "draining" if stopping.asked.is_set() else None
+
+    return check
+
+
+async def _keep_alive(embedded: Revivable) -> None:
+    """Start embedded servers again that have died. In the main thread, as they need."""
+    while True:
+        await trio.sleep(REVIVE_EVERY_S)
+        try:
+            for name in embedded.revive():
+                log.error("embedded server had died and was started again", server=name)
+        except Exception as error:  # it is tried again; until then the stores are away
+            log.error("embedded server cannot be started", error=str(error))

@@ -1,0 +1,64 @@
+"""How a process is asked to stop, how patiently it does, and what ends it by force."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+import structlog
+import trio
+
+log = structlog.get_logger("actors.stopping")
+
+
+class Stopping:
+    """SIGINT and SIGTERM: the first drains, the second hurries, the third ends the process.
+
+    Arguments:
+        drain_s: seconds over which connections are closed.
+        limit_s: seconds from the first signal until the process is ended by force. What it has
+            acknowledged is in the stores; a snapshot may be missing, which costs a longer recovery.
+        forced_exit: the exit code then.
+
+    Attributes:
+        asked: set by the first signal.
+        hurry: a scope around whatever need not be waited for; the second signal cancels it.
+    """
+
+    def __init__(self, *, drain_s: float, limit_s: float, forced_exit: int) -> None:
+        self.drain_s = drain_s
+        self.asked = trio.Event()
+        self.hurry = trio.CancelScope()
+        self._limit_s = limit_s
+        self._forced_exit = forced_exit
+
+    async def listen(
+        self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Handle signals until cancelled."""
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+                task_status.started()
+                async for number in signals:
+                    name = signal.Signals(number).name
+                    if not self.asked.is_set():
+                        log.info("draining", on=name, another="hurries")
+                        self.asked.set()
+                        nursery.start_soon(self._limit)
+                    elif not self.hurry.cancel_called:
+                        log.info("hurrying", on=name, another="ends the process")
+                        self.hurry.cancel()
+                    else:
+                        self._end(f"{name} for the third time")
+
+    async def _limit(self) -> None:
+        await trio.sleep(self._limit_s)
+        self._end(f"stopping took longer than {self._limit_s:g} s")
+
+    def _end(self, why: str) -> NoReturn:
+        print(f"greenroom: ended by force: {why}", file=sys.stderr, flush=True)
+        # No clean-up: it is what has not come to an end. Embedded servers are told by the kernel,
+        # and stop in order.
+        os._exit(self._forced_exit)

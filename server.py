@@ -1,0 +1,312 @@
+"""Greenroom's command line and composition root: the one place where concrete parts meet.
+
+Configuration -> stores -> actor system -> gateway and HTTP -> until told to stop -> drain, and all
+of it back in reverse order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import enum
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+import structlog
+import trio
+
+from actors import logs
+from actors.games import NoSuchGame, load_games
+from actors.node import Node
+from actors.stopping import Stopping
+from config import SECRET_KEYS, ConfigError, Loaded, load
+from persistence import (
+    DataDirLocked,
+    EmbeddedStartFailed,
+    MigrationDrift,
+    PostgresSettings,
+    RedisSettings,
+    StoreUnavailable,
+)
+from persistence.embedded import EmbeddedServers
+from persistence.postgres import get_or_create_secret, migrate
+from persistence.redis import check
+from protocol.listener import listen
+from protocol.tls import server_context
+
+VERSION = "0.1.0"
+
+log = structlog.get_logger("server")
+
+
+class Exit(enum.IntEnum):
+    """What the process ends with; `EXITS` has the words."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    CONFIG = 3
+    ADDRESS = 4
+    DATA_DIR = 5
+    STORE = 6
+    MIGRATION = 7
+    CUT_SHORT = 8
+
+
+EXITS = {
+    Exit.OK: "stopped as asked",
+    Exit.FAILED: "an unexpected failure; the log tells",
+    Exit.USAGE: "the command line is not right",
+    Exit.CONFIG: "the configuration is not right",
+    Exit.ADDRESS: "an address cannot be listened on",
+    Exit.DATA_DIR: "the data directory is in use by another process",
+    Exit.STORE: "a store cannot be reached or started",
+    Exit.MIGRATION: "the database is not what this version expects",
+    Exit.CUT_SHORT: "stopping took longer than server.stop_timeout_s",
+}
+
+
+class CannotListen(Exception):  # noqa: N818 - a state, as in trio.BusyResourceError
+    """An address is taken, not ours, or not allowed. One line."""
+
+
+EXPECTED: dict[type[BaseException], Exit] = {
+    ConfigError: Exit.CONFIG,
+    NoSuchGame: Exit.CONFIG,
+    CannotListen: Exit.ADDRESS,
+    DataDirLocked: Exit.DATA_DIR,
+    EmbeddedStartFailed: Exit.STORE,
+    StoreUnavailable: Exit.STORE,
+    MigrationDrift: Exit.MIGRATION,
+}
+"""What can go wrong outside this program: one line and a code, never a traceback."""
+
+
+# --- what the configuration names -----------------------------------------------------------------
+
+
+def tls_context(loaded: Loaded) -> ssl.SSLContext | None:
+    """The certificate that the configuration names, if any."""
+    certificate, key = loaded.config.listen.tls_certificate, loaded.config.listen.tls_key
+    if not certificate:
+        return None
+    files = loaded.resolve(certificate), loaded.resolve(key)
+    for file in files:  # an error of OpenSSL does not say which
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            raise ConfigError(
+                f"[listen] tls_certificate, tls_key: {file}: {error.strerror}"
+            ) from error
+    try:
+        return server_context(*files)
+    except OSError as error:
+        both = " and ".join(str(file) for file in files)
+        raise ConfigError(
+            f"[listen] tls_certificate, tls_key: {both} are no PEM certificate and its key: {error}"
+        ) from error
+
+
+@contextmanager
+def listening(section: str, host: str, port: int) -> Iterator[list[socket.socket]]:
+    """Listen, and close whatever is still open in the end."""
+    try:
+        sockets = listen(host, port)
+    except OSError as error:
+        where = f"{host or '*'}:{port}"
+        raise CannotListen(
+            f"cannot listen on {where}: {error.strerror}; see [{section}] host and port"
+        ) from error
+    try:
+        yield sockets
+    finally:
+        for listener in sockets:
+            listener.close()
+
+
+def banner(
+    loaded: Loaded, clients: list[socket.socket], http: list[socket.socket], found: Stores
+) -> str:
+    """The one line that says where everything is."""
+    settings = loaded.config
+    scheme = "wss" if settings.listen.tls_certificate else "ws"
+    where = f"{scheme}://{_address(settings.listen.host, clients)}{settings.wire.path}"
+    web = f", HTTP at http://{_address(settings.http.host, http)}" if http else ""
+    return f"greenroom {VERSION} is up: clients at {where}{web}, data in {found.where}"
+
+
+def _address(host: str, listeners: list[socket.socket]) -> str:
+    name = f"[{host}]" if ":" in host else host or "*"
+    return f"{name}:{listeners[0].getsockname()[1]}"
+
+
+# --- stores --------------------------------------------------------------------------------------
+
+
+class Stores(NamedTuple):
+    """Where events and snapshots are, and the servers of our own among them, if any."""
+
+    postgres: PostgresSettings
+    redis: RedisSettings
+    embedded: EmbeddedServers | None
+    where: str
+    """For people: a folder, or URLs without passwords."""
+
+
+@contextmanager
+def stores(loaded: Loaded) -> Iterator[Stores]:
+    """Start what has no URL, look whether the rest answers, bring the schema up to date."""
+    settings = loaded.config
+    postgres, redis = settings.postgres, settings.redis
+    folder = loaded.resolve(settings.server.data_dir)
+    where = [_public(url) for url in (postgres.url, redis.url) if url]
+    with ExitStack() as stack:
+        embedded = None
+        if not (postgres.url and redis.url):
+            embedded = EmbeddedServers(
+                folder,
+                redis=not redis.url,
+                postgres=not postgres.url,
+                settings=settings.embedded,
+            )
+            stack.enter_context(embedded)
+            where.append(str(folder))
+            postgres = msgspec.structs.replace(postgres, url=postgres.url or embedded.postgres_url)
+            redis = msgspec.structs.replace(redis, url=redis.url or embedded.redis_url)
+        check(redis)
+        for file in migrate(postgres):
+            log.info("migrated", file=file)
+        yield Stores(postgres, redis, embedded, " and ".join(where))
+
+
+def _public(url: str) -> str:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{host}{port}{parts.path}" if parts.scheme else "PostgreSQL"
+
+
+# --- commands ------------------------------------------------------------------------------------
+
+
+def serve(loaded: Loaded) -> None:
+    """Run until told to stop."""
+    settings = loaded.config
+    logs.configure(settings.log)
+    tls = tls_context(loaded)
+    games = load_games(settings.games)
+    with ExitStack() as stack:
+        # Before the stores, so that a taken port costs no start of them. Clients that come in the
+        # meantime wait in the backlog.
+        clients = stack.enter_context(
+            listening("listen", settings.listen.host, settings.listen.port)
+        )
+        http = []
+        if settings.http.enabled:
+            http = stack.enter_context(listening("http", settings.http.host, settings.http.port))
+        found = stack.enter_context(stores(loaded))
+        line = banner(loaded, clients, http, found)
+        node = Node(
+            settings=settings,
+            postgres=found.postgres,
+            redis=found.redis,
+            embedded=found.embedded,
+            games=games,
+            secret=get_or_create_secret(found.postgres, "session-tokens"),
+            tls_context=tls,
+            about={"name": "greenroom", "version": VERSION},
+        )
+        stopping = Stopping(
+            drain_s=settings.server.drain_s,
+            limit_s=settings.server.stop_timeout_s,
+            forced_exit=Exit.CUT_SHORT,
+        )
+        try:
+            trio.run(node.run, clients, http, lambda: print(line, flush=True), stopping)
+        finally:
+            # What is left is to stop the stores, in a bounded time that nobody is to interrupt.
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(signum, signal.SIG_IGN)
+    log.info("stopped")
+
+
+def check_config(loaded: Loaded) -> None:
+    """Say whether the configuration can be used and what in it is not the default."""
+    tls_context(loaded)
+    load_games(loaded.config.games)
+    defaults = "" if loaded.changed else ", all defaults"
+    print(f"{loaded.file or 'no config.toml here'}: valid{defaults}")
+    for name, (value, origin) in loaded.changed.items():
+        shown = "(hidden)" if name.rpartition(".")[2] in SECRET_KEYS else repr(value)
+        print(f"  {name} = {shown} ({origin})")
+
+
+def migrate_only(loaded: Loaded) -> None:
+    """Bring the database up to date and end. `serve` does that as well."""
+    logs.configure(loaded.config.log)
+    with stores(loaded) as found:
+        print(f"the database is up to date; data in {found.where}")
+
+
+COMMANDS = {
+    "serve": (serve, "start the server (this is the default)"),
+    "check-config": (check_config, "check the configuration and show what is not the default"),
+    "migrate": (migrate_only, "bring the database up to date and end; serve does it too"),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    codes = "\n".join(f"  {code:d}  {meaning}" for code, meaning in EXITS.items())
+    top = argparse.ArgumentParser(
+        prog="greenroom",
+        description="A real-time game server: sessions, rooms and matches, supervised and durable.",
+        epilog="`greenroom COMMAND --help` tells more.\n\nexit codes:\n" + codes,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"greenroom {VERSION}")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--config", type=Path, metavar="FILE",
+        help="settings; without it config.toml in this folder, or else the defaults",
+    )  # fmt: skip
+    shared.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE",
+        help="set one key over the file and the environment (GREENROOM_SECTION__KEY)",
+    )  # fmt: skip
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (_, text) in COMMANDS.items():
+        commands.add_parser(name, parents=[shared], help=text, description=text)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code. What is expected to go wrong is one line on stderr."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or (given[0].startswith("-") and given[0] not in {"-h", "--help", "--version"}):
+        given.insert(0, "serve")
+    options = parser().parse_args(given)
+    # SIGTERM while it starts is a Ctrl-C: what has been started is stopped again.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        COMMANDS[options.command][0](load(options.config, overrides=options.set))
+    except KeyboardInterrupt:
+        return Exit.OK
+    except tuple(EXPECTED) as error:
+        print(f"greenroom: {error}", file=sys.stderr)
+        return next(code for kind, code in EXPECTED.items() if isinstance(error, kind))
+    except Exception:
+        log.exception("stopped by an unexpected failure")
+        return Exit.FAILED
+    return Exit.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

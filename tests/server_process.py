@@ -1,0 +1,196 @@
+"""`python server.py` as a process of its own, as a user starts it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import msgspec
+
+ROOT = Path(__file__).parent.parent
+START_TIMEOUT_S = 60.0
+BANNER = re.compile(
+    r"^greenroom \S+ is up: clients at (?P<ws>wss?://\S+), HTTP at (?P<http>\S+),"
+    r" data in (?P<data>.+)$"
+)
+
+
+class Ended(NamedTuple):
+    """A process that came to its end by itself."""
+
+    code: int
+    out: str
+    err: str
+
+
+def environment() -> dict[str, str]:
+    """Ours, without what could configure a server."""
+    return {name: v for name, v in os.environ.items() if not name.startswith("GREENROOM_")}
+
+
+def run(*arguments: str, cwd: Path = ROOT, timeout_s: float = START_TIMEOUT_S) -> Ended:
+    """Run `python server.py ...` to its end."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "server.py"), *arguments],
+        cwd=cwd,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+class Server:
+    """A running server on free ports, with its data in `folder`.
+
+    Arguments:
+        folder: the data directory.
+        settings: `section.key=value`, over the defaults.
+    """
+
+    def __init__(self, folder: Path, *settings: str) -> None:
+        self.folder = folder
+        chosen = [f"server.data_dir={folder}", "listen.port=0", "http.port=0", "server.drain_s=0"]
+        arguments = [part for value in (*chosen, *settings) for part in ("--set", value)]
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / "server.py"), "serve", *arguments],
+            cwd=ROOT,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.out: list[str] = []
+        self.err: list[str] = []
+        self._banner = threading.Event()
+        self._readers = [
+            threading.Thread(target=self._read, args=(pipe, lines))
+            for pipe, lines in ((self.process.stdout, self.out), (self.process.stderr, self.err))
+        ]
+        for reader in self._readers:
+            reader.start()
+        self._banner.wait(START_TIMEOUT_S)
+        found = BANNER.match(self.out[0]) if self.out else None
+        if found is None:
+            self.kill()
+            raise AssertionError(f"did not start: {self.out} {self.err}")
+        self.ws, self.http, self.data = found["ws"], found["http"], found["data"]
+        self.port = int(self.ws.rpartition("/ws")[0].rpartition(":")[2])
+        self.http_port = int(self.http.rpartition(":")[2])
+
+    def _read(self, pipe: Any, lines: list[str]) -> None:
+        with pipe:
+            for line in pipe:
+                lines.append(line.rstrip("\n"))
+                if lines is self.out:
+                    self._banner.set()
+        self._banner.set()  # it ended, maybe without a line
+
+    def get(self, path: str) -> tuple[int, str]:
+        """GET over HTTP: status and body."""
+        try:
+            with urllib.request.urlopen(self.http + path, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric over its labels."""
+        found = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", self.get("/metrics")[1], re.MULTILINE)
+        assert found, f"no metric {name}"
+        return sum(float(value) for value in found)
+
+    def events(self) -> list[dict[str, Any]]:
+        """The log so far, one object a line."""
+        return [msgspec.json.decode(line) for line in self.err if line.startswith("{")]
+
+    def family(self) -> set[int]:
+        """Pids of everything that descends from the server, itself not included."""
+        return descendants(self.process.pid)
+
+    def stop(self, signum: signal.Signals = signal.SIGTERM, timeout_s: float = 30) -> int:
+        """Send a signal, wait for the end, return the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signum)
+        try:
+            self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"did not stop: {self.err[-10:]}") from None
+        for reader in self._readers:
+            reader.join()
+        return self.process.returncode
+
+    def kill(self) -> None:
+        """SIGKILL: no word of farewell."""
+        self.process.kill()
+        self.process.wait()
+        for reader in self._readers:
+            reader.join()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.process.poll() is None:
+            self.kill()
+
+
+def descendants(pid: int) -> set[int]:
+    """Pids of all children, their children, and so on, that live now."""
+    parents: dict[int, list[int]] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                fields = (folder / "stat").read_text(encoding="latin-1").rpartition(")")[2].split()
+            except OSError:
+                continue
+            if fields[0] != "Z":
+                parents.setdefault(int(fields[1]), []).append(int(folder.name))
+    found: set[int] = set()
+    line = [pid]
+    while line:
+        for child in parents.get(line.pop(), []):
+            found.add(child)
+            line.append(child)
+    return found
+
+
+def alive(pids: set[int]) -> set[int]:
+    """Those of `pids` that have not ended (a zombie has)."""
+    living = set()
+    for pid in pids:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="latin-1")
+        except OSError:
+            continue
+        if stat.rpartition(")")[2].split()[0] != "Z":
+            living.add(pid)
+    return living
+
+
+def wait_until_gone(pids: set[int], timeout_s: float = 15) -> set[int]:
+    """Wait for processes to end; returns those that have not in time."""
+    deadline = time.monotonic() + timeout_s
+    while (left := alive(pids)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left

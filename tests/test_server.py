@@ -1,0 +1,347 @@
+"""`python server.py` as its users meet it: real processes, real stores, real clients."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import trio
+import trustme
+
+from persistence import PostgresSettings
+from persistence.embedded import EmbeddedServers
+from persistence.postgres import migrate
+from protocol.client import ClientSettings, Session, connect
+from server import EXITS, Exit
+from tests.server_process import ROOT, Server, run, wait_until_gone
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("running")) as server:
+        yield server
+        assert server.stop() == Exit.OK
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def one_line(err: str) -> str:
+    """What a failed start says on its standard error: one line and no traceback."""
+    lines = [line for line in err.splitlines() if not line.startswith("{")]
+    assert len(lines) == 1, err
+    assert "Traceback" not in err
+    return lines[0]
+
+
+# --- starting ------------------------------------------------------------------------------------
+
+
+def test_one_line_says_where_clients_connect_and_data_lives(running: Server) -> None:
+    assert len(running.out) == 1
+    assert running.ws == f"ws://127.0.0.1:{running.port}/ws"
+    assert running.data == str(running.folder)
+
+
+def test_health_readiness_and_metrics_answer(running: Server) -> None:
+    assert running.get("/healthz") == (200, "ok\n")
+    status, body = running.get("/readyz")
+    assert (status, '"ready":true' in body) == (200, True), body
+    assert running.metric("greenroom_connections") >= 0
+    assert running.metric("greenroom_actors_all") > 0
+
+
+async def test_two_clients_talk(running: Server) -> None:
+    with trio.fail_after(20):
+        async with (
+            connect(running.ws, name="ada") as ada,
+            connect(running.ws, name="bob", encoding="json") as bob,
+        ):
+            hers, his = await ada.join("talk"), await bob.join("talk")
+            sent = await hers.send("hello bob")
+            heard = await his.__anext__()
+            assert (heard.body, heard.name, heard.offset) == ("hello bob", "ada", sent.offset)
+            await his.send("hello ada")
+            assert [(await hers.__anext__()).body for _ in range(2)] == ["hello bob", "hello ada"]
+            assert [member.name for member in his.members] == ["ada", "bob"]
+    assert running.metric("greenroom_events_committed_total") >= 2
+
+
+def test_two_terminals_talk(running: Server) -> None:
+    command = [sys.executable, "-m", "protocol.client", "--url", running.ws, "--room", "terminals"]
+
+    def terminal(name: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*command, "--name", name],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+
+    with terminal("ada") as ada, terminal("bob") as bob:
+        try:
+            assert ada.stdin is not None
+            assert bob.stdin is not None
+            assert bob.stdout is not None
+            bob.stdout.readline()  # he is in the room
+            ada.stdin.write("hello from ada\n")
+            ada.stdin.flush()
+            for line in bob.stdout:
+                if "hello from ada" in line:
+                    break
+            else:
+                raise AssertionError("bob heard nothing")
+            ada.stdin.close()
+            assert ada.wait(15) == 0
+        finally:
+            ada.kill()
+            bob.kill()
+
+
+def test_a_taken_port_is_one_line(running: Server, tmp_path: Path) -> None:
+    for key, port in (("listen.port", running.port), ("http.port", running.http_port)):
+        data = f"server.data_dir={tmp_path / key}"
+        other = "http.port=0" if key == "listen.port" else "listen.port=0"
+        ended = run("serve", "--set", data, "--set", f"{key}={port}", "--set", other)
+        section = key.partition(".")[0]
+        assert ended.code == Exit.ADDRESS
+        assert one_line(ended.err) == (
+            f"greenroom: cannot listen on 127.0.0.1:{port}: Address already in use;"
+            f" see [{section}] host and port"
+        )
+
+
+def test_a_locked_data_directory_is_one_line(running: Server) -> None:
+    ended = run(
+        "serve", "--set", f"server.data_dir={running.folder}", "--set", "listen.port=0",
+        "--set", "http.port=0",
+    )  # fmt: skip
+    assert ended.code == Exit.DATA_DIR
+    assert one_line(ended.err) == (
+        f"greenroom: data directory {running.folder} is in use by process {running.process.pid}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "url", "store"),
+    [
+        ("postgres", "postgresql://ada:secret@127.0.0.1:{port}/x", "postgresql"),
+        ("redis", "redis://:secret@127.0.0.1:{port}", "redis"),
+    ],
+)
+def test_an_unreachable_store_is_one_line(
+    key: str, url: str, store: str, free_port: int, tmp_path: Path
+) -> None:
+    ended = run(
+        "serve", "--set", f"server.data_dir={tmp_path}", "--set", "listen.port=0",
+        "--set", "http.port=0", "--set", f"{key}.url={url.format(port=free_port)}",
+    )  # fmt: skip
+    assert ended.code == Exit.STORE
+    line = one_line(ended.err)
+    assert line.startswith(f"greenroom: {store} is unavailable: ")
+    assert "secret" not in ended.err
+
+
+def test_a_missing_tls_file_is_one_line(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.pem"
+    ended = run(
+        "check-config", "--set", f"listen.tls_certificate={missing}",
+        "--set", f"listen.tls_key={missing}",
+    )  # fmt: skip
+    assert ended.code == Exit.CONFIG
+    line = one_line(ended.err)
+    assert (
+        line
+        == f"greenroom: [listen] tls_certificate, tls_key: {missing}: No such file or directory"
+    )
+
+
+def test_a_wrong_config_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text("[listen]\nprot = 1\n", encoding="utf-8")
+    for command in ("serve", "check-config", "migrate"):
+        ended = run(command, "--config", str(file))
+        assert ended.code == Exit.CONFIG
+        assert one_line(ended.err).startswith(
+            f"greenroom: {file}: [listen] has no key prot, did you mean port?"
+        )
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("examples.nowhere:Game", "no module named examples.nowhere"),
+        ("examples.tictactoe:Tic", "examples.tictactoe has no Tic"),
+        ("json:JSONDecoder", "json:JSONDecoder is not a Game"),
+    ],
+)
+def test_a_game_that_is_not_there_is_one_line(path: str, text: str) -> None:
+    ended = run("check-config", "--set", f"games.mine={path}")
+    assert ended.code == Exit.CONFIG
+    assert one_line(ended.err) == f"greenroom: [games] mine: {text}"
+
+
+def test_check_config_lists_what_is_not_the_default(tmp_path: Path) -> None:
+    assert run("check-config").out == "config.toml: valid, all defaults\n"
+    file = tmp_path / "my.toml"
+    file.write_text("[listen]\nport = 9\n[postgres]\nurl = 'postgresql:///x'\n", encoding="utf-8")
+    ended = run("check-config", "--config", str(file))
+    assert ended.code == Exit.OK
+    assert ended.out.splitlines() == [
+        f"{file}: valid",
+        f"  listen.port = 9 ({file})",
+        f"  postgres.url = (hidden) ({file})",
+    ]
+
+
+def test_help_explains_commands_and_exit_codes() -> None:
+    text = run("--help").out
+    for word in ("serve", "check-config", "migrate", "--config", "--set", "exit codes"):
+        assert word in text
+    for code, meaning in EXITS.items():
+        assert f"{code:d}  {meaning}" in text
+    assert "--config" in run("serve", "--help").out
+    assert run("--version").out.startswith("greenroom ")
+
+
+def test_a_wrong_command_line_is_told() -> None:
+    assert run("sreve").code == Exit.USAGE
+    assert run("serve", "--prot", "1").code == Exit.USAGE
+
+
+# --- external stores -----------------------------------------------------------------------------
+
+
+def test_with_urls_nothing_is_spawned_and_drift_is_refused(tmp_path: Path) -> None:
+    with EmbeddedServers(tmp_path / "elsewhere") as stores:
+        urls = (f"postgres.url={stores.postgres_url}", f"redis.url={stores.redis_url}")
+        arguments = [part for url in urls for part in ("--set", url)]
+        assert run("migrate", *arguments).code == Exit.OK
+        with Server(tmp_path / "data", *urls) as server:
+            assert server.family() == set()
+            assert server.get("/readyz")[0] == 200
+            assert server.stop() == Exit.OK
+        assert not (tmp_path / "data").exists()
+        settings = PostgresSettings(url=stores.postgres_url)
+        assert migrate(settings) == []
+        with psycopg.connect(settings.url, autocommit=True) as connection:
+            connection.execute(f"SET search_path TO {settings.schema}")
+            connection.execute("UPDATE applied_migrations SET checksum = 'x'")
+        ended = run("serve", *arguments)
+        assert ended.code == Exit.MIGRATION
+        assert "changed since it was applied" in one_line(ended.err)
+
+
+# --- TLS -----------------------------------------------------------------------------------------
+
+
+async def test_with_tls_files_it_is_wss(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    files = authority.issue_cert("localhost", "127.0.0.1")
+    files.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    files.private_key_pem.write_to_path(tmp_path / "key.pem")
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    settings = (
+        f"listen.tls_certificate={tmp_path / 'cert.pem'}",
+        f"listen.tls_key={tmp_path / 'key.pem'}",
+    )
+    with Server(tmp_path / "data", *settings) as server, trio.fail_after(20):
+        assert server.ws.startswith("wss://")
+        async with connect(server.ws, name="ada", tls=context) as session:
+            room = await session.join("lobby")
+            assert (await room.send("in private")).offset == 1
+
+
+# --- stopping and coming back --------------------------------------------------------------------
+
+
+async def said(session: Session, room: str) -> list[str]:
+    return [message.body for message in (await session.join(room)).backlog]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+async def test_a_stop_leaves_no_child_and_the_next_start_recovers(
+    how: signal.Signals, free_port: int, tmp_path: Path
+) -> None:
+    """A client that lives through it goes on, and misses nothing."""
+    where = (f"listen.port={free_port}", "server.drain_s=0.2")
+    settings = ClientSettings(give_up_after_s=60)
+    with trio.fail_after(60):
+        first = Server(tmp_path, *where)
+        with first:
+            family = first.family()
+            assert len(family) >= 2  # Valkey, PostgreSQL and PostgreSQL's own
+            async with connect(first.ws, name="ada", settings=settings) as ada:
+                room = await ada.join("lobby")
+                for number in range(1, 6):
+                    assert (await room.send(f"message {number}")).offset == number
+                if how == signal.SIGKILL:
+                    first.kill()
+                else:
+                    assert await trio.to_thread.run_sync(first.stop, how) == Exit.OK
+                assert await trio.to_thread.run_sync(wait_until_gone, family) == set()
+                with await trio.to_thread.run_sync(lambda: Server(tmp_path, *where)) as second:
+                    async with connect(second.ws, name="bob") as bob:
+                        his = await bob.join("lobby")
+                        assert [m.body for m in his.backlog] == [
+                            f"message {n}" for n in range(1, 6)
+                        ]
+                        assert [m.offset for m in his.backlog] == [1, 2, 3, 4, 5]
+                        assert (await his.send("and on")).offset == 6
+                        assert (await room.send("still here")).offset == 7
+                        heard = [(await room.__anext__()).body for _ in range(7)]
+                        assert heard == [
+                            *(f"message {n}" for n in range(1, 6)), "and on", "still here",
+                        ]  # fmt: skip
+                    assert second.stop() == Exit.OK
+
+
+async def test_a_second_ctrl_c_hurries(tmp_path: Path) -> None:
+    with Server(tmp_path, "server.drain_s=600", "server.stop_timeout_s=700") as server:
+        with trio.fail_after(30):
+            async with (
+                connect(server.ws, name="ada", settings=ClientSettings(give_up_after_s=0.1)),
+                connect(server.ws, name="bob", settings=ClientSettings(give_up_after_s=0.1)),
+            ):
+                server.process.send_signal(signal.SIGINT)
+                await trio.sleep(1)
+                assert server.process.poll() is None, "it spreads the closes over 600 s"
+                assert server.get("/readyz")[0] == 503
+                began = time.monotonic()
+                assert await trio.to_thread.run_sync(server.stop, signal.SIGINT) == Exit.OK
+                assert time.monotonic() - began < 15
+
+
+def test_a_stop_while_it_starts_leaves_no_child(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "server.py", "--set", f"server.data_dir={tmp_path}"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        family: set[int] = set()
+        from tests.server_process import descendants
+
+        while not family and process.poll() is None:
+            family = descendants(process.pid)
+            time.sleep(0.005)
+        process.terminate()
+        assert process.wait(30) == Exit.OK
+        assert wait_until_gone(family) == set()
