@@ -1,0 +1,248 @@
+"""Players without a network: real handlers, sessions, rooms and outboxes, no socket in between.
+
+A `Player` gives its requests to the handler of its connection, as the wire does once it has decoded
+them, and reads what its outbox would have sent. Nothing waits for a socket, so that these tests
+run on the autojump clock.
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any, TypeVar
+
+import msgspec
+import trio
+import trio.testing
+
+from actors.client import Client
+from actors.gateway import ClientHandler, SessionGateway
+from actors.history import start_readers
+from actors.messages import Leave
+from actors.room import room_kind
+from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
+from actors.runtime.system import ActorSystem
+from actors.session import Context
+from actors.settings import RoomSettings, SessionSettings
+from actors.tokens import Tokens
+from actors.topics import Topics
+from actors.warden import warden_kind
+from protocol.codec import MSGPACK, Encoding
+from protocol.errors import CLOSES, CloseCode
+from protocol.flusher import Flusher
+from protocol.frames import CLOSE, parse_close
+from protocol.keepalive import Wheel
+from protocol.messages import (
+    DATA,
+    AnyRequest,
+    ErrorReply,
+    Ok,
+    Position,
+    Push,
+    SessionOpen,
+    SessionOpened,
+    SessionResume,
+)
+from protocol.settings import WireSettings
+from protocol.websocket import Connection
+
+SECRET = b"a secret of the tests, 32 bytes."
+P = TypeVar("P", bound=Push)
+D = TypeVar("D")
+
+
+class Refusal(Exception):  # noqa: N818 - an answer
+    """A request of a player was answered with an error."""
+
+    def __init__(self, reply: ErrorReply) -> None:
+        super().__init__(reply.code, reply.message)
+        self.code = reply.code
+
+
+class Player:
+    """One connection and what came over it."""
+
+    def __init__(self, handler: ClientHandler, encoding: Encoding) -> None:
+        self.handler = handler
+        self.client: Client = handler.client
+        self.encoding = encoding
+        self.pushes: list[Push] = []
+        self.replies: list[Ok | ErrorReply] = []
+        self.closed: CloseCode | None = None
+        self.opened: SessionOpened | None = None
+        self._refs = itertools.count(1)
+
+    def tell(self, request: AnyRequest, size: int = 40) -> None:
+        """Send a request of so many bytes, as it is."""
+        self.client.connection.message_bytes = size
+        assert self.handler.received(request) is None
+
+    def take(self) -> None:
+        """Read what has arrived."""
+        outbox = self.client.outbox
+        while data := outbox.take():
+            outbox.sent(data, len(data))
+            outbox.idle()
+            for opcode, payload in _frames(bytes(data)):
+                self._took(opcode, payload)
+
+    def _took(self, opcode: int, payload: bytes) -> None:
+        if opcode == CLOSE:
+            self.closed = CLOSES[parse_close(payload)[0]]
+            return
+        message = self.encoding.decode_server(payload)
+        if isinstance(message, Ok | ErrorReply):
+            self.replies.append(message)
+        else:
+            self.pushes.append(message)
+
+    async def settle(self) -> None:
+        """Until everything that was sent has had its effects, and these have arrived."""
+        await trio.testing.wait_all_tasks_blocked()
+        self.take()
+
+    async def replied(self, ref: int, within_s: float = 20.0) -> Ok | ErrorReply:
+        """The one reply with this ref."""
+        with trio.fail_after(within_s):
+            while True:
+                await self.settle()
+                found = [reply for reply in self.replies if reply.ref == ref]
+                if found:
+                    assert len(found) == 1
+                    self.replies.remove(found[0])
+                    return found[0]
+                await trio.sleep(0.01)
+
+    async def ask(self, request: AnyRequest) -> Any:
+        """Send a request and return the data of its `ok`. Raises Refusal."""
+        ref = next(self._refs)
+        self.tell(msgspec.structs.replace(request, ref=ref))
+        reply = await self.replied(ref)
+        if isinstance(reply, ErrorReply):
+            raise Refusal(reply)
+        kind = DATA[str(type(request).__struct_config__.tag)]
+        return None if kind is None else msgspec.convert(reply.data, kind)
+
+    async def refused(self, request: AnyRequest) -> str:
+        """Send a request that must fail and return the code."""
+        try:
+            data = await self.ask(request)
+        except Refusal as refusal:
+            return refusal.code
+        raise AssertionError(f"not refused: {data}")
+
+    async def open(self, name: str) -> SessionOpened:
+        opened: SessionOpened = await self.ask(SessionOpen(name=name))
+        self.opened = opened
+        return opened
+
+    async def resume(
+        self, token: str, positions: dict[str, Position] | None = None
+    ) -> SessionOpened:
+        opened: SessionOpened = await self.ask(
+            SessionResume(token=token, positions=positions or {})
+        )
+        self.opened = opened
+        return opened
+
+    def leave(self) -> None:
+        """The connection breaks."""
+        self.client.connection.close(CLOSES[1000])
+        self.handler.disconnected(1006, "the network broke")
+
+    def got(self, kind: type[P]) -> list[P]:
+        """Take the pushes of this type that have come since the last time."""
+        self.take()
+        found = [push for push in self.pushes if isinstance(push, kind)]
+        self.pushes = [push for push in self.pushes if not isinstance(push, kind)]
+        return found
+
+
+def _frames(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at < len(data):
+        opcode, length = data[at] & 0x0F, data[at + 1]
+        at += 2
+        if length == 126:
+            length, at = int.from_bytes(data[at : at + 2], "big"), at + 2
+        elif length == 127:
+            length, at = int.from_bytes(data[at : at + 8], "big"), at + 8
+        yield opcode, data[at : at + length]
+        at += length
+
+
+class House:
+    """A node's social half on stores in memory."""
+
+    def __init__(self, system: ActorSystem, gateway: SessionGateway, context: Context) -> None:
+        self.system = system
+        self.gateway = gateway
+        self.context = context
+        self.topics: Topics = context.topics
+        self.exits = ExitStack()
+        self._ids = itertools.count(1)
+        self._wire = WireSettings()
+
+    def connect(self, encoding: Encoding = MSGPACK) -> Player:
+        near, far = socket.socketpair()
+        self.exits.callback(near.close)
+        self.exits.callback(far.close)
+        connection = Connection(
+            next(self._ids),
+            encoding,
+            "nowhere",
+            near,
+            settings=self._wire,
+            flusher=Flusher(),
+            wheel=Wheel(20.0),
+        )
+        return Player(self.gateway.accept(connection), encoding)
+
+    async def player(self, name: str, encoding: Encoding = MSGPACK) -> Player:
+        player = self.connect(encoding)
+        await player.open(name)
+        return player
+
+    def break_room(self, name: str) -> None:
+        """Have the room crash, by a message that no client can send; another one each time, since
+        one that crashes an actor twice is not tried again."""
+        poison: Any = [f"not hashable {next(self._ids)}"]
+        self.system.ref("room", name).tell(Leave(session=poison))
+
+
+@asynccontextmanager
+async def open_house(
+    *,
+    events: MemoryEventStore | None = None,
+    snapshots: MemorySnapshotStore | None = None,
+    sessions: SessionSettings | None = None,
+    rooms: RoomSettings | None = None,
+) -> AsyncIterator[House]:
+    """A node for the time of a test. Sharing the stores of an earlier one stands for a restart."""
+    events = events or MemoryEventStore()
+    settings = sessions or SessionSettings(messages_per_s=0, bytes_per_s=0)
+    numbers = itertools.count(round(trio.current_time() * 1e6))  # not those of an earlier node
+
+    def clock_ms() -> int:
+        return 1_700_000_000_000 + round(trio.current_time() * 1000) % 10**9
+
+    topics = Topics()
+    context = Context(
+        settings=settings,
+        topics=topics,
+        tokens=Tokens([SECRET], valid_s=settings.token_valid_s, clock=lambda: clock_ms() / 1000),
+        clock_ms=clock_ms,
+        keepalive_s=20.0,
+        max_message_bytes=65_536,
+    )
+    async with ActorSystem("house", events=events, snapshots=snapshots, seed=1) as system:
+        start_readers(system, events)
+        system.register(warden_kind(topics))
+        system.register(room_kind(topics, rooms or RoomSettings(), clock_ms))
+        house = House(
+            system, SessionGateway(system, context, lambda: f"id{next(numbers)}"), context
+        )
+        with house.exits:
+            yield house
