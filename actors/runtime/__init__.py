@@ -1,0 +1,1 @@
+"""The actor runtime; `import actors` has its public names."""

@@ -62,7 +62,7 @@ class Actor(_PykkaActor):
         # an actor. Ours come from the cell, and the urn is made when somebody asks for it.
         pass
 
-    # --- Pykka's seams for new actor types ---------------------------------------------------------
+    # --- Pykka's seams for new actor types -------------------------------------------------------
 
     @classmethod
     def start(cls, *args: Any, **kwargs: Any) -> ActorRef:
@@ -199,7 +199,7 @@ class Actor(_PykkaActor):
     ) -> Any:
         """After an exception ended this instance. May be async."""
 
-    # --- for the runtime's own subclasses ----------------------------------------------------------
+    # --- for the runtime's own subclasses --------------------------------------------------------
 
     def _recover(self) -> Any:
         """Before `on_start` of every instance: where state comes back from stores. May be async."""
@@ -211,4 +211,4 @@ class Actor(_PykkaActor):
         """The actor ends without hooks: take along what would outlive it."""
 
 
-Actor._table = HandlerTable(Actor)
+Actor._table = HandlerTable(Actor)  # noqa: SLF001 -- its own

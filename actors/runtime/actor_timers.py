@@ -8,7 +8,7 @@ from .mailbox import Control
 from .timers import Timer
 
 if TYPE_CHECKING:
-    from .loop_cell import LoopCell
+    from .lifecycle import LoopLife
 
 
 class ActorTimers:
@@ -16,7 +16,7 @@ class ActorTimers:
 
     __slots__ = ("_cell", "_timers")
 
-    def __init__(self, cell: LoopCell) -> None:
+    def __init__(self, cell: LoopLife) -> None:
         self._cell = cell
         self._timers: dict[str | Timer, Timer] = {}
 
@@ -41,7 +41,11 @@ class ActorTimers:
     def cancel(self, timer: Timer | str) -> None:
         """See `Actor.cancel_timer`."""
         found = self._timers.pop(timer, None)
-        if found is None and isinstance(timer, Timer) and self._timers.get(timer.name or "") is timer:
+        if (
+            found is None
+            and isinstance(timer, Timer)
+            and self._timers.get(timer.name or "") is timer
+        ):
             found = self._timers.pop(timer.name or "")
         if found is not None:
             found.cancel()

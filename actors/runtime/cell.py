@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
@@ -36,11 +37,29 @@ class State(enum.Enum):
 class Parent(Protocol):
     """Who decides what becomes of a cell."""
 
+    @property
+    def closed(self) -> bool:
+        """Whether no more children may be started."""
+
+    def adopt(self, cell: Cell) -> None:
+        """A new child."""
+
     def child_failed(self, cell: Cell, error: BaseException) -> None:
         """The cell's instance failed and is gone. Restart the cell or end it."""
 
     def child_ended(self, cell: Cell, reason: Reason) -> None:
         """The cell has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the tree an actor stands, and what stands there."""
+
+    kind: str
+    key: str
+    factory: Callable[[], Any]
+    policy: RestartPolicy
+    parent: Parent
 
 
 class Cell:
@@ -71,21 +90,13 @@ class Cell:
         "window",
     )
 
-    def __init__(
-        self,
-        system: ActorSystem,
-        kind: str,
-        key: str,
-        factory: Callable[[], Any],
-        policy: RestartPolicy,
-        parent: Parent,
-    ) -> None:
+    def __init__(self, system: ActorSystem, place: Place) -> None:
         self.system = system
-        self.kind = kind
-        self.key = key
-        self.factory = factory
-        self.policy = policy
-        self.parent = parent
+        self.kind = place.kind
+        self.key = place.key
+        self.factory = place.factory
+        self.policy = place.policy
+        self.parent = place.parent
         self.state = State.STARTING
         self.thread = -1  # from which thread a message may go straight to the mailbox
         self.incarnation = 0
@@ -98,7 +109,7 @@ class Cell:
         self.watching: set[ActorRef] | None = None
         self._ended: Future[bool] | None = None
         self._started: Future[bool] | None = None
-        self.ref = ActorRef(system, kind, key, self)
+        self.ref = ActorRef(system, place.kind, place.key, self)
 
     @property
     def name(self) -> str:
@@ -122,6 +133,11 @@ class Cell:
     def tell(self, message: Any) -> None:
         """Take a message in, from any thread."""
         raise NotImplementedError
+
+    def tell_or_wait(self, message: Any) -> Future[bool] | None:
+        """Take a message in, or return a future that is set when it is in."""
+        self.tell(message)
+        return None
 
     def ask(self, message: Any, future: Future[Any]) -> None:
         """Take a message in whose reply settles `future`, from any thread."""

@@ -7,6 +7,7 @@ actor on a run queue, and all that one socket read brought is handled in one wak
 
 from __future__ import annotations
 
+import contextvars
 from collections import deque
 from collections.abc import Coroutine
 from time import perf_counter
@@ -18,7 +19,7 @@ from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
 
 if TYPE_CHECKING:
     from .cell import Cell
-    from .loop_cell import LoopCell
+    from .lifecycle import LoopLife
 
 _TURN: Final = 256
 """Messages handled before I/O gets its turn: at 1 us a message, a socket waits 0.3 ms at most."""
@@ -45,17 +46,17 @@ class Dispatcher:
     """
 
     def __init__(self) -> None:
-        self.running: LoopCell | None = None
+        self.running: LoopLife | None = None
         self.message: Any = None
         self.started = 0.0
         self.slow = 0  # handlers that took longer than SLOW_HANDLER_S
         self.handled = 0
-        self.queue: deque[LoopCell] = deque()
+        self.queue: deque[LoopLife] = deque()
         self._parked: trio.lowlevel.Task | None = None
         self._slow_logged = -_SLOW_LOG_INTERVAL_S
         self._log = structlog.get_logger("actors")
 
-    def add(self, cell: LoopCell) -> None:
+    def add(self, cell: LoopLife) -> None:
         """Have the cell run soon. It must not be in the queue already."""
         self.queue.append(cell)
         if self._parked is not None:
@@ -103,7 +104,7 @@ class Worker:
 
     __slots__ = ("cell", "job", "scope", "task")
 
-    def __init__(self, job: Coroutine[Any, Any, None], cell: LoopCell) -> None:
+    def __init__(self, job: Coroutine[Any, Any, None], cell: LoopLife) -> None:
         self.job: Coroutine[Any, Any, None] | None = job
         self.cell = cell
         self.scope = trio.CancelScope()
@@ -115,10 +116,13 @@ class Workers:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
+        # Tasks inherit the context of whoever starts them. That is whichever actor came first, and
+        # its context must not be seen by the next that uses the task.
+        self._context = contextvars.copy_context()
         self._idle: list[Worker] = []
         self.busy = 0
 
-    def run(self, job: Coroutine[Any, Any, None], cell: LoopCell) -> Worker:
+    def run(self, job: Coroutine[Any, Any, None], cell: LoopLife) -> Worker:
         """Have a task await `job` for `cell`; if the worker is cancelled the cell is told."""
         self.busy += 1
         if self._idle:
@@ -128,27 +132,39 @@ class Workers:
             reschedule(worker.task)
             return worker
         worker = Worker(job, cell)
-        self._nursery.start_soon(self._work, worker, name="actors.worker")
+        self._context.run(self._start, worker)
         return worker
+
+    def _start(self, worker: Worker) -> None:
+        self._nursery.start_soon(self._work, worker, name="actors.worker")
 
     @trio.lowlevel.enable_ki_protection
     async def _work(self, worker: Worker) -> None:
         worker.task = current_task()
-        # One cancel scope for all jobs of the task; one a job would add 2 us to each.
-        with worker.scope:
-            while worker.job is not None:
-                try:
-                    await worker.job
-                finally:
-                    self.busy -= 1
-                    worker.job = None
-                if len(self._idle) >= _IDLE_WORKERS or worker.scope.cancel_called:
-                    break
-                self._idle.append(worker)
-                try:
-                    await wait_task_rescheduled(_abort)
-                except trio.Cancelled:
-                    self._idle.remove(worker)
-                    raise
+        error: BaseException | None = None
+        try:
+            # One cancel scope for all jobs of the task; one a job would add 2 us to each.
+            with worker.scope:
+                await self._work_on(worker)
+        except Exception as raised:
+            if not worker.scope.cancelled_caught:
+                raise
+            error = raised  # what a cancelled handler raised beside its Cancelled
         if worker.scope.cancelled_caught:
-            worker.cell.job_cancelled()
+            worker.cell.job_cancelled(error)
+
+    async def _work_on(self, worker: Worker) -> None:
+        while worker.job is not None:
+            try:
+                await worker.job
+            finally:
+                self.busy -= 1
+                worker.job = None
+            if len(self._idle) >= _IDLE_WORKERS or worker.scope.cancel_called:
+                return
+            self._idle.append(worker)
+            try:
+                await wait_task_rescheduled(_abort)
+            except trio.Cancelled:
+                self._idle.remove(worker)
+                raise

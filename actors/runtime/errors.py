@@ -28,7 +28,7 @@ class MailboxFull(Exception):  # noqa: N818 -- named like queue.Full and trio.Wo
     """The mailbox, or the way to it from another thread, holds as much as it may."""
 
 
-class AskTimeout(pykka.Timeout):  # noqa: N818 -- a Pykka Timeout, named like it
+class AskTimeout(pykka.Timeout):
     """No reply came before the deadline of the ask. The actor may still act on the message."""
 
 

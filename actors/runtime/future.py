@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Final, TypeVar, cast
 
 import pykka
+import structlog
 import trio
 
 from .errors import AskTimeout
@@ -19,6 +20,8 @@ from .home import Home
 T = TypeVar("T")
 M = TypeVar("M")
 ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
+
+_log = structlog.get_logger("actors")
 
 _PENDING: Final = 0
 _VALUE: Final = 1
@@ -41,7 +44,7 @@ class Future(pykka.Future[T]):
 
     # Class defaults in place of the base's __init__, which would double the cost of a future.
     _get_hook = None
-    __slots__ = ("_event", "_home", "_state", "_value", "_waiters", "expires_at")
+    __slots__ = ("_event", "_home", "_state", "_value", "_waiters")
 
     def __init__(self, home: Home | None = None) -> None:
         self._home = home
@@ -120,7 +123,7 @@ class Future(pykka.Future[T]):
                     return  # those who waited are gone with their loop
 
     def expire(self, error: BaseException | None = None) -> None:
-        """Fail with AskTimeout, or `error`, if still pending; a reply that comes later is let go."""
+        """Fail with AskTimeout, or `error`, if pending; a reply that comes later is let go."""
         if self._state == _PENDING:
             self._settle(_EXPIRED, (error or AskTimeout("no reply before the deadline"), None))
 
@@ -148,13 +151,13 @@ class Future(pykka.Future[T]):
     def on_done(self, callback: Callable[[Future[T]], object]) -> None:
         """Call `callback(self)` at home: at once if done, else inside `set`.
 
-        It must not raise; it is part of whoever sets the future. Call this at home only.
+        What it raises is logged. Call this at home only.
         """
         if self._state == _PENDING:
             self._enlist(callback)
             if self._state == _PENDING or not self._delist(callback):
                 return  # still pending, or a thread just set it and will have it called
-        callback(self)
+        self._call(callback)
 
     def __await__(self) -> Generator[Any, Any, T]:
         if self._get_hook is not None:
@@ -217,9 +220,15 @@ class Future(pykka.Future[T]):
             if isinstance(waiter, trio.lowlevel.Task):
                 trio.lowlevel.reschedule(waiter)
             else:
-                waiter(self)
+                self._call(waiter)
 
-    # --- Pykka's combinators, made of callbacks so that they can be awaited ------------------------
+    def _call(self, callback: Callable[[Future[T]], object]) -> None:
+        try:
+            callback(self)
+        except Exception:  # whoever sets the future must not suffer for who waits for it
+            _log.exception("callback_failed", callback=repr(callback))
+
+    # --- Pykka's combinators, made of callbacks so that they can be awaited ----------------------
 
     def map(self, func: Callable[[T], M]) -> Future[M]:
         """A future of `func(value)`; an exception, of either, passes through."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 if TYPE_CHECKING:
-    from .loop_cell import LoopCell
+    from .lifecycle import LoopLife
 
 _log = structlog.get_logger("actors")
 
@@ -18,7 +18,7 @@ Steps = Iterator[Callable[[], Any]]
 Then = Callable[[BaseException | None], None]
 
 
-def run_hooks(cell: LoopCell, steps: Steps, then: Then) -> None:
+def run_hooks(cell: LoopLife, steps: Steps, then: Then) -> None:
     """Call each step, from the first that returns an awaitable on in a worker; then `then(None)`.
 
     An exception skips the remaining steps: `then(error)`.
@@ -35,7 +35,7 @@ def run_hooks(cell: LoopCell, steps: Steps, then: Then) -> None:
     then(None)
 
 
-async def _await_hooks(cell: LoopCell, result: Any, steps: Steps, then: Then) -> None:
+async def _await_hooks(cell: LoopLife, result: Any, steps: Steps, then: Then) -> None:
     error: BaseException | None = None
     try:
         await result
@@ -49,13 +49,13 @@ async def _await_hooks(cell: LoopCell, result: Any, steps: Steps, then: Then) ->
     then(error)
 
 
-def farewell(cell: LoopCell, *hooks: Callable[[], Any]) -> Steps:
+def farewell(cell: LoopLife, *hooks: Callable[[], Any]) -> Steps:
     """Steps that are all taken: the error of one is logged and does not keep the next from it."""
     for hook in hooks:
         yield partial(_guarded, cell, hook)
 
 
-def _guarded(cell: LoopCell, hook: Callable[[], Any]) -> Any:
+def _guarded(cell: LoopLife, hook: Callable[[], Any]) -> Any:
     try:
         result = hook()
     except Exception as error:
@@ -66,7 +66,7 @@ def _guarded(cell: LoopCell, hook: Callable[[], Any]) -> Any:
     return None
 
 
-async def _guarded_wait(cell: LoopCell, result: Any) -> None:
+async def _guarded_wait(cell: LoopLife, result: Any) -> None:
     try:
         await result
     except Exception as error:

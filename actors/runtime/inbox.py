@@ -59,7 +59,11 @@ class ThreadInbox:
                 return told
             if envelope.reply_to is not None:
                 envelope.reply_to.set_exception(
-                    (None, pykka.ActorDeadError(f"{name} ended before it handled the message"), None)
+                    (
+                        None,
+                        pykka.ActorDeadError(f"{name} ended before it handled the message"),
+                        None,
+                    )
                 )
             elif not isinstance(envelope.message, _ActorStop):
                 told.append(envelope.message)

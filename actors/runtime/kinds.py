@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
-from .cell import Cell
+from .cell import Cell, Place
 from .errors import ActorFailed
 from .messages import Reason
 from .recovery import RecoveryFailed
@@ -57,7 +57,7 @@ class Group:
         self.kind = kind
         self.cells: dict[Cell, None] = {}
         self.closed = False
-        self._system = system
+        self.system = system
         self._resting: dict[str, _Rest] = {}
 
     def activate(self, key: str) -> Cell:
@@ -69,12 +69,15 @@ class Group:
         assert kind is not None
         rest = self._resting.get(key)
         if rest is not None:
-            raise ActorFailed(f"{self.name}/{key}", rest.until_s - self._system.now())
+            raise ActorFailed(f"{self.name}/{key}", rest.until_s - self.system.now())
         factory = functools.partial(kind.factory, key)
-        cell = self._system.place(self.name, key, factory, kind, self)
+        cell = self.system.place(Place(self.name, key, factory, kind, self))
         if kind.idle_after_s is not None:
             self._watch_idle(cell, kind.idle_after_s, -1)
         return cell
+
+    def adopt(self, cell: Cell) -> None:
+        self.cells[cell] = None
 
     def child_failed(self, cell: Cell, error: BaseException) -> None:
         policy = cell.policy
@@ -82,11 +85,11 @@ class Group:
             cell.end("failed")
             return
         window = cell.window or RestartWindow(policy.max_restarts, policy.within_s)
-        cell.window, exceeded = window.record(self._system.now())
+        cell.window, exceeded = window.record(self.system.now())
         # A log that cannot be replayed now cannot be replayed a moment later either.
         if not exceeded and not isinstance(error, RecoveryFailed):
             nth = len(cell.window.at_s)
-            cell.restart(policy.backoff.delay_s(nth, self._system.random))
+            cell.restart(policy.backoff.delay_s(nth, self.system.random))
             return
         self.give_up(cell, error)
 
@@ -99,14 +102,17 @@ class Group:
 
     def child_ended(self, cell: Cell, reason: Reason) -> None:
         self.cells.pop(cell, None)
-        if (
-            reason == "stopped"
-            and cell.policy.restart == "permanent"
-            and not self.closed
-            and not self._system.closing
-        ):
-            # A permanent actor that stops by itself is started anew, under the same name.
-            self._system.place(cell.kind, cell.key, cell.factory, cell.policy, self)
+        if reason != "stopped" or cell.policy.restart != "permanent" or self.closed:
+            return
+        # A permanent actor that stopped by itself is started anew, under the same name, and that
+        # counts like a failure, or one that stops in on_start would start for ever.
+        window = cell.window or RestartWindow(cell.policy.max_restarts, cell.policy.within_s)
+        window, exceeded = window.record(self.system.now())
+        if exceeded:
+            _log.error("actor_gave_up", kind=cell.kind, key=cell.key, error="it keeps stopping")
+            return
+        place = Place(cell.kind, cell.key, cell.factory, cell.policy, self)
+        self.system.place(place).window = window
 
     async def stop(self) -> None:
         """Stop all of them together, the last started first."""
@@ -114,10 +120,10 @@ class Group:
         await stop_together(list(reversed(self.cells)))
 
     def _rest(self, key: str, seconds: float) -> None:
-        now = self._system.now()
+        now = self.system.now()
         alarm = None
         if not math.isinf(seconds):
-            alarm = self._system.after(seconds, functools.partial(self._resting.pop, key, None))
+            alarm = self.system.after(seconds, functools.partial(self._resting.pop, key, None))
         self._resting[key] = _Rest(now + seconds, alarm)
 
     def _watch_idle(self, cell: Cell, idle_after_s: float, handled_before: int) -> None:
@@ -130,4 +136,4 @@ class Group:
                 else:
                     self._watch_idle(cell, idle_after_s, cell.handled)
 
-        self._system.after(idle_after_s, look)
+        self.system.after(idle_after_s, look)

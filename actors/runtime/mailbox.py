@@ -117,7 +117,7 @@ class Mailbox:
             self.queue.append(control)
 
     def wait_for_room(self, item: Any, admitted: Future[bool]) -> None:
-        """Put `item` in as soon as there is room, after those who came earlier; then set the future.
+        """Put `item` in when there is room, after those who came earlier; then set the future.
 
         A future that is done by then (its sender gave up) forfeits its place.
         """

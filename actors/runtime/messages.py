@@ -62,4 +62,5 @@ class RestartDue(NamedTuple):
     cells: tuple[Cell, ...]
 
 
-CONTROL: frozenset[type[Any]] = frozenset({Stop, Halt, Kill, Abandon})
+ORDERS: frozenset[type[Any]] = frozenset({Stop, Halt, Kill, Abandon})
+"""What the cell does itself, without the actor."""

@@ -14,8 +14,8 @@ _KEPT: Final = 64
 class Quarantine:
     """Counts, per message content, how often it crashed one actor; keeps the last 64 contents.
 
-    Two messages are equal here if their types and their encoded fields are: what crashed is a value,
-    and a client that sends it again sends a new object.
+    Two messages are equal here if their types and their encoded fields are: what crashed is a
+    value, and a client that sends it again sends a new object.
     """
 
     __slots__ = ("_crashes",)
@@ -40,6 +40,9 @@ class Quarantine:
 def _fingerprint(message: Any) -> int:
     try:
         content: Any = msgspec.msgpack.encode(message)
-    except (TypeError, ValueError, msgspec.MsgspecError):  # not plain data: as it prints
-        content = repr(message)
+    except Exception:  # not plain data: as it prints
+        try:
+            content = repr(message)
+        except Exception:  # not even that: its type alone
+            content = None
     return hash((type(message), content))

@@ -84,7 +84,7 @@ class ActorRef(pykka.ActorRef[Any]):
         cell = self._cell
         return cell.alive or self._system.lookup(self.kind, self.key) is not None
 
-    # --- messages ----------------------------------------------------------------------------------
+    # --- messages --------------------------------------------------------------------------------
 
     def tell(self, message: Any) -> None:
         """Send a message; nothing comes back. From any thread.
@@ -117,7 +117,14 @@ class ActorRef(pykka.ActorRef[Any]):
 
         Raises what `tell` raises, but MailboxFull only under the policy `refuse`.
         """
-        await self._system.send(self, message)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        admitted = self._taker(message).tell_or_wait(message)
+        if admitted is not None:
+            try:
+                await admitted
+            except trio.Cancelled:
+                admitted.expire()  # forfeits the place in the queue
+                raise
 
     @overload  # type: ignore[override]  # Pykka's default is to block
     def ask(
@@ -180,6 +187,13 @@ class ActorRef(pykka.ActorRef[Any]):
                 future.set(False)
         return future.get(timeout=timeout) if block else future
 
+    async def started(self) -> bool:
+        """Wait until the actor has started, a supervisor with all its children; False: it failed.
+
+        Raises ActorDeadError if there is none.
+        """
+        return await self._target().when_started()
+
     def proxy(self) -> pykka.ActorProxy[Any]:
         """Pykka's proxy: its calls run in the actor, one at a time, async methods too.
 
@@ -187,7 +201,7 @@ class ActorRef(pykka.ActorRef[Any]):
         """
         return pykka.ActorProxy(actor_ref=self)
 
-    # --- the uncommon ways -------------------------------------------------------------------------
+    # --- the uncommon ways -----------------------------------------------------------------------
 
     def _target(self) -> Cell:
         """The cell that takes messages now. Raises ActorDeadError, ActorFailed."""
@@ -199,23 +213,30 @@ class ActorRef(pykka.ActorRef[Any]):
     def _tell_elsewhere(self, message: Any) -> None:
         system = self._system
         if system.home.here():
-            try:
-                target = self._target()
-            except pykka.ActorDeadError:
-                system.dead_letters.add(self, message, "dead")
-                raise
-            target.tell(message)
+            self._taker(message).tell(message)
             return
         cell = self._cell
         if not cell.alive:
             found = system.lookup(self.kind, self.key)
             if found is None:
-                system.tell_soon(self, message)  # there it wakes its actor or is a dead letter
+                self.tell_soon(message)  # there it wakes its actor or is a dead letter
                 if not system.registered(self.kind):
                     raise pykka.ActorDeadError(f"{self} is not alive")
                 return
             cell = found
         cell.tell_from_thread(message)
+
+    def _taker(self, message: Any) -> Cell:
+        """The cell for a told message. Raises ActorDeadError, and then it is a dead letter."""
+        try:
+            return self._target()
+        except pykka.ActorDeadError:
+            self._system.dead_letters.add(self, message, "dead")
+            raise
+
+    def tell_soon(self, message: Any) -> None:
+        """`tell` from another thread that does not learn what becomes of it."""
+        self._system.home.call_soon(self._tell_here, message)
 
     def _tell_here(self, message: Any) -> None:
         """A tell that came from another thread: whoever sent it is not there to catch anything."""
@@ -229,7 +250,7 @@ class ActorRef(pykka.ActorRef[Any]):
     def _stop_here(self, future: Future[bool]) -> None:
         cell = self._system.lookup(self.kind, self.key)
         if cell is None:
-            future.settle_quietly(False)  # noqa: FBT003 -- the value of the future
+            future.settle_quietly(False)
         else:
             future.follow(cell.stop("stopped"))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .actor import Actor
-from .cell import Cell, State
+from .cell import Cell, Place, State
 from .errors import Escalation
 from .handlers import handles
 from .loop_cell import LoopCell
@@ -43,7 +43,7 @@ class Supervisor(Actor):
     stops its children and fails itself, which its own supervisor then has to deal with. The words
     and the rules are Erlang/OTP's.
 
-    Children that a strategy restarts along with a failed one keep their mailboxes, like any restart.
+    Children that a strategy restarts along with a failed one keep their mailboxes, as always.
     """
 
     children: Sequence[ChildSpec] = ()
@@ -84,7 +84,8 @@ class Supervisor(Actor):
 
     def _place(self, spec: ChildSpec) -> Cell:
         kind, key = spec.kind or self.actor_ref.key, spec.key or spec.id
-        cell = self.system.place(kind, key, spec.factory, spec, _Parent(self._placed))
+        place = Place(kind, key, spec.factory, spec, _Parent(self._placed))
+        cell = self.system.place(place)
         self._cells[spec.id] = cell
         return cell
 
@@ -106,7 +107,7 @@ class Supervisor(Actor):
         cells = [cell for cell in self._cells.values() if cell.alive]
         return cells[::-1] if reverse else cells
 
-    # --- what happens to children ------------------------------------------------------------------
+    # --- what happens to children ----------------------------------------------------------------
 
     @handles(ChildFailed)
     async def child_failed(self, failure: ChildFailed) -> None:
@@ -170,6 +171,13 @@ class _Parent:
         self._cell = cell
         self._incarnation = cell.incarnation
 
+    @property
+    def closed(self) -> bool:
+        return not self._present()
+
+    def adopt(self, cell: Cell) -> None:
+        """The supervisor knows: it has just placed it."""
+
     def child_failed(self, cell: Cell, error: BaseException) -> None:
         if not self._tell(ChildFailed(cell, error, cell.incarnation)):
             cell.end("failed")
@@ -179,8 +187,11 @@ class _Parent:
             self._tell(ChildEnded(cell, reason))
 
     def _tell(self, message: ChildFailed | ChildEnded) -> bool:
-        """False if that supervisor, or that incarnation of it, is no more."""
-        if not self._cell.alive or self._cell.incarnation != self._incarnation:
-            return False
-        self._cell.control(Control(message))
-        return True
+        present = self._present()
+        if present:
+            self._cell.control(Control(message))
+        return present
+
+    def _present(self) -> bool:
+        """Whether that incarnation of the supervisor is still there."""
+        return self._cell.alive and self._cell.incarnation == self._incarnation

@@ -15,19 +15,20 @@ import structlog
 import trio
 
 from .actor import Actor
-from .cell import Cell, Parent, State
+from .cell import Cell, Place, State
 from .dead_letters import DeadLetters
 from .dispatcher import Dispatcher, Workers
 from .durability import Durability, DurabilitySettings
-from .errors import ActorExists, ActorFailed, SystemFailed
-from .future import Future
+from .errors import ActorFailed, SystemFailed
 from .home import Home
+from .index import Index
 from .journal import Journal
 from .kinds import Group, Kind
 from .loop_cell import LoopCell
 from .mailbox import Mailbox
 from .ref import ActorRef
 from .restart import RestartPolicy
+from .roots import DrainGroup, RootGroup
 from .stores import EventStore, SnapshotStore
 from .supervisor import ChildSpec, Strategy, Supervisor
 from .thread_cell import ThreadCell
@@ -97,13 +98,15 @@ class ActorSystem:
         self.vacant: Cell
         self.workers: Workers
         self.nursery: trio.Nursery
-        self._index: dict[str, dict[str, Cell]] = {}
+        self._index = Index()
         self._groups: dict[str, Group] = {}
         self._numbers: dict[str, int] = {}
         self._failure: BaseException | None = None
         self._outer: trio.Nursery
         self._manager: AbstractAsyncContextManager[trio.Nursery]
         self._token: contextvars.Token[ActorSystem | None]
+        self._stopping = trio.CancelScope(shield=True)
+        self._ending: trio.Event
         self._ended: trio.Event
 
     @staticmethod
@@ -127,8 +130,9 @@ class ActorSystem:
     async def __aenter__(self) -> Self:
         self.home = Home.current()
         # What a ref points to that has no cell yet. It is ended, so nothing ever reaches it.
-        self.vacant = Cell(self, "", "", Actor, RestartPolicy(), Group(self, ""))
+        self.vacant = Cell(self, Place("", "", Actor, RestartPolicy(), Group(self, "")))
         self.vacant.state = State.ENDED
+        self._ending = trio.Event()
         self._ended = trio.Event()
         self._manager = trio.open_nursery()
         self._outer = await self._manager.__aenter__()
@@ -140,16 +144,20 @@ class ActorSystem:
         return self
 
     async def _run(self, task_status: trio.TaskStatus[None]) -> None:
-        # The shield is the reason for this task: when the body of `async with` is cancelled, actors
-        # go on until they are stopped in order.
-        with trio.CancelScope(shield=True):
-            async with trio.open_nursery() as self.nursery:
-                self.workers = Workers(self.nursery)
-                self.nursery.start_soon(self.timers.run)
-                self.nursery.start_soon(self.dispatcher.run)
-                task_status.started()
-                await self._ended.wait()
-                self.nursery.cancel_scope.cancel()
+        try:
+            # The shield is the reason for this task: when the body of `async with` is cancelled,
+            # actors go on until they are stopped in order.
+            with trio.CancelScope(shield=True):
+                async with trio.open_nursery() as self.nursery:
+                    self.workers = Workers(self.nursery)
+                    self.nursery.start_soon(self.timers.run)
+                    self.nursery.start_soon(self.dispatcher.run)
+                    task_status.started()
+                    await self._ending.wait()
+                    self.nursery.cancel_scope.cancel()
+        finally:
+            self._stopping.cancel()  # without a dispatcher nothing could be stopped any more
+            self._ended.set()
 
     async def __aexit__(
         self,
@@ -158,15 +166,21 @@ class ActorSystem:
         traceback: TracebackType | None,
     ) -> bool | None:
         try:
-            with trio.CancelScope(shield=True):
+            with self._stopping:
                 await self.stop()
         finally:
-            self._ended.set()
+            self._ending.set()
+            with trio.CancelScope(shield=True):
+                await self._ended.wait()
             _current.reset(self._token)
-            suppressed = await self._manager.__aexit__(exc_type, exc, traceback)
-        if self._failure is not None and (suppressed or exc is None):
+            if self._outer.cancel_scope.cancel_called:  # by `fail`, or because a task of ours broke
+                ours = await self._manager.__aexit__(exc_type, exc, traceback)
+            else:
+                # What the body raised is not shown to the nursery, which would wrap it in a group.
+                ours = await self._manager.__aexit__(None, None, None)
+        if self._failure is not None and (ours or exc is None):
             raise SystemFailed(f"{self.name}: {self._failure}") from self._failure
-        return suppressed
+        return ours
 
     async def stop(self) -> None:
         """Stop all actors in order. `async with` does this on the way out."""
@@ -193,7 +207,9 @@ class ActorSystem:
         """Start an actor, or a pykka.ThreadingActor, of its own: its failures are felt by no other.
 
         Args:
-            cls: its class; other arguments go to the constructor, again at each restart
+            cls: its class
+            *args: for the constructor, at each restart again
+            **kwargs: for the constructor, likewise
             kind: the first half of its name; by default the name of the class
             key: the second half; by default a number
             policy: for when it fails; by default it is restarted, at most 3 times in 5 s
@@ -205,9 +221,8 @@ class ActorSystem:
         first = self.make(factory)
         kind = kind or type(first).__name__
         group = self._group(kind)
-        cell = self._cell_for(
-            first, kind, key or self._number(kind), factory, policy or RestartPolicy(), group
-        )
+        place = Place(kind, key or self._number(kind), factory, policy or RestartPolicy(), group)
+        cell = self._seat(first, place)
         cell.begin(first)
         return cell.ref
 
@@ -247,14 +262,7 @@ class ActorSystem:
             Supervisor, specs, strategy=strategy, max_restarts=max_restarts, within_s=within_s
         )
         policy = RestartPolicy(restart="permanent", shutdown_s=math.inf)
-        return self.place("supervisor", key, factory, policy, group).ref
-
-    async def started(self, ref: ActorRef) -> bool:
-        """Wait until the actor has started, a supervisor with all its children; False if it failed.
-
-        Raises ActorDeadError if there is none.
-        """
-        return await ref._target().when_started()
+        return self.place(Place("supervisor", key, factory, policy, group)).ref
 
     def use_stores(
         self,
@@ -294,15 +302,11 @@ class ActorSystem:
 
     def actors(self, kind: str | None = None) -> Iterator[ActorRef]:
         """The refs of all actors that are there now, or of all of a kind."""
-        kinds = [self._index.get(kind, {})] if kind is not None else list(self._index.values())
-        for cells in kinds:
-            for cell in list(cells.values()):
-                yield cell.ref
+        return (cell.ref for cell in self._index.cells(kind))
 
     def lookup(self, kind: str, key: str) -> Cell | None:
         """The cell of that name, if there is one now."""
-        cells = self._index.get(kind)
-        return None if cells is None else cells.get(key)
+        return self._index.find(kind, key)
 
     def locate(self, ref: ActorRef, last: Cell) -> Cell:
         """The cell that takes messages for `ref`, brought to life if its kind is registered.
@@ -327,63 +331,42 @@ class ActorSystem:
         finally:
             _current.reset(token)
 
-    def place(
-        self,
-        kind: str,
-        key: str,
-        factory: Callable[[], Any],
-        policy: RestartPolicy,
-        parent: Parent,
-    ) -> Cell:
+    def place(self, place: Place) -> Cell:
         """Make the first instance and the cell of that name, and start it.
 
         What the constructor raises is a failure for the parent. Raises ActorExists if the name is
-        taken.
+        taken, ActorDeadError if the system is stopping.
         """
         try:
-            first = self.make(factory)
+            first = self.make(place.factory)
         except Exception as error:
-            _log.error("constructor_failed", kind=kind, key=key, exc_info=error)
-            cell = self._cell_for(None, kind, key, factory, policy, parent)
+            _log.error("constructor_failed", kind=place.kind, key=place.key, exc_info=error)
+            cell = self._seat(None, place)
             cell.failed(error)
         else:
-            cell = self._cell_for(first, kind, key, factory, policy, parent)
+            cell = self._seat(first, place)
             cell.begin(first)
         return cell
 
-    def _cell_for(
-        self,
-        first: Any,
-        kind: str,
-        key: str,
-        factory: Callable[[], Any],
-        policy: RestartPolicy,
-        parent: Parent,
-    ) -> Cell:
-        """The cell that fits the first instance, under its name. Raises ActorExists."""
-        cells = self._index.setdefault(kind, {})
-        if key in cells:
-            raise ActorExists(f"{kind}/{key}")
+    def _seat(self, first: Any, place: Place) -> Cell:
+        """The cell that fits the first instance, entered under its name."""
+        if place.parent.closed:
+            raise pykka.ActorDeadError(f"{place.kind}/{place.key}: the system is stopping")
         spec = getattr(first, "mailbox", Actor.mailbox)
         cell: Cell
         if isinstance(first, pykka.ThreadingActor):
-            cell = ThreadCell(self, kind, key, factory, policy, parent, capacity=spec.capacity)
+            cell = ThreadCell(self, place, spec.capacity)
         elif first is None or isinstance(first, Actor):
-            cell = LoopCell(self, kind, key, factory, policy, parent, Mailbox(spec))
+            cell = LoopCell(self, place, Mailbox(spec))
         else:
-            raise TypeError(f"{kind}/{key}: {type(first).__name__} is no actor of this runtime")
-        cells[key] = cell
-        if isinstance(parent, Group):
-            parent.cells[cell] = None
+            raise TypeError(f"{type(first).__name__} is no actor of this runtime")
+        self._index.add(cell)
+        place.parent.adopt(cell)
         return cell
 
     def forget(self, cell: Cell) -> None:
         """The cell has ended: its name is free."""
-        cells = self._index.get(cell.kind)
-        if cells is not None and cells.get(cell.key) is cell:
-            del cells[cell.key]
-            if not cells:
-                del self._index[cell.kind]
+        self._index.remove(cell)
 
     def may_start(self, cell: Cell) -> bool:
         """Whether the cell's actor may be brought back for what waits in its mailbox."""
@@ -406,26 +389,7 @@ class ActorSystem:
         number = self._numbers[kind] = self._numbers.get(kind, 0) + 1
         return str(number)
 
-    # --- messages, time, threads -------------------------------------------------------------------
-
-    async def send(self, ref: ActorRef, message: Any) -> None:
-        """See `ActorRef.send`."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        cell = ref._target()
-        if not isinstance(cell, LoopCell) or cell.mailbox.spec.on_full != "wait":
-            ref.tell(message)
-            return
-        admitted: Future[bool] = Future(self.home)
-        cell.wait_for_room(message, admitted)
-        try:
-            await admitted
-        except trio.Cancelled:
-            admitted.expire()
-            raise
-
-    def tell_soon(self, ref: ActorRef, message: Any) -> None:
-        """`tell` from another thread."""
-        self.home.call_soon(ref._tell_here, message)
+    # --- time, threads, counts -------------------------------------------------------------------
 
     def call_soon(self, function: Callable[..., object], *args: Any) -> None:
         """Call a function in the loop's thread, soon; from any thread. See `Home.call_soon`."""
@@ -438,7 +402,7 @@ class ActorSystem:
     def statistics(self) -> Statistics:
         """Counts for metrics; cheap."""
         return Statistics(
-            actors=sum(map(len, self._index.values())),
+            actors=len(self._index),
             handled=self.dispatcher.handled,
             restarts=self.restarts,
             dead_letters=self.dead_letters.count,
@@ -446,23 +410,3 @@ class ActorSystem:
             slow_handlers=self.dispatcher.slow,
             workers=self.workers.busy,
         )
-
-
-class DrainGroup(Group):
-    """Holds no actors, but the place in the order of stopping at which stores get what is left."""
-
-    def __init__(self, system: ActorSystem, durability: Durability) -> None:
-        super().__init__(system, "durability/")
-        self._durability = durability
-
-    async def stop(self) -> None:
-        self.closed = True
-        await self._durability.close()
-
-
-class RootGroup(Group):
-    """One supervisor at the root: when that gives up for good, so does the system."""
-
-    def give_up(self, cell: Cell, error: BaseException) -> None:
-        super().give_up(cell, error)
-        self._system.fail(error)

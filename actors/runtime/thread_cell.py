@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pykka
 import structlog
@@ -12,12 +12,15 @@ import trio
 from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 from pykka.messages import _ActorStop
 
-from .cell import Cell, State
+from .cell import Cell, Place, State
 from .errors import MailboxFull
 from .future import Future
 from .inbox import ThreadInbox
 from .mailbox import Control, MailboxSpec
 from .messages import Reason
+
+if TYPE_CHECKING:
+    from .system import ActorSystem
 
 _log = structlog.get_logger("actors")
 
@@ -43,8 +46,8 @@ class ThreadCell(Cell):
 
     __slots__ = ("_actor", "_halted", "_stopping", "inbox")
 
-    def __init__(self, *args: Any, capacity: int) -> None:
-        super().__init__(*args)
+    def __init__(self, system: ActorSystem, place: Place, capacity: int) -> None:
+        super().__init__(system, place)
         self.inbox = ThreadInbox(capacity)
         self._actor: Any = None
         self._halted: Future[bool] | None = None
@@ -61,22 +64,26 @@ class ThreadCell(Cell):
         # On the instance, so that any ThreadingActor will do, whatever made it.
         instance: Any = actor
         instance.actor_inbox = self.inbox
-        instance._actor_ref = self.ref
         errors: list[BaseException] = []
-        instance._handle_failure = functools.partial(_note_failure, actor, errors)
-        instance._stop = functools.partial(_stop, actor, errors)
-        # What is left in the inbox is the next incarnation's, or answered when the cell ends.
-        instance._actor_loop_teardown = _nothing
-        instance._actor_loop = functools.partial(self._run, actor, errors, self.system.home)
+        overrides = {
+            "_actor_ref": self.ref,
+            "_handle_failure": functools.partial(_note_failure, actor, errors),
+            "_stop": functools.partial(_stop, actor, errors),
+            # What is left in the inbox is the next incarnation's, or answered when the cell ends.
+            "_actor_loop_teardown": _nothing,
+            "_actor_loop": functools.partial(self._run, actor, errors, self.system.home),
+        }
+        for name, value in overrides.items():
+            setattr(instance, name, value)
         self.state = State.RUNNING
         self.has_started()
-        actor._start_actor_loop()
+        actor._start_actor_loop()  # noqa: SLF001 -- Pykka's seam
 
     def _run(self, actor: Any, errors: list[BaseException], home: Any) -> None:
         """The thread."""
         try:
-            type(actor)._actor_loop(actor)
-        except BaseException as error:  # noqa: BLE001 -- nothing may end a thread unseen
+            type(actor)._actor_loop(actor)  # noqa: SLF001 -- Pykka's seam
+        except BaseException as error:  # nothing may end a thread unseen
             errors.append(error)
         try:
             home.call_soon(self._thread_ended, actor, errors)
@@ -92,7 +99,7 @@ class ThreadCell(Cell):
             self.end(self._stopping)
         elif halted is not None:
             self.state = State.HALTED
-            halted.settle_quietly(True)  # noqa: FBT003 -- the value of the future
+            halted.settle_quietly(True)
         elif errors:
             _log.error("actor_failed", kind=self.kind, key=self.key, exc_info=errors[0])
             self.failed(errors[0])
@@ -124,7 +131,7 @@ class ThreadCell(Cell):
         halted: Future[bool] = Future(self.system.home)
         if self.state in (State.WAITING, State.FAILED, State.HALTED):
             self.state = State.HALTED
-            halted.set(True)  # noqa: FBT003 -- the value of the future
+            halted.set(True)
         elif self._halted is not None:
             halted.follow(self._halted)
         else:
@@ -161,7 +168,7 @@ def _stop(actor: Any, errors: list[BaseException]) -> None:
     error = sys.exc_info()[1]
     if error is not None:
         errors.append(error)
-    type(actor)._stop(actor)
+    type(actor)._stop(actor)  # noqa: SLF001 -- Pykka's seam
 
 
 def _nothing() -> None:

@@ -39,21 +39,21 @@ class interruptible:  # noqa: N801 -- a context manager, named like trio's move_
     Entering and leaving costs 1 us.
     """
 
-    __slots__ = ("_deadline", "_limit_s", "_outer")
+    __slots__ = ("_limit_s", "deadline", "outer")
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
-        self._deadline = 0.0
-        self._outer: interruptible | None = None
+        self.deadline = 0.0
+        self.outer: interruptible | None = None
 
     def __enter__(self) -> None:
         if threading.get_ident() == _guard.main_thread:
-            self._deadline = perf_counter() + self._limit_s
-            self._outer = _guard.armed
+            self.deadline = perf_counter() + self._limit_s
+            self.outer = _guard.armed
             try:
                 _guard.arm(self)
             except BaseException:
-                _guard.armed = self._outer
+                _guard.armed = self.outer
                 raise
 
     def __exit__(
@@ -63,16 +63,16 @@ class interruptible:  # noqa: N801 -- a context manager, named like trio's move_
         tb: TracebackType | None,
     ) -> None:
         if threading.get_ident() == _guard.main_thread:
-            _guard.armed = self._outer
+            _guard.armed = self.outer
 
     def overdue(self) -> bool:
         """Whether this block, or one around it, is past its limit."""
         now = perf_counter()
         each: interruptible | None = self
         while each is not None:
-            if now >= each._deadline:
+            if now >= each.deadline:
                 return True
-            each = each._outer
+            each = each.outer
         return False
 
     def spend(self) -> None:
@@ -80,9 +80,9 @@ class interruptible:  # noqa: N801 -- a context manager, named like trio's move_
         now = perf_counter()
         each: interruptible | None = self
         while each is not None:
-            if now >= each._deadline:
-                each._deadline = float("inf")
-            each = each._outer
+            if now >= each.deadline:
+                each.deadline = float("inf")
+            each = each.outer
 
 
 class _Guard:
@@ -174,7 +174,7 @@ class Watchdog:
                 continue
             reported = started
             self.stuck += 1
-            frame: Any = sys._current_frames().get(self._home_thread)
+            frame: Any = sys._current_frames().get(self._home_thread)  # noqa: SLF001 -- the documented way
             _log.error(
                 "loop_blocked",
                 kind=cell.kind,

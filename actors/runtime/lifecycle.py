@@ -1,0 +1,288 @@
+"""How an instance of an actor in the event loop begins and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import pykka
+import structlog
+from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
+
+from .actor_timers import ActorTimers
+from .cell import Cell, Place, State
+from .dispatcher import Dispatcher, Worker
+from .future import Future
+from .hooks import farewell, run_hooks
+from .journal import Fenced
+from .mailbox import Control, Mailbox
+from .messages import Abandon, Halt, Kill, Reason, Stop
+
+if TYPE_CHECKING:
+    from .actor import Actor
+    from .system import ActorSystem
+
+_log = structlog.get_logger("actors")
+
+Order = Stop | Halt | Kill | Abandon
+
+
+class LoopLife(Cell):
+    """Begins, stops, halts, kills and ends the instances in one cell.
+
+    `claimed` says that nobody need put the cell on the run queue: it is there, or it is running,
+    or a worker has it, or it is not to run now. `worker` is who awaits a handler or a hook for it.
+    """
+
+    __slots__ = (
+        "actor",
+        "claimed",
+        "dispatcher",
+        "halted",
+        "killing",
+        "mailbox",
+        "stopping",
+        "timers",
+        "worker",
+    )
+
+    def __init__(self, system: ActorSystem, place: Place, mailbox: Mailbox) -> None:
+        super().__init__(system, place)
+        self.thread = system.home.thread
+        self.mailbox = mailbox
+        self.dispatcher: Dispatcher = system.dispatcher
+        self.actor: Actor | None = None
+        self.claimed = True
+        self.worker: Worker | None = None
+        self.timers: ActorTimers | None = None
+        self.stopping: Reason | None = None  # asked to stop, for this reason
+        self.killing: Reason | None = None  # asked to end now, while a worker had it
+        self.halted: Future[bool] | None = None  # asked to halt
+
+    def run(self, limit: int) -> int:
+        """Do what is to be done next, at most `limit` messages; returns how many that was."""
+        raise NotImplementedError
+
+    def actor_or_none(self) -> Actor | None:
+        return self.actor
+
+    def idle(self) -> bool:
+        return not self.claimed and self.actor is not None and self.actor.may_passivate()
+
+    def control(self, control: Control, *, first: bool = False) -> None:
+        if self.alive:
+            self.mailbox.put_control(control, first=first)
+            self.wake()
+
+    def wake(self) -> None:
+        """There is something in the mailbox."""
+        if not self.claimed:
+            self.claimed = True
+            self.dispatcher.add(self)
+
+    def occupy(self, job: Coroutine[Any, Any, None]) -> None:
+        """Have a worker do this; until it is done, the mailbox waits."""
+        self.worker = self.system.workers.run(job, self)
+
+    def resume(self) -> None:
+        """Whoever had the cell is done with it."""
+        if self.killing is not None:
+            self.end(self.killing)
+        elif self.mailbox.queue:
+            self.dispatcher.add(self)
+        else:
+            self.claimed = False
+
+    def job_cancelled(self, error: BaseException | None = None) -> None:
+        """The worker was cancelled: by `kill`, or by `cancel` for a halt that took too long."""
+        self.worker = None
+        if error is not None:
+            _log.error("error_while_cancelled", kind=self.kind, key=self.key, exc_info=error)
+        if self.killing is None and self.halted is not None:
+            self._be_halted()
+        else:
+            self.end(self.killing or "killed")
+
+    # --- beginning -------------------------------------------------------------------------------
+
+    def begin(self, actor: Actor) -> None:
+        self._seat(actor)
+        self.incarnation += 1
+        self.state = State.STARTING
+        self.claimed = True
+        self.dispatcher.add(self)
+
+    def replace_actor(self) -> Any:
+        """Put a new instance in the place of the one that is starting, for recovery to try again.
+
+        Raises what the constructor raises.
+        """
+        self._seat(self.system.make(self.factory))
+        return self.actor
+
+    def _seat(self, actor: Actor) -> None:
+        actor._cell = self  # type: ignore[assignment]  # noqa: SLF001 -- an actor's own cell
+        self.actor = actor
+
+    def start_up(self) -> None:
+        """Run the hooks that come before the first message."""
+
+        def then(error: BaseException | None) -> None:
+            if error is not None:
+                self.fail(error)
+            else:
+                self.state = State.RUNNING
+                self.has_started()
+                self.resume()
+
+        # Recovery may put another instance in the place of this one, hence the look-up.
+        hooks = (lambda: self._present()._recover(), lambda: self._present().on_start())  # noqa: SLF001 -- the runtime's hook
+        run_hooks(self, iter(hooks), then)
+
+    def _present(self) -> Actor:
+        assert self.actor is not None
+        return self.actor
+
+    def actor_timers(self) -> ActorTimers:
+        """The timers of the present instance."""
+        if self.timers is None:
+            self.timers = ActorTimers(self)
+        return self.timers
+
+    # --- being asked to end ----------------------------------------------------------------------
+
+    def request_stop(self, reason: Reason) -> None:
+        if self.stopping is None or self.stopping == "passivated":
+            self.stopping = reason
+            if self.state is not State.STOPPING:
+                self.control(Control(Stop(reason)))
+
+    def halt(self) -> Future[bool]:
+        halted = self.halted = Future(self.system.home)
+        if self.state in (State.WAITING, State.FAILED, State.HALTED):
+            self._be_halted()
+        else:
+            self.control(Control(Halt()), first=True)
+        return halted
+
+    def abandon(self) -> None:
+        """End the instance without its hooks; the next message makes a new one."""
+        self.control(Control(Abandon()), first=True)
+
+    def kill(self, reason: Reason = "killed") -> None:
+        if not self.alive:
+            return
+        if self.worker is not None:
+            self.killing = reason
+            self.worker.scope.cancel()
+        elif self.dispatcher.running is self:
+            self.control(Control(Kill(reason)), first=True)
+        else:
+            self.end(reason)
+
+    def cancel(self) -> None:
+        if self.worker is not None:
+            self.worker.scope.cancel()
+
+    def obey(self, order: Order) -> None:
+        """Do what came out of the mailbox."""
+        if isinstance(order, Kill):
+            self.end(order.reason)
+        elif isinstance(order, Abandon):
+            self._end_timers()
+            if self.stopping is None and not self.system.registered(self.kind):
+                self.actor = None
+                self.failed(Fenced(f"{self.name} has lost its log to another incarnation"))
+            else:
+                self._gone("fenced")
+        elif isinstance(order, Halt) and self.halted is None:
+            self.resume()  # it was halted another way, and has been started since
+        else:
+            self._stop(order)
+
+    def _stop(self, order: Stop | Halt) -> None:
+        actor = self._present()
+        reason = order.reason if isinstance(order, Stop) else "stopped"
+        self.state = State.STOPPING
+        self._end_timers()
+
+        def then(_error: BaseException | None) -> None:
+            if self.killing is not None:
+                self.end(self.killing)
+            elif isinstance(order, Halt):
+                self._be_halted()
+            else:
+                self._gone(self.stopping or reason)
+
+        run_hooks(self, farewell(self, actor.on_stop, lambda: actor._leave(reason)), then)  # noqa: SLF001 -- the runtime's hook
+
+    def fail(self, error: BaseException) -> None:
+        """This instance is done for: hooks, then the parent decides."""
+        self.state = State.FAILING
+        self._end_timers()
+        hooks: tuple[Callable[[], Any], ...] = ()
+        if (actor := self.actor) is not None:
+            hooks = (
+                lambda: actor.on_failure(type(error), error, error.__traceback__),
+                lambda: actor._leave("failed"),  # noqa: SLF001 -- the runtime's hook
+            )
+
+        def then(_error: BaseException | None) -> None:
+            self.actor = None
+            if self.killing is not None or self.stopping is not None:
+                self.end(self.killing or self.stopping or "failed")
+            elif self.halted is not None:
+                self._be_halted()
+            else:
+                self.failed(error)
+
+        run_hooks(self, farewell(self, *hooks), then)
+
+    # --- having ended ----------------------------------------------------------------------------
+
+    def _gone(self, reason: Reason) -> None:
+        """The instance is gone for `reason`; if it may come back and something waits, it does."""
+        may_come_back = reason in ("passivated", "fenced") and self.system.may_start(self)
+        if may_come_back and self.mailbox.queue:
+            self.actor = None
+            self.stopping = None
+            self.start()
+        else:
+            self.end(reason)
+
+    def _be_halted(self) -> None:
+        self.actor = None
+        self.state = State.HALTED
+        halted, self.halted = self.halted, None
+        if halted is not None:
+            halted.settle_quietly(True)
+
+    def _end_timers(self) -> None:
+        if self.timers is not None:
+            self.timers.cancel_all()
+            self.timers = None
+
+    def end(self, reason: Reason) -> None:
+        if not self.alive:
+            return
+        actor, self.actor = self.actor, None
+        self.claimed = True
+        self._end_timers()
+        left = self.mailbox.close()
+        super().end(reason)
+        if actor is not None and reason == "killed":
+            actor._killed()  # noqa: SLF001 -- the runtime's hook
+        if self.halted is not None:
+            self.halted.settle_quietly(False)
+        for item in left:
+            self.turn_away(item, reason)
+
+    def turn_away(self, item: Any, reason: Reason) -> None:
+        """An item of the mailbox will not be handled any more."""
+        if type(item) is Envelope:
+            reply: Any = item.reply_to
+            reply.settle_quietly(
+                error=pykka.ActorDeadError(f"{self.name} ended before it handled the message")
+            )
+        elif type(item) is not Control:
+            self.system.dead_letters.add(self.ref, item, reason)

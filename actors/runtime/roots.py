@@ -1,0 +1,32 @@
+"""Places in the order of stopping that are not a kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .cell import Cell
+from .durability import Durability
+from .kinds import Group
+
+if TYPE_CHECKING:
+    from .system import ActorSystem
+
+
+class DrainGroup(Group):
+    """Holds no actors, but the place in the order of stopping at which stores get what is left."""
+
+    def __init__(self, system: ActorSystem, durability: Durability) -> None:
+        super().__init__(system, "durability/")
+        self._durability = durability
+
+    async def stop(self) -> None:
+        self.closed = True
+        await self._durability.close()
+
+
+class RootGroup(Group):
+    """One supervisor at the root: when that gives up for good, so does the system."""
+
+    def give_up(self, cell: Cell, error: BaseException) -> None:
+        super().give_up(cell, error)
+        self.system.fail(error)
