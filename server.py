@@ -255,6 +255,11 @@ def migrate_only(loaded: Loaded) -> None:
         print(f"the database is up to date; data in {found.where}")
 
 
+LAYERS = """\
+Every command takes --config FILE and --set SECTION.KEY=VALUE. Settings come, the later winning,
+from the defaults, the file (config.toml in this folder if there is one), the environment
+(GREENROOM_SECTION__KEY=VALUE) and --set."""
+
 COMMANDS = {
     "serve": (serve, "start the server (this is the default)"),
     "check-config": (check_config, "check the configuration and show what is not the default"),
@@ -268,7 +273,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="greenroom",
         description="A real-time game server: sessions, rooms and matches, supervised and durable.",
-        epilog="`greenroom COMMAND --help` tells more.\n\nexit codes:\n" + codes,
+        epilog=f"{LAYERS}\n\nexit codes:\n{codes}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"greenroom {VERSION}")

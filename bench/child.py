@@ -16,7 +16,7 @@ from typing import IO, NamedTuple
 
 ROOT = Path(__file__).parent.parent
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
-ADDRESS = re.compile(r"wss?://[^\s/]+(?:/\S*)?")
+ADDRESS = re.compile(r"wss?://[^\s/,]+(?:/[^\s,]*)?")
 
 
 class Usage(NamedTuple):
