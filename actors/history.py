@@ -18,13 +18,13 @@ from actors.failures import Refused
 from actors.runtime.actor import Actor
 from actors.runtime.future import Future
 from actors.runtime.handlers import handles
-from actors.runtime.kinds import Kind
 from actors.runtime.mailbox import MailboxSpec
 from actors.runtime.stores import EventRow, EventStore
 from actors.runtime.system import ActorSystem
 from protocol.errors import UNAVAILABLE
 
 KIND = "history"
+"""The readers are `history/0` and so on; a supervisor starts them."""
 READERS = 4
 """Reads at once. The store answers one in about a millisecond: some thousands a second."""
 
@@ -66,16 +66,6 @@ class HistoryReader(Actor):
                 "history not read", of=f"{message.kind}/{message.key}", error=repr(error)
             )
             raise Refused(UNAVAILABLE, "older messages cannot be read now") from error
-
-
-def start_readers(system: ActorSystem, events: EventStore) -> None:
-    """Register the readers; their first question brings each to life."""
-
-    class ConfiguredReader(HistoryReader):
-        def __init__(self, _key: str) -> None:
-            super().__init__(events)
-
-    system.register(Kind(name=KIND, factory=ConfiguredReader, restart="permanent"))
 
 
 def read_before(system: ActorSystem, message: ReadBefore) -> Future[Any]:

@@ -11,6 +11,7 @@ import itertools
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -19,10 +20,12 @@ import trio.testing
 
 from actors.client import Client
 from actors.gateway import ClientHandler, SessionGateway
-from actors.history import start_readers
+from actors.history import KIND as HISTORY
+from actors.history import READERS, HistoryReader
 from actors.messages import Leave
 from actors.room import room_kind
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
+from actors.runtime.supervisor import ChildSpec
 from actors.runtime.system import ActorSystem
 from actors.session import Context
 from actors.settings import RoomSettings, SessionSettings
@@ -30,7 +33,7 @@ from actors.tokens import Tokens
 from actors.topics import Topics
 from actors.warden import warden_kind
 from protocol.codec import MSGPACK, Encoding
-from protocol.errors import CLOSES, CloseCode
+from protocol.errors import BAD_MESSAGE, CLOSES, CloseCode, RequestError
 from protocol.flusher import Flusher
 from protocol.frames import CLOSE, parse_close
 from protocol.keepalive import Wheel
@@ -75,9 +78,16 @@ class Player:
         self._refs = itertools.count(1)
 
     def tell(self, request: AnyRequest, size: int = 40) -> None:
-        """Send a request of so many bytes, as it is."""
-        self.client.connection.message_bytes = size
-        assert self.handler.received(request) is None
+        """Send a request of so many bytes, as it is. Like the wire, a closed connection is deaf."""
+        if not self.client.connection.closed:
+            self.client.connection.message_bytes = size
+            assert self.handler.received(request) is None
+
+    def garble(self, ref: int | None, detail: str = "") -> None:
+        """Send what is no request."""
+        if not self.client.connection.closed:
+            self.client.connection.message_bytes = 40
+            self.handler.undecodable(RequestError(BAD_MESSAGE, detail), ref)
 
     def take(self) -> None:
         """Read what has arrived."""
@@ -238,7 +248,11 @@ async def open_house(
         max_message_bytes=65_536,
     )
     async with ActorSystem("house", events=events, snapshots=snapshots, seed=1) as system:
-        start_readers(system, events)
+        readers = [
+            ChildSpec(id=str(number), factory=partial(HistoryReader, events))
+            for number in range(READERS)
+        ]
+        system.supervise(readers, key=HISTORY)
         system.register(warden_kind(topics))
         system.register(room_kind(topics, rooms or RoomSettings(), clock_ms))
         house = House(
