@@ -129,7 +129,7 @@ class LoopLife(Cell):
 
         def then(error: BaseException | None) -> None:
             if error is not None:
-                self.fail(error)
+                self.fail(error, "on_start")
             else:
                 self.state = State.RUNNING
                 self.has_started()
@@ -216,8 +216,9 @@ class LoopLife(Cell):
 
         run_hooks(self, farewell(self, actor.on_stop, lambda: actor._leave(reason)), then)  # noqa: SLF001 -- the runtime's hook
 
-    def fail(self, error: BaseException) -> None:
-        """This instance is done for: hooks, then the parent decides."""
+    def fail(self, error: BaseException, message: str) -> None:
+        """This instance is done for, by that type of message: hooks, then the parent decides."""
+        _log.error("actor_failed", kind=self.kind, key=self.key, message=message, exc_info=error)
         self.state = State.FAILING
         self._end_timers()
         hooks: tuple[Callable[[], Any], ...] = ()

@@ -204,19 +204,12 @@ class LoopCell(LoopLife):
                 _log.debug("refused", kind=self.kind, key=self.key, error=str(error))
             return True
         message = item.message if isinstance(item, Envelope) else item
-        _log.error(
-            "actor_failed",
-            kind=self.kind,
-            key=self.key,
-            message=type(message).__name__,
-            exc_info=error,
-        )
         # Not the runtime's own messages: one tick is equal to all others and no more to blame.
         if type(item) is not Control:
             if self.quarantine is None:
                 self.quarantine = Quarantine()
             self.quarantine.record(message)
-        self.fail(error)
+        self.fail(error, type(message).__name__)
         return False
 
     def _quarantined(self, item: Any, message: Any, reply: Any) -> bool:
