@@ -94,11 +94,11 @@ class List(msgspec.Struct, frozen=True, gc=False):
 class TopicGone(msgspec.Struct, frozen=True, gc=False):
     """To a session: this topic is no more. The session drops it and tells its client.
 
-    `code` is one of the table of errors.
+    `code` is one of the table of errors; None: the client has been told, as by `match.ended`.
     """
 
     topic: str
-    code: str
+    code: str | None
 
 
 DIRECTORY = ("directory", "matches")

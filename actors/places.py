@@ -110,9 +110,10 @@ class Places:
         else:
             client.begin(ref, target.ask(message, timeout=self._settings.ask_timeout_s))
 
-    def gone(self, topic: str, code: str) -> None:
-        """A topic is no more; the client is told if it was in it."""
-        if self._places.pop(topic, None) is not None and self._client is not None:
+    def gone(self, topic: str, code: str | None) -> None:
+        """A topic is no more; the client is told if it was in it and its owner has not (None)."""
+        place = self._places.pop(topic, None)
+        if place is not None and code is not None and self._client is not None:
             self._client.push(TopicLost(topic=topic, code=code))
 
     def _take(self, topic: str) -> Place | None:

@@ -1,0 +1,299 @@
+"""A match: one game, its players and its clock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from actors.failures import Refused
+from actors.matches.host import MatchHost
+from actors.matches.messages import (
+    AwayTooLong,
+    Over,
+    Rest,
+    StartMatch,
+)
+from actors.matches.referee import Referee
+from actors.matches.running import LINGER_S, RETRY_S, RunningMatch
+from actors.messages import (
+    Input,
+    Join,
+    Leave,
+    Resume,
+)
+from actors.rules.record import Created, Joined, Left, Moved
+from actors.runtime.errors import Refusal
+from actors.runtime.future import Future
+from actors.runtime.handlers import handles
+from actors.runtime.kinds import Kind
+from actors.runtime.mailbox import MailboxSpec
+from actors.runtime.messages import Terminated
+from protocol.errors import (
+    MATCH_ENDED,
+    MATCH_FULL,
+    NOT_JOINED,
+    REJECTED,
+    UNAVAILABLE,
+    UNKNOWN_MATCH,
+)
+from protocol.messages import InputTaken, MatchState
+
+
+class Match(RunningMatch):
+    """One match, by the name that the directory gave it.
+
+    A player is a user. Sessions come and go; the place is kept until the user leaves, or has been
+    without a session for `rejoin_within_s`. The game stands still while nobody is connected.
+    """
+
+    def __init__(self, host: MatchHost, name: str) -> None:
+        super().__init__(host, name)
+        self._joins: dict[str, Future[Any]] = {}  # player -> the join is durable
+        self._moves: dict[str, Future[Any]] = {}  # player -> the last input is durable
+
+    def on_recovered(self) -> None:
+        self.live = True
+        record = self.record
+        if record.created is None:
+            self.start_timer(LINGER_S, Rest(), name="rest")  # unless the directory creates it now
+            return
+        for listener in self.host.topics.members(self.topic):
+            self._attend(listener.session, listener.user)
+        if record.ended is not None:
+            self.ending = (record.ended.reason, record.ended.result)
+            self.actor_ref.tell(Over())
+            return
+        if self.broken is None and record.crashes >= self.host.settings.max_crashes:
+            self.broken = f"crashed {record.crashes} times in a row"
+        if self.broken is not None:
+            self.log.error("match_failed", game=record.created.game, reason=self.broken)
+            self.end("failed", None)
+            return
+        if self.sessions and self.referee is not None:
+            # They were here before this incarnation, so it is one after a crash.
+            self.voice.restarted(record, self.referee, self.epoch)
+        for player in record.places:
+            self._expect(player)
+        self.after_step()
+        self.mind_the_clock()
+
+    def _playing(self) -> Referee:
+        """The game of a match that goes on. Raises `Refused`."""
+        if self.record.created is None:
+            raise Refused(UNKNOWN_MATCH)
+        if self.ending is not None or self.referee is None:
+            raise Refused(MATCH_ENDED)
+        return self.referee
+
+    # --- the directory ---------------------------------------------------------------------------
+
+    @handles(StartMatch)
+    def start_match(self, message: StartMatch) -> Any:
+        """Create the match, or say how it stands."""
+        if self.record.created is not None:
+            return self.report()
+        created = Created(message.game, message.params, message.seed, message.at)
+        self.check_room(created)
+        self.referee = self.new_referee(created)
+        durable = self.persist(created)
+        self.cancel_timer("rest")
+        self.mind_the_clock()
+        return durable.map(lambda _: self.report())
+
+    # --- players come ----------------------------------------------------------------------------
+
+    @handles(Join)
+    def join(self, message: Join) -> Any:
+        """Give the user a place, or the place that is the user's already."""
+        referee, player = self._playing(), message.user
+        if player not in self.record.places:
+            assert self.game is not None
+            if len(self.record.places) >= self.game.max_players:
+                raise Refused(MATCH_FULL)
+            event = Joined(player, message.name, self.record.tick)
+            self.check_room(event)
+            referee.join(player)
+            referee.seen_by(player)  # what cannot be encoded fails here, in the actor's own turn
+            self._joins[player] = self.log_and_push(event)
+            self._expect(player)
+            self.after_step(show=True)
+            self.report()
+        return self._once_durable(self._joins, player, lambda: self._arrive(message))
+
+    def _arrive(self, message: Join) -> MatchState:
+        # The join is durable. This may not be the actor's turn, so nothing here may wait or crash.
+        if not self.live:
+            raise Refused(UNAVAILABLE, "the match is restarting")
+        referee = self._playing()
+        if message.user not in self.record.places:
+            raise Refused(NOT_JOINED, "left before the join was durable")
+        if not self.host.topics.subscribe(self.topic, message.session, message.connection):
+            raise Refused(UNAVAILABLE, "the connection is gone")  # the place is kept for a while
+        self._attend(message.session, message.user)
+        self.mind_the_clock()
+        return self.voice.where_it_stands(self.record, referee, self.epoch, message.user)
+
+    @handles(Resume)
+    def resume(self, message: Resume) -> None:
+        """Attach the player's session again, and tell it what it missed."""
+        record, state = self.record, None
+        if record.created is None:
+            raise Refused(UNKNOWN_MATCH)
+        if message.user not in record.places:
+            raise Refused(NOT_JOINED if record.ended is None else MATCH_ENDED)
+        if record.ended is not None:
+            state = record.ended.state
+        elif self.referee is not None:
+            state = self.referee.seen_by(message.user)
+            if not self.host.topics.subscribe(self.topic, message.session, message.connection):
+                raise Refused(UNAVAILABLE, "the connection is gone")
+            self._attend(message.session, message.user)
+        ahead = message.epoch > self.epoch
+        self.voice.recovered(
+            record,
+            state,
+            self.epoch,
+            missed=None if ahead else record.missed(message.epoch, message.offset),
+            session=message.session,
+            connection=message.connection,
+            offset=message.offset,
+        )
+        if record.ended is None:
+            self.mind_the_clock()
+        else:
+            self.let_go(message.session)
+
+    def _attend(self, session: str, player: str) -> None:
+        self.sessions[session] = player
+        self.watch(self.system.ref("session", session))
+        self.cancel_timer(f"away:{player}")
+
+    def _expect(self, player: str, within_s: float | None = None) -> None:
+        """Keep the place of a player without a session, for a while."""
+        if player not in self.sessions.values():
+            delay_s = self.host.settings.rejoin_within_s if within_s is None else within_s
+            self.start_timer(delay_s, AwayTooLong(self.epoch, player), name=f"away:{player}")
+
+    # --- players go ------------------------------------------------------------------------------
+
+    @handles(Leave)
+    def leave(self, message: Leave) -> Any:
+        """Give up the place of the session's user. Harmless for one that has none."""
+        player = self.sessions.get(message.session)
+        if player is None or self.ending is not None:
+            self.forget(message.session)
+            return None
+        return self._vacate(player)
+
+    @handles(Terminated)
+    def session_ended(self, message: Terminated) -> None:
+        """Keep the player's place for a while."""
+        player = self.forget(message.ref.key)
+        if player in self.record.places and self.ending is None:
+            self._expect(player)
+        self.mind_the_clock()
+
+    @handles(AwayTooLong)
+    def away_too_long(self, message: AwayTooLong) -> None:
+        """The player did not come back in time."""
+        player = message.player
+        if player in self.record.places and self.ending is None:
+            try:
+                self._vacate(player)
+            except Refusal:
+                self._expect(player, RETRY_S)
+
+    def _vacate(self, player: str) -> Future[Any]:
+        referee = self._playing()
+        event = Left(player, self.record.tick)
+        self.check_room(event)
+        referee.leave(player)
+        for session in [one for one, who in self.sessions.items() if who == player]:
+            self.forget(session)
+        self.cancel_timer(f"away:{player}")
+        durable = self.log_and_push(event)
+        self.after_step(show=True)
+        self.mind_the_clock()
+        self.report()
+        return durable
+
+    # --- inputs ----------------------------------------------------------------------------------
+
+    @handles(Input)
+    def input(self, message: Input) -> Any:
+        """Let a player's input act, once for each `seq`."""
+        record, referee, player = self.record, self._playing(), message.user
+        place = record.places.get(player)
+        if place is None:
+            raise Refused(NOT_JOINED)
+        if not record.started:
+            raise Refused(REJECTED, "the match waits for players")
+        taken = InputTaken(record.tick + 1, self.durable_inputs)
+        if message.seq <= place.seq:
+            taken = InputTaken(place.repeats.get(message.seq, place.tick), self.durable_inputs)
+        elif self.durable_inputs:
+            event = Moved(player, message.seq, message.input, taken.tick)
+            self.check_room(event)
+            referee.input(player, message.input)
+            self._moves[player] = self.persist(event)
+            self._after_input()
+        else:
+            referee.input(player, message.input)
+            place.take(message.seq, taken.tick)
+            if not self.tick_hz:
+                record.tick = taken.tick
+            self.mark_dirty()
+            self._after_input()
+        return self._once_durable(self._moves, player, lambda: taken)
+
+    def _after_input(self) -> None:
+        self.host.counters.inputs += 1
+        if not self.tick_hz:
+            self.after_step(show=True)
+
+    def _once_durable(
+        self, pending: dict[str, Future[Any]], player: str, reply: Callable[[], Any]
+    ) -> Any:
+        """`reply()` when what is pending for the player has been committed; now if nothing is."""
+        future = pending.get(player)
+        if future is None:
+            return reply()
+        if future.done:
+            del pending[player]
+            return reply()
+        return future.map(lambda _: reply())
+
+
+class VolatileMatch(Match):
+    """Of a game with state that no event holds: recovery needs the snapshot, and a recent one."""
+
+    needs_snapshot = True
+
+
+class MatchFactory:
+    """Makes a match by its name, which says which game it is before any state was read."""
+
+    def __init__(self, host: MatchHost) -> None:
+        self._host = host
+        self.mailbox = MailboxSpec(capacity=host.settings.mailbox)
+
+        class ConfiguredVolatileMatch(VolatileMatch):
+            snapshot_interval_s = host.settings.snapshot_interval_s
+
+        self._volatile = ConfiguredVolatileMatch
+
+    def __call__(self, name: str) -> Match:
+        game = self._host.game_of(name)
+        durable = game is None or game.durable_inputs
+        return (Match if durable else self._volatile)(self._host, name)
+
+
+def match_kind(host: MatchHost) -> Kind:
+    """Return the kind for `ActorSystem.register`."""
+    # A match ends by itself, as failed, before its kind gives up on it.
+    return Kind(
+        name="match",
+        factory=MatchFactory(host),
+        max_restarts=host.settings.max_crashes + 2,
+        shutdown_s=5.0,
+    )

@@ -1,0 +1,84 @@
+"""What all matches of a node share: the games, the hub of topics, the settings, the counters."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from actors.rules.game import Game
+from actors.settings import MatchSettings
+from actors.topics import Topics
+
+MAX_GAME_NAME: Final = 48
+"""So that a match's name, the game's and a random part, is within the wire's 64 characters."""
+
+_GAME_NAME = re.compile(rf"[A-Za-z0-9_.:]{{1,{MAX_GAME_NAME}}}\Z")
+_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # nothing that is read wrongly aloud
+
+
+class MatchCounters(msgspec.Struct):
+    """Counts over all matches of this node since its start, for the metrics."""
+
+    ticks: int = 0
+    ticks_skipped: int = 0
+    """Given up after a stall."""
+    ticks_over_budget: int = 0
+    """Took longer than the time between two ticks."""
+    inputs: int = 0
+    crashes: int = 0
+    ended: int = 0
+    failed: int = 0
+
+
+def _random_name() -> str:
+    # 60 bits: with a million matches the odds that two share a name are one in two million.
+    return "".join(secrets.choice(_ALPHABET) for _ in range(12))
+
+
+def _random_seed() -> int:
+    return secrets.randbits(64)
+
+
+def _unix_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class MatchHost:
+    """Handed to every match and to the directory.
+
+    Arguments:
+        games: name as clients give it -> class. Raises ValueError for a name that cannot be one.
+        clock_ms: milliseconds since 1970, UTC.
+        new_name: the random part of a match's name.
+        new_seed: 64 random bits.
+    """
+
+    games: Mapping[str, type[Game]]
+    topics: Topics
+    settings: MatchSettings = field(default_factory=MatchSettings)
+    clock_ms: Callable[[], int] = _unix_ms
+    new_name: Callable[[], str] = _random_name
+    new_seed: Callable[[], int] = _random_seed
+    counters: MatchCounters = field(default_factory=MatchCounters)
+
+    def __post_init__(self) -> None:
+        for name in self.games:
+            if not _GAME_NAME.match(name):
+                raise ValueError(
+                    f"game {name!r}: a name is 1 to {MAX_GAME_NAME} of letters, digits, _ . :"
+                )
+
+    def name_match(self, game: str) -> str:
+        """A new match's name. It says which game it is, also before any state was read."""
+        return f"{game}-{self.new_name()}"
+
+    def game_of(self, match: str) -> type[Game] | None:
+        """The class of the game that a match of this name plays; None: not on this server."""
+        return self.games.get(match.rpartition("-")[0])

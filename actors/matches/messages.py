@@ -1,0 +1,72 @@
+"""What a match and its directory say to one another, and a match to itself.
+
+A match's messages to itself bear its epoch. A message that crashes an actor twice is quarantined,
+and a game that cannot tick must not end as a match that silently stands still.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class StartMatch(msgspec.Struct, frozen=True, gc=False):
+    """The directory to a match: be there, and say how you stand. Answered with `MatchReport`.
+
+    The first makes the match; after a start of the server it wakes a running one.
+    """
+
+    game: str
+    params: dict[str, Any]
+    seed: int
+    at: int
+    """When it was created, in milliseconds since 1970, UTC."""
+
+
+class MatchReport(msgspec.Struct, frozen=True, gc=False):
+    """A match to the directory: how it stands. `ended`: why it is over, or None."""
+
+    match: str
+    players: int
+    ended: str | None = None
+
+
+class Tick(msgspec.Struct, frozen=True, gc=False):
+    """Timer: a tick may be due."""
+
+    epoch: int
+
+
+class AwayTooLong(msgspec.Struct, frozen=True, gc=False):
+    """Timer: the player's session ended a while ago; the place is given up."""
+
+    epoch: int
+    player: str
+
+
+class Abandoned(msgspec.Struct, frozen=True, gc=False):
+    """Timer: nobody has been connected for too long."""
+
+    epoch: int
+
+
+class Settle(msgspec.Struct, frozen=True, gc=False):
+    """Timer: the store was full; try again to log what the game said, and the end."""
+
+    epoch: int
+
+
+class Unsound(msgspec.Struct, frozen=True, gc=False):
+    """The game could not be put into a snapshot."""
+
+    epoch: int
+    error: str
+
+
+class Over(msgspec.Struct, frozen=True, gc=False):
+    """The end is durable."""
+
+
+class Rest(msgspec.Struct, frozen=True, gc=False):
+    """Timer: nobody has asked an ended match for a while."""

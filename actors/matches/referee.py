@@ -1,0 +1,163 @@
+"""The referee: calls a game on behalf of its match, and gives what goes wrong there a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from actors.failures import Refused
+from actors.rules.game import Game, Happening, Rejected
+from actors.runtime.watchdog import interruptible
+from protocol.errors import BAD_INPUT, REJECTED
+
+T = TypeVar("T")
+
+
+class GameCrashed(Exception):  # noqa: N818 - named like the runtime's: what happened
+    """A call of a game raised, hung, or returned what cannot be encoded. The cause is chained."""
+
+    def __init__(self, game: str, call: str, error: BaseException | str) -> None:
+        super().__init__(game, call, error)
+        self.game = game
+        self.call = call
+        self.error = error
+
+    def __str__(self) -> str:
+        what = self.error if isinstance(self.error, str) else repr(self.error)
+        return f"{self.call}() of game {self.game}: {what}"
+
+
+class Referee:
+    """One game and everything that may be asked of it.
+
+    Every method may raise `GameCrashed`, after which the game's state is worth nothing. Those that
+    say so raise `Refused` with what the player did wrong, and then nothing has changed.
+
+    Arguments:
+        name: of the game, for messages.
+        call_limit_s: how long one call may take, in seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        game: type[Game],
+        *,
+        seed: int,
+        params: dict[str, Any],
+        call_limit_s: float,
+        max_happenings: int,
+    ) -> None:
+        """Make the game. Raises `Refused`: the params do not fit, or the game will not have them.
+
+        Do not use it after that.
+        """
+        self._name = name
+        self._limit_s = call_limit_s
+        self._max_happenings = max_happenings
+        fitting = convert_input(params, game.params_type, "params")
+        self._game: Game = self._judged("__init__", lambda: game(seed, fitting))
+
+    # --- calls that players cause ----------------------------------------------------------------
+
+    def join(self, player: str) -> None:
+        """Raises `Refused`."""
+        self._judged("join", lambda: self._game.join(player))
+
+    def leave(self, player: str) -> None:
+        self._called("leave", lambda: self._game.leave(player))
+
+    def input(self, player: str, value: Any) -> None:
+        """Raises `Refused`."""
+        move = convert_input(value, self._game.input_type, "input")
+        self._judged("input", lambda: self._game.input(player, move))
+
+    # --- time, and what came of it ---------------------------------------------------------------
+
+    def tick(self) -> None:
+        self._called("tick", self._game.tick)
+
+    def happenings(self) -> list[Happening]:
+        """What the game said since the last call, with plain data."""
+        taken = self._game.take_happenings()
+        if len(taken) > self._max_happenings:
+            raise GameCrashed(self._name, "happened", f"{len(taken)} happenings in one step")
+        return [
+            Happening(str(one.kind), one.player, self.plain("happened", one.data)) for one in taken
+        ]
+
+    def result(self) -> Any | None:
+        """None while the game goes on, or its result as plain data."""
+        result = self._called("result", self._game.result)
+        return None if result is None else self.plain("result", result)
+
+    # --- what is seen and kept -------------------------------------------------------------------
+
+    def view(self) -> Any:
+        """The shared view, as the game gave it: to be encoded at once, and not kept."""
+        return self._called("view", self._game.view)
+
+    def view_for(self, player: str) -> Any:
+        """What this player sees, as the game gave it."""
+        if self._game.private_views:
+            return self._called("view_for", lambda: self._game.view_for(player))
+        return self.view()
+
+    def seen_by(self, player: str) -> Any:
+        """A copy of what this player sees, as plain data."""
+        return self.plain("view", self.view_for(player))
+
+    def snapshot(self) -> bytes:
+        """The game's state in msgpack."""
+        state = self._called("snapshot", self._game.snapshot)
+        try:
+            return msgspec.msgpack.encode(state)
+        except Exception as error:
+            raise GameCrashed(self._name, "snapshot", error) from error
+
+    def restore(self, state: bytes) -> None:
+        self._called("restore", lambda: self._game.restore(msgspec.msgpack.decode(state)))
+
+    def plain(self, call: str, value: Any) -> Any:
+        """A copy of what `call` returned as clients will decode it: only dicts, lists, and such.
+
+        Both encodings are tried, so that what is in the log can be sent to anyone.
+        """
+        try:
+            msgspec.json.encode(value)
+            return msgspec.msgpack.decode(msgspec.msgpack.encode(value))
+        except Exception as error:  # TypeError, OverflowError, RecursionError, ...: all its fault
+            raise GameCrashed(self._name, call, error) from error
+
+    def crashed(self, call: str, error: BaseException) -> GameCrashed:
+        """The name for what was found out elsewhere, such as a view without an encoding."""
+        return GameCrashed(self._name, call, error)
+
+    # --- the call itself -------------------------------------------------------------------------
+
+    def _judged(self, call: str, function: Callable[[], T]) -> T:
+        try:
+            return self._called(call, function)
+        except Rejected as rejected:
+            raise Refused(REJECTED, rejected.message) from None
+
+    def _called(self, call: str, function: Callable[[], T]) -> T:
+        try:
+            with interruptible(self._limit_s):
+                return function()
+        except Rejected as rejected:
+            if call in {"__init__", "join", "input"}:
+                raise
+            raise GameCrashed(self._name, call, rejected) from rejected
+        except (Exception, SystemExit) as error:  # a game that exits must not take the server along
+            raise GameCrashed(self._name, call, error) from error
+
+
+def convert_input(value: Any, wanted: Any, what: str) -> Any:
+    """`value` as the type a game declared. Raises `Refused` (BAD_INPUT), with the field."""
+    try:
+        return msgspec.convert(value, wanted)
+    except msgspec.ValidationError as error:
+        raise Refused(BAD_INPUT, f"{what}: {error}") from None

@@ -1,0 +1,145 @@
+"""What a match says on the wire: its pushes and states, built from its record and its game."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from actors.matches.host import MatchHost
+from actors.matches.referee import Referee
+from actors.messages import match_topic
+from actors.rules.record import Ended, Record, Said
+from protocol.codec import EncodeError
+from protocol.messages import (
+    MatchEnded,
+    MatchEvent,
+    MatchRecovered,
+    MatchRestarted,
+    MatchState,
+    MatchStatePush,
+)
+
+
+class MatchVoice:
+    """Speaks for one match. It keeps nothing, so it is as true as what it is handed.
+
+    Arguments:
+        name: the match's.
+        private: whether each player sees a state of one's own.
+    """
+
+    def __init__(self, host: MatchHost, name: str, *, tick_hz: float, private: bool) -> None:
+        self.name = name
+        self.topic = match_topic(name)
+        self._topics = host.topics
+        self._tick_hz = tick_hz
+        self._private = private
+
+    # --- to everyone -----------------------------------------------------------------------------
+
+    def event(self, said: Said) -> None:
+        """Push what was said last."""
+        self._topics.publish(self.topic, self._event(said))
+
+    def state(self, record: Record, referee: Referee) -> None:
+        """Push the state, conflated. Raises `GameCrashed` if it has no encoding."""
+        acks = record.acks()
+
+        def push(state: Any) -> MatchStatePush:
+            return MatchStatePush(
+                match=self.name, offset=record.offset, tick=record.tick, state=state, acks=acks
+            )
+
+        try:
+            if self._private:
+                self._topics.publish_states(
+                    self.topic, lambda player: push(referee.view_for(player))
+                )
+            else:
+                self._topics.publish_state(self.topic, push(referee.view()))
+        except EncodeError as error:
+            raise referee.crashed("view", error) from error
+
+    def ended(self, record: Record, ended: Ended) -> None:
+        """Push the end."""
+        self._topics.publish(self.topic, self._end(record, ended))
+
+    def restarted(self, record: Record, referee: Referee, epoch: int) -> None:
+        """Tell those who are here that the match came back, each with the state they may see."""
+        for listener in self._topics.members(self.topic):
+            if listener.link is not None:
+                restarted = MatchRestarted(
+                    match=self.name,
+                    epoch=epoch,
+                    offset=record.offset,
+                    tick=record.tick,
+                    state=referee.seen_by(listener.user),
+                )
+                self._topics.send(listener.session, listener.link.id, restarted)
+
+    # --- to one ----------------------------------------------------------------------------------
+
+    def where_it_stands(
+        self, record: Record, referee: Referee, epoch: int, player: str
+    ) -> MatchState:
+        """The answer to a join."""
+        assert record.created is not None
+        return MatchState(
+            match=self.name,
+            game=record.created.game,
+            epoch=epoch,
+            offset=record.offset,
+            tick=record.tick,
+            tick_hz=self._tick_hz,
+            players=list(record.places),
+            state=referee.seen_by(player),
+            names=record.names(),
+            acks=record.acks(),
+        )
+
+    def recovered(
+        self,
+        record: Record,
+        state: Any,
+        epoch: int,
+        *,
+        missed: list[Said] | None,
+        session: str,
+        connection: int,
+        offset: int,
+    ) -> None:
+        """Tell one session what it missed since `offset`, the end as a push of its own.
+
+        `missed` None: too much, or its position was void.
+        """
+        end = record.ended
+        if end is not None and missed is not None and offset >= record.offset:
+            end = None  # seen before
+        recovered = MatchRecovered(
+            match=self.name,
+            recovered=missed is not None,
+            epoch=epoch,
+            offset=record.offset if end is None else record.offset - 1,
+            tick=record.tick,
+            players=list(record.places),
+            state=state,
+            events=[self._event(said) for said in missed or ()],
+            names=record.names(),
+            acks=record.acks(),
+        )
+        self._topics.send(session, connection, recovered)
+        if end is not None:
+            self._topics.send(session, connection, self._end(record, end))
+
+    def _event(self, said: Said) -> MatchEvent:
+        return MatchEvent(
+            match=self.name,
+            offset=said.offset,
+            kind=said.kind,
+            player=said.player,
+            data=said.data,
+        )
+
+    def _end(self, record: Record, ended: Ended) -> MatchEnded:
+        return MatchEnded(
+            match=self.name, offset=record.offset, result=ended.result, failed=ended.failed
+        )

@@ -1,0 +1,132 @@
+"""Games for the tests: one that counts, and ones that misbehave when they are told to."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar
+
+from actors.rules.game import Game, Rejected
+
+
+class Counting(Game):
+    """20 ticks a second; everything that is done to it can be seen."""
+
+    name: ClassVar[str] = "counting"
+    tick_hz: ClassVar[float] = 20.0
+    max_players: ClassVar[int] = 4
+
+    def __init__(self, seed: int, params: Any) -> None:
+        super().__init__(seed, params)
+        if params.get("refuse"):
+            raise Rejected("not with these")
+        self.ticks = 0
+        self.sums: dict[str, int] = {}
+        self.end: Any = None
+
+    def join(self, player: str) -> None:
+        if player == "eve":
+            raise Rejected("not you")
+        self.sums[player] = 0
+
+    def leave(self, player: str) -> None:
+        del self.sums[player]
+
+    def input(self, player: str, move: Any) -> None:
+        match move:
+            case int():
+                self.sums[player] += move
+            case {"say": data}:
+                self.happened("said", player, data)
+            case {"end": result}:
+                self.end = result
+            case _:
+                raise Rejected("an integer, please")
+
+    def tick(self) -> None:
+        self.ticks += 1
+
+    def view(self) -> Any:
+        return {"ticks": self.ticks, "sums": self.sums}
+
+    def result(self) -> Any | None:
+        return self.end
+
+    def snapshot(self) -> Any:
+        return [self.ticks, self.sums, self.end]
+
+    def restore(self, state: Any) -> None:
+        self.ticks, self.sums, self.end = state
+
+
+class Ledger(Counting):
+    """The same with durable inputs: ticks and inputs all come back."""
+
+    name: ClassVar[str] = "ledger"
+    durable_inputs: ClassVar[bool] = True
+
+    def tick(self) -> None:
+        super().tick()
+        for player in self.sums:
+            self.sums[player] *= 2
+
+
+class Hands(Counting):
+    """In turns, without a log of inputs, and each player sees only one's own."""
+
+    name: ClassVar[str] = "hands"
+    tick_hz: ClassVar[float] = 0.0
+    private_views: ClassVar[bool] = True
+
+    def view_for(self, player: str) -> Any:
+        return {"mine": self.sums.get(player)}
+
+
+class Faulty(Counting):
+    """Does what is wrong at a tick, or at an input, that the test chooses for the class."""
+
+    name: ClassVar[str] = "faulty"
+    wrong: ClassVar[str] = ""
+    times: ClassVar[int] = 0
+    """How often it still goes wrong."""
+    at_tick: ClassVar[int] = 30
+
+    def _is_wrong(self, what: str) -> bool:
+        if type(self).wrong != what or type(self).times <= 0 or self.ticks < type(self).at_tick:
+            return False
+        type(self).times -= 1
+        return True
+
+    def tick(self) -> None:
+        super().tick()
+        if self._is_wrong("tick"):
+            raise ZeroDivisionError("by nothing")
+        if self._is_wrong("exit"):
+            raise SystemExit(3)
+        if self._is_wrong("hang"):
+            until = time.perf_counter() + 20
+            while time.perf_counter() < until:
+                pass
+        if self._is_wrong("talk"):
+            for number in range(10_000):
+                self.happened("said", None, number)
+        if self._is_wrong("babble"):
+            self.happened("said", None, object())
+
+    def input(self, player: str, move: Any) -> None:
+        if move == "crash":
+            raise KeyError("crash")
+        super().input(player, move)
+
+    def view(self) -> Any:
+        return object() if self._is_wrong("view") else super().view()
+
+    def snapshot(self) -> Any:
+        return {"it": object()} if self._is_wrong("snapshot") else super().snapshot()
+
+
+class FaultyTurns(Faulty):
+    """The same in turns, with durable inputs."""
+
+    name: ClassVar[str] = "faulty-turns".replace("-", "_")
+    tick_hz: ClassVar[float] = 0.0
+    durable_inputs: ClassVar[bool] = True

@@ -1,0 +1,219 @@
+"""A table to play at: a system on stores in memory, a host, and players whose pushes are kept."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import msgspec
+import trio
+import trio.testing
+
+import actors
+from actors.directory import directory_kind
+from actors.match import match_kind
+from actors.matches.host import MatchHost
+from actors.messages import DIRECTORY, Create, Input, Join, Leave, List, Resume, TopicGone
+from actors.rules.game import Game
+from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
+from actors.settings import MatchSettings
+from actors.topics import Topics
+from protocol.codec import MSGPACK
+from protocol.messages import (
+    InputTaken,
+    MatchCreated,
+    Matches,
+    MatchEvent,
+    MatchState,
+    MatchStatePush,
+    MatchSummary,
+)
+
+Pushed = TypeVar("Pushed", bound=msgspec.Struct)
+
+
+class _Unframed:
+    """The wire's msgpack without the WebSocket frame around it."""
+
+    def frame(self, message: msgspec.Struct) -> bytes:
+        return MSGPACK.encode(message)
+
+
+class Seen:
+    """A connection and its outbox in one: it decodes what it was sent and keeps it."""
+
+    _ids = itertools.count(1)
+    encoding = _Unframed()
+
+    def __init__(self) -> None:
+        self.id = next(self._ids)
+        self.pushes: list[Any] = []
+
+    @property
+    def outbox(self) -> Seen:
+        return self
+
+    def push(self, frame: bytes) -> None:
+        self.pushes.append(MSGPACK.decode_server(frame))
+
+    def replace(self, slot: str, frame: bytes) -> None:
+        self.push(frame)
+
+
+class SessionActor(actors.Actor):
+    """What a match sees of a session: it can be watched, and told that a topic is gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gone: list[TopicGone] = []
+
+    @actors.handles(TopicGone)
+    def topic_gone(self, message: TopicGone) -> None:
+        self.gone.append(message)
+
+    @actors.handles(str)
+    def read(self, _question: str) -> list[TopicGone]:
+        return self.gone
+
+
+class Player:
+    """A user with one session at a time."""
+
+    def __init__(self, table: Table, user: str, device: str) -> None:
+        self.table = table
+        self.user = user
+        self._device = device
+        self._sessions = itertools.count(1)
+        self.connect()
+
+    def connect(self) -> None:
+        """Begin a new session on a new connection."""
+        self.session = f"{self.user}-{self._device}-{next(self._sessions)}"
+        self.ref = self.table.system.start(SessionActor, kind="session", key=self.session)
+        self.reconnect()
+
+    def reconnect(self) -> None:
+        """Another connection for the same session."""
+        self.seen = Seen()
+        self.table.topics.attach(self.session, self.user, self.user.title(), self.seen)
+
+    async def vanish(self) -> None:
+        """The session ends."""
+        self.table.topics.end(self.session)
+        await self.ref.stop()
+        await settled()
+
+    async def join(self, match: str) -> MatchState:
+        message = Join(self.session, self.seen.id, self.user, self.user.title())
+        state: MatchState = await self.ask(match, message)
+        return state
+
+    async def resume(self, match: str, epoch: int, offset: int) -> None:
+        await self.ask(
+            match, Resume(self.session, self.seen.id, self.user, self.user.title(), epoch, offset)
+        )
+
+    async def leave(self, match: str) -> None:
+        await self.ask(match, Leave(self.session))
+
+    async def input(self, match: str, seq: int, value: Any) -> InputTaken:
+        taken: InputTaken = await self.ask(match, Input(self.session, self.user, seq, value))
+        return taken
+
+    async def ask(self, match: str, message: Any) -> Any:
+        answer = await self.table.match(match).ask(message)
+        await settled()
+        return answer
+
+    def got(self, *kinds: type[Pushed]) -> list[Pushed]:
+        return [push for push in self.seen.pushes if isinstance(push, kinds)]
+
+    async def told_gone(self) -> list[TopicGone]:
+        """The topics that the session was told are no more."""
+        gone: list[TopicGone] = await self.ref.ask("gone?")
+        return gone
+
+    @property
+    def events(self) -> list[tuple[int, str, str | None]]:
+        return [(push.offset, push.kind, push.player) for push in self.got(MatchEvent)]
+
+    @property
+    def state(self) -> Any:
+        return self.got(MatchStatePush)[-1].state
+
+
+class Table:
+    """One start of a server, as far as matches go."""
+
+    def __init__(self, system: actors.ActorSystem, host: MatchHost, stores: Stores) -> None:
+        self.system = system
+        self.stores = stores
+        self.host = host
+        self.topics = host.topics
+
+    def player(self, user: str, device: str = "desk") -> Player:
+        return Player(self, user, device)
+
+    def match(self, name: str) -> actors.ActorRef:
+        return self.system.ref("match", name)
+
+    async def create(self, game: str, key: str | None = None, **params: Any) -> str:
+        created: MatchCreated = await self.system.ref(*DIRECTORY).ask(
+            Create("host", game, params, key)
+        )
+        await settled()
+        return created.match
+
+    async def listed(self, game: str | None = None, limit: int = 50) -> list[MatchSummary]:
+        found: Matches = await self.system.ref(*DIRECTORY).ask(List(game, limit))
+        return found.matches
+
+    def log(self, match: str) -> list[str]:
+        """The types of the match's events."""
+        return [row[4] for row in self.stores.events.rows("match", match)]
+
+
+class Stores:
+    """What outlives a server."""
+
+    def __init__(self, *, snapshots: bool = True) -> None:
+        self.events = MemoryEventStore()
+        self.snapshots = MemorySnapshotStore() if snapshots else None
+
+    def as_after_a_kill(self, *, snapshots: bool = True) -> Stores:
+        """What a server finds that starts now, while the present one never got to write more."""
+        found = copy.deepcopy(self)
+        if not snapshots:
+            found.snapshots = MemorySnapshotStore()
+        return found
+
+
+async def settled() -> None:
+    """Let everything that is under way at this instant happen."""
+    for _ in range(3):
+        await trio.testing.wait_all_tasks_blocked()
+
+
+@asynccontextmanager
+async def table(
+    *games: type[Game], stores: Stores | None = None, seed: int = 7, **settings: Any
+) -> AsyncIterator[Table]:
+    stores = stores or Stores()
+    names = itertools.count(len(stores.events.epochs))
+    host = MatchHost(
+        {game.name: game for game in games},
+        Topics(),
+        MatchSettings(**settings),
+        clock_ms=lambda: int(trio.current_time() * 1000),
+        new_name=lambda: f"m{next(names)}",
+        new_seed=lambda: seed,
+    )
+    async with actors.ActorSystem(
+        events=stores.events, snapshots=stores.snapshots, seed=1
+    ) as system:
+        system.register(match_kind(host))
+        system.register(directory_kind(host))
+        yield Table(system, host, stores)
