@@ -23,6 +23,8 @@ class Usage(NamedTuple):
     """What a process has used: CPU seconds since its start, resident bytes now."""
 
     cpu_s: float
+    kernel_s: float
+    """The part of `cpu_s` that was spent in system calls."""
     rss_bytes: int
 
 
@@ -79,8 +81,12 @@ class ChildServer:
         stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii")
         fields = stat.rpartition(")")[2].split()
         # Fields 14, 15 and 24 of proc(5); three stand before the cut.
-        ticks = int(fields[11]) + int(fields[12])
-        return Usage(ticks / TICKS_A_SECOND, int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
+        user, kernel = int(fields[11]), int(fields[12])
+        return Usage(
+            cpu_s=(user + kernel) / TICKS_A_SECOND,
+            kernel_s=kernel / TICKS_A_SECOND,
+            rss_bytes=int(fields[21]) * os.sysconf("SC_PAGE_SIZE"),
+        )
 
     def stop(self, timeout_s: float = 20.0) -> int:
         """Send SIGTERM, after `timeout_s` SIGKILL; return the exit code."""

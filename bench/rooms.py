@@ -12,6 +12,7 @@ counts from the time the schedule gives, see bench/load.py.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -27,6 +28,12 @@ from bench.child import ROOT, ChildServer
 from bench.load import Load, Result
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)
+LATENCIES = ("p50", "p90", "p99", "p99.9", "max")
+COLUMNS = {
+    "deliveries/s": 14, "p50 ms": 10, "p90": 10, "p99": 10, "p99.9": 10, "max": 10,
+    "CPU us each": 13, "in kernel": 11, "CPU %": 7, "RSS MiB": 9, "lost": 9,
+}  # fmt: skip
+"""Head -> width."""
 SETTLE_S = 0.5
 SATURATED = 0.98  # of the intended deliveries a second; below it the latencies say little
 
@@ -41,6 +48,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: dict[str, float]
     ack_ms: dict[str, float]
     cpu_us_a_delivery: float
+    kernel_us_a_delivery: float
+    """The part of it that is system calls, mostly send()."""
     cpu_percent: float
     rss_mib: float
     generator_cpu_percent: float
@@ -185,6 +194,10 @@ def measure(name: str, command: list[str], options: argparse.Namespace, *, green
     delivered = sum(result.delivered for result in results)
     in_window = sum(result.in_window for result in results)
     busy_s = after.cpu_s - before.cpu_s
+
+    def per_delivery(seconds: float) -> float:
+        return seconds / in_window * 1e6 if in_window else math.nan
+
     latencies, acks, errors = Counter[int](), Counter[int](), Counter[str]()
     for result in results:
         latencies.update(result.latencies_us)
@@ -197,7 +210,8 @@ def measure(name: str, command: list[str], options: argparse.Namespace, *, green
         deliveries_s=in_window / options.seconds,
         latency_ms=percentiles(latencies),
         ack_ms=percentiles(acks),
-        cpu_us_a_delivery=busy_s / in_window * 1e6 if in_window else float("nan"),
+        cpu_us_a_delivery=per_delivery(busy_s),
+        kernel_us_a_delivery=per_delivery(after.kernel_s - before.kernel_s),
         cpu_percent=busy_s / options.seconds * 100,
         rss_mib=after.rss_bytes / 2**20,
         generator_cpu_percent=max(result.cpu_s for result in results)
@@ -215,30 +229,19 @@ def progress(text: str) -> None:
 
 def table(rows: list[Row]) -> str:
     """Return the rows for people, and under them what the first costs in parts of the last."""
-    heads = [
-        "",
-        "deliveries/s",
-        "p50 ms",
-        "p90",
-        "p99",
-        "p99.9",
-        "max",
-        "us CPU each",
-        "CPU %",
-        "RSS MiB",
-        "lost",
-    ]
-    lines = [f"{heads[0]:<28}" + "".join(f"{head:>13}" for head in heads[1:])]
+    lines = [f"{'':<27}" + "".join(f"{head:>{width}}" for head, width in COLUMNS.items())]
     for row in rows:
-        latencies = [
-            f"{row.latency_ms.get(key, float('nan')):.2f}"
-            for key in ("p50", "p90", "p99", "p99.9", "max")
-        ]
-        figures = [
-            f"{row.deliveries_s:,.0f}", *latencies, f"{row.cpu_us_a_delivery:.2f}",
-            f"{row.cpu_percent:.0f}", f"{row.rss_mib:.0f}", f"{row.lost:,}",
-        ]  # fmt: skip
-        lines.append(f"{row.server:<28}" + "".join(f"{figure:>13}" for figure in figures))
+        figures = (
+            f"{row.deliveries_s:,.0f}",
+            *(f"{row.latency_ms.get(key, math.nan):.2f}" for key in LATENCIES),
+            f"{row.cpu_us_a_delivery:.2f}",
+            f"{row.kernel_us_a_delivery:.2f}",
+            f"{row.cpu_percent:.0f}",
+            f"{row.rss_mib:.0f}",
+            f"{row.lost:,}",
+        )
+        padded = zip(figures, COLUMNS.values(), strict=True)
+        lines.append(f"{row.server:<27}" + "".join(f"{text:>{width}}" for text, width in padded))
     for row in rows:
         if row.ack_ms:
             acks = ", ".join(f"{key} {value:.2f}" for key, value in row.ack_ms.items())
@@ -298,4 +301,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except RuntimeError as error:
+        sys.exit(f"bench.rooms: {error}")
