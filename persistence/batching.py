@@ -4,61 +4,43 @@ from __future__ import annotations
 
 import abc
 import queue
-import threading
-from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import pykka
-from pykka._envelope import Envelope
+from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 
 from persistence.errors import StoreBusy
 from persistence.requests import StoreRequest
 
 
+class Capacity(NamedTuple):
+    """How many messages an inbox holds. Has the shape in which a supervisor asks for it."""
+
+    capacity: int
+
+
 class BoundedInbox:
-    """A Pykka inbox that refuses store requests beyond `capacity`; all else always fits.
+    """A Pykka inbox that refuses store requests when it is full; what stops an actor always fits.
 
-    Pykka makes it before an actor knows its settings, so both attributes can be set later.
-
-    What stops an actor must reach it however full it is, so only `StoreRequest`s are counted.
+    A supervisor may put one of its own in its place, bounded by the actor's `mailbox`.
     """
 
-    def __init__(self, store: str = "store", capacity: int = 4096) -> None:
-        self.store = store
-        self.capacity = capacity
-        self._waiting: deque[Envelope[Any]] = deque()
-        self._changed = threading.Condition(threading.Lock())
+    def __init__(self) -> None:
+        self.bound = Capacity(4096)
         self.refused = 0
+        self._queue: queue.SimpleQueue[Envelope[Any]] = queue.SimpleQueue()
+        self.get = self._queue.get
+        self.get_nowait = self._queue.get_nowait
+        self.empty = self._queue.empty
 
     def put(self, envelope: Envelope[Any], /) -> None:
-        """Queue an envelope. Raises `StoreBusy` if it holds a request and the inbox is full."""
-        with self._changed:
-            if len(self._waiting) >= self.capacity and isinstance(envelope.message, StoreRequest):
-                self.refused += 1
-                raise StoreBusy(self.store, f"{self.capacity} calls are waiting for it already")
-            self._waiting.append(envelope)
-            self._changed.notify()
-
-    def get(self) -> Envelope[Any]:
-        with self._changed:
-            while not self._waiting:
-                self._changed.wait()
-            return self._waiting.popleft()
-
-    def empty(self) -> bool:
-        return not self._waiting
-
-    def take(self, wanted: Callable[[StoreRequest], bool]) -> list[Envelope[StoreRequest]]:
-        """Take requests from the head for as long as `wanted` says so, without waiting."""
-        taken: list[Envelope[StoreRequest]] = []
-        with self._changed:
-            while self._waiting:
-                message = self._waiting[0].message
-                if not isinstance(message, StoreRequest) or not wanted(message):
-                    break
-                taken.append(self._waiting.popleft())
-        return taken
+        """Queue an envelope, never waiting. Raises `StoreBusy`."""
+        capacity = self.bound.capacity
+        if self._queue.qsize() >= capacity and isinstance(envelope.message, StoreRequest):
+            self.refused += 1
+            raise StoreBusy("inbox", f"{capacity} calls are waiting already")
+        self._queue.put(envelope)
 
 
 class BatchingActor(pykka.ThreadingActor):
@@ -66,19 +48,21 @@ class BatchingActor(pykka.ThreadingActor):
 
     Every request is one to ask: a store's error goes to the asker and the actor goes on. A request
     that is merely told kills the actor when it fails, as with any Pykka actor.
-    A subclass keeps one blocking connection, made in its own thread, and implements `answer`.
+    A subclass keeps one blocking connection, used in its own thread only, and implements `answer`.
+    `capacity`: the most messages that wait.
     """
 
     # The process must be able to end though a store hangs in the middle of a call.
     use_daemon_thread = True
 
-    def __init__(self, store: str, *, capacity: int) -> None:
+    batch_weight = 1024
+    """A batch is complete when its requests weigh this much together; see `weigh`."""
+
+    def __init__(self, *, capacity: int) -> None:
         super().__init__()
-        inbox = self.actor_inbox
-        assert isinstance(inbox, BoundedInbox)
-        inbox.store = store
-        inbox.capacity = capacity
-        self.inbox = inbox
+        self.mailbox = Capacity(capacity)
+        if isinstance(self.actor_inbox, BoundedInbox):
+            self.actor_inbox.bound = self.mailbox
 
     @staticmethod
     def _create_actor_inbox() -> BoundedInbox:
@@ -95,20 +79,11 @@ class BatchingActor(pykka.ThreadingActor):
         What this itself raises goes to all of them.
         """
 
-    batch_weight = 1024
-
     def on_receive(self, message: Any) -> Any:
         """Do a request together with those that wait behind it."""
         if not isinstance(message, StoreRequest):
             return super().on_receive(message)
-        room = self.batch_weight - self.weigh(message)
-
-        def fits(request: StoreRequest) -> bool:
-            nonlocal room
-            room -= self.weigh(request)
-            return room >= 0
-
-        others = self.inbox.take(fits)
+        others = self._waiting_behind(message)
         try:
             answers = self.answer([message, *(envelope.message for envelope in others)])
         except Exception as error:
@@ -120,6 +95,25 @@ class BatchingActor(pykka.ThreadingActor):
         if isinstance(answers[0], Exception):
             raise answers[0]
         return answers[0]
+
+    def _waiting_behind(self, first: StoreRequest) -> list[Envelope[StoreRequest]]:
+        """Take requests out of the inbox until they weigh enough, without waiting for any."""
+        inbox: Any = self.actor_inbox
+        taken: list[Envelope[StoreRequest]] = []
+        weight = self.weigh(first)
+        while weight < self.batch_weight:
+            try:
+                envelope = inbox.get_nowait()
+            except queue.Empty:
+                break
+            if not isinstance(envelope.message, StoreRequest):
+                # Pykka's loop must see it (a stop, most likely). It goes to the end: what came in
+                # behind it is done before, which hurts nobody.
+                inbox.put(envelope)
+                break
+            taken.append(envelope)
+            weight += self.weigh(envelope.message)
+        return taken
 
 
 def _reply(envelope: Envelope[StoreRequest], answer: Any) -> None:

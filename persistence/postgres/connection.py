@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -60,7 +61,12 @@ def connect(
     except psycopg.Error as error:
         if connection is not None:
             connection.close()
-        raise unavailable(error) from None
+            raise unavailable(error) from None
+        failure = unavailable(error)
+        if isinstance(error, psycopg.ProgrammingError):
+            # The URL itself is at fault; libpq quotes it, with its password.
+            raise StoreUnavailable(STORE, re.sub('".*"', '"..."', failure.reason)) from None
+        raise failure from None
     return connection
 
 

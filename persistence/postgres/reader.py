@@ -9,7 +9,7 @@ import psycopg
 
 from persistence.batching import BatchingActor
 from persistence.errors import RowRefused, StoreError
-from persistence.postgres.connection import STORE, PostgresLink
+from persistence.postgres.connection import PostgresLink
 from persistence.requests import LastSeq, Ping, Read, ReadBefore, StoreRequest
 from persistence.settings import PostgresSettings
 
@@ -37,7 +37,7 @@ class EventReader(BatchingActor):
     batch_weight = 128
 
     def __init__(self, settings: PostgresSettings, *, url: str | None = None) -> None:
-        super().__init__(STORE, capacity=settings.inbox_messages)
+        super().__init__(capacity=settings.inbox_messages)
         self._link = PostgresLink(settings, url=url)
 
     def on_stop(self) -> None:

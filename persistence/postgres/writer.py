@@ -10,7 +10,7 @@ import psycopg
 
 from persistence.batching import BatchingActor
 from persistence.errors import RowRefused, StoreError
-from persistence.postgres.connection import STORE, PostgresLink
+from persistence.postgres.connection import PostgresLink
 from persistence.requests import Activate, Append, Ping, StoreRequest
 from persistence.rows import EventRow
 from persistence.settings import PostgresSettings
@@ -77,7 +77,7 @@ class EventWriter(BatchingActor):
     """
 
     def __init__(self, settings: PostgresSettings) -> None:
-        super().__init__(STORE, capacity=settings.inbox_messages)
+        super().__init__(capacity=settings.inbox_messages)
         self.batch_weight = settings.batch_rows
         self._link = PostgresLink(settings, setup=_SETUP)
 

@@ -72,7 +72,7 @@ class SnapshotWorker(BatchingActor):
     """Saves and loads snapshots: what has queued up is one pipeline, one round trip."""
 
     def __init__(self, settings: RedisSettings) -> None:
-        super().__init__(STORE, capacity=settings.inbox_messages)
+        super().__init__(capacity=settings.inbox_messages)
         self.batch_weight = settings.batch_commands
         self._prefix = settings.prefix
         self._client = connect(settings)

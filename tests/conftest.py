@@ -1,0 +1,66 @@
+"""Fixtures for all tests: the real stores, started once for a whole run.
+
+Tests share them and keep apart by random kinds and keys: `unique()`.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from persistence import PostgresSettings, RedisSettings
+from persistence.embedded import EmbeddedServers
+from persistence.postgres import migrate
+
+
+class Stores(NamedTuple):
+    """Where the stores of this run are; `servers` are for tests that kill and revive them."""
+
+    redis_url: str
+    postgres_url: str
+    servers: EmbeddedServers
+
+
+@pytest.fixture(scope="session")
+def stores() -> Iterator[Stores]:
+    # Not pytest's own folder: that is closed to others, and root's PostgreSQL may run as nobody.
+    folder = Path(tempfile.gettempdir()) / f"greenroom-tests-{secrets.token_hex(8)}"
+    try:
+        with EmbeddedServers(folder) as servers:
+            migrate(PostgresSettings(url=servers.postgres_url))
+            yield Stores(servers.redis_url, servers.postgres_url, servers)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres_url(stores: Stores) -> str:
+    return stores.postgres_url
+
+
+@pytest.fixture
+def redis_url(stores: Stores) -> str:
+    return stores.redis_url
+
+
+@pytest.fixture
+def postgres(postgres_url: str) -> PostgresSettings:
+    """Settings for the migrated database."""
+    return PostgresSettings(url=postgres_url)
+
+
+@pytest.fixture
+def redis(redis_url: str) -> RedisSettings:
+    return RedisSettings(url=redis_url)
+
+
+@pytest.fixture
+def unique() -> str:
+    """A name that no other test uses, for a kind, a key or a schema."""
+    return f"t{secrets.token_hex(8)}"

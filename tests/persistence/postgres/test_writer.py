@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pykka
+import pytest
+from psycopg.conninfo import make_conninfo
+from pykka import ActorRef
+
+from persistence import PostgresSettings, RowRefused, StoreUnavailable
+from persistence.postgres import EventWriter
+from persistence.postgres.connection import connect
+from persistence.requests import Activate, Append, Ping, Read
+from tests.persistence.asking import ask, event
+
+Ref = ActorRef[Any]
+
+
+def held(reader: Ref, kind: str, key: str) -> list[tuple[int, int]]:
+    """(seq, epoch) of all the actor's rows."""
+    return [(row[2], row[3]) for row in ask(reader, Read(kind, key, 0, 10_000))]
+
+
+def test_events_come_back_as_they_were(writer: Ref, reader: Ref, unique: str) -> None:
+    rows = [event(unique, "ädä/…", seq, payload=bytes(range(256)) * seq) for seq in (1, 2, 3)]
+    assert ask(writer, Append(rows)) == []
+    assert ask(reader, Read(unique, "ädä/…", 0, 10)) == rows
+
+
+def test_epochs_count_from_one(writer: Ref, unique: str) -> None:
+    assert [ask(writer, Activate(unique, "a")) for _ in range(3)] == [1, 2, 3]
+    assert ask(writer, Activate(unique, "b")) == 1
+
+
+def test_activations_that_wait_together_each_get_an_epoch_of_their_own(
+    writer: Ref, unique: str
+) -> None:
+    futures = [writer.ask(Activate(unique, f"k{n % 7}"), block=False) for n in range(210)]
+    epochs = [future.get(timeout=10) for future in futures]
+    for key in range(7):
+        assert epochs[key::7] == list(range(1, 31))
+
+
+def test_sending_again_is_no_error_and_changes_nothing(
+    writer: Ref, reader: Ref, unique: str
+) -> None:
+    rows = [event(unique, "a", seq) for seq in (1, 2)]
+    longer = [*rows, event(unique, "a", 3)]
+    assert ask(writer, Append(rows)) == []
+    assert ask(writer, Append(rows)) == []
+    assert ask(writer, Append([*longer, *longer])) == []
+    assert ask(reader, Read(unique, "a", 0, 10)) == longer
+
+
+def test_a_seq_that_another_incarnation_holds_fences(writer: Ref, reader: Ref, unique: str) -> None:
+    ask(writer, Append([event(unique, "a", 1, epoch=1)]))
+    # Not even its rows at free places are written, and everyone else's are.
+    batch = [
+        event(unique, "a", 1, epoch=2),
+        event(unique, "a", 2, epoch=2),
+        event(unique, "b", 1, epoch=1),
+    ]
+    assert ask(writer, Append(batch)) == [(unique, "a")]
+    assert held(reader, unique, "a") == [(1, 1)]
+    assert held(reader, unique, "b") == [(1, 1)]
+
+
+def test_after_an_activation_the_incarnation_before_is_fenced(
+    writer: Ref, reader: Ref, unique: str
+) -> None:
+    first = ask(writer, Activate(unique, "a"))
+    ask(writer, Append([event(unique, "a", 1, first)]))
+    second = ask(writer, Activate(unique, "a"))
+    assert ask(writer, Append([event(unique, "a", 2, first)])) == [(unique, "a")]
+    assert ask(writer, Append([event(unique, "a", 2, second)])) == []
+    assert held(reader, unique, "a") == [(1, first), (2, second)]
+
+
+def test_old_and_new_incarnations_in_one_transaction_are_told_apart(
+    writer: Ref, reader: Ref, unique: str
+) -> None:
+    old, new = ask(writer, Activate(unique, "a")), ask(writer, Activate(unique, "a"))
+    late = writer.ask(Append([event(unique, "a", 1, old)]), block=False)
+    ours = writer.ask(Append([event(unique, "a", 1, new)]), block=False)
+    assert late.get(timeout=10) == [(unique, "a")]
+    assert ours.get(timeout=10) == []
+    assert held(reader, unique, "a") == [(1, new)]
+
+
+def test_an_activation_waits_for_an_append_that_is_under_way(
+    writer: Ref, reader: Ref, postgres: PostgresSettings, unique: str
+) -> None:
+    """So that what the new incarnation reads first is all that the old one ever wrote."""
+    epoch = ask(writer, Activate(unique, "a"))
+    with connect(postgres) as other:
+        with other.transaction():
+            # Another node's append, between its lock and its commit.
+            other.execute(
+                "SELECT 1 FROM incarnations WHERE kind = %s AND key = 'a' FOR SHARE", (unique,)
+            )
+            other.execute("INSERT INTO events VALUES (%s, 'a', 1, %s, 't', '', 0)", (unique, epoch))
+            activated = writer.ask(Activate(unique, "a"), block=False)
+            with pytest.raises(pykka.Timeout):
+                activated.get(timeout=0.2)
+        assert activated.get(timeout=10) == epoch + 1
+    assert held(reader, unique, "a") == [(1, epoch)]
+
+
+def test_a_batch_of_500_actors_is_one_transaction(
+    writer: Ref, reader: Ref, postgres: PostgresSettings, unique: str
+) -> None:
+    rows = [event(unique, f"actor-{n}", 1) for n in range(500)]
+    assert ask(writer, Append(rows)) == []
+    with connect(postgres) as connection:
+        found = connection.execute(
+            "SELECT count(*), count(DISTINCT xmin::text) FROM events WHERE kind = %s", (unique,)
+        ).fetchone()
+    assert found == (500, 1)
+
+
+def test_writers_of_several_nodes_at_once_lose_nothing_and_share_nothing(
+    postgres: PostgresSettings, reader: Ref, unique: str
+) -> None:
+    """Four nodes append the same seqs of the same actors: each seq goes to exactly one of them."""
+    writers = [EventWriter.start(postgres) for _ in range(4)]
+    try:
+        with ThreadPoolExecutor(4) as pool:
+
+            def work(node: int) -> int:
+                fenced = 0
+                for seq in range(1, 21):
+                    rows = [event(unique, f"k{n}", seq, epoch=node) for n in (3, 1, 2, 0)]
+                    fenced += len(ask(writers[node - 1], Append(rows)))
+                return fenced
+
+            fenced = sum(pool.map(work, (1, 2, 3, 4)))
+    finally:
+        for one in writers:
+            one.stop()
+    rows = [row for n in range(4) for row in held(reader, unique, f"k{n}")]
+    assert len(rows) == 4 * 20
+    assert fenced == 4 * 4 * 20 - len(rows)
+
+
+def test_many_small_appends_at_once_share_transactions(
+    writer: Ref, reader: Ref, postgres: PostgresSettings, unique: str
+) -> None:
+    futures = [writer.ask(Append([event(unique, "a", n)]), block=False) for n in range(1, 301)]
+    assert all(future.get(timeout=10) == [] for future in futures)
+    with connect(postgres) as connection:
+        found = connection.execute(
+            "SELECT count(*), count(DISTINCT xmin::text) FROM events WHERE kind = %s", (unique,)
+        ).fetchone()
+    assert found is not None
+    assert found[0] == 300
+    assert found[1] < 150
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        ("k", "nul\0", 1, 1, "t", b"", 0),
+        ("k", "\ud800", 1, 1, "t", b"", 0),
+        ("k", "a", 2**63, 1, "t", b"", 0),
+        ("k", "a", 0, 1, "t", b"", 0),
+        ("k", "a", 1),
+    ],
+    ids=["NUL", "surrogate", "too large", "below 1", "another shape"],
+)
+def test_a_row_that_cannot_be_stored_is_refused_alone(
+    writer: Ref, reader: Ref, unique: str, bad: Any
+) -> None:
+    futures = [
+        writer.ask(message, block=False)
+        for message in (
+            Append([event(unique, "a", 1)]),
+            Append([bad]),
+            Append([event(unique, "b", 1)]),
+        )
+    ]
+    assert futures[0].get(timeout=10) == futures[2].get(timeout=10) == []
+    with pytest.raises(RowRefused) as caught:
+        futures[1].get(timeout=10)
+    assert caught.value.permanent
+    assert held(reader, unique, "a") == held(reader, unique, "b") == [(1, 1)]
+
+
+def test_a_name_that_cannot_be_stored_never_gets_an_epoch(writer: Ref, unique: str) -> None:
+    good = writer.ask(Activate(unique, "a"), block=False)
+    with pytest.raises(RowRefused):
+        ask(writer, Activate(unique, "nul\0"))
+    assert good.get(timeout=10) == 1
+
+
+def test_a_request_for_a_reader_is_refused(writer: Ref) -> None:
+    with pytest.raises(RowRefused, match="not for a writer"):
+        ask(writer, Read("k", "a", 0, 1))
+
+
+def test_nothing_is_nothing(writer: Ref) -> None:
+    assert ask(writer, Append([])) == []
+    assert ask(writer, Ping()) is None
+
+
+def test_a_connection_that_broke_between_two_calls_is_not_felt(
+    writer: Ref, reader: Ref, postgres: PostgresSettings, unique: str
+) -> None:
+    ask(writer, Append([event(unique, "a", 1)]))
+    ask(reader, Ping())
+    with connect(postgres) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE application_name = 'greenroom' AND pid <> pg_backend_pid()"
+        )
+    assert ask(writer, Append([event(unique, "a", 2)])) == []
+    assert held(reader, unique, "a") == [(1, 1), (2, 1)]
+
+
+def test_an_unreachable_database_is_one_line_and_fails_fast_while_it_pauses() -> None:
+    settings = PostgresSettings(
+        url="postgresql://u:secret@127.0.0.1:1/x", first_retry_s=30.0, max_retry_s=30.0
+    )
+    writer = EventWriter.start(settings)
+    try:
+        took_s: list[float] = []
+        for _ in range(2):
+            started = time.monotonic()
+            with pytest.raises(StoreUnavailable) as caught:
+                ask(writer, Append([event("k", "a", 1)]))
+            assert "\n" not in str(caught.value)
+            assert "secret" not in str(caught.value)
+            assert str(caught.value).startswith("postgresql is unavailable: connection")
+            took_s.append(time.monotonic() - started)
+        assert took_s[1] < 0.05
+    finally:
+        writer.stop()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:secret@[",
+        "postgresql://u:secret@h:port/x",
+        "postgresql://u:secret@h/x?a=b=c",
+        "secret",
+        "host=/nowhere port=bad password=secret",
+        "password='secret",
+    ],
+)
+def test_a_url_that_cannot_be_understood_is_one_line_without_its_password(url: str) -> None:
+    with pytest.raises(StoreUnavailable) as caught:
+        connect(PostgresSettings(url=url))
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_commit_is_on_disk_whatever_the_database_prefers(
+    postgres: PostgresSettings, unique: str
+) -> None:
+    def effective(url: str) -> Any:
+        with connect(postgres, url=url) as connection:
+            return connection.execute("SHOW synchronous_commit").fetchone()
+
+    for asked, had in (("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")):
+        options = f"-c synchronous_commit={asked}"
+        assert effective(make_conninfo(postgres.url, options=options)) == (had,)

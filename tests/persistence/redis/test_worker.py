@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pykka import ActorRef
+
+from persistence import RedisSettings, RowRefused, StoreUnavailable
+from persistence.redis import SnapshotWorker, check
+from persistence.redis.worker import connect
+from persistence.requests import Activate, Delete, Load, Ping, Save
+from persistence.rows import SnapshotRow
+from tests.persistence.asking import ask
+
+Ref = ActorRef[Any]
+
+
+def snapshot(kind: str, key: str, seq: int, epoch: int = 1, payload: bytes = b"") -> SnapshotRow:
+    return (kind, key, seq, epoch, 3, payload)
+
+
+def test_a_snapshot_comes_back_as_it_was(worker: Ref, unique: str) -> None:
+    row = snapshot(unique, "ädä:/…", 2**40, 2**33, bytes(range(256)))
+    ask(worker, Save([row]))
+    assert ask(worker, Load(unique, "ädä:/…")) == row
+
+
+def test_what_was_never_saved_or_was_deleted_is_none(worker: Ref, unique: str) -> None:
+    assert ask(worker, Load(unique, "a")) is None
+    ask(worker, Save([snapshot(unique, "a", 1)]))
+    ask(worker, Delete(unique, "a"))
+    ask(worker, Delete(unique, "a"))
+    assert ask(worker, Load(unique, "a")) is None
+
+
+# Examples share the worker and keep apart by their kinds.
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("ab"), st.integers(0, 2**45), st.integers(1, 2**45)),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_whatever_the_order_the_newest_stays(
+    worker: Ref, written: list[tuple[str, int, int]]
+) -> None:
+    kind = secrets.token_hex(8)
+    for key, seq, epoch in written:
+        ask(worker, Save([snapshot(kind, key, seq, epoch)]))
+    for key in "ab":
+        newest = max(((epoch, seq) for k, seq, epoch in written if k == key), default=None)
+        held = ask(worker, Load(kind, key))
+        assert (None if held is None else (held[3], held[2])) == newest
+
+
+def test_state_that_changed_without_an_event_replaces_its_equal(worker: Ref, unique: str) -> None:
+    ask(worker, Save([snapshot(unique, "a", 4, payload=b"old")]))
+    ask(worker, Save([snapshot(unique, "a", 4, payload=b"new")]))
+    assert ask(worker, Load(unique, "a"))[5] == b"new"
+
+
+def test_many_at_once_each_get_their_own_answer(worker: Ref, unique: str) -> None:
+    ask(worker, Save([snapshot(unique, str(n), n + 1) for n in range(500)]))
+    futures = [worker.ask(Load(unique, str(n)), block=False) for n in range(500)]
+    assert [future.get(timeout=10)[2] for future in futures] == list(range(1, 501))
+
+
+def test_kinds_and_keys_with_colons_stay_apart(worker: Ref, unique: str) -> None:
+    rows = [snapshot(f"{unique}:b", "c", 1), snapshot(unique, "b:c", 2)]
+    ask(worker, Save(rows))
+    assert [ask(worker, Load(row[0], row[1])) for row in rows] == rows
+
+
+def test_a_prefix_keeps_servers_apart(redis: RedisSettings, worker: Ref, unique: str) -> None:
+    other = SnapshotWorker.start(msgspec.structs.replace(redis, prefix="other:"))
+    try:
+        ask(other, Save([snapshot(unique, "a", 1)]))
+        assert ask(worker, Load(unique, "a")) is None
+        assert ask(other, Load(unique, "a")) is not None
+        ask(other, Delete(unique, "a"))
+    finally:
+        other.stop()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [("k", "a", -1, 1, 1, b""), ("k", "a", 2**64, 1, 1, b""), ("k", "a", 1, 1, 1, None)],
+    ids=["negative", "too large", "no bytes"],
+)
+def test_a_snapshot_that_cannot_be_stored_is_refused_alone(
+    worker: Ref, unique: str, bad: Any
+) -> None:
+    futures = [
+        worker.ask(message, block=False)
+        for message in (Save([snapshot(unique, "a", 1)]), Save([bad]), Load(unique, "a"))
+    ]
+    with pytest.raises(RowRefused):
+        futures[1].get(timeout=10)
+    assert futures[0].get(timeout=10) is None
+    assert futures[2].get(timeout=10) == snapshot(unique, "a", 1)
+    with pytest.raises(RowRefused, match="not for a snapshot worker"):
+        ask(worker, Activate("k", "a"))
+
+
+def test_a_value_that_is_none_of_ours_is_as_good_as_none(
+    worker: Ref, redis: RedisSettings, unique: str
+) -> None:
+    client = connect(redis)
+    client.set(f"{redis.prefix}snapshot:{unique}:a", "short")
+    client.close()
+    assert ask(worker, Load(unique, "a")) is None
+    ask(worker, Save([snapshot(unique, "a", 1)]))
+    assert ask(worker, Load(unique, "a")) == snapshot(unique, "a", 1)
+
+
+def test_nothing_is_nothing(worker: Ref) -> None:
+    assert ask(worker, Save([])) is None
+    assert ask(worker, Ping()) is None
+
+
+def test_scripts_and_connections_that_went_with_a_restart_are_not_felt(
+    worker: Ref, redis: RedisSettings, unique: str
+) -> None:
+    ask(worker, Save([snapshot(unique, "a", 1)]))
+    client = connect(redis)
+    client.script_flush()
+    client.client_kill_filter(_type="normal", skipme=True)
+    client.close()
+    ask(worker, Save([snapshot(unique, "a", 2)]))
+    assert ask(worker, Load(unique, "a")) == snapshot(unique, "a", 2)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://:secret@127.0.0.1:1/0", "unix://:secret@/nowhere/valkey.sock", "http://:secret@x/"],
+)
+def test_an_unreachable_store_is_one_line(url: str) -> None:
+    with pytest.raises(StoreUnavailable) as caught:
+        check(RedisSettings(url=url))
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_wrong_password_says_so(redis: RedisSettings) -> None:
+    url = redis.url.replace("unix://:", "unix://:x")
+    with pytest.raises(StoreUnavailable, match=r"(?i)password|auth"):
+        check(msgspec.structs.replace(redis, url=url))
+
+
+def test_while_it_pauses_calls_fail_at_once() -> None:
+    worker = SnapshotWorker.start(
+        RedisSettings(url="redis://127.0.0.1:1/0", first_retry_s=30.0, max_retry_s=30.0)
+    )
+    try:
+        took_s: list[float] = []
+        for _ in range(2):
+            started = time.monotonic()
+            with pytest.raises(StoreUnavailable):
+                ask(worker, Load("k", "a"))
+            took_s.append(time.monotonic() - started)
+        assert took_s[1] < 0.05
+    finally:
+        worker.stop()
