@@ -1,0 +1,33 @@
+"""How long to wait before the next attempt to connect. Pure: randomness is handed in."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+
+
+class Backoff(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Exponential back-off with full jitter: a random wait below a bound that doubles.
+
+    Full jitter spreads clients that all lost one server at once best, and costs the server least
+    (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). The first wait
+    is jittered as well: a server that drains sends everyone away in the same second.
+    """
+
+    first_s: float = 0.5
+    """The bound of the first wait, in seconds."""
+    factor: float = 2.0
+    max_s: float = 30.0
+    """The bound no wait exceeds, in seconds."""
+
+    def bound_s(self, attempt: int) -> float:
+        """The longest that attempt number `attempt`, from 0, may be waited for."""
+        if self.first_s <= 0:
+            return 0.0
+        # The exponent is held where a float still holds the power; max_s is long reached there.
+        return min(self.max_s, self.first_s * self.factor ** min(attempt, 64))
+
+    def wait_s(self, attempt: int, rng: random.Random) -> float:
+        """The wait before attempt number `attempt`, from 0, in seconds."""
+        return rng.uniform(0.0, self.bound_s(attempt))

@@ -1,0 +1,177 @@
+"""Requests that have no answer yet: in what order they leave, and what a break does to them.
+
+No I/O here: whoever owns the connection takes what is to be sent and tells what came.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+import trio
+
+from protocol.messages import (
+    ErrorReply,
+    MatchInput,
+    MatchJoin,
+    MatchLeave,
+    MatchList,
+    Ok,
+    Ping,
+    Request,
+    RoomHistory,
+    RoomJoin,
+    RoomLeave,
+    RoomMembers,
+)
+from protocol.remote.errors import ClientError, ConnectionLost, RequestFailed
+
+T = TypeVar("T")
+
+HARMLESS_TWICE = (
+    Ping, RoomJoin, RoomLeave, RoomHistory, RoomMembers,
+    MatchJoin, MatchLeave, MatchList, MatchInput,
+)  # fmt: skip
+"""Requests whose second coming does nothing the first did not. An input is known by its `seq`."""
+
+
+class Caller(Protocol):
+    """What rooms and matches need of their session."""
+
+    async def request(self, request: Request, answer: type[T]) -> T:
+        """Send a request; return its answer."""
+
+    def forget(self, topic: str) -> None:
+        """Follow this topic no more."""
+
+
+def new_key() -> str:
+    """An idempotency key that nobody else has."""
+    return secrets.token_hex(12)
+
+
+def op_of(request: Request) -> str:
+    """The op of a request."""
+    return str(request.__struct_config__.tag)
+
+
+def may_repeat(request: Request) -> bool:
+    """Whether the request may be sent again after a break, not knowing if it has acted."""
+    return isinstance(request, HARMLESS_TWICE) or getattr(request, "key", None) is not None
+
+
+class Call:
+    """One request on its way: its payload, and its outcome once `done` is set."""
+
+    __slots__ = ("_value", "done", "error", "on_ok", "op", "payload", "ref", "repeatable", "sent")
+
+    def __init__(
+        self,
+        ref: int,
+        request: Request,
+        encode: Callable[[Request], bytes],
+        on_ok: Callable[[Any], Any],
+    ) -> None:
+        self.ref = ref
+        self.op = op_of(request)
+        self.payload = encode(msgspec.structs.replace(request, ref=ref))
+        self.repeatable = may_repeat(request)
+        self.on_ok = on_ok
+        self.sent = False
+        """It has been handed to a connection at least once."""
+        self.done = trio.Event()
+        self.error: Exception | None = None
+        self._value: Any = None
+
+    def succeed(self, data: Any) -> None:
+        """The answer is here. `on_ok` runs now, so that what it sets up is there for the very
+        next push.
+        """
+        try:
+            self._value = self.on_ok(data)
+        except msgspec.ValidationError as error:
+            self.error = ClientError(f"{self.op}: the answer breaks the protocol: {error}")
+        self.done.set()
+
+    def fail(self, error: Exception) -> None:
+        self.error = error
+        self.done.set()
+
+    def result(self) -> Any:
+        """What `on_ok` returned; raises what the request failed with."""
+        if self.error is not None:
+            raise self.error
+        return self._value
+
+
+class Calls:
+    """The requests of one session, over however many connections."""
+
+    def __init__(self) -> None:
+        self._next_ref = 1
+        self._queued: dict[int, Call] = {}
+        self._sent: dict[int, Call] = {}
+
+    def __len__(self) -> int:
+        return len(self._queued) + len(self._sent)
+
+    def add(
+        self,
+        request: Request,
+        encode: Callable[[Request], bytes],
+        on_ok: Callable[[Any], Any],
+    ) -> Call:
+        """Queue a request. Raises what `encode` raises."""
+        call = Call(self._next_ref, request, encode, on_ok)
+        self._next_ref += 1
+        self._queued[call.ref] = call
+        return call
+
+    def next_to_send(self) -> Call | None:
+        """The oldest request that is not on this connection yet; from now on it is."""
+        if not self._queued:
+            return None
+        ref = next(iter(self._queued))
+        call = self._sent[ref] = self._queued.pop(ref)
+        call.sent = True
+        return call
+
+    def settle(self, reply: Ok | ErrorReply) -> bool:
+        """Give a reply to its request; False: nobody waits for it any more."""
+        call = self._sent.pop(reply.ref, None) if reply.ref is not None else None
+        if call is None:
+            return False
+        if isinstance(reply, Ok):
+            call.succeed(reply.data)
+        else:
+            call.fail(RequestFailed(call.op, reply.code, reply.message, retry=reply.retry))
+        return True
+
+    def forget(self, call: Call) -> None:
+        """Nobody waits for it any more. If it has not left, it never does."""
+        self._queued.pop(call.ref, None)
+        self._sent.pop(call.ref, None)
+
+    def broke(self) -> None:
+        """The connection is gone. What may be repeated is queued again, before what never left;
+        refs grow with time, so their order is the order of the requests.
+        """
+        again: dict[int, Call] = {}
+        for ref, call in sorted(self._sent.items()):
+            if call.repeatable:
+                again[ref] = call
+            else:
+                call.fail(ConnectionLost(call.op))
+        self._sent.clear()
+        self._queued = again | self._queued
+
+    def end(self, error: Callable[[], Exception]) -> None:
+        """The session is over. Each request fails with an exception of its own: one that several
+        tasks raise would gather the tracebacks of all.
+        """
+        for call in (*self._sent.values(), *self._queued.values()):
+            call.fail(error())
+        self._sent.clear()
+        self._queued.clear()

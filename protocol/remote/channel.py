@@ -1,0 +1,256 @@
+"""Requests and pushes over as many connections as it takes, one at a time.
+
+A connection is opened, greeted (a session opened or resumed), served, and when it breaks another
+is tried for, as the table of closes and the back-off say. What the pushes mean is not known here.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+import trio
+
+from protocol.errors import OVERLOADED, TOO_LONG
+from protocol.messages import (
+    AnyServerMessage,
+    ErrorReply,
+    Ok,
+    Position,
+    Request,
+    SessionClose,
+    SessionOpened,
+    SessionResume,
+)
+from protocol.remote.calls import Calls, op_of
+from protocol.remote.errors import (
+    CannotConnect,
+    ClientError,
+    Disconnected,
+    RequestFailed,
+    RequestTimedOut,
+)
+from protocol.remote.feed import Feed
+from protocol.remote.link import Link, LinkClosed, Target, carrying_nursery, open_link
+from protocol.remote.settings import ClientSettings, Connected, Reconnecting, Status
+
+SILENT_KEEPALIVES = 3
+"""After so many keep-alive periods without a byte the connection counts as lost (PROTOCOL.md)."""
+OVERLOADED_ATTEMPTS = 4
+"""How many steps of the back-off are skipped when the server says that it is overloaded."""
+
+
+class Follower(Protocol):
+    """Whoever understands the pushes. None of these waits."""
+
+    def positions(self) -> dict[str, Position]:
+        """Where it stands on each topic, for a resume."""
+
+    def pushed(self, push: AnyServerMessage, nursery: trio.Nursery | None) -> None:
+        """Take a push. `nursery` ends with the connection; None: it is not serving yet."""
+
+    def ended(self, why: Disconnected | None) -> None:
+        """Nothing comes any more. None: because its user left."""
+
+
+class Channel:
+    """One session's requests. Any number of tasks may use it at once."""
+
+    def __init__(
+        self,
+        target: Target,
+        greeting: Request,
+        settings: ClientSettings,
+        rng: random.Random,
+        follower: Follower,
+    ) -> None:
+        self.connected = False
+        self.statuses: Feed[Status, Status] = Feed(64, lambda _, __: None)
+        self.opened: SessionOpened | None = None
+        """The server's welcome, of the newest connection; None before the first."""
+        self._target = target
+        self._greeting = greeting
+        self._settings = settings
+        self._rng = rng
+        self._follower = follower
+        self._calls = Calls()
+        self._slots = trio.Semaphore(settings.in_flight)
+        self._writer = trio.lowlevel.ParkingLot()
+        self._up_at = -math.inf
+        self._leaving = False
+        self._over: Disconnected | None = None
+        self._ended = trio.Event()
+        self._scope = trio.CancelScope()
+
+    async def call(
+        self, request: Request, on_ok: Callable[[Any], Any], timeout_s: float | None = None
+    ) -> Any:
+        """Send a request; return what `on_ok` makes of the answer.
+
+        `on_ok` runs before anything that came after the answer is looked at.
+
+        Raises:
+            RequestFailed, RequestTimedOut, ConnectionLost, Disconnected, EncodeError.
+        """
+        limit_s = self._settings.request_timeout_s if timeout_s is None else timeout_s
+        call = None
+        with trio.move_on_after(limit_s):
+            async with self._slots:
+                if self._over is not None:
+                    raise Disconnected(self._over.why, self._over.close)
+                call = self._calls.add(request, self._encode, on_ok)
+                self._writer.unpark()
+                try:
+                    await call.done.wait()
+                finally:
+                    self._calls.forget(call)
+        if call is None or not call.done.is_set():
+            sent = call is not None and call.sent
+            raise RequestTimedOut(op_of(request), limit_s, sent=sent)
+        return call.result()
+
+    async def leave(self) -> None:
+        """End the session, on the server as well if it can be reached at once.
+
+        A cancelled program does it too, for a moment only: the others should see one leave, not
+        time out. It is why `run` is shielded from its surroundings; this ends it.
+        """
+        self._leaving = True
+        with trio.move_on_after(self._settings.close_timeout_s, shield=True):
+            if self.connected and self._over is None:
+                self._calls.add(SessionClose(), self._encode, lambda data: data)
+                self._writer.unpark()
+                await self._ended.wait()
+        self._end(Disconnected("the session was left"))
+        self._scope.cancel()
+
+    async def run(self, task_status: trio.TaskStatus[None]) -> None:
+        """Hold a connection until the session is over, or left. Started once it is open.
+
+        Raises:
+            CannotConnect, RequestFailed, Disconnected: the first connection failed; later ones
+                are tried for again.
+        """
+        with self._scope:
+            await self._hold(task_status)
+
+    async def _hold(self, task_status: trio.TaskStatus[None]) -> None:
+        attempt, down_since = 0, math.inf
+        while True:
+            error = await self._one_connection(task_status)
+            if self.opened is None:
+                raise error
+            if self._leaving or not _worth_another(error):
+                self._end(error if isinstance(error, Disconnected) else Disconnected(str(error)))
+                return
+            now = trio.current_time()
+            if self.connected:
+                self.connected = False
+                down_since = now
+                if now - self._up_at >= self._settings.stable_after_s:
+                    attempt = 0
+            if now - down_since >= self._settings.give_up_after_s:
+                self._end(Disconnected(f"gave up: {error}"))
+                return
+            if isinstance(error, Disconnected) and error.close is OVERLOADED:
+                attempt = max(attempt, OVERLOADED_ATTEMPTS)
+            wait_s = self._settings.backoff.wait_s(attempt, self._rng)
+            attempt += 1
+            self.statuses.put(Reconnecting(str(error), attempt, wait_s))
+            await trio.sleep(wait_s)
+
+    async def _one_connection(self, task_status: trio.TaskStatus[None]) -> ClientError:
+        """Connect, open or resume, and serve until it ends; returns why it ended."""
+        try:
+            async with open_link(self._target) as link:
+                opened = await self._greet(link)
+                first, self.opened = self.opened is None, opened
+                self.connected, self._up_at = True, trio.current_time()
+                if first:
+                    self._scope.shield = True
+                    task_status.started()
+                else:
+                    self.statuses.put(Connected(opened.resumed))
+                async with carrying_nursery() as nursery:
+                    nursery.start_soon(self._write, link)
+                    if opened.keepalive_s > 0:
+                        limit_s = SILENT_KEEPALIVES * opened.keepalive_s
+                        nursery.start_soon(link.watch_silence, limit_s)
+                    while True:
+                        self._received(await link.receive(), nursery)
+        except LinkClosed as closed:
+            return Disconnected(str(closed), closed.close)
+        except ClientError as error:
+            return error
+        finally:
+            self._calls.broke()
+
+    async def _greet(self, link: Link) -> SessionOpened:
+        greeting = self._greeting
+        if self.opened is not None:
+            positions = self._follower.positions()
+            greeting = SessionResume(token=self.opened.token, positions=positions)
+        payload = self._target.encoding.encode(msgspec.structs.replace(greeting, ref=0))
+        with trio.move_on_after(self._settings.connect_timeout_s):
+            await link.send(payload)
+            while True:
+                message = await link.receive()
+                if isinstance(message, Ok):
+                    try:
+                        return msgspec.convert(message.data, SessionOpened)
+                    except msgspec.ValidationError as error:
+                        raise ClientError(f"the welcome breaks the protocol: {error}") from None
+                if isinstance(message, ErrorReply):
+                    raise RequestFailed(
+                        op_of(greeting), message.code, message.message, retry=message.retry
+                    )
+                self._received(message, None)
+        raise CannotConnect(self._target.url, f"no answer to {op_of(greeting)}")
+
+    async def _write(self, link: Link) -> None:
+        try:
+            while True:
+                call = self._calls.next_to_send()
+                if call is None:
+                    await self._writer.park()
+                else:
+                    await link.send(call.payload)
+        except LinkClosed:
+            return  # the reader hears of it as well, and knows what came before it
+
+    def _received(self, message: AnyServerMessage, nursery: trio.Nursery | None) -> None:
+        if isinstance(message, Ok | ErrorReply):
+            self._calls.settle(message)
+        else:
+            self._follower.pushed(message, nursery)
+
+    def _encode(self, request: Request) -> bytes:
+        assert self.opened is not None
+        payload = self._target.encoding.encode(request)
+        if len(payload) > (most := self.opened.max_message_bytes):
+            # The server would close for it, and the whole session would be over.
+            message = f"{len(payload)} bytes; the server takes {most}"
+            raise RequestFailed(op_of(request), TOO_LONG.code, message, retry=False)
+        return payload
+
+    def _end(self, why: Disconnected) -> None:
+        if self._over is not None:
+            return
+        self._over = why
+        self.connected = False
+        self._calls.end(lambda: Disconnected(why.why, why.close))
+        self._follower.ended(None if self._leaving else why)
+        self.statuses.close()
+        self._ended.set()
+
+
+def _worth_another(error: ClientError) -> bool:
+    """Whether to try again, by the tables of closes and errors."""
+    if isinstance(error, Disconnected):
+        return error.close is not None and error.close.reconnect
+    if isinstance(error, RequestFailed):
+        return error.retry
+    return isinstance(error, CannotConnect) and not error.permanent

@@ -1,0 +1,157 @@
+"""A match, as one of its players sees it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from protocol.messages import (
+    InputTaken,
+    MatchEnded,
+    MatchEvent,
+    MatchInput,
+    MatchLeave,
+    MatchRecovered,
+    MatchRestarted,
+    MatchState,
+    MatchStatePush,
+    Position,
+)
+from protocol.remote.calls import Caller
+from protocol.remote.feed import Feed
+from protocol.remote.positions import Gap, recover, restart, take, widen
+
+MatchUpdate = MatchStatePush | MatchEvent | MatchEnded | Gap
+MatchPush = MatchStatePush | MatchEvent | MatchEnded | MatchRecovered | MatchRestarted
+
+_STATE = "state"
+
+
+class Match:
+    """A match one has joined. `async for` yields states, events and the end, after which it stops.
+
+    Every event is yielded once and in order, over breaks of the connection as well; a `Gap` stands
+    where some had to be skipped. States are conflated: a reader that is slow gets the newest only.
+    After a break or a crash of the match a state follows, so that the last one read is always true.
+    """
+
+    def __init__(self, caller: Caller, state: MatchState, buffer: int) -> None:
+        self.id = state.match
+        self.game = state.game
+        self.tick_hz = state.tick_hz
+        """Ticks a second; 0 for a game in turns."""
+        self.players = list(state.players)
+        self.tick = state.tick
+        self.state: Any = state.state
+        """The newest state received."""
+        self.acks: dict[str, int] = {}
+        """For each player the highest input `seq` that `state` has taken in, as last told."""
+        self.ended: MatchEnded | None = None
+        self.position = Position(state.epoch, state.offset)
+        self.feed: Feed[MatchStatePush | MatchEvent | MatchEnded, Gap] = Feed(buffer, widen)
+        self._caller = caller
+        # Inputs are told apart by a stamp that only grows, over all connections and programs of
+        # this player; the time since 1970 in microseconds does, below a million inputs a second.
+        self._seq = time.time_ns() // 1000
+
+    def __repr__(self) -> str:
+        return f"<Match {self.id} of {self.game} at tick {self.tick}>"
+
+    async def input(self, value: Any) -> InputTaken:
+        """Send an input; return at which tick it acts. It acts once, whatever breaks meanwhile.
+
+        Raises:
+            RequestFailed: among others `rejected`, if the rules do not allow it.
+            RequestTimedOut, Disconnected.
+            EncodeError: `value` has no encoding.
+        """
+        self._seq += 1
+        request = MatchInput(match=self.id, seq=self._seq, input=value)
+        return await self._caller.request(request, InputTaken)
+
+    @property
+    def last_seq(self) -> int:
+        """The stamp of the last input sent, as `acks` names it."""
+        return self._seq
+
+    async def leave(self) -> None:
+        """Give up one's place. Iteration ends after what has come."""
+        self.feed.close()
+        self._caller.forget(f"match:{self.id}")
+        await self._caller.request(MatchLeave(match=self.id), type(None))
+
+    def __aiter__(self) -> Match:
+        return self
+
+    async def __anext__(self) -> MatchUpdate:
+        return await self.feed.next()
+
+    # --- for the session ---------------------------------------------------------------------
+
+    def pushed(self, push: MatchPush) -> None:
+        """Take a push of this match."""
+        if isinstance(push, MatchStatePush):
+            self._state(push)
+        elif isinstance(push, MatchEvent):
+            self._event(push)
+        elif isinstance(push, MatchEnded):
+            self.ended = push
+            self.feed.put(push)
+            self.feed.close()
+        elif isinstance(push, MatchRestarted):
+            self.position, gap = restart(self.position, push.epoch, push.offset)
+            if gap is not None:
+                self.feed.put(gap)
+            self._now(push.tick, push.state)
+        else:
+            self.position, updates = recover(
+                self.position,
+                Position(push.epoch, push.offset),
+                push.events,
+                recovered=push.recovered,
+            )
+            for update in updates:
+                self.feed.put(update)
+            self.players = list(push.players)
+            self._now(push.tick, push.state)
+
+    def rejoined(self, data: Any) -> None:
+        """Take the answer to a join of a match one had been in and lost for a while."""
+        state = msgspec.convert(data, MatchState)
+        now = Position(state.epoch, state.offset)
+        unmoved = now == self.position
+        self.position, updates = recover(self.position, now, (), recovered=unmoved)
+        for update in updates:
+            self.feed.put(update)
+        self.players = list(state.players)
+        self._now(state.tick, state.state)
+
+    def _event(self, push: MatchEvent) -> None:
+        taken = take(self.position, push.offset)
+        if taken is None:
+            return
+        self.position, hole = taken
+        if hole is not None:
+            self.feed.put(hole)
+        if push.player is not None:
+            if push.kind == "joined" and push.player not in self.players:
+                self.players.append(push.player)
+            elif push.kind == "left" and push.player in self.players:
+                self.players.remove(push.player)
+        self.feed.put(push)
+
+    def _now(self, tick: int, state: Any) -> None:
+        """A state that came with a recovery or a restart is yielded as any other."""
+        self._state(
+            MatchStatePush(
+                match=self.id, offset=self.position.offset, tick=tick, state=state, acks={}
+            )
+        )
+
+    def _state(self, push: MatchStatePush) -> None:
+        self.tick = push.tick
+        self.state = push.state
+        self.acks = {**self.acks, **push.acks}
+        self.feed.put(push, slot=_STATE)

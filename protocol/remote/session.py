@@ -1,0 +1,214 @@
+"""A session, as its user sees it: rooms and matches, and what can be asked of the server."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import AsyncIterator
+from typing import Any, TypeVar
+
+import msgspec
+import trio
+
+from protocol.errors import ERRORS
+from protocol.messages import (
+    AnyServerMessage,
+    MatchCreate,
+    MatchCreated,
+    MatchEnded,
+    Matches,
+    MatchJoin,
+    MatchList,
+    MatchState,
+    MatchSummary,
+    Ping,
+    Pong,
+    Position,
+    Request,
+    RoomJoin,
+    RoomState,
+    SessionOpened,
+    TopicLost,
+)
+from protocol.remote.calls import new_key
+from protocol.remote.channel import Channel
+from protocol.remote.errors import (
+    ClientError,
+    Disconnected,
+    RequestFailed,
+    RequestTimedOut,
+    TopicGone,
+)
+from protocol.remote.link import Target
+from protocol.remote.match import Match, MatchPush
+from protocol.remote.room import Room, RoomPush
+from protocol.remote.settings import ClientSettings, Status
+
+T = TypeVar("T")
+
+
+class Session:
+    """What `connect` gives. Any number of tasks may use it at once.
+
+    Every method that asks the server raises `RequestFailed`, `RequestTimedOut` and `Disconnected`;
+    and `ConnectionLost` where a request without an idempotency key must not be sent twice.
+    """
+
+    def __init__(
+        self, target: Target, greeting: Request, settings: ClientSettings, rng: random.Random
+    ) -> None:
+        self._settings = settings
+        self._rng = rng
+        self._topics: dict[str, Room | Match] = {}
+        self.channel = Channel(target, greeting, settings, rng, self)
+
+    @property
+    def opened(self) -> SessionOpened:
+        """Who one is (`user`, `name`), the `token`, and the server's limits."""
+        assert self.channel.opened is not None
+        return self.channel.opened
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection now. Requests wait for one until their deadline."""
+        return self.channel.connected
+
+    def statuses(self) -> AsyncIterator[Status]:
+        """Breaks and returns of the connection, as they happen; of more than 64 that wait to be
+        read the oldest are dropped. Ends with the session.
+        """
+        return self.channel.statuses
+
+    async def join(self, room: str) -> Room:
+        """Join a room. One that is joined already is returned as it is."""
+        return await self._join(f"room:{room}", RoomJoin(room=room), Room)
+
+    async def join_match(self, match: str) -> Match:
+        """Take a place in a match, or come back to one's place."""
+        return await self._join(f"match:{match}", MatchJoin(match=match), Match)
+
+    async def create_match(
+        self, game: str, params: dict[str, Any] | None = None, *, key: str | None = ""
+    ) -> Match:
+        """Create a match of `game` and join it.
+
+        Arguments:
+            game: its name in the server's config.
+            params: the game's own.
+            key: the idempotency key; by default one is made. None: not sent twice over a break.
+        """
+        if key == "":
+            key = new_key()
+        request = MatchCreate(game=game, params=params or {}, key=key)
+        created = await self.request(request, MatchCreated)
+        return await self.join_match(created.match)
+
+    async def matches(self, game: str | None = None, *, limit: int = 50) -> list[MatchSummary]:
+        """Running matches, newest first, of one game or of all."""
+        return (await self.request(MatchList(game=game, limit=limit), Matches)).matches
+
+    async def ping(self) -> float:
+        """The time to the server and back, in seconds."""
+        began = trio.current_time()
+        await self.request(Ping(), Pong)
+        return trio.current_time() - began
+
+    async def request(
+        self, request: Request, answer: type[T], *, timeout_s: float | None = None
+    ) -> T:
+        """Send any request; return its answer.
+
+        Arguments:
+            request: one of protocol.messages; its `ref` is set here.
+            answer: the type of the answer's data.
+            timeout_s: instead of the settings', in seconds.
+
+        Raises:
+            EncodeError: some value in it has no encoding.
+        """
+
+        def convert(data: Any) -> T:
+            return msgspec.convert(data, answer)
+
+        result: T = await self.channel.call(request, convert, timeout_s)
+        return result
+
+    def forget(self, topic: str) -> None:
+        """Follow this topic (`room:...`, `match:...`) no more; its `leave` does this."""
+        self._topics.pop(topic, None)
+
+    async def _join(self, topic: str, request: Request, kind: type[T]) -> T:
+        def joined(data: Any) -> Room | Match:
+            known = self._topics.get(topic)
+            if known is None:  # else another task's join was answered first
+                known = self._topics[topic] = self._follow(data, kind)
+            return known
+
+        known = self._topics.get(topic) or await self.channel.call(request, joined)
+        assert isinstance(known, kind)
+        return known
+
+    def _follow(self, data: Any, kind: type[Any]) -> Room | Match:
+        if kind is Room:
+            return Room(self, msgspec.convert(data, RoomState), self._settings.buffer)
+        return Match(self, msgspec.convert(data, MatchState), self._settings.buffer)
+
+    # --- for the channel -----------------------------------------------------------------------
+
+    def positions(self) -> dict[str, Position]:
+        """Where one stands on each topic."""
+        return {topic: followed.position for topic, followed in self._topics.items()}
+
+    def pushed(self, push: AnyServerMessage, nursery: trio.Nursery | None) -> None:
+        """Give a push to the room or match it is of."""
+        if isinstance(push, TopicLost):
+            row = ERRORS.get(push.code)
+            if row is not None and row.retry and nursery is not None:
+                nursery.start_soon(self._rejoin, push.topic)
+            else:
+                self._gone(push.topic, push.code)
+        elif isinstance(push, MatchPush):
+            match = self._topics.get(f"match:{push.match}")
+            if isinstance(match, Match):
+                match.pushed(push)
+            if isinstance(push, MatchEnded):
+                self.forget(f"match:{push.match}")
+        elif isinstance(push, RoomPush):
+            room = self._topics.get(f"room:{push.room}")
+            if isinstance(room, Room):
+                room.pushed(push)
+
+    def ended(self, why: Disconnected | None) -> None:
+        """End every iteration."""
+        for followed in self._topics.values():
+            followed.feed.close(None if why is None else Disconnected(why.why, why.close))
+        self._topics.clear()
+
+    async def _rejoin(self, topic: str) -> None:
+        """Come back to a topic that was lost for a passing reason. A break of the connection ends
+        this: the next resume names the topic again.
+        """
+        name = topic.partition(":")[2]
+        for attempt in itertools.count():
+            await trio.sleep(self._settings.backoff.wait_s(attempt, self._rng))
+            followed = self._topics.get(topic)
+            if followed is None:
+                return
+            is_room = isinstance(followed, Room)
+            request = RoomJoin(room=name) if is_room else MatchJoin(match=name)
+            try:
+                await self.channel.call(request, followed.rejoined)
+            except RequestTimedOut:
+                continue
+            except RequestFailed as failed:
+                if failed.retry:
+                    continue
+                self._gone(topic, failed.code)
+            except ClientError:
+                pass  # the session is over, and its topics know
+            return
+
+    def _gone(self, topic: str, code: str) -> None:
+        followed = self._topics.pop(topic, None)
+        if followed is not None:
+            followed.feed.close(TopicGone(topic, code))

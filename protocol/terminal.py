@@ -1,0 +1,197 @@
+"""A chat for the terminal: `python -m protocol.client --room lobby --name ada`."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import signal
+import ssl
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+
+import trio
+
+from protocol.client import (
+    DEFAULT_URL,
+    CannotConnect,
+    ClientError,
+    ClientSettings,
+    Connected,
+    Gap,
+    Room,
+    RoomUpdate,
+    Session,
+    connect,
+)
+from protocol.messages import Message, RoomJoined
+from protocol.prompt import Prompt, plain
+
+BACKLOG = 20
+"""Messages shown on entering a room."""
+TYPED_AHEAD = 64
+"""Lines that wait to be sent, as without a connection; beyond it input is not read."""
+HELP = "/who: who is here   /more: older messages   /quit, Ctrl-D or Ctrl-C: leave"
+
+
+def described(update: RoomUpdate) -> str:
+    """One line for what happened in a room."""
+    if isinstance(update, Message):
+        at = datetime.fromtimestamp(update.at / 1000).astimezone()
+        return f"{at:%H:%M} {plain(update.name)}: {plain(update.body)}"
+    if isinstance(update, Gap):
+        if update.cause == "void":
+            return f"* the room crashed; messages {update.first} to {update.last} above are void"
+        return f"* messages {update.first} to {update.last} are not shown ({update.cause}); /more"
+    verb = "came" if isinstance(update, RoomJoined) else "left"
+    return f"* {plain(update.member.name)} {verb}"
+
+
+def described_members(room: Room) -> str:
+    """One line for who is in a room."""
+    names = ", ".join(plain(member.name) for member in room.members)
+    others = room.members_total - len(room.members)
+    return f"* here: {names}" + (f" and {others} more" if others > 0 else "")
+
+
+class Chat:
+    """One room, one person typing."""
+
+    def __init__(self, prompt: Prompt, session: Session, room: Room) -> None:
+        self._prompt = prompt
+        self._session = session
+        self._room = room
+        self._oldest = room.backlog[0].offset if room.backlog else room.position.offset + 1
+        self.failure: ClientError | None = None
+        """Why it ended by itself."""
+
+    async def run(self) -> None:
+        """Chat until the input ends or the session is over."""
+        typed, lines = trio.open_memory_channel[str](TYPED_AHEAD)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._show_statuses)
+            nursery.start_soon(self._show_updates, nursery.cancel_scope)
+            nursery.start_soon(self._send, lines, nursery.cancel_scope)
+            await self._type(typed)
+
+    async def _type(self, typed: trio.MemorySendChannel[str]) -> None:
+        async with typed:
+            while (lines := await self._prompt.lines()) is not None:
+                for line in lines:
+                    if line.strip() == "/quit":
+                        return
+                    if line.strip():
+                        await typed.send(line)
+
+    async def _send(self, lines: trio.MemoryReceiveChannel[str], over: trio.CancelScope) -> None:
+        async for line in lines:
+            try:
+                await self._act(line)
+            except ClientError as error:
+                self._prompt.say(f"! {error}")
+        with trio.move_on_after(2):  # not when the server is away
+            try:
+                await self._room.leave()  # ends _show_updates behind what has come
+            except ClientError:
+                over.cancel()
+            await trio.sleep_forever()
+        over.cancel()
+
+    async def _act(self, line: str) -> None:
+        match line.strip():
+            case "/who":
+                await self._room.refresh_members()
+                self._prompt.say(described_members(self._room))
+            case "/more":
+                page = await self._room.history(before=self._oldest, limit=BACKLOG)
+                for message in page.messages:
+                    self._prompt.say(described(message))
+                if page.messages:
+                    self._oldest = page.messages[0].offset
+                else:
+                    self._prompt.say("* there is nothing older")
+            case command if command.startswith("/"):
+                self._prompt.say(HELP)
+            case _:
+                await self._room.send(line)
+
+    async def _show_updates(self, over: trio.CancelScope) -> None:
+        try:
+            async for update in self._room.updates():
+                self._prompt.say(described(update))
+        except ClientError as error:
+            self.failure = error
+        over.cancel()
+
+    async def _show_statuses(self) -> None:
+        async for status in self._session.statuses():
+            if isinstance(status, Connected):
+                self._prompt.say("* connected again")
+            else:
+                self._prompt.say(f"* {status.why}; trying again in {status.wait_s:.1f} s")
+
+
+async def chat(arguments: argparse.Namespace, prompt: Prompt) -> int:
+    """Enter the room and chat; returns the exit status."""
+    tls = None
+    if arguments.ca is not None:
+        tls = ssl.create_default_context(cafile=arguments.ca)
+    async with connect(
+        arguments.url,
+        name=arguments.name,
+        encoding=arguments.encoding,
+        tls=tls,
+        settings=ClientSettings(connect_timeout_s=5.0),
+    ) as session:
+        room = await session.join(arguments.room)
+        with prompt.taken_over():
+            for message in room.backlog[-BACKLOG:]:
+                prompt.say(described(message))
+            prompt.say(described_members(room))
+            if prompt.interactive:
+                prompt.say(f"* you are {plain(arguments.name)} in {room.name}   {HELP}")
+            one = Chat(prompt, session, room)
+            await one.run()
+        if one.failure is not None:
+            raise one.failure
+    return 0
+
+
+async def until_a_signal(arguments: argparse.Namespace, prompt: Prompt) -> int:
+    """Chat; on SIGINT or SIGTERM leave as if the input had ended."""
+    status = 0
+
+    async def cancelled_by_signals(scope: trio.CancelScope) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cancelled_by_signals, nursery.cancel_scope)
+        try:
+            status = await chat(arguments, prompt)
+        except CannotConnect as error:
+            status = 1
+            hint = "" if error.permanent else " Start a server with: make run"
+            print(f"no server at {error.url} ({error.why}).{hint}", file=sys.stderr)
+        except ClientError as error:
+            status = 1
+            print(error, file=sys.stderr)
+        except (ssl.SSLError, OSError, ValueError) as error:
+            status = 2
+            print(error, file=sys.stderr)
+        nursery.cancel_scope.cancel()
+    return status
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m protocol.client", description="Chat in a room of a Greenroom server."
+    )
+    parser.add_argument("--room", default="lobby", help="default: %(default)s")
+    parser.add_argument("--name", default=getpass.getuser(), help="default: %(default)s")
+    parser.add_argument("--url", default=DEFAULT_URL, help="default: %(default)s")
+    parser.add_argument("--encoding", choices=["msgpack", "json"], default="msgpack")
+    parser.add_argument("--ca", metavar="FILE", help="trust this certificate for wss://")
+    sys.exit(trio.run(until_a_signal, parser.parse_args(argv), Prompt()))

@@ -1,0 +1,190 @@
+"""A server that follows a script, one connection after the other: for what a client must bear and
+a real server cannot be made to do at the very point, such as a break between request and answer.
+
+The bytes are trio-websocket's own and our codec's. A script is an async function of one `Peer`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import trio
+import trio_websocket
+
+from protocol.client import Backoff, ClientSettings, Gap, Room
+from protocol.codec import ENCODINGS, Encoding
+from protocol.messages import (
+    Member,
+    Message,
+    Ok,
+    Request,
+    RoomJoin,
+    RoomMessage,
+    RoomRecovered,
+    RoomState,
+    SessionClose,
+    SessionOpened,
+)
+
+R = TypeVar("R", bound=Request)
+
+MEMBERS = [Member("u1", "ada")]
+BOB = Member("u2", "bob")
+QUICK = ClientSettings(backoff=Backoff(first_s=0.01), request_timeout_s=2.0, close_timeout_s=0.2)
+
+
+def opened(*, resumed: bool = False, keepalive_s: float = 20.0) -> SessionOpened:
+    return SessionOpened(
+        session="s1",
+        user="u1",
+        name="ada",
+        token="t1",
+        resumed=resumed,
+        resume_within_s=60.0,
+        keepalive_s=keepalive_s,
+        max_message_bytes=65_536,
+    )
+
+
+def said(offset: int, body: str = "") -> Message:
+    return Message(offset, "u2", "bob", body or f"m{offset}", 1_700_000_000_000 + offset)
+
+
+def push(message: Message, room: str = "lobby") -> RoomMessage:
+    return RoomMessage(
+        room=room,
+        offset=message.offset,
+        user=message.user,
+        name=message.name,
+        body=message.body,
+        at=message.at,
+    )
+
+
+def recovered(*messages: Message, offset: int, epoch: int = 1, whole: bool = True) -> RoomRecovered:
+    return RoomRecovered(
+        room="lobby",
+        recovered=whole,
+        epoch=epoch,
+        offset=offset,
+        members=[*MEMBERS, BOB],
+        members_total=2,
+        messages=list(messages),
+    )
+
+
+class Peer:
+    """The server's end of one connection."""
+
+    def __init__(
+        self,
+        websocket: trio_websocket.WebSocketConnection,
+        encoding: Encoding,
+        end_server: Callable[[], None],
+    ) -> None:
+        self._websocket = websocket
+        self.encoding = encoding
+        self.end_server = end_server
+        """Cut every connection and listen no more."""
+
+    async def expect(self, kind: type[R]) -> R:
+        """The next request, which must be of this type."""
+        request = self.encoding.decode_request(await self._websocket.get_message())
+        assert isinstance(request, kind), f"expected {kind.__name__}, came {request}"
+        return request
+
+    async def send(self, *messages: Any) -> None:
+        for message in messages:
+            payload = self.encoding.encode(message)
+            text = self.encoding.name == "json"
+            await self._websocket.send_message(payload.decode() if text else payload)
+
+    async def raw(self, payload: bytes) -> None:
+        await self._websocket.send_message(payload)
+
+    async def answer(self, kind: type[R], data: Any = None) -> R:
+        """Expect a request and answer it with `data`."""
+        request = await self.expect(kind)
+        assert request.ref is not None
+        await self.send(Ok(request.ref, data))
+        return request
+
+    async def answer_until(self, kind: type[Request]) -> None:
+        """Answer whatever comes with nothing, up to a request of this type."""
+        while True:
+            request = self.encoding.decode_request(await self._websocket.get_message())
+            assert request.ref is not None
+            await self.send(Ok(request.ref))
+            if isinstance(request, kind):
+                return
+
+    async def join(self, offset: int = 0, messages: Sequence[Message] = (), epoch: int = 1) -> None:
+        """Answer the join of a room that stands at `offset`."""
+        request = await self.expect(RoomJoin)
+        assert request.ref is not None
+        state = RoomState(request.room, epoch, offset, MEMBERS, len(MEMBERS), list(messages))
+        await self.send(Ok(request.ref, state))
+
+    async def close(self, code: int, reason: str = "") -> None:
+        await self._websocket.aclose(code, reason)
+
+    async def cut(self) -> None:
+        """End the TCP connection without a word."""
+        await trio.aclose_forcefully(self._websocket._stream)
+
+    async def silence(self) -> None:
+        """Say nothing more, until the client is gone."""
+        while True:
+            await self._websocket.get_message()
+
+
+async def take(room: Room, count: int) -> list[Message | Gap]:
+    with trio.fail_after(5):
+        return [await anext(room) for _ in range(count)]
+
+
+async def part(peer: Peer) -> None:
+    """The end of most scripts: the client leaves, the server closes."""
+    await peer.answer(SessionClose)
+    await peer.close(1000)
+
+
+Script = Callable[[Peer], Awaitable[None]]
+
+
+@asynccontextmanager
+async def scripted(*scripts: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
+    """Serve the scripts, each to one connection, in order; yields the address.
+
+    A connection more than there are scripts fails the test, and so does a script not reached.
+    """
+    waiting = list(scripts)
+
+    async def serve(request: trio_websocket.WebSocketRequest) -> None:
+        assert waiting, "one connection too many"
+        script = waiting.pop(0)
+        (subprotocol,) = request.proposed_subprotocols
+        websocket = await request.accept(subprotocol=subprotocol)
+        # Closed: the client left while the script waited for more.
+        with contextlib.suppress(trio_websocket.ConnectionClosed):
+            await script(Peer(websocket, ENCODINGS[subprotocol], scope.cancel))
+
+    scope = trio.CancelScope()
+
+    async def listen(task_status: trio.TaskStatus[int]) -> None:
+        with scope:
+            async with trio.open_nursery() as nursery:
+                server = await nursery.start(
+                    trio_websocket.serve_websocket, serve, "127.0.0.1", 0, tls
+                )
+                task_status.started(server.port)
+
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(listen)
+        yield f"ws://127.0.0.1:{port}/ws"
+        assert not waiting, f"{len(waiting)} connections were never made"
+        scope.cancel()

@@ -1,0 +1,228 @@
+"""The terminal chat as a program: its own process, a pipe or a terminal of its own."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+import trio
+
+from protocol.client import Gap
+from protocol.messages import (
+    History,
+    Member,
+    Members,
+    Message,
+    Ok,
+    RoomHistory,
+    RoomJoined,
+    RoomLeft,
+    RoomMembers,
+    RoomSend,
+    Sent,
+    SessionClose,
+    SessionOpen,
+    SessionResume,
+)
+from protocol.terminal import described
+from tests.protocol.scripted import BOB, Peer, opened, push, recovered, said, scripted
+
+COMMAND = [sys.executable, "-m", "protocol.client", "--room", "lobby", "--name", "ada"]
+
+
+async def run(url: str, stdin: bytes) -> subprocess.CompletedProcess[bytes]:
+    with trio.fail_after(20):
+        return await trio.run_process(
+            [*COMMAND, "--url", url],
+            stdin=stdin,
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+        )
+
+
+async def enter(peer: Peer) -> None:
+    assert (await peer.answer(SessionOpen, opened())).name == "ada"
+    await peer.join(1, [said(1, "before")])
+
+
+async def part(peer: Peer) -> None:
+    """What comes at the end: maybe `room.leave`, then `session.close`."""
+    await peer.answer_until(SessionClose)
+    await peer.close(1000)
+
+
+async def test_with_a_pipe_it_says_what_comes_in_and_prints_what_is_said() -> None:
+    async def server(peer: Peer) -> None:
+        await enter(peer)
+        await peer.send(RoomJoined(room="lobby", offset=1, member=BOB))
+        request = await peer.expect(RoomSend)
+        assert request.body == "hi there"
+        assert request.ref is not None
+        await peer.send(push(Message(2, "u1", "ada", "hi there", 0)), Ok(request.ref, Sent(2, 0)))
+        await peer.answer(RoomMembers, Members([Member("u1", "ada"), BOB], 5))
+        await peer.answer(RoomHistory, History([], more=False))
+        await peer.send(RoomLeft(room="lobby", offset=2, member=BOB))
+        await part(peer)
+
+    async with scripted(server) as url:
+        done = await run(url, b"hi there\n\n/who\n/more\n/help\n")
+    lines = [re.sub(r"^\d\d:\d\d ", "", line) for line in done.stdout.decode().splitlines()]
+    assert lines[:3] == ["bob: before", "* here: ada", "* bob came"]
+    assert {"ada: hi there", "* here: ada, bob and 3 more"} < set(lines)
+    assert any(line.startswith("/who") for line in lines)
+    assert done.stderr == b""
+    assert done.returncode == 0
+
+
+async def test_without_a_server_it_says_so_in_one_line_and_how_to_start_one() -> None:
+    async with scripted() as url:
+        pass
+    done = await run(url, b"")
+    assert done.returncode == 1
+    assert done.stderr.decode() == (
+        f"no server at {url} (connection refused). Start a server with: make run\n"
+    )
+
+
+async def test_a_wrong_address_is_one_line_too() -> None:
+    done = await run("http://127.0.0.1/", b"")
+    assert done.returncode == 2
+    assert done.stderr.decode().startswith("not a WebSocket address")
+    assert done.stderr.count(b"\n") == 1
+
+
+async def test_a_close_for_good_is_said_and_ends_it() -> None:
+    async def server(peer: Peer) -> None:
+        await enter(peer)
+        await peer.close(4500)
+
+    read_end, write_end = os.pipe()
+    try:
+        async with scripted(server) as url:
+            with trio.fail_after(20):
+                done = await trio.run_process(
+                    [*COMMAND, "--url", url],
+                    stdin=read_end,
+                    capture_stdout=True,
+                    capture_stderr=True,
+                    check=False,
+                )
+    finally:
+        os.close(read_end)
+        os.close(write_end)
+    assert done.returncode == 1
+    assert b"4500 taken_over" in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+async def test_a_break_is_told_and_so_is_the_return() -> None:
+    async def first(peer: Peer) -> None:
+        await enter(peer)
+        await peer.cut()
+
+    async def second(peer: Peer) -> None:
+        await peer.answer(SessionResume, opened(resumed=True))
+        await peer.send(recovered(said(2, "meanwhile"), offset=2))
+        await peer.answer(RoomSend, Sent(3, 0))
+        await part(peer)
+
+    async with scripted(first, second) as url:
+        done = await run(url, b"hi\n")
+    text = done.stdout.decode()
+    assert "* the connection broke; trying again in" in text
+    assert text.index("* connected again") < text.index("bob: meanwhile")
+
+
+class OnATerminal:
+    """The program with a terminal of its own, which we type into and look at."""
+
+    def __init__(self, process: trio.Process, master: int) -> None:
+        self.process = process
+        self._master = master
+        self.seen = ""
+
+    def type(self, keys: bytes) -> None:
+        os.write(self._master, keys)
+
+    async def until(self, text: str) -> None:
+        with trio.fail_after(15):
+            while text not in self.seen:
+                await trio.lowlevel.wait_readable(self._master)
+                self.seen += os.read(self._master, 4096).decode()
+
+
+async def on_a_terminal(
+    url: str, task_status: trio.TaskStatus[OnATerminal] = trio.TASK_STATUS_IGNORED
+) -> None:
+    master, slave = pty.openpty()
+    start = partial(
+        trio.run_process,
+        [*COMMAND, "--url", url],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        check=False,
+        start_new_session=True,
+        env={**os.environ, "COLUMNS": "60"},
+    )
+    async with trio.open_nursery() as nursery:
+        process = await nursery.start(start)
+        os.close(slave)
+        task_status.started(OnATerminal(process, master))
+    os.close(master)
+
+
+async def test_what_comes_while_one_types_is_printed_above_the_line() -> None:
+    typing = trio.Event()
+
+    async def server(peer: Peer) -> None:
+        await enter(peer)
+        await typing.wait()
+        await peer.send(push(said(2, "\x1b[2Jhello")))
+        assert (await peer.answer(RoomSend, Sent(3, 0))).body == "hey bob"
+        await part(peer)
+
+    async with scripted(server) as url, trio.open_nursery() as nursery:
+        chat: OnATerminal = await nursery.start(on_a_terminal, url)
+        await chat.until("you are ada in lobby")
+        chat.type(b"hey b")
+        await chat.until("> hey b")
+        typing.set()
+        await chat.until("bob: ·[2Jhello\r\n\r\x1b[K> hey b")
+        chat.type(b"ob")
+        await chat.until("> hey bob")
+        chat.type(b"\r\x04")
+        with trio.fail_after(10):
+            assert await chat.process.wait() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_leaves_cleanly(number: signal.Signals) -> None:
+    left = trio.Event()
+
+    async def server(peer: Peer) -> None:
+        await enter(peer)
+        await peer.answer_until(SessionClose)
+        left.set()
+        await peer.close(1000)
+
+    async with scripted(server) as url, trio.open_nursery() as nursery:
+        chat: OnATerminal = await nursery.start(on_a_terminal, url)
+        await chat.until("you are ada in lobby")
+        chat.process.send_signal(number)
+        with trio.fail_after(10):
+            await left.wait()
+            assert await chat.process.wait() == 0
+        assert "Traceback" not in chat.seen
+
+
+def test_gaps_are_told_in_words() -> None:
+    assert "3 to 9 are not shown (away)" in described(Gap("away", 3, 9))
+    assert "void" in described(Gap("void", 3, 9))
