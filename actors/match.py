@@ -28,6 +28,7 @@ from actors.runtime.handlers import handles
 from actors.runtime.kinds import Kind
 from actors.runtime.mailbox import MailboxSpec
 from actors.runtime.messages import Terminated
+from actors.warden import guard
 from protocol.errors import (
     MATCH_ENDED,
     MATCH_FULL,
@@ -57,6 +58,7 @@ class Match(RunningMatch):
         if record.created is None:
             self.start_timer(LINGER_S, Rest(), name="rest")  # unless the directory creates it now
             return
+        guard(self.system, self.actor_ref)
         for listener in self.host.topics.members(self.topic):
             self._attend(listener.session, listener.user)
         if record.ended is not None:

@@ -106,6 +106,8 @@ class Faulty(Counting):
             until = time.perf_counter() + 20
             while time.perf_counter() < until:
                 pass
+        if self._is_wrong("slow"):
+            time.sleep(1.5 / self.tick_hz)
         if self._is_wrong("talk"):
             for number in range(10_000):
                 self.happened("said", None, number)
@@ -127,6 +129,6 @@ class Faulty(Counting):
 class FaultyTurns(Faulty):
     """The same in turns, with durable inputs."""
 
-    name: ClassVar[str] = "faulty-turns".replace("-", "_")
+    name: ClassVar[str] = "faulty_turns"
     tick_hz: ClassVar[float] = 0.0
     durable_inputs: ClassVar[bool] = True

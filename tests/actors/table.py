@@ -18,9 +18,12 @@ from actors.match import match_kind
 from actors.matches.host import MatchHost
 from actors.messages import DIRECTORY, Create, Input, Join, Leave, List, Resume, TopicGone
 from actors.rules.game import Game
+from actors.runtime.durability import DurabilitySettings
+from actors.runtime.journal import JournalSettings
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
 from actors.settings import MatchSettings
 from actors.topics import Topics
+from actors.warden import warden_kind
 from protocol.codec import MSGPACK
 from protocol.messages import (
     InputTaken,
@@ -31,6 +34,9 @@ from protocol.messages import (
     MatchStatePush,
     MatchSummary,
 )
+
+SMALL = DurabilitySettings(journal=JournalSettings(max_events=2))
+"""A journal with room for very little."""
 
 Pushed = TypeVar("Pushed", bound=msgspec.Struct)
 
@@ -199,7 +205,10 @@ async def settled() -> None:
 
 @asynccontextmanager
 async def table(
-    *games: type[Game], stores: Stores | None = None, seed: int = 7, **settings: Any
+    *games: type[Game],
+    stores: Stores | None = None,
+    durability: DurabilitySettings | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Table]:
     stores = stores or Stores()
     names = itertools.count(len(stores.events.epochs))
@@ -209,11 +218,11 @@ async def table(
         MatchSettings(**settings),
         clock_ms=lambda: int(trio.current_time() * 1000),
         new_name=lambda: f"m{next(names)}",
-        new_seed=lambda: seed,
+        new_seed=lambda: 7,
     )
-    async with actors.ActorSystem(
-        events=stores.events, snapshots=stores.snapshots, seed=1
-    ) as system:
+    async with actors.ActorSystem(seed=1) as system:
+        system.use_stores(stores.events, stores.snapshots, durability)
+        system.register(warden_kind(host.topics))
         system.register(match_kind(host))
         system.register(directory_kind(host))
         yield Table(system, host, stores)
