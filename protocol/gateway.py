@@ -19,11 +19,12 @@ import trio
 from protocol import handshake, tls
 from protocol.errors import DRAIN
 from protocol.flusher import WOULD_BLOCK, Flusher, FlusherStatistics
+from protocol.handler import Handler
 from protocol.handshake import HEAD_END, Accepted, Refused
 from protocol.keepalive import Wheel
 from protocol.listener import accept_from
 from protocol.settings import WireSettings
-from protocol.websocket import READ_BYTES, Connection, Handler
+from protocol.websocket import READ_BYTES, Connection
 
 log = structlog.get_logger("protocol.gateway")
 

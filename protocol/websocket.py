@@ -13,7 +13,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Awaitable
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 import structlog
@@ -36,8 +36,9 @@ from protocol.errors import (
 )
 from protocol.flusher import Flusher
 from protocol.frames import FrameReader
+from protocol.handler import Handler
 from protocol.keepalive import NEVER, Wheel
-from protocol.messages import AnyRequest, ErrorReply
+from protocol.messages import ErrorReply
 from protocol.outbox import Outbox
 from protocol.settings import WireSettings
 
@@ -51,25 +52,6 @@ _KEY_UPDATE_POLL_S = 0.05
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: what is unsent is thrown away
 
 _OPEN, _CLOSING, _CLOSED = range(3)
-
-
-class Handler(Protocol):
-    """What the layer above gives for each connection. All three are plain calls."""
-
-    def received(self, request: AnyRequest) -> Awaitable[None] | None:
-        """A request, decoded and valid. None: taken. An awaitable: the receiver is full; it is
-        awaited before more is read, so that TCP holds the client back.
-        """
-
-    def undecodable(self, error: RequestError, ref: int | None) -> None:
-        """A message that is no request. Usually answered with `Connection.refuse`."""
-
-    def disconnected(self, close: CloseCode | int, reason: str) -> None:
-        """The connection has ended; called exactly once, and nothing is called after it.
-
-        `close` is the row we closed with, or the client's code, 1005 for a close frame without
-        one, 1006 for none at all. `reason` is what is known about it, for logs.
-        """
 
 
 class Connection:

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import socket
+from typing import Any
+
+import pytest
+import trio
+
+from protocol.codec import ENCODINGS, JSON, MSGPACK
+from protocol.listener import listen
+from protocol.messages import Ping
+from tests.protocol.live import KEY, Raw, live, masked, upgrade
+
+
+async def status_of(request: bytes, **settings: Any) -> tuple[int, str]:
+    async with live(**settings) as server:
+        answer = await server.http(request)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert b"Connection: close" in head
+        assert f"Content-Length: {len(body)}".encode() in head
+        async with server.client() as bystander:  # and others come in as before
+            await bystander.pong()
+        return int(head.split(b" ")[1]), head.decode() + body.decode()
+
+
+@pytest.mark.parametrize("subprotocol", ENCODINGS)
+async def test_a_client_with_a_subprotocol_comes_in(subprotocol: str) -> None:
+    async with live() as server, server.client(subprotocol) as client:
+        accept = base64.b64encode(
+            hashlib.sha1((KEY + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
+        )
+        lines = client.response.split(b"\r\n")
+        assert b"Sec-WebSocket-Accept: " + accept in lines
+        assert f"Sec-WebSocket-Protocol: {subprotocol}".encode() in lines
+        await client.pong(encoding=ENCODINGS[subprotocol])
+
+
+async def test_the_server_prefers_msgpack_and_offers_no_extension() -> None:
+    request = upgrade(
+        f"chat, {JSON.subprotocol}, {MSGPACK.subprotocol}",
+        path="/ws?from=here",
+        Sec_WebSocket_Extensions="permessage-deflate; client_max_window_bits",
+    )
+    async with live() as server, await server.socket() as stream:
+        client = Raw(stream)
+        await stream.send_all(request)
+        head = await client.head()
+        assert f"Sec-WebSocket-Protocol: {MSGPACK.subprotocol}".encode() in head
+        assert b"Sec-WebSocket-Extensions" not in head
+        await client.pong()
+
+
+@pytest.mark.parametrize("subprotocol", ["chat", "greenroom.v2.msgpack"])
+async def test_an_unknown_subprotocol_is_told_the_known_ones(subprotocol: str) -> None:
+    status, text = await status_of(upgrade(subprotocol))
+    assert status == 400
+    assert all(name in text for name in ENCODINGS)
+
+
+async def test_a_missing_subprotocol_is_told_the_known_ones() -> None:
+    status, text = await status_of(upgrade(Sec_WebSocket_Protocol=None))
+    assert status == 400
+    assert all(name in text for name in ENCODINGS)
+
+
+async def test_another_path_is_not_found_and_told_the_right_one() -> None:
+    status, text = await status_of(upgrade(path="/socket"))
+    assert status == 404
+    assert "/ws" in text
+
+
+@pytest.mark.parametrize("path", ["/", "/ws", "/favicon.ico"])
+async def test_a_plain_get_is_told_what_this_port_is(path: str) -> None:
+    status, text = await status_of(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert status == 426
+    assert "Upgrade: websocket" in text
+    assert "/ws" in text
+    assert MSGPACK.subprotocol in text
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [("https://game.example", True), ("https://evil.example", False), (None, True)],
+)
+async def test_only_listed_origins_come_in(origin: str | None, allowed: bool) -> None:
+    async with live(origins=("https://game.example",)) as server:
+        async with await server.socket() as stream:
+            await stream.send_all(upgrade(Origin=origin))
+            head = await Raw(stream).head()
+        assert int(head.split(b" ")[1]) == (101 if allowed else 403)
+
+
+async def test_without_a_list_any_origin_comes_in() -> None:
+    async with live() as server, await server.socket() as stream:
+        await stream.send_all(upgrade(Origin="https://any.example"))
+        assert (await Raw(stream).head()).startswith(b"HTTP/1.1 101 ")
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET /ws HTTP/3\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", 400),
+        (b"POST /ws HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 400),
+        (b"GET /ws HTTP/1.1\r\nno colon\r\n\r\n", 400),
+        (upgrade().replace(b"GET", b"PUT"), 405),
+        (upgrade().replace(b"HTTP/1.1", b"HTTP/1.0"), 505),
+        (upgrade(Sec_WebSocket_Version="8"), 400),
+        (upgrade(Sec_WebSocket_Key=None), 400),
+        (upgrade(Sec_WebSocket_Key="short"), 400),
+        (upgrade(Connection="keep-alive"), 426),
+        (upgrade(Upgrade="h2c"), 426),
+        (upgrade(X_Many="x" * 9000), 431),
+        (b"GET /" + b"x" * 9000, 431),
+        (upgrade(**{f"X-{number}": "y" for number in range(150)}), 431),
+    ],
+)  # fmt: skip
+async def test_what_is_no_handshake_has_its_status(request_: bytes, expected: int) -> None:
+    status, _ = await status_of(request_)
+    assert status == expected
+
+
+async def test_a_handshake_may_come_byte_by_byte_with_messages_behind_it() -> None:
+    first = masked(MSGPACK.opcode, MSGPACK.encode(Ping(ref=1)))
+    async with live() as server, await server.socket() as stream:
+        for byte in upgrade():
+            await stream.send_all(bytes([byte]))
+        client = Raw(stream)
+        await client.head()
+        await client.pong()
+    async with live() as server, await server.socket() as stream:
+        await stream.send_all(upgrade() + first + first[:5])
+        client = Raw(stream)
+        await client.head()
+        assert (await client.message()).ref == 1
+        await stream.send_all(first[5:])
+        assert (await client.message()).ref == 1
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /ws HTTP/1.1\r\n"])
+async def test_a_handshake_that_takes_too_long_times_out(begun: bytes) -> None:
+    status, _ = await status_of(begun, handshake_timeout_s=0.1)
+    assert status == 408
+
+
+async def test_who_leaves_within_the_handshake_disturbs_nobody() -> None:
+    async with live() as server:
+        for part in (b"", upgrade()[:20]):
+            stream = await server.socket()
+            if part:
+                await stream.send_all(part)
+            await stream.aclose()
+        async with server.client() as bystander:
+            await bystander.pong()
+        assert server.gateway.statistics().opened == 1
+
+
+async def test_beyond_the_limit_a_client_is_told_to_retry() -> None:
+    async with live(max_connections=2) as server:
+        async with server.client() as one, server.client() as two:
+            answer = await server.http(upgrade())
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert b"Retry-After: " in answer
+            await one.pong()
+            await two.pong()
+        while server.gateway.statistics().connections:
+            await trio.sleep(0.001)
+        async with server.client() as three:
+            await three.pong()
+        assert server.gateway.statistics().refused == {503: 1}
+
+
+async def test_far_beyond_the_limit_sockets_are_closed_unread() -> None:
+    async with (
+        live(max_connections=1, spare_handshakes=1) as server,
+        server.client() as one,
+        await server.socket(),
+    ):
+        while server.gateway.statistics().sockets < 2:
+            await trio.sleep(0.001)
+        async with await server.socket() as third:
+            assert await third.receive_some(1) == b""
+        assert server.gateway.statistics().dropped == 1
+        await one.pong()
+
+
+async def test_one_port_serves_many_listeners_that_share_it() -> None:
+    first = listen("127.0.0.1", 0, reuse_port=True)
+    port = first[0].getsockname()[1]
+    second = listen("127.0.0.1", port, reuse_port=True)
+    for sock in (*first, *second):
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) == 1
+        sock.close()
+
+
+async def test_a_taken_port_is_named() -> None:
+    taken = listen("127.0.0.1", 0)
+    port = taken[0].getsockname()[1]
+    with pytest.raises(OSError, match=f"127.0.0.1:{port}"):
+        listen("127.0.0.1", port)
+    taken[0].close()
+
+
+async def test_json_clients_and_msgpack_clients_share_a_port() -> None:
+    async with live() as server, server.client(JSON.subprotocol) as one, server.client() as two:
+        await one.request(Ping(ref=5), JSON)
+        opcode, payload = await one.frame()
+        assert opcode == JSON.opcode
+        assert json.loads(payload)["ref"] == 5
+        await two.pong()

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from protocol.codec import MSGPACK
+from protocol.outbox import SEND_BYTES, Outbox
+
+
+@dataclass(eq=False)
+class Line:
+    """A transport that counts what the outbox tells it."""
+
+    dirty: int = 0
+    overflows: int = 0
+    sent_alls: int = 0
+    errors: list[OSError] = field(default_factory=list)
+
+    def send(self, data: bytes | memoryview) -> int:
+        return len(data)
+
+    async def wait_writable(self) -> None: ...
+
+    def overflowed(self) -> None:
+        self.overflows += 1
+
+    def broken(self, error: OSError) -> None:
+        self.errors.append(error)
+
+    def sent_all(self) -> None:
+        self.sent_alls += 1
+
+    def mark(self, _: Outbox) -> None:
+        self.dirty += 1
+
+
+def box(limit: int = 1_000_000) -> tuple[Outbox, Line]:
+    line = Line()
+    return Outbox(MSGPACK, limit, line.mark, line), line
+
+
+def drain(outbox: Outbox) -> bytes:
+    """All that a socket without bounds would get."""
+    got = b""
+    while data := bytes(outbox.take()):
+        got += data
+        outbox.sent(data, len(data))
+    outbox.idle()
+    return got
+
+
+def test_frames_leave_in_order_in_one_send_and_mark_once() -> None:
+    outbox, line = box()
+    for frame in (b"a", b"bb", b"ccc"):
+        outbox.push(frame)
+    assert outbox.queued_bytes == 6
+    assert line.dirty == 1
+    data = outbox.take()
+    assert data == b"abbccc"
+    assert outbox.sent(data, 6)
+    assert outbox.idle()
+    outbox.push(b"d")
+    assert line.dirty == 2
+
+
+def test_the_rest_of_a_partial_send_goes_first_and_unchanged() -> None:
+    outbox, _ = box()
+    outbox.push(b"abcdef")
+    assert not outbox.sent(outbox.take(), 2)
+    outbox.push(b"g")
+    assert not outbox.idle()
+    assert bytes(outbox.take()) == b"cdef"
+    assert drain(outbox) == b"cdefg"
+    assert outbox.queued_bytes == 0
+
+
+def test_a_newer_state_replaces_the_older_and_goes_to_the_end() -> None:
+    outbox, _ = box()
+    outbox.replace("m1", b"[state 1]")
+    outbox.push(b"[event]")
+    outbox.replace("m2", b"[other]")
+    outbox.replace("m1", b"[state 2]")
+    outbox.push(b"[ended]")
+    assert drain(outbox) == b"[event][other][state 2][ended]"
+
+
+def test_a_state_that_has_begun_to_leave_is_not_replaced() -> None:
+    outbox, _ = box()
+    outbox.replace("m", b"[state 1]")
+    outbox.sent(outbox.take(), 3)
+    outbox.replace("m", b"[state 2]")
+    assert drain(outbox) == b"ate 1][state 2]"
+
+
+def test_a_cleared_slot_sends_nothing() -> None:
+    outbox, line = box()
+    outbox.replace("m", b"[state]")
+    outbox.clear_slot("m")
+    outbox.clear_slot("m")
+    outbox.clear_slot("never")
+    assert outbox.queued_bytes == 0
+    assert drain(outbox) == b""
+    outbox.push(b"x")
+    assert line.dirty == 2
+
+
+def test_over_the_bound_the_transport_is_told_and_the_frame_is_dropped() -> None:
+    outbox, line = box(limit=10)
+    outbox.push(b"x" * 10)
+    outbox.push(b"y")
+    outbox.replace("m", b"z")
+    assert line.overflows == 2
+    assert drain(outbox) == b"x" * 10
+
+
+def test_a_replaced_frame_gives_its_bytes_back() -> None:
+    outbox, line = box(limit=10)
+    for _ in range(1000):
+        outbox.replace("m", b"x" * 10)
+    assert line.overflows == 0
+    assert outbox.queued_bytes == 10
+
+
+def test_replaced_frames_leave_no_gaps_that_grow() -> None:
+    outbox, _ = box()
+    outbox.push(b"first")
+    for number in range(100_000):
+        outbox.replace(f"m{number % 3}", b"%d." % number)
+    assert len(outbox._frames) < 200
+    assert drain(outbox) == b"first99997.99998.99999."
+
+
+def test_a_backlog_is_taken_in_parts_so_that_the_rest_stays_conflated() -> None:
+    outbox, _ = box(limit=10 * SEND_BYTES)
+    frame = b"x" * 10_000
+    for _ in range(50):
+        outbox.push(frame)
+    outbox.replace("m", b"[old]")
+    data = outbox.take()
+    assert 0 < len(data) <= SEND_BYTES
+    outbox.sent(data, len(data))
+    outbox.replace("m", b"[new]")
+    assert drain(outbox) == b"x" * (500_000 - len(data)) + b"[new]"
+
+
+def test_one_frame_larger_than_a_send_goes_whole() -> None:
+    outbox, _ = box(limit=10 * SEND_BYTES)
+    outbox.push(b"x" * (2 * SEND_BYTES))
+    outbox.push(b"y")
+    assert drain(outbox) == b"x" * (2 * SEND_BYTES) + b"y"
+
+
+@pytest.mark.parametrize("drop", [True, False])
+def test_nothing_follows_the_last_frame(drop: bool) -> None:
+    outbox, line = box(limit=20)
+    outbox.push(b"abc")
+    outbox.sent(outbox.take(), 1)
+    outbox.push(b"d" * 18)  # full: the last frame goes all the same
+    outbox.finish(b"[close]", drop=drop)
+    outbox.finish(b"[again]", drop=True)
+    assert outbox.closed
+    outbox.push(b"late")
+    outbox.replace("m", b"late")
+    assert line.overflows == 0
+    assert drain(outbox) == b"bc" + (b"" if drop else b"d" * 18) + b"[close]"
+    assert line.sent_alls == 1
+
+
+def test_an_abandoned_outbox_takes_nothing_and_tells_nobody() -> None:
+    outbox, line = box()
+    outbox.push(b"abc")
+    outbox.abandon()
+    outbox.push(b"d")
+    assert drain(outbox) == b""
+    assert (outbox.queued_bytes, outbox.closed) == (0, True)
+    assert (line.overflows, line.sent_alls) == (0, 0)
+
+
+class OutboxMachine(RuleBasedStateMachine):
+    """Against a plain list of (slot, frame); what a socket got is the list's beginning."""
+
+    LIMIT = 40
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outbox, self.line = box(self.LIMIT)
+        self.waiting: list[tuple[str | None, bytes]] = []
+        self.leaving = b""  # taken, not yet accepted by the socket
+        self.got = b""
+        self.expected = b""
+        self.number = 0
+
+    def frame(self, size: int) -> bytes:
+        self.number += 1
+        return bytes([self.number % 256]) * size
+
+    def queued(self) -> int:
+        return len(self.leaving) + sum(len(frame) for _, frame in self.waiting)
+
+    @rule(size=st.integers(1, 15))
+    def push(self, size: int) -> None:
+        frame = self.frame(size)
+        overflows = self.line.overflows
+        if fits := self.queued() + size <= self.LIMIT:
+            self.waiting.append((None, frame))
+        self.outbox.push(frame)
+        assert self.line.overflows == overflows + (not fits)
+
+    @rule(slot=st.sampled_from("ab"), size=st.integers(1, 15))
+    def replace(self, slot: str, size: int) -> None:
+        frame = self.frame(size)
+        self.waiting = [one for one in self.waiting if one[0] != slot]
+        if self.queued() + size <= self.LIMIT:
+            self.waiting.append((slot, frame))
+        self.outbox.replace(slot, frame)
+
+    @rule(slot=st.sampled_from("ab"))
+    def clear(self, slot: str) -> None:
+        self.waiting = [one for one in self.waiting if one[0] != slot]
+        self.outbox.clear_slot(slot)
+
+    @precondition(lambda self: self.queued())
+    @rule(count=st.integers(0, 50))
+    def send(self, count: int) -> None:
+        data = bytes(self.outbox.take())
+        if not self.leaving:
+            self.leaving = b"".join(frame for _, frame in self.waiting)
+            self.waiting = []
+        assert data == self.leaving
+        took = min(count, len(data))
+        self.outbox.sent(data, took)
+        self.leaving = data[took:]
+        assert self.outbox.idle() == (not self.queued())
+
+    @invariant()
+    def counts_its_bytes(self) -> None:
+        assert self.outbox.queued_bytes == self.queued() <= self.LIMIT
+
+
+TestOutboxAsAModel = OutboxMachine.TestCase

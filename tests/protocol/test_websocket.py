@@ -1,0 +1,338 @@
+"""RFC 6455 on a live connection: fragments, control frames, closing, and breaches."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+import pytest
+import trio
+import trio_websocket
+
+from protocol import frames
+from protocol.codec import ENCODINGS, JSON, MSGPACK, Encoding
+from protocol.errors import (
+    DRAIN,
+    FLOODING,
+    INVALID_TEXT,
+    NORMAL,
+    PROTOCOL_ERROR,
+    SERVER_ERROR,
+    SESSION_ENDED,
+    TAKEN_OVER,
+    TOO_BIG,
+    UNSUPPORTED_DATA,
+    CloseCode,
+)
+from protocol.messages import ErrorReply, Ok, Ping, SessionOpen
+from tests.protocol.live import Echo, live, masked
+
+PING = MSGPACK.encode(Ping(ref=1))
+
+both = pytest.mark.parametrize("encoding", [MSGPACK, JSON], ids=repr)
+
+
+@both
+async def test_trio_websocket_is_served(encoding: Encoding) -> None:
+    async with live() as server:
+        url = f"ws://127.0.0.1:{server.port}/ws"
+        async with trio_websocket.open_websocket_url(
+            url, subprotocols=[encoding.subprotocol]
+        ) as client:
+            assert client.subprotocol == encoding.subprotocol
+            for ref in range(100):
+                payload = encoding.encode(Ping(ref=ref))
+                await client.send_message(payload if encoding is MSGPACK else payload.decode())
+                reply = encoding.decode_server(await client.get_message())
+                assert isinstance(reply, Ok)
+                assert reply.ref == ref
+            await client.ping(b"are you there")
+        handler = await server.handler()
+        await handler.gone.wait()
+        assert handler.ended == [(1000, "")]
+
+
+@both
+async def test_many_messages_in_one_read_are_answered_in_order(encoding: Encoding) -> None:
+    async with live() as server, server.client(encoding.subprotocol) as client:
+        await client.stream.send_all(
+            b"".join(masked(encoding.opcode, encoding.encode(Ping(ref=ref))) for ref in range(1000))
+        )
+        for ref in range(1000):
+            assert (await client.message(encoding)).ref == ref
+
+
+@both
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 1000, 65_400])
+async def test_messages_of_all_lengths_arrive(encoding: Encoding, size: int) -> None:
+    padding = "é" if size == 1000 else "x"
+    if encoding is MSGPACK:
+        text = (padding * size).encode()
+        payload = PING.replace(b"\x82", b"\x83", 1) + b"\xa3pad\xda" + struct.pack("!H", len(text))
+        payload += text
+    else:
+        payload = ('{"op":"ping","ref":1,"pad":"%s"}' % (padding * size)).encode()
+    async with live() as server, server.client(encoding.subprotocol) as client:
+        await client.send(encoding.opcode, payload)
+        assert (await client.message(encoding)).data == {"time": len(payload)}
+
+
+async def test_fragments_are_one_message_with_control_frames_between() -> None:
+    async with live() as server, server.client(JSON.subprotocol) as client:
+        payload = '{"op":"ping","ref":1,"pad":"héllo wörld €"}'.encode()
+        for place in range(len(payload)):  # every fragment one byte: UTF-8 split everywhere
+            await client.send(
+                frames.TEXT if place == 0 else frames.CONT, payload[place : place + 1], fin=False
+            )
+            if place % 10 == 0:
+                await client.send(frames.PING, b"%d" % place)
+                assert await client.frame() == (frames.PONG, b"%d" % place)
+        await client.send(frames.CONT, b"")
+        assert (await client.message(JSON)).ref == 1
+
+
+async def test_pings_are_answered_with_their_payload_and_pongs_are_not() -> None:
+    async with live() as server, server.client() as client:
+        await client.send(frames.PONG, b"unasked")
+        for payload in (b"", b"x", b"y" * 125):
+            await client.send(frames.PING, payload)
+            assert await client.frame() == (frames.PONG, payload)
+        await client.pong()
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (masked(frames.BINARY, PING, rsv=4), PROTOCOL_ERROR),
+        (masked(frames.BINARY, PING, rsv=2), PROTOCOL_ERROR),
+        (masked(frames.PING, b"", rsv=1), PROTOCOL_ERROR),
+        *[(masked(opcode, b""), PROTOCOL_ERROR) for opcode in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)],
+        (frames.frame(frames.BINARY, PING), PROTOCOL_ERROR),  # not masked
+        (masked(frames.CONT, PING), PROTOCOL_ERROR),  # nothing to continue
+        (masked(frames.BINARY, b"a", fin=False) + masked(frames.BINARY, b"b"), PROTOCOL_ERROR),
+        (masked(frames.PING, b"x" * 126), PROTOCOL_ERROR),
+        (masked(frames.PING, b"x", fin=False), PROTOCOL_ERROR),
+        (masked(frames.CLOSE, b"\x03"), PROTOCOL_ERROR),
+        (masked(frames.CLOSE, struct.pack("!H", 1005)), PROTOCOL_ERROR),
+        (masked(frames.CLOSE, struct.pack("!H", 999)), PROTOCOL_ERROR),
+        (masked(frames.CLOSE, struct.pack("!H", 1000) + b"\xff"), INVALID_TEXT),
+        (masked(frames.TEXT, PING), UNSUPPORTED_DATA),
+        (masked(frames.BINARY, b"x" * 65_537), TOO_BIG),
+        (b"\x82\xff" + b"\xff" * 8, TOO_BIG),
+        (
+            masked(frames.BINARY, b"x" * 60_000, fin=False) + masked(frames.CONT, b"x" * 6000),
+            TOO_BIG,
+        ),
+    ],
+)  # fmt: skip
+async def test_a_breach_has_its_close_code(sent: bytes, code: CloseCode) -> None:
+    async with live() as server, server.client() as bystander, server.client() as client:
+        await client.pong()
+        await client.stream.send_all(sent)
+        assert (await client.closed())[0] == code.code
+        handler = await server.handler(1)
+        await handler.gone.wait()
+        assert [close for close, _ in handler.ended] == [code]
+        await bystander.pong()
+
+
+@pytest.mark.parametrize("payload", [b"\xff", b"\xce\xba\xe1\xbd\xb9\xed\xa0\x80", b"\xc0\x80"])
+async def test_text_that_is_not_utf_8_is_closed(payload: bytes) -> None:
+    async with live() as server, server.client(JSON.subprotocol) as client:
+        await client.send(frames.TEXT, b'{"op":"ping","x":"', fin=False)
+        await client.send(frames.CONT, payload)
+        assert (await client.closed())[0] == INVALID_TEXT.code
+
+
+async def test_a_binary_frame_on_json_is_closed() -> None:
+    async with live() as server, server.client(JSON.subprotocol) as client:
+        await client.send(frames.BINARY, PING)
+        code, reason = await client.closed()
+        assert code == UNSUPPORTED_DATA.code
+        assert "text" in reason
+
+
+async def test_messages_before_a_breach_are_answered() -> None:
+    async with live() as server, server.client() as client:
+        await client.stream.send_all(masked(frames.BINARY, PING) + masked(3, b""))
+        assert (await client.message()).ref == 1
+        assert (await client.closed())[0] == PROTOCOL_ERROR.code
+
+
+async def test_what_is_no_request_is_answered_and_does_not_disconnect() -> None:
+    async with live() as server, server.client() as client:
+        for payload in (b"", b"\xc1", MSGPACK.encode(Ping()) + b"x", b"\x91" * 60_000):
+            await client.send(frames.BINARY, payload)
+            reply = await client.message()
+            assert isinstance(reply, ErrorReply)
+            assert reply.code == "bad_message"
+        await client.pong()
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1011, 3000, 4999, None])
+async def test_a_clients_close_is_echoed_and_reported(code: int | None) -> None:
+    payload = b"" if code is None else struct.pack("!H", code) + b"bye"
+    async with live() as server, server.client() as client:
+        await client.stream.send_all(masked(frames.BINARY, PING) + masked(frames.CLOSE, payload))
+        assert (await client.message()).ref == 1
+        opcode, echoed = await client.frame()
+        assert (opcode, echoed) == (frames.CLOSE, payload[:2])
+        with pytest.raises(EOFError):  # the server ends the stream first
+            await client.frame()
+        await client.stream.aclose()
+        handler = await server.handler()
+        await handler.gone.wait()
+        assert handler.ended == [(code or frames.NO_STATUS, "bye" if code else "")]
+
+
+async def test_nothing_is_heeded_after_a_close_frame() -> None:
+    async with live() as server, server.client() as client:
+        await client.stream.send_all(
+            masked(frames.CLOSE, b"") + masked(frames.BINARY, PING) + masked(frames.PING, b"")
+        )
+        assert await client.frame() == (frames.CLOSE, b"")
+        assert await client.rest() == b""
+        assert (await server.handler()).requests == []
+
+
+async def test_the_servers_close_comes_after_what_was_queued_and_before_nothing() -> None:
+    def close(echo: Echo) -> None:
+        for ref in range(100):
+            echo.connection.reply(Ok(ref))
+        echo.connection.close(SESSION_ENDED, "goodbye")
+        echo.connection.close(TAKEN_OVER)
+        assert echo.connection.closed
+        echo.connection.reply(Ok(100))
+
+    async with live(opened=close) as server, server.client() as client:
+        await client.stream.send_all(
+            masked(frames.BINARY, MSGPACK.encode(SessionOpen(name="ada")))
+            + masked(frames.BINARY, PING)
+        )
+        for ref in range(100):
+            assert (await client.message()).ref == ref
+        assert await client.closed() == (SESSION_ENDED.code, "session_ended: goodbye")
+        handler = await server.handler()
+        await handler.gone.wait()
+        assert handler.ended == [(SESSION_ENDED, "goodbye")]
+        assert len(handler.requests) == 1
+
+
+async def test_a_client_that_never_answers_a_close_is_cut_off() -> None:
+    async with (
+        live(
+            opened=lambda echo: echo.connection.close(SESSION_ENDED), close_timeout_s=0.05
+        ) as server,
+        server.client() as client,
+    ):
+        await client.request(SessionOpen(name="ada"))
+        opcode, _ = await client.frame()
+        assert opcode == frames.CLOSE
+        handler = await server.handler()
+        await handler.gone.wait()
+        assert handler.ended == [(SESSION_ENDED, "")]
+
+
+async def test_a_half_closed_client_gets_what_was_queued_and_a_close() -> None:
+    async with live() as server, server.client() as client:
+        await client.stream.send_all(masked(frames.BINARY, PING))
+        assert isinstance(client.stream, trio.SocketStream)
+        await client.stream.send_eof()
+        assert (await client.message()).ref == 1
+        assert (await client.closed())[0] == NORMAL.code
+        handler = await server.handler()
+        await handler.gone.wait()
+        assert [close for close, _ in handler.ended] == [frames.ABNORMAL]
+
+
+async def test_a_reset_is_reported_once_and_disturbs_nobody() -> None:
+    async with live() as server, server.client() as bystander, server.client() as client:
+        await client.pong()
+        assert isinstance(client.stream, trio.SocketStream)
+        client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await client.stream.aclose()
+        handler = await server.handler(1)
+        await handler.gone.wait()
+        assert [close for close, _ in handler.ended] == [frames.ABNORMAL]
+        handler.connection.reply(Ok(1))  # who has not noticed yet may go on
+        handler.connection.close(DRAIN)
+        await bystander.pong()
+
+
+async def test_an_error_of_the_handler_is_its_connections_only() -> None:
+    def fail(_: Echo) -> None:
+        raise RuntimeError("a bug")
+
+    async with live(opened=fail) as server, server.client() as bystander:
+        async with server.client() as client:
+            await client.request(SessionOpen(name="ada"))
+            assert (await client.closed())[0] == SERVER_ERROR.code
+        await bystander.pong()
+
+
+async def test_an_error_of_accept_is_its_connections_only() -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("a bug")
+
+    async with live(accept=refuse) as server:
+        for _ in range(3):
+            async with server.client() as client:
+                assert await client.rest() == b""
+        assert server.gateway.statistics().sockets == 0
+
+
+async def test_a_handler_that_is_full_holds_the_client_back() -> None:
+    room = trio.Event()
+    async with live(opened=lambda _: room.wait()) as server, server.client() as client:
+        await client.stream.send_all(
+            masked(frames.BINARY, MSGPACK.encode(SessionOpen(name="ada")))
+            + masked(frames.BINARY, PING)
+        )
+        handler = await server.handler()
+        while not handler.requests:
+            await trio.sleep(0.001)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(handler.requests) == 1
+        room.set()
+        assert (await client.message()).ref == 1
+
+
+async def test_a_connection_that_is_held_back_can_be_closed() -> None:
+    async with live(opened=lambda _: trio.sleep_forever()) as server, server.client() as client:
+        await client.request(SessionOpen(name="ada"))
+        handler = await server.handler()
+        while not handler.requests:
+            await trio.sleep(0.001)
+        handler.connection.close(TAKEN_OVER)
+        assert (await client.closed())[0] == TAKEN_OVER.code
+        await handler.gone.wait()
+
+
+async def test_a_flood_of_control_frames_is_closed() -> None:
+    async with (
+        live(keepalive_s=1000.0, control_frames_per_s=0.1) as server,
+        server.client() as client,
+    ):
+        await client.stream.send_all(masked(frames.PONG, b"") * 101)
+        assert (await client.closed())[0] == FLOODING.code
+
+
+async def test_a_flood_of_requests_does_not_keep_others_waiting() -> None:
+    async with live() as server, server.client() as bystander, server.client() as client:
+        burst = masked(frames.BINARY, MSGPACK.encode(Ping())) * 1000
+        with trio.move_on_after(5) as flood:
+            async with trio.open_nursery() as nursery:
+
+                async def flooding() -> None:
+                    while True:
+                        await client.stream.send_all(burst)
+
+                nursery.start_soon(flooding)
+                for ref in range(50):
+                    await bystander.pong(ref)
+                nursery.cancel_scope.cancel()
+        assert not flood.cancelled_caught
+
+
+def test_the_subprotocols_are_the_documented_ones() -> None:
+    assert set(ENCODINGS) == {"greenroom.v1.msgpack", "greenroom.v1.json"}
