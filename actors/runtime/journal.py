@@ -230,7 +230,7 @@ class Journal:
         left = self._queue.clear()
         for future, _ in left:
             error = JournalClosed("the system stopped before the event was known to be durable")
-            self._settle(future, error=error)
+            future.settle_quietly(error=error)
         for writer in list(self._writers.values()):
             writer.fenced, writer.queued = True, writer.committed
             for callback in writer.ready():
@@ -292,24 +292,16 @@ class Journal:
         for writer in fenced:
             self._fence(writer)
         for future, _ in refused:
-            self._settle(future, error=refusal())
+            future.settle_quietly(error=refusal())
         for writer in advanced:
             for callback in writer.ready():
                 callback()
         for start in range(0, len(durable), RESOLVE_AT_ONCE):
             for future, reply in durable[start : start + RESOLVE_AT_ONCE]:
-                self._settle(future, reply)
+                future.settle_quietly(reply)
             if start + RESOLVE_AT_ONCE < len(durable):
                 # Shielded: these are durable, and whoever asked is told so whatever happens.
                 await trio.lowlevel.cancel_shielded_checkpoint()
-
-    def _settle(
-        self, future: Future[Any], reply: Any = None, error: Exception | None = None
-    ) -> None:
-        try:
-            future.settle_quietly(reply, error)
-        except Exception:  # a callback's mistake; the next future is another actor's
-            self._log.exception("commit_callback_failed")
 
     def _fence(self, writer: Writer) -> None:
         self._counts.fenced += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import trio
@@ -54,7 +54,7 @@ class Value(msgspec.Struct, frozen=True):
 class Ledger(actors.PersistentActor):
     """Sums up. Its state says all that was applied, in order."""
 
-    events = (Added,)
+    events: ClassVar[tuple[type[msgspec.Struct], ...]] = (Added,)
 
     def __init__(self, key: str = "") -> None:
         super().__init__()

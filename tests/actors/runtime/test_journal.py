@@ -240,7 +240,7 @@ async def test_a_callback_that_raises_costs_nobody_else_the_answer(
             writer = journal.open("k", "a", epoch=1, seq=0)
             persist(journal, writer).on_done(bad)
             assert await persist(journal, writer, reply=2) == 2
-    assert [entry["event"] for entry in entries] == ["commit_callback_failed"]
+    assert [entry["event"] for entry in entries] == ["callback_failed"]
 
 
 class Squeamish(MemoryEventStore):

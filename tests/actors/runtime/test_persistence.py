@@ -431,7 +431,7 @@ async def test_a_snapshot_of_an_older_schema_is_the_actors_to_read(autojump_cloc
     ids=["unknown type", "torn", "wrong type of field", "missing"],
 )
 async def test_an_event_that_cannot_be_read_fails_the_actor_and_nobody_else(
-    bad: EventRow | None, error: type[Exception], autojump_clock: Clock
+    bad: EventRow | None, error: type[actors.RecoveryFailed], autojump_clock: Clock
 ) -> None:
     stores = Stores()
     for seq in (1, 2, 3):
@@ -454,8 +454,9 @@ async def test_an_event_that_cannot_be_read_fails_the_actor_and_nobody_else(
             await trio.sleep(21)
             assert (await value(system)).history == [1, 2, 3]
     (failed,) = [entry for entry in entries if entry["event"] == "actor_failed"]
-    assert type(failed["exc_info"]) is error
-    assert failed["exc_info"].seq == 2
+    reason = failed["exc_info"]
+    assert type(reason) is error
+    assert (reason.kind, reason.key, reason.seq) == ("ledger", "a", 2)
 
 
 async def test_an_event_that_raises_in_apply_during_recovery_is_named(
