@@ -189,6 +189,7 @@ class Session(Actor):
     def _end(self, code: CloseCode) -> None:
         self._topics.end(self._session)  # the owners of its topics watch, and remove it
         if self._client is not None:
+            self._client.session = None
             self._client.close(code)
 
     # --- requests about itself -------------------------------------------------------------------

@@ -1,0 +1,249 @@
+"""A node on a real port with the real stores, and clients for it on trio-websocket.
+
+Rules for tests on sockets: localhost and a port the system chose; order comes from the messages
+themselves, never from sleeping; real time is an upper bound only.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+import trio
+from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket
+
+from actors.gateway import SessionGateway
+from actors.history import KIND as HISTORY
+from actors.history import READERS, HistoryReader
+from actors.messages import Leave
+from actors.room import room_kind
+from actors.runtime.supervisor import ChildSpec
+from actors.runtime.system import ActorSystem
+from actors.session import Context
+from actors.settings import RoomSettings, SessionSettings
+from actors.tokens import Tokens
+from actors.topics import Topics
+from actors.warden import warden_kind
+from persistence import EventStore, PostgresSettings, RedisSettings, SnapshotStore
+from persistence.postgres import EventReader, EventWriter
+from persistence.redis import SnapshotWorker
+from protocol.codec import MSGPACK, Encoding
+from protocol.gateway import Gateway
+from protocol.listener import listen
+from protocol.messages import (
+    DATA,
+    AnyRequest,
+    ErrorReply,
+    Ok,
+    Position,
+    Push,
+    SessionOpen,
+    SessionOpened,
+    SessionResume,
+)
+from protocol.settings import WireSettings
+
+LIMIT_S = 20.0
+P = TypeVar("P", bound=Push)
+
+
+class Refusal(Exception):  # noqa: N818 - an answer
+    """A request was answered with an error."""
+
+    def __init__(self, reply: ErrorReply) -> None:
+        super().__init__(reply.code, reply.message)
+        self.reply = reply
+        self.code = reply.code
+
+
+class Caller:
+    """One client connection."""
+
+    def __init__(self, websocket: WebSocketConnection, encoding: Encoding) -> None:
+        self.websocket = websocket
+        self.encoding = encoding
+        self.pushes: list[Push] = []
+        self.token = ""
+        self.user = ""
+        self._refs = itertools.count(1)
+
+    async def send(self, data: bytes | str) -> None:
+        """Send one message's payload as it is: bytes in a binary frame, str in a text frame."""
+        await self.websocket.send_message(data)
+
+    async def tell(self, request: AnyRequest) -> None:
+        """Send a request and wait for nothing."""
+        payload = self.encoding.encode(request)
+        await self.send(payload if self.encoding is MSGPACK else payload.decode())
+
+    async def reply(self) -> Ok | ErrorReply:
+        """The next reply; pushes that come before it are kept."""
+        with trio.fail_after(LIMIT_S):
+            while True:
+                message = self.encoding.decode_server(await self.websocket.get_message())
+                if isinstance(message, Ok | ErrorReply):
+                    return message
+                self.pushes.append(message)
+
+    async def ask(self, request: AnyRequest) -> Any:
+        """Send a request and return the data of its `ok`. Raises Refusal."""
+        ref = next(self._refs)
+        await self.tell(msgspec.structs.replace(request, ref=ref))
+        reply = await self.reply()
+        assert reply.ref == ref
+        if isinstance(reply, ErrorReply):
+            raise Refusal(reply)
+        kind = DATA[str(type(request).__struct_config__.tag)]
+        return None if kind is None else msgspec.convert(reply.data, kind)
+
+    async def refused(self, request: AnyRequest) -> str:
+        """Send a request that must fail and return the code."""
+        try:
+            data = await self.ask(request)
+        except Refusal as refusal:
+            return refusal.code
+        raise AssertionError(f"not refused: {data}")
+
+    async def push(self, kind: type[P]) -> P:
+        """The next push of this type, from those kept or those to come."""
+        for push in self.pushes:
+            if isinstance(push, kind):
+                self.pushes.remove(push)
+                return push
+        with trio.fail_after(LIMIT_S):
+            while True:
+                message = self.encoding.decode_server(await self.websocket.get_message())
+                assert not isinstance(message, Ok | ErrorReply), message
+                if isinstance(message, kind):
+                    return message
+                self.pushes.append(message)
+
+    async def open(self, name: str) -> SessionOpened:
+        return self._opened(await self.ask(SessionOpen(name=name)))
+
+    async def resume(self, token: str, **positions: Position) -> SessionOpened:
+        """Resume; `positions` are of rooms."""
+        named = {f"room:{room}": position for room, position in positions.items()}
+        return self._opened(await self.ask(SessionResume(token=token, positions=named)))
+
+    async def closed(self) -> tuple[int, str]:
+        """Read on until the server has closed; its code and reason."""
+        with trio.fail_after(LIMIT_S), pytest.raises(ConnectionClosed) as closed:
+            await self._read_on()
+        close = closed.value.reason
+        assert close is not None
+        return close.code, close.reason or ""
+
+    async def _read_on(self) -> None:
+        while True:
+            await self.websocket.get_message()
+
+    def _opened(self, opened: SessionOpened) -> SessionOpened:
+        self.token, self.user = opened.token, opened.user
+        return opened
+
+
+class Served:
+    """A node that serves, and the handles by which a test disturbs it."""
+
+    def __init__(self, system: ActorSystem, sessions: SessionGateway, gateway: Gateway) -> None:
+        self.system = system
+        self.sessions = sessions
+        self.gateway = gateway
+        self.port = 0
+        self.nursery: trio.Nursery
+
+    @asynccontextmanager
+    async def caller(self, encoding: Encoding = MSGPACK) -> AsyncIterator[Caller]:
+        async with open_websocket(
+            "127.0.0.1", self.port, "/ws", use_ssl=False, subprotocols=[encoding.subprotocol]
+        ) as websocket:
+            try:
+                yield Caller(websocket, encoding)
+            finally:
+                # One that the server closed keeps its socket otherwise.
+                await trio.aclose_forcefully(websocket._stream)
+
+    @asynccontextmanager
+    async def guest(self, name: str, encoding: Encoding = MSGPACK) -> AsyncIterator[Caller]:
+        async with self.caller(encoding) as caller:
+            await caller.open(name)
+            yield caller
+
+    def break_room(self, name: str) -> None:
+        """Have the room crash, by a message that no client can send."""
+        poison: Any = [f"not hashable {secrets.token_hex(4)}"]
+        self.system.ref("room", name).tell(Leave(session=poison))
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for what no message tells of."""
+    with trio.fail_after(LIMIT_S):
+        while not true():
+            await trio.sleep(0.01)
+
+
+def unix_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@asynccontextmanager
+async def serve(
+    postgres: PostgresSettings,
+    redis: RedisSettings,
+    *,
+    sessions: SessionSettings | None = None,
+    rooms: RoomSettings | None = None,
+    wire: WireSettings | None = None,
+) -> AsyncIterator[Served]:
+    """Serve for the time of a test."""
+    settings = sessions or SessionSettings()
+    async with ActorSystem("served") as system:
+        stores: dict[str, Callable[[], Any]] = {
+            "writer": partial(EventWriter, postgres),
+            "reader": partial(EventReader, postgres),
+            "snapshots": partial(SnapshotWorker, redis),
+        }
+        specs = [ChildSpec(id=name, factory=factory) for name, factory in stores.items()]
+        system.supervise(specs, key="stores")
+        refs = {name: system.ref("stores", name) for name in stores}
+        events = EventStore(refs["writer"], refs["reader"])
+        system.use_stores(events, SnapshotStore(refs["snapshots"]))
+        readers = [
+            ChildSpec(id=str(number), factory=partial(HistoryReader, events))
+            for number in range(READERS)
+        ]
+        system.supervise(readers, key=HISTORY)
+        topics = Topics()
+        system.register(warden_kind(topics))
+        system.register(room_kind(topics, rooms or RoomSettings(), unix_ms))
+        wire = wire or WireSettings()
+        context = Context(
+            settings=settings,
+            topics=topics,
+            tokens=Tokens(
+                [b"the same for every node of a test"],
+                valid_s=settings.token_valid_s,
+                clock=time.time,
+            ),
+            clock_ms=unix_ms,
+            keepalive_s=wire.keepalive_s,
+            max_message_bytes=wire.max_message_bytes,
+        )
+        gateway = SessionGateway(system, context, lambda: secrets.token_urlsafe(12))
+        served = Served(system, gateway, Gateway(gateway.accept, wire))
+        listeners = listen("127.0.0.1", 0)
+        served.port = listeners[0].getsockname()[1]
+        async with trio.open_nursery() as nursery:
+            await nursery.start(served.gateway.serve, listeners)
+            try:
+                yield served
+            finally:
+                nursery.cancel_scope.cancel()
