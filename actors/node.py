@@ -121,7 +121,7 @@ class Node:
         async with trio.open_nursery() as outer:
             await outer.start(stopping.listen)
             async with ActorSystem("node") as system:
-                events, snapshots, durability = self._start_stores(system)
+                events, snapshots, durability = await self._start_stores(system)
                 with Watchdog(system) as watchdog:
                     topics = Topics()
                     matches = self._register(system, topics, events)
@@ -173,7 +173,9 @@ class Node:
             # Cancelled while connections are left, the gateway closes them at once.
             serving.cancel_scope.cancel()
 
-    def _start_stores(self, system: ActorSystem) -> tuple[EventStore, SnapshotStore, Durability]:
+    async def _start_stores(
+        self, system: ActorSystem
+    ) -> tuple[EventStore, SnapshotStore, Durability]:
         postgres, settings = self.postgres, self.settings
         replica = postgres.replica_url
         specs = [
@@ -185,7 +187,7 @@ class Node:
             specs.append(
                 ChildSpec(id="replica", factory=partial(EventReader, postgres, url=replica))
             )
-        system.supervise(specs, key=STORES)
+        await system.supervise(specs, key=STORES).started()
         events = EventStore(
             system.ref(STORES, "writer"),
             system.ref(STORES, "reader"),
