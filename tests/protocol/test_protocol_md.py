@@ -1,0 +1,249 @@
+"""PROTOCOL.md says what the code does: ops, fields, limits, errors, closes, and the examples."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import msgspec
+import pytest
+from msgspec import inspect
+
+import protocol
+from actors.settings import MatchSettings, RoomSettings, SessionSettings
+from protocol.codec import ENCODINGS, JSON, MAX_DEPTH, MSGPACK
+from protocol.errors import CLOSES, ERRORS
+from protocol.handshake import RETRY_AFTER_S
+from protocol.messages import DATA, PUSHES, REQUESTS, ErrorReply, Member, Message, Ok, Position
+from protocol.messages.match import MatchSummary
+from protocol.settings import WireSettings
+
+TEXT = (Path(protocol.__file__ or "").parent / "PROTOCOL.md").read_text(encoding="utf-8")
+PARTS = (Position, Member, Message, MatchSummary)
+"""Structs that stand within messages."""
+ANY_REQUEST = "Errors of any request"
+
+Struct = type[msgspec.Struct]
+
+
+@cache
+def sections() -> dict[str, str]:
+    """Heading (of any level, without backticks) -> the text up to the next heading."""
+    pieces = re.split(r"(?m)^#{1,4} (.+)$", TEXT)
+    headings = [heading.replace("`", "") for heading in pieces[1::2]]
+    assert len(set(headings)) == len(headings), "two sections of one name"
+    return dict(zip(headings, pieces[2::2], strict=True))
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of a section's only table, without its head."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+def number(value: float) -> str:
+    return "2^53-1" if value == 2**53 - 1 else f"{value:,}"
+
+
+def described(kind: inspect.Type) -> str:
+    """A field's type in the words of the tables."""
+    match kind:
+        case inspect.BoolType():
+            return "boolean"
+        case inspect.FloatType():
+            return "number"
+        case inspect.AnyType():
+            return "any value"
+        case inspect.IntType(ge=None, le=None):
+            return "integer"
+        case inspect.IntType(ge=int(least), le=None):
+            return f"integer, at least {number(least)}"
+        case inspect.IntType(ge=int(least), le=int(most)):
+            return f"integer, {number(least)} to {number(most)}"
+        case inspect.StrType(pattern=str(pattern)):
+            return f"string, `{pattern}`".replace(r"\Z", "$").replace("|", r"\|")
+        case inspect.StrType(min_length=int(least), max_length=int(most)):
+            return f"string, {number(least)} to {number(most)} characters"
+        case inspect.StrType():
+            return "string"
+        case inspect.ListType(item_type=item):
+            return f"array of {described(item)}"
+        case inspect.DictType(key_type=key, value_type=value):
+            bound = f", at most {number(kind.max_length)}" if kind.max_length else ""
+            return f"map of {described(key)} to {described(value)}{bound}"
+        case inspect.StructType(cls=cls):
+            tag = cls.__struct_config__.tag
+            return f"`{tag}`" if isinstance(tag, str) else f"`{cls.__name__}`"
+        case inspect.UnionType(types=types):
+            names = [described(one) for one in types if not isinstance(one, inspect.NoneType)]
+            return " or ".join([*names, "null"])
+    raise AssertionError(f"no words for {kind}")
+
+
+def fields(struct: Struct) -> dict[str, str]:
+    """Field -> what its second cell must say. `op` and `ref` are the envelope's."""
+    info = inspect.type_info(struct)
+    assert isinstance(info, inspect.StructType)
+    found = {}
+    for field in info.fields:
+        if field.name == "ref":
+            continue
+        words = described(field.type)
+        if not field.required:
+            default = field.default
+            if default is msgspec.NODEFAULT:
+                default = field.default_factory()
+            words += f"; default `{json.dumps(default)}`"
+        found[field.name] = words
+    return found
+
+
+def title(struct: Struct) -> str:
+    tag = struct.__struct_config__.tag
+    return tag if isinstance(tag, str) else struct.__name__
+
+
+ALL: list[Struct] = [
+    *REQUESTS.values(),
+    *PUSHES.values(),
+    *(data for data in DATA.values() if data is not None),
+    *PARTS,
+]
+DOCUMENTED = {title(struct): struct for struct in ALL}
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_every_message_has_its_fields_types_limits_and_defaults(name: str) -> None:
+    table = {row[0].strip("`"): row[1] for row in rows(sections()[name])}
+    assert table == fields(DOCUMENTED[name])
+
+
+def test_no_section_is_about_something_that_does_not_exist() -> None:
+    ops = {name for name in sections() if re.fullmatch(r"[a-z]+(\.[a-z]+)?", name)}
+    assert ops - {"ok", "error"} == set(REQUESTS) | set(PUSHES)
+
+
+@pytest.mark.parametrize("op", REQUESTS)
+def test_every_request_names_its_answer_and_its_errors(op: str) -> None:
+    answer = re.search(r"Answer: (.+?)\. Errors: (.+?)\.(?:\s|$)", sections()[op], re.DOTALL)
+    assert answer is not None
+    data = DATA[op]
+    assert answer[1] == ("`null`" if data is None else f"`{data.__name__}`")
+    assert set(re.findall(r"`(\w+)`", answer[2])) <= set(ERRORS)
+
+
+def test_every_error_is_in_the_table_word_by_word() -> None:
+    table = {row[0].strip("`"): (row[1], row[2]) for row in rows(sections()["Errors"])}
+    expected = {row.code: ("yes" if row.retry else "no", row.message) for row in ERRORS.values()}
+    assert table == expected
+
+
+def test_every_error_is_said_to_come_from_somewhere() -> None:
+    named = set(re.findall(r"`(\w+)`", sections()[ANY_REQUEST]))
+    for op in REQUESTS:
+        named |= set(re.findall(r"`(\w+)`", sections()[op].partition("Errors:")[2]))
+    assert set(ERRORS) <= named
+
+
+def test_every_close_is_in_the_table_word_by_word() -> None:
+    table = {int(row[0]): tuple(row[1:]) for row in rows(sections()["Closes"])}
+    expected = {
+        row.code: (f"`{row.name}`", "yes" if row.reconnect else "no", row.advice)
+        for row in CLOSES.values()
+    }
+    assert table == expected
+
+
+def examples() -> list[tuple[str, str, str]]:
+    """(section, JSON, hex) of every example."""
+    found = []
+    for name, text in sections().items():
+        pairs = re.findall(r"```json\n(.+?)\n```\n+```hex\n(.+?)\n```", text, re.DOTALL)
+        assert len(pairs) == text.count("```json") == text.count("```hex"), name
+        found += [(name, *pair) for pair in pairs]
+    return found
+
+
+@pytest.mark.parametrize(("name", "text", "dump"), examples())
+def test_every_example_is_the_same_valid_message_in_both_encodings(
+    name: str, text: str, dump: str
+) -> None:
+    payload = bytes.fromhex(dump)
+    plain: dict[str, Any] = json.loads(text)
+    assert msgpack.unpackb(payload) == plain
+
+    if plain["op"] in REQUESTS:
+        request = JSON.decode_request(text)
+        assert request == MSGPACK.decode_request(payload)
+        known = set(REQUESTS[plain["op"]].__struct_fields__)
+    else:
+        message = JSON.decode_server(text)
+        assert message == MSGPACK.decode_server(payload)
+        known = set(type(message).__struct_fields__)
+        data = DATA.get(name)
+        if isinstance(message, Ok) and data is not None:
+            converted = msgspec.convert(message.data, data)
+            assert msgspec.to_builtins(converted) == message.data, "unknown or missing fields"
+        if isinstance(message, ErrorReply):
+            row = ERRORS[message.code]
+            assert message.retry is row.retry
+    assert set(plain) - {"op"} <= known
+
+
+def test_every_message_has_an_example() -> None:
+    shown = {(name, json.loads(text)["op"]) for name, text, _ in examples()}
+    for op in REQUESTS:
+        assert {(op, op), (op, "ok")} <= shown
+    for op in PUSHES:
+        assert (op, op) in shown
+    assert ("error", "error") in shown
+
+
+def test_the_limits_are_the_defaults_of_the_settings() -> None:
+    wire, session, room, match = WireSettings(), SessionSettings(), RoomSettings(), MatchSettings()
+    table = {row[0]: row[1] for row in rows(sections()["Limits"])}
+    expected: dict[str, tuple[float, str]] = {
+        "One message of a client": (wire.max_message_bytes, "bytes"),
+        "A chat message": (room.body_bytes, "bytes of UTF-8"),
+        "Nesting of `params` and `input`": (MAX_DEPTH, "levels"),
+        "Requests being answered, a session": (session.in_flight, "at once"),
+        "Requests, a session": (session.messages_per_s, "a second"),
+        "Requests after a pause, a session": (session.messages_burst, "at once"),
+        "Bytes of requests, a session": (session.bytes_per_s, "a second"),
+        "Rooms and matches, a session": (session.topics, "at once"),
+        "Sessions in a room": (room.members, "at once"),
+        "Members named in an answer": (room.members_listed, "users"),
+        "Messages in the answer to a join": (room.joined_messages, "messages"),
+        "Messages a resume can bridge": (room.recent, "messages"),
+        "Messages in one answer, their bodies": (room.answer_bytes, "bytes of UTF-8"),
+        "`limit` of `room.history`": (room.history_limit, "messages"),
+        "Keyed sends remembered, a room": (room.keys, "keys"),
+        "Events a resume can bridge, a match": (match.recent_events, "events"),
+        "`limit` of `match.list`": (match.list_limit, "matches"),
+        "A place kept without a session": (match.rejoin_within_s, "seconds"),
+        "What waits to be sent to one client": (wire.outbox_bytes, "bytes"),
+        "Head of the handshake request": (wire.max_header_bytes, "bytes"),
+        "Time for the handshake": (wire.handshake_timeout_s, "seconds"),
+        "Time from the handshake to a session": (wire.first_message_timeout_s, "seconds"),
+        "Between two pings of the server": (wire.keepalive_s, "seconds"),
+        "Silence after which a client has vanished": (wire.keepalive_timeout_s, "seconds"),
+        "Pings and pongs of a client": (wire.control_frames_per_s, "a second"),
+        "A session without a connection": (session.resume_within_s, "seconds"),
+        "A token": (session.token_valid_s / 86_400, "days"),
+    }
+    assert table == {name: f"{value:,g} {unit}" if value < 1e5 else f"{int(value):,} {unit}"
+                     for name, (value, unit) in expected.items()}  # fmt: skip
+
+
+def test_the_handshake_is_as_the_server_makes_it() -> None:
+    text = sections()["The handshake"]
+    assert all(f"`{subprotocol}`" in text for subprotocol in ENCODINGS)
+    assert f"`{WireSettings().path}`" in text
+    assert f"`Retry-After: {RETRY_AFTER_S}`" in text
+    named = {int(status) for status in re.findall(r"(?m)^\| (\d{3}) ", text)}
+    assert named == {400, 403, 404, 405, 408, 414, 426, 431, 503} & named
+    assert {400, 403, 404, 408, 426, 431, 503} <= named
