@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import msgspec
@@ -37,24 +36,26 @@ class Match:
     After a break or a crash of the match a state follows, so that the last one read is always true.
     """
 
-    def __init__(self, caller: Caller, state: MatchState, buffer: int) -> None:
+    def __init__(self, caller: Caller, state: MatchState, user: str, buffer: int) -> None:
         self.id = state.match
         self.game = state.game
         self.tick_hz = state.tick_hz
         """Ticks a second; 0 for a game in turns."""
         self.players = list(state.players)
+        """Users who have a place."""
+        self.names = dict(state.names)
+        """Player -> the name to show."""
         self.tick = state.tick
         self.state: Any = state.state
         """The newest state received."""
-        self.acks: dict[str, int] = {}
+        self.acks = dict(state.acks)
         """For each player the highest input `seq` that `state` has taken in, as last told."""
         self.ended: MatchEnded | None = None
         self.position = Position(state.epoch, state.offset)
         self.feed: Feed[MatchStatePush | MatchEvent | MatchEnded, Gap] = Feed(buffer, widen)
         self._caller = caller
-        # Inputs are told apart by a stamp that only grows, over all connections and programs of
-        # this player; the time since 1970 in microseconds does, below a million inputs a second.
-        self._seq = time.time_ns() // 1000
+        # Stamps only grow, also over the programs in which one comes back to one's place.
+        self._seq = state.acks.get(user, 0)
 
     def __repr__(self) -> str:
         return f"<Match {self.id} of {self.game} at tick {self.tick}>"
@@ -104,7 +105,7 @@ class Match:
             self.position, gap = restart(self.position, push.epoch, push.offset)
             if gap is not None:
                 self.feed.put(gap)
-            self._now(push.tick, push.state)
+            self._now(push.tick, push.state, {})
         else:
             self.position, updates = recover(
                 self.position,
@@ -114,8 +115,7 @@ class Match:
             )
             for update in updates:
                 self.feed.put(update)
-            self.players = list(push.players)
-            self._now(push.tick, push.state)
+            self._came_back(push)
 
     def rejoined(self, data: Any) -> None:
         """Take the answer to a join of a match one had been in and lost for a while."""
@@ -125,8 +125,7 @@ class Match:
         self.position, updates = recover(self.position, now, (), recovered=unmoved)
         for update in updates:
             self.feed.put(update)
-        self.players = list(state.players)
-        self._now(state.tick, state.state)
+        self._came_back(state)
 
     def _event(self, push: MatchEvent) -> None:
         taken = take(self.position, push.offset)
@@ -138,15 +137,22 @@ class Match:
         if push.player is not None:
             if push.kind == "joined" and push.player not in self.players:
                 self.players.append(push.player)
+                if isinstance(push.data, dict):
+                    self.names[push.player] = str(push.data.get("name", push.player))
             elif push.kind == "left" and push.player in self.players:
                 self.players.remove(push.player)
         self.feed.put(push)
 
-    def _now(self, tick: int, state: Any) -> None:
+    def _came_back(self, state: MatchState | MatchRecovered) -> None:
+        self.players = list(state.players)
+        self.names = dict(state.names)
+        self._now(state.tick, state.state, state.acks)
+
+    def _now(self, tick: int, state: Any, acks: dict[str, int]) -> None:
         """A state that came with a recovery or a restart is yielded as any other."""
         self._state(
             MatchStatePush(
-                match=self.id, offset=self.position.offset, tick=tick, state=state, acks={}
+                match=self.id, offset=self.position.offset, tick=tick, state=state, acks=acks
             )
         )
 

@@ -151,7 +151,8 @@ class Session:
     def _follow(self, data: Any, kind: type[Any]) -> Room | Match:
         if kind is Room:
             return Room(self, msgspec.convert(data, RoomState), self._settings.buffer)
-        return Match(self, msgspec.convert(data, MatchState), self._settings.buffer)
+        state = msgspec.convert(data, MatchState)
+        return Match(self, state, self.opened.user, self._settings.buffer)
 
     # --- for the channel -----------------------------------------------------------------------
 

@@ -41,6 +41,8 @@ def state(offset: int = 0) -> MatchState:
         tick_hz=20.0,
         players=["u1"],
         state={"x": 0},
+        names={"u1": "ada"},
+        acks={"u1": 41},
     )
 
 
@@ -67,9 +69,9 @@ async def test_a_match_is_created_joined_played_and_ends() -> None:
         first = await peer.answer(MatchInput, InputTaken(1, durable=False))
         second = await peer.answer(MatchInput, InputTaken(2, durable=False))
         assert (first.input, second.input) == ({"go": "up"}, [1, 2])
-        assert 0 < first.seq < second.seq < 2**53
+        assert (first.seq, second.seq) == (42, 43)
         await peer.send(
-            event(1, "joined", "u2"),
+            MatchEvent(match="m1", offset=1, kind="joined", player="u2", data={"name": "bob"}),
             event(2, "left", "u1"),
             at_tick(3, 2, u1=second.seq),
             MatchEnded(match="m1", offset=2, result={"winner": "u2"}),
@@ -86,6 +88,7 @@ async def test_a_match_is_created_joined_played_and_ends() -> None:
             MatchEvent, MatchEvent, MatchStatePush, MatchEnded,
         ]  # fmt: skip
         assert match.players == ["u2"]
+        assert match.names["u2"] == "bob"
         assert match.acks == {"u1": match.last_seq}
         assert match.ended is not None
         assert match.ended.result == {"winner": "u2"}
