@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -163,10 +162,8 @@ class Directory(PersistentActor):
         error = made.exception()
         if error is None:
             created.settle_quietly(MatchCreated(opened.match))
-            return
-        created.settle_quietly(error=error)
-        if isinstance(error, Refused):  # the game will not have these params, and never will
-            self._tell_self(MatchReport(opened.match, 0, "refused"))
+        else:  # a game that will not be made has its match report so
+            created.settle_quietly(error=error)
 
     @handles(List)
     def list(self, message: List) -> Matches:
@@ -246,10 +243,6 @@ class Directory(PersistentActor):
             opened = self._entries.pop(name).opened
             if opened.key is not None and self._keys.get((opened.user, opened.key)) == name:
                 del self._keys[opened.user, opened.key]
-
-    def _tell_self(self, message: MatchReport) -> None:
-        with contextlib.suppress(MailboxFull, ActorDeadError):  # the next sweep finds the same
-            self.actor_ref.tell(message)
 
 
 def _start_of(opened: Opened) -> StartMatch:

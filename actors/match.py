@@ -9,11 +9,12 @@ from actors.failures import Refused
 from actors.matches.host import MatchHost
 from actors.matches.messages import (
     AwayTooLong,
+    MatchReport,
     Over,
     Rest,
     StartMatch,
 )
-from actors.matches.referee import Referee
+from actors.matches.referee import GameCrashed, Referee
 from actors.matches.running import LINGER_S, RETRY_S, RunningMatch
 from actors.messages import (
     Input,
@@ -96,7 +97,11 @@ class Match(RunningMatch):
             return self.report()
         created = Created(message.game, message.params, message.seed, message.at)
         self.check_room(created)
-        self.referee = self.new_referee(created)
+        try:
+            self.referee = self.new_referee(created)
+        except (Refused, GameCrashed):
+            self.tell_directory(MatchReport(self.name, 0, "refused"))  # or it would ask for ever
+            raise
         durable = self.persist(created)
         self.cancel_timer("rest")
         self.mind_the_clock()

@@ -199,6 +199,7 @@ class RunningMatch(RecordedMatch):
     # --- those it deals with ----------------------------------------------------------------------
 
     def forget(self, session: str) -> str | None:
+        """The session is here no more; returns its player."""
         self.host.topics.unsubscribe(self.topic, session)
         player = self.sessions.pop(session, None)
         if player is not None:
@@ -206,13 +207,17 @@ class RunningMatch(RecordedMatch):
         return player
 
     def report(self) -> MatchReport:
+        """Tell the directory how the match stands."""
         ended = self.record.ended
         report = MatchReport(
             self.name, len(self.record.places), None if ended is None else ended.reason
         )
+        self.tell_directory(report)
+        return report
+
+    def tell_directory(self, report: MatchReport) -> None:
         try:
             self.system.ref(*DIRECTORY).tell(report)
         except (MailboxFull, ActorDeadError) as error:
             # It asks again, at its next sweep.
             self.log.warning("directory_not_told", error=repr(error))
-        return report

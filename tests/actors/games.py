@@ -19,6 +19,8 @@ class Counting(Game):
         super().__init__(seed, params)
         if params.get("refuse"):
             raise Rejected("not with these")
+        if params.get("crash"):
+            raise KeyError("crash")
         self.ticks = 0
         self.sums: dict[str, int] = {}
         self.end: Any = None

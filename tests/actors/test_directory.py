@@ -9,6 +9,7 @@ import trio.testing
 from actors.directory import WAKE_AT_ONCE
 from actors.failures import Refused
 from actors.matches.host import MatchHost
+from actors.matches.referee import GameCrashed
 from actors.messages import DIRECTORY
 from actors.runtime.journal import StoreBusy
 from actors.topics import Topics
@@ -23,7 +24,7 @@ from protocol.errors import (
     ErrorCode,
 )
 from tests.actors.games import Counting
-from tests.actors.table import SMALL, Stores, settled, table
+from tests.actors.table import SMALL, Stores, table
 
 
 async def refused(error: ErrorCode, asking: Any, detail: str = "") -> None:
@@ -61,7 +62,9 @@ async def test_what_cannot_be_created_is_refused_by_name(
         await refused(BAD_INPUT, one.create("arena", goal=0), "params: ")
         await refused(BAD_INPUT, one.create("arena", gaol=5), "params: ")
         await refused(REJECTED, one.create("counting", refuse=True), "not with these")
-        await settled()
+        with pytest.raises(GameCrashed):
+            await one.create("counting", crash=True)
+        await trio.sleep(1)
         assert await one.listed() == []
         await one.create("arena", goal=5)
         await one.create("arena")
