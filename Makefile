@@ -6,8 +6,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready-run
 READY_DEV := $(VENV)/.ready-dev
+READY_BENCH := $(VENV)/.ready-bench
 
-.PHONY: run test lint format types pytest help clean
+.PHONY: run test lint format types pytest bench help clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -32,6 +33,9 @@ types: $(READY_DEV) ## strict types
 pytest: $(READY_DEV) ## the tests alone (ARGS='-k name' are passed on)
 	$(BIN)/python -m pytest $(ARGS)
 
+bench: $(READY_BENCH) ## set up if needed, then measure fan-out (ARGS='--rate 80000' are passed on)
+	@$(BIN)/python -m bench.rooms $(ARGS)
+
 clean: ## remove what was installed; data stays
 	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
@@ -45,4 +49,8 @@ $(READY): $(BIN)/python pyproject.toml
 
 $(READY_DEV): $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(READY) $(READY_BENCH)
+
+$(READY_BENCH): $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@ $(READY)
