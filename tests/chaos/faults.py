@@ -1,0 +1,141 @@
+"""What goes wrong in a chaos run. Each fault is a coroutine that does it, waits, and mends it."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
+
+import trio
+
+from tests.chaos.stage import Stage
+
+
+class Fault(NamedTuple):
+    """A kind of fault; `weight` is how often it comes beside the others."""
+
+    name: str
+    inject: Callable[[Stage, random.Random], Awaitable[None]]
+    weight: int
+    ends_server: bool = False
+
+
+async def kill_server(stage: Stage, _rng: random.Random) -> None:
+    """SIGKILL at full load, then start again."""
+    await stage.kill()
+    await stage.start()
+
+
+async def restart_server(stage: Stage, _rng: random.Random) -> None:
+    """SIGTERM: drain, end, start again."""
+    assert await stage.stop() == 0
+    await stage.start()
+
+
+async def freeze_server(stage: Stage, rng: random.Random) -> None:
+    """SIGSTOP for a while."""
+    stage.freeze()
+    await trio.sleep(rng.uniform(0.2, 2.5))
+    stage.thaw()
+
+
+async def usurp_server(stage: Stage, rng: random.Random) -> None:
+    """Freeze the server, have another take its place, then let the first wake: two incarnations."""
+    old = stage.server
+    assert old is not None
+    stage.freeze(old)
+    await stage.start()
+    stage.proxy.reset(1.0)
+    await trio.sleep(rng.uniform(0.2, 1.0))
+    stage.thaw(old)
+    await trio.sleep(rng.uniform(0.2, 1.0))
+    await trio.to_thread.run_sync(old.kill)
+    stage.retire(old)
+
+
+async def kill_postgres(stage: Stage, rng: random.Random) -> None:
+    """SIGKILL the event store; it recovers from its own log."""
+    stage.signal_store("PostgreSQL", signal.SIGKILL)
+    await trio.sleep(rng.uniform(0.1, 2.0))
+    await stage.revive_stores()
+
+
+async def freeze_postgres(stage: Stage, rng: random.Random) -> None:
+    """SIGSTOP of the postmaster stops new connections; the ones there go on."""
+    stage.signal_store("PostgreSQL", signal.SIGSTOP)
+    await trio.sleep(rng.uniform(0.2, 1.5))
+    stage.signal_store("PostgreSQL", signal.SIGCONT)
+
+
+async def refuse_writes(stage: Stage, rng: random.Random) -> None:
+    """PostgreSQL is there and takes no write, as on a full disk or after a failover."""
+    await stage.postgres_setting("default_transaction_read_only", "on")
+    await trio.sleep(rng.uniform(0.3, 3.0))
+    await stage.postgres_setting("default_transaction_read_only", None)
+
+
+async def slow_commits(stage: Stage, rng: random.Random) -> None:
+    """Every commit takes 50 ms more."""
+    await stage.postgres_setting("commit_siblings", "0")
+    await stage.postgres_setting("commit_delay", "50000")
+    await trio.sleep(rng.uniform(0.5, 3.0))
+    await stage.postgres_setting("commit_delay", None)
+    await stage.postgres_setting("commit_siblings", None)
+
+
+async def kill_valkey(stage: Stage, rng: random.Random) -> None:
+    """SIGKILL the snapshot store."""
+    stage.signal_store("Valkey", signal.SIGKILL)
+    await trio.sleep(rng.uniform(0.1, 2.0))
+    await stage.revive_stores()
+
+
+async def freeze_valkey(stage: Stage, rng: random.Random) -> None:
+    """SIGSTOP the snapshot store."""
+    stage.signal_store("Valkey", signal.SIGSTOP)
+    await trio.sleep(rng.uniform(0.2, 2.0))
+    stage.signal_store("Valkey", signal.SIGCONT)
+
+
+async def reset_connections(stage: Stage, rng: random.Random) -> None:
+    """TCP resets for some of the clients."""
+    stage.proxy.reset(rng.uniform(0.2, 1.0))
+
+
+async def slow_network(stage: Stage, rng: random.Random) -> None:
+    """Every chunk is held back for a while, each way."""
+    stage.proxy.delay_s = rng.uniform(0.01, 0.2)
+    await trio.sleep(rng.uniform(0.5, 2.0))
+    stage.proxy.delay_s = 0.0
+
+
+async def half_open(stage: Stage, rng: random.Random) -> None:
+    """Nothing passes and nobody is told; then it all comes, or the line is cut."""
+    stage.proxy.frozen = True
+    await trio.sleep(rng.uniform(0.5, 2.0))
+    if rng.random() < 0.5:
+        stage.proxy.reset(0.5)
+    stage.proxy.frozen = False
+
+
+FAULTS: tuple[Fault, ...] = (
+    Fault("kill server", kill_server, 6, ends_server=True),
+    Fault("restart server", restart_server, 2, ends_server=True),
+    Fault("freeze server", freeze_server, 2),
+    Fault("usurp server", usurp_server, 2, ends_server=True),
+    Fault("kill PostgreSQL", kill_postgres, 2),
+    Fault("freeze PostgreSQL", freeze_postgres, 1),
+    Fault("refuse writes", refuse_writes, 2),
+    Fault("slow commits", slow_commits, 1),
+    Fault("kill Valkey", kill_valkey, 2),
+    Fault("freeze Valkey", freeze_valkey, 1),
+    Fault("reset connections", reset_connections, 3),
+    Fault("slow network", slow_network, 1),
+    Fault("half-open network", half_open, 1),
+)
+
+
+def draw(rng: random.Random, faults: Sequence[Fault] = FAULTS) -> Fault:
+    """The next fault, by weight."""
+    return rng.choices(faults, [fault.weight for fault in faults])[0]

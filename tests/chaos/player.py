@@ -1,0 +1,305 @@
+"""A client that records all it does and sees, and never gives up: break, reconnect, resume.
+
+Written on trio-websocket and the msgpack package from PROTOCOL.md alone: a second implementation,
+which shares no code with the server or with the project's own client.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgpack
+import trio
+from trio_websocket import (
+    ConnectionClosed,
+    HandshakeError,
+    WebSocketConnection,
+    connect_websocket_url,
+)
+
+from tests.chaos.history import History, Input, Placed, Saw, Send, State
+
+CONNECT_WITHIN_S = 0.5
+"""trio-websocket goes on waiting for a handshake when the stream ends in the middle of it."""
+
+ANSWER_WITHIN_S = 8.0
+"""Longer than the server's own deadline for a request, so that it has the first word."""
+
+
+class BrokenError(Exception):
+    """The connection ended before the answer came."""
+
+
+class Player:
+    """One client. `run` keeps it connected until cancelled; the rest acts on whatever is open."""
+
+    def __init__(self, url: str, name: str, history: History, rng: random.Random) -> None:
+        self.url = url
+        self.name = name
+        self.user = ""
+        self.history = history
+        self.connections = 0
+        self.closes: dict[int, int] = {}
+        self._rng = rng
+        self._token: str | None = None
+        self._positions: dict[str, tuple[int, int]] = {}
+        self._rooms: set[str] = set()
+        self._matches: dict[str, bool] = {}
+        self._socket: WebSocketConnection | None = None
+        self._open = trio.Event()
+        self._refs = 0
+        self._waiting: dict[int, trio.MemorySendChannel[dict[str, Any]]] = {}
+        self._sent = 0
+
+    # --- what a test drives ---
+
+    async def join(self, room: str) -> None:
+        """Be in a room from now on, across every break."""
+        self._rooms.add(room)
+        await self._until_done(lambda: self._join_room(room))
+
+    async def send(self, room: str, *, attempts: int = 12) -> Send:
+        """Send one message of its own, with a key, until it is answered for good."""
+        self._sent += 1
+        body = f"{self.name}-{self._sent}"
+        attempt = 0
+        while True:
+            await self._open.wait()
+            called_at = trio.current_time()
+            try:
+                answer = await self._request(op="room.send", room=room, body=body, key=body)
+            except (BrokenError, trio.TooSlowError):
+                answer = None
+            record = self._record_send(room, body, called_at, answer)
+            attempt += 1
+            if attempt == attempts or not self._again(record):
+                return record
+            await trio.sleep(self._rng.uniform(0, 0.05 * 2 ** min(attempt, 5)))
+
+    async def request(self, **fields: Any) -> dict[str, Any]:
+        """Ask until there is an answer that is not "try again"; return the reply."""
+        answers: list[dict[str, Any]] = []
+
+        async def once() -> None:
+            answer = await self._request(**fields)
+            if answer["op"] == "error" and answer["retry"]:
+                raise BrokenError
+            answers.append(answer)
+
+        await self._until_done(once)
+        return answers[0]
+
+    async def play(self, match: str) -> dict[str, Any]:
+        """Take a place in a match from now on."""
+        self._matches[match] = False
+        answer = await self.request(op="match.join", match=match)
+        if answer["op"] == "ok":
+            data = answer["data"]
+            self._positions[f"match:{match}"] = (data["epoch"], data["offset"])
+        return answer
+
+    async def input(self, match: str, seq: int, value: Any) -> dict[str, Any]:
+        """Give an input until it is answered; the same `seq` never acts twice."""
+        try:
+            answer = await self.request(op="match.input", match=match, seq=seq, input=value)
+        except BaseException:
+            self.history.inputs.append(Input(self.name, self.user, match, seq, "none"))
+            raise
+        durable = answer["op"] == "ok" and answer["data"]["durable"]
+        if answer["op"] == "error" or durable:
+            outcome = "ok" if answer["op"] == "ok" else "error"
+            self.history.inputs.append(
+                Input(self.name, self.user, match, seq, "ok" if outcome == "ok" else "error")
+            )
+        return answer
+
+    def cut(self) -> None:
+        """Break the connection without a word, as a network would."""
+        if self._socket is not None:
+            self._socket._stream.socket.close()  # type: ignore[attr-defined]  # TCP
+
+    # --- the connection ---
+
+    async def run(self) -> None:
+        """Connect, open or resume, read; again after each break, with back-off and jitter."""
+        failures = 0
+        while True:
+            try:
+                async with trio.open_nursery() as nursery:
+                    with trio.fail_after(CONNECT_WITHIN_S):
+                        socket = await connect_websocket_url(
+                            nursery, self.url, subprotocols=["greenroom.v1.msgpack"]
+                        )
+                    self._socket = socket
+                    self.connections += 1
+                    nursery.start_soon(self._introduce, nursery)
+                    await self._read(socket)
+                    failures = 0
+                    nursery.cancel_scope.cancel()
+            except* (
+                OSError, HandshakeError, ConnectionClosed, BrokenError, trio.TooSlowError,
+                trio.BrokenResourceError, trio.ClosedResourceError,
+            ):  # fmt: skip
+                failures += 1
+            finally:
+                self._lost()
+            await trio.sleep(self._rng.uniform(0, min(1.0, 0.05 * 2**failures)))
+
+    async def _introduce(self, nursery: trio.Nursery) -> None:
+        if self._token is None:
+            answer = await self._request(op="session.open", name=self.name)
+        else:
+            positions = {
+                topic: {"epoch": epoch, "offset": offset}
+                for topic, (epoch, offset) in self._positions.items()
+            }
+            answer = await self._request(
+                op="session.resume", token=self._token, positions=positions
+            )
+        if answer["op"] == "error":
+            if answer["code"] == "bad_token":
+                self._token = None
+            raise BrokenError
+        self._token = answer["data"]["token"]
+        self.user = answer["data"]["user"]
+        for room in self._rooms:
+            if f"room:{room}" not in self._positions:
+                await self._join_room(room)
+        self._open.set()
+
+    async def _join_room(self, room: str) -> None:
+        answer = await self._request(op="room.join", room=room)
+        if answer["op"] == "error":
+            raise BrokenError
+
+    async def _read(self, socket: WebSocketConnection) -> None:
+        try:
+            while True:
+                message = msgpack.unpackb(await socket.get_message())
+                self._take(message)
+        except ConnectionClosed as closed:
+            code = closed.reason.code if closed.reason is not None else 1006
+            self.closes[int(code)] = self.closes.get(int(code), 0) + 1
+
+    def _lost(self) -> None:
+        if self._open.is_set():  # else those who wait for it go on waiting
+            self._open = trio.Event()
+        self._socket = None
+        waiting, self._waiting = self._waiting, {}
+        for channel in waiting.values():
+            channel.close()
+
+    async def _request(self, **fields: Any) -> dict[str, Any]:
+        socket = self._socket
+        if socket is None:
+            raise BrokenError
+        self._refs += 1
+        ref = self._refs
+        give, take = trio.open_memory_channel[dict[str, Any]](1)
+        self._waiting[ref] = give
+        try:
+            with trio.fail_after(ANSWER_WITHIN_S):
+                await socket.send_message(msgpack.packb({**fields, "ref": ref}))
+                answer = await take.receive()
+        except (
+            ConnectionClosed, trio.EndOfChannel, trio.BrokenResourceError,
+            trio.ClosedResourceError, OSError,
+        ) as error:  # fmt: skip
+            raise BrokenError from error
+        finally:
+            self._waiting.pop(ref, None)
+        return answer
+
+    async def _until_done(self, action: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await self._open.wait()
+            try:
+                await action()
+            except (BrokenError, trio.TooSlowError):
+                await trio.sleep(self._rng.uniform(0.0, 0.1))
+            else:
+                return
+
+    # --- what comes in ---
+
+    def _take(self, message: dict[str, Any]) -> None:
+        op = message["op"]
+        if op in {"ok", "error"}:
+            self._answered(message)
+        elif op == "room.message":
+            self._saw(message["room"], message["offset"], message["body"])
+        elif op == "room.recovered":
+            how = "recovered" if message["recovered"] else "reset"
+            self._placed(message["room"], how, message, message["messages"])
+        elif op == "room.restarted":
+            self._placed(message["room"], "restarted", message, [])
+        elif op == "topic.lost":
+            self._positions.pop(message["topic"], None)
+        elif op in {"match.state", "match.recovered", "match.restarted"}:
+            self._state(message)
+        elif op in {"match.event", "match.ended"}:
+            topic = f"match:{message['match']}"
+            if topic in self._positions:
+                self._positions[topic] = (self._positions[topic][0], message["offset"])
+
+    def _answered(self, message: dict[str, Any]) -> None:
+        data = message.get("data")
+        if isinstance(data, dict) and "members_total" in data and "room" in data:
+            # A join. Recorded here, not by who waits for it: pushes may follow at once.
+            self._placed(data["room"], "joined", data, data["messages"])
+        channel = self._waiting.get(message["ref"])
+        if channel is not None:
+            channel.send_nowait(message)
+
+    def _saw(self, room: str, offset: int, body: str) -> None:
+        self.history.stream.append(Saw(self.name, room, offset, body))
+        epoch, _ = self._positions.get(f"room:{room}", (0, 0))
+        self._positions[f"room:{room}"] = (epoch, offset)
+
+    def _placed(self, room: str, how: Any, at: dict[str, Any], messages: list[Any]) -> None:
+        self._positions[f"room:{room}"] = (at["epoch"], at["offset"])
+        held = tuple((each["offset"], each["body"]) for each in messages)
+        self.history.stream.append(Placed(self.name, room, how, at["epoch"], at["offset"], held))
+
+    def _state(self, message: dict[str, Any]) -> None:
+        match, op = message["match"], message["op"]
+        topic = f"match:{match}"
+        if op != "match.state":
+            self._positions[topic] = (message["epoch"], message["offset"])
+            self._matches[match] = True
+            return
+        after, self._matches[match] = self._matches.get(match, False), False
+        self.history.states.append(
+            State(
+                self.name,
+                match,
+                message["tick"],
+                msgpack.packb(message["state"]).hex(),
+                trio.current_time(),
+                after_restart=after,
+            )
+        )
+
+    def _record_send(
+        self, room: str, body: str, called_at: float, answer: dict[str, Any] | None
+    ) -> Send:
+        answered_at = math.inf if answer is None else trio.current_time()
+        ok = answer is not None and answer["op"] == "ok"
+        record = Send(
+            self.name, self.user, room, body, body, called_at, answered_at,
+            "none" if answer is None else "ok" if ok else "error",
+            offset=answer["data"]["offset"] if ok and answer is not None else 0,
+            code="" if ok or answer is None else answer["code"],
+            retry=bool(answer is not None and not ok and answer["retry"]),
+        )  # fmt: skip
+        self.history.sends.append(record)
+        return record
+
+    def _again(self, record: Send) -> bool:
+        # not_joined: the session is new and its topics are still being recovered.
+        return (
+            record.outcome == "none" or record.retry or record.code in {"not_joined", "no_session"}
+        )

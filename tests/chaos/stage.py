@@ -1,0 +1,163 @@
+"""Where a chaos run plays: real stores, a real server process, and the proxy between it and them.
+
+The stores are children of the run, not of the server, so that each can be killed by itself. A
+server that ends is started again on the same stores; clients reach whichever is up by the proxy.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import psycopg
+import trio
+
+from persistence.embedded import EmbeddedServers
+from tests.chaos.history import Row
+from tests.chaos.proxy import Proxy
+from tests.server_process import Server
+
+SNAPSHOT_INTERVAL_S = 1.0
+_EVENTS = "SELECT kind, key, seq, epoch, type, payload FROM greenroom.events ORDER BY 1, 2, 3"
+
+
+class Stage(AbstractContextManager["Stage"]):
+    """Stores and servers of one run, in `folder`. To be entered in the main thread, before trio.
+
+    Args:
+        folder: a new directory, for data and sockets.
+        rng: what the proxy draws from.
+        settings: `section.key=value` for the server, over the defaults.
+    """
+
+    def __init__(self, folder: Path, rng: random.Random, *settings: str) -> None:
+        self.folder = folder
+        self.proxy = Proxy(("127.0.0.1", 0), rng)
+        self.server: Server | None = None
+        self.log_lines = 0
+        self.tracebacks: list[str] = []
+        self._settings = settings
+        self._servers = EmbeddedServers(folder / "stores")
+        self._starts = 0
+
+    def __enter__(self) -> Self:
+        self._servers.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.server is not None and self.server.process.poll() is None:
+            self.server.kill()
+        self._servers.stop()
+
+    # --- the server ---
+
+    async def start(self) -> Server:
+        """Start a server and lead new connections to it."""
+        self._starts += 1
+        settings = (
+            f"redis.url={self._servers.redis_url}",
+            f"postgres.url={self._servers.postgres_url}",
+            f"matches.snapshot_interval_s={SNAPSHOT_INTERVAL_S}",
+            "log.format=json",
+            *self._settings,
+        )
+        folder = self.folder / f"server-{self._starts}"
+        server = await trio.to_thread.run_sync(lambda: Server(folder, *settings))
+        self.server = server
+        self.proxy.target = ("127.0.0.1", server.port)
+        return server
+
+    def retire(self, server: Server) -> None:
+        """Keep what a server that has ended said of errors."""
+        for line in server.err:
+            self.log_lines += 1
+            if not line.startswith("{"):
+                self.tracebacks.append(line)
+
+    async def kill(self) -> None:
+        """SIGKILL the server."""
+        server = self._running()
+        await trio.to_thread.run_sync(server.kill)
+        self.retire(server)
+
+    async def stop(self) -> int:
+        """SIGTERM the server; returns its exit code once it has drained."""
+        server = self._running()
+        code = await trio.to_thread.run_sync(server.stop)
+        self.retire(server)
+        return code
+
+    def freeze(self, server: Server | None = None) -> None:
+        """SIGSTOP the server: it is there and says nothing."""
+        os.kill((server or self._running()).process.pid, signal.SIGSTOP)
+
+    def thaw(self, server: Server | None = None) -> None:
+        """SIGCONT the server."""
+        os.kill((server or self._running()).process.pid, signal.SIGCONT)
+
+    # --- the stores ---
+
+    def signal_store(self, name: str, signum: signal.Signals) -> None:
+        """Send a signal to "Valkey" or "PostgreSQL"."""
+        os.kill(self._servers.pids[name], signum)
+
+    async def revive_stores(self) -> None:
+        """Start again whichever store is dead, once it really is."""
+        with trio.move_on_after(5):
+            while len(self._servers.pids) == 2:
+                await trio.sleep(0.01)
+        self._servers.revive()
+
+    async def postgres_setting(self, name: str, value: str | None) -> None:
+        """Change a setting of PostgreSQL while it runs; None: back to its default."""
+        change = f"SET {name} = '{value}'" if value is not None else f"RESET {name}"
+
+        def apply() -> None:
+            with self._connect() as connection:
+                connection.execute("SET default_transaction_read_only = off")
+                connection.execute(f"ALTER SYSTEM {change}".encode())
+                connection.execute("SELECT pg_reload_conf()")
+
+        await trio.to_thread.run_sync(apply)
+
+    def read_log(self) -> list[Row]:
+        """Every event that PostgreSQL holds."""
+        with self._connect() as connection:
+            return [_row(*row) for row in connection.execute(_EVENTS)]
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        """A connection of our own, once PostgreSQL is through with its recovery."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return psycopg.connect(self._servers.postgres_url, autocommit=True)
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
+    def _running(self) -> Server:
+        assert self.server is not None, "no server was started"
+        return self.server
+
+
+def _row(kind: str, key: str, seq: int, epoch: int, event: str, payload: bytes) -> Row:
+    """An event as the checker knows it. Read as plain msgpack: the log is no secret of the code."""
+    fields = msgspec.msgpack.decode(payload)
+    if event == "room.posted":
+        return Row(kind, key, seq, epoch, fields["user"], fields["body"], fields.get("key"))
+    if event == "Moved":
+        return Row(kind, key, seq, epoch, fields["player"], str(fields["seq"]))
+    return Row(kind, key, seq, epoch)
