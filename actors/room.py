@@ -31,7 +31,7 @@ from actors.runtime.persistence import PersistentActor
 from actors.runtime.stores import EventRow
 from actors.settings import RoomSettings
 from actors.topics import Topics
-from actors.warden import guard
+from actors.warden import SESSION_KIND, guard
 from protocol.errors import (
     NOT_JOINED,
     OUT_OF_RANGE,
@@ -54,7 +54,6 @@ from protocol.messages import (
 )
 
 KIND = "room"
-SESSION_KIND = "session"
 
 _decode = msgspec.msgpack.Decoder(Posted).decode
 
