@@ -106,6 +106,9 @@ class Connection:
         self._heard = True
         self._silent = 0
         self._control = 0
+        wheel.add(self)
+        # Here, not in `run`: the layer above may lift it as soon as it has the connection.
+        wheel.expect(self, settings.first_message_timeout_s)
 
     def __repr__(self) -> str:
         return f"<Connection {self.id} {self.encoding.name} {self.peer}>"
@@ -157,8 +160,6 @@ class Connection:
         an error of the handler closes this connection with SERVER_ERROR.
         """
         self._handler = handler
-        self._wheel.add(self)
-        self.expect_within(self._settings.first_message_timeout_s)
         try:
             if first:
                 await self._feed(first)
@@ -180,6 +181,7 @@ class Connection:
         """Close the socket of a connection that is not `run`."""
         self.outbox.abandon()
         self._state = _CLOSED
+        self._wheel.discard(self)
         self._socket.close()
 
     # --- reading ----------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 Rules for every test on sockets, so that none flakes: localhost and a port the system chose; an
 order of events made by the messages themselves, never by sleeping; real time only as an upper
-bound (`within`), and lower bounds nowhere.
+bound (`LIMIT_S`), or as a lower one that sleeping itself guarantees.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import socket
 from typing import Any
 
 import pytest
+import structlog.testing
 import trio
 import trio.testing
 
@@ -21,22 +22,20 @@ async def test_a_drain_closes_every_connection_spread_over_time() -> None:
     async with live() as server:
         async with trio.open_nursery() as nursery:
             codes: list[int] = []
-            closed_at: list[float] = []
 
             async def stay(*, task_status: trio.TaskStatus[None]) -> None:
                 async with server.client() as client:
                     await client.pong()
                     task_status.started()
                     codes.append((await client.closed())[0])
-                    closed_at.append(trio.current_time())
 
             for _ in range(10):
                 await nursery.start(stay)
+            began = trio.current_time()
             await server.gateway.drain(0.5)
+            assert trio.current_time() - began >= 0.45  # the last of ten leaves at nine tenths
             assert server.gateway.statistics().sockets == 0
         assert codes == [DRAIN.code] * 10
-        assert closed_at == sorted(closed_at)
-        assert closed_at[-1] - closed_at[0] >= 0.4
         with pytest.raises(OSError, match=r"refused|failed"):
             await server.socket()
 
@@ -79,18 +78,19 @@ class Exhausted:
 
 
 async def test_running_out_of_file_descriptors_is_waited_out(
-    capsys: pytest.CaptureFixture[str], nursery: trio.Nursery
+    nursery: trio.Nursery,
 ) -> None:
     listener = listen("127.0.0.1", 0)[0]
     taken: list[socket.socket] = []
     exhausted: Any = Exhausted(
         listener, [errno.EMFILE, errno.ENFILE, errno.ECONNABORTED, errno.ENOBUFS]
     )
-    with trio.fail_after(5):
+    with trio.fail_after(5), structlog.testing.capture_logs() as logs:
         nursery.start_soon(accept_from, exhausted, lambda sock, _: taken.append(sock))
         async with await trio.open_tcp_stream(*listener.getsockname()):
             while not taken:
                 await trio.sleep(0.01)
+    assert [entry["event"] for entry in logs] == ["cannot accept"] * 3
     nursery.cancel_scope.cancel()
     taken[0].close()
     listener.close()

@@ -10,6 +10,7 @@ from protocol import frames
 from protocol.codec import MSGPACK
 from protocol.errors import KEEPALIVE_TIMEOUT, NO_SESSION_IN_TIME, SLOW_CONSUMER
 from protocol.messages import Ok, RoomMessage, SessionOpen
+from protocol.websocket import Connection
 from tests.protocol.live import Echo, live
 
 FRAME = MSGPACK.frame(RoomMessage(room="r", offset=1, user="u", name="n", body="x" * 1000, at=1))
@@ -105,6 +106,21 @@ async def test_a_client_that_says_nothing_is_closed_in_time() -> None:
         handler = await server.handler()
         await handler.gone.wait()
         assert handler.ended == [(NO_SESSION_IN_TIME, "")]
+
+
+async def test_the_limit_may_be_lifted_before_anything_is_read() -> None:
+    def accept(connection: Connection) -> Echo:
+        if connection.id == 1:
+            connection.expect_within(None)
+        return Echo(connection, lambda _: None)
+
+    async with (
+        live(accept=accept, patient=False, first_message_timeout_s=0.1, keepalive_s=1.0) as server,
+        server.client() as client,
+        server.client() as silent,
+    ):
+        assert (await silent.closed())[0] == NO_SESSION_IN_TIME.code
+        await client.pong()
 
 
 async def test_a_client_with_a_session_may_be_silent() -> None:
