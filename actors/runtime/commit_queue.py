@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection
 from itertools import islice
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from .stores import EventRow
 
@@ -68,13 +68,9 @@ class Writer:
         return due
 
 
-class Waiting(NamedTuple, Generic[T]):
-    """An event that is not durable yet, and what its owner wants to have back when it is."""
-
-    row: EventRow
-    size: int
-    writer: Writer
-    ticket: T
+# An event that is not durable yet: its row, its size, its writer, and what its owner wants back
+# when it is. A plain tuple, since a NamedTuple would cost another 0.2 µs an event.
+Waiting: TypeAlias = tuple[EventRow, int, Writer, T]
 
 
 class Outcome(NamedTuple, Generic[T]):
@@ -136,7 +132,7 @@ class CommitQueue(Generic[T]):
     def add(self, row: EventRow, writer: Writer, ticket: T) -> None:
         """Queue an event; the caller has asked `has_room`, and the writer is not fenced."""
         size = len(row[5]) + ROW_OVERHEAD_BYTES
-        self._queue.append(Waiting(row, size, writer, ticket))
+        self._queue.append((row, size, writer, ticket))
         writer.queued = row[2]
         self.events += 1
         self.bytes += size
@@ -147,13 +143,13 @@ class CommitQueue(Generic[T]):
         queue = self._queue
         room = self._max_batch_bytes
         count = 0
-        for waiting in islice(queue, self._limit):
-            room -= waiting.size
+        for _, size, _, _ in islice(queue, self._limit):
+            room -= size
             if room < 0 and count:
                 break
             count += 1
         self._in_flight = [queue.popleft() for _ in range(count)]
-        return [waiting.row for waiting in self._in_flight]
+        return [row for row, _, _, _ in self._in_flight]
 
     def retry(self) -> None:
         """Put the batch back to the front: it did not work, or nobody knows whether it did."""
@@ -184,7 +180,7 @@ class CommitQueue(Generic[T]):
                 durable.append(ticket)
         self.events -= len(batch)
         if lost:
-            refused += self._drop(lambda waiting: waiting.writer.fenced)
+            refused += self._drop(lambda writer: writer.fenced)
         return Outcome(durable, refused, lost, list(advanced))
 
     def clear(self) -> list[T]:
@@ -194,15 +190,15 @@ class CommitQueue(Generic[T]):
 
     def _fence(self, batch: list[Waiting[T]], fenced: Collection[tuple[str, str]]) -> list[Writer]:
         names = set(fenced)
-        lost = {w.writer: None for w in batch if (w.writer.kind, w.writer.key) in names}
+        lost = {w: None for _, _, w, _ in batch if (w.kind, w.key) in names}
         for writer in lost:
             writer.fenced = True
             writer.queued = writer.committed
         return list(lost)
 
-    def _drop(self, lost: Callable[[Waiting[T]], bool]) -> list[T]:
-        dropped = [waiting for waiting in self._queue if lost(waiting)]
-        self._queue = deque(waiting for waiting in self._queue if not lost(waiting))
+    def _drop(self, lost: Callable[[Writer], bool]) -> list[T]:
+        dropped = [waiting for waiting in self._queue if lost(waiting[2])]
+        self._queue = deque(waiting for waiting in self._queue if not lost(waiting[2]))
         self.events -= len(dropped)
-        self.bytes -= sum(waiting.size for waiting in dropped)
-        return [waiting.ticket for waiting in dropped]
+        self.bytes -= sum(size for _, size, _, _ in dropped)
+        return [ticket for _, _, _, ticket in dropped]
