@@ -178,6 +178,8 @@ class Cell:
 
     def start(self) -> None:
         """Make an instance and start it. A constructor that raises is a failure like any other."""
+        if self._started is not None and self._started.done:
+            self._started = None
         try:
             actor = self.system.make(self.factory)
         except Exception as error:
@@ -187,12 +189,12 @@ class Cell:
             self.begin(actor)
 
     def when_started(self) -> Future[bool]:
-        """A future of whether the instance being started, or the next one, did start."""
+        """A future of whether the present instance, or the one after a back-off, did start."""
         if self._started is None:
             self._started = Future(self.system.home)
             if self.state in (State.RUNNING, State.STOPPING):
                 self.has_started()
-            elif not self.alive:
+            elif self.state in (State.FAILED, State.HALTED, State.ENDED):
                 self.has_started(well=False)
         return self._started
 

@@ -261,7 +261,7 @@ class ActorSystem:
         factory = functools.partial(
             Supervisor, specs, strategy=strategy, max_restarts=max_restarts, within_s=within_s
         )
-        policy = RestartPolicy(restart="permanent", shutdown_s=math.inf)
+        policy = RestartPolicy(shutdown_s=math.inf)
         return self.place(Place("supervisor", key, factory, policy, group)).ref
 
     def use_stores(

@@ -1,0 +1,167 @@
+"""What tests of actors need: a system that checks for leaks, a clock to turn, a ref that records.
+
+```python
+from actors.runtime.testing import Probe, advance, open_system
+
+async def test_a_door_closes_itself(autojump_clock):
+    async with open_system() as system:
+        probe = Probe(system)
+        door = system.start(Door, probe.ref)
+        door.tell(Open())
+        await advance(30.0)
+        await probe.expect(Closed())
+```
+
+Run tests on trio's MockClock: by the fixtures `autojump_clock` or `mock_clock` of pytest-trio, or by
+`run`.
+Actors in threads need the real clock: a clock that jumps when the loop is idle does not wait for
+them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, TypeVar, overload
+
+import trio
+import trio.testing
+
+from .actor import Actor
+from .handlers import handles
+from .ref import ActorRef
+from .system import ActorSystem
+
+T = TypeVar("T")
+M = TypeVar("M")
+
+
+def run(test: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """`trio.run` on a clock that jumps to the next deadline whenever nothing else is to be done."""
+    return trio.run(test, *args, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+@asynccontextmanager
+async def open_system(name: str = "test", **settings: Any) -> AsyncIterator[ActorSystem]:
+    """An ActorSystem that must leave nothing behind; `settings` are its own.
+
+    Back-offs have a fixed seed, unless `settings` has one. Raises AssertionError on the way out if
+    an actor, a task or a thread is left.
+    """
+    settings.setdefault("seed", 0)
+    async with assert_no_leaks():
+        system = ActorSystem(name, **settings)
+        async with system:
+            yield system
+        left = [str(ref) for ref in system.actors()]
+        assert not left, f"actors left in {name}: {left}"
+
+
+@asynccontextmanager
+async def assert_no_leaks() -> AsyncIterator[None]:
+    """Whatever runs inside must leave no task and no thread behind.
+
+    Raises AssertionError with their names. Not counted: threads that trio keeps for reuse and
+    the helper of `interruptible`, which end by themselves.
+    """
+    threads_before = set(threading.enumerate())
+    tasks_before = trio.lowlevel.current_statistics().tasks_living
+    yield
+    tasks = trio.lowlevel.current_statistics().tasks_living - tasks_before
+    assert tasks <= 0, f"{tasks} tasks left"
+    left = [
+        thread.name
+        for thread in set(threading.enumerate()) - threads_before
+        if not thread.name.startswith(("Trio thread", "actors.interruptible"))
+    ]
+    assert not left, f"threads left: {left}"
+
+
+async def settle() -> None:
+    """Wait until everything that can be done without time passing is done."""
+    await trio.testing.wait_all_tasks_blocked()
+
+
+async def advance(seconds: float) -> None:
+    """Move the clock on, and wait until everything that was due is done.
+
+    Raises RuntimeError if the test does not run on trio's MockClock.
+    """
+    clock = trio.lowlevel.current_clock()
+    if not isinstance(clock, trio.testing.MockClock):
+        raise RuntimeError("advance() needs trio's MockClock: use the fixture autojump_clock")
+    await settle()
+    clock.jump(seconds)
+    await settle()
+
+
+class Probe:
+    """An actor that takes every message and keeps it: `ref` is its ref, `received` what came.
+
+    Args:
+        system: where it lives
+        reply: what it answers to an ask: a value, or a function of the message
+
+    """
+
+    def __init__(self, system: ActorSystem, *, reply: Any = None) -> None:
+        self.received: list[Any] = []
+        self._seen = 0
+        self._arrived = trio.Event()
+        self._reply = reply
+        self.ref: ActorRef = system.start(_Recorder, self)
+
+    def watch(self, ref: ActorRef) -> None:
+        """Have the probe watch `ref`: its `Terminated` will be received."""
+        self.ref.tell(_Watch(ref))
+
+    @overload
+    async def expect(self, expected: type[M], *, within_s: float = 1.0) -> M: ...
+    @overload
+    async def expect(self, expected: M, *, within_s: float = 1.0) -> M: ...
+    async def expect(self, expected: Any, *, within_s: float = 1.0) -> Any:
+        """The next message, which must be equal to `expected`, or of that type.
+
+        Raises AssertionError if it is another one, or none comes within `within_s` seconds.
+        """
+        with trio.move_on_after(within_s):
+            while self._seen >= len(self.received):
+                self._arrived = trio.Event()
+                await self._arrived.wait()
+        if self._seen >= len(self.received):
+            raise AssertionError(f"expected {expected!r}; nothing came in {within_s} s")
+        message = self.received[self._seen]
+        self._seen += 1
+        fits = isinstance(message, expected) if isinstance(expected, type) else message == expected
+        assert fits, f"expected {expected!r}; got {message!r}"
+        return message
+
+    async def expect_nothing(self, *, for_s: float = 1.0) -> None:
+        """Nothing comes for so many seconds. Raises AssertionError if something does."""
+        await trio.sleep(for_s)
+        new = self.received[self._seen :]
+        assert not new, f"expected nothing; got {new!r}"
+
+    def take(self, message: Any) -> Any:
+        """Note a message; returns the reply. Called by the actor."""
+        self.received.append(message)
+        self._arrived.set()
+        return self._reply(message) if callable(self._reply) else self._reply
+
+
+class _Watch(NamedTuple):
+    ref: ActorRef
+
+
+class _Recorder(Actor):
+    def __init__(self, probe: Probe) -> None:
+        super().__init__()
+        self._probe = probe
+
+    @handles(_Watch)
+    def _on_watch(self, message: _Watch) -> None:
+        self.watch(message.ref)
+
+    def on_receive(self, message: Any) -> Any:
+        return self._probe.take(message)

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import actors
+from actors import Kind, Terminated
+from actors.runtime.testing import Probe, open_system, settle
+
+from .sample import Add, Counter, Crash, Get
+
+
+async def test_a_watcher_hears_of_an_end_once(autojump_clock: object) -> None:
+    async with open_system() as system:
+        counter, probe = system.start(Counter), Probe(system)
+        probe.watch(counter)
+        probe.watch(counter)
+        await settle()
+        await counter.stop()
+        await probe.expect(Terminated(counter, "stopped"))
+        await probe.expect_nothing()
+
+
+async def test_a_restart_is_not_an_end(autojump_clock: object) -> None:
+    async with open_system() as system:
+        counter, probe = system.start(Counter), Probe(system)
+        probe.watch(counter)
+        counter.tell(Crash())
+        await probe.expect_nothing()
+        await counter.stop()
+        await probe.expect(Terminated(counter, "stopped"))
+
+
+async def test_watching_the_dead_and_the_unknown_is_answered_at_once(
+    autojump_clock: object,
+) -> None:
+    async with open_system() as system:
+        counter, probe = system.start(Counter), Probe(system)
+        await counter.stop()
+        probe.watch(counter)
+        await probe.expect(Terminated(counter, "stopped"))
+        unknown = system.ref("nobody", "x")
+        probe.watch(unknown)
+        await probe.expect(Terminated(unknown, "absent"))
+
+
+async def test_who_unwatches_hears_nothing(autojump_clock: object) -> None:
+    class Watcher(Counter):
+        def __init__(self, ref: actors.ActorRef) -> None:
+            super().__init__()
+            self.watched = ref
+            self.heard = 0
+
+        def on_start(self) -> None:
+            self.watch(self.watched)
+
+        @actors.handles(str)
+        def enough(self, message: str) -> None:
+            self.unwatch(self.watched)
+
+        @actors.handles(Terminated)
+        def terminated(self, message: Terminated) -> None:
+            self.heard += 1
+
+        @actors.handles(Get)
+        def get(self, message: Get) -> int:
+            return self.heard
+
+    async with open_system() as system:
+        counter = system.start(Counter)
+        watcher, other = system.start(Watcher, counter), system.start(Watcher, counter)
+        await watcher.ask("enough")
+        await counter.stop()
+        assert await watcher.ask(Get()) == 0
+        assert await other.ask(Get()) == 1
+
+
+async def test_terminated_passes_a_full_mailbox(autojump_clock: object) -> None:
+    class Narrow(Counter):
+        mailbox = actors.MailboxSpec(capacity=1, on_full="drop_newest")
+
+        def __init__(self, ref: actors.ActorRef) -> None:
+            super().__init__()
+            self.watched = ref
+
+        def on_start(self) -> None:
+            self.watch(self.watched)
+
+        @actors.handles(Terminated)
+        def terminated(self, message: Terminated) -> None:
+            self.total = 1000
+
+    async with open_system() as system:
+        counter = system.start(Counter)
+        narrow = system.start(Narrow, counter)
+        await narrow.ask(Get())
+        counter.stop()
+        for _ in range(5):
+            narrow.tell(Add(1))
+        await settle()
+        assert await narrow.ask(Get()) >= 1000
+
+
+async def test_a_watcher_that_ends_is_forgotten(autojump_clock: object) -> None:
+    async with open_system() as system:
+        system.register(Kind("counter", lambda key: Counter()))
+        counter = system.ref("counter", "a")
+        await counter.ask(Get())
+        for _ in range(10):
+            probe = Probe(system)
+            probe.watch(counter)
+            await settle()
+            await probe.ref.stop()
+        cell = system.lookup("counter", "a")
+        assert cell is not None
+        assert not cell.watchers
+        await counter.stop()
+        assert system.dead_letters.count == 0
+
+
+async def test_an_actor_that_fails_for_good_is_reported_as_failed(autojump_clock: object) -> None:
+    async with open_system() as system:
+        counter = system.start(Counter, policy=actors.RestartPolicy(restart="temporary"))
+        probe = Probe(system)
+        probe.watch(counter)
+        counter.tell(Crash())
+        await probe.expect(Terminated(counter, "failed"))
