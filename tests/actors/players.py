@@ -44,6 +44,10 @@ from protocol.messages import (
     Ok,
     Position,
     Push,
+    RoomJoin,
+    RoomMessage,
+    RoomRecovered,
+    RoomState,
     SessionOpen,
     SessionOpened,
     SessionResume,
@@ -260,3 +264,54 @@ async def open_house(
         )
         with house.exits:
             yield house
+
+
+# --- shorthands ----------------------------------------------------------------------------------
+
+
+def unlimited(
+    *,
+    resume_within_s: float = 60.0,
+    topics: int = 64,
+    in_flight: int = 64,
+    max_sessions: int = 100_000,
+    mailbox: int = 256,
+) -> SessionSettings:
+    return SessionSettings(
+        messages_per_s=0,
+        bytes_per_s=0,
+        resume_within_s=resume_within_s,
+        topics=topics,
+        in_flight=in_flight,
+        max_sessions=max_sessions,
+        mailbox=mailbox,
+    )
+
+
+def token_of(player: Player) -> str:
+    assert player.opened is not None
+    return player.opened.token
+
+
+def at(state: RoomState | RoomRecovered) -> Position:
+    return Position(epoch=state.epoch, offset=state.offset)
+
+
+async def in_room(house: House, name: str, room: str = "lobby") -> tuple[Player, RoomState]:
+    player = await house.player(name)
+    return player, await player.ask(RoomJoin(room=room))
+
+
+def sessions(house: House) -> list[str]:
+    return [ref.key for ref in house.system.actors("session")]
+
+
+async def joined(house: House, name: str, room: str = "lobby") -> Player:
+    player = await house.player(name)
+    await player.ask(RoomJoin(room=room))
+    player.pushes.clear()
+    return player
+
+
+def bodies(player: Player) -> list[str]:
+    return [push.body for push in player.got(RoomMessage)]
