@@ -64,7 +64,8 @@ class Match:
         """Send an input; return at which tick it acts. It acts once, whatever breaks meanwhile.
 
         Raises:
-            RequestFailed: among others `rejected`, if the rules do not allow it.
+            RequestFailed: `rejected`, if the rules do not allow it; `match_ended` or `not_joined`,
+                if the match ended meanwhile: after a break maybe by this very input.
             RequestTimedOut, Disconnected.
             EncodeError: `value` has no encoding.
         """
