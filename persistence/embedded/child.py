@@ -132,6 +132,8 @@ def die_with_parent(with_signal: signal.Signals) -> Callable[[], None]:
     parent = os.getpid()
 
     def ask_the_kernel() -> None:
+        # A mask is inherited: one that holds back SIGTERM would make the child deaf to all this.
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         if libc.prctl(_PR_SET_PDEATHSIG, int(with_signal), 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
         if os.getppid() != parent:  # it died before the kernel knew

@@ -7,7 +7,6 @@ import pwd
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,11 +92,12 @@ def _known(uid: int) -> bool:
 
 def _reachable(path: Path) -> bool:
     """Whether the mode bits let anyone pass to `path`, by its real name."""
-    real = path.resolve()
-    folders: Iterable[Path] = (real, *real.parents) if real.is_dir() else real.parents
-    return all(folder.stat().st_mode & stat.S_IXOTH for folder in folders) and (
-        real.is_dir() or bool(real.stat().st_mode & stat.S_IXOTH)
-    )
+    try:
+        real = path.resolve(strict=True)
+        passed = (real, *real.parents)
+        return all(one.stat().st_mode & stat.S_IXOTH for one in passed)
+    except OSError:
+        return False
 
 
 def _works(wrapper: list[str], popen: dict[str, Any]) -> bool:

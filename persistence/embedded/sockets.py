@@ -18,9 +18,9 @@ _PREFIX = "greenroom-"
 class SocketFolder:
     """A folder for sockets that no other user can open; `path` says where it came to be.
 
-    Usually `run/` in the data directory. If that makes a path too long for a socket, a fresh
-    private folder under XDG_RUNTIME_DIR or /tmp, which a file in the data directory remembers, so
-    that the next start can remove it after a SIGKILL.
+    Usually `run/` in the data directory. If that makes a path too long for a socket, or one with a
+    comma (to libpq, the end of a host), a fresh private folder under XDG_RUNTIME_DIR or /tmp.
+    A file in the data directory remembers that, so that the next start removes it after a SIGKILL.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -29,7 +29,8 @@ class SocketFolder:
         self.path = data_dir / "run"
         # Sockets of a server that was killed are void: nobody listens.
         shutil.rmtree(self.path, ignore_errors=True)
-        if len(os.fsencode(self.path)) + len(_LONGEST_NAME) <= _MAX_SOCKET_PATH:
+        fits = len(os.fsencode(self.path)) + len(_LONGEST_NAME) <= _MAX_SOCKET_PATH
+        if fits and "," not in os.fspath(self.path):
             self.path.mkdir(mode=0o711)
         else:
             parent = os.environ.get("XDG_RUNTIME_DIR") or "/tmp"  # noqa: S108 - made unguessable

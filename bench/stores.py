@@ -1,0 +1,163 @@
+"""The stores by themselves: events appended and snapshots saved a second, on embedded servers.
+
+    python -m bench.stores                      batches of 1, 50 and 500, two seconds each
+    python -m bench.stores --json               the same for a program
+
+One batch is in flight at a time, as with a node's journal: the next is sent when the last one has
+committed, so a batch's latency is what an acknowledgement waits for at that load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pykka import ActorRef
+
+from persistence import PostgresSettings, RedisSettings
+from persistence.embedded import EmbeddedServers
+from persistence.postgres import EventReader, EventWriter, migrate
+from persistence.redis import SnapshotWorker
+from persistence.requests import Activate, Append, Load, Read, Save
+
+ASK_TIMEOUT_S = 30.0
+READ_ROWS = 100
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One figure of the table. Latencies are those of a whole batch, in milliseconds."""
+
+    what: str
+    batch: int
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+    batches: int
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--batch", type=int, nargs="+", default=[1, 50, 500], help="rows of a batch"
+    )
+    parser.add_argument("--seconds", type=float, default=2.0, help="how long each figure takes")
+    parser.add_argument("--payload", type=int, default=200, help="bytes of an event")
+    parser.add_argument("--state", type=int, default=2000, help="bytes of a snapshot")
+    parser.add_argument("--actors", type=int, default=5000, help="how many share the rows")
+    parser.add_argument("--json", action="store_true", help="JSON instead of a table")
+    parser.add_argument("--data", type=Path, help="a data directory to use and keep")
+    return parser.parse_args()
+
+
+def measure(what: str, batch: int, seconds: float, work: Callable[[], Any]) -> Row:
+    """Call `work`, which does `batch` things, again and again for so long."""
+    work()
+    took: list[float] = []
+    begun = time.perf_counter()
+    while (start := time.perf_counter()) < begun + seconds:
+        work()
+        took.append(time.perf_counter() - start)
+    elapsed = time.perf_counter() - begun
+    took.sort()
+    return Row(
+        what,
+        batch,
+        round(batch * len(took) / elapsed),
+        round(took[len(took) // 2] * 1e3, 3),
+        round(took[len(took) * 99 // 100] * 1e3, 3),
+        len(took),
+    )
+
+
+def figures(options: argparse.Namespace, servers: EmbeddedServers) -> Iterator[Row]:
+    """Measure one thing after the other; each row as soon as it is there."""
+    postgres = PostgresSettings(url=servers.postgres_url)
+    redis = RedisSettings(url=servers.redis_url)
+    migrate(postgres)
+    kind = secrets.token_hex(4)
+    payload, state = bytes(options.payload), bytes(options.state)
+    writer: ActorRef[Any] = EventWriter.start(postgres)
+    reader: ActorRef[Any] = EventReader.start(postgres)
+    worker: ActorRef[Any] = SnapshotWorker.start(redis)
+    seconds = options.seconds
+
+    def ask(ref: ActorRef[Any], *messages: Any) -> None:
+        futures = [ref.ask(message, block=False) for message in messages]
+        for future in futures:
+            future.get(timeout=ASK_TIMEOUT_S)
+
+    ask(writer, *(Activate(kind, str(n)) for n in range(options.actors)))
+    written = 0
+
+    def append() -> None:
+        nonlocal written
+        rows = [
+            (kind, str(n % options.actors), n // options.actors + 1, 1, "posted", payload, n)
+            for n in range(written, written + batch)
+        ]
+        written += batch
+        ask(writer, Append(rows))
+
+    def save() -> None:
+        nonlocal written
+        written += batch
+        rows = [
+            (kind, str(n % options.actors), n, 1, 1, state) for n in range(written, written + batch)
+        ]
+        ask(worker, Save(rows))
+
+    def numbered(make: Callable[[str], Any]) -> list[Any]:
+        return [make(str(n % options.actors)) for n in range(batch)]
+
+    for batch in options.batch:
+        yield measure("events appended", batch, seconds, append)
+    for batch in options.batch:
+        activations = numbered(lambda key: Activate(kind + "x", key))
+        yield measure("activations", batch, seconds, lambda: ask(writer, *activations))  # noqa: B023
+    for batch in options.batch:
+        reads = numbered(lambda key: Read(kind, key, 0, READ_ROWS))
+        yield measure("actors read", batch, seconds, lambda: ask(reader, *reads))  # noqa: B023
+    for batch in options.batch:
+        yield measure("snapshots saved", batch, seconds, save)
+    for batch in options.batch:
+        loads = numbered(lambda key: Load(kind, key))
+        yield measure("snapshots loaded", batch, seconds, lambda: ask(worker, *loads))  # noqa: B023
+    for ref in (writer, reader, worker):
+        ref.stop()
+
+
+def main() -> int:
+    """Run the bench and print its figures."""
+    options = arguments()
+    with tempfile.TemporaryDirectory(prefix="greenroom-bench-") as temporary:
+        # TemporaryDirectory is closed to others, and root's PostgreSQL runs as nobody if it can.
+        Path(temporary).chmod(0o711)
+        with EmbeddedServers(options.data or Path(temporary, "data")) as servers:
+            rows = []
+            if not options.json:
+                print(f"{'':18}{'batch':>7}{'per s':>10}{'p50 ms':>9}{'p99 ms':>9}")
+            for row in figures(options, servers):
+                rows.append(row)
+                if not options.json:
+                    print(
+                        f"{row.what:18}{row.batch:7}{row.per_s:10,.0f}"
+                        f"{row.p50_ms:9.2f}{row.p99_ms:9.2f}",
+                        flush=True,
+                    )
+    if options.json:
+        print(msgspec.json.format(msgspec.json.encode(rows)).decode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""Both stores, wherever they are: started here or found at their URLs, and ready to be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+from persistence.embedded import EmbeddedServers
+from persistence.postgres import migrate
+from persistence.redis import check
+from persistence.settings import EmbeddedSettings, PostgresSettings, RedisSettings
+
+
+class Stores(NamedTuple):
+    """Where events and snapshots are. The settings have their URLs filled in."""
+
+    postgres: PostgresSettings
+    redis: RedisSettings
+    embedded: EmbeddedServers | None
+    """The servers of our own among them, if any."""
+    migrated: list[str]
+    """The migrations that were applied just now."""
+    where: str
+    """For people: a folder, or URLs without passwords."""
+
+
+@contextmanager
+def open_stores(
+    data_dir: Path,
+    postgres: PostgresSettings,
+    redis: RedisSettings,
+    embedded: EmbeddedSettings | None = None,
+) -> Iterator[Stores]:
+    """Start what has no URL, look whether the rest answers, bring the database up to date.
+
+    Blocks, and stops in the end what it started. From the main thread, before trio runs.
+
+    Arguments:
+        data_dir: of the servers that are started.
+        postgres: without a URL, PostgreSQL is started.
+        redis: without a URL, Valkey is started.
+        embedded: how patiently.
+
+    Raises:
+        StoreUnavailable, DataDirLocked, EmbeddedStartFailed, MigrationDrift.
+    """
+    where = [_public(url) for url in (postgres.url, redis.url) if url]
+    servers = None
+    if not (postgres.url and redis.url):
+        servers = EmbeddedServers(
+            data_dir, redis=not redis.url, postgres=not postgres.url, settings=embedded
+        )
+        where.append(str(servers.data_dir))
+    with servers or nullcontext():
+        if servers is not None:
+            replace = msgspec.structs.replace
+            postgres = replace(postgres, url=postgres.url or servers.postgres_url)
+            redis = replace(redis, url=redis.url or servers.redis_url)
+        check(redis)
+        yield Stores(postgres, redis, servers, migrate(postgres), " and ".join(where))
+
+
+def _public(url: str) -> str:
+    parts = urlsplit(url)
+    if not parts.scheme:  # libpq's other form, key=value ..., in which the password is a key too
+        return "PostgreSQL"
+    host = f"{parts.hostname or ''}:{parts.port}" if parts.port else parts.hostname or ""
+    return f"{parts.scheme}://{host}{parts.path}"
