@@ -62,6 +62,7 @@ from .runtime.snapshots import SnapshotSettings
 from .runtime.stores import EventRow, EventStore, SnapshotRow, SnapshotStore
 from .runtime.supervisor import ChildSpec, Supervisor
 from .runtime.system import ActorSystem, Statistics
+from .runtime.thread_cell import ThreadingActor
 from .runtime.timers import Timer
 
 __all__ = [
@@ -104,6 +105,7 @@ __all__ = [
     "Supervisor",
     "SystemFailed",
     "Terminated",
+    "ThreadingActor",
     "Timer",
     "UnreadableEvent",
     "Unstorable",

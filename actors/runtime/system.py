@@ -173,11 +173,12 @@ class ActorSystem:
             with trio.CancelScope(shield=True):
                 await self._ended.wait()
             _current.reset(self._token)
+            ours = False
             if self._outer.cancel_scope.cancel_called:  # by `fail`, or because a task of ours broke
-                ours = await self._manager.__aexit__(exc_type, exc, traceback)
+                ours = bool(await self._manager.__aexit__(exc_type, exc, traceback))
             else:
                 # What the body raised is not shown to the nursery, which would wrap it in a group.
-                ours = await self._manager.__aexit__(None, None, None)
+                await self._manager.__aexit__(None, None, None)
         if self._failure is not None and (ours or exc is None):
             raise SystemFailed(f"{self.name}: {self._failure}") from self._failure
         return ours

@@ -12,10 +12,9 @@ async def test_a_door_closes_itself(autojump_clock):
         await probe.expect(Closed())
 ```
 
-Run tests on trio's MockClock: by the fixtures `autojump_clock` or `mock_clock` of pytest-trio, or by
-`run`.
-Actors in threads need the real clock: a clock that jumps when the loop is idle does not wait for
-them.
+Run tests on trio's MockClock: by pytest-trio's fixtures `autojump_clock` and `mock_clock`, or by
+`run`. Actors in threads need the real clock: a clock that jumps when the loop is idle does not wait
+for them.
 """
 
 from __future__ import annotations
@@ -70,11 +69,12 @@ async def assert_no_leaks() -> AsyncIterator[None]:
     yield
     tasks = trio.lowlevel.current_statistics().tasks_living - tasks_before
     assert tasks <= 0, f"{tasks} tasks left"
-    left = [
-        thread.name
-        for thread in set(threading.enumerate()) - threads_before
-        if not thread.name.startswith(("Trio thread", "actors.interruptible"))
-    ]
+    left = []
+    for thread in set(threading.enumerate()) - threads_before:
+        if not thread.name.startswith(("Trio thread", "actors.interruptible")):
+            thread.join(timeout=0.5)  # it may have said its last word and not yet be gone
+            if thread.is_alive():
+                left.append(thread.name)
     assert not left, f"threads left: {left}"
 
 

@@ -33,7 +33,7 @@ class Refuse(msgspec.Struct, frozen=True):
     pass
 
 
-class Crashed(Exception):
+class Crashed(Exception):  # noqa: N818 -- what happened
     """What a Crash raises."""
 
 

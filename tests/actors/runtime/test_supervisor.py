@@ -17,8 +17,8 @@ NOW = actors.Backoff(first_s=0.0)
 
 
 def family(diary: list[str], *names: str, **spec: Any) -> list[ChildSpec]:
-    spec = {"backoff": NOW, "restart": "permanent"} | spec
-    return [ChildSpec(name, partial(Member, name, diary), **spec) for name in names]
+    options: dict[str, Any] = {"backoff": NOW, "restart": "permanent"} | spec
+    return [ChildSpec(name, partial(Member, name, diary), **options) for name in names]
 
 
 async def test_children_start_left_to_right_and_stop_right_to_left(autojump_clock: object) -> None:
@@ -135,17 +135,19 @@ async def test_failures_far_enough_apart_never_escalate(autojump_clock: object) 
 
 async def test_a_root_that_gives_up_fails_the_system_in_order(autojump_clock: object) -> None:
     diary: list[str] = []
-    with pytest.raises(actors.SystemFailed) as caught:
+
+    async def crash_for_ever() -> None:
         async with open_system() as system:
             system.start(Member, "outside", diary)
-            await system.supervise(
-                family(diary, "ann", "bob"), max_restarts=0, within_s=60.0, key="t"
-            ).started()
-            with trio.fail_after(1000):
-                while True:
-                    await trio.sleep(0.01)
-                    if system.ref("t", "ann").is_alive():
-                        system.ref("t", "ann").tell(Crash())
+            specs = family(diary, "ann", "bob")
+            await system.supervise(specs, max_restarts=0, within_s=60.0, key="t").started()
+            while True:
+                await trio.sleep(0.01)
+                if system.ref("t", "ann").is_alive():
+                    system.ref("t", "ann").tell(Crash())
+
+    with pytest.raises(actors.SystemFailed) as caught, trio.fail_after(1000):
+        await crash_for_ever()
     assert isinstance(caught.value.__cause__, actors.Escalation)
     assert diary[-1] == "outside stops"
     assert diary.count("ann starts") == 4

@@ -1,0 +1,250 @@
+"""Pykka's ThreadingActors in the tree, on the real clock: one that jumps does not wait for them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+from typing import Any
+
+import pykka
+import pytest
+import trio
+
+import actors
+from actors import ChildSpec
+from actors.runtime.inbox import ThreadInbox
+from actors.runtime.testing import Probe, open_system
+from actors.runtime.thread_cell import ThreadCell
+
+from .sample import Counter, Crash, Crashed, Get
+
+NOW = actors.Backoff(first_s=0.0)
+
+
+class Clerk(pykka.ThreadingActor):
+    """An ordinary Pykka actor: it knows nothing of this runtime."""
+
+    def __init__(self, diary: list[str] | None = None) -> None:
+        super().__init__()
+        self.diary = diary if diary is not None else []
+        self.handled = 0
+
+    def on_start(self) -> None:
+        self.diary.append("starts")
+
+    def on_stop(self) -> None:
+        self.diary.append("stops")
+
+    def on_failure(self, *exc_info: object) -> None:
+        self.diary.append("fails")
+
+    def on_receive(self, message: Any) -> Any:
+        if isinstance(message, Crash):
+            raise Crashed(message.why)
+        if isinstance(message, SystemExit):
+            raise message
+        if isinstance(message, float):
+            time.sleep(message)
+        self.handled += 1
+        return threading.get_ident()
+
+    def double(self, number: int) -> int:
+        return 2 * number
+
+
+async def until(condition: Any) -> None:
+    with trio.fail_after(5):
+        while not condition():
+            await trio.sleep(0.001)
+
+
+async def test_any_threading_actor_is_asked_with_await_and_runs_in_its_thread() -> None:
+    diary: list[str] = []
+    async with open_system() as system:
+        clerk = system.start(Clerk, diary)
+        thread = await clerk.ask("hello")
+        assert thread != threading.get_ident()
+        assert await clerk.ask("again") == thread
+        assert [ref.kind for ref in system.actors()] == ["Clerk"]
+    assert diary == ["starts", "stops"]
+
+
+async def test_many_asks_in_flight_are_all_answered() -> None:
+    async with open_system() as system:
+        clerk = system.start(Clerk)
+        replies = [clerk.ask(number) for number in range(1000)]
+        assert len({await reply for reply in replies}) == 1
+
+
+async def test_an_exception_under_ask_goes_to_the_asker_and_the_actor_goes_on() -> None:
+    diary: list[str] = []
+    async with open_system() as system:
+        clerk = system.start(Clerk, diary)
+        with pytest.raises(Crashed):
+            await clerk.ask(Crash())
+        await clerk.ask("fine")
+        assert system.restarts == 0
+
+
+@pytest.mark.parametrize("fault", [Crash("bang"), SystemExit(3)])
+async def test_a_thread_that_fails_is_restarted_with_its_inbox(fault: Any) -> None:
+    diary: list[str] = []
+    async with open_system() as system:
+        clerk = system.start(Clerk, diary)
+        first = await clerk.ask("who")
+        clerk.tell(0.05)
+        clerk.tell(fault)
+        asked = [clerk.ask(number) for number in range(10)]
+        second = {await reply for reply in asked}
+        assert len(second) == 1
+        assert system.restarts == 1
+        assert diary.count("starts") == 2
+        assert first is not None
+
+
+async def test_a_thread_that_fails_beyond_its_intensity_ends_as_failed() -> None:
+    async with open_system() as system:
+        probe = Probe(system)
+        policy = actors.RestartPolicy(max_restarts=1, backoff=NOW)
+        clerk = system.start(Clerk, policy=policy)
+        probe.watch(clerk)
+        clerk.tell(Crash())
+        clerk.tell(Crash())
+        await probe.expect(actors.Terminated(clerk, "failed"), within_s=5.0)
+        with pytest.raises(actors.ActorFailed):
+            await clerk.ask("anyone")
+
+
+async def test_a_supervisor_restarts_threads_and_loop_actors_alike() -> None:
+    diary: list[str] = []
+    async with open_system() as system:
+        specs = [
+            ChildSpec("clerk", partial(Clerk, diary), backoff=NOW),
+            ChildSpec("counter", Counter, backoff=NOW),
+        ]
+        await system.supervise(specs, "one_for_all", key="t").started()
+        clerk, counter = system.ref("t", "clerk"), system.ref("t", "counter")
+        await clerk.ask("hello")
+        counter.tell(Crash())
+        await until(lambda: diary.count("starts") == 2)
+        assert diary == ["starts", "stops", "starts"]
+        clerk.tell(Crash())
+        await until(lambda: diary.count("starts") == 3)
+        assert await counter.ask(Get()) == 0
+    assert diary[-1] == "stops"
+
+
+async def test_a_thread_asks_back_and_tells_back() -> None:
+    class Curious(actors.ThreadingActor):
+        def __init__(self, counter: actors.ActorRef) -> None:
+            super().__init__()
+            self.counter = counter
+
+        def on_receive(self, message: Any) -> Any:
+            self.counter.tell("hello")
+            return self.counter.ask(Get()).get(timeout=5) + self.counter.ask(Get(), block=True)
+
+    async with open_system() as system:
+        counter = system.start(Counter, 21)
+        curious = system.start(Curious, counter)
+        with trio.fail_after(5):
+            assert await curious.ask("?") == 42
+
+
+async def test_threads_ask_one_another() -> None:
+    class Forwarder(actors.ThreadingActor):
+        def __init__(self, other: actors.ActorRef) -> None:
+            super().__init__()
+            self.other = other
+
+        def on_receive(self, message: Any) -> Any:
+            self.other.tell("also told")
+            return self.other.ask(message).get(timeout=5)
+
+    async with open_system() as system:
+        clerk = system.start(Clerk)
+        forwarder = system.start(Forwarder, clerk)
+        with trio.fail_after(5):
+            assert await forwarder.ask("?") == await clerk.ask("?")
+
+
+async def test_the_actors_own_ref_is_ours() -> None:
+    class Reflective(pykka.ThreadingActor):
+        def on_receive(self, message: Any) -> Any:
+            return self.actor_ref
+
+    async with open_system() as system:
+        ref = system.start(Reflective, key="me")
+        assert await ref.ask("?") is ref
+
+
+async def test_pykkas_proxy_reaches_a_thread() -> None:
+    async with open_system() as system:
+        proxy = system.start(Clerk).proxy()
+        assert await proxy.double(4) == 8
+
+
+async def test_a_full_inbox_refuses_and_a_stop_passes_it() -> None:
+    class Narrow(actors.ThreadingActor):
+        mailbox = actors.MailboxSpec(capacity=2)
+
+        def on_receive(self, message: Any) -> Any:
+            time.sleep(message)
+
+    async with open_system() as system:
+        narrow = system.start(Narrow)
+        narrow.tell(0.1)
+        cell = system.lookup(narrow.kind, narrow.key)
+        assert isinstance(cell, ThreadCell)
+        await until(cell.inbox.empty)
+        narrow.tell(0.0)
+        narrow.tell(0.0)
+        with pytest.raises(actors.MailboxFull):
+            narrow.tell(0.0)
+        with pytest.raises(actors.MailboxFull):
+            await narrow.ask(0.0)
+        with trio.fail_after(5):
+            assert await narrow.stop()
+            assert not await narrow.stop()
+
+
+async def test_an_ask_of_a_thread_has_a_deadline_and_the_late_reply_is_let_go() -> None:
+    async with open_system() as system:
+        clerk = system.start(Clerk)
+        with pytest.raises(actors.AskTimeout):
+            await clerk.ask(0.2, timeout=0.02)
+        assert await clerk.ask("still there") is not None
+
+
+async def test_a_thread_that_does_not_end_in_time_is_left_behind_and_named() -> None:
+    gate = threading.Event()
+
+    class Stuck(actors.ThreadingActor):
+        def on_receive(self, message: Any) -> Any:
+            gate.wait(10)
+
+    async with actors.ActorSystem() as system:
+        probe = Probe(system)
+        stuck = system.start(Stuck, policy=actors.RestartPolicy(shutdown_s=0.05))
+        probe.watch(stuck)
+        stuck.tell("wait")
+        asked = stuck.ask("after it", timeout=60.0)
+        await trio.sleep(0.02)
+    assert [message.reason for message in probe.received] == ["killed"]
+    with pytest.raises(actors.ActorDeadError):
+        await asked
+    gate.set()
+    await until(lambda: not [t for t in threading.enumerate() if t.name.startswith("Stuck")])
+
+
+def test_an_inbox_answers_what_is_left_in_it() -> None:
+    inbox = ThreadInbox(10)
+    future: actors.Future[None] = actors.Future()
+    from pykka._envelope import Envelope
+
+    inbox.put(Envelope("asked", future))
+    inbox.put(Envelope("told"))
+    assert inbox.close("x/y") == ["told"]
+    assert isinstance(future.exception(), actors.ActorDeadError)
+    assert inbox.empty()
