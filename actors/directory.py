@@ -50,10 +50,14 @@ class Closed(msgspec.Struct, frozen=True, gc=False, tag="match.closed"):
 
 
 class Entry(msgspec.Struct):
-    """What the directory knows of a match. `closed_at`: milliseconds since 1970; 0: it runs."""
+    """What the directory knows of a match. `closed_at`: milliseconds since 1970; None: it runs."""
 
     opened: Opened
-    closed_at: int = 0
+    closed_at: int | None = None
+
+    @property
+    def running(self) -> bool:
+        return self.closed_at is None
 
 
 class Wake(msgspec.Struct, frozen=True, gc=False):
@@ -99,7 +103,7 @@ class Directory(PersistentActor):
     def _enter(self, entry: Entry) -> None:
         opened = entry.opened
         self._entries[opened.match] = entry
-        self._running += entry.closed_at == 0
+        self._running += entry.running
         if opened.key is not None:
             self._keys[opened.user, opened.key] = opened.match
 
@@ -112,7 +116,7 @@ class Directory(PersistentActor):
 
     def on_recovered(self) -> None:
         self._forget_old()
-        self._to_wake = [name for name, entry in self._entries.items() if not entry.closed_at]
+        self._to_wake = [name for name, entry in self._entries.items() if entry.running]
         self.start_ticks(SWEEP_S, _Sweep(), name="sweep")
         if self._to_wake:
             self.log.info("matches_found", running=len(self._to_wake))
@@ -175,7 +179,7 @@ class Directory(PersistentActor):
         for name, entry in reversed(self._entries.items()):
             opened = entry.opened
             game = self._host.games.get(opened.game)
-            if entry.closed_at or game is None or message.game not in {None, opened.game}:
+            if not entry.running or game is None or message.game not in {None, opened.game}:
                 continue
             found.append(
                 MatchSummary(
@@ -192,7 +196,7 @@ class Directory(PersistentActor):
     def report(self, message: MatchReport) -> None:
         """A match says how it stands."""
         entry = self._entries.get(message.match)
-        if entry is None or entry.closed_at:
+        if entry is None or not entry.running:
             return
         if message.ended is None:
             self._players[message.match] = message.players
@@ -215,7 +219,7 @@ class Directory(PersistentActor):
         some, self._to_wake = self._to_wake[:WAKE_AT_ONCE], self._to_wake[WAKE_AT_ONCE:]
         for name in some:
             entry = self._entries.get(name)
-            if entry is None or entry.closed_at or name in self._opening:
+            if entry is None or not entry.running or name in self._opening:
                 continue
             try:
                 self.system.ref("match", name).tell(_start_of(entry.opened))
@@ -232,13 +236,17 @@ class Directory(PersistentActor):
             self._to_wake = [
                 name
                 for name, entry in self._entries.items()
-                if not entry.closed_at and name not in self._players
+                if entry.running and name not in self._players
             ]
             self.wake_some(_WakeSome())
 
     def _forget_old(self) -> None:
         before = self._host.clock_ms() - int(self._host.settings.remember_ended_s * 1000)
-        old = [name for name, entry in self._entries.items() if 0 < entry.closed_at < before]
+        old = [
+            name
+            for name, entry in self._entries.items()
+            if entry.closed_at is not None and entry.closed_at < before
+        ]
         for name in old:
             opened = self._entries.pop(name).opened
             if opened.key is not None and self._keys.get((opened.user, opened.key)) == name:

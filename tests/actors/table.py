@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 import actors
-from actors.directory import directory_kind
+from actors.directory import Wake, directory_kind
 from actors.match import match_kind
 from actors.matches.host import MatchHost
 from actors.messages import DIRECTORY, Create, Input, Join, Leave, List, Resume, TopicGone
@@ -92,12 +92,11 @@ class Player:
         self.table = table
         self.user = user
         self._device = device
-        self._sessions = itertools.count(1)
         self.connect()
 
     def connect(self) -> None:
         """Begin a new session on a new connection."""
-        self.session = f"{self.user}-{self._device}-{next(self._sessions)}"
+        self.session = f"{self.user}-{self._device}-{next(self.table.numbers)}"
         self.ref = self.table.system.start(SessionActor, kind="session", key=self.session)
         self.reconnect()
 
@@ -156,6 +155,7 @@ class Table:
 
     def __init__(self, system: actors.ActorSystem, host: MatchHost, stores: Stores) -> None:
         self.system = system
+        self.numbers = itertools.count(1)
         self.stores = stores
         self.host = host
         self.topics = host.topics
@@ -225,4 +225,5 @@ async def table(
         system.register(warden_kind(host.topics))
         system.register(match_kind(host))
         system.register(directory_kind(host))
+        system.ref(*DIRECTORY).tell(Wake())
         yield Table(system, host, stores)

@@ -58,8 +58,8 @@ async def test_a_game_that_goes_wrong_once_restarts_and_only_its_match_notices(
         assert one.host.counters.crashes == 1
         assert one.log(match).count("Crashed") == 1
         states = cyd.got(MatchStatePush)
-        assert [state.tick for state in states] == list(range(1, len(states) + 1))
-        assert len(states) in {99, 100}
+        assert [state.tick for state in states] == list(range(len(states)))
+        assert len(states) in {100, 101}
         assert cyd.got(MatchRestarted) == []
 
 
@@ -174,7 +174,7 @@ async def test_while_the_log_is_full_nothing_acts_and_nothing_is_lost(
             assert bob.state["sums"] == {"ada": 2, "bob": 0}
             await cyd.input(ticks, 1, {"say": "hello"})
             await cyd.input(ticks, 2, {"end": "bye"})
-            await trio.sleep(5)
+            await trio.sleep(3)
             assert cyd.events[1:] == []
             assert cyd.got(MatchEnded) == []
             assert answers == []

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.failures import Refused
+from actors.messages import DIRECTORY
 from actors.rules.record import STARTS
 from examples.arena import Arena
 from examples.tictactoe import TicTacToe
@@ -299,9 +300,10 @@ async def test_an_end_that_was_decided_and_lost_is_decided_again(
         ):
             await player.input(match, seq, {"cell": cell})
         killed = stores.as_after_a_kill(snapshots=False)
-        last = one.stores.events.rows("match", match)[-1]
-        assert last[4] == "Ended"
-        del killed.events._logs["match", match][last[2]]
+        for actor, event in ((("match", match), "Ended"), (DIRECTORY, "match.closed")):
+            last = killed.events.rows(*actor)[-1]
+            assert last[4] == event
+            del killed.events._logs[actor][last[2]]
     async with table(TicTacToe, stores=killed) as two:
         await trio.sleep(1)
         assert two.log(match)[-1] == "Ended"
