@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import shutil
+import signal
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import msgspec
 import psycopg
@@ -13,7 +19,8 @@ import trio
 
 import actors
 from persistence import EventStore, PostgresSettings, RedisSettings, SnapshotStore
-from persistence.postgres import EventReader, EventWriter
+from persistence.embedded import EmbeddedServers
+from persistence.postgres import EventReader, EventWriter, migrate
 from persistence.redis import SnapshotWorker
 
 from .persistent import Add, Added, Crash, Get, Ledger, Rest, Scribble, Value
@@ -148,3 +155,30 @@ async def test_a_name_that_postgresql_cannot_hold_fails_its_own_actor_only(
             with pytest.raises(actors.ActorDeadError):
                 await system.ref(unique, "nul\0").ask(Add(1))
             assert await system.ref(unique, "a").ask(Add(1)) == 1
+
+
+async def test_postgresql_killed_under_load_and_back_loses_nothing_that_was_asked() -> None:
+    # Servers of its own: this one kills them.
+    folder = Path(tempfile.gettempdir()) / f"greenroom-tests-{secrets.token_hex(8)}"
+    try:
+        with EmbeddedServers(folder) as servers, structlog.testing.capture_logs() as entries:
+            postgres = PostgresSettings(url=servers.postgres_url)
+            migrate(postgres)
+            async with node(postgres, RedisSettings(url=servers.redis_url), "ledger") as system:
+                ref = system.ref("ledger", "a")
+                await ref.ask(Add(0))
+                futures = [ref.ask(Add(n), timeout=60) for n in range(1, 500)]
+                os.kill(servers.pids["PostgreSQL"], signal.SIGKILL)
+                futures += [ref.ask(Add(n), timeout=60) for n in range(500, 900)]
+                while "PostgreSQL" in servers.pids:
+                    await trio.sleep(0.01)
+                await trio.sleep(0.5)
+                assert servers.revive() == ["PostgreSQL"]
+                for future in futures:
+                    await future
+                assert len(await trio.to_thread.run_sync(read_log, postgres, "ledger")) == 900
+                answer = await ref.ask(Get())
+                assert (answer.history, answer.epoch) == (list(range(900)), 1)
+        assert "event_store_is_back" in [entry["event"] for entry in entries]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
