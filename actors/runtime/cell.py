@@ -180,13 +180,11 @@ class Cell:
         """Make an instance and start it. A constructor that raises is a failure like any other."""
         if self._started is not None and self._started.done:
             self._started = None
-        try:
-            actor = self.system.make(self.factory)
-        except Exception as error:
-            _log.error("constructor_failed", kind=self.kind, key=self.key, exc_info=error)
-            self.failed(error)
-        else:
+        actor, error = self.system.try_to_make(self)
+        if error is None:
             self.begin(actor)
+        else:
+            self.failed(error)
 
     def when_started(self) -> Future[bool]:
         """A future of whether the present instance, or the one after a back-off, did start."""

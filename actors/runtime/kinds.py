@@ -67,14 +67,20 @@ class Group:
         """
         kind = self.kind
         assert kind is not None
-        rest = self._resting.get(key)
-        if rest is not None:
-            raise ActorFailed(f"{self.name}/{key}", rest.until_s - self.system.now())
+        self._check_rest(key)
         factory = functools.partial(kind.factory, key)
         cell = self.system.place(Place(self.name, key, factory, kind, self))
+        if not cell.alive:  # its constructor keeps raising
+            self._check_rest(key)
+            raise ActorFailed(cell.name, 0.0)
         if kind.idle_after_s is not None:
             self._watch_idle(cell, kind.idle_after_s, -1)
         return cell
+
+    def _check_rest(self, key: str) -> None:
+        rest = self._resting.get(key)
+        if rest is not None:
+            raise ActorFailed(f"{self.name}/{key}", rest.until_s - self.system.now())
 
     def adopt(self, cell: Cell) -> None:
         self.cells[cell] = None

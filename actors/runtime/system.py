@@ -332,21 +332,26 @@ class ActorSystem:
         finally:
             _current.reset(token)
 
+    def try_to_make(self, place: Place | Cell) -> tuple[Any, Exception | None]:
+        """An instance, or what its constructor raised."""
+        try:
+            return self.make(place.factory), None
+        except Exception as error:
+            _log.error("constructor_failed", kind=place.kind, key=place.key, exc_info=error)
+            return None, error
+
     def place(self, place: Place) -> Cell:
         """Make the first instance and the cell of that name, and start it.
 
         What the constructor raises is a failure for the parent. Raises ActorExists if the name is
         taken, ActorDeadError if the system is stopping.
         """
-        try:
-            first = self.make(place.factory)
-        except Exception as error:
-            _log.error("constructor_failed", kind=place.kind, key=place.key, exc_info=error)
-            cell = self._seat(None, place)
-            cell.failed(error)
-        else:
-            cell = self._seat(first, place)
+        first, error = self.try_to_make(place)
+        cell = self._seat(first, place)
+        if error is None:
             cell.begin(first)
+        else:
+            cell.failed(error)
         return cell
 
     def _seat(self, first: Any, place: Place) -> Cell:

@@ -127,8 +127,8 @@ async def test_failures_far_enough_apart_never_escalate(autojump_clock: object) 
         await system.supervise(
             family(diary, "ann"), max_restarts=1, within_s=5.0, key="t"
         ).started()
-        for _ in range(10):
-            system.ref("t", "ann").tell(Crash())
+        for number in range(10):
+            system.ref("t", "ann").tell(Crash(str(number)))
             await trio.sleep(5.1)
         assert diary.count("ann starts") == 11
 
