@@ -15,10 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import urlsplit
 
-import msgspec
 import structlog
 import trio
 
@@ -27,21 +24,13 @@ from actors.games import NoSuchGame, load_games
 from actors.node import Node
 from actors.stopping import Stopping
 from config import SECRET_KEYS, ConfigError, Loaded, load
-from persistence import (
-    DataDirLocked,
-    EmbeddedStartFailed,
-    MigrationDrift,
-    PostgresSettings,
-    RedisSettings,
-    StoreUnavailable,
-)
-from persistence.embedded import EmbeddedServers
-from persistence.postgres import get_or_create_secret, migrate
-from persistence.redis import check
+from persistence import DataDirLocked, EmbeddedStartFailed, MigrationDrift, StoreUnavailable
+from persistence.postgres import get_or_create_secret
+from persistence.stores import Stores, open_stores
 from protocol.listener import listen
 from protocol.tls import server_context
 
-VERSION = "0.1.0"
+VERSION = "0.1.0"  # as in pyproject.toml; a test holds them together
 
 log = structlog.get_logger("server")
 
@@ -147,50 +136,15 @@ def _address(host: str, listeners: list[socket.socket]) -> str:
     return f"{name}:{listeners[0].getsockname()[1]}"
 
 
-# --- stores --------------------------------------------------------------------------------------
-
-
-class Stores(NamedTuple):
-    """Where events and snapshots are, and the servers of our own among them, if any."""
-
-    postgres: PostgresSettings
-    redis: RedisSettings
-    embedded: EmbeddedServers | None
-    where: str
-    """For people: a folder, or URLs without passwords."""
-
-
 @contextmanager
 def stores(loaded: Loaded) -> Iterator[Stores]:
-    """Start what has no URL, look whether the rest answers, bring the schema up to date."""
+    """The stores that the configuration names, or our own."""
     settings = loaded.config
-    postgres, redis = settings.postgres, settings.redis
     folder = loaded.resolve(settings.server.data_dir)
-    where = [_public(url) for url in (postgres.url, redis.url) if url]
-    with ExitStack() as stack:
-        embedded = None
-        if not (postgres.url and redis.url):
-            embedded = EmbeddedServers(
-                folder,
-                redis=not redis.url,
-                postgres=not postgres.url,
-                settings=settings.embedded,
-            )
-            stack.enter_context(embedded)
-            where.append(str(folder))
-            postgres = msgspec.structs.replace(postgres, url=postgres.url or embedded.postgres_url)
-            redis = msgspec.structs.replace(redis, url=redis.url or embedded.redis_url)
-        check(redis)
-        for file in migrate(postgres):
+    with open_stores(folder, settings.postgres, settings.redis, settings.embedded) as found:
+        for file in found.migrated:
             log.info("migrated", file=file)
-        yield Stores(postgres, redis, embedded, " and ".join(where))
-
-
-def _public(url: str) -> str:
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path}" if parts.scheme else "PostgreSQL"
+        yield found
 
 
 # --- commands ------------------------------------------------------------------------------------
@@ -228,12 +182,10 @@ def serve(loaded: Loaded) -> None:
             limit_s=settings.server.stop_timeout_s,
             forced_exit=Exit.CUT_SHORT,
         )
-        try:
-            trio.run(node.run, clients, http, lambda: print(line, flush=True), stopping)
-        finally:
-            # What is left is to stop the stores, in a bounded time that nobody is to interrupt.
-            for signum in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(signum, signal.SIG_IGN)
+        # From here a signal interrupts nothing: it is noted, then handled in the loop, and while
+        # the stores stop, which takes a bounded time, it is of no more consequence.
+        stopping.note_signals()
+        trio.run(node.run, clients, http, lambda: print(line, flush=True), stopping)
     log.info("stopped")
 
 

@@ -10,6 +10,8 @@ from typing import NoReturn
 import structlog
 import trio
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 log = structlog.get_logger("actors.stopping")
 
 
@@ -31,27 +33,38 @@ class Stopping:
         self.drain_s = drain_s
         self.asked = trio.Event()
         self.hurry = trio.CancelScope()
+        self._noted: list[int] = []
         self._limit_s = limit_s
         self._forced_exit = forced_exit
+
+    def note_signals(self) -> None:
+        """From now on signals interrupt nothing; one that comes before `listen` counts there."""
+        for number in SIGNALS:
+            signal.signal(number, lambda given, _frame: self._noted.append(given))
 
     async def listen(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Handle signals until cancelled."""
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(*SIGNALS) as signals:
             async with trio.open_nursery() as nursery:
+                for number in self._noted[:1]:
+                    self._handle(number, nursery)
                 task_status.started()
                 async for number in signals:
-                    name = signal.Signals(number).name
-                    if not self.asked.is_set():
-                        log.info("draining", on=name, another="hurries")
-                        self.asked.set()
-                        nursery.start_soon(self._limit)
-                    elif not self.hurry.cancel_called:
-                        log.info("hurrying", on=name, another="ends the process")
-                        self.hurry.cancel()
-                    else:
-                        self._end(f"{name} for the third time")
+                    self._handle(number, nursery)
+
+    def _handle(self, number: int, nursery: trio.Nursery) -> None:
+        name = signal.Signals(number).name
+        if not self.asked.is_set():
+            log.info("draining", on=name, another="hurries")
+            self.asked.set()
+            nursery.start_soon(self._limit)
+        elif not self.hurry.cancel_called:
+            log.info("hurrying", on=name, another="ends the process")
+            self.hurry.cancel()
+        else:
+            self._end(f"{name} for the third time")
 
     async def _limit(self) -> None:
         await trio.sleep(self._limit_s)

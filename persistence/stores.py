@@ -69,5 +69,4 @@ def _public(url: str) -> str:
     parts = urlsplit(url)
     if not parts.scheme:  # libpq's other form, key=value ..., in which the password is a key too
         return "PostgreSQL"
-    host = f"{parts.hostname or ''}:{parts.port}" if parts.port else parts.hostname or ""
-    return f"{parts.scheme}://{host}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -8,6 +8,7 @@ import ssl
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -226,7 +227,8 @@ def test_help_explains_commands_and_exit_codes() -> None:
     for code, meaning in EXITS.items():
         assert f"{code:d}  {meaning}" in text
     assert "--config" in run("serve", "--help").out
-    assert run("--version").out.startswith("greenroom ")
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    assert run("--version").out == f"greenroom {version}\n"
 
 
 def test_a_wrong_command_line_is_told() -> None:
@@ -332,6 +334,20 @@ async def test_a_second_ctrl_c_hurries(tmp_path: Path) -> None:
                 began = time.monotonic()
                 assert await trio.to_thread.run_sync(server.stop, signal.SIGINT) == Exit.OK
                 assert time.monotonic() - began < 15
+
+
+async def test_a_stop_that_takes_too_long_is_cut_short(tmp_path: Path) -> None:
+    settings = ClientSettings(give_up_after_s=0.1)
+    with Server(tmp_path, "server.drain_s=600", "server.stop_timeout_s=1") as server:
+        family = server.family()
+        with trio.fail_after(30):
+            async with (
+                connect(server.ws, name="ada", settings=settings),
+                connect(server.ws, name="bob", settings=settings),
+            ):
+                assert await trio.to_thread.run_sync(server.stop) == Exit.CUT_SHORT
+            assert await trio.to_thread.run_sync(wait_until_gone, family) == set()
+    assert "greenroom: ended by force: stopping took longer than 1 s" in server.err
 
 
 def test_a_stop_while_it_starts_leaves_no_child(tmp_path: Path) -> None:
