@@ -11,6 +11,7 @@ import trio
 
 import actors
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
+from actors.runtime.stores import EventRow
 
 
 class Add(msgspec.Struct, frozen=True):
@@ -133,3 +134,17 @@ def instance(system: actors.ActorSystem, key: str = "a") -> Ledger:
     cell: Any = system.lookup("ledger", key)
     actor: Ledger = cell.actor
     return actor
+
+
+async def add(system: actors.ActorSystem, *amounts: int, key: str = "a") -> list[int]:
+    ref = system.ref("ledger", key)
+    return [await future for future in [ref.ask(Add(amount)) for amount in amounts]]
+
+
+async def value(system: actors.ActorSystem, key: str = "a") -> Value:
+    answer: Value = await system.ref("ledger", key).ask(Get())
+    return answer
+
+
+def row(seq: int, amount: int = 1, epoch: int = 0, name: str = "Added") -> EventRow:
+    return ("ledger", "a", seq, epoch, name, msgspec.msgpack.encode(Added(amount)), 0)
