@@ -8,6 +8,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,12 +43,14 @@ class ChildServer:
         self, command: Sequence[str], *, core: int | None = None, start_timeout_s: float = 60.0
     ) -> None:
         self.name = " ".join(command[:2])
+        # A file, since nobody would empty a pipe while it runs.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `stop`
         self.process = subprocess.Popen(
             [sys.executable, *command],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._log,
         )
         try:
             self.url = self._wait_for_address(start_timeout_s)
@@ -74,7 +77,9 @@ class ChildServer:
                     return found.group()
                 if not chunk:
                     break
-        raise RuntimeError(f"{self.name} did not start: {seen.decode()!r}")
+        self._log.seek(0)
+        told = self._log.read().decode(errors="replace").strip() or seen.decode()
+        raise RuntimeError(f"{self.name} did not start: {told[-2000:]}")
 
     def usage(self) -> Usage:
         """Of the process alone, without the children it has."""
@@ -99,6 +104,7 @@ class ChildServer:
         code = self.process.wait()
         if self.process.stdout is not None:
             self.process.stdout.close()
+        self._log.close()
         return code
 
     def __enter__(self) -> ChildServer:
