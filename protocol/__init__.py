@@ -1,0 +1,1 @@
+"""Everything about the wire: messages, encodings, the server's connection, the client."""

@@ -8,6 +8,7 @@ for all, and messages of 100 bytes gain nothing.
 
 from __future__ import annotations
 
+import logging
 import re
 from http import HTTPStatus
 from typing import Final
@@ -19,13 +20,15 @@ from websockets.server import ServerProtocol
 from websockets.typing import Origin, Subprotocol
 
 from protocol.codec import ENCODINGS, Encoding
-from protocol.frames import SILENT
 from protocol.settings import WireSettings
 
 HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 """Where the head of a request ends. The library takes bare line feeds, too (RFC 9112, 2.2)."""
 
 RETRY_AFTER_S: Final = 5
+
+_SILENT = logging.getLogger("greenroom.handshake")
+_SILENT.disabled = True  # the library logs each connection; we log our own, with who and why
 
 _SUBPROTOCOLS = [Subprotocol(name) for name in ENCODINGS]
 
@@ -88,7 +91,7 @@ def answer(head: bytes, settings: WireSettings) -> Accepted | Refused:
     protocol = ServerProtocol(
         origins=[*origins, None] if origins else None,
         subprotocols=_SUBPROTOCOLS,
-        logger=SILENT,
+        logger=_SILENT,
     )
     protocol.receive_data(head)
     events = protocol.events_received()

@@ -35,11 +35,11 @@ from protocol.errors import (
     RequestError,
 )
 from protocol.flusher import Flusher
-from protocol.frames import FrameReader
 from protocol.handler import Handler
 from protocol.keepalive import NEVER, Wheel
 from protocol.messages import ErrorReply
 from protocol.outbox import Outbox
+from protocol.parser import FrameReader
 from protocol.settings import WireSettings
 
 log = structlog.get_logger("protocol.websocket")

@@ -28,9 +28,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", gc=Fals
     ref: Ref | None = None
 
 
-class Push(
-    msgspec.Struct, frozen=True, kw_only=True, tag_field="op", gc=False, omit_defaults=True
-):
+class Push(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", gc=False, omit_defaults=True):
     """What the server sends on its own account."""
 
 

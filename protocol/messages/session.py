@@ -27,7 +27,9 @@ class SessionResume(Request, frozen=True, kw_only=True, tag="session.resume", gc
     """
 
     token: Token
-    positions: Annotated[dict[Topic, Position], Meta(max_length=1024)] = {}
+    positions: Annotated[dict[Topic, Position], Meta(max_length=1024)] = msgspec.field(
+        default_factory=dict
+    )
 
 
 class SessionClose(Request, frozen=True, kw_only=True, tag="session.close", gc=False):
