@@ -61,8 +61,8 @@ async def part(peer: Peer) -> None:
 async def test_with_a_pipe_it_says_what_comes_in_and_prints_what_is_said() -> None:
     async def server(peer: Peer) -> None:
         await enter(peer)
-        await peer.send(RoomJoined(room="lobby", offset=1, member=BOB))
         request = await peer.expect(RoomSend)
+        await peer.send(RoomJoined(room="lobby", offset=1, member=BOB))
         assert request.body == "hi there"
         assert request.ref is not None
         await peer.send(push(Message(2, "u1", "ada", "hi there", 0)), Ok(request.ref, Sent(2, 0)))
