@@ -30,6 +30,8 @@ SPEED: Final = 10.0
 ORB_RADIUS: Final = 0.5
 GAP: Final = 1e-6
 """Bodies stop this far apart, so that rounding never makes them overlap."""
+STILL: Final = 1e-9
+"""A step shorter than this is none: its square is on the way to where floats end."""
 
 Axis = Annotated[float, Meta(ge=-1, le=1)]
 
@@ -120,7 +122,7 @@ class Arena(Game):
         # Up to the first contact, then the rest along what was touched, once. A body only moves
         # where nothing is, so there is never an overlap to push apart afterwards.
         for _ in range(2):
-            if dx == 0.0 and dy == 0.0:
+            if math.hypot(dx, dy) < STILL:
                 return
             part, normal_x, normal_y = self._contact(player, dx, dy)
             body.x += dx * part

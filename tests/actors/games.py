@@ -118,6 +118,7 @@ class Faulty(Counting):
 
     def input(self, player: str, move: Any) -> None:
         if move == "crash":
+            self.sums[player] += 100  # half a change
             raise KeyError("crash")
         super().input(player, move)
 

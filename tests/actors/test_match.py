@@ -275,6 +275,21 @@ async def test_what_the_game_says_reaches_everyone_in_order_with_offsets(
         assert bob.got(MatchStatePush)[-1].offset == 5
 
 
+async def test_of_an_ended_match_only_the_log_is_kept(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(Counting) as one:
+        match, ada, _ = await two_players(one, "counting")
+        await trio.sleep(5)
+        assert one.stores.snapshots is not None
+        assert ("match", match) in one.stores.snapshots.rows
+        await ada.input(match, 1, {"end": "done"})
+        await trio.sleep(30)
+        assert ("match", match) not in one.stores.snapshots.rows
+        assert list(one.system.actors("match")) == []
+        assert one.topics.members(f"match:{match}") == []
+
+
 async def test_the_arena_plays_with_eight(autojump_clock: trio.testing.MockClock) -> None:
     async with table(Arena) as one:
         match = await one.create("arena", goal=3)
