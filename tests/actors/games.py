@@ -46,6 +46,8 @@ class Counting(Game):
 
     def tick(self) -> None:
         self.ticks += 1
+        if self.ticks == self.params.get("until"):
+            self.end = "time is up"
 
     def view(self) -> Any:
         return {"ticks": self.ticks, "sums": self.sums}

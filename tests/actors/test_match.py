@@ -229,6 +229,21 @@ async def test_after_a_stall_a_few_ticks_are_caught_up_and_the_rest_given_up(
         assert ada.got(MatchStatePush)[-1].tick == 10 + 5 + 20
 
 
+async def test_no_tick_is_run_after_the_last_one_also_when_catching_up(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(Counting, catch_up_ticks=5) as one:
+        match = await one.create("counting", until=12)
+        ada = one.player("ada")
+        await ada.join(match)
+        await trio.sleep(0.51)
+        autojump_clock.jump(2.0)
+        await settled()
+        assert ada.got(MatchStatePush)[-1].tick == 12
+        assert ada.seen.pushes[-1] == MatchEnded(match=match, offset=2, result="time is up")
+        assert one.host.counters.ticks == 12
+
+
 async def test_an_input_acts_at_the_tick_it_was_promised_for(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -195,6 +195,30 @@ async def test_without_snapshots_a_match_with_ticks_begins_again_with_its_player
         assert recovered.tick == 1  # never behind an event that clients have seen
 
 
+async def test_a_match_waits_for_its_snapshot_only_if_it_needs_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stores = Stores()
+    async with table(Counting, TicTacToe, stores=stores) as one:
+        ticks, turns = await one.create("counting"), await one.create("tictactoe")
+        ada, _ = await joined(one, ticks, "ada", "bob")
+        await ada.join(turns)
+        await trio.sleep(3.01)
+    assert stores.snapshots is not None
+    stores.snapshots.away = True
+    async with table(Counting, TicTacToe, stores=stores) as two:
+        ada = two.player("ada")
+        await ada.resume(turns, 1, 1)
+        assert ada.got(MatchRecovered)[0].state["marks"] == {"ada": "X"}
+        with trio.move_on_after(3):
+            await ada.resume(ticks, 1, 2)
+        assert len(ada.got(MatchRecovered)) == 1
+        stores.snapshots.away = False
+        await trio.sleep(3)
+        recovered = ada.got(MatchRecovered)[1]
+        assert (recovered.recovered, recovered.tick) == (True, 60)
+
+
 async def test_private_states_come_back(autojump_clock: trio.testing.MockClock) -> None:
     stores = Stores()
     async with table(Hands, stores=stores) as one:
