@@ -40,6 +40,7 @@ from actors.settings import MatchSettings, RoomSettings, SessionSettings
 from actors.stopping import Stopping
 from actors.tokens import Tokens
 from actors.topics import Topics
+from actors.warden import warden_kind
 from persistence import EventStore, PostgresSettings, RedisSettings, SnapshotStore
 from persistence.postgres import EventReader, EventWriter
 from persistence.redis import SnapshotWorker
@@ -211,6 +212,7 @@ class Node:
         )
         matches = MatchHost(self.games, topics, self.settings.matches)
         system.register(directory_kind(matches))
+        system.register(warden_kind(topics))
         system.register(room_kind(topics, self.settings.rooms, _unix_ms))
         system.register(match_kind(matches))
         system.ref(*DIRECTORY).tell(Wake())

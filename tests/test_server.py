@@ -89,6 +89,7 @@ async def test_two_clients_talk(running: Server) -> None:
             assert [said.body for said in await heard(hers, 2)] == ["hello bob", "hello ada"]
             assert [member.name for member in his.members] == ["ada", "bob"]
     assert running.metric("greenroom_events_committed_total") >= 2
+    assert running.metric("greenroom_dead_letters_total") == 0, "every part of the node is there"
 
 
 def test_two_terminals_talk(running: Server) -> None:
