@@ -122,7 +122,9 @@ class Cell:
     @property
     def shutdown_s(self) -> float:
         """How long the actor may take to stop, in seconds."""
-        return self.policy.shutdown_s
+        if self.policy.shutdown_s is not None:
+            return self.policy.shutdown_s
+        return getattr(self.actor_or_none(), "default_shutdown_s", 5.0)
 
     # --- what subclasses do ----------------------------------------------------------------------
 

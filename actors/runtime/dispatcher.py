@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from .cell import Cell
     from .lifecycle import LoopLife
 
-_TURN: Final = 256
-"""Messages handled before I/O gets its turn: at 1 us a message, a socket waits 0.3 ms at most."""
-_PER_CELL: Final = 32
-"""Messages handled for one actor before the next one's turn."""
+_TURN_S: Final = 0.001
+"""How long actors run before I/O gets its turn."""
+SLICE_S: Final = 0.000_25
+"""How long one actor runs before the next one's turn, and then at most _SLICE messages."""
+_SLICE: Final = 64
 _IDLE_WORKERS: Final = 32
 """Parked tasks kept for the next async handlers; those beyond it end."""
 
@@ -76,10 +77,11 @@ class Dispatcher:
                     await wait_task_rescheduled(_abort)
                 finally:
                     self._parked = None
-            budget = _TURN
-            while queue and budget > 0:
-                budget -= queue.popleft().run(_PER_CELL)
-            self.handled += _TURN - budget
+            until = perf_counter() + _TURN_S
+            while queue:
+                self.handled += queue.popleft().run(_SLICE)
+                if perf_counter() > until:
+                    break
             if queue:
                 await trio.lowlevel.checkpoint()
 

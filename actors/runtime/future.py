@@ -136,9 +136,11 @@ class Future(pykka.Future[T]):
                 self._settle(_ERROR, (error, error.__traceback__))
 
     def follow(self, other: pykka.Future[Any]) -> None:
-        """Take over what `other` comes to."""
-        assert isinstance(other, Future), "only futures of this runtime can be waited for"
-        other.on_done(self._copy)
+        """Take over what `other` comes to; a TypeError if that is not a future of this runtime."""
+        if isinstance(other, Future):
+            other.on_done(self._copy)
+        else:  # of a thread, with no way to be told when it is done
+            self.settle_quietly(error=TypeError(f"{type(other).__name__} cannot be a reply"))
 
     def _copy(self, other: Future[Any]) -> None:
         if other._state == _VALUE:

@@ -11,7 +11,7 @@ import structlog
 from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 
 from .cell import Place, State
-from .dispatcher import SLOW_HANDLER_S
+from .dispatcher import SLICE_S, SLOW_HANDLER_S
 from .errors import MailboxFull, Quarantined, Refusal
 from .future import Future
 from .lifecycle import LoopLife
@@ -38,19 +38,25 @@ class LoopCell(LoopLife):
     # --- messages in -----------------------------------------------------------------------------
 
     def tell(self, message: Any) -> None:
-        lost = self.mailbox.put(message)
-        if lost is not None:
-            self.lose(lost)
+        self.put(message)
         self.wake()
+
+    def put(self, item: Any) -> None:
+        """Put it in the mailbox by its policy, and count. Raises MailboxFull."""
+        try:
+            lost = self.mailbox.put(item)
+        except MailboxFull:
+            self.system.refused += 1
+            raise
+        if lost is not None:
+            self._lose(lost)
 
     def ask(self, message: Any, future: Future[Any]) -> None:
         try:
-            lost = self.mailbox.put(Envelope(message, future))
+            self.put(Envelope(message, future))
         except MailboxFull as error:
             future.settle_quietly(error=error)
             return
-        if lost is not None:
-            self.lose(lost)
         if self.claimed:
             return
         self.claimed = True
@@ -66,6 +72,7 @@ class LoopCell(LoopLife):
         mailbox = self.mailbox
         if mailbox.full() and mailbox.spec.on_full == "refuse":
             mailbox.refused += 1
+            self.system.refused += 1
             raise MailboxFull(f"the mailbox holds its {mailbox.capacity} messages")
         if mailbox.full() and mailbox.spec.on_full == "wait":
             admitted: Future[bool] = Future()
@@ -94,8 +101,9 @@ class LoopCell(LoopLife):
         else:
             admitted.settle_quietly(error=pykka.ActorDeadError(f"{self.name} has ended"))
 
-    def lose(self, item: Any) -> None:
+    def _lose(self, item: Any) -> None:
         """A full mailbox dropped it: its asker is told, a told one is a dead letter."""
+        self.system.dropped += 1
         if type(item) is Envelope:
             reply: Any = item.reply_to
             reply.settle_quietly(error=MailboxFull(f"{self.name} dropped the message"))
@@ -119,43 +127,47 @@ class LoopCell(LoopLife):
         dispatcher = self.dispatcher
         dispatcher.running = self
         started = dispatcher.started = perf_counter()
+        until = started + SLICE_S
         handled = 0
         try:
             while queue and handled < limit:
                 item = queue.popleft()
                 handled += 1
-                item_type = type(item)
+                message_type = type(item)
                 reply: Any = None
-                if item_type is Envelope:
+                if message_type is Envelope:
                     message = item.message
+                    message_type = type(message)
                     reply = item.reply_to
-                elif item_type is Control:
+                elif message_type is Control:
                     mailbox.controls -= 1
                     message = item.message
+                    message_type = type(message)
                     if item.timer is not None and not self.actor_timers().take(item.timer):
                         continue
-                    if type(message) in ORDERS:
+                    if message_type in ORDERS:
                         dispatcher.running = None
                         self.obey(message)
                         return handled
                 else:
                     message = item
-                if mailbox.waiting is not None:
-                    mailbox.admit()
                 if self.quarantine is not None and self._quarantined(item, message, reply):
                     continue
                 dispatcher.message = message
                 try:
-                    result = table[type(message)](actor, message)
+                    result = table[message_type](actor, message)
                 except Exception as error:
                     dispatcher.running = None
                     if not self._raised(error, item, reply):
                         return handled
                     dispatcher.running = self
+                    started = dispatcher.started = perf_counter()
                     continue
                 now = perf_counter()
-                if now - started > SLOW_HANDLER_S:
-                    dispatcher.note_slow(self, message, now - started)
+                if now > until:
+                    limit = 0
+                    if now - started > SLOW_HANDLER_S:
+                        dispatcher.note_slow(self, message, now - started)
                 started = dispatcher.started = now
                 if result is not None and type(result) is CoroutineType:
                     self.occupy(self._finish(result, item, reply))
@@ -168,6 +180,8 @@ class LoopCell(LoopLife):
         finally:
             dispatcher.running = None
             self.handled += handled
+            if mailbox.waiting is not None:
+                mailbox.admit()
         if queue:
             dispatcher.add(self)
         else:

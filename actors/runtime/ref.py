@@ -103,11 +103,14 @@ class ActorRef(pykka.ActorRef[Any]):
         if cell.thread != get_ident():  # no cell, an ended one, a thread's, or we are in a thread
             self._tell_elsewhere(message)
             return
-        # The rest is LoopCell.tell, inlined: two calls less are a third of a tell.
+        # The rest is LoopCell.tell and Mailbox.put, inlined: two calls less are a third of a tell.
         cell = cast("LoopCell", cell)
-        lost = cell.mailbox.put(message)
-        if lost is not None:
-            cell.lose(lost)
+        mailbox = cell.mailbox
+        queue = mailbox.queue
+        if len(queue) < mailbox.capacity:
+            queue.append(message)
+        else:
+            cell.put(message)
         if not cell.claimed:
             cell.claimed = True
             cell.dispatcher.add(cell)
@@ -236,7 +239,10 @@ class ActorRef(pykka.ActorRef[Any]):
 
     def tell_soon(self, message: Any) -> None:
         """`tell` from another thread that does not learn what becomes of it."""
-        self._system.home.call_soon(self._tell_here, message)
+        try:
+            self._system.home.call_soon(self._tell_here, message)
+        except trio.RunFinishedError:
+            raise pykka.ActorDeadError(f"{self}: its event loop has ended") from None
 
     def _tell_here(self, message: Any) -> None:
         """A tell that came from another thread: whoever sent it is not there to catch anything."""

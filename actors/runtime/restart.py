@@ -60,12 +60,12 @@ class RestartPolicy:
     """What becomes of an actor that fails, and how long it may take to stop.
 
     `max_restarts` in `within_s` seconds are its intensity. `shutdown_s` is how long it may take
-    from the request to stop, handling its mailbox included, until it is cancelled; infinity waits
-    for ever.
+    from the request to stop, handling its mailbox included, until it is cancelled: in seconds;
+    infinity waits for ever; None is 5 s, and for a Supervisor as long as its children take.
     """
 
     restart: Restart = "transient"
     max_restarts: int = 3
     within_s: float = 5.0
     backoff: Backoff = Backoff()
-    shutdown_s: float = 5.0
+    shutdown_s: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -50,6 +51,7 @@ class Supervisor(Actor):
     strategy: Strategy = "one_for_one"
     max_restarts: int = 3
     within_s: float = 5.0
+    default_shutdown_s = math.inf  # its children have deadlines of their own
 
     def __init__(
         self,

@@ -53,6 +53,8 @@ class Statistics(NamedTuple):
     quarantined: int
     slow_handlers: int
     workers: int
+    refused: int
+    dropped: int
 
 
 class ActorSystem:
@@ -93,6 +95,8 @@ class ActorSystem:
         self.dead_letters = DeadLetters(self.now)
         self.restarts = 0
         self.quarantined = 0
+        self.refused = 0  # by full mailboxes, like `dropped`
+        self.dropped = 0
         self.closing = False
         self.home: Home
         self.vacant: Cell
@@ -262,8 +266,7 @@ class ActorSystem:
         factory = functools.partial(
             Supervisor, specs, strategy=strategy, max_restarts=max_restarts, within_s=within_s
         )
-        policy = RestartPolicy(shutdown_s=math.inf)
-        return self.place(Place("supervisor", key, factory, policy, group)).ref
+        return self.place(Place("supervisor", key, factory, RestartPolicy(), group)).ref
 
     def use_stores(
         self,
@@ -321,7 +324,7 @@ class ActorSystem:
         if group is not None and group.kind is not None and not group.closed:
             return group.activate(ref.key)
         if last.reason == "failed":
-            raise ActorFailed(f"{ref.kind}/{ref.key}", float("inf"))
+            raise ActorFailed(f"{ref.kind}/{ref.key}", math.inf)
         raise pykka.ActorDeadError(f"{ref} is not alive")
 
     def make(self, factory: Callable[[], Any]) -> Any:
@@ -415,4 +418,6 @@ class ActorSystem:
             quarantined=self.quarantined,
             slow_handlers=self.dispatcher.slow,
             workers=self.workers.busy,
+            refused=self.refused,
+            dropped=self.dropped,
         )

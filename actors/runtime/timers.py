@@ -7,7 +7,10 @@ import math
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+import structlog
 import trio
+
+_log = structlog.get_logger("actors")
 
 _COMPACT_FROM: Final = 256
 
@@ -20,7 +23,7 @@ class Due(Protocol):
         """Whether it need not fire any more."""
 
     def expire(self) -> None:
-        """Its time has come. Must not raise."""
+        """Its time has come."""
 
 
 class Timers:
@@ -66,7 +69,10 @@ class Timers:
             while heap and heap[0][0] <= now:
                 due = heapq.heappop(heap)[2]
                 if not due.done:
-                    due.expire()
+                    try:
+                        due.expire()
+                    except Exception:  # one that raises must not stop all others
+                        _log.exception("timer_failed", timer=repr(due))
 
 
 class Timer:

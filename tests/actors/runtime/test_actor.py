@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pykka
 import pytest
 import trio
 
@@ -131,6 +132,16 @@ async def test_a_returned_future_is_the_reply_and_the_mailbox_does_not_wait(
         clerk.tell(0.0)
         with pytest.raises(Crashed):
             await first
+
+
+async def test_a_future_of_a_thread_cannot_be_a_reply(autojump_clock: object) -> None:
+    class Mixed(actors.Actor):
+        def on_receive(self, message: Any) -> Any:
+            return pykka.ThreadingFuture()
+
+    async with open_system() as system:
+        with pytest.raises(TypeError, match="ThreadingFuture"):
+            await system.start(Mixed).ask("?")
 
 
 async def test_hooks_may_be_async(autojump_clock: object) -> None:

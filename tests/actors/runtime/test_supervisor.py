@@ -208,6 +208,24 @@ async def test_a_child_that_does_not_stop_in_time_is_cancelled(autojump_clock: o
         await hanging
 
 
+async def test_a_supervisor_may_take_as_long_as_its_children(autojump_clock: object) -> None:
+    diary: list[str] = []
+
+    class Slow(Member):
+        async def on_stop(self) -> None:  # type: ignore[override]  # hooks may be async
+            await trio.sleep(4.0)
+            diary.append(f"{self.name} stops")
+
+    def inner() -> actors.Supervisor:
+        specs = [ChildSpec(name, partial(Slow, name, diary)) for name in ("ann", "bob", "cid")]
+        return actors.Supervisor(specs)
+
+    async with open_system() as system:
+        await system.supervise([ChildSpec("inner", inner)], key="t").started()
+        diary.clear()
+    assert diary == ["cid stops", "bob stops", "ann stops"]
+
+
 async def test_a_child_that_resists_cancellation_is_left_behind(autojump_clock: object) -> None:
     class Shielded(Counter):
         async def on_stop(self) -> None:

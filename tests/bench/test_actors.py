@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench.actors import Report
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_the_bench_writes_a_table_and_json(tmp_path: Path) -> None:
+    figures = tmp_path / "actors.json"
+    command = [sys.executable, "-m", "bench.actors", "--repeat", "1", "--scale", "0.02"]
+    done = subprocess.run(
+        [*command, "--json", str(figures)], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    # 1 says that a bar was missed: on a machine that is busy with other tests, that is no news.
+    assert done.returncode in {0, 1}, done.stderr
+    report = msgspec.json.decode(figures.read_bytes(), type=Report)
+    names = [row.what for row in report.rows]
+    assert names == [
+        "tell",
+        "ask",
+        "ask, queued",
+        "ask, async handler",
+        "hop",
+        "spawn",
+        "memory an idle actor",
+    ]
+    assert all(name in done.stdout for name in names)
+    memory = report.rows[-1]
+    assert 0 < memory.ours <= 6.0
+
+
+@pytest.mark.parametrize("how", [["-m", "bench.actors"], ["bench/actors.py"]])
+def test_the_bench_explains_itself(how: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, *how, "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "ThreadingActor" in done.stdout
