@@ -280,7 +280,7 @@ def main() -> None:
         rows.append(
             measure(
                 "trio-websocket broadcaster",
-                ["-m", "bench.peers.trio_websocket_broadcast"],
+                ["-m", "bench.peers.trio_websocket"],
                 options,
                 greenroom=False,
             )

@@ -1,0 +1,208 @@
+"""Connections of the load generator, on picows: what all have in common, and Greenroom's.
+
+The Python client of protocol/client.py is for players. This one costs a few microseconds a message,
+keeps no history, and does not reconnect: a break is an error that the report shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar
+
+import msgspec
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+
+from bench.tally import Series, Tally
+
+MARK = b"@t="
+DIGITS = 20
+"""A message says when it was due: the mark, then so many digits of nanoseconds."""
+MIN_BODY = len(MARK) + DIGITS
+OPEN_TIMEOUT_S = 60.0
+BUFFER_BYTES = 4096  # picows starts with 16 KiB, which for 20,000 clients is 320 MiB
+
+
+def marked(scheduled_ns: int, length: int) -> str:
+    """Return the text of a message that says when it was due."""
+    return f"{MARK.decode()}{scheduled_ns:0{DIGITS}d}".ljust(length, ".")
+
+
+def mark_in(payload: bytes) -> int | None:
+    """Return when the message was due, None if it does not say."""
+    at = payload.find(MARK)
+    return None if at < 0 else int(payload[at + len(MARK) : at + MIN_BODY])
+
+
+class Client(WSListener):
+    """One connection. A peer's driver says what goes over it.
+
+    Attributes:
+        delivered: where messages of the room are counted.
+    """
+
+    server: ClassVar[str]
+    """Name of the peer, for the table."""
+    headers: ClassVar[dict[str, str] | None] = None
+    echoes: ClassVar[bool] = True
+    """Whether it can be asked for an echo."""
+
+    def __init__(self, tally: Tally, name: str) -> None:
+        self.tally = tally
+        self.name = name
+        self.delivered: Series = tally["deliveries"]
+        self.transport: WSTransport | None = None
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def address(self, url: str, room: str | None) -> str:
+        """Where to connect to be in `room`."""
+        del room
+        return url
+
+    async def open(self, url: str, room: str | None = None) -> None:
+        """Connect, open a session, join `room`: all that the peer needs for these.
+
+        Raises:
+            ConnectionError, TimeoutError, OSError: it did not come to that.
+        """
+        async with asyncio.timeout(OPEN_TIMEOUT_S):
+            await ws_connect(
+                lambda: self,
+                await self.address(url, room),
+                extra_headers=self.headers,
+                websocket_handshake_timeout=OPEN_TIMEOUT_S,
+                read_buffer_init_size=BUFFER_BYTES,
+            )
+            await self.enter(room)
+
+    async def enter(self, room: str | None) -> None:
+        """What follows the handshake."""
+
+    def echo(self, series: Series, scheduled_ns: int) -> None:
+        """Ask for a reply, counted in `series`."""
+        raise NotImplementedError
+
+    def say(self, room: str, scheduled_ns: int, length: int) -> None:
+        """Send `length` bytes to everyone in the room; counted in `delivered` as they arrive."""
+        raise NotImplementedError
+
+    def disconnect(self) -> None:
+        if self.transport is not None:
+            self.transport.disconnect()
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.transport = transport
+
+    def on_ws_disconnected(self, _: WSTransport) -> None:
+        if not self.tally.over:
+            self.tally.errors["disconnected"] += 1
+        if not self.opened.done():
+            self.opened.set_exception(ConnectionError(f"{self.name} was disconnected"))
+            self.opened.exception()  # it may be that nobody waits for it
+
+    def send_bytes(self, payload: bytes) -> None:
+        assert self.transport is not None
+        self.transport.send(WSMsgType.BINARY, payload)
+
+    def send_text(self, payload: str) -> None:
+        assert self.transport is not None
+        self.transport.send(WSMsgType.TEXT, payload.encode())
+
+
+class Frame(msgspec.Struct):
+    """What the load looks at of a message from the server; the rest is skipped."""
+
+    op: str
+    ref: int | None = None
+    code: str = ""
+    message: str = ""
+    data: msgspec.Raw = msgspec.Raw()
+    match: str = ""
+    tick: int = 0
+    acks: dict[str, int] = {}
+
+
+class RefusedError(ConnectionError):
+    """The server answered `error` to what the load cannot do without."""
+
+
+FRAMES = msgspec.msgpack.Decoder(Frame)
+ROOM_MESSAGE = b"\xa2op\xacroom.message"
+"""How a delivery begins, after the byte with the number of fields."""
+encode = msgspec.msgpack.Encoder().encode
+
+
+class Session(Client):
+    """Greenroom's: a session, in a room if one is named."""
+
+    server = "greenroom"
+    headers: ClassVar[dict[str, str] | None] = {"Sec-WebSocket-Protocol": "greenroom.v1.msgpack"}
+
+    def __init__(self, tally: Tally, name: str) -> None:
+        super().__init__(tally, name)
+        self.ref = 0
+        self.user = ""
+        self.waiting: dict[int, tuple[Series, int] | asyncio.Future[msgspec.Raw]] = {}
+
+    async def enter(self, room: str | None) -> None:
+        opened = await self.request("session.open", name=self.name)
+        self.user = msgspec.msgpack.decode(opened)["user"]
+        if room is not None:
+            await self.join(room)
+
+    async def join(self, room: str) -> None:
+        await self.request("room.join", room=room)
+
+    def request(self, op: str, **fields: Any) -> asyncio.Future[msgspec.Raw]:
+        """Send a request; the future is the `data` of its `ok`, or `RefusedError`."""
+        reply: asyncio.Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
+        self.ref += 1
+        self.waiting[self.ref] = reply
+        self.send_bytes(encode({"op": op, "ref": self.ref, **fields}))
+        return reply
+
+    def timed(self, series: Series, scheduled_ns: int, op: str, **fields: Any) -> None:
+        """Send a request whose reply is counted in `series`."""
+        self.ref += 1
+        self.waiting[self.ref] = (series, scheduled_ns)
+        series.expect(scheduled_ns)
+        self.send_bytes(encode({"op": op, "ref": self.ref, **fields}))
+
+    def echo(self, series: Series, scheduled_ns: int) -> None:
+        self.timed(series, scheduled_ns, "ping")
+
+    def say(self, room: str, scheduled_ns: int, length: int) -> None:
+        body = marked(scheduled_ns, length)
+        self.timed(self.tally["acks"], scheduled_ns, "room.send", room=room, body=body)
+
+    def pushed(self, frame: Frame) -> None:
+        """A push that is no room.message; matches override it."""
+
+    def on_ws_frame(self, _: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type is not WSMsgType.BINARY:
+            return
+        payload = frame.get_payload_as_bytes()
+        if payload.startswith(ROOM_MESSAGE, 1):
+            scheduled_ns = mark_in(payload)
+            if scheduled_ns is not None:
+                self.delivered.end(scheduled_ns)
+            return
+        message = FRAMES.decode(payload)
+        if message.ref is None:
+            self.pushed(message)
+            return
+        waiting = self.waiting.pop(message.ref, None)
+        if message.op == "error":
+            self.tally.errors[message.code] += 1
+            if isinstance(waiting, asyncio.Future) and not waiting.done():
+                waiting.set_exception(RefusedError(f"{message.code}: {message.message}"))
+        elif isinstance(waiting, tuple):
+            waiting[0].end(waiting[1])
+        elif waiting is not None and not waiting.done():
+            waiting.set_result(message.data)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        super().on_ws_disconnected(transport)
+        for waiting in self.waiting.values():
+            if isinstance(waiting, asyncio.Future) and not waiting.done():
+                waiting.set_exception(ConnectionError(f"{self.name} was disconnected"))
+                waiting.exception()

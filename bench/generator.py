@@ -1,0 +1,84 @@
+"""A process of the load: picows on uvloop, one of several, on the cores the server does not have.
+
+Speaks with its parent in lines of JSON: takes an `Order`, says `{"ready": n}` when its clients are
+in place, starts at the monotonic time it is then given, says `{"done": n}` now and then and
+`{"over": t}` when it sends no more, and ends with its `Counts`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import sys
+import time
+import traceback
+
+import msgspec
+import uvloop
+
+from bench.client import Client, Session
+from bench.scenario import Load, Order, Scenario
+from bench.tally import Tally
+
+PROGRESS_S = 1.0
+
+
+def say(line: object) -> None:
+    """Write one line of JSON for the parent."""
+    sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+    sys.stdout.flush()
+
+
+async def report(tally: Tally) -> None:
+    """Say how far it is."""
+    while True:
+        await asyncio.sleep(PROGRESS_S)
+        done = {name: series.in_window for name, series in tally.series.items()}
+        say({"done": done, "errors": tally.errors.total()})
+
+
+def loading(order: Order) -> tuple[Load, Tally]:
+    """Make the load that the order names."""
+    scenario: Scenario = importlib.import_module(order.scenario).SCENARIO
+    driver: type[Client] = Session
+    if order.peer:
+        driver = importlib.import_module(order.peer).Driver
+    tally = Tally()
+    plan = msgspec.json.decode(order.plan, type=scenario.plan)
+    return scenario.load(order, plan, tally, driver), tally
+
+
+async def run(order: Order) -> None:
+    """Do all of it, once."""
+    load, tally = loading(order)
+    await load.prepare()
+    # What is there now stays; what comes is freed by its last reference. A collection of the
+    # oldest generation would be a pause that looks like the server's.
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    say({"ready": len(load.clients)})
+    start_ns = int((await asyncio.to_thread(sys.stdin.readline)).strip())
+    from_ns = start_ns + round(load.plan.warmup * 1e9)
+    tally.open(from_ns, from_ns + round(load.plan.seconds * 1e9))
+    reporting = asyncio.create_task(report(tally))
+    await load.play(start_ns)
+    say({"over": time.monotonic_ns()})
+    await load.finish()
+    reporting.cancel()
+    counts = tally.counts()
+    tally.over = True
+    say(counts)
+    for client in load.clients:
+        client.disconnect()
+    await asyncio.sleep(0.1)
+
+
+if __name__ == "__main__":
+    try:
+        uvloop.run(run(msgspec.json.decode(sys.stdin.readline(), type=Order)))
+    except Exception as error:
+        traceback.print_exc()
+        say({"failed": f"{type(error).__name__}: {error}"})
+        sys.exit(1)

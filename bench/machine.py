@@ -1,0 +1,69 @@
+"""What a report must say of the machine and the versions, read from the operating system."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from bench.child import ROOT
+
+PACKAGES = ("trio", "msgspec", "websockets", "pykka", "picows", "uvloop", "trio-websocket")
+
+
+def about() -> dict[str, str]:
+    """Name -> what it is."""
+    found = {
+        "greenroom": commit(),
+        "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "cpu": cpu(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "memory": f"{memory_bytes() / 2**30:.1f} GiB",
+        "kernel": platform.release(),
+        "python": sys.version.split()[0],
+    }
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def commit() -> str:
+    """The commit of this tree, and whether it is just that."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=10"],
+            cwd=ROOT, capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return "not a git tree"
+    return done.stdout.strip()
+
+
+def cpu() -> str:
+    """The processor's name."""
+    found = re.search(
+        r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text("utf-8"), re.MULTILINE
+    )
+    return found[1] if found else platform.machine()
+
+
+def memory_bytes(what: str = "MemTotal") -> int:
+    """A line of /proc/meminfo."""
+    text = Path("/proc/meminfo").read_text("ascii")
+    found = re.search(rf"^{what}:\s+(\d+) kB$", text, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
+
+
+def socket_bytes() -> int:
+    """Kernel memory of all TCP sockets: not in any process's RSS."""
+    text = Path("/proc/net/sockstat").read_text("ascii")
+    found = re.search(r"^TCP:.* mem (\d+)$", text, re.MULTILINE)
+    return int(found[1]) * os.sysconf("SC_PAGE_SIZE") if found else 0

@@ -1,0 +1,136 @@
+"""What a run leaves: a table for people, JSON for machines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench import machine
+from bench.scenario import Plan
+from bench.stage import Options, Outcome
+
+LATENCIES = ("p50", "p90", "p99", "p99.9", "max")
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """One run of a scenario, all there is to know about it."""
+
+    scenario: str
+    command: list[str]
+    plan: Any
+    options: Options
+    about: dict[str, str]
+    outcomes: list[Outcome]
+    climbs: dict[str, list[Outcome]] = {}
+    """Server -> its steps, where the rate climbed."""
+
+
+def report(
+    name: str, command: list[str], plan: Plan, options: Options, outcomes: list[Outcome]
+) -> Report:
+    """Put a report together."""
+    return Report(
+        scenario=name,
+        command=command,
+        plan=plan,
+        options=options,
+        about=machine.about(),
+        outcomes=outcomes,
+    )
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A figure for the table; nothing is a dash."""
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:,.{digits}f}" if abs(value) < 10_000 else f"{value:,.0f}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of columns, the first to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(
+            text.ljust(width) if column == 0 else text.rjust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def latency_table(outcomes: Sequence[Outcome]) -> list[str]:
+    """Rate and latencies of each series of each server."""
+    rows = [["", "per s", "p50 ms", *LATENCIES[1:], "events"]]
+    for outcome in outcomes:
+        names = sorted(outcome.measures, key=lambda name: (name != outcome.event, name))
+        for name in names:
+            one = outcome.measures[name]
+            if one.expected or one.done or one.per_s:
+                rows.append(
+                    [
+                        f"{outcome.server}: {name}",
+                        number(one.per_s, 0),
+                        *(number(one.latency_ms.get(key)) for key in LATENCIES),
+                        f"{one.done:,}",
+                    ]
+                )
+    return aligned(rows) if len(rows) > 1 else []
+
+
+def server_table(outcomes: Sequence[Outcome]) -> list[str]:
+    """What the servers used."""
+    extras = list(dict.fromkeys(name for one in outcomes for name in one.extras))
+    heads = ["clients", "CPU us each", "in kernel", "CPU %", "RSS MiB", "KiB a client"]
+    rows = [["", *heads, *extras, "generator CPU %"]]
+    rows += [
+        [
+            one.server,
+            f"{one.clients:,}",
+            number(one.cpu_us),
+            number(one.kernel_us),
+            number(one.cpu_percent, 0 if (one.cpu_percent or 0) >= 10 else 1),
+            number(one.rss_mib, 0),
+            number(one.kib_a_client, 1),
+            *(number(one.extras.get(name)) for name in extras),
+            number(one.generator_percent, 0),
+        ]
+        for one in outcomes
+    ]
+    return aligned(rows)
+
+
+def ratios(outcomes: Sequence[Outcome]) -> list[str]:
+    """What each peer needs and reaches beside the first."""
+    lines = []
+    ours = outcomes[0]
+    for other in outcomes[1:]:
+        parts = []
+        if ours.cpu_us and other.cpu_us:
+            parts.append(f"{other.cpu_us / ours.cpu_us:.2f} times the CPU an event")
+        if ours.main.per_s and other.main.per_s:
+            parts.append(f"{other.main.per_s / ours.main.per_s:.2f} times the {ours.event}/s")
+        if ours.main.latency_ms and other.main.latency_ms:
+            p99 = other.main.latency_ms["p99"] / max(ours.main.latency_ms["p99"], 0.001)
+            parts.append(f"{p99:.2f} times the p99")
+        if parts:
+            lines.append(f"{other.server}: {', '.join(parts)} of {ours.server}")
+    return lines
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Everything for people: figures, ratios, and what one must know to believe them."""
+    blocks = [latency_table(outcomes), server_table(outcomes), ratios(outcomes)]
+    blocks.append([f"{one.server}: {note}" for one in outcomes for note in one.notes])
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def write(result: Report, folder: Path, name: str) -> Path:
+    """Write the JSON; return the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{name}.json"
+    file.write_bytes(msgspec.json.encode(result) + b"\n")
+    return file
