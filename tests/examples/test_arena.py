@@ -127,6 +127,34 @@ def test_a_body_is_stopped_by_one_that_stands_in_its_way() -> None:
     assert game.bodies["bob"].x == 15
 
 
+def test_two_that_are_in_each_others_way_slide_past() -> None:
+    game = Arena(1, Params())
+    game.bodies |= {"ada": Body(10, 10), "bob": Body(15, 10.3)}
+    game.input("ada", Push(1, 0))
+    game.input("bob", Push(-1, 0))
+    for _ in range(40):
+        game.tick()
+        check_apart_and_inside(game)
+    assert game.bodies["ada"].x > 15
+    assert game.bodies["bob"].x < 10
+
+
+@pytest.mark.parametrize("seed", [42, 50, 51, 143, 210, 434, 839, 1151])
+def test_bodies_that_touch_are_not_glued_together(seed: int) -> None:
+    # With these seeds they once were: rounding took a slide along for a push into.
+    game = new_game(seed, players=4, goal=4)
+    ticks = 0
+    while game.result() is None:
+        if ticks % 4 == 0:
+            for (player, body), (x, y) in zip(game.bodies.items(), game.orbs, strict=False):
+                far = max(abs(x - body.x), abs(y - body.y), 1.0)
+                game.input(player, Push((x - body.x) / far, (y - body.y) / far))
+        game.tick()
+        check_apart_and_inside(game)
+        ticks += 1
+        assert ticks < 400
+
+
 def test_touching_orbs_scores_and_the_goal_ends_the_race() -> None:
     game = Arena(1, Params(goal=2, orbs=1))
     game.join("ada")
