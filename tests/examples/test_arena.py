@@ -169,6 +169,9 @@ def test_touching_orbs_scores_and_the_goal_ends_the_race() -> None:
 
 
 def test_what_is_no_push_is_no_input() -> None:
-    for wrong in ({"x": 2, "y": 0}, {"x": 0}, {"x": float("nan"), "y": 0}, {"x": "1", "y": 0}, []):
+    wrongs: list[Any] = [
+        {"x": 2, "y": 0}, {"x": 0}, {"x": float("nan"), "y": 0}, {"x": "1", "y": 0}, [],
+    ]  # fmt: skip
+    for wrong in wrongs:
         with pytest.raises(msgspec.ValidationError):
             msgspec.convert(wrong, Arena.input_type)
