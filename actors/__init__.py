@@ -59,9 +59,10 @@ from .runtime.recovery import LogGap, RecoveryFailed, UnreadableEvent
 from .runtime.ref import ActorRef
 from .runtime.restart import Backoff, RestartPolicy, RestartWindow
 from .runtime.snapshots import SnapshotSettings
+from .runtime.statistics import Statistics
 from .runtime.stores import EventRow, EventStore, SnapshotRow, SnapshotStore
 from .runtime.supervisor import ChildSpec, Supervisor
-from .runtime.system import ActorSystem, Statistics
+from .runtime.system import ActorSystem
 from .runtime.thread_cell import ThreadingActor
 from .runtime.timers import Timer
 

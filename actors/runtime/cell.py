@@ -254,7 +254,7 @@ class Cell:
         self.system.forget(self)
         if self.watching is not None:
             for ref in self.watching:
-                self.system.unwatch(self, ref)
+                self._off_the_list_of(ref)
         for watcher in self.watchers or ():
             watcher.control(Control(Terminated(self.ref, reason)))
         self.watchers = self.watching = None
@@ -281,4 +281,9 @@ class Cell:
         """See `Actor.unwatch`."""
         if self.watching is not None and ref in self.watching:
             self.watching.discard(ref)
-            self.system.unwatch(self, ref)
+            self._off_the_list_of(ref)
+
+    def _off_the_list_of(self, ref: ActorRef) -> None:
+        cell = self.system.lookup(ref.kind, ref.key)
+        if cell is not None and cell.watchers is not None:
+            cell.watchers.pop(self, None)

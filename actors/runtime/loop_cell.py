@@ -112,7 +112,7 @@ class LoopCell(LoopLife):
 
     # --- one at a time out -----------------------------------------------------------------------
 
-    # One long function on purpose: each call less is 50 ns of the 800 that a message takes.
+    # One long function on purpose: each call less is 50 ns of the 400 that a message takes.
     def run(self, limit: int) -> int:  # noqa: C901, PLR0912, PLR0915 -- see above
         """Handle up to `limit` messages; returns how many. Called by the dispatcher."""
         if self.state is not _RUNNING:

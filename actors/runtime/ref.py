@@ -103,7 +103,7 @@ class ActorRef(pykka.ActorRef[Any]):
         if cell.thread != get_ident():  # no cell, an ended one, a thread's, or we are in a thread
             self._tell_elsewhere(message)
             return
-        # The rest is LoopCell.tell and Mailbox.put, inlined: two calls less are a third of a tell.
+        # The rest is LoopCell.tell and Mailbox.put, inlined: that saves a quarter of a tell.
         cell = cast("LoopCell", cell)
         mailbox = cell.mailbox
         queue = mailbox.queue

@@ -8,7 +8,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pykka
 import structlog
@@ -29,6 +29,7 @@ from .mailbox import Mailbox
 from .ref import ActorRef
 from .restart import RestartPolicy
 from .roots import DrainGroup, RootGroup
+from .statistics import Statistics
 from .stores import EventStore, SnapshotStore
 from .supervisor import ChildSpec, Strategy, Supervisor
 from .thread_cell import ThreadCell
@@ -41,20 +42,6 @@ _log = structlog.get_logger("actors")
 _current: contextvars.ContextVar[ActorSystem | None] = contextvars.ContextVar(
     "actor_system", default=None
 )
-
-
-class Statistics(NamedTuple):
-    """Counts of a system since its start; `actors` and `workers` are those of now."""
-
-    actors: int
-    handled: int
-    restarts: int
-    dead_letters: int
-    quarantined: int
-    slow_handlers: int
-    workers: int
-    refused: int
-    dropped: int
 
 
 class ActorSystem:
@@ -381,12 +368,6 @@ class ActorSystem:
         """Whether the cell's actor may be brought back for what waits in its mailbox."""
         group = self._groups.get(cell.kind)
         return group is not None and group.kind is not None and not group.closed
-
-    def unwatch(self, watcher: Cell, ref: ActorRef) -> None:
-        """Take the watcher off the list."""
-        cell = self.lookup(ref.kind, ref.key)
-        if cell is not None and cell.watchers is not None:
-            cell.watchers.pop(watcher, None)
 
     def _group(self, name: str) -> Group:
         group = self._groups.get(name)

@@ -1,0 +1,243 @@
+"""The actors and operations of bench/actors.py: each in ours and in Pykka, as alike as they get."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from time import process_time
+from typing import Any, Final
+
+import msgspec
+import pykka
+
+import actors
+from actors.runtime.system import ActorSystem
+
+WINDOW: Final = 1000
+"""Messages told before the teller waits for them: both mailboxes hold as many."""
+RING: Final = 20
+"""Actors that a message hops around among."""
+
+
+# --- the actors ----------------------------------------------------------------------------------
+
+
+class Tick(msgspec.Struct, frozen=True, gc=False):
+    """What is told and asked."""
+
+
+class Hop(msgspec.Struct, frozen=True, gc=False):
+    """A message with so many hops to go."""
+
+    left: int
+
+
+TICK: Final = Tick()
+
+
+class Ours(actors.Actor):
+    """Handles by type, as an embedder would write it."""
+
+    mailbox = actors.MailboxSpec(capacity=100_000)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        self.next: Any = None
+        self.arrived: actors.Future[None] | None = None
+
+    @actors.handles(Tick)
+    def tick(self, message: Tick) -> int:  # noqa: ARG002 -- the type says it all
+        self.count += 1
+        return self.count
+
+    @actors.handles(Hop)
+    def hop(self, message: Hop) -> None:
+        if message.left:
+            self.next.tell(Hop(message.left - 1))
+        elif self.arrived is not None:
+            self.arrived.set()
+
+    @actors.handles(list)
+    def join_ring(self, message: list[Any]) -> None:
+        self.next, self.arrived = message
+
+    @actors.handles(float)
+    async def wait(self, message: float) -> float:
+        return message
+
+
+class Pykkas(pykka.ThreadingActor):
+    """The same in Pykka, where `on_receive` tells messages apart."""
+
+    use_daemon_thread = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        self.next: Any = None
+        self.arrived: Any = None
+
+    def on_receive(self, message: Any) -> Any:
+        if isinstance(message, Tick):
+            self.count += 1
+            return self.count
+        if isinstance(message, Hop):
+            if message.left:
+                self.next.tell(Hop(message.left - 1))
+            else:
+                self.arrived.set()
+        elif isinstance(message, list):
+            self.next, self.arrived = message
+        return None
+
+
+# --- the operations: each returns CPU seconds for `n` of them ------------------------------------
+
+
+async def tell_ours(system: ActorSystem, n: int) -> float:
+    """Told, in windows, to one actor."""
+    ref = system.start(Ours)
+    await ref.ask(TICK)
+    began = process_time()
+    for _ in range(n // WINDOW):
+        for _ in range(WINDOW):
+            ref.tell(TICK)
+        await ref.ask(TICK)
+    spent = process_time() - began
+    await ref.stop()
+    return spent
+
+
+def tell_pykka(n: int) -> float:
+    """The same."""
+    ref = Pykkas.start()
+    ref.ask(TICK)
+    began = process_time()
+    for _ in range(n // WINDOW):
+        for _ in range(WINDOW):
+            ref.tell(TICK)
+        ref.ask(TICK)
+    spent = process_time() - began
+    ref.stop()
+    return spent
+
+
+async def ask_ours(system: ActorSystem, n: int) -> float:
+    """One after the other, of an idle actor: answered on the spot."""
+    ref = system.start(Ours)
+    await ref.ask(TICK)
+    began = process_time()
+    for _ in range(n):
+        await ref.ask(TICK)
+    spent = process_time() - began
+    await ref.stop()
+    return spent
+
+
+def ask_pykka(n: int) -> float:
+    """The same, which here means two switches of threads."""
+    ref = Pykkas.start()
+    ref.ask(TICK)
+    began = process_time()
+    for _ in range(n):
+        ref.ask(TICK)
+    spent = process_time() - began
+    ref.stop()
+    return spent
+
+
+async def ask_queued(system: ActorSystem, n: int) -> float:
+    """Behind another message, so that it cannot be answered on the spot."""
+    ref, other = system.start(Ours), system.start(Ours)
+    await ref.ask(TICK)
+    await other.ask(TICK)
+    began = process_time()
+    for _ in range(n):
+        other.tell(TICK)
+        await ref.ask(TICK)
+    spent = process_time() - began
+    await ref.stop()
+    await other.stop()
+    return spent
+
+
+async def ask_async(system: ActorSystem, n: int) -> float:
+    """A handler that is `async def`, so that a worker runs it."""
+    ref = system.start(Ours)
+    await ref.ask(TICK)
+    began = process_time()
+    for _ in range(n):
+        await ref.ask(1.0)
+    spent = process_time() - began
+    await ref.stop()
+    return spent
+
+
+async def hop_ours(system: ActorSystem, n: int) -> float:
+    """One message that goes around a ring of actors."""
+    refs = [system.start(Ours) for _ in range(RING)]
+    arrived: actors.Future[None] = actors.Future()
+    for index, ref in enumerate(refs):
+        await ref.ask([refs[(index + 1) % RING], arrived])
+    began = process_time()
+    refs[0].tell(Hop(n))
+    await arrived
+    spent = process_time() - began
+    for ref in refs:
+        await ref.stop()
+    return spent
+
+
+def hop_pykka(n: int) -> float:
+    """The same around a ring of threads."""
+    refs = [Pykkas.start() for _ in range(RING)]
+    arrived: pykka.ThreadingFuture[None] = pykka.ThreadingFuture()
+    for index, ref in enumerate(refs):
+        ref.ask([refs[(index + 1) % RING], arrived])
+    began = process_time()
+    refs[0].tell(Hop(n))
+    arrived.get()
+    spent = process_time() - began
+    for ref in refs:
+        ref.stop()
+    return spent
+
+
+async def spawn_ours(system: ActorSystem, n: int) -> float:
+    """Started and asked once."""
+    began = process_time()
+    refs = [system.start(Ours) for _ in range(n)]
+    for ref in refs:
+        await ref.ask(TICK)
+    spent = process_time() - began
+    stopped = [ref.stop() for ref in refs]
+    for each in stopped:
+        await each
+    return spent
+
+
+def spawn_pykka(n: int) -> float:
+    """The same, with as many as threads allow."""
+    n = min(n, 500)  # a ThreadingActor is a thread, and registers in a list
+    began = process_time()
+    refs = [Pykkas.start() for _ in range(n)]
+    for ref in refs:
+        ref.ask(TICK)
+    spent = process_time() - began
+    for ref in refs:
+        ref.stop()
+    return spent
+
+
+OursMeasure = Callable[[ActorSystem, int], Awaitable[float]]
+PykkaMeasure = Callable[[int], float]
+
+OPERATIONS: Final[list[tuple[str, int, OursMeasure, PykkaMeasure | None]]] = [
+    ("tell", 200_000, tell_ours, tell_pykka),
+    ("ask", 50_000, ask_ours, ask_pykka),
+    ("ask, queued", 50_000, ask_queued, None),
+    ("ask, async handler", 20_000, ask_async, None),
+    ("hop", 100_000, hop_ours, hop_pykka),
+    ("spawn", 5_000, spawn_ours, spawn_pykka),
+]
+"""Name, how often ours does it in a round (Pykka: a tenth), and how."""
