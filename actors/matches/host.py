@@ -36,6 +36,13 @@ class MatchCounters(msgspec.Struct):
     failed: int = 0
 
 
+def name_problem(game: str) -> str | None:
+    """Why clients could not call a game that; None: they can."""
+    if _GAME_NAME.match(game):
+        return None
+    return f"a name is 1 to {MAX_GAME_NAME} of letters, digits, _ . :"
+
+
 def _random_name() -> str:
     # 60 bits: with a million matches the odds that two share a name are one in two million.
     return "".join(secrets.choice(_ALPHABET) for _ in range(12))
@@ -70,10 +77,8 @@ class MatchHost:
 
     def __post_init__(self) -> None:
         for name in self.games:
-            if not _GAME_NAME.match(name):
-                raise ValueError(
-                    f"game {name!r}: a name is 1 to {MAX_GAME_NAME} of letters, digits, _ . :"
-                )
+            if problem := name_problem(name):
+                raise ValueError(f"game {name!r}: {problem}")
 
     def name_match(self, game: str) -> str:
         """A new match's name. It says which game it is, also before any state was read."""

@@ -70,7 +70,7 @@ class Game:
     """
 
     name: ClassVar[str] = ""
-    """What clients call it in `match.create`; 1 to 64 of letters, digits and `_.:-`."""
+    """What the game calls itself. Clients use the name that config.toml gives it."""
     tick_hz: ClassVar[float] = 0.0
     """Calls of `tick` a second; 0 for a game in turns, which moves by its inputs only."""
     min_players: ClassVar[int] = 1
