@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import math
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,6 +36,7 @@ SECRET_KEYS = frozenset({"url", "replica_url", "secret", "password"})
 Seconds = Annotated[float, Meta(ge=0)]
 PositiveSeconds = Annotated[float, Meta(gt=0)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
+DataDir = Annotated[str, Meta(pattern=r"^[^\x00]+\Z", description="the path of a folder")]
 GamePath = Annotated[
     str,
     Meta(
@@ -51,7 +53,7 @@ class ConfigError(Exception):
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The process: where its data lives, and how it stops."""
 
-    data_dir: Annotated[str, Meta(min_length=1)] = "data"
+    data_dir: DataDir = "data"
     drain_s: Seconds = 2.0
     stop_timeout_s: PositiveSeconds = 30.0
 
@@ -249,7 +251,10 @@ def _convert(section: str, key: str, value: _Value) -> Any:
         with contextlib.suppress(tomllib.TOMLDecodeError):  # text then, which is not allowed below
             raw = tomllib.loads(f"v = {raw}")["v"]
     try:
-        return msgspec.convert(raw, kind)
+        converted = msgspec.convert(raw, kind)
+        if converted == math.inf:  # no time or size is: a stop that waits for ever is no stop
+            raise msgspec.ValidationError("not finite")
+        return converted
     except msgspec.ValidationError as error:
         shown = "" if key in SECRET_KEYS else f" = {raw!r}"
         raise ConfigError(

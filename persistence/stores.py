@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from persistence.embedded import EmbeddedServers
+from persistence.errors import StoreUnavailable
 from persistence.postgres import migrate
 from persistence.redis import check
 from persistence.settings import EmbeddedSettings, PostgresSettings, RedisSettings
@@ -49,7 +50,8 @@ def open_stores(
     Raises:
         StoreUnavailable, DataDirLocked, EmbeddedStartFailed, MigrationDrift.
     """
-    where = [_public(url) for url in (postgres.url, redis.url) if url]
+    urls = {"postgresql": postgres.url, "redis": redis.url}
+    where = [_public(store, url) for store, url in urls.items() if url]
     servers = None
     if not (postgres.url and redis.url):
         servers = EmbeddedServers(
@@ -65,8 +67,11 @@ def open_stores(
         yield Stores(postgres, redis, servers, migrate(postgres), " and ".join(where))
 
 
-def _public(url: str) -> str:
-    parts = urlsplit(url)
+def _public(store: str, url: str) -> str:
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise StoreUnavailable(store, f"its url is none: {error}") from None
     if not parts.scheme:  # libpq's other form, key=value ..., in which the password is a key too
         return "PostgreSQL"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

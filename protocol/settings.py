@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
+
+Path = Annotated[
+    str, Meta(pattern=r"^/[!->@-~]*\Z", description='a path that begins with "/", without "?"')
+]
 
 
 class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -12,7 +19,7 @@ class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
     should not matter is set high.
     """
 
-    path: str = "/ws"
+    path: Path = "/ws"
     """The one path that is upgraded to WebSocket."""
     origins: tuple[str, ...] = ()
     """Allowed values of `Origin`; empty: any. Only browsers send one, so a request without an

@@ -159,6 +159,13 @@ def test_a_wrong_value_says_what_is_allowed(tmp_path: Path) -> None:
         " must be true or false"
     )
     assert "package.module:Class" in refused(overrides=["games.chess=chess"])
+    assert "must be a path that begins with" in refused(overrides=["wire.path=ws"])
+    assert "must be the path of a folder" in refused(overrides=["server.data_dir=a\0b"])
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+def test_no_time_is_endless(value: str) -> None:
+    assert refused(overrides=[f"server.drain_s={value}"]).endswith("must be a number from 0")
 
 
 def test_half_of_a_pair_is_refused(tmp_path: Path) -> None:

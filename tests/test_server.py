@@ -154,6 +154,8 @@ def test_a_locked_data_directory_is_one_line(running: Server) -> None:
     [
         ("postgres", "postgresql://ada:secret@127.0.0.1:{port}/x", "postgresql"),
         ("redis", "redis://:secret@127.0.0.1:{port}", "redis"),
+        ("postgres", "postgresql://ada:secret@[::1", "postgresql"),
+        ("redis", "redis://:secret@[::1", "redis"),
     ],
 )
 def test_an_unreachable_store_is_one_line(
@@ -353,7 +355,16 @@ async def test_a_stop_that_takes_too_long_is_cut_short(tmp_path: Path) -> None:
 
 def test_a_stop_while_it_starts_leaves_no_child(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "server.py", "--set", f"server.data_dir={tmp_path}"],
+        [
+            sys.executable,
+            "server.py",
+            "--set",
+            f"server.data_dir={tmp_path}",
+            "--set",
+            "listen.port=0",
+            "--set",
+            "http.port=0",
+        ],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
