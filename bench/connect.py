@@ -43,13 +43,16 @@ class Connect(Plan, frozen=True, kw_only=True):
         return self.players
 
     def intended(self) -> float | None:
-        return min(self.rate, self.players / self.seconds) or None
+        return self.rate or None
 
 
 class ConnectLoad(Load):
     """Players that come."""
 
     plan: Connect
+
+    def seconds(self) -> float:
+        return min(self.plan.seconds, self.plan.players / self.plan.rate)
 
     async def play(self, start_ns: int) -> None:
         self.joins = self.tally[OPENED]

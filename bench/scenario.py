@@ -102,6 +102,10 @@ class Load:
         """Events a second of all generators together."""
         return float(self.plan.rate)
 
+    def seconds(self) -> float:
+        """How long events are due, warm-up included."""
+        return float(self.plan.warmup + self.plan.seconds)
+
     def act(self, number: int, scheduled_ns: int) -> None:
         """Do what event `number` of this process is."""
         raise NotImplementedError
@@ -111,7 +115,7 @@ class Load:
         schedule = Schedule.of(
             start_ns=start_ns,
             rate=self.rate(),
-            seconds=self.plan.warmup + self.plan.seconds,
+            seconds=self.seconds(),
             part=self.order.part,
             parts=self.order.parts,
         )

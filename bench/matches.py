@@ -1,0 +1,170 @@
+"""Matches: M of them, each with P players and a clock: are ticks on time, does every state arrive?
+
+    python -m bench.matches                       100 matches of 8 players, 20 ticks a second
+    python -m bench.matches --matches 50 --hz 60
+
+The game is the arena of examples/. Three series come of it, all as players see them:
+
+ticks    how long after its time a tick's state reached the first player of its match. The times of
+         a match's ticks are a grid; where it lies is taken from the tick that came soonest.
+states   the same for every player.
+inputs   from when an input was due until its `ok`; they are sent on an open loop.
+
+A tick that no player saw (conflated for a slow one, or run together with the next after a stall) is
+counted as skipped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from bench.client import Frame, Session
+from bench.command import main
+from bench.games import GAMES, GOAL
+from bench.scenario import Count, Load, Plan, Scenario, unlimited
+from bench.stage import Outcome
+from bench.tally import Series, Tally
+
+
+class Matches(Plan, frozen=True, kw_only=True):
+    """Matches that all run at once."""
+
+    matches: Annotated[Count, Meta(description="matches")] = 100
+    players: Annotated[int, Meta(ge=1, le=8, description="of a match")] = 8
+    hz: Annotated[int, Meta(ge=10, le=60, description="ticks a second: 10, 20, 30 or 60")] = 20
+    inputs: Annotated[float, Meta(ge=0.01, le=60, description="of a player, a second")] = 5.0
+
+    def sessions(self) -> int:
+        return self.matches * self.players
+
+    def needs(self) -> list[str]:
+        game = GAMES[self.hz]
+        needs = [*super().needs(), *unlimited(self.inputs)]
+        needs.append(f"games.bench={game.__module__}:{game.__name__}")
+        if self.matches > 900:
+            needs.append(f"matches.max_matches={self.matches + 100}")
+        return needs
+
+    def intended(self) -> float | None:
+        return float(self.matches * self.players * self.hz)
+
+    def __post_init__(self) -> None:
+        if self.hz not in GAMES:
+            raise ValueError(f"--hz: one of {', '.join(str(int(hz)) for hz in GAMES)}")
+
+
+class Grid:
+    """The ticks of one match, as its players see them.
+
+    Arguments:
+        hz: ticks a second.
+        ticks, states: where lateness is counted.
+    """
+
+    def __init__(self, hz: float, ticks: Series, states: Series) -> None:
+        self.interval_ns = 1e9 / hz
+        self.ticks, self.states = ticks, states
+        self.zero_ns: float | None = None
+        """When tick 0 was, going by the tick that came soonest."""
+        self.newest = 0
+
+    def came(self, tick: int, now_ns: int) -> None:
+        """A player got the state of a tick."""
+        zero_ns = now_ns - tick * self.interval_ns
+        if self.zero_ns is None or zero_ns < self.zero_ns:
+            self.zero_ns = zero_ns
+        late_us = int(zero_ns - self.zero_ns) // 1000
+        self.states.note(late_us)
+        if tick > self.newest:
+            self.newest = tick
+            self.ticks.note(late_us)
+
+
+class Player(Session):
+    """One player of one match."""
+
+    def __init__(self, tally: Tally, name: str) -> None:
+        super().__init__(tally, name)
+        self.grid: Grid | None = None
+        self.match = ""
+        self.tick = 0
+        self.seq = 0
+
+    def pushed(self, frame: Frame) -> None:
+        if frame.op != "match.state":
+            if frame.op == "match.ended":
+                self.tally.errors["match ended"] += 1
+            return
+        now_ns = time.monotonic_ns()
+        assert self.grid is not None
+        states = self.grid.states
+        if self.tick and states.from_ns <= now_ns < states.to_ns:
+            skipped = frame.tick - self.tick - 1
+            if skipped:
+                self.tally.errors["states skipped"] += skipped
+        self.tick = frame.tick
+        self.grid.came(frame.tick, now_ns)
+
+    def push(self, series: Series, scheduled_ns: int, x: float, y: float) -> None:
+        """Send an input of the arena's."""
+        self.seq += 1
+        move = {"x": x, "y": y}
+        self.timed(series, scheduled_ns, "match.input", match=self.match, seq=self.seq, input=move)
+
+
+class MatchesLoad(Load):
+    """Whole matches: players are in the process where their match is."""
+
+    plan: Matches
+
+    def rate(self) -> float:
+        return self.plan.matches * self.plan.players * self.plan.inputs
+
+    async def prepare(self) -> None:
+        self.connect = Player
+        ours = self.share(self.plan.matches)
+        players = await self.open_all(None for _ in ours for _ in range(self.plan.players))
+        await asyncio.gather(
+            *(
+                self.gather(players[at : at + self.plan.players])
+                for at in range(0, len(players), self.plan.players)
+            )
+        )
+        self.players = players
+        self.inputs = self.tally["inputs"]
+
+    async def gather(self, players: list[Any]) -> None:
+        """Create a match and have the players join it."""
+        create = {"game": "bench", "params": {"goal": GOAL}}
+        created = await players[0].request("match.create", **create)
+        match = msgspec.msgpack.decode(created)["match"]
+        grid = Grid(self.plan.hz, self.tally["ticks"], self.tally["states"])
+        for player in players:
+            player.grid, player.match = grid, match
+            await player.request("match.join", match=match)
+
+    def act(self, number: int, scheduled_ns: int) -> None:
+        x, y = self.random.uniform(-1, 1), self.random.uniform(-1, 1)
+        self.players[number % len(self.players)].push(self.inputs, scheduled_ns, x, y)
+
+
+def extras(plan: Matches, outcome: Outcome) -> dict[str, float]:
+    """How many of the ticks that were due were seen."""
+    ticks = outcome.measures.get("ticks")
+    skipped = outcome.errors.get("states skipped", 0)
+    return {
+        "ticks/s": ticks.per_s if ticks else 0.0,
+        "of due": plan.matches * plan.hz,
+        "skipped": skipped,
+    }
+
+
+SCENARIO = Scenario(plan=Matches, load=MatchesLoad, event="states", extras=extras)
+
+if __name__ == "__main__":
+    main("matches")

@@ -1,0 +1,117 @@
+"""Each scenario, small, against a real server: it runs, all comes back, and the report says so."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench.report import Report
+from bench.stage import Outcome
+from tests.server_process import ROOT, Server
+
+SHORT = ("--seconds", "1", "--warmup", "0.2")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """One for all, since a start takes seconds."""
+    # Not pytest's own folder: that is closed to others, and root's PostgreSQL may run as nobody.
+    folder = Path(tempfile.gettempdir()) / f"greenroom-tests-{secrets.token_hex(8)}"
+    try:
+        with Server(folder, "games.bench=bench.games:Arena20") as running:
+            yield running
+            running.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(out: Path, name: str, *arguments: str) -> tuple[Report, str]:
+    """Run a scenario; its report and what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"bench.{name}", "--out", str(out), "--save", "it", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return msgspec.json.decode((out / "it.json").read_bytes(), type=Report), done.stdout
+
+
+def all_came(outcome: Outcome, series: str, at_least: int) -> None:
+    """Nothing is missing of a series, and its latencies are what they must be."""
+    measure = outcome.measures[series]
+    assert measure.done == measure.expected >= at_least
+    told = list(measure.latency_ms.values())
+    assert told == sorted(told)
+    assert told[0] > 0
+    assert outcome.errors == {}
+
+
+def test_echo_answers_each_request(server: Server, tmp_path: Path) -> None:
+    load = ("--rate", "200", "--connections", "5", "--idle", "3", "--generators", "2")
+    report, _ = run(tmp_path, "echo", "--url", server.ws, *SHORT, *load)
+    (outcome,) = report.outcomes
+    all_came(outcome, "replies", 195)
+    assert outcome.clients == 8
+    assert outcome.cpu_us is None  # it is not our process
+
+
+def test_echo_goes_as_fast_as_it_goes(tmp_path: Path) -> None:
+    report, text = run(tmp_path, "echo", *SHORT, "--rate", "0", "--connections", "5")
+    (outcome,) = report.outcomes
+    assert outcome.main.per_s > 500
+    assert outcome.cpu_us is not None
+    assert outcome.cpu_us > 1
+    assert "--set sessions.messages_per_s=0" in text
+
+
+def test_connect_brings_everyone_in(server: Server, tmp_path: Path) -> None:
+    load = ("--players", "30", "--members", "5")
+    for rate in ("0", "100"):
+        report, _ = run(tmp_path, "connect", "--url", server.ws, *load, "--rate", rate)
+        all_came(report.outcomes[0], "joins", 30)
+        assert report.outcomes[0].clients == 30
+
+
+def test_idle_counts_who_sits_there(server: Server, tmp_path: Path) -> None:
+    report, _ = run(tmp_path, "idle", "--url", server.ws, *SHORT, "--players", "20")
+    assert report.outcomes[0].clients == 20
+    assert report.outcomes[0].extras["joins/s"] > 0
+
+
+def test_chat_is_acknowledged_and_delivered(server: Server, tmp_path: Path) -> None:
+    load = ("--rate", "50", "--players", "30")
+    report, _ = run(tmp_path, "chat", "--url", server.ws, *SHORT, *load)
+    all_came(report.outcomes[0], "acks", 45)
+    all_came(report.outcomes[0], "deliveries", 90)
+
+
+def test_matches_show_each_player_each_tick(server: Server, tmp_path: Path) -> None:
+    load = ("--matches", "3", "--players", "2", "--inputs", "5")
+    report, _ = run(tmp_path, "matches", "--url", server.ws, *SHORT, *load)
+    (outcome,) = report.outcomes
+    assert outcome.measures["inputs"].done == outcome.measures["inputs"].expected == 30
+    assert outcome.extras["ticks/s"] > 45
+    assert outcome.measures["states"].done >= 2 * outcome.measures["ticks"].done - 6
+
+
+def test_rooms_deliver_beside_a_peer(tmp_path: Path) -> None:
+    load = ("--rate", "500", "--members", "5", "--rooms", "2", "--against", "trio-websocket")
+    report, text = run(tmp_path, "rooms", *SHORT, *load)
+    assert [outcome.server for outcome in report.outcomes] == ["greenroom", "trio-websocket"]
+    for outcome in report.outcomes:
+        all_came(outcome, "deliveries", 495)
+        assert outcome.cpu_us is not None
+    all_came(report.outcomes[0], "acks", 99)
+    assert "times the CPU an event" in text
+    assert report.about["picows"] in (tmp_path / "it.json").read_text("utf-8")
