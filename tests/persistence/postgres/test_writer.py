@@ -108,6 +108,37 @@ def test_an_activation_waits_for_an_append_that_is_under_way(
     assert held(reader, unique, "a") == [(1, epoch)]
 
 
+def test_an_append_that_waited_for_an_activation_is_fenced_by_it(
+    writer: Ref, reader: Ref, postgres: PostgresSettings, unique: str
+) -> None:
+    """The activation is not in the snapshot that the append began with, and counts all the same."""
+    epoch = ask(writer, Activate(unique, "a"))
+    with connect(postgres) as other:
+        with other.transaction():
+            other.execute("UPDATE incarnations SET epoch = epoch + 1 WHERE kind = %s", (unique,))
+            rows = [event(unique, "a", 1, epoch), event(unique, "b", 1)]
+            appended = writer.ask(Append(rows), block=False)
+            with pytest.raises(pykka.Timeout):
+                appended.get(timeout=0.2)
+        assert appended.get(timeout=10) == [(unique, "a")]
+    assert held(reader, unique, "a") == []
+    assert held(reader, unique, "b") == [(1, 1)]
+
+
+def test_an_append_that_waited_for_a_rivals_row_writes_none_of_its_own(
+    writer: Ref, reader: Ref, postgres: PostgresSettings, unique: str
+) -> None:
+    with connect(postgres) as other:
+        with other.transaction():
+            other.execute("INSERT INTO events VALUES (%s, 'a', 2, 7, 't', '', 0)", (unique,))
+            rows = [event(unique, "a", seq) for seq in (1, 2, 3)]
+            appended = writer.ask(Append(rows), block=False)
+            with pytest.raises(pykka.Timeout):
+                appended.get(timeout=0.2)
+        assert appended.get(timeout=10) == [(unique, "a")]
+    assert held(reader, unique, "a") == [(2, 7)]
+
+
 def test_a_batch_of_500_actors_is_one_transaction(
     writer: Ref, reader: Ref, postgres: PostgresSettings, unique: str
 ) -> None:
