@@ -33,20 +33,26 @@ class ChildServer:
     """A process that prints a ws:// address once it listens.
 
     Arguments:
-        command: arguments after the Python interpreter.
+        command: arguments after the interpreter.
         core: the core all its threads are pinned to once it listens, None to leave them be. What
             it has spawned by then (embedded stores) stays unpinned.
         start_timeout_s: seconds it may take to print the address.
+        interpreter: what runs it; ours, if nothing is said.
     """
 
     def __init__(
-        self, command: Sequence[str], *, core: int | None = None, start_timeout_s: float = 60.0
+        self,
+        command: Sequence[str],
+        *,
+        core: int | None = None,
+        start_timeout_s: float = 60.0,
+        interpreter: str = sys.executable,
     ) -> None:
         self.name = " ".join(command[:2])
         # A file, since nobody would empty a pipe while it runs.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `stop`
         self.process = subprocess.Popen(
-            [sys.executable, *command],
+            [interpreter, *command],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

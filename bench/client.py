@@ -40,11 +40,7 @@ class Client(WSListener):
         delivered: where messages of the room are counted.
     """
 
-    server: ClassVar[str]
-    """Name of the peer, for the table."""
     headers: ClassVar[dict[str, str] | None] = None
-    echoes: ClassVar[bool] = True
-    """Whether it can be asked for an echo."""
 
     def __init__(self, tally: Tally, name: str) -> None:
         self.tally = tally
@@ -134,7 +130,6 @@ encode = msgspec.msgpack.Encoder().encode
 class Session(Client):
     """Greenroom's: a session, in a room if one is named."""
 
-    server = "greenroom"
     headers: ClassVar[dict[str, str] | None] = {"Sec-WebSocket-Protocol": "greenroom.v1.msgpack"}
 
     def __init__(self, tally: Tally, name: str) -> None:

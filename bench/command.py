@@ -105,6 +105,7 @@ def main(name: str) -> None:
     plan = scenario.plan(**fields)
     options = Options(
         url=given.url,
+        peer_url=getattr(given, "peer_url", ""),
         core=given.core,
         generators=max(1, min(16, given.generators)),
         settings=given.set,

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -34,6 +34,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str = ""
     """A server that runs already; empty: one is started."""
+    peer_url: str = ""
+    """The same for the peer it is measured beside."""
     core: int = 0
     generators: int = 1
     settings: list[str] = []
@@ -137,19 +139,15 @@ def measure(scenario: Scenario, module: str, plan: Plan, options: Options, peer:
     settings = [] if peer else [*plan.needs(), *options.settings]
     core, _ = cores(options.core)
     name = peer or "greenroom"
-    with ExitStack() as stack:
-        urls, servers = [options.url], list[ChildServer]()
-        if not options.url or peer:
-            progress(f"{name}: starting" + "".join(f" --set {one}" for one in settings))
-            if peer:
-                urls, servers = stack.enter_context(peers.serving(peer, core))
-            else:
-                servers = [stack.enter_context(greenroom(settings, core))]
-                urls = [servers[0].url]
-        driver = peers.driver(peer) if peer else ""
+    driver = peers.PEERS[peer] if peer else ""
+    url = options.peer_url if peer else options.url
+    if url:
+        return load(scenario, module, plan, options, name=name, driver=driver, urls=[url])
+    progress(f"{name}: starting" + "".join(f" --set {one}" for one in settings))
+    with peers.serving(peer, core) if peer else greenroom(settings, core) as server:
         return load(
-            scenario, module, plan, options, name=name, driver=driver, urls=urls, servers=servers,
-            settings=settings,
+            scenario, module, plan, options, name=name, driver=driver, urls=[server.url],
+            servers=[server], settings=settings,
         )  # fmt: skip
 
 
@@ -162,8 +160,8 @@ def load(
     name: str,
     driver: str,
     urls: Sequence[str],
-    servers: Sequence[ChildServer],
-    settings: list[str],
+    servers: Sequence[ChildServer] = (),
+    settings: Sequence[str] = (),
 ) -> Outcome:
     """Run the load against servers that listen; generators are dealt out over `urls`."""
     _, others = cores(options.core)
@@ -202,7 +200,7 @@ def load(
     outcome = Outcome(
         server=name,
         event=scenario.event,
-        settings=settings,
+        settings=list(settings),
         clients=round(sum(one.gauges.get("clients", 0) for one in counts)) or clients,
         ready_s=ready_s,
         measures=measures(counts, seconds),

@@ -1,31 +1,34 @@
 """What Greenroom is measured beside: one file each, with how it is started and how it is spoken to.
 
-A peer's module has `Driver`, the client that the generators use, and either `COMMAND` (arguments
-of a server that prints its ws:// address) or a `serving` of its own.
+A peer's module has `Driver`, the client that the generators use, and either `COMMAND` (arguments of
+a Python server that prints its ws:// address) or `serving(core)`, which runs one.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from bench.child import ChildServer
 
 PEERS = {
     "trio-websocket": "bench.peers.trio_websocket",
+    "picows": "bench.peers.picows",
+    "socketio": "bench.peers.socketio",
+    "colyseus": "bench.peers.colyseus",
+    "nakama": "bench.peers.nakama",
 }
 """Name on the command line -> module."""
 
 
-def driver(peer: str) -> str:
-    """The module of a peer's driver."""
-    return PEERS[peer]
+def serving(peer: str, core: int | None) -> AbstractContextManager[ChildServer]:
+    """Run a peer's server, pinned like ours.
 
-
-@contextmanager
-def serving(peer: str, core: int | None) -> Iterator[tuple[list[str], list[ChildServer]]]:
-    """Run a peer's server, pinned like ours; its URLs and its processes."""
+    Raises:
+        RuntimeError: it cannot be run here; the text says what it needs.
+    """
     module = importlib.import_module(PEERS[peer])
-    with ChildServer(module.COMMAND, core=core) as server:
-        yield [server.url], [server]
+    if hasattr(module, "serving"):
+        running: AbstractContextManager[ChildServer] = module.serving(core)
+        return running
+    return ChildServer(module.COMMAND, core=core)

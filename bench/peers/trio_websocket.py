@@ -23,8 +23,6 @@ rooms: defaultdict[str, set[WebSocketConnection]] = defaultdict(set)
 class Driver(PlainClient):
     """Its client."""
 
-    server = "trio-websocket"
-
 
 async def serve(request: WebSocketRequest) -> None:
     """Serve one connection until it closes."""

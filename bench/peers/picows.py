@@ -1,0 +1,68 @@
+"""The same broadcaster on picows and uvloop: WebSocket in C, without actors, checks or stores.
+
+What a Python server can do at most when it does nothing but pass on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import defaultdict
+
+import uvloop
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
+
+from bench.peers.plain import ECHO, PlainClient
+
+COMMAND = ["-m", "bench.peers.picows"]
+
+rooms: defaultdict[str, set[WSTransport]] = defaultdict(set)
+
+
+class Driver(PlainClient):
+    """Its client."""
+
+
+class Echo(WSListener):
+    """Sends back what comes."""
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type is WSMsgType.BINARY:
+            transport.send(WSMsgType.BINARY, frame.get_payload_as_bytes())
+
+
+class Member(WSListener):
+    """Sends what comes to everyone in the room."""
+
+    def __init__(self, room: set[WSTransport]) -> None:
+        self.room = room
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.room.add(transport)
+
+    def on_ws_frame(self, _: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type is WSMsgType.BINARY:
+            payload = frame.get_payload_as_bytes()
+            for other in self.room:
+                other.send(WSMsgType.BINARY, payload)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self.room.discard(transport)
+
+
+def accept(request: WSUpgradeRequest) -> WSListener:
+    """The listener of a new connection: its path is its room."""
+    path = request.path.decode()
+    return Echo() if path == ECHO else Member(rooms[path])
+
+
+async def main() -> None:
+    """Listen on a free port of the loopback and say on which."""
+    server = await ws_create_server(accept, "127.0.0.1", 0)
+    sys.stdout.write(f"listening on ws://127.0.0.1:{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())
