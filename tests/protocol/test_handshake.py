@@ -124,6 +124,12 @@ async def test_what_is_no_handshake_has_its_status(request_: bytes, expected: in
     assert status == expected
 
 
+async def test_a_first_line_beyond_the_librarys_limit_has_its_status() -> None:
+    request = upgrade(path="/" + "x" * 9000)
+    status, _ = await status_of(request, max_header_bytes=20_000)
+    assert status == 414
+
+
 async def test_a_handshake_may_come_byte_by_byte_with_messages_behind_it() -> None:
     first = masked(MSGPACK.opcode, MSGPACK.encode(Ping(ref=1)))
     async with live() as server, await server.socket() as stream:

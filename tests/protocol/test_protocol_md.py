@@ -245,5 +245,5 @@ def test_the_handshake_is_as_the_server_makes_it() -> None:
     assert f"`{WireSettings().path}`" in text
     assert f"`Retry-After: {RETRY_AFTER_S}`" in text
     named = {int(status) for status in re.findall(r"(?m)^\| (\d{3}) ", text)}
-    assert named == {400, 403, 404, 405, 408, 414, 426, 431, 503} & named
-    assert {400, 403, 404, 408, 426, 431, 503} <= named
+    # The library's, 414 and 505, among them; the fuzz holds the server to the table.
+    assert named == {400, 403, 404, 405, 408, 414, 426, 431, 503, 505}
