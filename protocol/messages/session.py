@@ -33,7 +33,11 @@ class SessionResume(Request, frozen=True, kw_only=True, tag="session.resume", gc
 
 
 class SessionClose(Request, frozen=True, kw_only=True, tag="session.close", gc=False):
-    """End the session: leave everything, then the server closes the connection."""
+    """End the session: leave every room, then the server closes the connection.
+
+    The user's places in matches are kept for a while, as after any end of a session; who means to
+    give one up sends `match.leave` before.
+    """
 
 
 class Ping(Request, frozen=True, kw_only=True, tag="ping", gc=False):
