@@ -20,9 +20,10 @@ from actors.messages import (
     Input,
     Join,
     Leave,
+    Repeat,
     Resume,
 )
-from actors.rules.record import Created, Joined, Left, Moved
+from actors.rules.record import Created, Joined, Left, Moved, Place
 from actors.runtime.errors import Refusal
 from actors.runtime.future import Future
 from actors.runtime.handlers import handles
@@ -229,16 +230,17 @@ class Match(RunningMatch):
     @handles(Input)
     def input(self, message: Input) -> Any:
         """Let a player's input act, once for each `seq`."""
-        record, referee, player = self.record, self._playing(), message.user
+        record, player = self.record, message.user
         place = record.places.get(player)
+        if place is not None and message.seq <= place.seq:  # also when it has ended the match
+            return self._first_answer(place, message)
+        referee = self._playing()
         if place is None:
             raise Refused(NOT_JOINED)
         if not record.started:
             raise Refused(REJECTED, "the match waits for players")
         taken = InputTaken(record.tick + 1, self.durable_inputs)
-        if message.seq <= place.seq:
-            taken = InputTaken(place.repeats.get(message.seq, place.tick), self.durable_inputs)
-        elif self.durable_inputs:
+        if self.durable_inputs:
             event = Moved(player, message.seq, message.input, taken.tick)
             self.check_room(event)
             referee.input(player, message.input)
@@ -252,6 +254,21 @@ class Match(RunningMatch):
             self.mark_dirty()
             self._after_input()
         return self._once_durable(self._moves, player, lambda: taken)
+
+    @handles(Repeat)
+    def repeat(self, message: Repeat) -> Any:
+        """Answer an input that was taken as the first time: its sender is not here any more."""
+        place = self.record.places.get(message.user)
+        if place is None or (self.record.ended is None and message.session not in self.sessions):
+            raise Refused(NOT_JOINED)
+        if message.seq > place.seq:
+            raise Refused(NOT_JOINED if self.record.ended is None else MATCH_ENDED)
+        return self._first_answer(place, message)
+
+    def _first_answer(self, place: Place, message: Input | Repeat) -> Any:
+        tick = place.repeats.get(message.seq, place.tick)
+        taken = InputTaken(tick, self.durable_inputs)
+        return self._once_durable(self._moves, message.user, lambda: taken)
 
     def _after_input(self) -> None:
         self.host.counters.inputs += 1

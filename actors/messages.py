@@ -75,6 +75,15 @@ class Input(TopicMessage, frozen=True, gc=False):
     input: Any
 
 
+class Repeat(TopicMessage, frozen=True, gc=False):
+    """To a match that the session is not in (any more): an input, for the case that it was taken
+    once and only its answer is wanted. It never acts. Answered with `InputTaken`.
+    """
+
+    user: str
+    seq: int
+
+
 class Create(msgspec.Struct, frozen=True, gc=False):
     """To the directory: start a match for this user. Answered with `MatchCreated`."""
 

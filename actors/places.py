@@ -101,6 +101,20 @@ class Places:
         else:
             self.ask(client, ref, place.owner, message)
 
+    def repeat(self, client: Client, ref: int | None, topic: str, message: msgspec.Struct) -> None:
+        """Ask the owner of a topic, whether the session is in it or not, for an answer once given.
+
+        For a match that has ended: all were let go by that, and an input that ended it may still
+        wait for its answer, or have lost it. A stranger can bring a match to life with it, as with
+        a join that fails.
+        """
+        if client.may_ask(ref):
+            kind, _, key = topic.partition(":")
+            self.ask(client, ref, self._system.ref(kind, key), message)
+
+    def __contains__(self, topic: str) -> bool:
+        return topic in self._places
+
     def ask(
         self, client: Client, ref: int | None, target: ActorRef, message: msgspec.Struct
     ) -> None:

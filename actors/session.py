@@ -16,6 +16,7 @@ from actors.messages import (
     ListMembers,
     Post,
     ReadHistory,
+    Repeat,
     TopicGone,
     match_topic,
     room_topic,
@@ -209,7 +210,7 @@ class Session(Actor):
 
     @handles(SessionClose)
     def close(self, request: SessionClose) -> None:
-        """End: leave everything, answer, close the connection."""
+        """End: leave every room, answer, close the connection. A match keeps the place a while."""
         client = self._client
         if client is not None and client.may_ask(request.ref):
             client.ok(request.ref)
@@ -284,9 +285,15 @@ class Session(Actor):
     @handles(MatchInput)
     def input(self, request: MatchInput) -> None:
         """Pass an input on."""
-        if self._client is not None:
+        client, topic = self._client, match_topic(request.match)
+        if client is None:
+            return
+        if topic in self._places:
             message = Input(self._session, self._user, request.seq, request.input)
-            self._places.pass_on(self._client, request.ref, match_topic(request.match), message)
+            self._places.pass_on(client, request.ref, topic, message)
+        elif request.ref is not None:
+            again = Repeat(self._session, self._user, request.seq)
+            self._places.repeat(client, request.ref, topic, again)
 
     @handles(TopicGone)
     def topic_gone(self, message: TopicGone) -> None:

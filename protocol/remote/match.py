@@ -65,7 +65,7 @@ class Match:
 
         Raises:
             RequestFailed: `rejected`, if the rules do not allow it; `match_ended` or `not_joined`,
-                if the match ended meanwhile: after a break maybe by this very input.
+                if the match ended before it.
             RequestTimedOut, Disconnected.
             EncodeError: `value` has no encoding.
         """

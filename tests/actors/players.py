@@ -19,9 +19,12 @@ import trio
 import trio.testing
 
 from actors.client import Client
+from actors.directory import directory_kind
 from actors.gateway import ClientHandler, SessionGateway
 from actors.history import KIND as HISTORY
 from actors.history import READERS, HistoryReader
+from actors.match import match_kind
+from actors.matches.host import MatchHost
 from actors.messages import Leave
 from actors.room import room_kind
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
@@ -32,6 +35,7 @@ from actors.settings import RoomSettings, SessionSettings
 from actors.tokens import Tokens
 from actors.topics import Topics
 from actors.warden import warden_kind
+from examples.tictactoe import TicTacToe
 from protocol.codec import MSGPACK, Encoding
 from protocol.errors import BAD_MESSAGE, CLOSES, CloseCode, RequestError
 from protocol.flusher import Flusher
@@ -259,6 +263,9 @@ async def open_house(
         system.supervise(readers, key=HISTORY)
         system.register(warden_kind(topics))
         system.register(room_kind(topics, rooms or RoomSettings(), clock_ms))
+        matches = MatchHost({"tictactoe": TicTacToe}, topics, clock_ms=clock_ms)
+        system.register(directory_kind(matches))
+        system.register(match_kind(matches))
         house = House(
             system, SessionGateway(system, context, lambda: f"id{next(numbers)}"), context
         )

@@ -7,6 +7,7 @@ import trio
 import trio.testing
 
 from actors.failures import Refused
+from actors.messages import Input, Repeat
 from examples.arena import Arena
 from examples.tictactoe import TicTacToe
 from protocol.errors import (
@@ -149,6 +150,30 @@ async def test_a_repeated_input_is_answered_as_the_first_time_and_acts_once(
         assert ada.state["board"] == "XOX......"
         assert ada.got(MatchStatePush)[-1].acks == {"ada": 6, "bob": 1}
         assert (await ada.join(match)).acks == {"ada": 6, "bob": 1}
+
+
+async def test_the_input_that_ended_a_match_is_answered_as_the_first_time(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(TicTacToe) as one:
+        match, ada, bob = await two_players(one, "tictactoe")
+        other = one.player("ada", "phone")
+        for seq, (player, cell) in enumerate([(ada, 0), (bob, 3), (ada, 1), (bob, 4)], start=1):
+            await player.input(match, seq, {"cell": cell})
+        # Not joined by this session: it could have been answered, but nothing here may act.
+        await refused(NOT_JOINED, other.ask(match, Repeat(other.session, "ada", 3)))
+        one.stores.events.away = True
+        winning = one.match(match).ask(Input(ada.session, "ada", 5, {"cell": 2}))
+        again = one.match(match).ask(Input(ada.session, "ada", 5, {"cell": 2}))
+        await trio.sleep(1)
+        assert ada.got(MatchEnded)
+        assert not again.done  # an answer means durable, also the second one
+        one.stores.events.away = False
+        first = InputTaken(5, durable=True)
+        assert await winning == await again == first
+        await trio.sleep(3600)  # it has left memory
+        assert await other.ask(match, Repeat(other.session, "ada", 5)) == first
+        await refused(MATCH_ENDED, other.ask(match, Repeat(other.session, "ada", 6)))
 
 
 async def test_an_acknowledged_input_is_durable_and_pushes_do_not_wait(

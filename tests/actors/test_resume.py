@@ -155,7 +155,7 @@ async def test_a_topic_that_cannot_be_resumed_is_named_with_the_reason(
         await again.settle()
         assert {(push.topic, push.code) for push in again.got(TopicLost)} == {
             ("room:lobby", "room_full"),
-            ("match:m1", "unavailable"),  # this node runs no matches
+            ("match:m1", "unknown_match"),
         }
         assert await again.refused(RoomSend(room="lobby", body="x")) == "not_joined"
 

@@ -15,7 +15,10 @@ from protocol.errors import (
 )
 from protocol.messages import (
     ErrorReply,
+    MatchCreate,
+    MatchEnded,
     MatchInput,
+    MatchJoin,
     Ok,
     Ping,
     Pong,
@@ -174,6 +177,35 @@ async def test_input_for_a_match_one_is_not_in_is_refused(autojump_clock: MockCl
     async with open_house() as house:
         ada = await house.player("ada")
         assert await ada.refused(MatchInput(match="m1", seq=1, input={})) == "not_joined"
+        created = await ada.ask(MatchCreate(game="tictactoe"))
+        request = MatchInput(match=created.match, seq=1, input={"cell": 0})
+        assert await ada.refused(request) == "not_joined"
+
+
+async def test_the_input_that_ended_a_match_is_answered_again_to_a_new_session(
+    autojump_clock: MockClock,
+) -> None:
+    events = MemoryEventStore()
+    async with open_house(events=events) as house:
+        ada, bob = await house.player("ada"), await house.player("bob")
+        match = (await ada.ask(MatchCreate(game="tictactoe"))).match
+        for player in (ada, bob):
+            await player.ask(MatchJoin(match=match))
+        for seq, (player, cell) in enumerate([(ada, 0), (bob, 3), (ada, 1), (bob, 4)], start=1):
+            await player.ask(MatchInput(match=match, seq=seq, input={"cell": cell}))
+        winning = MatchInput(match=match, seq=5, input={"cell": 2})
+        first = await ada.ask(winning)
+        assert ada.got(MatchEnded)
+        assert await ada.ask(winning) == first
+        after = MatchInput(match=match, seq=6, input={"cell": 8})
+        assert await ada.refused(after) == "match_ended"
+    async with open_house(events=events) as house:  # its session has not lived on
+        again = house.connect()
+        await again.resume(token_of(ada))
+        assert await again.ask(winning) == first
+        assert await again.refused(after) == "match_ended"
+        stranger = await house.player("cyd")
+        assert await stranger.refused(winning) == "not_joined"
 
 
 async def test_a_client_whose_session_is_full_is_not_read_from(
