@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import io
 import os
 import shutil
 import signal
@@ -98,6 +99,9 @@ class Prompt:
     def __init__(self, stdin: int = 0, out: TextIO | None = None) -> None:
         self._stdin = stdin
         self._out = out if out is not None else sys.stdout
+        if isinstance(self._out, io.TextIOWrapper):
+            # Others may write what this terminal has no letters for: that ends nothing.
+            self._out.reconfigure(errors="replace")
         self.interactive = os.isatty(stdin) and self._out.isatty()
         self._editor = Editor()
 
@@ -119,7 +123,8 @@ class Prompt:
             self._write("\r\x1b[K")
 
     def say(self, line: str) -> None:
-        """Print one line above the one that is typed."""
+        """Print one line above the one that is typed, as `plain` text."""
+        line = plain(line)
         if self.interactive:
             self._write(f"\r\x1b[K{line}\n")
             self._draw()

@@ -24,6 +24,7 @@ from protocol.client import (
     Session,
     connect,
 )
+from protocol.codec import EncodeError
 from protocol.messages import Message, RoomJoined
 from protocol.prompt import Prompt, plain
 
@@ -173,15 +174,22 @@ async def until_a_signal(arguments: argparse.Namespace, prompt: Prompt) -> int:
         except CannotConnect as error:
             status = 1
             hint = "" if error.permanent else " Start a server with: make run"
-            print(f"no server at {error.url} ({error.why}).{hint}", file=sys.stderr)
+            print(plain(f"no server at {error.url} ({error.why}).{hint}"), file=sys.stderr)
         except ClientError as error:
             status = 1
-            print(error, file=sys.stderr)
-        except (ssl.SSLError, OSError, ValueError) as error:
+            print(plain(str(error)), file=sys.stderr)
+        except (ssl.SSLError, OSError, ValueError, EncodeError) as error:
             status = 2
-            print(error, file=sys.stderr)
+            print(plain(str(error)), file=sys.stderr)
         nursery.cancel_scope.cancel()
     return status
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name, as in a container
+        return "guest"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -190,7 +198,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="python -m protocol.client", description="Chat in a room of a Greenroom server."
     )
     parser.add_argument("--room", default="lobby", help="default: %(default)s")
-    parser.add_argument("--name", default=getpass.getuser(), help="default: %(default)s")
+    parser.add_argument("--name", default=_user(), help="default: %(default)s")
     parser.add_argument("--url", default=DEFAULT_URL, help="default: %(default)s")
     parser.add_argument("--encoding", choices=["msgpack", "json"], default="msgpack")
     parser.add_argument("--ca", metavar="FILE", help="trust this certificate for wss://")

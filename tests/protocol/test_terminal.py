@@ -15,6 +15,7 @@ import trio
 
 from protocol.client import Gap
 from protocol.messages import (
+    ErrorReply,
     History,
     Member,
     Members,
@@ -36,14 +37,17 @@ from tests.protocol.scripted import BOB, Peer, opened, push, recovered, said, sc
 COMMAND = [sys.executable, "-m", "protocol.client", "--room", "lobby", "--name", "ada"]
 
 
-async def run(url: str, stdin: bytes) -> subprocess.CompletedProcess[bytes]:
+async def run(
+    url: str, stdin: bytes, *arguments: str | bytes, **environment: str
+) -> subprocess.CompletedProcess[bytes]:
     with trio.fail_after(20):
         return await trio.run_process(
-            [*COMMAND, "--url", url],
+            [*COMMAND, "--url", url, *arguments],
             stdin=stdin,
             capture_stdout=True,
             capture_stderr=True,
             check=False,
+            env={**os.environ, **environment},
         )
 
 
@@ -96,6 +100,46 @@ async def test_a_wrong_address_is_one_line_too() -> None:
     assert done.returncode == 2
     assert done.stderr.decode().startswith("not a WebSocket address")
     assert done.stderr.count(b"\n") == 1
+
+
+async def test_a_name_that_is_no_text_is_one_line_too() -> None:
+    async def server(_: Peer) -> None:
+        await trio.sleep(1)  # nothing is sent to it
+
+    async with scripted(server) as url:
+        done = await run(url, b"", "--name", b"\xff")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert b"surrogates not allowed" in done.stderr
+
+
+async def test_what_the_terminal_has_no_letters_for_ends_nothing() -> None:
+    async def server(peer: Peer) -> None:
+        await peer.answer(SessionOpen, opened())
+        await peer.join(2, [said(1, "gr\u00fcezi \U0001f600"), said(2, "plain")])
+        await part(peer)
+
+    async with scripted(server) as url:
+        done = await run(url, b"", PYTHONIOENCODING="ascii:strict")
+    assert done.returncode == 0
+    assert [line.split(b": ", 1)[1] for line in done.stdout.splitlines()[:2]] == [
+        b"gr?ezi ?",
+        b"plain",
+    ]
+
+
+async def test_what_a_server_says_of_an_error_cannot_write_to_the_screen() -> None:
+    async def server(peer: Peer) -> None:
+        await enter(peer)
+        request = await peer.expect(RoomSend)
+        await peer.send(ErrorReply(request.ref, "rejected", "\x1b[2J no\r", retry=False))
+        await part(peer)
+
+    async with scripted(server) as url:
+        done = await run(url, b"hi\n")
+    assert b"\x1b" not in done.stdout
+    assert b"\r" not in done.stdout
+    assert "\u00b7[2J no\u00b7".encode() in done.stdout
 
 
 async def test_a_close_for_good_is_said_and_ends_it() -> None:
