@@ -14,15 +14,12 @@ from protocol.codec import ENCODINGS, JSON, MSGPACK, Encoding
 from protocol.errors import (
     DRAIN,
     FLOODING,
-    INVALID_TEXT,
     NORMAL,
     PROTOCOL_ERROR,
     SERVER_ERROR,
     SESSION_ENDED,
     TAKEN_OVER,
-    TOO_BIG,
     UNSUPPORTED_DATA,
-    CloseCode,
 )
 from protocol.messages import ErrorReply, Ok, Ping, SessionOpen
 from tests.protocol.live import Echo, live, masked
@@ -98,50 +95,6 @@ async def test_pings_are_answered_with_their_payload_and_pongs_are_not() -> None
             await client.send(frames.PING, payload)
             assert await client.frame() == (frames.PONG, payload)
         await client.pong()
-
-
-@pytest.mark.parametrize(
-    ("sent", "code"),
-    [
-        (masked(frames.BINARY, PING, rsv=4), PROTOCOL_ERROR),
-        (masked(frames.BINARY, PING, rsv=2), PROTOCOL_ERROR),
-        (masked(frames.PING, b"", rsv=1), PROTOCOL_ERROR),
-        *[(masked(opcode, b""), PROTOCOL_ERROR) for opcode in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)],
-        (frames.frame(frames.BINARY, PING), PROTOCOL_ERROR),  # not masked
-        (masked(frames.CONT, PING), PROTOCOL_ERROR),  # nothing to continue
-        (masked(frames.BINARY, b"a", fin=False) + masked(frames.BINARY, b"b"), PROTOCOL_ERROR),
-        (masked(frames.PING, b"x" * 126), PROTOCOL_ERROR),
-        (masked(frames.PING, b"x", fin=False), PROTOCOL_ERROR),
-        (masked(frames.CLOSE, b"\x03"), PROTOCOL_ERROR),
-        (masked(frames.CLOSE, struct.pack("!H", 1005)), PROTOCOL_ERROR),
-        (masked(frames.CLOSE, struct.pack("!H", 999)), PROTOCOL_ERROR),
-        (masked(frames.CLOSE, struct.pack("!H", 1000) + b"\xff"), INVALID_TEXT),
-        (masked(frames.TEXT, PING), UNSUPPORTED_DATA),
-        (masked(frames.BINARY, b"x" * 65_537), TOO_BIG),
-        (b"\x82\xff" + b"\xff" * 8, TOO_BIG),
-        (
-            masked(frames.BINARY, b"x" * 60_000, fin=False) + masked(frames.CONT, b"x" * 6000),
-            TOO_BIG,
-        ),
-    ],
-)  # fmt: skip
-async def test_a_breach_has_its_close_code(sent: bytes, code: CloseCode) -> None:
-    async with live() as server, server.client() as bystander, server.client() as client:
-        await client.pong()
-        await client.stream.send_all(sent)
-        assert (await client.closed())[0] == code.code
-        handler = await server.handler(1)
-        await handler.gone.wait()
-        assert [close for close, _ in handler.ended] == [code]
-        await bystander.pong()
-
-
-@pytest.mark.parametrize("payload", [b"\xff", b"\xce\xba\xe1\xbd\xb9\xed\xa0\x80", b"\xc0\x80"])
-async def test_text_that_is_not_utf_8_is_closed(payload: bytes) -> None:
-    async with live() as server, server.client(JSON.subprotocol) as client:
-        await client.send(frames.TEXT, b'{"op":"ping","x":"', fin=False)
-        await client.send(frames.CONT, payload)
-        assert (await client.closed())[0] == INVALID_TEXT.code
 
 
 async def test_a_binary_frame_on_json_is_closed() -> None:
