@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import enum
-import signal
 import socket
 import ssl
 import sys
@@ -22,7 +21,7 @@ import trio
 from actors import logs
 from actors.games import NoSuchGame, load_games
 from actors.node import Node
-from actors.stopping import Stopping
+from actors.stopping import Signals, Stopping
 from config import SECRET_KEYS, ConfigError, Loaded, load
 from persistence import DataDirLocked, EmbeddedStartFailed, MigrationDrift, StoreUnavailable
 from persistence.postgres import get_or_create_secret
@@ -150,7 +149,7 @@ def stores(loaded: Loaded) -> Iterator[Stores]:
 # --- commands ------------------------------------------------------------------------------------
 
 
-def serve(loaded: Loaded) -> None:
+def serve(loaded: Loaded, signals: Signals) -> None:
     """Run until told to stop."""
     settings = loaded.config
     logs.configure(settings.log)
@@ -166,6 +165,7 @@ def serve(loaded: Loaded) -> None:
         if settings.http.enabled:
             http = stack.enter_context(listening("http", settings.http.host, settings.http.port))
         found = stack.enter_context(stores(loaded))
+        signals.check()
         line = banner(loaded, clients, http, found)
         node = Node(
             settings=settings,
@@ -178,18 +178,18 @@ def serve(loaded: Loaded) -> None:
             about={"name": "greenroom", "version": VERSION},
         )
         stopping = Stopping(
+            signals,
             drain_s=settings.server.drain_s,
             limit_s=settings.server.stop_timeout_s,
             forced_exit=Exit.CUT_SHORT,
         )
-        # From here a signal interrupts nothing: it is noted, then handled in the loop, and while
-        # the stores stop, which takes a bounded time, it is of no more consequence.
-        stopping.note_signals()
+        # After the loop too: the stores stop in a bounded time, which nobody is to interrupt.
+        signals.only_note()
         trio.run(node.run, clients, http, lambda: print(line, flush=True), stopping)
     log.info("stopped")
 
 
-def check_config(loaded: Loaded) -> None:
+def check_config(loaded: Loaded, _: Signals) -> None:
     """Say whether the configuration can be used and what in it is not the default."""
     tls_context(loaded)
     load_games(loaded.config.games)
@@ -200,7 +200,7 @@ def check_config(loaded: Loaded) -> None:
         print(f"  {name} = {shown} ({origin})")
 
 
-def migrate_only(loaded: Loaded) -> None:
+def migrate_only(loaded: Loaded, _: Signals) -> None:
     """Bring the database up to date and end. `serve` does that as well."""
     logs.configure(loaded.config.log)
     with stores(loaded) as found:
@@ -250,10 +250,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or (given[0].startswith("-") and given[0] not in {"-h", "--help", "--version"}):
         given.insert(0, "serve")
     options = parser().parse_args(given)
-    # SIGTERM while it starts is a Ctrl-C: what has been started is stopped again.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signals = Signals()
     try:
-        COMMANDS[options.command][0](load(options.config, overrides=options.set))
+        COMMANDS[options.command][0](load(options.config, overrides=options.set), signals)
     except KeyboardInterrupt:
         return Exit.OK
     except tuple(EXPECTED) as error:

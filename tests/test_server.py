@@ -245,7 +245,8 @@ def test_a_wrong_command_line_is_told() -> None:
 def test_with_urls_nothing_is_spawned_and_drift_is_refused(tmp_path: Path) -> None:
     with EmbeddedServers(tmp_path / "elsewhere") as stores:
         urls = (f"postgres.url={stores.postgres_url}", f"redis.url={stores.redis_url}")
-        arguments = [part for url in urls for part in ("--set", url)]
+        free = ("listen.port=0", "http.port=0")
+        arguments = [part for value in (*urls, *free) for part in ("--set", value)]
         assert run("migrate", *arguments).code == Exit.OK
         with Server(tmp_path / "data", *urls) as server:
             assert server.family() == set()
@@ -353,7 +354,8 @@ async def test_a_stop_that_takes_too_long_is_cut_short(tmp_path: Path) -> None:
     assert "greenroom: ended by force: stopping took longer than 1 s" in server.err
 
 
-def test_a_stop_while_it_starts_leaves_no_child(tmp_path: Path) -> None:
+@pytest.mark.parametrize("after_s", [0.0, 0.1, 0.3])
+def test_a_stop_while_it_starts_leaves_no_child(after_s: float, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [
             sys.executable,
@@ -371,10 +373,11 @@ def test_a_stop_while_it_starts_leaves_no_child(tmp_path: Path) -> None:
         text=True,
     )
     with process:
-        family: set[int] = set()
-        while not family and process.poll() is None:
-            family = descendants(process.pid)
+        # The lock is the first thing it takes; importing is over by then.
+        while not (tmp_path / "lock").exists() and process.poll() is None:
             time.sleep(0.005)
+        time.sleep(after_s)
+        family = descendants(process.pid)
         process.terminate()
         assert process.wait(30) == Exit.OK
         assert wait_until_gone(family) == set()

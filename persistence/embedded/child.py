@@ -19,6 +19,8 @@ from persistence.errors import EmbeddedStartFailed
 _PR_SET_PDEATHSIG = 1
 _LOG_BYTES = 16 * 2**20
 _TAIL_BYTES = 2000
+_ASK_AGAIN_S = 0.5
+"""A signal that comes between fork and exec, or before a server has its handlers, is lost."""
 
 
 class Child:
@@ -46,6 +48,7 @@ class Child:
         self.server = server
         self.log = log
         self.stop_signal = stop_signal
+        self._asked = False
         _rotate(log)
         log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._log_start = os.fstat(log_fd).st_size
@@ -103,19 +106,26 @@ class Child:
             time.sleep(0.002)
 
     def ask_to_stop(self) -> None:
-        """Send `stop_signal`, unless it has ended."""
+        """Send `stop_signal`, unless it has ended; `wait_or_kill` then repeats it."""
+        self._asked = True
         if self.alive:
             self._process.send_signal(self.stop_signal)
 
     def wait_or_kill(self, timeout_s: float) -> bool:
         """Wait for its end; after `timeout_s` kill it. Returns whether it ended by itself."""
-        try:
-            self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-            return False
-        return True
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                self._process.wait(max(0.0, min(_ASK_AGAIN_S, deadline - time.monotonic())))
+            except subprocess.TimeoutExpired:
+                if time.monotonic() < deadline:
+                    if self._asked:
+                        self.ask_to_stop()
+                    continue
+                self._process.kill()
+                self._process.wait()
+                return False
+            return True
 
 
 def require_linux(server: str) -> None:
