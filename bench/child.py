@@ -27,6 +27,10 @@ class Usage(NamedTuple):
     kernel_s: float
     """The part of `cpu_s` that was spent in system calls."""
     rss_bytes: int
+    files: int = 0
+    """Open file descriptors."""
+    waited_s: float = 0.0
+    """How long its main thread was ready to run and another process had the core."""
 
 
 class ChildServer:
@@ -91,12 +95,15 @@ class ChildServer:
         """Of the process alone, without the children it has."""
         stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii")
         fields = stat.rpartition(")")[2].split()
+        schedstat = Path(f"/proc/{self.process.pid}/schedstat").read_text(encoding="ascii")
         # Fields 14, 15 and 24 of proc(5); three stand before the cut.
         user, kernel = int(fields[11]), int(fields[12])
         return Usage(
             cpu_s=(user + kernel) / TICKS_A_SECOND,
             kernel_s=kernel / TICKS_A_SECOND,
             rss_bytes=int(fields[21]) * os.sysconf("SC_PAGE_SIZE"),
+            waited_s=int(schedstat.split()[1]) / 1e9,
+            files=sum(1 for _ in Path(f"/proc/{self.process.pid}/fd").iterdir()),
         )
 
     def stop(self, timeout_s: float = 20.0) -> int:

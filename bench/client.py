@@ -47,6 +47,8 @@ class Client(WSListener):
         self.name = name
         self.delivered: Series = tally["deliveries"]
         self.transport: WSTransport | None = None
+        self.leaving = False
+        """The end of the connection is no surprise."""
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def address(self, url: str, room: str | None) -> str:
@@ -89,7 +91,7 @@ class Client(WSListener):
         self.transport = transport
 
     def on_ws_disconnected(self, _: WSTransport) -> None:
-        if not self.tally.over:
+        if not self.tally.over and not self.leaving:
             self.tally.errors["disconnected"] += 1
         if not self.opened.done():
             self.opened.set_exception(ConnectionError(f"{self.name} was disconnected"))

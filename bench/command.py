@@ -7,17 +7,20 @@ import importlib
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from msgspec import inspect
 
-from bench import report, stage
+from bench import machine, pictures, report, stage
 from bench.child import ROOT
+from bench.climb import climb, held_by_generator, kept_up
 from bench.crew import GeneratorError
+from bench.report import Report
 from bench.scenario import Plan, Scenario
-from bench.stage import Options, progress
+from bench.stage import Options, Outcome, progress
 
 RESULTS = ROOT / "bench" / "results"
 
@@ -61,11 +64,8 @@ def add_plan(parser: argparse.ArgumentParser, plan: type[Plan]) -> None:
 def parser_of(name: str, text: str, scenario: Scenario) -> argparse.ArgumentParser:
     """The command line of a scenario."""
     parser = argparse.ArgumentParser(
-        prog=f"python -m bench.{name}",
-        description=text,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog=f"python -m bench.{name}", description=text, formatter_class=_Formatter
     )
-    parser.formatter_class = _Formatter
     add_plan(parser, scenario.plan)
     add = parser.add_argument_group("how it is run").add_argument
     add(
@@ -85,6 +85,7 @@ def parser_of(name: str, text: str, scenario: Scenario) -> argparse.ArgumentPars
         )
     if scenario.climbs:
         add("--climb", action="store_true", help="raise the rate until it is not kept up with")
+        add("--under-ms", type=float, default=50.0, metavar="N", help="p99 that a climb allows")
     add("--repeat", type=int, default=1, help="runs of each server, in turns")
     add("--out", type=Path, default=RESULTS, help="folder for JSON and pictures")
     add("--save", default=f"latest-{name}", metavar="NAME", help="of these files")
@@ -102,7 +103,10 @@ def main(name: str) -> None:
     scenario: Scenario = module.SCENARIO
     given = parser_of(name, module.__doc__ or "", scenario).parse_args()
     fields = {field: getattr(given, field) for field in scenario.plan.__struct_fields__}
-    plan = scenario.plan(**fields)
+    try:
+        plan = scenario.plan(**fields)
+    except ValueError as error:
+        sys.exit(f"bench.{name}: {error}")
     options = Options(
         url=given.url,
         peer_url=getattr(given, "peer_url", ""),
@@ -112,29 +116,74 @@ def main(name: str) -> None:
     )
     # A bench that is told to stop takes its servers along.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if hasattr(given, "climb") and given.climb and not fields["rate"]:
+        sys.exit(f"bench.{name}: --climb begins at --rate, which must not be 0")
     try:
         result = run(name, scenario, plan, options, given)
     except (GeneratorError, RuntimeError, OSError) as error:
         sys.exit(f"bench.{name}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
-    print("\n" + report.table(result.outcomes))
+    print("\n" + report.table(result))
     if not given.no_files:
-        print(f"\n{report.write(result, given.out, given.save)}")
+        file = report.write(result, given.out, given.save)
+        for written in (file, *pictures.draw(result, given.out, given.save)):
+            print(written)
 
 
 def run(
     name: str, scenario: Scenario, plan: Plan, options: Options, given: argparse.Namespace
-) -> report.Report:
+) -> Report:
     """Measure all that was asked for, one after the other."""
     shown = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in fields_of(plan).items())
     progress(f"bench.{name}: {shown}")
-    outcomes = [
-        stage.measure(scenario, f"bench.{name}", plan, options, peer)
-        for _ in range(max(1, given.repeat))
-        for peer in ("", *getattr(given, "against", ()))
-    ]
-    return report.report(name, sys.argv[1:], plan, options, outcomes)
+    servers = ("", *getattr(given, "against", ()))
+    measure = partial(scenario.measure or stage.measure, scenario, f"bench.{name}")
+    result = Report(
+        scenario=name,
+        command=sys.argv[1:],
+        plan=plan,
+        options=options,
+        about=machine.about(),
+        outcomes=[],
+    )
+    for peer in servers * max(1, given.repeat):
+        if not getattr(given, "climb", False):
+            result.outcomes.append(measure(plan, options, peer))
+            continue
+        steps = climb_with(measure, plan, options, peer, given.under_ms)
+        server = steps[0][1].server
+        result.climbs[server] = [outcome for _, outcome in steps]
+        kept = [outcome for rate, outcome in steps if kept_up(outcome, rate, given.under_ms)]
+        # What is told in the end is the highest rate that was kept up with.
+        best = max(kept or [steps[0][1]], key=lambda outcome: outcome.main.per_s)
+        result.outcomes.append(best)
+        if held_by_generator(steps):
+            best.notes.append("the load generator may be what ended the climb, not the server")
+    return result
+
+
+def climb_with(
+    measure: Callable[[Plan, Options, str], Outcome],
+    plan: Plan,
+    options: Options,
+    peer: str,
+    under_ms: float,
+) -> list[tuple[float, Outcome]]:
+    """Raise the rate of a plan, and tell each step."""
+    steps = []
+    first = float(fields_of(plan)["rate"])
+    for rate, outcome in climb(
+        lambda rate: measure(plan.at_rate(rate), options, peer), first, p99_ms=under_ms
+    ):
+        steps.append((rate, outcome))
+        main = outcome.main
+        verdict = "kept up" if kept_up(outcome, rate, under_ms) else "not kept up with"
+        progress(
+            f"{outcome.server}: {rate:,.0f}/s intended, {main.per_s:,.0f}/s came, p99"
+            f" {main.latency_ms.get('p99', float('nan')):,.1f} ms: {verdict}"
+        )
+    return steps
 
 
 def fields_of(plan: Plan) -> dict[str, Any]:

@@ -38,6 +38,8 @@ class Crew:
     ) -> None:
         self.progress = progress
         self.done: dict[int, dict[str, int]] = {}
+        self.p99_ms: dict[int, float] = {}
+        """Of the last second, by process."""
         self.counts: dict[int, Counts] = {}
         self.ready: dict[int, int] = {}
         self.over: set[int] = set()
@@ -80,7 +82,11 @@ class Crew:
 
     def wait_over(self, timeout_s: float) -> None:
         """Wait until all have sent what they had to, or for so long."""
-        self._listen(lambda: len(self.over) == len(self.processes), timeout_s, must=False)
+        self._listen(lambda: self.all_over, timeout_s, must=False)
+
+    @property
+    def all_over(self) -> bool:
+        return len(self.over) == len(self.processes)
 
     def results(self, timeout_s: float) -> list[Counts]:
         """Wait for what all have counted."""
@@ -115,7 +121,8 @@ class Crew:
         elif line.startswith(b'{"failed"'):
             raise GeneratorError(f"a load generator failed: {msgspec.json.decode(line)['failed']}")
         elif line.startswith(b'{"done"'):
-            self.done[part] = msgspec.json.decode(line)["done"]
+            told = msgspec.json.decode(line)
+            self.done[part], self.p99_ms[part] = told["done"], told["p99_ms"]
             if time.monotonic() - self._told > 0.9:
                 self._told = time.monotonic()
                 total: dict[str, int] = {}

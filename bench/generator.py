@@ -18,6 +18,7 @@ import msgspec
 import uvloop
 
 from bench.client import Client, Session
+from bench.histogram import Histogram
 from bench.scenario import Load, Order, Scenario
 from bench.tally import Tally
 
@@ -30,15 +31,20 @@ def say(line: object) -> None:
     sys.stdout.flush()
 
 
-async def report(tally: Tally) -> None:
-    """Say how far it is."""
+async def report(tally: Tally, event: str) -> None:
+    """Say how far it is, and how the latencies of `event` were lately."""
+    before = Histogram()
     while True:
         await asyncio.sleep(PROGRESS_S)
         done = {name: series.in_window for name, series in tally.series.items()}
-        say({"done": done, "errors": tally.errors.total()})
+        lately = Histogram()
+        now = tally[event].histogram.counts
+        lately.counts = [new - old for new, old in zip(now, before.counts, strict=True)]
+        before.counts = list(now)
+        say({"done": done, "p99_ms": lately.percentiles_ms().get("p99", 0.0)})
 
 
-def loading(order: Order) -> tuple[Load, Tally]:
+def loading(order: Order) -> tuple[Load, Tally, str]:
     """Make the load that the order names."""
     scenario: Scenario = importlib.import_module(order.scenario).SCENARIO
     driver: type[Client] = Session
@@ -46,12 +52,12 @@ def loading(order: Order) -> tuple[Load, Tally]:
         driver = importlib.import_module(order.peer).Driver
     tally = Tally()
     plan = msgspec.json.decode(order.plan, type=scenario.plan)
-    return scenario.load(order, plan, tally, driver), tally
+    return scenario.load(order, plan, tally, driver), tally, scenario.event
 
 
 async def run(order: Order) -> None:
     """Do all of it, once."""
-    load, tally = loading(order)
+    load, tally, event = loading(order)
     await load.prepare()
     # What is there now stays; what comes is freed by its last reference. A collection of the
     # oldest generation would be a pause that looks like the server's.
@@ -62,7 +68,7 @@ async def run(order: Order) -> None:
     start_ns = int((await asyncio.to_thread(sys.stdin.readline)).strip())
     from_ns = start_ns + round(load.plan.warmup * 1e9)
     tally.open(from_ns, from_ns + round(load.plan.seconds * 1e9))
-    reporting = asyncio.create_task(report(tally))
+    reporting = asyncio.create_task(report(tally, event))
     await load.play(start_ns)
     say({"over": time.monotonic_ns()})
     await load.finish()

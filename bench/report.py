@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from bench import machine
-from bench.scenario import Plan
 from bench.stage import Options, Outcome
 
 LATENCIES = ("p50", "p90", "p99", "p99.9", "max")
@@ -27,20 +25,6 @@ class Report(msgspec.Struct, kw_only=True):
     outcomes: list[Outcome]
     climbs: dict[str, list[Outcome]] = {}
     """Server -> its steps, where the rate climbed."""
-
-
-def report(
-    name: str, command: list[str], plan: Plan, options: Options, outcomes: list[Outcome]
-) -> Report:
-    """Put a report together."""
-    return Report(
-        scenario=name,
-        command=command,
-        plan=plan,
-        options=options,
-        about=machine.about(),
-        outcomes=outcomes,
-    )
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -121,9 +105,31 @@ def ratios(outcomes: Sequence[Outcome]) -> list[str]:
     return lines
 
 
-def table(outcomes: Sequence[Outcome]) -> str:
+def climb_table(climbs: Mapping[str, Sequence[Outcome]]) -> list[str]:
+    """The steps of each server."""
+    rows = [["", "intended/s", "came/s", "p50 ms", "p99", "CPU us each", "CPU %", "generator %"]]
+    rows += [
+        [
+            server,
+            number(step.intended, 0),
+            number(step.main.per_s, 0),
+            number(step.main.latency_ms.get("p50")),
+            number(step.main.latency_ms.get("p99")),
+            number(step.cpu_us),
+            number(step.cpu_percent, 0),
+            number(step.generator_percent, 0),
+        ]
+        for server, steps in climbs.items()
+        for step in steps
+    ]
+    return aligned(rows)
+
+
+def table(result: Report) -> str:
     """Everything for people: figures, ratios, and what one must know to believe them."""
-    blocks = [latency_table(outcomes), server_table(outcomes), ratios(outcomes)]
+    outcomes = result.outcomes
+    blocks = [climb_table(result.climbs)] if result.climbs else []
+    blocks += [latency_table(outcomes), server_table(outcomes), ratios(outcomes)]
     blocks.append([f"{one.server}: {note}" for one in outcomes for note in one.notes])
     return "\n\n".join("\n".join(block) for block in blocks if block)
 

@@ -183,6 +183,7 @@ class Scenario:
         peers: who can be measured beside it.
         climbs: whether its plan has a `rate` that can be raised.
         until_over: the measured time ends when all is done, not with `seconds`.
+        measure: instead of `bench.stage.measure`, where one server is not enough.
         extras: further figures, from plan and outcome: name -> value.
     """
 
@@ -192,4 +193,5 @@ class Scenario:
     peers: Sequence[str] = ()
     climbs: bool = False
     until_over: bool = False
+    measure: Callable[..., Any] | None = None
     extras: Callable[[Any, Any], dict[str, float]] = field(default=lambda _plan, _row: {})

@@ -26,7 +26,10 @@ SATURATED = 0.98
 """Of the intended events a second; below it latencies are those of a growing queue."""
 GENERATOR_BUSY = 85.0
 """Per cent of a core; above it the generator may be what is slow."""
+CROWDED = 5.0
+"""Per cent of the time that a server had to wait for its core; above it the report says so."""
 GENERATOR_LATE_MS = 5.0
+MOST_SAMPLES = 600
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,11 +55,24 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     histogram: dict[int, int]
 
 
+class Sample(msgspec.Struct, frozen=True):
+    """How it stood at one moment of the measured time."""
+
+    at_s: float
+    p99_ms: float
+    """Of the second before, of the generator that saw the worst."""
+    cpu_s: float = 0.0
+    rss_mib: float = 0.0
+    files: int = 0
+
+
 class Outcome(msgspec.Struct, kw_only=True):
     """What one server did under the load. Latencies from the intended time, in milliseconds."""
 
     server: str
     event: str
+    intended: float | None
+    """Events a second that the schedule brought."""
     settings: list[str]
     """Of the server, beyond its defaults."""
     clients: int
@@ -67,6 +83,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     """Server CPU an event; None where the server is not ours to look at."""
     kernel_us: float | None = None
     cpu_percent: float | None = None
+    waited_percent: float | None = None
+    """Of the time, when it wanted its core and others had it. On a quiet machine near 0."""
     rss_mib: float | None = None
     rest_mib: float | None = None
     """Before the clients came."""
@@ -75,6 +93,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     late_ms: dict[str, float] = {}
     gauges: dict[str, float] = {}
     extras: dict[str, float] = {}
+    samples: list[Sample] = []
     notes: list[str] = []
 
     @property
@@ -131,6 +150,8 @@ class Usages:
             sum(one.cpu_s for one in used),
             sum(one.kernel_s for one in used),
             sum(one.rss_bytes for one in used),
+            sum(one.files for one in used),
+            max(one.waited_s for one in used),
         )
 
 
@@ -189,10 +210,7 @@ def load(
         crew.listen_for(start + plan.warmup - time.monotonic())
         before = usages.now()
         from_s = time.monotonic()
-        if scenario.until_over:
-            crew.wait_over(start + plan.warmup + plan.seconds - from_s)
-        else:
-            crew.listen_for(start + plan.warmup + plan.seconds - from_s)
+        samples = list(sampled(scenario, plan, crew, usages, from_s))
         after = usages.now()
         seconds = time.monotonic() - from_s
         sockets = machine.socket_bytes() - sockets
@@ -200,6 +218,7 @@ def load(
     outcome = Outcome(
         server=name,
         event=scenario.event,
+        intended=plan.intended(),
         settings=list(settings),
         clients=round(sum(one.gauges.get("clients", 0) for one in counts)) or clients,
         ready_s=ready_s,
@@ -209,18 +228,41 @@ def load(
         late_ms=merged(one.late for one in counts).percentiles_ms(),
         gauges=gauges(counts),
     )
+    outcome.samples = samples
     outcome.gauges["socket KiB"] = sockets / 1024
     if rest and before and after:
         used = after.cpu_s - before.cpu_s
         kernel = after.kernel_s - before.kernel_s
         events = outcome.main.per_s * seconds
         outcome.cpu_percent = used / seconds * 100
+        outcome.waited_percent = (after.waited_s - before.waited_s) / seconds * 100
         outcome.cpu_us = used / events * 1e6 if events else None
         outcome.kernel_us = kernel / events * 1e6 if events else None
         outcome.rss_mib, outcome.rest_mib = after.rss_bytes / 2**20, rest.rss_bytes / 2**20
     outcome.extras = scenario.extras(plan, outcome)
     outcome.notes = notes(plan, outcome)
     return outcome
+
+
+def sampled(
+    scenario: Scenario, plan: Plan, crew: Crew, usages: Usages, from_s: float
+) -> Iterator[Sample]:
+    """Wait for the end of the measured time; yield how it stands meanwhile."""
+    end_s = from_s + plan.seconds
+    every_s = max(1.0, plan.seconds / MOST_SAMPLES)
+    while (left_s := end_s - time.monotonic()) > 0:
+        if scenario.until_over:
+            crew.wait_over(min(every_s, left_s))
+        else:
+            crew.listen_for(min(every_s, left_s))
+        at_s, p99_ms = time.monotonic() - from_s, max(crew.p99_ms.values(), default=0.0)
+        used = usages.now()
+        if used is None:
+            yield Sample(at_s, p99_ms)
+        else:
+            yield Sample(at_s, p99_ms, used.cpu_s, used.rss_bytes / 2**20, used.files)
+        if scenario.until_over and crew.all_over:
+            return
 
 
 def measures(counts: Sequence[Counts], seconds: float) -> dict[str, Measure]:
@@ -266,6 +308,11 @@ def notes(plan: Plan, outcome: Outcome) -> list[str]:
         found.append(
             f"the load generator was late itself: p99 {outcome.late_ms['p99']:.1f} ms, which is in"
             " the latencies"
+        )
+    if (outcome.waited_percent or 0) > CROWDED:
+        found.append(
+            f"the server waited {outcome.waited_percent:.0f} % of the time for its core, which"
+            " others used: latencies and rates are worse than on a quiet machine"
         )
     missing = outcome.main.expected - outcome.main.done
     if missing > 0:

@@ -1,0 +1,108 @@
+"""Pictures of a report: how latencies are distributed, and throughput against latency.
+
+matplotlib is imported when a picture is drawn, and only then: a run without files does without it.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.histogram import Histogram
+from bench.report import Report
+from bench.stage import Outcome
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SIZE = (8.0, 5.0)  # inches
+DPI = 120
+NINES = {0.0: "0", 1.0: "90", 2.0: "99", 3.0: "99.9", 4.0: "99.99", 5.0: "99.999"}
+"""-log10 of the share of values above -> per cent at or below."""
+
+
+def draw(report: Report, folder: Path, name: str) -> list[Path]:
+    """Draw what the report has figures for; return the files.
+
+    Raises:
+        RuntimeError: matplotlib is not installed.
+    """
+    drawn = []
+    if any(outcome.main.histogram for outcome in report.outcomes):
+        drawn.append(_figure(report, folder / f"{name}-latency.png", _latencies))
+    if report.climbs:
+        drawn.append(_figure(report, folder / f"{name}-climb.png", _climbs))
+    return drawn
+
+
+def _figure(report: Report, file: Path, paint: Any) -> Path:
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise RuntimeError("pictures need matplotlib: pip install greenroom[bench]") from error
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=SIZE, dpi=DPI)
+    paint(report, axes)
+    axes.grid(visible=True, which="both", alpha=0.3)
+    axes.legend()
+    about = report.about
+    figure.text(
+        0.01, 0.01, fontsize=6, color="gray",
+        s=f"python -m bench.{report.scenario} {' '.join(report.command)}   "
+        f"{about['greenroom']}, {about['when']}, {about['cpu']}, {about['cores']} cores, "
+        f"Python {about['python']}",
+    )  # fmt: skip
+    figure.tight_layout(rect=(0, 0.02, 1, 1))
+    figure.savefig(file)
+    pyplot.close(figure)
+    return file
+
+
+def _label(outcome: Outcome) -> str:
+    return f"{outcome.server}: {outcome.main.per_s:,.0f} {outcome.event}/s"
+
+
+def _latencies(report: Report, axes: Axes) -> None:
+    """HdrHistogram's curve: per cent of all values, in nines, against milliseconds."""
+    deepest = 1.0
+    for outcome in report.outcomes:
+        histogram = Histogram(outcome.main.histogram)
+        total = histogram.total
+        if not total:
+            continue
+        # The last value has no share above it: it is drawn at half a value.
+        points = [
+            (-math.log10(max(1 - share, 0.5 / total)), value)
+            for share, value in histogram.distribution()
+        ]
+        deepest = max(deepest, points[-1][0])
+        axes.plot(*zip(*points, strict=True), label=_label(outcome))
+    ticks = [nine for nine in NINES if nine <= math.ceil(deepest)]
+    axes.set_xticks(ticks, [NINES[nine] for nine in ticks])
+    axes.set_yscale("log")
+    axes.set_xlabel("per cent of all at or below")
+    axes.set_ylabel("ms from the intended time")
+    axes.set_title(f"bench.{report.scenario}: {report.outcomes[0].event}")
+
+
+def _climbs(report: Report, axes: Axes) -> None:
+    """What arrived a second against p50 and p99, step by step."""
+    for number, (server, steps) in enumerate(report.climbs.items()):
+        color = f"C{number}"
+        # In the order of the rates: the last step goes back, to find the edge.
+        points = sorted(
+            (step for step in steps if step.main.latency_ms), key=lambda step: step.intended or 0
+        )
+        rates = [step.main.per_s for step in points]
+        for key, style in (("p99", "o-"), ("p50", "o:")):
+            axes.plot(
+                rates, [step.main.latency_ms[key] for step in points], style, color=color,
+                label=f"{server} {key}",
+            )  # fmt: skip
+    axes.set_yscale("log")
+    axes.set_xlabel(f"{report.outcomes[0].event} a second that arrived")
+    axes.set_ylabel("ms from the intended time")
+    axes.set_title(f"bench.{report.scenario}: the rate climbs until it is not kept up with")
