@@ -20,6 +20,7 @@ import structlog
 import trio
 
 from actors.directory import Wake, directory_kind
+from actors.garbage import Garbage
 from actors.gateway import SessionGateway
 from actors.history import KIND as HISTORY
 from actors.history import READERS, HistoryReader
@@ -151,7 +152,8 @@ class Node:
                     if http:
                         # Outside of the system: /readyz says "draining" until all is done.
                         await outer.start(partial(serve_http, web, http, stop=web_over.wait))
-                    await self._serve(gateway, clients, started, stopping)
+                    with Garbage() as garbage:
+                        await self._serve(gateway, garbage, clients, started, stopping)
                 log.info("saving", actors=system.statistics().actors)
             web_over.set()
             outer.cancel_scope.cancel()
@@ -159,12 +161,14 @@ class Node:
     async def _serve(
         self,
         gateway: Gateway,
+        garbage: Garbage,
         clients: Sequence[socket.socket],
         started: Callable[[], None],
         stopping: Stopping,
     ) -> None:
         async with trio.open_nursery() as serving:
             await serving.start(gateway.serve, clients)
+            serving.start_soon(garbage.run)
             if self.embedded is not None:
                 serving.start_soon(_keep_alive, self.embedded)
             started()
