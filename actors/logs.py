@@ -1,10 +1,18 @@
-"""How a server's log looks: for people on a terminal, one JSON object a line elsewhere."""
+"""How a server's log looks: for people on a terminal, one JSON object a line elsewhere.
+
+Logging never fails: a line that cannot be written must not take along who had something to say. An
+actor logs what a game raised, whatever is in that, and the log may be a pipe that nobody reads any
+more, or on a disk that is full.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import sys
-from typing import Any, Literal, TextIO
+from collections.abc import Callable
+from typing import Any, Literal, TextIO, cast
 
 import msgspec
 import structlog
@@ -23,9 +31,33 @@ class _Forward(logging.Handler):
     """Hands what libraries log with the standard library's logging on to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except Exception:  # its format and its arguments do not go together
+            message = str(record.msg)
         structlog.get_logger(record.name).log(
-            max(record.levelno, logging.DEBUG), record.getMessage(), exc_info=record.exc_info
+            max(record.levelno, logging.DEBUG), message, exc_info=record.exc_info
         )
+
+
+class _Lines:
+    """A stream whose writer is not told that it is full, closed, or lacks a letter."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        try:
+            try:
+                self._stream.write(text)
+            except UnicodeEncodeError:
+                self._stream.write(text.encode("ascii", "backslashreplace").decode())
+        except (OSError, ValueError):
+            pass
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
@@ -45,17 +77,18 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if people else "iso", utc=not people),
     ]
     if people:
-        shared.append(structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=32))
+        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=32)
+        shared.append(_always(renderer))
     else:
         shared += [
             structlog.processors.format_exc_info,
             _in_order,
-            structlog.processors.JSONRenderer(serializer=_to_json),
+            _always(structlog.processors.JSONRenderer(serializer=_to_json)),
         ]
     structlog.configure(
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Lines(stream))),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Forward()], level=level, force=True)
@@ -71,4 +104,21 @@ def _in_order(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
 
 def _to_json(event: dict[str, Any], **_: Any) -> str:
     # Whatever else someone logs, a ref or an exception, is told by its repr rather than lost.
-    return msgspec.json.encode(event, enc_hook=repr).decode()
+    try:
+        return msgspec.json.encode(event, enc_hook=repr).decode()
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        # Half a surrogate pair, an integer beyond 64 bits: the slower one writes them all the same.
+        return json.dumps(event, default=repr)
+
+
+def _always(render: Callable[..., Any]) -> Callable[..., Any]:
+    """`render`, and where it fails a line that says so."""
+
+    def rendered(logger: Any, method: str, event: dict[str, Any]) -> Any:
+        what = str(event.get("event", ""))
+        try:
+            return render(logger, method, event)
+        except Exception as error:
+            return json.dumps({"level": method, "event": what, "unreadable": type(error).__name__})
+
+    return rendered

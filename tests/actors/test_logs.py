@@ -1,0 +1,80 @@
+"""Logging never fails, whatever is logged and wherever the lines go."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pytest
+import structlog
+
+from actors.logs import LogSettings, configure
+
+
+class Unspeakable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Pipe(io.StringIO):
+    """One that nobody reads any more, or a full disk."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError
+
+    def flush(self) -> None:
+        raise OSError(28, "No space left on device")
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    structlog.reset_defaults()
+    logging.basicConfig(handlers=handlers, level=level, force=True)
+
+
+ODD: list[Any] = [
+    "\ud800",
+    2**80,
+    {1: 2},
+    {(1, 2): 3},
+    Unspeakable(),
+    ValueError("\ud800"),
+    b"\xff",
+]
+
+
+@pytest.mark.parametrize("value", ODD, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_whatever_is_logged_is_one_line(form: Literal["json", "console"], value: Any) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    configure(LogSettings(format=form), stream)
+    structlog.get_logger("test").error("odd", value=value)
+    stream.seek(0)
+    lines = stream.read().splitlines()
+    assert len(lines) == 1
+    assert "odd" in lines[0]
+    if form == "json":
+        assert json.loads(lines[0])["event"] == "odd"
+
+
+def test_an_exception_with_text_that_is_none_is_logged_with_its_traceback() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    configure(LogSettings(format="json"), stream)
+    try:
+        raise ValueError("\ud800")
+    except ValueError:
+        structlog.get_logger("test").exception("raised")
+    stream.seek(0)
+    assert "in test_an_exception" in json.loads(stream.read())["exception"]
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_log_that_takes_nothing_stops_nobody(form: Literal["json", "console"]) -> None:
+    configure(LogSettings(format=form), Pipe())
+    structlog.get_logger("test").error("unheard")
+    logging.getLogger("library").error("%d", "not a number")
