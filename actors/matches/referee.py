@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -13,6 +13,9 @@ from actors.runtime.watchdog import interruptible
 from protocol.errors import BAD_INPUT, REJECTED
 
 T = TypeVar("T")
+
+MAX_REASON: Final = 500
+"""Characters of what a game says when it rejects something; the rest is cut off."""
 
 
 class GameCrashed(Exception):  # noqa: N818 - named like the runtime's: what happened
@@ -141,7 +144,7 @@ class Referee:
         try:
             return self._called(call, function)
         except Rejected as rejected:
-            raise Refused(REJECTED, rejected.message) from None
+            raise Refused(REJECTED, _for_people(rejected.message)) from None
 
     def _called(self, call: str, function: Callable[[], T]) -> T:
         try:
@@ -151,8 +154,15 @@ class Referee:
             if call in {"__init__", "join", "input"}:
                 raise
             raise GameCrashed(self._name, call, rejected) from rejected
-        except (Exception, SystemExit) as error:  # a game that exits must not take the server along
+        except BaseException as error:
+            # Also one that exits, or raises KeyboardInterrupt, must not take the server along. The
+            # real ones come as signals that the loop handles; nothing of trio's is raised in here.
             raise GameCrashed(self._name, call, error) from error
+
+
+def _for_people(text: object) -> str:
+    """A game's word to a player, fit for the wire."""
+    return str(text)[:MAX_REASON].encode(errors="replace").decode()
 
 
 def convert_input(value: Any, wanted: Any, what: str) -> Any:

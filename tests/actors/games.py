@@ -122,6 +122,10 @@ class Faulty(Counting):
         if move == "crash":
             self.sums[player] += 100  # half a change
             raise KeyError("crash")
+        if move == "interrupt":
+            raise KeyboardInterrupt
+        if move == "mumble":
+            raise Rejected("\ud800" * 1000)
         super().input(player, move)
 
     def view(self) -> Any:

@@ -121,6 +121,27 @@ async def test_an_input_that_crashes_the_game_is_undone_and_told_to_its_sender(
         ]
 
 
+async def test_a_game_that_raises_what_ends_programs_ends_no_server(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(FaultyTurns) as one:
+        match, ada, bob = await two_players(one, "faulty_turns")
+        with pytest.raises(GameCrashed, match="KeyboardInterrupt"):
+            await bob.input(match, 1, "interrupt")
+        await ada.input(match, 1, 5)
+        assert bob.state["sums"] == {"ada": 5, "bob": 0}
+
+
+async def test_what_a_game_says_when_it_rejects_can_always_be_sent(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(FaultyTurns) as one:
+        match, ada, _ = await two_players(one, "faulty_turns")
+        with pytest.raises(Refused) as caught:
+            await ada.input(match, 1, "mumble")
+        assert caught.value.detail == "?" * 500
+
+
 @pytest.mark.parametrize("fault", ["view", "snapshot"])
 async def test_a_game_in_turns_that_cannot_be_encoded_ends_as_failed(
     autojump_clock: trio.testing.MockClock, fault: str
