@@ -89,6 +89,7 @@ def parser_of(name: str, text: str, scenario: Scenario) -> argparse.ArgumentPars
     add("--repeat", type=int, default=1, help="runs of each server, in turns")
     add("--out", type=Path, default=RESULTS, help="folder for JSON and pictures")
     add("--save", default=f"latest-{name}", metavar="NAME", help="of these files")
+    add("--no-pictures", action="store_true", help="write JSON alone")
     add("--no-files", action="store_true", help="print the table only")
     return parser
 
@@ -127,7 +128,8 @@ def main(name: str) -> None:
     print("\n" + report.table(result))
     if not given.no_files:
         file = report.write(result, given.out, given.save)
-        for written in (file, *pictures.draw(result, given.out, given.save)):
+        drawn = [] if given.no_pictures else pictures.draw(result, given.out, given.save)
+        for written in (file, *drawn):
             print(written)
 
 

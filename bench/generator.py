@@ -85,6 +85,9 @@ if __name__ == "__main__":
     try:
         uvloop.run(run(msgspec.json.decode(sys.stdin.readline(), type=Order)))
     except Exception as error:
-        traceback.print_exc()
+        if not isinstance(
+            error, OSError | TimeoutError
+        ):  # a server that is not there needs no more
+            traceback.print_exc()
         say({"failed": f"{type(error).__name__}: {error}"})
         sys.exit(1)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SIZE = (8.0, 5.0)  # inches
 DPI = 120
+TIMELINE = 60
+"""Samples from which on a picture over time says something."""
 NINES = {0.0: "0", 1.0: "90", 2.0: "99", 3.0: "99.9", 4.0: "99.99", 5.0: "99.999"}
 """-log10 of the share of values above -> per cent at or below."""
 
@@ -33,6 +35,8 @@ def draw(report: Report, folder: Path, name: str) -> list[Path]:
         drawn.append(_figure(report, folder / f"{name}-latency.png", _latencies))
     if report.climbs:
         drawn.append(_figure(report, folder / f"{name}-climb.png", _climbs))
+    if any(len(outcome.samples) >= TIMELINE for outcome in report.outcomes):
+        drawn.append(_figure(report, folder / f"{name}-time.png", _timeline))
     return drawn
 
 
@@ -106,3 +110,22 @@ def _climbs(report: Report, axes: Axes) -> None:
     axes.set_xlabel(f"{report.outcomes[0].event} a second that arrived")
     axes.set_ylabel("ms from the intended time")
     axes.set_title(f"bench.{report.scenario}: the rate climbs until it is not kept up with")
+
+
+def _timeline(report: Report, axes: Axes) -> None:
+    """Resident memory and p99, as time went on."""
+    beside = axes.twinx()
+    for number, outcome in enumerate(report.outcomes):
+        times = [sample.at_s / 60 for sample in outcome.samples]
+        memory = [sample.rss_mib for sample in outcome.samples]
+        if any(memory):
+            axes.plot(times, memory, color=f"C{number}", label=f"{outcome.server}: RSS MiB")
+        p99 = [sample.p99_ms for sample in outcome.samples]
+        axes.plot([], [], ":", color=f"C{number}", label=f"{outcome.server}: p99 ms")
+        beside.plot(times, p99, ":", color=f"C{number}")
+    axes.set_ylim(bottom=0)
+    beside.set_yscale("log")
+    beside.set_ylabel("p99 of the last second, ms")
+    axes.set_xlabel("minutes")
+    axes.set_ylabel("resident memory, MiB")
+    axes.set_title(f"bench.{report.scenario}")
