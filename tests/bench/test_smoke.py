@@ -137,7 +137,7 @@ def test_a_soak_watches_for_growth(server: Server, tmp_path: Path) -> None:
 
 def test_the_headline_runs_small(tmp_path: Path) -> None:
     load = ("--players", "50", "--members", "5", "--rate", "200")
-    report, _ = run(tmp_path, "hundred_thousand", *SHORT, "--seconds", "1", *load)
+    report, _ = run(tmp_path, "hundred_thousand", "--warmup", "0", "--seconds", "1", *load)
     (outcome,) = report.outcomes
     assert (outcome.server, outcome.clients) == ("greenroom x1", 50)
     all_came(outcome, "deliveries", 190)
