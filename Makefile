@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready-run
 READY_DEV := $(VENV)/.ready-dev
 READY_BENCH := $(VENV)/.ready-bench
 
-.PHONY: run test lint format types pytest bench help clean
+.PHONY: run test lint format types pytest bench chaos help clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,8 +33,11 @@ types: $(READY_DEV) ## strict types
 pytest: $(READY_DEV) ## the tests alone (ARGS='-k name' are passed on)
 	$(BIN)/python -m pytest $(ARGS)
 
-bench: $(READY_BENCH) ## set up if needed, then measure fan-out (ARGS='--rate 80000' are passed on)
-	@$(BIN)/python -m bench.rooms $(ARGS)
+bench: $(READY_BENCH) ## set up if needed, then measure a bit of everything (ARGS='--seconds 20')
+	@$(BIN)/python -m bench.suite $(ARGS)
+
+chaos: $(READY_DEV) ## set up if needed, then 50 kills and all other faults, judged (ARGS='--seed 7')
+	@$(BIN)/python -m tests.chaos.run --faults 60 --kills 50 --away 1 --known-rooms 10000 $(ARGS)
 
 clean: ## remove what was installed; data stays
 	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -59,16 +60,24 @@ class Server:
     Arguments:
         folder: the data directory.
         settings: `section.key=value`, over the defaults.
+        entry: what Python is to run.
+        variables: for its environment, beside ours.
     """
 
-    def __init__(self, folder: Path, *settings: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *settings: str,
+        entry: Sequence[str] = (str(ROOT / "server.py"),),
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
         chosen = [f"server.data_dir={folder}", "listen.port=0", "http.port=0", "server.drain_s=0"]
         arguments = [part for value in (*chosen, *settings) for part in ("--set", value)]
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / "server.py"), "serve", *arguments],
+            [sys.executable, *entry, "serve", *arguments],
             cwd=ROOT,
-            env=environment(),
+            env=environment() | dict(variables or {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -90,13 +90,18 @@ def no_key_acts_twice(history: History) -> Iterator[str]:
 
 
 def refused_sends_do_not_act(history: History) -> Iterator[str]:
-    """A command whose every attempt met an error without `retry` is not there."""
+    """A command whose every attempt met an error without `retry` is not there.
+
+    `internal` apart, of which PROTOCOL.md says that the request may have acted.
+    """
     attempts: dict[tuple[str, str], list[Send]] = defaultdict(list)
     for send in history.sends:
         attempts[send.room, send.body].append(send)
     logged = {(row.key, row.body) for row in history.log if row.kind == "room"}
     for (room, body), tries in attempts.items():
-        refused = all(each.outcome == "error" and not each.retry for each in tries)
+        refused = all(
+            each.outcome == "error" and not each.retry and each.code != "internal" for each in tries
+        )
         if refused and (room, body) in logged:
             yield f"{room}: {body!r} was refused and is there"
 
@@ -167,6 +172,9 @@ class _Stream:
                 yield from self._message(offset, body)
             if self.offset != item.offset:
                 yield f"{self.who}: recovered to {item.offset}, but stands at {self.offset}"
+        elif item.how == "lost":
+            self._set_back(0)
+            self.offset = None
         else:
             yield from self._start(item)
 
@@ -204,20 +212,21 @@ def match_states_are_true(history: History) -> Iterator[str]:
         hz = history.tick_hz.get(match, 0.0)
         # One interval for the snapshot, one for what it takes to write it and to be pushed.
         allowed = int(2 * history.snapshot_interval_s * hz) + 2
-        known: dict[int, str] = {}
+        # More than one a tick: a player who joins is shown at once, in the tick that is.
+        known: dict[int, set[str]] = defaultdict(set)
         newest = 0
         for _, tick, digest, restarted in sorted(seen):
-            if not restarted:
-                known[tick] = digest
-                newest = max(newest, tick)
-                continue
-            if tick < newest - allowed:
-                yield f"{match}: came back at tick {tick}, {newest} had been seen"
-            if tick in known and known[tick] != digest:
-                yield f"{match}: came back at tick {tick} in a state it had not been in"
-            # From here the match may go another way than the one the crash cut off.
-            known = {old: kept for old, kept in known.items() if old < tick} | {tick: digest}
-            newest = tick
+            if restarted:
+                if tick < newest - allowed:
+                    yield f"{match}: came back at tick {tick}, {newest} had been seen"
+                if tick in known and digest not in known[tick]:
+                    yield f"{match}: came back at tick {tick} in a state it had not been in"
+                # From here the match may go another way than the one the crash cut off.
+                for later in [later for later in known if later > tick]:
+                    del known[later]
+                newest = tick
+            known[tick].add(digest)
+            newest = max(newest, tick)
 
 
 def acknowledged_inputs_are_kept(history: History) -> Iterator[str]:

@@ -9,7 +9,22 @@ from typing import NamedTuple
 
 import trio
 
+from tests.chaos.deaf import stop_reading
+from tests.chaos.faulty import SITES, How, Order
 from tests.chaos.stage import Stage
+
+HOWS: tuple[How, ...] = ("raise before", "raise before", "raise after", "hang", "flood")
+ALWAYS = 10**9
+SLOW_CONSUMER = 4001
+CAUSE = {
+    "room": "room.post",
+    "session": "session.send",
+    "match": "match.join",
+    "directory": "directory.create",
+    "clockwork": "clockwork.tick",
+    "tictactoe": "tictactoe.input",
+}
+"""What is broken too, so that hooks which only a restart reaches are reached."""
 
 
 class Fault(NamedTuple):
@@ -119,6 +134,39 @@ async def half_open(stage: Stage, rng: random.Random) -> None:
     stage.proxy.frozen = False
 
 
+async def away_postgres(stage: Stage, _rng: random.Random) -> None:
+    """The event store is gone for 30 s. Commands wait or are refused; nothing is lost."""
+    stage.signal_store("PostgreSQL", signal.SIGKILL)
+    await trio.sleep(30)
+    await stage.revive_stores()
+
+
+async def break_hook(stage: Stage, rng: random.Random) -> None:
+    """Some hook of some kind of actor, or of a game, raises, hangs or floods; up to three times."""
+    kind = rng.choice(list(SITES))
+    site = f"{kind}.{rng.choice(SITES[kind][1])}"
+    order = Order(site, rng.choice(HOWS), rng.choice((1, 1, 2, 3)))
+    orders = [order] if site == CAUSE[kind] else [order, Order(CAUSE[kind])]
+    stage.order(*orders)
+    await trio.sleep(rng.uniform(0.5, 2.0))
+    stage.order(Order("", times=0))
+
+
+async def fail_always(stage: Stage, rng: random.Random) -> None:
+    """A room crashes, and then at each start: it ends as failed, and rests before the next try."""
+    room = rng.choice(stage.rooms)
+    stage.order(Order("room.on_start", times=ALWAYS, key=room), Order("room.post", key=room))
+    await trio.sleep(2.0)
+    stage.order(Order("", times=0))
+
+
+async def deafen(stage: Stage, rng: random.Random) -> None:
+    """A client asks for much and stops reading. It has to leave as a slow consumer."""
+    code = await stop_reading(stage.url(), rng.choice(stage.rooms), for_s=2.0)
+    if code != SLOW_CONSUMER:
+        stage.wrong.append(f"a client that stopped reading was closed with {code}")
+
+
 FAULTS: tuple[Fault, ...] = (
     Fault("kill server", kill_server, 6, ends_server=True),
     Fault("restart server", restart_server, 2, ends_server=True),
@@ -133,7 +181,13 @@ FAULTS: tuple[Fault, ...] = (
     Fault("reset connections", reset_connections, 3),
     Fault("slow network", slow_network, 1),
     Fault("half-open network", half_open, 1),
+    Fault("break a hook", break_hook, 8),
+    Fault("fail at every start", fail_always, 1),
+    Fault("stop reading", deafen, 1),
 )
+
+AWAY = Fault("PostgreSQL away for 30 s", away_postgres, 0)
+KILL = FAULTS[0]
 
 
 def draw(rng: random.Random, faults: Sequence[Fault] = FAULTS) -> Fault:

@@ -45,12 +45,13 @@ class Placed(msgspec.Struct, frozen=True, tag="placed"):
 
     A join and a recovery with `recovered` false start the client's stream anew, with `messages`
     as the state to start from. With `recovered` true `messages` are what it had missed. A restart
-    has none, and may set the stream back to an `offset` before some that the client saw.
+    has none, and may set the stream back to an `offset` before some that the client saw. A topic
+    that is lost ends the stream: what the client saw of it, it can no longer rely on.
     """
 
     client: str
     room: str
-    how: Literal["joined", "recovered", "reset", "restarted"]
+    how: Literal["joined", "recovered", "reset", "restarted", "lost"]
     epoch: int
     offset: int
     messages: tuple[tuple[int, str], ...] = ()
@@ -66,7 +67,7 @@ class State(msgspec.Struct, frozen=True):
     digest: str
     at: float
     after_restart: bool = False
-    """The first state this client saw after the match or the server came back."""
+    """The state with which the match came back, after a restart or to a client that resumed."""
 
 
 class Input(msgspec.Struct, frozen=True):

@@ -6,10 +6,12 @@ which shares no code with the server or with the project's own client.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgpack
 import trio
@@ -17,7 +19,7 @@ from trio_websocket import (
     ConnectionClosed,
     HandshakeError,
     WebSocketConnection,
-    connect_websocket_url,
+    wrap_client_stream,
 )
 
 from tests.chaos.history import History, Input, Placed, Saw, Send, State
@@ -37,17 +39,18 @@ class Player:
     """One client. `run` keeps it connected until cancelled; the rest acts on whatever is open."""
 
     def __init__(self, url: str, name: str, history: History, rng: random.Random) -> None:
-        self.url = url
         self.name = name
         self.user = ""
         self.history = history
         self.connections = 0
         self.closes: dict[int, int] = {}
+        self._host, self._path = urlsplit(url).netloc, urlsplit(url).path
+        self._port = urlsplit(url).port or 80
         self._rng = rng
         self._token: str | None = None
         self._positions: dict[str, tuple[int, int]] = {}
         self._rooms: set[str] = set()
-        self._matches: dict[str, bool] = {}
+        self._matches: set[str] = set()
         self._socket: WebSocketConnection | None = None
         self._open = trio.Event()
         self._refs = 0
@@ -78,6 +81,9 @@ class Player:
             if attempt == attempts or not self._again(record):
                 return record
             await trio.sleep(self._rng.uniform(0, 0.05 * 2 ** min(attempt, 5)))
+            if record.code == "not_joined" and f"room:{room}" not in self._positions:
+                with contextlib.suppress(BrokenError, trio.TooSlowError):
+                    await self._join_room(room)
 
     async def request(self, **fields: Any) -> dict[str, Any]:
         """Ask until there is an answer that is not "try again"; return the reply."""
@@ -94,11 +100,13 @@ class Player:
 
     async def play(self, match: str) -> dict[str, Any]:
         """Take a place in a match from now on."""
-        self._matches[match] = False
+        self._matches.add(match)
         answer = await self.request(op="match.join", match=match)
         if answer["op"] == "ok":
             data = answer["data"]
             self._positions[f"match:{match}"] = (data["epoch"], data["offset"])
+        else:
+            self._matches.discard(match)
         return answer
 
     async def input(self, match: str, seq: int, value: Any) -> dict[str, Any]:
@@ -116,6 +124,10 @@ class Player:
             )
         return answer
 
+    def in_match(self, match: str) -> bool:
+        """Whether it still goes on, as far as we were told."""
+        return match in self._matches
+
     def cut(self) -> None:
         """Break the connection without a word, as a network would."""
         if self._socket is not None:
@@ -128,17 +140,21 @@ class Player:
         failures = 0
         while True:
             try:
-                async with trio.open_nursery() as nursery:
-                    with trio.fail_after(CONNECT_WITHIN_S):
-                        socket = await connect_websocket_url(
-                            nursery, self.url, subprotocols=["greenroom.v1.msgpack"]
-                        )
-                    self._socket = socket
-                    self.connections += 1
-                    nursery.start_soon(self._introduce, nursery)
-                    await self._read(socket)
-                    failures = 0
-                    nursery.cancel_scope.cancel()
+                with trio.move_on_after(CONNECT_WITHIN_S) as connecting:
+                    # The stream is ours, since the library would leave it open when cancelled.
+                    stream = await trio.open_tcp_stream("127.0.0.1", self._port)
+                    async with stream, trio.open_nursery() as nursery:
+                        socket = await wrap_client_stream(
+                            nursery, stream, self._host, self._path,
+                            subprotocols=["greenroom.v1.msgpack"],
+                        )  # fmt: skip
+                        connecting.deadline = math.inf
+                        self._socket = socket
+                        self.connections += 1
+                        nursery.start_soon(self._introduce)
+                        await self._read(socket)
+                        failures = 0
+                        nursery.cancel_scope.cancel()
             except* (
                 OSError, HandshakeError, ConnectionClosed, BrokenError, trio.TooSlowError,
                 trio.BrokenResourceError, trio.ClosedResourceError,
@@ -148,7 +164,7 @@ class Player:
                 self._lost()
             await trio.sleep(self._rng.uniform(0, min(1.0, 0.05 * 2**failures)))
 
-    async def _introduce(self, nursery: trio.Nursery) -> None:
+    async def _introduce(self) -> None:
         if self._token is None:
             answer = await self._request(op="session.open", name=self.name)
         else:
@@ -237,13 +253,15 @@ class Player:
         elif op == "room.restarted":
             self._placed(message["room"], "restarted", message, [])
         elif op == "topic.lost":
-            self._positions.pop(message["topic"], None)
+            self._lost_topic(message["topic"])
         elif op in {"match.state", "match.recovered", "match.restarted"}:
             self._state(message)
-        elif op in {"match.event", "match.ended"}:
+        elif op == "match.event":
             topic = f"match:{message['match']}"
             if topic in self._positions:
                 self._positions[topic] = (self._positions[topic][0], message["offset"])
+        elif op == "match.ended":
+            self._lost_topic(f"match:{message['match']}")
 
     def _answered(self, message: dict[str, Any]) -> None:
         data = message.get("data")
@@ -259,19 +277,23 @@ class Player:
         epoch, _ = self._positions.get(f"room:{room}", (0, 0))
         self._positions[f"room:{room}"] = (epoch, offset)
 
+    def _lost_topic(self, topic: str) -> None:
+        self._positions.pop(topic, None)
+        kind, _, key = topic.partition(":")
+        if kind == "room":
+            self.history.stream.append(Placed(self.name, key, "lost", 0, 0))
+        else:
+            self._matches.discard(key)
+
     def _placed(self, room: str, how: Any, at: dict[str, Any], messages: list[Any]) -> None:
         self._positions[f"room:{room}"] = (at["epoch"], at["offset"])
         held = tuple((each["offset"], each["body"]) for each in messages)
         self.history.stream.append(Placed(self.name, room, how, at["epoch"], at["offset"], held))
 
     def _state(self, message: dict[str, Any]) -> None:
-        match, op = message["match"], message["op"]
-        topic = f"match:{match}"
-        if op != "match.state":
-            self._positions[topic] = (message["epoch"], message["offset"])
-            self._matches[match] = True
-            return
-        after, self._matches[match] = self._matches.get(match, False), False
+        match, back = message["match"], message["op"] != "match.state"
+        if back:
+            self._positions[f"match:{match}"] = (message["epoch"], message["offset"])
         self.history.states.append(
             State(
                 self.name,
@@ -279,7 +301,7 @@ class Player:
                 message["tick"],
                 msgpack.packb(message["state"]).hex(),
                 trio.current_time(),
-                after_restart=after,
+                after_restart=back,
             )
         )
 

@@ -9,71 +9,31 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
-import statistics
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
 import trio
 
+from tests.chaos import known
 from tests.chaos.checker import Violation, check
-from tests.chaos.faults import FAULTS, Fault, draw
+from tests.chaos.clockwork import HZ
+from tests.chaos.faults import KILL
 from tests.chaos.history import History
+from tests.chaos.plan import Plan, draw_plan
 from tests.chaos.player import Player
+from tests.chaos.report import Memory, Report
 from tests.chaos.stage import SNAPSHOT_INTERVAL_S, Stage
+from tests.chaos.vitals import Vitals, leaks, look, rss_mib
 
-ARENA_HZ = 20.0
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """What to play and what to break."""
-
-    seed: int
-    faults: Sequence[Fault]
-    """One after the other."""
-    senders: int = 24
-    rooms: int = 6
-    pause_s: tuple[float, float] = (0.3, 1.5)
-    """Between a client's sends, drawn evenly; and ten times as much between two faults."""
-
-
-class Report(msgspec.Struct):
-    """What came of a run."""
-
-    seed: int
-    seconds: float
-    faults: dict[str, int]
-    operations: dict[str, int]
-    closes: dict[str, int]
-    recovery_s: list[float]
-    """From each SIGKILL of the server to the first send acknowledged after it."""
-    violations: list[Violation]
-    tracebacks: list[str]
-
-    def text(self) -> str:
-        """The report for people."""
-        lines = [f"seed {self.seed}, {self.seconds:.0f} s", "", "faults injected"]
-        lines += [f"  {count:6}  {name}" for name, count in sorted(self.faults.items())]
-        lines += ["", "recorded"]
-        lines += [f"  {count:6}  {name}" for name, count in self.operations.items()]
-        lines += ["", "connections closed, by code"]
-        lines += [f"  {count:6}  {code}" for code, count in sorted(self.closes.items())]
-        if self.recovery_s:
-            middle = statistics.median(self.recovery_s)
-            lines += [
-                "",
-                f"from SIGKILL to the first acknowledged send: p50 {middle:.2f} s, "
-                f"max {max(self.recovery_s):.2f} s, of {len(self.recovery_s)}",
-            ]
-        lines += ["", f"violations: {len(self.violations)}"]
-        lines += [f"  {each.rule}: {each.detail}" for each in self.violations[:50]]
-        if self.tracebacks:
-            lines += ["", "the server said, outside its log:", *self.tracebacks[:20]]
-        return "\n".join(lines)
+LOOK_EVERY_S = 0.25
+"""At the server's memory."""
+GONE_WITHIN_S = 15.0
+"""So long after the last session has expired there may still be threads that are about to end."""
 
 
 class Run:
@@ -87,48 +47,61 @@ class Run:
         self.players: list[Player] = []
         self.recovery_s: list[float] = []
         self.quiet = False
+        self.most_mib = 0.0
         self._busy = 0
-        self._matches: list[str] = []
+        self._clocks: list[str] = []
+        prefix = known.name if plan.known_rooms else "room-{}".format
+        stage.rooms = [prefix(number) for number in range(plan.rooms)]
 
     async def play(self) -> Report:
         """Play, break, mend, and judge."""
         started = time.monotonic()
         await self.stage.start()
+        first = self._before()
         async with trio.open_nursery() as nursery:
             port = await nursery.start(self.stage.proxy.run)
+            nursery.start_soon(self._watch_memory)
             url = f"ws://127.0.0.1:{port}/ws"
             for number in range(self.plan.senders):
                 self._hire(nursery, url, f"sender-{number}", self._chat)
             for number in range(4):
-                self._hire(nursery, url, f"arena-{number}", self._roam)
+                self._hire(nursery, url, f"clock-{number}", self._roam)
             for number in range(2):
                 self._hire(nursery, url, f"turns-{number}", self._take_turns)
             await trio.sleep(2.0)
-            for fault in self.plan.faults:
-                print(f"{time.monotonic() - started:7.1f} s  {fault.name}", file=sys.stderr)
+            for step in self.plan.steps:
+                print(f"{time.monotonic() - started:7.1f} s  {step.fault.name}", file=sys.stderr)
                 killed_at = trio.current_time()
-                await fault.inject(self.stage, self.rng)
-                if fault.name == "kill server":
+                await step.fault.inject(self.stage, step.rng())
+                if step.fault is KILL:
                     await self._note_recovery(killed_at)
-                await trio.sleep(self.rng.uniform(*self.plan.pause_s))
+                await trio.sleep(step.pause_s)
             await self._settle()
             nursery.cancel_scope.cancel()
+        last, leaked = await self._look_for_leaks()
+        memory = Memory(first.rss_mib, self.most_mib, self._before().rss_mib, last.rss_mib)
         await self.stage.stop()
         self.history.log = await trio.to_thread.run_sync(self.stage.read_log)
         violations = await trio.to_thread.run_sync(check, self.history)
-        return self._report(time.monotonic() - started, violations)
+        return self._report(time.monotonic() - started, violations, memory, leaked)
 
-    def _hire(self, nursery: trio.Nursery, url: str, name: str, act: object) -> None:
+    def _hire(
+        self,
+        nursery: trio.Nursery,
+        url: str,
+        name: str,
+        act: Callable[[Player, random.Random], Awaitable[None]],
+    ) -> None:
         player = Player(url, name, self.history, random.Random(self.rng.random()))
         self.players.append(player)
         nursery.start_soon(player.run)
-        nursery.start_soon(act, player, random.Random(self.rng.random()))  # type: ignore[arg-type]  # one of the three below
+        nursery.start_soon(act, player, random.Random(self.rng.random()))
 
     # --- what players do ---
 
     async def _chat(self, player: Player, rng: random.Random) -> None:
         """Two rooms each; a send, a pause, another; never two at once, as a person."""
-        rooms = [f"room-{n}" for n in rng.sample(range(self.plan.rooms), 2)]
+        rooms = rng.sample(self.stage.rooms, 2)
         for room in rooms:
             await player.join(room)
         while not self.quiet:
@@ -140,16 +113,34 @@ class Run:
             await trio.sleep(rng.uniform(0, 0.2))
 
     async def _roam(self, player: Player, rng: random.Random) -> None:
-        """Four players in one arena, whose states are compared across restarts."""
-        if not self._matches:
-            self._matches.append("")
-            answer = await player.request(op="match.create", game="arena", key="the-arena")
-            self._matches[0] = answer["data"]["match"]
-            self.history.tick_hz[self._matches[0]] = ARENA_HZ
-        while not self._matches[0]:
-            await trio.sleep(0.05)
-        await player.play(self._matches[0])
+        """All in one match, whose states are compared across restarts; when it is over, another."""
+        number = 0
         while not self.quiet:
+            if number == len(self._clocks):
+                self._clocks.append("")
+                made = await player.request(
+                    op="match.create", game="clockwork", key=f"clock-{number}"
+                )
+                if made["op"] == "error":
+                    self._clocks.pop()
+                    await trio.sleep(0.2)
+                    continue
+                self._clocks[number] = made["data"]["match"]
+                self.history.tick_hz[self._clocks[number]] = HZ
+            while not (match := self._clocks[number]):
+                await trio.sleep(0.05)
+                if number == len(self._clocks):
+                    break
+            else:
+                await player.play(match)
+                seq = 0
+                while player.in_match(match):
+                    if self.quiet:
+                        return
+                    seq += 1
+                    await player.input(match, seq, seq)
+                    await trio.sleep(rng.uniform(0.1, 0.5))
+                number += 1
             await trio.sleep(rng.uniform(0.1, 0.5))
 
     async def _take_turns(self, player: Player, rng: random.Random) -> None:
@@ -161,16 +152,27 @@ class Run:
             try:
                 key = f"{player.name}-{number}"
                 made = await player.request(op="match.create", game="tictactoe", key=key)
-                match = made["data"]["match"]
-                await player.play(match)
-                await player.input(match, 1, {"cell": rng.randrange(9)})
-                await player.input(match, 2, {"cell": rng.randrange(9)})
-                await player.request(op="match.leave", match=match)
+                if made["op"] == "ok":
+                    match = made["data"]["match"]
+                    await player.play(match)
+                    await player.input(match, 1, {"cell": rng.randrange(9)})
+                    await player.input(match, 2, {"cell": rng.randrange(9)})
+                    await player.request(op="match.leave", match=match)
             finally:
                 self._busy -= 1
             await trio.sleep(rng.uniform(0.1, 0.5))
 
     # --- around it ---
+
+    def _before(self) -> Vitals:
+        assert self.stage.before is not None
+        return self.stage.before
+
+    async def _watch_memory(self) -> None:
+        while True:
+            if self.stage.server is not None:
+                self.most_mib = max(self.most_mib, rss_mib(self.stage.server.process.pid))
+            await trio.sleep(LOOK_EVERY_S)
 
     async def _note_recovery(self, killed_at: float) -> None:
         before = len(self.history.sends)
@@ -191,8 +193,26 @@ class Run:
                 await trio.sleep(0.1)
         await trio.sleep(1.5)
 
-    def _report(self, seconds: float, violations: list[Violation]) -> Report:
+    async def _look_for_leaks(self) -> tuple[Vitals, list[str]]:
+        """Once all clients have gone and their sessions have expired."""
+        server = self.stage.server
+        assert server is not None
+        deadline = trio.current_time() + self.plan.resume_within_s + GONE_WITHIN_S
+        while True:
+            now = await trio.to_thread.run_sync(look, server)
+            found = leaks(self._before(), now)
+            sessions = await trio.to_thread.run_sync(server.metric, "greenroom_sessions")
+            if sessions:
+                found.append(f"sessions: {sessions:.0f}")
+            if not found or trio.current_time() > deadline:
+                return now, found
+            await trio.sleep(0.3)
+
+    def _report(
+        self, seconds: float, violations: list[Violation], memory: Memory, leaked: list[str]
+    ) -> Report:
         sends = Counter(send.outcome for send in self.history.sends)
+        refusals = Counter(send.code for send in self.history.sends if send.code)
         closes: Counter[str] = Counter()
         for player in self.players:
             for code, count in player.closes.items():
@@ -200,7 +220,7 @@ class Run:
         return Report(
             seed=self.plan.seed,
             seconds=seconds,
-            faults=dict(Counter(fault.name for fault in self.plan.faults)),
+            faults=self.plan.faults(),
             operations={
                 "sends acknowledged": sends["ok"],
                 "sends refused": sends["error"],
@@ -211,9 +231,15 @@ class Run:
                 "events in the log": len(self.history.log),
                 "connections": sum(player.connections for player in self.players),
             },
-            closes=dict(closes),
+            refusals=dict(sorted(refusals.items())),
+            closes=dict(sorted(closes.items())),
+            logged=dict(sorted(self.stage.said.items())),
             recovery_s=self.recovery_s,
+            known_rooms=self.plan.known_rooms,
+            memory=memory,
+            leaks=leaked,
             violations=violations,
+            wrong=self.stage.wrong,
             tracebacks=self.stage.tracebacks,
         )
 
@@ -222,9 +248,14 @@ def perform(plan: Plan) -> Report:
     """Set the stage, run the plan, clear up. In the main thread."""
     folder = Path(tempfile.mkdtemp(prefix="greenroom-chaos-"))
     folder.chmod(0o755)  # PostgreSQL may have to run as another user, who must get in
+    settings = (
+        "sessions.messages_per_s=0",
+        "sessions.bytes_per_s=0",
+        f"sessions.resume_within_s={plan.resume_within_s}",
+    )
     try:
-        settings = ("sessions.messages_per_s=0", "sessions.bytes_per_s=0")
-        with Stage(folder, random.Random(plan.seed), *settings) as stage:
+        dice = random.Random(plan.seed)
+        with Stage(folder, dice, *settings, known_rooms=plan.known_rooms) as stage:
             return trio.run(Run(plan, stage).play)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -232,26 +263,39 @@ def perform(plan: Plan) -> Report:
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos.run", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos.run",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--seed", type=int, default=None, help="default: a new one, printed")
     parser.add_argument("--faults", type=int, default=60, help="how many, drawn by weight")
     parser.add_argument("--kills", type=int, default=0, help="so many SIGKILLs of the server more")
+    parser.add_argument("--away", type=int, default=0, help="times PostgreSQL is gone for 30 s")
     parser.add_argument("--only", default="", help="draw from the faults whose name has this")
+    parser.add_argument(
+        "--known-rooms", type=int, default=0, help="rooms in the stores before it begins"
+    )
     parser.add_argument("--json", type=Path, help="write the report there, too")
-    arguments = parser.parse_args()
-    seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(10**6)
-    rng = random.Random(seed)
-    chosen = [fault for fault in FAULTS if arguments.only in fault.name]
-    if not chosen:
-        parser.error(f"no fault is called like {arguments.only!r}")
-    kill = next(fault for fault in FAULTS if fault.name == "kill server")
-    faults = [draw(rng, chosen) for _ in range(arguments.faults)] + [kill] * arguments.kills
-    rng.shuffle(faults)
-    report = perform(Plan(seed=seed, faults=faults))
+    given = parser.parse_args()
+    seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
+    print(f"seed {seed}", file=sys.stderr)
+    try:
+        plan = draw_plan(
+            seed,
+            faults=given.faults,
+            kills=given.kills,
+            away=given.away,
+            only=given.only,
+            known_rooms=given.known_rooms,
+        )
+    except ValueError as error:
+        parser.error(str(error))
+    report = perform(plan)
     print(report.text())
-    if arguments.json:
-        arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
-    return 1 if report.violations or report.tracebacks else 0
+    if given.json:
+        given.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+    return 0 if report.kept else 1
 
 
 if __name__ == "__main__":

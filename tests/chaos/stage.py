@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import time
+from collections import Counter
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -20,8 +22,11 @@ import psycopg
 import trio
 
 from persistence.embedded import EmbeddedServers
+from tests.chaos import known
+from tests.chaos.faulty import SOCKET_VARIABLE, Order
 from tests.chaos.history import Row
 from tests.chaos.proxy import Proxy
+from tests.chaos.vitals import Vitals, rest
 from tests.server_process import Server
 
 SNAPSHOT_INTERVAL_S = 1.0
@@ -35,20 +40,37 @@ class Stage(AbstractContextManager["Stage"]):
         folder: a new directory, for data and sockets.
         rng: what the proxy draws from.
         settings: `section.key=value` for the server, over the defaults.
+        known_rooms: so many rooms are in the stores before the server first starts.
+
+    Attributes:
+        rooms: names of those that players are in.
+        said: what the servers logged, by event.
+        tracebacks: what they said outside of their logs, which is always wrong.
+        wrong: what faults found to be wrong by themselves.
+        before: a look at the present server from before it had any client.
     """
 
-    def __init__(self, folder: Path, rng: random.Random, *settings: str) -> None:
+    def __init__(
+        self, folder: Path, rng: random.Random, *settings: str, known_rooms: int = 0
+    ) -> None:
         self.folder = folder
         self.proxy = Proxy(("127.0.0.1", 0), rng)
         self.server: Server | None = None
-        self.log_lines = 0
+        self.rooms: list[str] = []
+        self.said: Counter[str] = Counter()
         self.tracebacks: list[str] = []
+        self.wrong: list[str] = []
+        self.before: Vitals | None = None
+        self._known_rooms = known_rooms
         self._settings = settings
         self._servers = EmbeddedServers(folder / "stores")
         self._starts = 0
+        self._orders = ""
 
     def __enter__(self) -> Self:
         self._servers.start()
+        if self._known_rooms:
+            known.write_rooms(self._servers.postgres_url, self._known_rooms)
         return self
 
     def __exit__(
@@ -70,20 +92,30 @@ class Stage(AbstractContextManager["Stage"]):
             f"redis.url={self._servers.redis_url}",
             f"postgres.url={self._servers.postgres_url}",
             f"matches.snapshot_interval_s={SNAPSHOT_INTERVAL_S}",
+            "games.clockwork=tests.chaos.clockwork:Clockwork",
             "log.format=json",
             *self._settings,
         )
         folder = self.folder / f"server-{self._starts}"
-        server = await trio.to_thread.run_sync(lambda: Server(folder, *settings))
+        orders = str(self.folder / f"orders-{self._starts}")
+        server, self.before = await trio.to_thread.run_sync(_started, folder, settings, orders)
         self.server = server
+        self._orders = orders
         self.proxy.target = ("127.0.0.1", server.port)
         return server
+
+    def order(self, *orders: Order) -> None:
+        """Break hooks of the server."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+            for order in orders:
+                line.sendto(msgspec.json.encode(order), self._orders)
 
     def retire(self, server: Server) -> None:
         """Keep what a server that has ended said of errors."""
         for line in server.err:
-            self.log_lines += 1
-            if not line.startswith("{"):
+            if line.startswith("{"):
+                self.said[msgspec.json.decode(line)["event"]] += 1
+            else:
                 self.tracebacks.append(line)
 
     async def kill(self) -> None:
@@ -106,6 +138,10 @@ class Stage(AbstractContextManager["Stage"]):
     def thaw(self, server: Server | None = None) -> None:
         """SIGCONT the server."""
         os.kill((server or self._running()).process.pid, signal.SIGCONT)
+
+    def url(self) -> str:
+        """Where the server itself listens, past the proxy."""
+        return self._running().ws
 
     # --- the stores ---
 
@@ -151,6 +187,16 @@ class Stage(AbstractContextManager["Stage"]):
     def _running(self) -> Server:
         assert self.server is not None, "no server was started"
         return self.server
+
+
+def _started(folder: Path, settings: tuple[str, ...], orders: str) -> tuple[Server, Vitals]:
+    entry, variables = ("-m", "tests.chaos.faulty"), {SOCKET_VARIABLE: orders}
+    server = Server(folder, *settings, entry=entry, variables=variables)
+    try:
+        return server, rest(server)
+    except BaseException:
+        server.kill()
+        raise
 
 
 def _row(kind: str, key: str, seq: int, epoch: int, event: str, payload: bytes) -> Row:

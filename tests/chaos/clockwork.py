@@ -1,0 +1,41 @@
+"""A game whose every state follows from its tick: a false one cannot pass for a true one."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from actors.rules.game import Game
+
+HZ = 20.0
+_FACTOR, _STEP, _BITS = 6364136223846793005, 1442695040888963407, 2**64  # Knuth's, of MMIX
+
+
+class Clockwork(Game):
+    """Goes through a sequence of numbers, one a tick, for as long as anyone looks.
+
+    What players do changes nothing: after a crash the match may go on from an older state, without
+    inputs that it had taken, and only so do all ways from there lead through the same states.
+    """
+
+    name: ClassVar[str] = "clockwork"
+    tick_hz: ClassVar[float] = HZ
+    max_players: ClassVar[int] = 64
+
+    def __init__(self, seed: int, params: dict[str, Any]) -> None:
+        super().__init__(seed, params)
+        self.number = seed
+
+    def input(self, player: str, move: Any) -> None:
+        """Taken, and of no consequence."""
+
+    def tick(self) -> None:
+        self.number = (self.number * _FACTOR + _STEP) % _BITS
+
+    def view(self) -> Any:
+        return self.number
+
+    def snapshot(self) -> Any:
+        return self.number
+
+    def restore(self, state: Any) -> None:
+        self.number = state

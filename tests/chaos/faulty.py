@@ -1,0 +1,161 @@
+"""`python -m tests.chaos.faulty serve ...`: the server as shipped, with hooks that can be broken.
+
+Every hook of rooms, sessions, matches, the directory and the games is wrapped before the server
+starts. Orders come from outside, as datagrams on the unix socket that SABOTAGE_SOCKET names, so
+that what goes wrong is the run's to decide and never part of what players send. An unarmed hook
+costs one look into a dict.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+import structlog
+
+import server
+from actors.directory import Directory
+from actors.match import Match
+from actors.messages import Leave
+from actors.room import Room
+from actors.runtime.actor import Actor
+from actors.runtime.handlers import HandlerTable
+from actors.session import Detach, Session
+from examples.tictactoe import TicTacToe
+from tests.chaos.clockwork import Clockwork
+
+SOCKET_VARIABLE = "SABOTAGE_SOCKET"
+HANG_S = 1.3
+"""Long enough for the watchdog, which looks after 1 s."""
+FLOOD = 20_000
+"""Messages that a flooding actor sends itself: more than any mailbox holds."""
+
+How = Literal["raise before", "raise after", "hang", "flood"]
+
+SITES: dict[str, tuple[type, tuple[str, ...]]] = {
+    "room": (
+        Room,
+        (
+            "join", "resume", "leave", "session_ended", "post", "history", "members",
+            "on_start", "on_stop", "on_failure", "on_recovered", "apply", "snapshot", "restore",
+        ),
+    ),
+    "session": (
+        Session, ("attach", "detach", "join_room", "send", "on_start", "on_stop", "on_failure"),
+    ),
+    "match": (
+        Match, ("start_match", "join", "resume", "input", "on_start", "on_stop", "on_failure"),
+    ),
+    "directory": (Directory, ("create", "list", "report", "on_recovered", "apply")),
+    "clockwork": (
+        Clockwork, ("join", "leave", "input", "tick", "view", "snapshot", "restore", "result"),
+    ),
+    "tictactoe": (TicTacToe, ("join", "leave", "input", "view", "snapshot", "restore", "result")),
+}  # fmt: skip
+"""Name -> class and the hooks of it that can be broken."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """Break hook `site` ("room.post") the next `times` times; 0: mend all hooks."""
+
+    site: str
+    how: How = "raise before"
+    times: int = 1
+    key: str = ""
+    """Only in the actor with this key; empty: in whichever comes first."""
+
+
+class SabotageError(Exception):
+    """What a broken hook raises."""
+
+
+class Saboteur:
+    """Holds what is armed, and wraps the hooks."""
+
+    def __init__(self) -> None:
+        self.armed: dict[str, Order] = {}
+        self.log = structlog.get_logger("chaos")
+
+    def obey(self, order: Order) -> None:
+        """Take an order. From any thread: one assignment."""
+        if order.times:
+            self.armed[order.site] = order
+        else:
+            self.armed = {}
+
+    def wrap(self, site: str, hook: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the hook with the sabotage before and after it."""
+
+        @functools.wraps(hook)  # keeps the mark of a handler, too
+        def wrapped(this: Any, *args: Any, **kwargs: Any) -> Any:
+            order = self.armed.get(site)
+            if order is None or (order.key and order.key != _key(this)):
+                return hook(this, *args, **kwargs)
+            if order.times > 1:
+                self.armed[site] = msgspec.structs.replace(order, times=order.times - 1)
+            else:
+                self.armed.pop(site, None)
+            self.log.warning("sabotaged", site=site, how=order.how)
+            if order.how == "raise before":
+                raise SabotageError(site)
+            if order.how == "hang":
+                time.sleep(HANG_S)
+            elif order.how == "flood":
+                _flood(this)
+            result = hook(this, *args, **kwargs)
+            if order.how == "raise after":
+                raise SabotageError(site)
+            return result
+
+        return wrapped
+
+    def listen(self, path: str) -> None:
+        """Obey what comes on a socket, in a thread of its own."""
+        orders = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        orders.bind(path)
+
+        def obey() -> None:
+            while True:
+                self.obey(msgspec.json.decode(orders.recv(4096), type=Order))
+
+        threading.Thread(target=obey, daemon=True).start()
+
+
+def _key(this: Any) -> str:
+    return this.actor_ref.key if isinstance(this, Actor) else ""
+
+
+def _flood(this: Any) -> None:
+    message = Detach(0) if isinstance(this, Session) else Leave("nobody")
+    if isinstance(this, Actor):
+        try:
+            for _ in range(FLOOD):
+                this.actor_ref.tell(message)
+        except Exception as full:  # MailboxFull: as wanted
+            structlog.get_logger("chaos").info("flooded", error=str(full))
+
+
+def main() -> int:
+    """Wrap, listen, serve."""
+    saboteur = Saboteur()
+    for name, (owner, hooks) in SITES.items():
+        for hook in hooks:
+            if hasattr(owner, hook):
+                setattr(owner, hook, saboteur.wrap(f"{name}.{hook}", getattr(owner, hook)))
+        if issubclass(owner, Actor):  # which has made a table of its handlers already
+            owner._table = HandlerTable(owner)
+    path = os.environ.get(SOCKET_VARIABLE)
+    if path:
+        saboteur.listen(path)
+    return server.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

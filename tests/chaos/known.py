@@ -1,0 +1,37 @@
+"""Rooms that the stores know before a run begins: a recovery is that of a lived-in server."""
+
+from __future__ import annotations
+
+import msgspec
+import psycopg
+
+from actors.rules.room import Posted
+from persistence import PostgresSettings
+from persistence.postgres import migrate
+
+MESSAGES = 20
+"""In each room."""
+
+
+def name(number: int) -> str:
+    """Of a known room."""
+    return f"known-{number}"
+
+
+def write_rooms(postgres_url: str, rooms: int) -> None:
+    """Make the tables, and in them so many rooms with their messages. Blocks."""
+    migrate(PostgresSettings(url=postgres_url))
+    encode = msgspec.msgpack.Encoder().encode
+    with psycopg.connect(postgres_url) as connection:
+        with connection.cursor().copy(
+            "COPY greenroom.events (kind, key, seq, epoch, type, payload, at_us) FROM STDIN"
+        ) as copy:
+            for number in range(rooms):
+                for seq in range(1, MESSAGES + 1):
+                    said = Posted("guest-old", "old", f"old-{number}-{seq}", 0)
+                    row = ("room", name(number), seq, 1, "room.posted", encode(said), 0)
+                    copy.write_row(row)
+        connection.execute(
+            "INSERT INTO greenroom.incarnations (kind, key, epoch)"
+            " SELECT DISTINCT kind, key, 1::bigint FROM greenroom.events"
+        )

@@ -1,0 +1,78 @@
+"""What a run breaks, in which order: drawn from a seed, the same for the same seed."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import Any, NamedTuple
+
+from tests.chaos.faults import AWAY, FAULTS, KILL, Fault, draw
+
+PAUSE_S = (0.3, 1.5)
+"""Between two faults, drawn evenly."""
+LAST = 6
+"""Faults at the end that leave the server up, so that what it holds then is of many faults."""
+
+
+class Step(NamedTuple):
+    """One fault, with dice of its own, and a pause after it."""
+
+    fault: Fault
+    seed: int
+    pause_s: float
+
+    def rng(self) -> random.Random:
+        """The dice of this fault, the same in every run of the plan."""
+        return random.Random(self.seed)
+
+
+class Plan(NamedTuple):
+    """What to play and what to break."""
+
+    seed: int
+    steps: list[Step]
+    senders: int = 24
+    rooms: int = 6
+    known_rooms: int = 0
+    resume_within_s: float = 10.0
+    """Of the server, short so that its end is reached too."""
+
+    def faults(self) -> dict[str, int]:
+        """Name -> how many."""
+        return dict(sorted(Counter(step.fault.name for step in self.steps).items()))
+
+
+def steps_of(rng: random.Random, faults: list[Fault]) -> list[Step]:
+    """Dice and pauses for faults."""
+    return [Step(fault, rng.getrandbits(64), rng.uniform(*PAUSE_S)) for fault in faults]
+
+
+def draw_plan(
+    seed: int, *, faults: int, kills: int = 0, away: int = 0, only: str = "", known_rooms: int = 0
+) -> Plan:
+    """Draw a plan.
+
+    Args:
+        faults: how many are drawn by weight.
+        kills: so many SIGKILLs of the server more.
+        away: how often PostgreSQL is gone for 30 s.
+        only: draw from the faults whose name has this.
+
+    Raises:
+        ValueError: none has.
+    """
+    rng = random.Random(seed)
+    chosen = [fault for fault in FAULTS if only in fault.name]
+    if not chosen:
+        raise ValueError(f"no fault is called like {only!r}")
+    gentle = [fault for fault in chosen if not fault.ends_server]
+    mixed = [draw(rng, chosen) for _ in range(faults)] + [KILL] * kills + [AWAY] * away
+    rng.shuffle(mixed)
+    last = [draw(rng, gentle) for _ in range(min(LAST, faults))] if gentle else []
+    return Plan(seed, steps_of(rng, mixed + last), known_rooms=known_rooms)
+
+
+def chosen_plan(seed: int, *names: str, **fields: Any) -> Plan:
+    """Return the plan of these faults, in this order; `fields` are the plan's."""
+    by_name = {fault.name: fault for fault in (*FAULTS, AWAY)}
+    return Plan(seed, steps_of(random.Random(seed), [by_name[name] for name in names]), **fields)

@@ -1,0 +1,48 @@
+"""The chaos suite's short form: one of each family of faults. `make chaos` is the long one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chaos.plan import chosen_plan, draw_plan
+from tests.chaos.run import perform
+
+
+def test_what_was_acknowledged_is_kept_under_faults() -> None:
+    plan = chosen_plan(
+        20_261,
+        "kill server",
+        "usurp server",
+        "refuse writes",
+        "break a hook",
+        "stop reading",
+        "reset connections",
+        senders=12,
+        resume_within_s=2.0,
+    )
+    report = perform(plan)
+    assert report.kept, report.text()
+    assert report.operations["sends acknowledged"] > 100, report.text()
+    assert len(report.recovery_s) == 1
+
+
+def test_the_same_seed_draws_the_same_plan() -> None:
+    plan = draw_plan(7, faults=40, kills=10, away=1)
+    assert plan == draw_plan(7, faults=40, kills=10, away=1)
+    assert plan != draw_plan(8, faults=40, kills=10, away=1)
+    for step in plan.steps:  # what a fault draws while it is at work, too
+        assert step.rng().random() == step.rng().random()
+
+
+def test_a_plan_holds_all_that_was_asked_for_and_ends_with_the_server_up() -> None:
+    plan = draw_plan(7, faults=40, kills=50, away=2)
+    assert plan.faults()["kill server"] >= 50
+    assert plan.faults()["PostgreSQL away for 30 s"] == 2
+    assert len(plan.steps) == 40 + 50 + 2 + 6
+    assert not any(step.fault.ends_server for step in plan.steps[-6:])
+
+
+def test_only_faults_that_exist_can_be_chosen() -> None:
+    assert set(draw_plan(1, faults=9, only="Valkey").faults()) <= {"kill Valkey", "freeze Valkey"}
+    with pytest.raises(ValueError, match="no fault is called like 'earthquake'"):
+        draw_plan(1, faults=9, only="earthquake")

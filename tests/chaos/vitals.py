@@ -1,0 +1,110 @@
+"""What a server process holds, read from outside: memory, files, sockets, threads, children."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+
+from tests.server_process import Server, descendants
+
+PARKED_WORKERS = 32
+"""Trio tasks that the runtime keeps parked for the next async handlers, at most."""
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class Vitals(msgspec.Struct, frozen=True):
+    """A look at a server."""
+
+    rss_mib: float
+    threads: int
+    children: int
+    tasks: int
+    """Of trio."""
+    files: dict[str, int]
+    """Open descriptors by kind: socket, pipe, anon_inode, or the path."""
+
+
+def rss_mib(pid: int) -> float:
+    """Resident memory of a process, without its children; 0 once it has ended."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
+    except (OSError, IndexError):
+        return 0.0
+    return pages * PAGE_BYTES / 2**20
+
+
+def rest(server: Server, within_s: float = 15.0) -> Vitals:
+    """Look once the server has come to rest: each store has been connected to, none has failed.
+
+    Blocks. What a store connects to at first need not be there when the server says that it is up.
+    """
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        # The directory comes up by itself, and has then used every connection.
+        if server.get("/readyz")[0] == 200 and server.metric("greenroom_recovered_total"):
+            break
+        time.sleep(0.02)
+    return look(server)
+
+
+def look(server: Server) -> Vitals:
+    """Blocks for the metrics' answer."""
+    pid = server.process.pid
+    tasks = int(server.metric("greenroom_tasks"))
+    return Vitals(
+        rss_mib=rss_mib(pid),
+        threads=len(list(Path(f"/proc/{pid}/task").iterdir())),
+        children=len(descendants(pid)),
+        tasks=tasks,
+        files=dict(_files(pid)),
+    )
+
+
+def _files(pid: int) -> Counter[str]:
+    found: Counter[str] = Counter()
+    sockets = _sockets(pid)
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = str(link.readlink())
+        except OSError:  # closed meanwhile
+            continue
+        if (socket := re.fullmatch(r"socket:\[(\d+)\]", target)) is not None:
+            found[sockets.get(socket[1], "socket")] += 1
+        else:
+            found[re.sub(r":\[?\w*\]?$", "", target)] += 1
+    return found
+
+
+def _sockets(pid: int) -> dict[str, str]:
+    """Inode -> what kind of socket it is, as far as /proc says."""
+    found: dict[str, str] = {}
+    for line in Path(f"/proc/{pid}/net/tcp").read_text("ascii").splitlines()[1:]:
+        fields = line.split()
+        found[fields[9]] = f"TCP socket in state {fields[3]}"  # 01 established, 08 close wait
+    for line in Path(f"/proc/{pid}/net/unix").read_text("utf-8").splitlines()[1:]:
+        fields = line.split()
+        found[fields[6]] = f"unix socket in state {fields[5]}"  # 03 connected
+    return found
+
+
+def leaks(before: Vitals, after: Vitals) -> list[str]:
+    """What there is more of than at the beginning, once all clients have gone."""
+    found = [
+        f"{name}: {old} before, {new} after"
+        for name, old, new, spare in (
+            ("threads", before.threads, after.threads, 0),
+            ("children", before.children, after.children, 0),
+            ("tasks", before.tasks, after.tasks, PARKED_WORKERS),
+        )
+        if new > old + spare
+    ]
+    for kind, new in after.files.items():
+        old = before.files.get(kind, 0)
+        if new > old:
+            found.append(f"descriptors of {kind}: {old} before, {new} after")
+    return found
