@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import trio
+
 from actors.gateway import SessionGateway
 from actors.matches.host import MatchHost
 from actors.runtime.durability import Durability
@@ -87,6 +89,8 @@ class Metrics:
             present = sum(1 for _ in system.actors(kind))
             yield _gauge("actors", "Actors in memory.", present, kind=kind)
         yield _gauge("actors_all", "Actors of every kind, supervisors included.", counts.actors)
+        tasks = trio.lowlevel.current_statistics().tasks_living
+        yield _gauge("tasks", "Tasks of the event loop, parked workers included.", tasks)
         yield _gauge("workers_busy", "Asynchronous handlers under way.", counts.workers)
         yield _counter("messages_handled", "Messages handled by actors.", counts.handled)
         yield _counter("restarts", "Restarts of actors.", counts.restarts)
