@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from actors.failures import Refused
 from actors.matches.host import MatchHost
 from actors.matches.messages import (
@@ -156,12 +158,16 @@ class Match(RunningMatch):
             if not self.host.topics.subscribe(self.topic, message.session, message.connection):
                 raise Refused(UNAVAILABLE, "the connection is gone")
             self._attend(message.session, message.user)
-        ahead = message.epoch > self.epoch
+        missed = None
+        if message.epoch <= self.epoch:  # else it is ahead of us
+            missed = record.missed(message.epoch, message.offset)
+        if missed and len(msgspec.json.encode(missed)) > self.host.settings.value_bytes:
+            missed = None
         self.voice.recovered(
             record,
             state,
             self.epoch,
-            missed=None if ahead else record.missed(message.epoch, message.offset),
+            missed=missed,
             session=message.session,
             connection=message.connection,
             offset=message.offset,

@@ -102,5 +102,9 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Events a match keeps for players who come back; one that missed more gets the state."""
     happenings: Count = 256
     """What a game may say in one step; more is a crash of its match."""
+    value_bytes: Count = 131_072
+    """The longest view, result or happening of a game, in either encoding: more is a crash of its
+    match. Also the most that a resume repeats. An outbox has room for a few of them, or every
+    client would be too slow for its match, and too slow again whenever it comes back."""
     mailbox: Count = 1024
     """Messages that wait for their match; beyond it requests are answered `busy`."""

@@ -209,36 +209,40 @@ class Topics:
             for outbox in outboxes:
                 outbox.push(frame)
 
-    def publish_state(self, topic: str, push: msgspec.Struct) -> None:
+    def publish_state(self, topic: str, push: msgspec.Struct, *, max_bytes: int) -> None:
         """The same, conflated: of the states of a topic that a connection has not sent yet, the
         newest takes the place of the others.
 
         Raises:
             EncodeError: `push` cannot be encoded; nobody got it.
+            OverflowError: it is over `max_bytes`; nobody got it.
         """
         there = self._topics.get(topic)
         if there is None:
             return
         groups = there.groups()
-        frames = [encoding.frame(push) for encoding, _ in groups]
+        frames = [_bounded(encoding.frame(push), max_bytes) for encoding, _ in groups]
         self.published += 1
         for (_, outboxes), frame in zip(groups, frames, strict=True):
             self.delivered += len(outboxes)
             for outbox in outboxes:
                 outbox.replace(topic, frame)
 
-    def publish_states(self, topic: str, push_for: Callable[[str], msgspec.Struct]) -> None:
+    def publish_states(
+        self, topic: str, push_for: Callable[[str], msgspec.Struct], *, max_bytes: int
+    ) -> None:
         """The same where each user sees another state: `push_for(user)` is encoded for each member.
 
         Raises:
-            EncodeError: one cannot be encoded; some members may have got theirs.
+            EncodeError, OverflowError: as `publish_state`; some members may have got theirs.
         """
         there = self._topics.get(topic)
         if there is None:
             return
         self.published += 1
         for session, link in list(there.live.items()):
-            link.outbox.replace(topic, link.encoding.frame(push_for(there.members[session].user)))
+            frame = link.encoding.frame(push_for(there.members[session].user))
+            link.outbox.replace(topic, _bounded(frame, max_bytes))
             self.delivered += 1
 
     def send(self, session: str, connection: int, push: msgspec.Struct) -> bool:
@@ -258,3 +262,9 @@ class Topics:
         for there in listener.topics.values():
             if there.live.pop(listener.session, None) is not None:
                 there.changed()
+
+
+def _bounded(frame: bytes, max_bytes: int) -> bytes:
+    if len(frame) > max_bytes:
+        raise OverflowError(f"{len(frame)} bytes, over {max_bytes}")
+    return frame

@@ -131,6 +131,7 @@ class RecordedMatch(PersistentActor):
             params=created.params,
             call_limit_s=settings.call_limit_s,
             max_happenings=settings.happenings,
+            value_bytes=settings.value_bytes,
         )
 
     def _fit_record(self) -> None:

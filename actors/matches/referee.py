@@ -41,6 +41,8 @@ class Referee:
     Arguments:
         name: of the game, for messages.
         call_limit_s: how long one call may take, in seconds.
+        max_happenings: of one step.
+        value_bytes: of one view, result or happening, in either encoding.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Referee:
         params: dict[str, Any],
         call_limit_s: float,
         max_happenings: int,
+        value_bytes: int,
     ) -> None:
         """Make the game. Raises `Refused`: the params do not fit, or the game will not have them.
 
@@ -60,6 +63,7 @@ class Referee:
         self._name = name
         self._limit_s = call_limit_s
         self._max_happenings = max_happenings
+        self._value_bytes = value_bytes
         fitting = convert_input(params, game.params_type, "params")
         self._game: Game = self._judged("__init__", lambda: game(seed, fitting))
 
@@ -87,9 +91,11 @@ class Referee:
         taken = self._game.take_happenings()
         if len(taken) > self._max_happenings:
             raise GameCrashed(self._name, "happened", f"{len(taken)} happenings in one step")
-        return [
-            Happening(str(one.kind), one.player, self.plain("happened", one.data)) for one in taken
-        ]
+        return [self._heard(one) for one in taken]
+
+    def _heard(self, one: Happening) -> Happening:
+        player = None if one.player is None else str(one.player)
+        return Happening(*self.plain("happened", [str(one.kind), player, one.data]))
 
     def result(self) -> Any | None:
         """None while the game goes on, or its result as plain data."""
@@ -129,8 +135,11 @@ class Referee:
         Both encodings are tried, so that what is in the log can be sent to anyone.
         """
         try:
-            msgspec.json.encode(value)
-            return msgspec.msgpack.decode(msgspec.msgpack.encode(value))
+            text = msgspec.json.encode(value)
+            packed = msgspec.msgpack.encode(value)
+            if max(len(text), len(packed)) > self._value_bytes:
+                raise OverflowError(f"{len(text)} bytes, over matches.value_bytes")
+            return msgspec.msgpack.decode(packed)
         except Exception as error:  # TypeError, OverflowError, RecursionError, ...: all its fault
             raise GameCrashed(self._name, call, error) from error
 

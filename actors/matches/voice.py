@@ -33,6 +33,9 @@ class MatchVoice:
         self._topics = host.topics
         self._tick_hz = tick_hz
         self._private = private
+        # The frame is all that is at hand here: twice, so that a value within its limit never
+        # fails for the names and acks around it.
+        self._max_frame = 2 * host.settings.value_bytes
 
     # --- to everyone -----------------------------------------------------------------------------
 
@@ -52,11 +55,15 @@ class MatchVoice:
         try:
             if self._private:
                 self._topics.publish_states(
-                    self.topic, lambda player: push(referee.view_for(player))
+                    self.topic,
+                    lambda player: push(referee.view_for(player)),
+                    max_bytes=self._max_frame,
                 )
             else:
-                self._topics.publish_state(self.topic, push(referee.view()))
-        except EncodeError as error:
+                self._topics.publish_state(
+                    self.topic, push(referee.view()), max_bytes=self._max_frame
+                )
+        except (EncodeError, OverflowError) as error:
             raise referee.crashed("view", error) from error
 
     def ended(self, record: Record, ended: Ended) -> None:

@@ -115,6 +115,8 @@ class Faulty(Counting):
         if self._is_wrong("talk"):
             for number in range(10_000):
                 self.happened("said", None, number)
+        if self._is_wrong("shout"):
+            self.happened("said", None, "x" * 200_000)
         if self._is_wrong("babble"):
             self.happened("said", None, object())
 
@@ -129,6 +131,8 @@ class Faulty(Counting):
         super().input(player, move)
 
     def view(self) -> Any:
+        if self._is_wrong("panorama"):
+            return "x" * 300_000
         return object() if self._is_wrong("view") else super().view()
 
     def snapshot(self) -> Any:

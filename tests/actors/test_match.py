@@ -457,6 +457,21 @@ async def test_who_missed_more_than_is_kept_gets_the_state(
             assert bob.got(MatchRecovered)[-1].recovered == recovered
 
 
+async def test_who_missed_more_than_a_client_could_take_at_once_gets_the_state(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(Counting, value_bytes=1000) as one:
+        match, ada, bob = await two_players(one, "counting")
+        position = (ada.got(MatchEvent) or bob.got(MatchEvent))[-1].offset
+        for seq in range(1, 4):
+            await ada.input(match, seq, {"say": "x" * 400})
+            await trio.sleep(0.1)
+        for since, recovered in ((position, False), (position + 2, True)):
+            bob.reconnect()
+            await bob.resume(match, 1, since)
+            assert bob.got(MatchRecovered)[-1].recovered is recovered
+
+
 @pytest.mark.parametrize("later_s", [1.0, 100.0])
 async def test_who_was_away_at_the_end_is_told_of_it(
     autojump_clock: trio.testing.MockClock, later_s: float

@@ -16,7 +16,9 @@ from protocol.messages import MatchEnded, MatchRestarted, MatchStatePush
 from tests.actors.games import Counting, Faulty, FaultyTurns
 from tests.actors.table import SMALL, Player, Table, table
 
-EVERY_FAULT = ["tick", "exit", "hang", "talk", "babble", "view", "snapshot"]
+EVERY_FAULT = [
+    *["tick", "exit", "hang", "talk", "babble", "shout", "view", "panorama", "snapshot"],
+]
 
 
 @pytest.fixture(autouse=True)

@@ -223,6 +223,8 @@ def test_the_limits_are_the_defaults_of_the_settings() -> None:
         "`limit` of `room.history`": (room.history_limit, "messages"),
         "Keyed sends remembered, a room": (room.keys, "keys"),
         "Events a resume can bridge, a match": (match.recent_events, "events"),
+        "The same, as JSON": (match.value_bytes, "bytes"),
+        "A game's `state`, `result`, or `data` of an event": (match.value_bytes, "bytes"),
         "`limit` of `match.list`": (match.list_limit, "matches"),
         "A place kept without a session": (match.rejoin_within_s, "seconds"),
         "What waits to be sent to one client": (wire.outbox_bytes, "bytes"),
