@@ -21,6 +21,7 @@ from websockets.typing import Origin, Subprotocol
 
 from protocol.codec import ENCODINGS, Encoding
 from protocol.settings import WireSettings
+from protocol.upgrade import plain
 
 HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 """Where the head of a request ends. The library takes bare line feeds, too (RFC 9112, 2.2)."""
@@ -87,6 +88,12 @@ def full(*, draining: bool) -> Refused:
 
 def answer(head: bytes, settings: WireSettings) -> Accepted | Refused:
     """Judge one whole request head (request line and headers, up to and with the empty line)."""
+    usual = plain(head, settings)
+    return Accepted(*usual) if usual is not None else by_library(head, settings)
+
+
+def by_library(head: bytes, settings: WireSettings) -> Accepted | Refused:
+    """The same, of any head: every rule of RFC 6455, and the words of a refusal."""
     origins = [Origin(origin) for origin in settings.origins]
     protocol = ServerProtocol(
         origins=[*origins, None] if origins else None,
