@@ -10,7 +10,14 @@ import asyncio
 from typing import Any, ClassVar
 
 import msgspec
-from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from picows import (
+    WSFrame,
+    WSHandshakeError,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    ws_connect,
+)
 
 from bench.tally import Series, Tally
 
@@ -63,13 +70,16 @@ class Client(WSListener):
             ConnectionError, TimeoutError, OSError: it did not come to that.
         """
         async with asyncio.timeout(OPEN_TIMEOUT_S):
-            await ws_connect(
-                lambda: self,
-                await self.address(url, room),
-                extra_headers=self.headers,
-                websocket_handshake_timeout=OPEN_TIMEOUT_S,
-                read_buffer_init_size=BUFFER_BYTES,
-            )
+            try:
+                await ws_connect(
+                    lambda: self,
+                    await self.address(url, room),
+                    extra_headers=self.headers,
+                    websocket_handshake_timeout=OPEN_TIMEOUT_S,
+                    read_buffer_init_size=BUFFER_BYTES,
+                )
+            except WSHandshakeError as error:
+                raise ConnectionError(f"{self.name}: {error}") from error
             await self.enter(room)
 
     async def enter(self, room: str | None) -> None:

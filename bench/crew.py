@@ -73,6 +73,8 @@ class Crew:
 
     def start(self, start_ns: int) -> None:
         """Begin at that time of CLOCK_MONOTONIC."""
+        self.done.clear()
+        self.p99_ms.clear()
         for process in self.processes:
             self._say(process, str(start_ns).encode())
 

@@ -31,6 +31,13 @@ def say(line: object) -> None:
     sys.stdout.flush()
 
 
+async def report_placed(tally: Tally) -> None:
+    """Say how many clients are in place, while they are being put there."""
+    while True:
+        await asyncio.sleep(PROGRESS_S)
+        say({"done": {"clients": tally.placed}, "p99_ms": 0.0})
+
+
 async def report(tally: Tally, event: str) -> None:
     """Say how far it is, and how the latencies of `event` were lately."""
     before = Histogram()
@@ -58,7 +65,9 @@ def loading(order: Order) -> tuple[Load, Tally, str]:
 async def run(order: Order) -> None:
     """Do all of it, once."""
     load, tally, event = loading(order)
+    reporting = asyncio.create_task(report_placed(tally))
     await load.prepare()
+    reporting.cancel()
     # What is there now stays; what comes is freed by its last reference. A collection of the
     # oldest generation would be a pause that looks like the server's.
     gc.collect()

@@ -31,6 +31,8 @@ from bench.scenario import Count, Plan, Scenario
 from bench.stage import Options, Outcome, progress
 from persistence.embedded import EmbeddedServers
 
+PATIENCE = ("wire.handshake_timeout_s=60", "wire.first_message_timeout_s=60")
+"""While all come at once on few cores, a handshake waits its turn."""
 SPARE_FILES = 1000
 """Of each process: what is not a client's."""
 BYTES_A_PLAYER = 60 * 1024
@@ -100,6 +102,7 @@ def nodes(count: int, sessions_each: int, settings: list[str]) -> Iterator[list[
                 f"postgres.url={stores.postgres_url}", f"postgres.schema=node{number}",
                 f"redis.url={stores.redis_url}", f"redis.prefix=node{number}:",
                 f"wire.max_connections={sessions_each + SPARE_FILES // 2}",
+                *PATIENCE,
                 *settings,
             ):  # fmt: skip
                 command += ["--set", setting]
@@ -132,7 +135,7 @@ def measure(scenario: Scenario, module: str, plan: Headline, options: Options, _
         outcome = stage.load(
             scenario, module, plan, msgspec.structs.replace(options, core=-1, generators=count),
             name=f"greenroom x{count}", driver="", urls=[server.url for server in servers],
-            servers=servers, settings=options.settings,
+            servers=servers, settings=[*PATIENCE, *options.settings],
         )  # fmt: skip
     if players < wanted:
         outcome.notes.append(f"scaled down to {plan.sessions():,} players of {wanted:,}")

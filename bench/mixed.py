@@ -118,6 +118,7 @@ class MixedLoad(Load):
         async def first(number: int) -> None:
             async with gate:
                 await self.come(number)
+                self.tally.placed += 1
 
         await asyncio.gather(*(first(number) for number in self.share(plan.players)))
         self.tally.gauges["clients"] = len(self.here)

@@ -21,6 +21,8 @@ from bench.schedule import Schedule, Ticker
 from bench.tally import Tally
 
 HANDSHAKES_AT_ONCE = 32
+TRIES = 5
+RETRY_S = 5.0
 CATCH_UP_S = 5.0
 """How long after the last event stragglers are awaited."""
 
@@ -155,14 +157,11 @@ class Load:
             rooms: what each client joins; None: nothing.
             first: number of the first, for the names.
         """
-        url = self.order.url
         gate = asyncio.Semaphore(HANDSHAKES_AT_ONCE)
 
         async def opened(number: int, room: str | None) -> Client:
             async with gate:
-                client: Client = self.connect(self.tally, self.name(number))
-                await client.open(url, room)
-                return client
+                return await self.open_one(self.name(number), room)
 
         opening: list[Awaitable[Client]] = [
             opened(first + number, room) for number, room in enumerate(rooms)
@@ -170,6 +169,26 @@ class Load:
         clients = await asyncio.gather(*opening)
         self.clients += clients
         return list(clients)
+
+    async def open_one(self, name: str, room: str | None) -> Client:
+        """Open a client, if need be after some tries."""
+        for _ in range(TRIES - 1):
+            client: Client = self.connect(self.tally, name)
+            try:
+                await client.open(self.order.url, room)
+            except (OSError, TimeoutError):
+                # A crowd at the door: some are told to come again. That is in the report.
+                self.tally.errors["came again"] += 1
+                client.leaving = True
+                client.disconnect()
+                await asyncio.sleep(self.random.uniform(0, RETRY_S))
+            else:
+                self.tally.placed += 1
+                return client
+        client = self.connect(self.tally, name)
+        await client.open(self.order.url, room)
+        self.tally.placed += 1
+        return client
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,8 @@ class Tally:
         self.gauges: dict[str, float] = {}
         self.late = Series(sys.maxsize, sys.maxsize)
         self.over = False
+        self.placed = 0
+        """Clients that are where they shall be, before the clock starts."""
         self._window = (sys.maxsize, sys.maxsize)
         self._cpu_s = 0.0
 
