@@ -130,6 +130,14 @@ def banner(
     return f"greenroom {VERSION} is up: clients at {where}{web}, data in {found.where}"
 
 
+def announce(line: str) -> None:
+    """Print the banner; a standard output that is full or closed stops no server."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        log.warning("cannot print to the standard output", error=str(error), line=line)
+
+
 def _address(host: str, listeners: list[socket.socket]) -> str:
     name = f"[{host}]" if ":" in host else host or "*"
     return f"{name}:{listeners[0].getsockname()[1]}"
@@ -185,7 +193,7 @@ def serve(loaded: Loaded, signals: Signals) -> None:
         )
         # After the loop too: the stores stop in a bounded time, which nobody is to interrupt.
         signals.only_note()
-        trio.run(node.run, clients, http, lambda: print(line, flush=True), stopping)
+        trio.run(node.run, clients, http, lambda: announce(line), stopping)
     log.info("stopped")
 
 

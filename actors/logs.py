@@ -41,12 +41,14 @@ class _Forward(logging.Handler):
 
 
 class _Lines:
-    """A stream whose writer is not told that it is full, closed, or lacks a letter."""
+    """A stream whose writer is not told that it is full, closed, lacks a letter, or is none."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
 
     def write(self, text: str) -> None:
+        if self._stream is None:  # a daemon's
+            return
         try:
             try:
                 self._stream.write(text)
@@ -56,8 +58,9 @@ class _Lines:
             pass
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.flush()
+        if self._stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._stream.flush()
 
 
 def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
@@ -68,8 +71,9 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
         stream: where lines go; the standard error by default, so that what a command answers on
             its standard output stays apart.
     """
-    stream = sys.stderr if stream is None else stream
-    people = settings.format == "console" or (settings.format == "auto" and stream.isatty())
+    stream = stream or sys.stderr
+    terminal = stream is not None and stream.isatty()
+    people = settings.format == "console" or (settings.format == "auto" and terminal)
     level = LEVELS[settings.level]
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -77,7 +81,7 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if people else "iso", utc=not people),
     ]
     if people:
-        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=32)
+        renderer = structlog.dev.ConsoleRenderer(colors=terminal, pad_event_to=32)
         shared.append(_always(renderer))
     else:
         shared += [

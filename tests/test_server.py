@@ -67,6 +67,26 @@ def test_one_line_says_where_clients_connect_and_data_lives(running: Server) -> 
     assert running.data == str(running.folder)
 
 
+def test_a_standard_output_that_takes_nothing_stops_no_server(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        process = subprocess.Popen(
+            [
+                *[sys.executable, "server.py", "--set", f"server.data_dir={tmp_path}"],
+                *["--set", "listen.port=0", "--set", "http.port=0"],
+            ],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        said = next(line for line in process.stderr if "cannot print" in line)
+        assert "is up: clients at" in said
+        process.terminate()
+        process.communicate(timeout=30)
+    assert process.returncode == Exit.OK
+
+
 def test_health_readiness_and_metrics_answer(running: Server) -> None:
     assert running.get("/healthz") == (200, "ok\n")
     status, body = running.get("/readyz")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -60,6 +61,12 @@ def test_whatever_is_logged_is_one_line(form: Literal["json", "console"], value:
     assert "odd" in lines[0]
     if form == "json":
         assert json.loads(lines[0])["event"] == "odd"
+
+
+def test_without_a_standard_error_there_is_no_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    configure(LogSettings())
+    structlog.get_logger("test").error("unheard")
 
 
 def test_an_exception_with_text_that_is_none_is_logged_with_its_traceback() -> None:
