@@ -211,6 +211,10 @@ class LoopCell(LoopLife):
 
     def _raised(self, error: Exception, item: Any, reply: Any) -> bool:
         """A handler raised. Whether the actor goes on."""
+        if isinstance(error, Refusal):
+            # An answer, not a failure: with its traceback the future would hold a frame that holds
+            # the future, ten objects of cyclic garbage for each request that is refused.
+            error.__traceback__ = None
         if reply is not None:
             reply.settle_quietly(error=error)
         if isinstance(error, Refusal):
