@@ -88,10 +88,13 @@ def server_table(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def ratios(outcomes: Sequence[Outcome]) -> list[str]:
-    """What each peer needs and reaches beside the first."""
+    """What each peer needs and reaches beside Greenroom's run before it."""
     lines = []
     ours = outcomes[0]
     for other in outcomes[1:]:
+        if other.server == ours.server:
+            ours = other
+            continue
         parts = []
         if ours.cpu_us and other.cpu_us:
             parts.append(f"{other.cpu_us / ours.cpu_us:.2f} times the CPU an event")

@@ -79,6 +79,9 @@ class Tally:
         self.errors: Counter[str] = Counter()
         self.gauges: dict[str, float] = {}
         self.late = Series(sys.maxsize, sys.maxsize)
+        self.last_payload = b""
+        self.last_due_ns = 0
+        """Of the last broadcast that came to a client of this process."""
         self.over = False
         self.placed = 0
         """Clients that are where they shall be, before the clock starts."""
