@@ -188,12 +188,8 @@ class Gateway:
                     sock = await tls.handshake(sock, self._tls)
                 head, first = await _read_head(sock, settings.max_header_bytes)
                 answered = self._judge(head)
-            with trio.move_on_after(_LINGER_S):
-                await _send(sock, answered.response)
-                if isinstance(answered, Accepted):
-                    opened = self._connection(sock, peer, answered), first
-                else:
-                    await self._refuse(sock, peer, answered)
+            if await self._say(sock, peer, answered) and isinstance(answered, Accepted):
+                opened = self._connection(sock, peer, answered), first
         except OSError as error:  # gone, or no TLS
             log.debug("handshake failed", peer=peer, error=str(error))
         finally:
@@ -219,6 +215,17 @@ class Gateway:
             flusher=self._flusher,
             wheel=self._wheel,
         )
+
+    async def _say(self, sock: socket.socket, peer: str, answered: Accepted | Refused) -> bool:
+        """Send the answer, and see a refusal through; whether the client took it in time."""
+        rest = memoryview(answered.response)[_send_some(sock, answered.response) :]
+        if not rest and isinstance(answered, Accepted):
+            return True  # nearly always: a deadline would cost 20 us, 5 % of a join
+        with trio.move_on_after(_LINGER_S) as scope:
+            await _send(sock, rest)
+            if isinstance(answered, Refused):
+                await self._refuse(sock, peer, answered)
+        return not scope.cancelled_caught
 
     async def _refuse(self, sock: socket.socket, peer: str, refused: Refused) -> None:
         """After the response: end our half and read the other one out, or a reset eats it."""
@@ -256,10 +263,15 @@ async def _read_head(sock: socket.socket, max_bytes: int) -> tuple[bytes | None,
         await trio.lowlevel.checkpoint()
 
 
-async def _send(sock: socket.socket, data: bytes) -> None:
-    rest = memoryview(data)
+async def _send(sock: socket.socket, rest: memoryview) -> None:
     while rest:
-        try:
-            rest = rest[sock.send(rest) :]
-        except WOULD_BLOCK:
-            await trio.lowlevel.wait_writable(sock)
+        await trio.lowlevel.wait_writable(sock)
+        rest = rest[_send_some(sock, rest) :]
+
+
+def _send_some(sock: socket.socket, data: bytes | memoryview) -> int:
+    """One send; returns how many bytes the socket took."""
+    try:
+        return sock.send(data)
+    except WOULD_BLOCK:
+        return 0
