@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -52,6 +53,9 @@ class JournalSettings:
             StoreBusy. At 20,000 events/s the default lasts 2.5 s without the store.
         max_batch_events, max_batch_bytes: one transaction. 500 rows reach 78,000 to 97,000 events/s
             on an idle machine; beyond 1,000 the first in the batch only waits for the last.
+        pace_s: between the beginnings of two commits; events that come meanwhile share the next.
+            0: none. A first event after a while is committed at once in any case. At 2,000 events/s
+            2 ms took the CPU time for each from 338 us to 200, its commit from 1.2 ms to 2.9.
         append_timeout_s: how long one append may take before it is sent again.
         backoff: between attempts while the store is away.
         drain_s: how long a stopping system waits for what is queued.
@@ -61,6 +65,7 @@ class JournalSettings:
     max_bytes: int = 64 * 1024 * 1024
     max_batch_events: int = 1_000
     max_batch_bytes: int = 8 * 1024 * 1024
+    pace_s: float = 0.002
     append_timeout_s: float = 30.0
     backoff: Backoff = STORE_BACKOFF
     drain_s: float = 10.0
@@ -88,9 +93,10 @@ def unix_us() -> int:
 class Journal:
     """While one append is on its way everything else queues, and then goes as the next batch.
 
-    So the batch size follows the load by itself, without a timer: an idle node commits a single
-    event at once, a busy one hundreds at a time. The store's failures are retried with back-off,
-    in order, for as long as the journal runs; nothing is dropped. Home thread only.
+    So the batch size follows the load by itself: an idle node commits a single event at once, a
+    busy one hundreds at a time. In between, `pace_s` keeps commits from being small and many: each
+    costs this process some 0.3 ms, whatever it holds. The store's failures are retried with
+    back-off, in order, for as long as the journal runs; nothing is dropped. Home thread only.
 
     Arguments:
         store: where the events go.
@@ -120,6 +126,7 @@ class Journal:
         )
         self._writers: dict[tuple[str, str], Writer] = {}
         self._counts = JournalStatistics()
+        self._begun = -math.inf  # the last commit, in trio's time
         self._asleep = False
         self._alarm = trio.lowlevel.ParkingLot()
         self._idle: trio.Event | None = None
@@ -190,10 +197,11 @@ class Journal:
         """Commit batch after batch, until cancelled."""
         attempt = 0
         while True:
-            rows = self._queue.take()
-            if not rows:
+            if not self._queue.events:
                 await self._sleep()
                 continue
+            await self._pace()
+            rows = self._queue.take()
             try:
                 with trio.fail_after(self.settings.append_timeout_s):
                     fenced = await self.store.append(rows)
@@ -252,6 +260,12 @@ class Journal:
             await self._alarm.park()
         finally:
             self._asleep = False
+
+    async def _pace(self) -> None:
+        wait_s = self._begun + self.settings.pace_s - trio.current_time()
+        if wait_s > 0 and self._queue.events < self.settings.max_batch_events:
+            await trio.sleep(wait_s)
+        self._begun = trio.current_time()
 
     async def _back_off(self, attempt: int, rows: list[EventRow], error: Exception) -> None:
         self._counts.retries += 1

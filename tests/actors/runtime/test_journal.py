@@ -255,13 +255,31 @@ class Squeamish(MemoryEventStore):
         return await super().append(rows)
 
 
+async def test_events_that_keep_coming_share_commits_and_a_first_one_waits_for_nothing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    store = MemoryEventStore()
+    async with running(store, pace_s=0.01) as journal:
+        writer = journal.open("k", "a", epoch=1, seq=0)
+        for _ in range(20):
+            began = trio.current_time()
+            await persist(journal, writer)
+            assert trio.current_time() == began
+            await trio.sleep(0.02)
+        assert journal.statistics().batches == 20
+        for _ in range(20):
+            persist(journal, writer)
+            await trio.sleep(0.001)
+        assert 22 <= journal.statistics().batches <= 23
+
+
 async def test_an_event_that_can_never_be_stored_fails_its_own_actor_only(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     store = Squeamish()
     fences: list[str] = []
     with logged() as entries:
-        async with running(store) as journal:
+        async with running(store, pace_s=0.0) as journal:
             good = journal.open("k", "good", epoch=1, seq=0)
             bad = journal.open("k", "bad", epoch=1, seq=0, on_fenced=lambda: fences.append("bad"))
             kept = [persist(journal, good), persist(journal, bad)]
