@@ -8,7 +8,7 @@ READY  := $(VENV)/.ready-run
 READY_DEV := $(VENV)/.ready-dev
 READY_BENCH := $(VENV)/.ready-bench
 
-.PHONY: run test lint format types pytest bench chaos help clean
+.PHONY: run test lint format types pytest bench chaos fuzz help clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -38,6 +38,9 @@ bench: $(READY_BENCH) ## set up if needed, then measure a bit of everything (ARG
 
 chaos: $(READY_DEV) ## set up if needed, then 50 kills and all other faults, judged (ARGS='--seed 7')
 	@$(BIN)/python -m tests.chaos.run --faults 60 --kills 50 --away 1 --known-rooms 10000 $(ARGS)
+
+fuzz: $(READY_DEV) ## set up if needed, then a million wrong frames and ten thousand handshakes (ARGS='--seed 7')
+	@$(BIN)/python -m tests.protocol.fuzz $(ARGS)
 
 clean: ## remove what was installed; data stays
 	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
