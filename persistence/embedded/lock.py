@@ -26,9 +26,9 @@ class DataDirLock:
             path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
             self._fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise EmbeddedStartFailed(
-                "stores", f"data directory {path}: {error.strerror}"
-            ) from None
+            # What mkdir says of a file in its place is that it exists.
+            why = "not a directory" if isinstance(error, FileExistsError) else error.strerror
+            raise EmbeddedStartFailed("stores", f"data directory {path}: {why}") from None
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

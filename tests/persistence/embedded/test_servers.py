@@ -298,6 +298,8 @@ def test_a_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedStartFailed, match="Not a directory") as caught:
         EmbeddedServers(tmp_path / "file" / "data").start()
     assert "\n" not in str(caught.value)
+    with pytest.raises(EmbeddedStartFailed, match="not a directory"):
+        EmbeddedServers(tmp_path / "file").start()
 
 
 def test_ctrl_c_in_the_terminal_reaches_us_and_not_the_children(folder: Path) -> None:
