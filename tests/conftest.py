@@ -13,10 +13,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from hypothesis import settings
 
 from persistence import PostgresSettings, RedisSettings
 from persistence.embedded import EmbeddedServers
 from persistence.postgres import migrate
+
+# No deadline for an example: how long one takes is a matter of the machine, not of the property.
+settings.register_profile("greenroom", deadline=None)
+settings.load_profile("greenroom")
 
 
 class Stores(NamedTuple):
