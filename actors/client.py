@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import structlog
+import trio
 
+from actors.admission import Admission
 from actors.failures import request_error
 from actors.rules.bucket import ClientLimits
 from actors.runtime.future import Future
 from actors.runtime.ref import ActorRef
 from protocol.codec import EncodeError, Encoding
-from protocol.errors import INTERNAL, REF_IN_USE, TOO_MANY_REQUESTS, CloseCode, RequestError
+from protocol.errors import BUSY, INTERNAL, REF_IN_USE, TOO_MANY_REQUESTS, CloseCode, RequestError
 from protocol.messages import Ok, Push
 from protocol.outbox import Outbox
 from protocol.websocket import Connection
@@ -25,10 +27,18 @@ class Client:
     """
 
     __slots__ = (
-        "connection", "encoding", "id", "in_flight", "limits", "max_in_flight", "outbox", "session",
+        "admission", "connection", "encoding", "id", "in_flight", "limits", "max_in_flight",
+        "outbox", "session",
     )  # fmt: skip
 
-    def __init__(self, connection: Connection, limits: ClientLimits, max_in_flight: int) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        limits: ClientLimits,
+        max_in_flight: int,
+        admission: Admission,
+    ) -> None:
+        self.admission = admission
         self.connection = connection
         self.id: int = connection.id
         self.encoding: Encoding = connection.encoding
@@ -52,10 +62,29 @@ class Client:
             return False
         return True
 
+    def has_room(self, ref: int | None) -> bool:
+        """Whether client and node may have one more request under way; if not, it was answered.
+
+        What nobody asked to have answered is not counted, and always passes.
+        """
+        if ref is None:
+            return True
+        if self.admission.full:
+            self.admission.shed += 1
+            self.connection.read_later(self.admission.pause_s)
+            self.refuse(RequestError(BUSY, "the server has more to do than it can"), ref)
+            return False
+        if len(self.in_flight) >= self.max_in_flight:
+            self.refuse(RequestError(TOO_MANY_REQUESTS), ref)
+            return False
+        return True
+
     def begin(self, ref: int, future: Future[object]) -> None:
         """Answer `ref` with what the future comes to, as soon as it does, past the session."""
         self.in_flight.add(ref)
-        future.on_done(lambda done: self._answer(ref, done))
+        self.admission.begin()
+        began_at = trio.current_time()
+        future.on_done(lambda done: self._answer(ref, began_at, done))
 
     def ok(self, ref: int | None, data: object = None) -> None:
         """Answer a request with success."""
@@ -84,8 +113,9 @@ class Client:
         """Close the connection."""
         self.connection.close(code)
 
-    def _answer(self, ref: int, done: Future[object]) -> None:
+    def _answer(self, ref: int, began_at: float, done: Future[object]) -> None:
         self.in_flight.discard(ref)
+        self.admission.end(began_at, trio.current_time())
         error = done.exception()
         if error is None:
             self.ok(ref, done.result())

@@ -9,6 +9,7 @@ from typing import Any
 import pykka
 import trio
 
+from actors.admission import SHEDDABLE, Admission
 from actors.client import Client
 from actors.rules.bucket import ClientLimits
 from actors.runtime.errors import MailboxFull
@@ -57,6 +58,9 @@ class SessionGateway:
         self.taken_over = 0
         self.rate_limited = 0
         self.flooded = 0
+        self.admission = Admission(
+            context.settings.in_flight_all, lambda: len(context.topics.sessions)
+        )
         self._system = system
         self._context = context
         self._new_id = new_id
@@ -72,7 +76,7 @@ class SessionGateway:
             bytes_burst=settings.bytes_burst,
             flooding_s=settings.flooding_s,
         )
-        return ClientHandler(self, Client(connection, limits, settings.in_flight))
+        return ClientHandler(self, Client(connection, limits, settings.in_flight, self.admission))
 
     def open(self, client: Client, request: SessionOpen) -> None:
         """Open a session for a guest."""
@@ -167,7 +171,7 @@ class SessionGateway:
 class ClientHandler:
     """What the wire calls for one connection; a `protocol.websocket.Handler`.
 
-    Rate limits stand before the session's mailbox, so that a flood ends here.
+    Rate limits and load shedding stand before the session's mailbox, so that a flood ends here.
     """
 
     __slots__ = ("_gateway", "client")
@@ -187,6 +191,8 @@ class ClientHandler:
         session = client.session
         if session is None:
             self._first(request)
+            return None
+        if type(request) in SHEDDABLE and not client.has_room(request.ref):
             return None
         try:
             session.tell(request)

@@ -69,6 +69,10 @@ class Metrics:
         yield _counter("sessions_opened", "Sessions opened.", sessions.opened)
         yield _counter("sessions_resumed", "Sessions resumed.", sessions.resumed)
         yield _counter("sessions_taken_over", "Connections taken over.", sessions.taken_over)
+        admission = sessions.admission
+        yield _gauge("requests", "Requests that are being answered.", admission.under_way)
+        yield _gauge("requests_allowed", "So many may be, for now.", admission.allowed)
+        yield _counter("shed", "Requests refused as too many are under way.", admission.shed)
         yield _counter("rate_limited", "Requests over a client's rate.", sessions.rate_limited)
         yield _counter("flooded", "Connections closed as flooding.", sessions.flooded)
 

@@ -93,7 +93,7 @@ class Places:
 
     def pass_on(self, client: Client, ref: int | None, topic: str, message: msgspec.Struct) -> None:
         """Ask the owner of a topic that the session is in."""
-        if not client.may_ask(ref):
+        if not client.may_ask(ref) or not client.has_room(ref):
             return
         place = self._places.get(topic)
         if place is None:

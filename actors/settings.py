@@ -30,6 +30,9 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Rooms and matches that one session may be in at once."""
     in_flight: Count = 64
     """Requests of one session that are being answered at once."""
+    in_flight_all: Count = 4096
+    """The same of all sessions of this process; fewer while answers take longer than 2 s.
+    Beyond it sends, inputs and questions are answered `busy`."""
     mailbox: Count = 256
     """Requests that wait for their session; beyond it the connection is not read from."""
     messages_per_s: Rate = 100.0

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from .lifecycle import LoopLife
 
 _TURN_S: Final = 0.001
-"""How long actors run before I/O gets its turn."""
+"""How long actors run before I/O gets its turn, at least."""
+_LONG_TURN_S: Final = 0.02
+"""And at most. A pass of the loop over a thousand sockets that all have something to read takes
+tens of ms; if actors had 1 ms after each, a node would read what comes and do none of it."""
 SLICE_S: Final = 0.000_25
 """How long one actor runs before the next one's turn, and then at most _SLICE messages."""
 _SLICE: Final = 64
@@ -70,6 +73,7 @@ class Dispatcher:
     async def run(self) -> None:
         """Work until cancelled."""
         queue = self.queue
+        ended = perf_counter()
         while True:
             if not queue:
                 self._parked = current_task()
@@ -77,11 +81,14 @@ class Dispatcher:
                     await wait_task_rescheduled(_abort)
                 finally:
                     self._parked = None
-            until = perf_counter() + _TURN_S
+            # As long a turn as all others had since the last one, so that half of the time is ours.
+            now = perf_counter()
+            until = now + min(max(now - ended, _TURN_S), _LONG_TURN_S)
             while queue:
                 self.handled += queue.popleft().run(_SLICE)
                 if perf_counter() > until:
                     break
+            ended = perf_counter()
             if queue:
                 await trio.lowlevel.checkpoint()
 

@@ -1,0 +1,84 @@
+"""How many requests a node answers at once: what comes beyond that is refused while it is cheap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from protocol.messages import MatchCreate, MatchInput, MatchList, RoomHistory, RoomMembers, RoomSend
+
+SHEDDABLE = frozenset({MatchCreate, MatchInput, MatchList, RoomHistory, RoomMembers, RoomSend})
+"""Coming, going, resuming and pings are always taken up: they are few a client, and to refuse them
+would have clients come back with more."""
+
+
+TARGET_S = 2.0
+"""A mean answer that takes longer says that too much was taken up. Its deadline is 5 s."""
+LOOK_EVERY_S = 0.25
+FEWER, MORE = 0.75, 1.5
+FLOOR = 512
+"""So many are always taken up: there must be answers to learn from, and commits of some hundreds
+are what a node does most with."""
+
+
+class Admission:
+    """Counts the requests that are being answered, of all sessions of a node, and bounds them.
+
+    Without a bound a node that is offered more than it can do takes everything up, answers all of
+    it after the deadline, and so does nothing: at three times its capacity of 8,300 sends/s it
+    acknowledged 134/s. By Little's law a bound is also one on latency, the bound divided by what
+    the node can do. That is not known beforehand, so while answers take longer than `TARGET_S` on
+    average the bound falls, and rises again to `limit` after (as TCP's congestion window does).
+
+    Arguments:
+        limit: the bound, at most.
+        clients: counts who may be sending.
+
+    Attributes:
+        under_way: requests that are being answered.
+        allowed: so many may be, now.
+        shed: requests refused for this.
+    """
+
+    __slots__ = (
+        "_answers", "_clients", "_looked_at", "_took_s", "allowed", "limit", "shed", "under_way",
+    )  # fmt: skip
+
+    def __init__(self, limit: int, clients: Callable[[], int]) -> None:
+        self._clients = clients
+        self.limit = self.allowed = limit
+        self.under_way = 0
+        self.shed = 0
+        self._answers = 0
+        self._took_s = 0.0
+        self._looked_at = -math.inf
+
+    @property
+    def full(self) -> bool:
+        """Whether as many are under way as may be."""
+        return self.under_way >= self.allowed
+
+    @property
+    def pause_s(self) -> float:
+        """How long a client that was refused is not read from, in seconds.
+
+        Each read and each send is a system call of some 10 us, and most of what a refusal costs. So
+        all clients together are read from 2,000 times a second, and one at least twice.
+        """
+        return min(self._clients() / 2_000, 0.5)
+
+    def begin(self) -> None:
+        """One more is under way."""
+        self.under_way += 1
+
+    def end(self, began_at: float, now: float) -> None:
+        """One is answered. Times in seconds on one clock."""
+        self.under_way -= 1
+        self._answers += 1
+        self._took_s += now - began_at
+        if now - self._looked_at < LOOK_EVERY_S:
+            return
+        slow = self._took_s > TARGET_S * self._answers
+        factor = FEWER if slow else MORE
+        self.allowed = max(min(round(self.allowed * factor), self.limit), min(FLOOR, self.limit))
+        self._answers, self._took_s, self._looked_at = 0, 0.0, now

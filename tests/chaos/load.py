@@ -1,0 +1,213 @@
+"""Load for the measured cases: many clients in one process, open loop, every answer counted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+
+from tests.server_process import Server
+
+TICK_S = 0.001
+AT_ONCE = 32
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Answer(msgspec.Struct):
+    """What is looked at of a message."""
+
+    op: str
+    ref: int | None = None
+    code: str = ""
+    retry: bool = False
+
+
+_decode = msgspec.msgpack.Decoder(Answer).decode
+
+
+class Phase:
+    """What was sent in a stretch of time, and what came of it. Times in seconds."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.latencies: list[float] = []
+        self.acknowledged_at: list[float] = []
+        self.refused: Counter[str] = Counter()
+        self.final: Counter[str] = Counter()
+        """Refusals that say a retry is of no use."""
+        self.began = time.monotonic()
+        self.ended = self.began
+
+    def percentile(self, percent: float) -> float:
+        """Of the latencies of what was acknowledged, ms."""
+        if not self.latencies:
+            return float("nan")
+        values = sorted(self.latencies)
+        return values[min(len(values) - 1, int(len(values) * percent / 100))] * 1000
+
+    def per_s(self) -> float:
+        """Acknowledgements that came while the phase lasted, a second."""
+        within = sum(1 for at in self.acknowledged_at if at <= self.ended)
+        return within / max(self.ended - self.began, 1e-9)
+
+    def line(self, name: str) -> str:
+        """For the table."""
+        refused = ", ".join(f"{count:,} {code}" for code, count in self.refused.most_common())
+        return (
+            f"{name:26} sent {self.sent:8,}  acked {len(self.latencies):8,}  {self.per_s():8,.0f}/s"
+            f"  p50 {self.percentile(50):7.1f}  p99 {self.percentile(99):7.1f}"
+            f"  max {self.percentile(100):7.1f} ms  refused: {refused or 'none'}"
+        )
+
+
+class Speaker(WSListener):
+    """A client in one room."""
+
+    def __init__(self, name: str, room: str) -> None:
+        self.name, self.room = name, room
+        self.transport: WSTransport | None = None
+        self.waiting: dict[int, tuple[Phase, float]] = {}
+        self.asked: dict[int, asyncio.Future[Answer]] = {}
+        self.refs = itertools.count(1)
+        self.closed: int | None = None
+        self.pushes = 0
+        self.restarts: list[float] = []
+
+    async def open(self, url: str) -> None:
+        """Connect, open a session, join."""
+        await ws_connect(
+            lambda: self, url, extra_headers={"Sec-WebSocket-Protocol": "greenroom.v1.msgpack"}
+        )
+        await self.ask(op="session.open", name=self.name)
+        await self.ask(op="room.join", room=self.room)
+
+    def ask(self, **fields: Any) -> asyncio.Future[Answer]:
+        """Send a request; the future is its answer."""
+        ref = next(self.refs)
+        self.asked[ref] = asyncio.get_running_loop().create_future()
+        self._send(_encode({**fields, "ref": ref}))
+        return self.asked[ref]
+
+    def say(self, phase: Phase, body: str, due: float) -> None:
+        """Send a message, and count in `phase` what comes of it, from the time it was due."""
+        ref = next(self.refs)
+        self.waiting[ref] = (phase, due)
+        phase.sent += 1
+        self._send(_encode({"op": "room.send", "room": self.room, "body": body, "ref": ref}))
+
+    def _send(self, payload: bytes) -> None:
+        if self.transport is not None and self.closed is None:
+            self.transport.send(WSMsgType.BINARY, payload)
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.transport = transport
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        handshake = transport.close_handshake
+        received = handshake.recv if handshake is not None else None
+        self.closed = int(received.code or 1005) if received is not None else 1006
+        for future in self.asked.values():
+            if not future.done():
+                future.set_exception(ConnectionError(f"{self.name} was disconnected"))
+                future.exception()
+
+    def on_ws_frame(self, _: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type is not WSMsgType.BINARY:
+            return
+        answer = _decode(frame.get_payload_as_bytes())
+        if answer.ref is None:
+            self.pushes += 1
+            if answer.op == "room.restarted":
+                self.restarts.append(time.monotonic())
+            return
+        waiting = self.waiting.pop(answer.ref, None)
+        if waiting is None:
+            future = self.asked.pop(answer.ref, None)
+            if future is not None and not future.done():
+                future.set_result(answer)
+            return
+        phase, due = waiting
+        if answer.op == "ok":
+            now = time.monotonic()
+            phase.latencies.append(now - due)
+            phase.acknowledged_at.append(now)
+        else:
+            phase.refused[answer.code] += 1
+            if not answer.retry:
+                phase.final[answer.code] += 1
+
+
+async def open_all(url: str, rooms: Sequence[str], *, kind: type[Speaker] = Speaker) -> list[Any]:
+    """One client for each of `rooms`."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(number: int, room: str) -> Speaker:
+        async with gate:
+            speaker = kind(f"speaker-{number}", room)
+            await speaker.open(url)
+            return speaker
+
+    return list(await asyncio.gather(*[one(number, room) for number, room in enumerate(rooms)]))
+
+
+async def speak(speakers: Sequence[Speaker], rate: float, seconds: float) -> Phase:
+    """Have them send `rate` messages a second in turns, whatever becomes of them."""
+    phase = Phase()
+    turns = itertools.cycle(speakers)
+    total, number = round(rate * seconds), 0
+    while number < total:
+        due = min(total, int((time.monotonic() - phase.began) * rate) + 1)
+        for each in range(number, due):
+            next(turns).say(phase, "x" * 100, phase.began + each / rate)
+        number = due
+        await asyncio.sleep(TICK_S)
+    phase.ended = time.monotonic()
+    return phase
+
+
+async def saturate(speakers: Sequence[Speaker], in_flight: int, seconds: float) -> Phase:
+    """Closed loop: each has so many messages under way at all times. Its rate is the capacity."""
+    phase = Phase()
+    until = phase.began + seconds
+    while time.monotonic() < until:
+        now = time.monotonic()
+        for speaker in speakers:
+            for _ in range(in_flight - len(speaker.waiting)):
+                speaker.say(phase, "x" * 100, now)
+        await asyncio.sleep(TICK_S)
+    phase.ended = time.monotonic()
+    return phase
+
+
+async def quiet(speakers: Sequence[Speaker], within_s: float = 15.0) -> int:
+    """Wait until all is answered; returns how many are not."""
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        if not any(speaker.waiting for speaker in speakers):
+            return 0
+        await asyncio.sleep(0.01)
+    return sum(len(speaker.waiting) for speaker in speakers)
+
+
+@contextlib.contextmanager
+def serving(*settings: str, **more: Any) -> Iterator[Server]:
+    """A server as shipped, on stores of its own, without limits to what one client may send."""
+    folder = Path(tempfile.mkdtemp(prefix="greenroom-case-"))
+    folder.chmod(0o755)  # PostgreSQL may have to run as another user, who must get in
+    free = ("sessions.messages_per_s=0", "sessions.bytes_per_s=0", "log.format=json")
+    try:
+        with Server(folder / "data", *free, *settings, **more) as server:
+            yield server
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
