@@ -1,11 +1,11 @@
 """When Python looks for cyclic garbage: in what is young often, in all there is hardly ever.
 
 CPython walks over everything that it tracks once a quarter more has been allocated, and stops the
-world for it, some 10 ms for each thousand joined sessions. At 7,000 acknowledged sends a second such
-walks took a quarter of all time. Nearly all that a node frees, it frees by reference count; what is
-left are ended actors, which their refs point back to. So what outlives its youth is frozen (moved
-out of the collector's sight, which costs nothing), and looked at only when as much has been frozen
-since the last time as there was then.
+world for it, some 10 ms for each thousand joined sessions. At 7,000 acknowledged sends a second
+such walks took a quarter of all time. Nearly all that a node frees, it frees by reference count;
+what is left are ended actors, which their refs point back to. So what outlives its youth is frozen
+(moved out of the collector's sight, which costs nothing), and looked at only when as much has been
+frozen since the last time as there was then.
 """
 
 from __future__ import annotations
