@@ -16,11 +16,12 @@ from msgspec import inspect
 
 from bench import machine, pictures, report, stage
 from bench.child import ROOT
-from bench.climb import climb, held_by_generator, kept_up
+from bench.climb import climb, held_by_generator, kept_up, sustained
 from bench.crew import GeneratorError
+from bench.outcome import Options, Outcome
 from bench.report import Report
 from bench.scenario import Plan, Scenario
-from bench.stage import Options, Outcome, progress
+from bench.stage import progress
 
 RESULTS = ROOT / "bench" / "results"
 
@@ -160,6 +161,12 @@ def run(
         # What is told in the end is the highest rate that was kept up with.
         best = max(kept or [steps[0][1]], key=lambda outcome: outcome.main.per_s)
         result.outcomes.append(best)
+        most = sustained(steps, given.under_ms)
+        best.notes.append(
+            f"sustained {most:,.0f} {scenario.event}/s with p99 under {given.under_ms:g} ms"
+            if most
+            else f"not even the first rate was kept up with, p99 under {given.under_ms:g} ms"
+        )
         if held_by_generator(steps):
             best.notes.append("the load generator may be what ended the climb, not the server")
     return result

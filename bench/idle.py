@@ -4,8 +4,8 @@
     python -m bench.idle --players 10000
 
 Memory is the server's resident size with the sessions less that without them, after they have all
-joined. CPU is what keep-alive costs. What the kernel keeps for their sockets, on both ends, is in
-no process's memory and is told beside it.
+joined. CPU is what keep-alive costs. What the kernel keeps for their sockets is in no process's
+memory and not in these figures.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Annotated
 from msgspec import Meta
 
 from bench.command import main
+from bench.outcome import Outcome
 from bench.peers import PEERS
 from bench.scenario import Count, Load, Plan, Scenario
-from bench.stage import Outcome
 
 
 class Idle(Plan, frozen=True, kw_only=True):
@@ -52,11 +52,8 @@ class IdleLoad(Load):
 
 
 def extras(_: Idle, outcome: Outcome) -> dict[str, float]:
-    """Joins on the way, and what sockets cost."""
-    return {
-        "joins/s": outcome.clients / outcome.ready_s,
-        "kernel KiB a client": outcome.gauges["socket KiB"] / outcome.clients,
-    }
+    """How fast they came."""
+    return {"joins/s": outcome.clients / outcome.ready_s}
 
 
 SCENARIO = Scenario(plan=Idle, load=IdleLoad, event="nothing", peers=tuple(PEERS), extras=extras)

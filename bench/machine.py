@@ -60,10 +60,3 @@ def memory_bytes(what: str = "MemTotal") -> int:
     text = Path("/proc/meminfo").read_text("ascii")
     found = re.search(rf"^{what}:\s+(\d+) kB$", text, re.MULTILINE)
     return int(found[1]) * 1024 if found else 0
-
-
-def socket_bytes() -> int:
-    """Kernel memory of all TCP sockets: not in any process's RSS."""
-    text = Path("/proc/net/sockstat").read_text("ascii")
-    found = re.search(r"^TCP:.* mem (\d+)$", text, re.MULTILINE)
-    return int(found[1]) * os.sysconf("SC_PAGE_SIZE") if found else 0

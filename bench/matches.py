@@ -26,8 +26,8 @@ from msgspec import Meta
 from bench.client import Frame, Session
 from bench.command import main
 from bench.games import GAMES, GOAL
+from bench.outcome import Outcome
 from bench.scenario import Count, Load, Plan, Scenario, unlimited
-from bench.stage import Outcome
 from bench.tally import Series, Tally
 
 

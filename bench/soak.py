@@ -17,8 +17,8 @@ from msgspec import Meta
 
 from bench.command import main
 from bench.mixed import Mixed, MixedLoad
+from bench.outcome import Outcome
 from bench.scenario import Scenario
-from bench.stage import Outcome
 
 
 class Soak(Mixed, frozen=True, kw_only=True):

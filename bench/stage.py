@@ -7,106 +7,23 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from bench import machine, peers
+from bench import peers
 from bench.child import ChildServer, Usage
 from bench.crew import Crew
 from bench.histogram import Histogram, merged
+from bench.outcome import Measure, Options, Outcome, Sample, notes
 from bench.scenario import Order, Plan, Scenario
 from bench.tally import Counts
 
 SETTLE_S = 0.5
 READY_TIMEOUT_S = 900.0
-SATURATED = 0.98
-"""Of the intended events a second; below it latencies are those of a growing queue."""
-GENERATOR_BUSY = 85.0
-"""Per cent of a core; above it the generator may be what is slow."""
-CROWDED = 5.0
-"""Per cent of the time that a server had to wait for its core; above it the report says so."""
-GENERATOR_LATE_MS = 5.0
 MOST_SAMPLES = 600
-
-
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How a plan is run, which the generators need not know."""
-
-    url: str = ""
-    """A server that runs already; empty: one is started."""
-    peer_url: str = ""
-    """The same for the peer it is measured beside."""
-    core: int = 0
-    generators: int = 1
-    settings: list[str] = []
-    """Further settings of the server that is started."""
-
-
-class Measure(msgspec.Struct, frozen=True, kw_only=True):
-    """One series of events of a run."""
-
-    expected: int
-    done: int
-    per_s: float
-    latency_ms: dict[str, float]
-    histogram: dict[int, int]
-
-
-class Sample(msgspec.Struct, frozen=True):
-    """How it stood at one moment of the measured time."""
-
-    at_s: float
-    p99_ms: float
-    """Of the second before, of the generator that saw the worst."""
-    cpu_s: float = 0.0
-    rss_mib: float = 0.0
-    files: int = 0
-
-
-class Outcome(msgspec.Struct, kw_only=True):
-    """What one server did under the load. Latencies from the intended time, in milliseconds."""
-
-    server: str
-    event: str
-    intended: float | None
-    """Events a second that the schedule brought."""
-    settings: list[str]
-    """Of the server, beyond its defaults."""
-    clients: int
-    ready_s: float
-    measures: dict[str, Measure]
-    errors: dict[str, int]
-    cpu_us: float | None = None
-    """Server CPU an event; None where the server is not ours to look at."""
-    kernel_us: float | None = None
-    cpu_percent: float | None = None
-    waited_percent: float | None = None
-    """Of the time, when it wanted its core and others had it. On a quiet machine near 0."""
-    rss_mib: float | None = None
-    rest_mib: float | None = None
-    """Before the clients came."""
-    generator_percent: float = 0.0
-    """CPU of the busiest generator."""
-    late_ms: dict[str, float] = {}
-    gauges: dict[str, float] = {}
-    extras: dict[str, float] = {}
-    samples: list[Sample] = []
-    notes: list[str] = []
-
-    @property
-    def main(self) -> Measure:
-        """Of the event that the scenario is about."""
-        nothing = Measure(expected=0, done=0, per_s=0.0, latency_ms={}, histogram={})
-        return self.measures.get(self.event, nothing)
-
-    @property
-    def kib_a_client(self) -> float | None:
-        if self.rss_mib is None or self.rest_mib is None or not self.clients:
-            return None
-        return (self.rss_mib - self.rest_mib) * 1024 / self.clients
 
 
 def progress(text: str) -> None:
@@ -198,7 +115,7 @@ def load(
             return
         progress(f"{name}: " + ", ".join(f"{n:,} {what}" for what, n in done.items() if n))
 
-    rest, sockets = usages.now(), machine.socket_bytes()
+    rest = usages.now()
     began = time.monotonic()
     with Crew(orders, others, told) as crew:
         clients = crew.wait_ready(READY_TIMEOUT_S)
@@ -213,7 +130,6 @@ def load(
         samples = list(sampled(scenario, plan, crew, usages, from_s))
         after = usages.now()
         seconds = time.monotonic() - from_s
-        sockets = machine.socket_bytes() - sockets
         counts = crew.results(timeout_s=plan.seconds + 60.0)
     outcome = Outcome(
         server=name,
@@ -229,7 +145,6 @@ def load(
         gauges=gauges(counts),
     )
     outcome.samples = samples
-    outcome.gauges["socket KiB"] = sockets / 1024
     if rest and before and after:
         used = after.cpu_s - before.cpu_s
         kernel = after.kernel_s - before.kernel_s
@@ -288,46 +203,3 @@ def gauges(counts: Sequence[Counts]) -> dict[str, float]:
         for name, value in one.gauges.items():
             total[name] = total.get(name, 0.0) + value
     return total
-
-
-def notes(plan: Plan, outcome: Outcome) -> list[str]:
-    """What a reader must know before believing the figures."""
-    found = []
-    intended = plan.intended()
-    if saturated(plan, outcome):
-        found.append(
-            f"saturated: {outcome.main.per_s:,.0f}/s of {intended:,.0f}/s intended; latencies are"
-            " those of a growing queue"
-        )
-    if outcome.generator_percent > GENERATOR_BUSY:
-        found.append(
-            f"the load generator used {outcome.generator_percent:.0f} % of a core and may be the"
-            " limit; use more --generators, or more cores"
-        )
-    elif outcome.late_ms.get("p99", 0.0) > GENERATOR_LATE_MS:
-        found.append(
-            f"the load generator was late itself: p99 {outcome.late_ms['p99']:.1f} ms, which is in"
-            " the latencies"
-        )
-    if (outcome.waited_percent or 0) > CROWDED:
-        found.append(
-            f"the server waited {outcome.waited_percent:.0f} % of the time for its core, which"
-            " others used: latencies and rates are worse than on a quiet machine"
-        )
-    missing = outcome.main.expected - outcome.main.done
-    if missing > 0:
-        found.append(f"{missing:,} {outcome.event} never came")
-    if outcome.errors:
-        found.append("errors: " + ", ".join(f"{n:,} {code}" for code, n in outcome.errors.items()))
-    if outcome.settings:
-        found.append("server started with " + " ".join(f"--set {one}" for one in outcome.settings))
-    return found
-
-
-def saturated(plan: Plan, outcome: Outcome) -> bool:
-    """Whether it did not keep up with the schedule."""
-    intended = plan.intended()
-    return intended is not None and outcome.main.per_s < SATURATED * intended
-
-
-Run = Callable[[Plan], Outcome]

@@ -13,9 +13,10 @@ from bench import pictures, report
 from bench.climb import climb, kept_up, sustained
 from bench.echo import Echo
 from bench.hundred_thousand import possible, processes_for
+from bench.outcome import Measure, Options, Outcome, Sample, notes
 from bench.report import Report
 from bench.soak import growth
-from bench.stage import Measure, Options, Outcome, Sample, measures, notes
+from bench.stage import measures
 from bench.tally import Counted, Counts
 
 

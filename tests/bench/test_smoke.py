@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bench.outcome import Outcome
 from bench.report import Report
-from bench.stage import Outcome
 from tests.server_process import ROOT, Server
 
 SHORT = ("--seconds", "0.6", "--warmup", "0.1")
@@ -150,6 +150,7 @@ def test_a_climb_tells_the_highest_rate_that_was_kept_up_with(
     report, text = run(tmp_path, "echo", "--url", server.ws, *SHORT, *load, pictures=True)
     assert len(report.climbs["greenroom"]) == 1  # no server answers within a microsecond
     assert "intended/s" in text
+    assert "not even the first rate was kept up with" in text
     assert (tmp_path / "it-climb.png").exists()
 
 
