@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from bench.outcome import GENERATOR_BUSY, Outcome
+from bench.result import GENERATOR_BUSY, Outcome
 
 FACTOR = 1.5
 MAX_STEPS = 24

@@ -18,8 +18,8 @@ from bench import machine, pictures, report, stage
 from bench.child import ROOT
 from bench.climb import climb, held_by_generator, kept_up, sustained
 from bench.crew import GeneratorError
-from bench.outcome import Options, Outcome
 from bench.report import Report
+from bench.result import Options, Outcome
 from bench.scenario import Plan, Scenario
 from bench.stage import progress
 

@@ -26,7 +26,7 @@ from bench import machine, stage
 from bench.child import ChildServer
 from bench.client import MIN_BODY
 from bench.command import main
-from bench.outcome import Options, Outcome
+from bench.result import Options, Outcome
 from bench.rooms import RoomsLoad
 from bench.scenario import Count, Plan, Scenario
 from bench.stage import progress

@@ -17,8 +17,8 @@ from typing import Annotated
 from msgspec import Meta
 
 from bench.command import main
-from bench.outcome import Outcome
 from bench.peers import PEERS
+from bench.result import Outcome
 from bench.scenario import Count, Load, Plan, Scenario
 
 

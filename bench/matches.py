@@ -26,7 +26,7 @@ from msgspec import Meta
 from bench.client import Frame, Session
 from bench.command import main
 from bench.games import GAMES, GOAL
-from bench.outcome import Outcome
+from bench.result import Outcome
 from bench.scenario import Count, Load, Plan, Scenario, unlimited
 from bench.tally import Series, Tally
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.histogram import Histogram
-from bench.outcome import Outcome
 from bench.report import Report
+from bench.result import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

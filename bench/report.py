@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from bench.outcome import Options, Outcome
+from bench.result import Options, Outcome
 
 LATENCIES = ("p50", "p90", "p99", "p99.9", "max")
 

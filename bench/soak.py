@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from bench.command import main
 from bench.mixed import Mixed, MixedLoad
-from bench.outcome import Outcome
+from bench.result import Outcome
 from bench.scenario import Scenario
 
 

@@ -17,7 +17,7 @@ from bench import peers
 from bench.child import ChildServer, Usage
 from bench.crew import Crew
 from bench.histogram import Histogram, merged
-from bench.outcome import Measure, Options, Outcome, Sample, notes
+from bench.result import Measure, Options, Outcome, Sample, notes
 from bench.scenario import Order, Plan, Scenario
 from bench.tally import Counts
 

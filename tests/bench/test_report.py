@@ -13,8 +13,8 @@ from bench import pictures, report
 from bench.climb import climb, kept_up, sustained
 from bench.echo import Echo
 from bench.hundred_thousand import possible, processes_for
-from bench.outcome import Measure, Options, Outcome, Sample, notes
 from bench.report import Report
+from bench.result import Measure, Options, Outcome, Sample, notes
 from bench.soak import growth
 from bench.stage import measures
 from bench.tally import Counted, Counts

@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.outcome import Outcome
 from bench.report import Report
+from bench.result import Outcome
 from tests.server_process import ROOT, Server
 
 SHORT = ("--seconds", "0.6", "--warmup", "0.1")
