@@ -1,4 +1,4 @@
-"""A game whose every state follows from its tick: a false one cannot pass for a true one."""
+"""A game whose every state follows from its age: a false one cannot pass for a true one."""
 
 from __future__ import annotations
 
@@ -23,19 +23,22 @@ class Clockwork(Game):
 
     def __init__(self, seed: int, params: dict[str, Any]) -> None:
         super().__init__(seed, params)
+        self.age = 0
+        """Ticks of this game. The match's own count goes on when a crash sets the game back."""
         self.number = seed
 
     def input(self, player: str, move: Any) -> None:
         """Taken, and of no consequence."""
 
     def tick(self) -> None:
+        self.age += 1
         self.number = (self.number * _FACTOR + _STEP) % _BITS
 
     def view(self) -> Any:
-        return self.number
+        return [self.age, self.number]
 
     def snapshot(self) -> Any:
-        return self.number
+        return [self.age, self.number]
 
     def restore(self, state: Any) -> None:
-        self.number = state
+        self.age, self.number = state

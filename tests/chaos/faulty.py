@@ -54,9 +54,8 @@ SITES: dict[str, tuple[type, tuple[str, ...]]] = {
         Match, ("start_match", "join", "resume", "input", "on_start", "on_stop", "on_failure"),
     ),
     "directory": (Directory, ("create", "list", "report", "on_recovered", "apply")),
-    "clockwork": (
-        Clockwork, ("join", "leave", "input", "tick", "view", "snapshot", "restore", "result"),
-    ),
+    # Not its `restore`: whose state is in snapshots only begins anew where they cannot be restored.
+    "clockwork": (Clockwork, ("join", "leave", "input", "tick", "view", "snapshot", "result")),
     "tictactoe": (TicTacToe, ("join", "leave", "input", "view", "snapshot", "restore", "result")),
 }  # fmt: skip
 """Name -> class and the hooks of it that can be broken."""

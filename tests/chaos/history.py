@@ -59,7 +59,9 @@ class Placed(msgspec.Struct, frozen=True, tag="placed"):
 
 
 class State(msgspec.Struct, frozen=True):
-    """A match's state as one client was pushed it. `digest` stands for the state's bytes."""
+    """A match's state as one client was pushed it: `tick` counts those that made this state, and
+    `digest` stands for the rest of it.
+    """
 
     client: str
     match: str

@@ -79,7 +79,7 @@ class Speaker(WSListener):
         self.waiting: dict[int, tuple[Phase, float]] = {}
         self.asked: dict[int, asyncio.Future[Answer]] = {}
         self.refs = itertools.count(1)
-        self.closed: int | None = None
+        self.closed = False
         self.pushes = 0
         self.restarts: list[float] = []
 
@@ -106,16 +106,14 @@ class Speaker(WSListener):
         self._send(_encode({"op": "room.send", "room": self.room, "body": body, "ref": ref}))
 
     def _send(self, payload: bytes) -> None:
-        if self.transport is not None and self.closed is None:
+        if self.transport is not None and not self.closed:
             self.transport.send(WSMsgType.BINARY, payload)
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.transport = transport
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        handshake = transport.close_handshake
-        received = handshake.recv if handshake is not None else None
-        self.closed = int(received.code or 1005) if received is not None else 1006
+        self.closed = True
         for future in self.asked.values():
             if not future.done():
                 future.set_exception(ConnectionError(f"{self.name} was disconnected"))

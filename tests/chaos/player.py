@@ -294,12 +294,14 @@ class Player:
         match, back = message["match"], message["op"] != "match.state"
         if back:
             self._positions[f"match:{match}"] = (message["epoch"], message["offset"])
+        if not isinstance(message["state"], list):
+            return  # of another game than the clockwork
         self.history.states.append(
             State(
                 self.name,
                 match,
-                message["tick"],
-                msgpack.packb(message["state"]).hex(),
+                message["state"][0],
+                str(message["state"][1]),
                 trio.current_time(),
                 after_restart=back,
             )
