@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -124,7 +125,7 @@ class Match(RunningMatch):
             self.check_room(event)
             referee.join(player)
             referee.seen_by(player)  # what cannot be encoded fails here, in the actor's own turn
-            self._joins[player] = self.log_and_push(event)
+            self._await_commit(self._joins, player, self.log_and_push(event))
             self._expect(player)
             self.after_step(show=True)
             self.report()
@@ -250,7 +251,7 @@ class Match(RunningMatch):
             event = Moved(player, message.seq, message.input, taken.tick)
             self.check_room(event)
             referee.input(player, message.input)
-            self._moves[player] = self.persist(event)
+            self._await_commit(self._moves, player, self.persist(event))
             self._after_input()
         else:
             referee.input(player, message.input)
@@ -286,12 +287,19 @@ class Match(RunningMatch):
     ) -> Any:
         """`reply()` when what is pending for the player has been committed; now if nothing is."""
         future = pending.get(player)
-        if future is None:
-            return reply()
-        if future.done:
-            del pending[player]
-            return reply()
-        return future.map(lambda _: reply())
+        return reply() if future is None else future.map(lambda _: reply())
+
+    def _await_commit(
+        self, pending: dict[str, Future[Any]], player: str, future: Future[Any]
+    ) -> None:
+        """Keep what is not durable yet, and no longer: players come and go for ever."""
+        pending[player] = future
+        future.on_done(partial(_committed, pending, player))
+
+
+def _committed(pending: dict[str, Future[Any]], player: str, done: Future[Any]) -> None:
+    if done.exception() is None and pending.get(player) is done:
+        del pending[player]
 
 
 class VolatileMatch(Match):
