@@ -41,6 +41,19 @@ class Refusal(Exception):  # noqa: N818 -- a base class for answers, not for fau
     """
 
 
+def bare(refusal: Refusal) -> Refusal:
+    """The refusal without its traceback, and its causes without theirs.
+
+    It is an answer, and no fault to be traced. With a traceback the future that holds it would hold
+    a frame that holds the future: ten objects of cyclic garbage for each request refused.
+    """
+    error: BaseException | None = refusal
+    while error is not None and error.__traceback__ is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+    return refusal
+
+
 class Quarantined(Refusal):
     """An equal message has crashed this actor before, often enough that it is not tried again."""
 

@@ -14,7 +14,7 @@ import pykka
 import structlog
 import trio
 
-from .errors import AskTimeout
+from .errors import AskTimeout, Refusal, bare
 from .home import Home
 
 T = TypeVar("T")
@@ -239,6 +239,8 @@ class Future(pykka.Future[T]):
         def apply(done: Future[T]) -> None:
             try:
                 mapped.set(func(done.result()))
+            except Refusal as refusal:
+                mapped.settle_quietly(error=bare(refusal))
             except Exception:
                 mapped.set_exception()
 

@@ -12,7 +12,7 @@ from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 
 from .cell import Place, State
 from .dispatcher import SLICE_S, SLOW_HANDLER_S
-from .errors import MailboxFull, Quarantined, Refusal
+from .errors import MailboxFull, Quarantined, Refusal, bare
 from .future import Future
 from .lifecycle import LoopLife
 from .mailbox import Control, Mailbox
@@ -212,9 +212,7 @@ class LoopCell(LoopLife):
     def _raised(self, error: Exception, item: Any, reply: Any) -> bool:
         """A handler raised. Whether the actor goes on."""
         if isinstance(error, Refusal):
-            # An answer, not a failure: with its traceback the future would hold a frame that holds
-            # the future, ten objects of cyclic garbage for each request that is refused.
-            error.__traceback__ = None
+            bare(error)
         if reply is not None:
             reply.settle_quietly(error=error)
         if isinstance(error, Refusal):
