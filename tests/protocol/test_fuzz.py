@@ -6,20 +6,18 @@ import random
 
 import pytest
 
-from tests.protocol.fuzz import frames, handshakes, messages, vitals
+from tests.protocol.fuzz import frames, handshakes, messages
 from tests.protocol.fuzz.judge import Judge
 from tests.protocol.fuzz.run import Plan, perform
 from tests.protocol.fuzz.tally import Tally
 
 
 def test_no_bytes_of_clients_harm_a_server() -> None:
-    # Memory is the long form's to judge: in seconds, a server is still warming up.
     plan = Plan(
         seed=1,
         frames=3_000,
         handshakes=150,
         settle_s=20.0,
-        judge_memory=False,
     )
     report = perform(plan)
     assert report.violations == []
@@ -80,12 +78,3 @@ def test_the_judge_passes_what_may_be() -> None:
     fine = server(frames.TEXT, b'{"op":"ok","ref":1}') + server(frames.PONG, b"x" * 125)
     assert judged(fine + server(frames.CLOSE, (1002).to_bytes(2, "big"))) == []
     assert judged(server(frames.CLOSE, (4998).to_bytes(2, "big")), may_echo=True) == []
-
-
-def test_memory_that_grows_is_told_from_memory_that_breathes() -> None:
-    mib = vitals.MIB
-    flat = [(part / 100, 70 * mib + (part % 3) * mib) for part in range(101)]
-    warm, end = vitals.growth(flat)
-    assert abs(end - warm) < 2
-    warm, end = vitals.growth([(part / 100, (60 + part) * mib) for part in range(101)])
-    assert end - warm > 60

@@ -32,6 +32,7 @@ def main() -> int:
             frames=chosen.frames,
             handshakes=chosen.handshakes,
             attackers=chosen.attackers,
+            rounds=5,
         ),
         Plan(seed=seed + 1, frames=limited, handshakes=0, attackers=chosen.attackers, limited=True),
     ]

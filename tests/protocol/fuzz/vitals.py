@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,16 +28,6 @@ def look(pid: int) -> Vitals:
     )
     files = sum(1 for _ in (folder / "fd").iterdir())
     return Vitals(int(fields["VmRSS"].split()[0]) * 1024, int(fields["Threads"]), files)
-
-
-def growth(samples: Sequence[tuple[float, int]]) -> tuple[float, float]:
-    """Memory after the warm-up and at the end, in MiB, of samples (part of the work, bytes).
-
-    The medians of the third tenth and of the last: one sample may fall on a collection of garbage.
-    """
-    early = [size for part, size in samples if 0.2 <= part <= 0.3] or [samples[0][1]]
-    late = [size for part, size in samples if part >= 0.9] or [samples[-1][1]]
-    return statistics.median(early) / MIB, statistics.median(late) / MIB
 
 
 def complaints(server: Server) -> tuple[list[str], Counter[str]]:
