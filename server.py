@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import enum
+import os
 import socket
 import ssl
 import sys
@@ -136,6 +137,9 @@ def announce(line: str) -> None:
         print(line, flush=True)
     except OSError as error:
         log.warning("cannot print to the standard output", error=str(error), line=line)
+        # What Python still holds of the line would fail again when it exits, and make that 120.
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _address(host: str, listeners: list[socket.socket]) -> str:

@@ -323,6 +323,7 @@ async def test_an_end_that_was_decided_and_lost_is_decided_again(
             [(ada, 0), (bob, 3), (ada, 1), (bob, 4), (ada, 2)], start=1
         ):
             await player.input(match, seq, {"cell": cell})
+        await trio.sleep(0.1)  # the directory's word of it is a commit of its own
         killed = stores.as_after_a_kill(snapshots=False)
         for actor, event in ((("match", match), "Ended"), (DIRECTORY, "match.closed")):
             last = killed.events.rows(*actor)[-1]
