@@ -16,6 +16,8 @@ TARGET_S = 2.0
 """A mean answer that takes longer says that too much was taken up. Its deadline is 5 s."""
 LOOK_EVERY_S = 0.25
 FEWER, MORE = 0.75, 1.5
+READS_PER_S, LONGEST_PAUSE_S = 1_000, 0.5
+"""How often all clients that are refused are read from together, and one of them at least."""
 FLOOR = 512
 """So many are always taken up: there must be answers to learn from, and commits of some hundreds
 are what a node does most with."""
@@ -38,15 +40,19 @@ class Admission:
         under_way: requests that are being answered.
         allowed: so many may be, now.
         shed: requests refused for this.
+        pause_s: so long a client that was refused is not read from, in seconds. A read, a wait and
+            a send cost some 40 us together, which is most of what a refusal costs alone.
     """
 
     __slots__ = (
-        "_answers", "_clients", "_looked_at", "_took_s", "allowed", "limit", "shed", "under_way",
+        "_answers", "_clients", "_looked_at", "_took_s", "allowed", "limit", "pause_s", "shed",
+        "under_way",
     )  # fmt: skip
 
     def __init__(self, limit: int, clients: Callable[[], int]) -> None:
         self._clients = clients
         self.limit = self.allowed = limit
+        self.pause_s = 0.0
         self.under_way = 0
         self.shed = 0
         self._answers = 0
@@ -57,15 +63,6 @@ class Admission:
     def full(self) -> bool:
         """Whether as many are under way as may be."""
         return self.under_way >= self.allowed
-
-    @property
-    def pause_s(self) -> float:
-        """How long a client that was refused is not read from, in seconds.
-
-        Each read and each send is a system call of some 10 us, and most of what a refusal costs. So
-        all clients together are read from 2,000 times a second, and one at least twice.
-        """
-        return min(self._clients() / 2_000, 0.5)
 
     def begin(self) -> None:
         """One more is under way."""
@@ -82,3 +79,4 @@ class Admission:
         factor = FEWER if slow else MORE
         self.allowed = max(min(round(self.allowed * factor), self.limit), min(FLOOR, self.limit))
         self._answers, self._took_s, self._looked_at = 0, 0.0, now
+        self.pause_s = min(self._clients() / READS_PER_S, LONGEST_PAUSE_S)

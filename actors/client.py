@@ -16,6 +16,7 @@ from protocol.messages import Ok, Push
 from protocol.outbox import Outbox
 from protocol.websocket import Connection
 
+_OVERLOADED = RequestError(BUSY, "the server has more to do than it can")
 _log = structlog.get_logger("actors.client")
 
 
@@ -72,7 +73,7 @@ class Client:
         if self.admission.full:
             self.admission.shed += 1
             self.connection.read_later(self.admission.pause_s)
-            self.refuse(RequestError(BUSY, "the server has more to do than it can"), ref)
+            self.refuse(_OVERLOADED, ref)
             return False
         if len(self.in_flight) >= self.max_in_flight:
             self.refuse(RequestError(TOO_MANY_REQUESTS), ref)

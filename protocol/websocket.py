@@ -214,6 +214,7 @@ class Connection:
             if self._pause_s:
                 pause_s, self._pause_s = self._pause_s, 0.0
                 await self._hold(trio.sleep(pause_s))
+                continue  # most likely there is something now, and epoll need not be asked
             if len(data) < READ_BYTES and not tls:
                 # A short read has emptied the socket: to wait at once saves a failing system
                 # call, 1.5 us. TLS may hold more records decrypted, so it is read until it says.

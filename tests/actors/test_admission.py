@@ -55,8 +55,10 @@ def test_some_are_always_taken_up_and_never_more_than_the_limit(
 
 
 def test_the_more_clients_there_are_the_less_often_a_refused_one_is_read_from() -> None:
-    clients = [400]
-    admission = Admission(1, lambda: clients[0])
+    clients = 200
+    admission = Admission(1, lambda: clients)
+    _answer(admission, 0.0, 0.0)
     assert admission.pause_s == 0.2
-    clients[0] = 100_000
+    clients = 100_000
+    _answer(admission, LOOK_EVERY_S, 0.0)
     assert admission.pause_s == 0.5
