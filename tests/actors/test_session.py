@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock
@@ -124,6 +125,30 @@ async def test_only_so_many_requests_are_answered_at_once(autojump_clock: MockCl
         assert (refused.code, refused.retry) == ("too_many_requests", True)
         for ref in range(10, 13):
             assert isinstance(await ada.replied(ref), Ok)
+
+
+async def test_a_node_answers_only_so_many_at_once_and_who_comes_and_goes_is_let_through(
+    autojump_clock: MockClock,
+) -> None:
+    events = MemoryEventStore()
+    settings = msgspec.structs.replace(unlimited(), in_flight_all=2)
+    async with open_house(events=events, sessions=settings) as house:
+        ada, _ = await in_room(house, "ada")
+        bob, _ = await in_room(house, "bob")
+        events.delay_s = 1.0
+        for ref in (10, 11):
+            ada.tell(RoomSend(ref=ref, room="lobby", body="x"))
+        await trio.testing.wait_all_tasks_blocked()
+        bob.tell(RoomSend(ref=12, room="lobby", body="x"))
+        refused = await bob.replied(12)
+        assert isinstance(refused, ErrorReply)
+        assert (refused.code, refused.retry) == ("busy", True)
+        bob.tell(RoomJoin(ref=13, room="lobby"))
+        assert isinstance(await bob.replied(13), Ok)
+        for ref in (10, 11):
+            assert isinstance(await ada.replied(ref), Ok)
+        bob.tell(RoomSend(ref=14, room="lobby", body="x"))
+        assert isinstance(await bob.replied(14), Ok)
 
 
 async def test_without_a_ref_a_request_acts_and_is_not_answered(
