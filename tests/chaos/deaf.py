@@ -18,12 +18,12 @@ MANY = 1_000
 """Requests: their answers are far more than socket buffers and an outbox hold together."""
 
 
-async def stop_reading(url: str, room: str, *, for_s: float) -> int:
+async def stop_reading(url: str, room: str, *, for_s: float) -> int | None:
     """Ask for a room's history again and again, and read only `for_s` seconds later, to the end.
 
     Returns the close code that the server had sent, 1006 if it cut the line without one, 0 if it
-    still holds the connection. It cuts it `wire.close_timeout_s` after the close frame, whatever is
-    unread, so `for_s` is to be less than that.
+    still holds the connection, None if the room could not be joined. It cuts the line
+    `wire.close_timeout_s` after the close frame, whatever is unread: `for_s` is to be less.
     """
     where = urlsplit(url)
     assert where.hostname
@@ -39,6 +39,9 @@ async def stop_reading(url: str, room: str, *, for_s: float) -> int:
         )  # fmt: skip
         try:
             with trio.move_on_after(for_s):
+                if not await _join(client, room):
+                    nursery.cancel_scope.cancel()
+                    return None
                 await _ask_on(client, room)
         except (ConnectionClosed, OSError, trio.BrokenResourceError):
             pass  # found out while sending; the reason is behind what was not read
@@ -52,11 +55,17 @@ async def stop_reading(url: str, room: str, *, for_s: float) -> int:
     return code
 
 
+async def _join(client: WebSocketConnection, room: str) -> bool:
+    await client.send_message(msgpack.packb({"op": "session.open", "ref": 1, "name": "deaf"}))
+    await client.send_message(msgpack.packb({"op": "room.join", "ref": 2, "room": room}))
+    while True:
+        message = msgpack.unpackb(await client.get_message())
+        if message.get("ref") == 2:
+            return bool(message["op"] == "ok")
+
+
 async def _ask_on(client: WebSocketConnection, room: str) -> None:
     """Ask, until cancelled."""
-    await client.send_message(msgpack.packb({"op": "session.open", "ref": 1, "name": "deaf"}))
-    await client.get_message()
-    await client.send_message(msgpack.packb({"op": "room.join", "ref": 2, "room": room}))
     for _ in range(LONG):
         body = secrets.token_hex(2000)
         await client.send_message(msgpack.packb({"op": "room.send", "room": room, "body": body}))

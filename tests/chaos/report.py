@@ -16,9 +16,8 @@ class Memory(msgspec.Struct, frozen=True):
     """Of the first server, before it had clients."""
     most: float
     """Of any server at any time."""
-    last_start: float
-    last_end: float
-    """Of the last server: before its clients came, and after they had gone."""
+    last: float
+    """Of the last server, after its clients had gone."""
 
 
 class Report(msgspec.Struct):
@@ -69,9 +68,8 @@ class Report(msgspec.Struct):
         memory = self.memory
         lines += [
             "",
-            f"server memory: {memory.first:.0f} MiB at first, {memory.most:.0f} MiB at most; the "
-            f"last server {memory.last_start:.0f} MiB before clients, {memory.last_end:.0f} MiB "
-            "after",
+            f"server memory: {memory.first:.0f} MiB before clients, {memory.most:.0f} MiB at most; "
+            f"the last server {memory.last:.0f} MiB after they had gone",
             f"leaked by the last server: {'; '.join(self.leaks) or 'nothing'}",
             "",
             f"violations: {len(self.violations) + len(self.wrong)}",

@@ -57,7 +57,6 @@ class Run:
         """Play, break, mend, and judge."""
         started = time.monotonic()
         await self.stage.start()
-        first = self._before()
         async with trio.open_nursery() as nursery:
             port = await nursery.start(self.stage.proxy.run)
             nursery.start_soon(self._watch_memory)
@@ -79,7 +78,7 @@ class Run:
             await self._settle()
             nursery.cancel_scope.cancel()
         last, leaked = await self._look_for_leaks()
-        memory = Memory(first.rss_mib, self.most_mib, self._before().rss_mib, last.rss_mib)
+        memory = Memory(self._before().rss_mib, self.most_mib, last.rss_mib)
         await self.stage.stop()
         self.history.log = await trio.to_thread.run_sync(self.stage.read_log)
         violations = await trio.to_thread.run_sync(check, self.history)

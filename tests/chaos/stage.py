@@ -47,7 +47,7 @@ class Stage(AbstractContextManager["Stage"]):
         said: what the servers logged, by event.
         tracebacks: what they said outside of their logs, which is always wrong.
         wrong: what faults found to be wrong by themselves.
-        before: a look at the present server from before it had any client.
+        before: a look at the first server from before it had any client.
     """
 
     def __init__(
@@ -98,9 +98,14 @@ class Stage(AbstractContextManager["Stage"]):
         )
         folder = self.folder / f"server-{self._starts}"
         orders = str(self.folder / f"orders-{self._starts}")
-        server, self.before = await trio.to_thread.run_sync(_started, folder, settings, orders)
+        entry, variables = ("-m", "tests.chaos.faulty"), {SOCKET_VARIABLE: orders}
+        server = await trio.to_thread.run_sync(
+            lambda: Server(folder, *settings, entry=entry, variables=variables)
+        )
         self.server = server
         self._orders = orders
+        if self.before is None:  # clients that wait for the others are not to wait for this, too
+            self.before = await trio.to_thread.run_sync(rest, server)
         self.proxy.target = ("127.0.0.1", server.port)
         return server
 
@@ -187,16 +192,6 @@ class Stage(AbstractContextManager["Stage"]):
     def _running(self) -> Server:
         assert self.server is not None, "no server was started"
         return self.server
-
-
-def _started(folder: Path, settings: tuple[str, ...], orders: str) -> tuple[Server, Vitals]:
-    entry, variables = ("-m", "tests.chaos.faulty"), {SOCKET_VARIABLE: orders}
-    server = Server(folder, *settings, entry=entry, variables=variables)
-    try:
-        return server, rest(server)
-    except BaseException:
-        server.kill()
-        raise
 
 
 def _row(kind: str, key: str, seq: int, epoch: int, event: str, payload: bytes) -> Row:
