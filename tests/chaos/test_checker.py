@@ -34,6 +34,14 @@ def _true_history(length: int = 6) -> History:
     return history
 
 
+_LOST = Placed("bob", "lobby", "lost", 0, 0)
+
+
+def _internal(body: str) -> Send:
+    """A send that met an error of which the protocol says that it may have acted."""
+    return Send("ada", "u-ada", "lobby", body, None, 90, 91, "error", code="internal")
+
+
 def _drop_row(history: History) -> None:
     history.log.remove(next(row for row in history.log if row.seq == 2))
 
@@ -102,12 +110,54 @@ def _restart_skips(history: History) -> None:
     history.stream.append(Placed("bob", "lobby", "restarted", 3, 8))
 
 
+def _acts_twice_after_internal(history: History) -> None:
+    history.sends.append(_internal("b7"))
+    history.log += [Row("room", "lobby", n, 2, "u-ada", "b7") for n in (7, 8)]
+
+
+def _refused_acts_beside_an_internal(history: History) -> None:
+    history.sends.append(_internal("b7"))
+    _refused_acts(history)
+
+
+def _pushed_after_it_was_lost(history: History) -> None:
+    history.log.append(Row("room", "lobby", 7, 2, "u-ada", "b7"))
+    history.stream += [_LOST, Saw("bob", "lobby", 7, "b7")]
+
+
+def _recovers_what_was_lost(history: History) -> None:
+    history.stream += [_LOST, Placed("bob", "lobby", "recovered", 3, 6)]
+
+
+def _skips_after_it_was_lost(history: History) -> None:
+    history.log += [Row("room", "lobby", n, 2, "u-ada", f"b{n}") for n in (7, 8)]
+    history.stream += [
+        _LOST,
+        Placed("bob", "lobby", "joined", 3, 6, ((6, "b6"),)),
+        Saw("bob", "lobby", 8, "b8"),
+    ]
+
+
+def _joined_anew_to_what_never_was(history: History) -> None:
+    history.stream += [_LOST, Placed("bob", "lobby", "joined", 3, 6, ((6, "made up"),))]
+
+
 def _too_old(history: History) -> None:
     history.snapshot_interval_s = 0.1
 
 
 def _never_been(history: History) -> None:
     history.states[-2] = msgspec.structs.replace(history.states[-2], digest="made up")
+
+
+def _far_back_in_no_time(history: History) -> None:
+    # A tenth of a second of the clock, and a hundred ticks of the game: five seconds of its age.
+    history.states.append(State("bob", "m", 200, "s200", 10.0))
+    history.states.append(State("bob", "m", 100, "s100", 10.1, after_restart=True))
+
+
+def _on_the_way_that_was_cut_off(history: History) -> None:
+    history.states.append(State("bob", "m", 26, "s26", 4.0, after_restart=True))
 
 
 def _input_gone(history: History) -> None:
@@ -127,6 +177,8 @@ LIES: list[tuple[str, Callable[[History], None]]] = [
     ("no_key_acts_twice", _key_logged_twice),
     ("no_key_acts_twice", _key_answered_twice),
     ("refused_sends_do_not_act", _refused_acts),
+    ("refused_sends_do_not_act", _refused_acts_beside_an_internal),
+    ("no_send_acts_twice", _acts_twice_after_internal),
     ("order_follows_real_time", _out_of_order),
     ("streams_are_complete", _push_twice),
     ("streams_are_complete", _push_missing),
@@ -135,8 +187,14 @@ LIES: list[tuple[str, Callable[[History], None]]] = [
     ("streams_are_complete", _false_state),
     ("streams_are_complete", _untrue_reset),
     ("streams_are_complete", _restart_skips),
+    ("streams_are_complete", _pushed_after_it_was_lost),
+    ("streams_are_complete", _recovers_what_was_lost),
+    ("streams_are_complete", _skips_after_it_was_lost),
+    ("streams_are_complete", _joined_anew_to_what_never_was),
     ("match_states_are_true", _too_old),
     ("match_states_are_true", _never_been),
+    ("match_states_are_true", _far_back_in_no_time),
+    ("match_states_are_true", _on_the_way_that_was_cut_off),
     ("acknowledged_inputs_are_kept", _input_gone),
     ("acknowledged_inputs_are_kept", _input_twice),
 ]
@@ -185,4 +243,58 @@ def test_a_retry_that_is_answered_with_the_first_offset_is_no_lie() -> None:
     history.sends.append(
         msgspec.structs.replace(history.sends[2], client="ada-2", called_at=80, answered_at=81)
     )
+    assert check(history) == []
+
+
+@pytest.mark.parametrize("acted", [False, True])
+def test_a_send_that_met_an_internal_error_may_be_there_or_not(acted: bool) -> None:
+    history = _true_history()
+    history.sends.append(_internal("b7"))
+    if acted:
+        history.log.append(Row("room", "lobby", 7, 2, "u-ada", "b7"))
+    assert check(history) == []
+
+
+def test_a_send_refused_after_an_internal_error_may_be_there() -> None:
+    history = _true_history()
+    refused = msgspec.structs.replace(_internal("b7"), code="not_joined", called_at=95)
+    history.sends += [_internal("b7"), refused]
+    history.log.append(Row("room", "lobby", 7, 2, "u-ada", "b7"))
+    assert check(history) == []
+
+
+def test_a_lost_topic_ends_a_stream_and_the_next_join_starts_another() -> None:
+    history = _true_history()
+    history.stream += [
+        Saw("bob", "lobby", 7, "pushed before its commit, lost with the room"),
+        _LOST,
+        Placed("bob", "lobby", "joined", 3, 6, ((5, "b5"), (6, "b6"))),
+        Saw("bob", "lobby", 7, "what came instead"),
+    ]
+    history.log.append(Row("room", "lobby", 7, 3, "u-ada", "what came instead"))
+    assert check(history) == []
+
+
+def test_a_client_that_never_joined_again_has_missed_nothing() -> None:
+    history = _true_history()
+    history.stream.append(_LOST)
+    history.log.append(Row("room", "lobby", 7, 2, "u-ada", "b7"))
+    assert check(history) == []
+
+
+def test_a_match_that_was_away_for_long_is_judged_by_its_own_age() -> None:
+    history = _true_history()
+    # Ten minutes of the clock later, and no tick older than the snapshot allows.
+    history.states.append(State("bob", "m", 26, "other", 600.0, after_restart=True))
+    history.states.append(State("bob", "m", 27, "s27", 600.05))
+    assert check(history) == []
+
+
+def test_a_match_may_come_back_in_any_of_the_states_of_one_tick() -> None:
+    history = _true_history()
+    history.states += [
+        State("bob", "m", 27, "before cy joined", 3.1),
+        State("bob", "m", 27, "with cy", 3.12),
+        State("bob", "m", 27, "before cy joined", 4.0, after_restart=True),
+    ]
     assert check(history) == []
