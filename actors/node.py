@@ -129,7 +129,10 @@ class Node:
                     matches = self._register(system, topics, events)
                     sessions = SessionGateway(system, self._context(topics), _new_id)
                     gateway = Gateway(
-                        sessions.accept, self.settings.wire, tls_context=self.tls_context
+                        sessions.accept,
+                        self.settings.wire,
+                        tls_context=self.tls_context,
+                        batch=system.dispatcher,
                     )
                     metrics = Metrics(
                         system=system,

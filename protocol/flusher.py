@@ -1,8 +1,9 @@
 """Sends what outboxes hold: all that became dirty together, once per scheduling pass.
 
-One task serves all connections. Whatever a pass of trio's scheduler produced for a client, replies
-and broadcasts of many rooms, leaves in one `send`. A `send` for each frame costs a system call each
-(2 us and more); waking a task for each connection costs 10 us on top.
+Whatever was produced for a client meanwhile, replies and broadcasts of many rooms, leaves in one
+`send`. A `send` for each frame costs a system call each (2 us and more); waking a task for each
+connection costs 10 us on top. Around a row of reads the flusher is held (`with flusher:`) and sends
+on leaving; for what comes from elsewhere, timers and commits, it has a task.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Flusher:
 
     def __init__(self) -> None:
         self._dirty: list[Outbox] = []
+        self._held = False
         self._parked: trio.lowlevel.Task | None = None
         self._nursery: trio.Nursery | None = None
         self._sends = 0
@@ -57,9 +59,22 @@ class Flusher:
     def mark(self, outbox: Outbox) -> None:
         """Have `outbox` flushed in the next pass. On the trio thread only."""
         self._dirty.append(outbox)
-        if self._parked is not None:
-            trio.lowlevel.reschedule(self._parked)
-            self._parked = None
+        if self._parked is not None and not self._held:
+            self._wake()
+
+    def __enter__(self) -> None:
+        self._held = True
+
+    def __exit__(self, *_: object) -> None:
+        self._held = False
+        if len(self._dirty) <= _TURN:
+            batch, self._dirty = self._dirty, []
+        else:
+            batch, self._dirty = self._dirty[:_TURN], self._dirty[_TURN:]
+        for outbox in batch:
+            self._flush(outbox)
+        if self._dirty and self._parked is not None:
+            self._wake()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Flush until cancelled."""
@@ -73,6 +88,11 @@ class Flusher:
                     self._flush(outbox)
                     if place % _TURN == 0:
                         await trio.lowlevel.checkpoint()
+
+    def _wake(self) -> None:
+        assert self._parked is not None
+        trio.lowlevel.reschedule(self._parked)
+        self._parked = None
 
     async def _park(self) -> None:
         self._parked = trio.lowlevel.current_task()

@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import msgspec
 import structlog
@@ -23,6 +24,7 @@ from protocol.handler import Handler
 from protocol.handshake import HEAD_END, Accepted, Refused
 from protocol.keepalive import Wheel
 from protocol.listener import accept_from
+from protocol.poller import Poller
 from protocol.settings import WireSettings
 from protocol.websocket import READ_BYTES, Connection
 
@@ -53,6 +55,8 @@ class Gateway:
             push and close already. If it raises, the connection is dropped.
         settings: the limits.
         tls_context: serve TLS with it; `protocol.tls.server_context` makes one.
+        batch: entered before a row of reads and left after it. A layer above that queues what
+            handlers are given can do it all on leaving; what that sends leaves right after.
     """
 
     def __init__(
@@ -61,12 +65,14 @@ class Gateway:
         settings: WireSettings | None = None,
         *,
         tls_context: ssl.SSLContext | None = None,
+        batch: AbstractContextManager[None] | None = None,
     ) -> None:
         self.settings = settings or WireSettings()
         self.connections: dict[int, Connection] = {}
         self._accept = accept
         self._tls = tls_context
         self._flusher = Flusher()
+        self._poller = Poller(batch or nullcontext(), self._flusher)
         self._wheel = Wheel(self.settings.keepalive_s)
         self._ids = itertools.count(1)
         self._listeners: Sequence[socket.socket] = ()
@@ -104,6 +110,7 @@ class Gateway:
             async with trio.open_nursery() as shared:
                 await shared.start(self._flusher.run)
                 await shared.start(self._wheel.run)
+                await shared.start(self._poller.run)
                 async with trio.open_nursery() as self._nursery:
                     task_status.started()
                     async with trio.open_nursery() as accepting:
@@ -172,7 +179,7 @@ class Gateway:
         if self._draining:  # it began its handshake before
             connection.close(DRAIN)
         try:
-            await connection.run(handler, first)
+            await connection.run(handler, self._poller, first)
         finally:
             del self.connections[connection.id]
 

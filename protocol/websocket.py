@@ -1,9 +1,8 @@
 """The server's side of one WebSocket connection.
 
-A non-blocking socket, read until it would block and only then waited for; a `FrameReader` that
-finds the messages in what was read; an `Outbox` for what leaves. On the same machine and load this
-took 2.6 to 5.8 us a delivery where trio-websocket, which wakes a task and sends for each frame,
-took 24 to 40.
+A non-blocking socket, read by the `Poller` when it has something; a `FrameReader` that finds the
+messages in what was read; an `Outbox` for what leaves. The task of a connection sleeps through all
+that: it is there for its beginning, its end, and for whatever has to be waited for in between.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from typing import Final
 
 import msgspec
@@ -40,6 +39,7 @@ from protocol.keepalive import NEVER, Wheel
 from protocol.messages import ErrorReply
 from protocol.outbox import Outbox
 from protocol.parser import FrameReader
+from protocol.poller import Poller
 from protocol.settings import WireSettings
 
 log = structlog.get_logger("protocol.websocket")
@@ -47,7 +47,7 @@ log = structlog.get_logger("protocol.websocket")
 READ_BYTES: Final = 16_384
 """One read. Small enough that the messages in it are handled in a few milliseconds at worst."""
 
-_TURN = 64  # messages, or full reads, of one client between two checkpoints
+_TURN = 64  # messages of one client in a row; then others have their turn
 _KEY_UPDATE_POLL_S = 0.05
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: what is unsent is thrown away
 
@@ -65,10 +65,10 @@ class Connection:
     """
 
     __slots__ = (
-        "_close", "_control", "_flushed", "_handler", "_heard", "_pause_s", "_peer_closed",
-        "_reader", "_reason", "_scope", "_sent", "_settings", "_silent", "_socket", "_state",
-        "_wheel", "deadline", "encoding", "id", "message_bytes", "opened_at", "outbox", "peer",
-        "send",
+        "_close", "_control", "_flushed", "_handler", "_heard", "_held_back", "_messages", "_over",
+        "_pause_s", "_peer_closed", "_reader", "_reason", "_scope", "_sent", "_settings", "_silent",
+        "_socket", "_state", "_wheel", "deadline", "encoding", "id", "message_bytes", "opened_at",
+        "outbox", "peer", "send",
     )  # fmt: skip
 
     def __init__(
@@ -100,6 +100,9 @@ class Connection:
         self._state = _OPEN
         self._close: CloseCode | int = frames.ABNORMAL
         self._reason = ""
+        self._messages: Iterator[tuple[int, bytes]] = iter(())  # read, and not yet handled
+        self._held_back: Awaitable[None] | None = None  # what must be awaited before the next
+        self._over = False  # its stream has ended
         self._peer_closed = False  # its close frame has come, or its stream has ended
         self._sent = False  # our close frame has been handed to the socket
         self._flushed: trio.Event | None = None
@@ -155,7 +158,7 @@ class Connection:
             drop=code in (SLOW_CONSUMER, KEEPALIVE_TIMEOUT),
         )
 
-    async def run(self, handler: Handler, first: bytes = b"") -> None:
+    async def run(self, handler: Handler, poller: Poller, first: bytes = b"") -> None:
         """Read until the end, then close the socket and tell `handler`.
 
         `first`: what came in one read with the handshake. Raises nothing but trio's Cancelled;
@@ -164,8 +167,8 @@ class Connection:
         self._handler = handler
         try:
             if first:
-                await self._feed(first)
-            await self._read()
+                self._feed(first)
+            await self._read(poller)
             if self._state == _OPEN:  # half-closed: it may still read what we have for it
                 self._leave(
                     frames.ABNORMAL,
@@ -188,60 +191,76 @@ class Connection:
 
     # --- reading ----------------------------------------------------------------------------------
 
-    async def _read(self) -> None:
+    async def _read(self, poller: Poller) -> None:
         """Read until the stream ends, one way or another."""
-        sock = self._socket
-        tls = isinstance(sock, ssl.SSLSocket)
-        turn = 0
-        while self._state != _CLOSED:
-            try:
-                data = sock.recv(READ_BYTES)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                await trio.lowlevel.wait_readable(sock)
-                continue
-            except ssl.SSLWantWriteError:
-                # A key update that cannot leave as the client does not read. Rare; to poll is
-                # simpler than to share the wait for writability with the outbox's writer.
-                await trio.sleep(_KEY_UPDATE_POLL_S)
-                continue
-            except OSError as error:
-                self.broken(error)
+        tls = isinstance(self._socket, ssl.SSLSocket)
+        readable = self._readable_tls if tls else self._readable
+        while True:
+            while self._held_back is not None:
+                held_back, self._held_back = self._held_back, None
+                await self._hold(held_back)
+                self._handle()
+            if self._over:
                 return
-            if not data:
-                self._peer_closed = True
-                return
-            await self._feed(data)
-            if self._pause_s:
-                pause_s, self._pause_s = self._pause_s, 0.0
-                await self._hold(trio.sleep(pause_s))
-                continue  # most likely there is something now, and epoll need not be asked
-            if len(data) < READ_BYTES and not tls:
-                # A short read has emptied the socket: to wait at once saves a failing system
-                # call, 1.5 us. TLS may hold more records decrypted, so it is read until it says.
-                await trio.lowlevel.wait_readable(sock)
-                continue
-            turn += 1
-            if turn % _TURN == 0 or self._state != _OPEN:
-                await trio.lowlevel.checkpoint()
+            if not (tls and readable()):
+                await poller.wait(self._socket, readable)
 
-    async def _feed(self, data: bytes) -> None:
+    def _readable(self) -> bool:
+        """Read once, and handle it. Returns whether the task must go on from here."""
+        try:
+            data = self._socket.recv(READ_BYTES)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return False
+        except ssl.SSLWantWriteError:
+            # A key update that cannot leave as the client does not read. Rare; to poll is simpler
+            # than to share the wait for writability with the outbox's writer.
+            self._held_back = trio.sleep(_KEY_UPDATE_POLL_S)
+            return True
+        except OSError as error:
+            self._over = True
+            self.broken(error)
+            return True
+        self._feed(data)
+        return self._over or self._held_back is not None
+
+    def _readable_tls(self) -> bool:
+        """The same for TLS, which may hold bytes decrypted that epoll knows nothing of."""
+        sock = self._socket
+        assert isinstance(sock, ssl.SSLSocket)
+        while not self._readable():
+            if not sock.pending():
+                return False
+        return True
+
+    def _feed(self, data: bytes) -> None:
+        if not data:
+            self._over = self._peer_closed = True
+            return
         self._heard = True
         if self._peer_closed:
             return
-        reader = self._reader
-        for count, (opcode, payload) in enumerate(reader.feed(data), 1):
+        self._messages = iter(self._reader.feed(data))
+        self._handle()
+
+    def _handle(self) -> None:
+        """Handle what was read, as far as it goes without waiting."""
+        for count, (opcode, payload) in enumerate(self._messages, 1):
             if opcode >= frames.CLOSE:
                 self._take_control(opcode, payload)
             elif self._state == _OPEN:
-                held_back = self._take(opcode, payload)
-                if held_back is not None:
-                    await self._hold(held_back)
-            if count % _TURN == 0:
-                await trio.lowlevel.checkpoint()
-        if reader.failure is not None:
+                self._held_back = self._take(opcode, payload)
+                if self._held_back is not None:
+                    return
+            if count == _TURN:
+                self._held_back = trio.lowlevel.checkpoint()
+                return
+        reader = self._reader
+        if reader.failure is not None and not self._peer_closed:
             self._peer_closed = True  # what it sends from now on is not listened to
             self.close(reader.failure, reader.reason)
             self._shut_if_sent()
+        if self._pause_s:
+            self._held_back, self._pause_s = trio.sleep(self._pause_s), 0.0
 
     def _take(self, opcode: int, payload: bytes) -> Awaitable[None] | None:
         """Take one message of data. Returns what must be awaited before the next."""

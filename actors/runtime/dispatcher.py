@@ -2,7 +2,8 @@
 
 There is no task per actor. A trio task costs about 3 KiB and 20 us to start, and waking one costs
 6 us or more, while a plain handler is often done in half a microsecond. So a message puts its
-actor on a run queue, and all that one socket read brought is handled in one wake-up of one task.
+actor on a run queue, which one task works off; and whoever has many messages at once, as the reader
+of all sockets, does it itself: `with dispatcher:` handles on leaving what was told within.
 """
 
 from __future__ import annotations
@@ -57,15 +58,27 @@ class Dispatcher:
         self.handled = 0
         self.queue: deque[LoopLife] = deque()
         self._parked: trio.lowlevel.Task | None = None
+        self._held = False
+        self._ended = perf_counter()  # the last turn
         self._slow_logged = -_SLOW_LOG_INTERVAL_S
         self._log = structlog.get_logger("actors")
 
     def add(self, cell: LoopLife) -> None:
         """Have the cell run soon. It must not be in the queue already."""
         self.queue.append(cell)
-        if self._parked is not None:
-            task, self._parked = self._parked, None
-            reschedule(task)
+        if self._parked is not None and not self._held:
+            self._wake()
+
+    def __enter__(self) -> None:
+        self._held = True
+
+    def __exit__(self, *_: object) -> None:
+        self._held = False
+        if self.queue:
+            if self.running is None:
+                self._turn()
+            if self.queue and self._parked is not None:
+                self._wake()
 
     # A Ctrl-C must reach the main task, which stops the system in order, and not whichever actor
     # happens to run.
@@ -73,7 +86,6 @@ class Dispatcher:
     async def run(self) -> None:
         """Work until cancelled."""
         queue = self.queue
-        ended = perf_counter()
         while True:
             if not queue:
                 self._parked = current_task()
@@ -81,16 +93,25 @@ class Dispatcher:
                     await wait_task_rescheduled(_abort)
                 finally:
                     self._parked = None
-            # As long a turn as all others had since the last one, so that half of the time is ours.
-            now = perf_counter()
-            until = now + min(max(now - ended, _TURN_S), _LONG_TURN_S)
-            while queue:
-                self.handled += queue.popleft().run(_SLICE)
-                if perf_counter() > until:
-                    break
-            ended = perf_counter()
+            self._turn()
             if queue:
                 await trio.lowlevel.checkpoint()
+
+    def _wake(self) -> None:
+        task, self._parked = self._parked, None
+        assert task is not None
+        reschedule(task)
+
+    def _turn(self) -> None:
+        queue = self.queue
+        # As long a turn as all others had since the last one, so that half of the time is ours.
+        now = perf_counter()
+        until = now + min(max(now - self._ended, _TURN_S), _LONG_TURN_S)
+        while queue:
+            self.handled += queue.popleft().run(_SLICE)
+            if perf_counter() > until:
+                break
+        self._ended = perf_counter()
 
     def note_slow(self, cell: Cell, message: Any, seconds: float) -> None:
         """Count a handler that held the loop too long; log one a second."""
