@@ -30,6 +30,13 @@ class Answer(msgspec.Struct):
     ref: int | None = None
     code: str = ""
     retry: bool = False
+    data: msgspec.Raw = msgspec.Raw()
+    """Of an `ok`; not decoded, for nobody looks at most of them."""
+
+    def held(self) -> dict[str, Any]:
+        """The data of an `ok` that has some."""
+        found: dict[str, Any] = msgspec.msgpack.decode(self.data)
+        return found
 
 
 _decode = msgspec.msgpack.Decoder(Answer).decode
