@@ -70,6 +70,8 @@ class Match(RunningMatch):
             self.ending = (record.ended.reason, record.ended.result)
             self.actor_ref.tell(Over())
             return
+        if self.broken is None:
+            self.broken = self.state_lost()
         if self.broken is None and record.crashes >= self.host.settings.max_crashes:
             self.broken = f"crashed {record.crashes} times in a row"
         if self.broken is not None:

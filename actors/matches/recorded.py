@@ -27,6 +27,9 @@ from actors.runtime.handlers import handles
 from actors.runtime.persistence import PersistentActor
 from protocol.errors import UNKNOWN_GAME
 
+YOUNG: Final = 2
+"""Snapshot intervals of play in which a match may have got no snapshot into the store: the first
+is taken within one, and then has to be committed and saved."""
 PAST_CRASH_S: Final = 5.0
 """A game with ticks that ran for so long beyond a crash has got past it."""
 
@@ -37,8 +40,10 @@ class RecordedMatch(PersistentActor):
     What happens to a match is an event: joins, leaves, what the game says, crashes, the end, and
     each input of a game whose inputs are durable. The game acts first and the event is persisted
     after it, in the same step, so that what the rules refuse is never logged; on recovery `apply`
-    gives the game what the events hold. The state of a game with ticks is in no event: a crash
-    sets it back to the last snapshot.
+    gives the game what the events hold. The state of a game without durable inputs is in no event:
+    a crash sets it back to the last snapshot. Without one it begins anew only if it may have been
+    too young to have any (see `state_lost`); a match whose state is lost ends as failed, since to
+    begin anew would take back what its players did, without a word.
 
     Attributes:
         referee: the game. None before the match is created, after it ended, and if it is broken.
@@ -60,6 +65,7 @@ class RecordedMatch(PersistentActor):
         self.live = False
         self.broken: str | None = None
         self._game_crashed = False
+        self._restored = False
 
     # --- state -----------------------------------------------------------------------------------
 
@@ -81,6 +87,7 @@ class RecordedMatch(PersistentActor):
         if created is not None and self.record.ended is None:
             self.referee = self.new_referee(created)
             self.referee.restore(state["game"])
+        self._restored = True
 
     def apply(self, event: AnyEvent) -> None:
         if not self.live and self.broken is None and self.record.ended is None:
@@ -118,6 +125,22 @@ class RecordedMatch(PersistentActor):
             case Moved():
                 referee.input(event.player, event.input)
         referee.happenings()  # they are events of their own
+
+    def state_lost(self) -> str | None:
+        """Why what recovery brought back is not the match's state; None: it is.
+
+        Asked when the events have been replayed. They say by their ticks how far the match was at
+        the least, and so that a snapshot was lost. Those of a game in turns without durable inputs
+        do not say how long it was played: without any snapshot it begins anew.
+        """
+        if self._restored or self.durable_inputs:
+            return None
+        if self.snapshot_ignored is not None:
+            return f"its snapshot cannot be used: {self.snapshot_ignored}"
+        young_ticks = YOUNG * self.host.settings.snapshot_interval_s * self.tick_hz
+        if self.tick_hz and self.record.tick > young_ticks:
+            return f"its snapshot is gone: it had come to tick {self.record.tick}"
+        return None
 
     def new_referee(self, created: Created) -> Referee:
         """A new game. Raises `Refused`: no such game, or it will not have these params."""

@@ -91,10 +91,12 @@ class Durability:
         recovery = Recovery(actor, self._sources)
         epoch = actor.epoch = await recovery.activate()
         if not await recovery.from_snapshot():
+            ignored = recovery.ignored
             if recovery.spoilt:
                 actor = another()
                 actor.epoch = epoch
                 recovery = Recovery(actor, self._sources)
+            actor.snapshot_ignored = ignored
             await recovery.from_events()
         self.recovered += 1
         self.replayed += recovery.replayed

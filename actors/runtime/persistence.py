@@ -69,6 +69,9 @@ class PersistentActor(Actor):
         seq: of the last event applied; in `apply`, of that event.
         epoch: this incarnation's number, from 1, never used twice for a (kind, key).
         event_epoch: in `apply`, the epoch that wrote the event.
+        snapshot_ignored: in recovery, why the snapshot that was there could not be used. An actor
+            with state that no event holds has then lost it, and must say so. None: it was used, or
+            there was none.
     """
 
     schema_version: ClassVar[int] = 1
@@ -83,6 +86,7 @@ class PersistentActor(Actor):
     seq: int = 0
     epoch: int = 0
     event_epoch: int = 0
+    snapshot_ignored: str | None = None
 
     _has_snapshot: ClassVar[bool] = False
     _writer: Writer | None = None

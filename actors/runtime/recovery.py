@@ -106,6 +106,7 @@ class Recovery:
         self._log: structlog.stdlib.BoundLogger = actor.log
         self.replayed = 0
         self.snapshot_seq: int | None = None
+        self.ignored: str | None = None
         self.spoilt = False
 
     async def activate(self) -> int:
@@ -117,8 +118,8 @@ class Recovery:
     async def from_snapshot(self) -> bool:
         """Restore the snapshot and replay what came after it.
 
-        Returns False if there is no usable snapshot, having said why in the log; if `spoilt`, the
-        actor is half restored and must not be used.
+        Returns False if there is no usable snapshot; if there was one, `ignored` and the log say
+        why not. If `spoilt`, the actor is half restored and must not be used.
         """
         snapshot = await self._load()
         if snapshot is None:
@@ -133,6 +134,7 @@ class Recovery:
                 why = f"it cannot be restored: {error!r}"
                 self.spoilt = True
         if why is not None:
+            self.ignored = why
             self._log.warning("snapshot_ignored", seq=seq, reason=why)
             return False
         self.snapshot_seq = self._actor.seq = seq
