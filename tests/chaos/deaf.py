@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 import socket
+from collections import Counter
 from urllib.parse import urlsplit
 
 import msgpack
+import msgspec
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
@@ -18,41 +20,72 @@ MANY = 1_000
 """Requests: their answers are far more than socket buffers and an outbox hold together."""
 
 
-async def stop_reading(url: str, room: str, *, for_s: float) -> int | None:
+JOIN_WITHIN_S = 8.0
+"""A room that comes back from its log may take its time: longer than the server's own deadline."""
+
+
+class Deaf(msgspec.Struct):
+    """What became of the client."""
+
+    code: int = 0
+    """The close code that the server had sent, 1006 if it cut the line without one, 0 if it still
+    holds the connection."""
+    read_bytes: int = 0
+    errors: Counter[str] = msgspec.field(default_factory=Counter)
+    """Refusals among what it read, by code. They are short, and so no reason to be closed."""
+
+    def __str__(self) -> str:
+        refused = ", ".join(f"{count} {code}" for code, count in self.errors.most_common())
+        return (
+            f"closed with {self.code}, having read {self.read_bytes:,} bytes "
+            f"(refused: {refused or 'none'})"
+        )
+
+
+async def stop_reading(url: str, room: str, *, for_s: float) -> Deaf | None:
     """Ask for a room's history again and again, and read only `for_s` seconds later, to the end.
 
-    Returns the close code that the server had sent, 1006 if it cut the line without one, 0 if it
-    still holds the connection, None if the room could not be joined. It cuts the line
-    `wire.close_timeout_s` after the close frame, whatever is unread: `for_s` is to be less.
+    Returns None if the room could not be joined. The server cuts the line `wire.close_timeout_s`
+    after the close frame, whatever is unread: `for_s` is to be less.
     """
     where = urlsplit(url)
     assert where.hostname
     assert where.port
     stream = await trio.open_tcp_stream(where.hostname, where.port)
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
-    code = 0
+    deaf = Deaf()
     async with stream, trio.open_nursery() as nursery:
         # The library reads one message ahead of whoever calls get_message, and no more.
         client = await wrap_client_stream(
             nursery, stream, where.netloc, where.path,
             subprotocols=["greenroom.v1.msgpack"], message_queue_size=1,
         )  # fmt: skip
-        try:
-            with trio.move_on_after(for_s):
-                if not await _join(client, room):
-                    nursery.cancel_scope.cancel()
-                    return None
-                await _ask_on(client, room)
-        except (ConnectionClosed, OSError, trio.BrokenResourceError):
-            pass  # found out while sending; the reason is behind what was not read
-        try:
-            with trio.move_on_after(for_s):
-                while True:
-                    await client.get_message()
-        except ConnectionClosed as closed:
-            code = int(closed.reason.code) if closed.reason is not None else 1006
+        joined = False
+        # With a time of its own: it reads, and what it waits for says nothing of the deaf.
+        with trio.move_on_after(JOIN_WITHIN_S):
+            joined = await _join(client, room)
+        if joined:
+            try:
+                with trio.move_on_after(for_s):
+                    await _ask_on(client, room)
+            except (ConnectionClosed, OSError, trio.BrokenResourceError):
+                pass  # found out while sending; the reason is behind what was not read
+            await _read_on(client, deaf, for_s)
         nursery.cancel_scope.cancel()
-    return code
+    return deaf if joined else None
+
+
+async def _read_on(client: WebSocketConnection, deaf: Deaf, for_s: float) -> None:
+    try:
+        with trio.move_on_after(for_s):
+            while True:
+                message = await client.get_message()
+                deaf.read_bytes += len(message)
+                answer = msgpack.unpackb(message)
+                if answer["op"] == "error":
+                    deaf.errors[answer["code"]] += 1
+    except ConnectionClosed as closed:
+        deaf.code = int(closed.reason.code) if closed.reason is not None else 1006
 
 
 async def _join(client: WebSocketConnection, room: str) -> bool:

@@ -162,13 +162,14 @@ async def fail_always(stage: Stage, rng: random.Random) -> None:
 
 async def deafen(stage: Stage, rng: random.Random) -> None:
     """A client asks for much and stops reading. It has to leave as a slow consumer."""
-    code: int | None = None
     for room in rng.sample(stage.rooms, len(stage.rooms)):
-        code = await stop_reading(stage.url(), room, for_s=2.5)
-        if code is not None:  # else the room rests, after another fault
-            break
-    if code != SLOW_CONSUMER:
-        stage.wrong.append(f"a client that stopped reading was closed with {code}")
+        deaf = await stop_reading(stage.url(), room, for_s=2.5)
+        if deaf is None:
+            continue  # the room rests, after another fault
+        if deaf.code != SLOW_CONSUMER:
+            stage.wrong.append(f"a client that stopped reading {room} was {deaf}")
+        return
+    stage.wrong.append("no room could be joined by a client that was to stop reading")
 
 
 FAULTS: tuple[Fault, ...] = (

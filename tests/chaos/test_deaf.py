@@ -1,0 +1,47 @@
+"""The client that stops reading is told from one that only had to wait."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.chaos.deaf import stop_reading
+from tests.chaos.faults import SLOW_CONSUMER
+from tests.chaos.faulty import HANG_S, SOCKET_VARIABLE, Order
+from tests.server_process import Server
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    path = Path(tempfile.gettempdir()) / f"greenroom-deaf-{secrets.token_hex(8)}"
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+    Path(f"{path}-orders").unlink(missing_ok=True)
+
+
+async def test_a_client_whose_join_took_long_is_closed_once_it_stops_reading(folder: Path) -> None:
+    orders = f"{folder}-orders"
+    entry, variables = ("-m", "tests.chaos.faulty"), {SOCKET_VARIABLE: orders}
+    with Server(folder, entry=entry, variables=variables) as server:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+            line.sendto(msgspec.json.encode(Order("room.on_start", "hang", key="slow")), orders)
+        deaf = await stop_reading(server.ws, "slow", for_s=HANG_S * 0.9)
+        assert deaf is not None
+        assert deaf.code == SLOW_CONSUMER, deaf
+        server.stop()
+
+
+async def test_a_server_that_holds_on_to_it_is_found_out(folder: Path) -> None:
+    with Server(folder, "wire.outbox_bytes=1000000000") as server:
+        deaf = await stop_reading(server.ws, "lobby", for_s=1.0)
+        assert deaf is not None
+        assert deaf.code == 0, deaf
+        assert deaf.read_bytes > 1_000_000
+        server.stop()
