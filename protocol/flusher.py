@@ -104,6 +104,18 @@ class Flusher:
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     def _flush(self, outbox: Outbox) -> None:
+        try:
+            count = outbox.send_at_once()
+        except WOULD_BLOCK:
+            count = 0
+        except OSError as error:
+            outbox.transport.broken(error)
+            return
+        if count:
+            self._sends += 1
+            self._bytes += count
+            if not outbox.waiting:
+                return
         for _ in range(_SENDS):
             if not self._send(outbox):
                 return

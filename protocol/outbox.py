@@ -67,8 +67,8 @@ class Outbox:
     """
 
     __slots__ = (
-        "_finished", "_frames", "_limit", "_on_dirty", "_replaced", "_slots", "_waiting",
-        "encoding", "queued_bytes", "transport", "unsent",
+        "_finished", "_frames", "_limit", "_on_dirty", "_replaced", "_slots", "encoding",
+        "queued_bytes", "transport", "unsent", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -89,7 +89,8 @@ class Outbox:
         self._replaced = 0
         self._limit = limit_bytes  # -1 once closed: then the one comparison in `push` says both
         self._on_dirty = on_dirty
-        self._waiting = False  # the flusher knows of us, or a writer waits for the socket
+        self.waiting = False
+        """Whether the flusher knows of us, or a writer waits for the socket."""
         self._finished = False
 
     @property
@@ -105,8 +106,8 @@ class Outbox:
             return
         self.queued_bytes = queued
         self._frames.append(frame)
-        if not self._waiting:
-            self._waiting = True
+        if not self.waiting:
+            self.waiting = True
             self._on_dirty(self)
 
     def replace(self, slot: str, frame: bytes) -> None:
@@ -153,7 +154,7 @@ class Outbox:
         """Send nothing more: the socket is gone."""
         self._limit = -1
         self._finished = True
-        self._waiting = True
+        self.waiting = True
         self._frames.clear()
         self._slots = None
         self.unsent = b""
@@ -161,6 +162,32 @@ class Outbox:
         self.transport = _GONE  # and so no cycle is left for the garbage collector
 
     # --- the flusher's side ---------------------------------------------------------------------
+
+    def send_at_once(self) -> int:
+        """What `take`, a send, `sent` and `idle` do together, where a socket takes all, as it
+        nearly always does: in one call in place of four, which halves what it costs in Python.
+
+        Returns the bytes that left; 0: nothing was done, as it is not that simple. If `waiting`
+        is still true then, the rest is to be seen to. Raises what the transport's `send` raises,
+        and then nothing has changed.
+        """
+        queued = self.queued_bytes
+        frames = self._frames
+        if not queued or queued > SEND_BYTES or self.unsent or self._finished:
+            return 0
+        data = frames[0] if len(frames) == 1 else b"".join(frames)
+        count = self.transport.send(data)
+        frames.clear()
+        if self._slots is not None:
+            self._slots.clear()
+            self._replaced = 0
+        if count == queued:
+            self.queued_bytes = 0
+            self.waiting = False
+        else:
+            self.queued_bytes = queued - count
+            self.unsent = memoryview(data)[count:]
+        return count
 
     def take(self) -> bytes | memoryview:
         """What the next send should carry: everything, up to `SEND_BYTES`. Empty: nothing waits.
@@ -196,7 +223,7 @@ class Outbox:
         if self._finished:
             self.transport.sent_all()
         else:
-            self._waiting = False
+            self.waiting = False
         return True
 
     def _take_some(self) -> bytes:
