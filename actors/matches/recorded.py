@@ -150,6 +150,7 @@ class RecordedMatch(PersistentActor):
         return Referee(
             created.game,
             self.game,
+            match=self.name,
             seed=created.seed,
             params=created.params,
             call_limit_s=settings.call_limit_s,

@@ -40,6 +40,7 @@ class Referee:
 
     Arguments:
         name: of the game, for messages.
+        match: whose game it is, for the log.
         call_limit_s: how long one call may take, in seconds.
         max_happenings: of one step.
         value_bytes: of one view, result or happening, in either encoding.
@@ -50,6 +51,7 @@ class Referee:
         name: str,
         game: type[Game],
         *,
+        match: str,
         seed: int,
         params: dict[str, Any],
         call_limit_s: float,
@@ -62,6 +64,7 @@ class Referee:
         """
         self._name = name
         self._limit_s = call_limit_s
+        self._who = {"kind": "match", "key": match, "game": name}
         self._max_happenings = max_happenings
         self._value_bytes = value_bytes
         fitting = convert_input(params, game.params_type, "params")
@@ -157,7 +160,7 @@ class Referee:
 
     def _called(self, call: str, function: Callable[[], T]) -> T:
         try:
-            with interruptible(self._limit_s):
+            with interruptible(self._limit_s, self._who):
                 return function()
         except Rejected as rejected:
             if call in {"__init__", "join", "input"}:

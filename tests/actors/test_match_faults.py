@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 import trio
 import trio.testing
 
@@ -218,3 +220,27 @@ async def test_a_tick_over_its_budget_is_counted(autojump_clock: trio.testing.Mo
         assert one.host.counters.ticks_over_budget == 1
         assert one.host.counters.crashes == 0
         assert ada.got(MatchStatePush)[-1].tick >= 59
+
+
+class Stubborn(Counting):
+    """Its tick never ends and catches everything."""
+
+    def tick(self) -> None:
+        super().tick()
+        while self.ticks == 30:
+            with contextlib.suppress(BaseException):
+                sum(range(1000))
+
+
+async def test_a_game_that_swallows_its_interruption_ends_as_failed_and_is_named(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    with structlog.testing.capture_logs() as entries:
+        async with table(Stubborn, FaultyTurns, call_limit_s=0.05) as one:
+            match, ada, _bob = await two_players(one, "counting")
+            other, cyd, _dan = await two_players(one, "faulty_turns")
+            await trio.sleep(15)
+            assert ada.got(MatchEnded)[0].failed
+            assert (await cyd.input(other, 1, 5)).tick == 1
+    swallowed = [entry for entry in entries if entry["event"] == "interruption_swallowed"]
+    assert {(entry["kind"], entry["key"]) for entry in swallowed} <= {("match", match)}
