@@ -90,6 +90,21 @@ async def test_a_game_that_keeps_going_wrong_ends_as_failed(
         assert [gone.code for gone in await bob.told_gone()] == [None]
 
 
+async def test_after_a_crash_the_clock_goes_on_and_the_state_is_of_the_snapshot(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    go_wrong("tick", 1)
+    async with table(Faulty) as one:
+        _match, ada, _bob = await two_players(one, "faulty")
+        await trio.sleep(5)
+        (restarted,) = ada.got(MatchRestarted)
+        lag = restarted.tick - restarted.state["ticks"]
+        assert 0 < lag <= 20  # a snapshot interval of 1 s
+        states = ada.got(MatchStatePush)
+        assert [push.tick for push in states] == sorted(push.tick for push in states)
+        assert states[-1].tick - states[-1].state["ticks"] == lag
+
+
 async def test_a_match_that_gets_past_its_crashes_goes_on(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
