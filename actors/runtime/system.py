@@ -78,7 +78,7 @@ class ActorSystem:
         self.durability: Durability | None = None
         self._stores = (events, snapshots)
         self.dispatcher = Dispatcher()
-        self.timers = Timers()
+        self.timers = Timers(self.dispatcher)
         self.dead_letters = DeadLetters(self.now)
         self.restarts = 0
         self.quarantined = 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -163,7 +164,7 @@ def test_every_alarm_rings_at_its_time_unless_cancelled(
     plan: list[tuple[int, bool, int]],
 ) -> None:
     async def main() -> None:
-        timers = Timers()
+        timers = Timers(nullcontext())
         rung: list[tuple[int, float]] = []
         async with trio.open_nursery() as nursery:
             nursery.start_soon(timers.run)
