@@ -90,7 +90,9 @@ class Durability:
         await self.journal.settled(ref.kind, ref.key)
         recovery = Recovery(actor, self._sources)
         epoch = actor.epoch = await recovery.activate()
-        if not await recovery.from_snapshot():
+        # A first incarnation has nothing to come back to: what the snapshot store may hold is of
+        # another database, and a new actor need not wait for a store that is away.
+        if epoch == 1 or not await recovery.from_snapshot():
             ignored = recovery.ignored
             if recovery.spoilt:
                 actor = another()

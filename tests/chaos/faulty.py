@@ -54,7 +54,7 @@ SITES: dict[str, tuple[type, tuple[str, ...]]] = {
         Match, ("start_match", "join", "resume", "input", "on_start", "on_stop", "on_failure"),
     ),
     "directory": (Directory, ("create", "list", "report", "on_recovered", "apply")),
-    # Not its `restore`: whose state is in snapshots only begins anew where they cannot be restored.
+    # Not its `restore`: a match whose state cannot be restored ends as failed.
     "clockwork": (Clockwork, ("join", "leave", "input", "tick", "view", "snapshot", "result")),
     "tictactoe": (TicTacToe, ("join", "leave", "input", "view", "snapshot", "restore", "result")),
 }  # fmt: skip

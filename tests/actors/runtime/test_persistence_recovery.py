@@ -114,6 +114,7 @@ async def test_a_snapshot_that_cannot_be_used_is_ignored_and_the_log_says_why(
     snapshot: SnapshotRow, reason: str, autojump_clock: Clock
 ) -> None:
     stores = Stores()
+    await stores.events.activate("ledger", "a")
     for seq in (1, 2, 3):
         stores.events.put(row(seq, amount=seq, epoch=1))
     stores.snapshots.rows["ledger", "a"] = snapshot
@@ -125,6 +126,15 @@ async def test_a_snapshot_that_cannot_be_used_is_ignored_and_the_log_says_why(
     (ignored,) = [entry for entry in entries if entry["event"] == "snapshot_ignored"]
     assert reason in ignored["reason"]
     assert ignored["log_level"] == "warning"
+
+
+async def test_a_first_incarnation_asks_for_no_snapshot(autojump_clock: Clock) -> None:
+    stores = Stores()
+    stores.snapshots.rows["ledger", "a"] = ("ledger", "a", 9, 9, 1, b"of another database")
+    with structlog.testing.capture_logs() as entries:
+        async with stores.system() as system:
+            assert await add(system, 1) == [1]
+    assert not [entry for entry in entries if entry["event"] == "snapshot_ignored"]
 
 
 async def test_a_snapshot_of_an_older_schema_is_the_actors_to_read(autojump_clock: Clock) -> None:
