@@ -19,8 +19,15 @@ class Line:
     sent_alls: int = 0
     errors: list[OSError] = field(default_factory=list)
 
+    takes: int | None = 1_000_000
+    """The most that a send takes; None: it would block."""
+    got: list[bytes] = field(default_factory=list)
+
     def send(self, data: bytes | memoryview) -> int:
-        return len(data)
+        if self.takes is None:
+            raise BlockingIOError
+        self.got.append(bytes(data[: self.takes]))
+        return len(self.got[-1])
 
     async def wait_writable(self) -> None: ...
 
@@ -75,6 +82,39 @@ def test_the_rest_of_a_partial_send_goes_first_and_unchanged() -> None:
     assert bytes(outbox.take()) == b"cdef"
     assert drain(outbox) == b"cdefg"
     assert outbox.queued_bytes == 0
+
+
+def test_sent_at_once_it_is_as_if_taken_sent_and_found_idle() -> None:
+    outbox, line = box()
+    assert outbox.send_at_once() == 0
+    outbox.replace("m", b"[state]")
+    outbox.push(b"[event]")
+    assert outbox.send_at_once() == 14
+    assert line.got == [b"[state][event]"]
+    assert not outbox.waiting
+    outbox.replace("m", b"[next]")  # the one before has left, and is not looked for
+    assert outbox.queued_bytes == 6
+    assert line.dirty == 2
+
+
+def test_what_a_send_at_once_leaves_over_goes_first() -> None:
+    outbox, line = box()
+    outbox.push(b"abcdef")
+    line.takes = 2
+    assert outbox.send_at_once() == 2
+    assert outbox.waiting
+    outbox.push(b"g")
+    assert outbox.send_at_once() == 0  # not that simple any more
+    assert drain(outbox) == b"cdefg"
+
+
+def test_a_send_at_once_that_fails_changes_nothing() -> None:
+    outbox, line = box()
+    outbox.push(b"abc")
+    line.takes = None
+    with pytest.raises(BlockingIOError):
+        outbox.send_at_once()
+    assert drain(outbox) == b"abc"
 
 
 def test_a_newer_state_replaces_the_older_and_goes_to_the_end() -> None:

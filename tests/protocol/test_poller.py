@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import pytest
+import trio
+
+from protocol.poller import Poller
+
+LIMIT_S = 5.0
+
+
+class Noting:
+    """A context that notes when it is entered and left, in a list it shares."""
+
+    def __init__(self, name: str, notes: list[str]) -> None:
+        self.name = name
+        self.notes = notes
+
+    def __enter__(self) -> None:
+        self.notes.append(f"{self.name} in")
+
+    def __exit__(self, *_: object) -> None:
+        self.notes.append(f"{self.name} out")
+
+
+@contextmanager
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    near, far = socket.socketpair()
+    with near, far:
+        near.setblocking(False)
+        yield near, far
+
+
+async def test_it_calls_until_told_that_it_is_enough() -> None:
+    got: list[bytes] = []
+    with pair() as (near, far):
+
+        def readable() -> bool:
+            got.append(near.recv(1))
+            return len(got) == 3
+
+        async with trio.open_nursery() as nursery:
+            poller = Poller(nullcontext(), nullcontext())
+            await nursery.start(poller.run)
+            far.send(b"abcd")
+            with trio.fail_after(LIMIT_S):
+                await poller.wait(near, readable)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        assert got == [b"a", b"b", b"c"]
+        assert near.recv(9) == b"d"
+
+
+async def test_reads_are_made_inside_the_batch_and_that_inside_the_flusher() -> None:
+    notes: list[str] = []
+    with pair() as (near, far), pair() as (near2, far2):
+
+        def reader(sock: socket.socket) -> bool:
+            notes.append(sock.recv(9).decode())
+            return True
+
+        async with trio.open_nursery() as nursery:
+            poller = Poller(Noting("batch", notes), Noting("flusher", notes))
+            far.send(b"read")
+            far2.send(b"read")
+            nursery.start_soon(poller.wait, near, lambda: reader(near))
+            nursery.start_soon(poller.wait, near2, lambda: reader(near2))
+            await trio.testing.wait_all_tasks_blocked()
+            await nursery.start(poller.run)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    assert notes == ["flusher in", "batch in", "read", "read", "batch out", "flusher out"]
+
+
+async def test_who_gives_up_waiting_is_not_called_any_more() -> None:
+    with pair() as (near, far):
+        async with trio.open_nursery() as nursery:
+            poller = Poller(nullcontext(), nullcontext())
+            await nursery.start(poller.run)
+            with trio.move_on_after(0.01):
+                await poller.wait(near, lambda: pytest.fail("called"))
+            far.send(b"late")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        assert near.recv(9) == b"late"
