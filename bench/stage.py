@@ -138,7 +138,8 @@ def load(
         settings=list(settings),
         clients=round(sum(one.gauges.get("clients", 0) for one in counts)) or clients,
         ready_s=ready_s,
-        measures=measures(counts, seconds),
+        # What the processes counted is of the planned time at most; we may look a little later.
+        measures=measures(counts, min(seconds, plan.seconds)),
         errors=dict(sum((Counter(one.errors) for one in counts), Counter())),
         generator_percent=max(one.cpu_s for one in counts) / (plan.warmup + seconds) * 100,
         late_ms=merged(one.late for one in counts).percentiles_ms(),
