@@ -19,7 +19,7 @@ from protocol.outbox import Outbox
 WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError)
 """What a non-blocking socket, plain or TLS, raises when it takes nothing now."""
 
-_TURN = 256  # outboxes between two checkpoints: about 1 ms, so that sends never starve reads
+_TURN = 256  # outboxes flushed in a row: about 1 ms, so that sends never starve reads
 _SENDS = 4  # sends to one client in a turn: a client with a backlog waits its turn like others
 
 
@@ -67,12 +67,7 @@ class Flusher:
 
     def __exit__(self, *_: object) -> None:
         self._held = False
-        if len(self._dirty) <= _TURN:
-            batch, self._dirty = self._dirty, []
-        else:
-            batch, self._dirty = self._dirty[:_TURN], self._dirty[_TURN:]
-        for outbox in batch:
-            self._flush(outbox)
+        self._turn()
         if self._dirty and self._parked is not None:
             self._wake()
 
@@ -81,13 +76,14 @@ class Flusher:
         async with trio.open_nursery() as self._nursery:
             task_status.started()
             while True:
-                # What the last batch marked waits for the next pass, and joins others there.
                 await (trio.lowlevel.checkpoint() if self._dirty else self._park())
-                batch, self._dirty = self._dirty, []
-                for place, outbox in enumerate(batch, 1):
-                    self._flush(outbox)
-                    if place % _TURN == 0:
-                        await trio.lowlevel.checkpoint()
+                self._turn()
+
+    def _turn(self) -> None:
+        # What the flushing itself marks waits for the next pass, and joins others there.
+        batch, self._dirty = self._dirty[:_TURN], self._dirty[_TURN:]
+        for outbox in batch:
+            self._flush(outbox)
 
     def _wake(self) -> None:
         assert self._parked is not None
@@ -107,15 +103,17 @@ class Flusher:
         try:
             count = outbox.send_at_once()
         except WOULD_BLOCK:
-            count = 0
+            self._wait_for(outbox)
+            return
         except OSError as error:
             outbox.transport.broken(error)
             return
         if count:
             self._sends += 1
             self._bytes += count
-            if not outbox.waiting:
-                return
+            if outbox.waiting:
+                self._wait_for(outbox)
+            return
         for _ in range(_SENDS):
             if not self._send(outbox):
                 return
@@ -139,10 +137,14 @@ class Flusher:
         self._bytes += count
         if outbox.sent(data, count):
             return True
+        self._wait_for(outbox)
+        return False
+
+    def _wait_for(self, outbox: Outbox) -> None:
+        """Give an outbox whose socket is full a writer of its own."""
         self._would_block += 1
         assert self._nursery is not None
         self._nursery.start_soon(self._write, outbox, name="writer")
-        return False
 
     async def _write(self, outbox: Outbox) -> None:
         """The writer of one client whose socket is full: lives until the outbox is empty."""
