@@ -66,6 +66,8 @@ class Poller:
                 await trio.lowlevel.wait_readable(own)
                 with self._flusher, self._batch:
                     for number, _ in poll(0, _TURN):
+                        if number not in waiting:
+                            continue  # what was just read has had its wait cancelled
                         readable, task = waiting[number]
                         if readable():
                             self._forget(number)

@@ -86,3 +86,30 @@ async def test_who_gives_up_waiting_is_not_called_any_more() -> None:
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
         assert near.recv(9) == b"late"
+
+
+async def test_a_read_may_end_the_wait_of_another_that_is_due_in_the_same_row() -> None:
+    called: list[int] = []
+    with pair() as (near, far), pair() as (near2, far2):
+        async with trio.open_nursery() as nursery:
+            poller = Poller(nullcontext(), nullcontext())
+            scopes = [trio.CancelScope(), trio.CancelScope()]
+
+            async def waiting(number: int, sock: socket.socket) -> None:
+                def readable() -> bool:
+                    called.append(number)
+                    scopes[1 - number].cancel()
+                    return True
+
+                with scopes[number]:
+                    await poller.wait(sock, readable)
+
+            far.send(b"x")
+            far2.send(b"x")
+            nursery.start_soon(waiting, 0, near)
+            nursery.start_soon(waiting, 1, near2)
+            await trio.testing.wait_all_tasks_blocked()
+            await nursery.start(poller.run)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    assert len(called) == 1
