@@ -8,29 +8,21 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Final
 
-BYTEA: Final = 17
-INT8: Final = 20
-TEXT: Final = 25
-"""Types of elements, as `pg_type.oid` numbers them."""
+_BYTEA, _INT8, _TEXT = 17, 20, 25  # types of elements, as `pg_type.oid` numbers them
 
 _head = struct.Struct("!iiIii").pack
 _length = struct.Struct("!i").pack
 
 
-def of_bytes(element: int, values: Sequence[bytes]) -> bytes:
-    """An array of BYTEA, or of TEXT in UTF-8."""
-    parts = [_head(1, 0, element, len(values), 1)]
-    for value in values:
-        parts.append(_length(len(value)))
-        parts.append(value)
-    return b"".join(parts)
+def of_bytea(values: Sequence[bytes]) -> bytes:
+    """An array of BYTEA."""
+    return _of_bytes(_BYTEA, values)
 
 
 def of_text(values: Sequence[str]) -> bytes:
     """An array of TEXT. Raises UnicodeEncodeError for half a surrogate pair."""
-    return of_bytes(TEXT, [value.encode() for value in values])
+    return _of_bytes(_TEXT, [value.encode() for value in values])
 
 
 def of_int8(values: Sequence[int]) -> bytes:
@@ -38,4 +30,12 @@ def of_int8(values: Sequence[int]) -> bytes:
     count = len(values)
     flat = [8] * (2 * count)
     flat[1::2] = values
-    return _head(1, 0, INT8, count, 1) + struct.pack("!" + "iq" * count, *flat)
+    return _head(1, 0, _INT8, count, 1) + struct.pack("!" + "iq" * count, *flat)
+
+
+def _of_bytes(element: int, values: Sequence[bytes]) -> bytes:
+    parts = [_head(1, 0, element, len(values), 1)]
+    for value in values:
+        parts.append(_length(len(value)))
+        parts.append(value)
+    return b"".join(parts)

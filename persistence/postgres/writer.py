@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import struct
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, LiteralString
 
 import psycopg
@@ -72,13 +74,27 @@ _PLANS = """
     SET jit = off
 """
 # The same under a name, with its parameters as PostgreSQL numbers them.
-_NAME: Final = "greenroom_append"
-_TYPES: Final = ("text[]", "text[]", "int8[]", "int8[]", "text[]", "bytea[]", "int8[]")
-_NUMBERED = _APPEND
-for _number in range(1, len(_TYPES) + 1):
-    _NUMBERED = _NUMBERED.replace("%b", f"${_number}", 1)
-_SETUP = f"{_PLANS}; PREPARE {_NAME} ({', '.join(_TYPES)}) AS {_NUMBERED}"
-_BINARY: Final = (pq.Format.BINARY,) * len(_TYPES)
+_NAME: Final = b"greenroom_append"
+_COLUMNS: Final[Sequence[tuple[str, Callable[[Sequence[Any]], bytes]]]] = (
+    ("text[]", arrays.of_text),
+    ("text[]", arrays.of_text),
+    ("int8[]", arrays.of_int8),
+    ("int8[]", arrays.of_int8),
+    ("text[]", arrays.of_text),
+    ("bytea[]", arrays.of_bytea),
+    ("int8[]", arrays.of_int8),
+)
+_BINARY: Final = [pq.Format.BINARY] * len(_COLUMNS)
+
+
+def _prepare() -> str:
+    types = ", ".join(name for name, _ in _COLUMNS)
+    numbers = itertools.count(1)
+    return f"PREPARE {_NAME.decode()} ({types}) AS " + re.sub(
+        "%b", lambda _: f"${next(numbers)}", _APPEND
+    )
+
+
 _OVERTAKEN = _statement("""
     WITH {incoming}, {held} SELECT kind, key, epoch FROM held WHERE newest_epoch > epoch
 """)
@@ -118,7 +134,7 @@ class EventWriter(BatchingActor):
     def __init__(self, settings: PostgresSettings) -> None:
         super().__init__(capacity=settings.inbox_messages)
         self.batch_weight = settings.batch_rows
-        self._link = PostgresLink(settings, setup=_SETUP)
+        self._link = PostgresLink(settings, setup=f"{_PLANS}; {_prepare()}")
 
     def on_stop(self) -> None:
         self._link.close()
@@ -218,26 +234,18 @@ def _append_at_once(connection: psycopg.Connection, rows: Sequence[EventRow]) ->
     One call of libpq, with the GIL released. psycopg's `execute`, which finds a type for each value
     and waits in Python, takes three times as much of this process for one row, twice for 500.
     """
-    kinds, keys, seqs, epochs, types, payloads, times = zip(*rows, strict=True)
     try:
-        columns = (
-            arrays.of_text(kinds),
-            arrays.of_text(keys),
-            arrays.of_int8(seqs),
-            arrays.of_int8(epochs),
-            arrays.of_text(types),
-            arrays.of_bytes(arrays.BYTEA, payloads),
-            arrays.of_int8(times),
-        )
+        columns = [
+            encode(column) for (_, encode), column in zip(_COLUMNS, _columns(rows), strict=True)
+        ]
     except (UnicodeEncodeError, struct.error):
         return False
-    result = connection.pgconn.exec_prepared(_NAME.encode(), columns, _BINARY)
+    result = connection.pgconn.exec_prepared(_NAME, columns, _BINARY)
     return result.status == pq.ExecStatus.COMMAND_OK and result.command_tuples == len(rows)
 
 
 def _columns(rows: Sequence[EventRow]) -> list[list[Any]]:
-    kinds, keys, seqs, epochs, types, payloads, times = zip(*rows, strict=True)
-    return [list(c) for c in (kinds, keys, seqs, epochs, types, payloads, times)]
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _write(connection: psycopg.Connection, columns: list[list[Any]], rows: int) -> set[Incarnation]:

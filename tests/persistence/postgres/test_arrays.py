@@ -54,7 +54,7 @@ def test_integers_arrive_as_they_were(connection: psycopg.Connection, values: li
 @quick
 @given(st.lists(st.binary()))
 def test_bytes_arrive_as_they_were(connection: psycopg.Connection, values: list[bytes]) -> None:
-    array = arrays.of_bytes(arrays.BYTEA, values)
+    array = arrays.of_bytea(values)
     expected = [value.hex() for value in values]
     assert read_back(connection, b"bytea", array, b"encode(v, 'hex')") == expected
 
