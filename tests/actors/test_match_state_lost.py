@@ -25,6 +25,13 @@ async def seated(one: Table, match: str, *users: str) -> list[Player]:
     return players
 
 
+async def greeted(one: Table, match: str, *, after_s: float) -> None:
+    """Two sit down, and after so many seconds of play one says hello, which is an event."""
+    ada, _ = await seated(one, match, "ada", "bob")
+    await trio.sleep(after_s)
+    await ada.input(match, 1, {"say": "hello"})
+
+
 def tear(stores: Stores, match: str, what: str) -> None:
     """Spoil the snapshot, or lose it."""
     assert stores.snapshots is not None
@@ -116,9 +123,7 @@ async def test_a_match_whose_log_shows_that_its_snapshot_is_gone_ends_as_failed(
     stores = Stores()
     async with table(Counting, stores=stores) as one:
         match = await one.create("counting")
-        ada, _ = await seated(one, match, "ada", "bob")
-        await trio.sleep(5)
-        await ada.input(match, 1, {"say": "hello"})
+        await greeted(one, match, after_s=5)
         await trio.sleep(1)
     tear(stores, match, "gone")
     async with table(Counting, stores=stores) as two:
@@ -132,9 +137,7 @@ async def test_a_match_that_was_too_young_for_a_snapshot_begins_anew_from_its_cr
     stores = Stores()
     async with table(Counting, stores=stores) as one:
         match = await one.create("counting")
-        ada, _ = await seated(one, match, "ada", "bob")
-        await trio.sleep(0.3)
-        await ada.input(match, 1, {"say": "hello"})
+        await greeted(one, match, after_s=0.3)
         await trio.sleep(0.06)
         killed = stores.as_after_a_kill()
         assert killed.snapshots is not None

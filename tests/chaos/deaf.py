@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import socket
 from collections import Counter
@@ -20,6 +21,7 @@ MANY = 1_000
 """Requests: their answers are far more than socket buffers and an outbox hold together."""
 
 
+_GONE = (ConnectionClosed, OSError, trio.BrokenResourceError)
 JOIN_WITHIN_S = 8.0
 """A room that comes back from its log may take its time: longer than the server's own deadline."""
 
@@ -62,14 +64,12 @@ async def stop_reading(url: str, room: str, *, for_s: float) -> Deaf | None:
         )  # fmt: skip
         joined = False
         # With a time of its own: it reads, and what it waits for says nothing of the deaf.
-        with trio.move_on_after(JOIN_WITHIN_S):
+        with contextlib.suppress(*_GONE), trio.move_on_after(JOIN_WITHIN_S):
             joined = await _join(client, room)
         if joined:
-            try:
-                with trio.move_on_after(for_s):
-                    await _ask_on(client, room)
-            except (ConnectionClosed, OSError, trio.BrokenResourceError):
-                pass  # found out while sending; the reason is behind what was not read
+            # Found out while sending; the reason is behind what was not read.
+            with contextlib.suppress(*_GONE), trio.move_on_after(for_s):
+                await _ask_on(client, room)
             await _read_on(client, deaf, for_s)
         nursery.cancel_scope.cancel()
     return deaf if joined else None
