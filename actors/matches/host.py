@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from actors.rules.game import Game
+from actors.rules.ticks import Spread
 from actors.settings import MatchSettings
 from actors.topics import Topics
 
@@ -74,6 +75,7 @@ class MatchHost:
     new_name: Callable[[], str] = _random_name
     new_seed: Callable[[], int] = _random_seed
     counters: MatchCounters = field(default_factory=MatchCounters)
+    spread: Spread = field(default_factory=Spread)
 
     def __post_init__(self) -> None:
         for name in self.games:

@@ -96,8 +96,11 @@ class RunningMatch(RecordedMatch):
         going = self.ending is None
         run = going and self.record.started and bool(self.sessions) and self.tick_hz > 0
         if run and self._schedule is None:
-            self._schedule = TickSchedule(self.tick_hz, self.system.now())
-            self.start_ticks(1 / self.tick_hz, Tick(self.epoch), name="tick")
+            now = self.system.now()
+            interval_s = 1 / self.tick_hz
+            self._schedule = TickSchedule(self.tick_hz, self.host.spread.start(now, interval_s))
+            first_s = self._schedule.next_s() - now
+            self.start_ticks(interval_s, Tick(self.epoch), first_s=first_s, name="tick")
         elif not run and self._schedule is not None:
             self._schedule = None
             self.cancel_timer("tick")

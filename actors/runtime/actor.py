@@ -148,14 +148,23 @@ class Actor(_PykkaActor):
 
         Timers are the instance's: they end when it stops or is restarted.
         """
-        return self._placed.actor_timers().start(delay_s, message, name=name, repeat=False)
+        return self._placed.actor_timers().start(delay_s, message, name=name)
 
-    def start_ticks(self, interval_s: float, message: Any, *, name: str | None = None) -> Timer:
-        """Get `message` every `interval_s` seconds from now on, without drift.
+    def start_ticks(
+        self,
+        interval_s: float,
+        message: Any,
+        *,
+        first_s: float | None = None,
+        name: str | None = None,
+    ) -> Timer:
+        """Get `message` every `interval_s` seconds, without drift; first in `first_s`, or as long.
 
         While one is undelivered no other is added, so ticks never pile up.
         """
-        return self._placed.actor_timers().start(interval_s, message, name=name, repeat=True)
+        return self._placed.actor_timers().start(
+            interval_s if first_s is None else first_s, message, name=name, interval_s=interval_s
+        )
 
     def cancel_timer(self, timer: Timer | str) -> None:
         """Cancel a timer, by itself or by name. Its message will not come, even if under way."""

@@ -20,10 +20,12 @@ class ActorTimers:
         self._cell = cell
         self._timers: dict[str | Timer, Timer] = {}
 
-    def start(self, delay_s: float, message: Any, *, name: str | None, repeat: bool) -> Timer:
+    def start(
+        self, delay_s: float, message: Any, *, name: str | None, interval_s: float | None = None
+    ) -> Timer:
         """See `Actor.start_timer` and `Actor.start_ticks`."""
-        if repeat and delay_s <= 0:
-            raise ValueError(f"ticks need an interval above 0 s, not {delay_s}")
+        if interval_s is not None and interval_s <= 0:
+            raise ValueError(f"ticks need an interval above 0 s, not {interval_s}")
         if name is not None:
             self.cancel(name)
         system = self._cell.system
@@ -32,7 +34,7 @@ class ActorTimers:
             self._fired,
             message,
             at_s=system.now() + delay_s,
-            interval_s=delay_s if repeat else None,
+            interval_s=interval_s,
             name=name,
         )
         self._timers[name or timer] = timer

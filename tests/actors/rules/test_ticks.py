@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.rules.ticks import EARLY, TickSchedule
+from actors.rules.ticks import EARLY, Spread, TickSchedule
 
 Rates = st.sampled_from([0.5, 1.0, 3.0, 20.0, 30.0, 60.0, 128.0])
 Starts = st.floats(0, 1e7)
@@ -55,3 +56,18 @@ def test_a_clock_that_goes_back_runs_nothing_twice() -> None:
     assert due.run == 0
     due, schedule = schedule.take(1.1, at_most=100)
     assert due.run == 1
+
+
+@given(Starts, Rates, st.integers(1, 300))
+def test_matches_that_begin_together_are_spread_over_the_interval(
+    now: float, hz: float, matches: int
+) -> None:
+    interval_s = 1 / hz
+    spread = Spread()
+    starts = sorted(spread.start(now, interval_s) for _ in range(matches))
+    rounding_s = 1e-6
+    assert now - interval_s - rounding_s <= starts[0] <= starts[-1] <= now + rounding_s
+    around = [*starts, starts[0] + interval_s]
+    widest = max(later - sooner for sooner, later in pairwise(around))
+    # Of all sequences this one comes nearest to even: no gap is beyond 1 + 2 / sqrt(5) shares.
+    assert widest <= 1.9 * interval_s / matches + rounding_s
