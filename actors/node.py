@@ -132,8 +132,9 @@ class Node:
                         sessions.accept,
                         self.settings.wire,
                         tls_context=self.tls_context,
-                        batch=system.dispatcher,
+                        turn=system.dispatcher,
                     )
+                    system.dispatcher.enclose(gateway.flusher)
                     metrics = Metrics(
                         system=system,
                         durability=durability,

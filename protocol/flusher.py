@@ -2,8 +2,8 @@
 
 Whatever was produced for a client meanwhile, replies and broadcasts of many rooms, leaves in one
 `send`. A `send` for each frame costs a system call each (2 us and more); waking a task for each
-connection costs 10 us on top. Around a row of reads the flusher is held (`with flusher:`) and sends
-on leaving; for what comes from elsewhere, timers and commits, it has a task.
+connection costs 10 us on top. Around whatever produces much (`with flusher:`) it is held, and sends
+on leaving; for what comes from elsewhere it has a task.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 import msgspec
 import structlog
@@ -55,8 +55,9 @@ class Gateway:
             push and close already. If it raises, the connection is dropped.
         settings: the limits.
         tls_context: serve TLS with it; `protocol.tls.server_context` makes one.
-        batch: entered before a row of reads and left after it. A layer above that queues what
-            handlers are given can do it all on leaving; what that sends leaves right after.
+        turn: entered before a row of reads and left after it. A layer above that queues what
+            handlers are given can do it all on leaving, and then leave `flusher`, which it has
+            entered before: so what that leads to is sent in the same step.
     """
 
     def __init__(
@@ -65,14 +66,14 @@ class Gateway:
         settings: WireSettings | None = None,
         *,
         tls_context: ssl.SSLContext | None = None,
-        batch: AbstractContextManager[None] | None = None,
+        turn: AbstractContextManager[None] | None = None,
     ) -> None:
         self.settings = settings or WireSettings()
         self.connections: dict[int, Connection] = {}
         self._accept = accept
         self._tls = tls_context
-        self._flusher = Flusher()
-        self._poller = Poller(batch or nullcontext(), self._flusher)
+        self.flusher = Flusher()
+        self._poller = Poller(turn or self.flusher)
         self._wheel = Wheel(self.settings.keepalive_s)
         self._ids = itertools.count(1)
         self._listeners: Sequence[socket.socket] = ()
@@ -91,7 +92,7 @@ class Gateway:
             opened=self._opened,
             refused=dict(self._refused),
             dropped=self._dropped,
-            flusher=self._flusher.statistics(),
+            flusher=self.flusher.statistics(),
         )
 
     async def serve(
@@ -108,7 +109,7 @@ class Gateway:
         self._listeners = listeners
         try:
             async with trio.open_nursery() as shared:
-                await shared.start(self._flusher.run)
+                await shared.start(self.flusher.run)
                 await shared.start(self._wheel.run)
                 await shared.start(self._poller.run)
                 async with trio.open_nursery() as self._nursery:
@@ -219,7 +220,7 @@ class Gateway:
             peer,
             sock,
             settings=self.settings,
-            flusher=self._flusher,
+            flusher=self.flusher,
             wheel=self._wheel,
         )
 

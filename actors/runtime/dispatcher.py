@@ -3,7 +3,8 @@
 There is no task per actor. A trio task costs about 3 KiB and 20 us to start, and waking one costs
 6 us or more, while a plain handler is often done in half a microsecond. So a message puts its
 actor on a run queue, which one task works off; and whoever has many messages at once, as the reader
-of all sockets, does it itself: `with dispatcher:` handles on leaving what was told within.
+of all sockets, does it itself: `with dispatcher:` is a turn, which handles on leaving what was told
+within. What actors send in a turn leaves with it (see `enclose`), in one go.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextvars
 from collections import deque
 from collections.abc import Coroutine
+from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,6 +61,7 @@ class Dispatcher:
         self.queue: deque[LoopLife] = deque()
         self._parked: trio.lowlevel.Task | None = None
         self._held = False
+        self._around: list[AbstractContextManager[None]] = []
         self._ended = perf_counter()  # the last turn
         self._slow_logged = -_SLOW_LOG_INTERVAL_S
         self._log = structlog.get_logger("actors")
@@ -69,16 +72,23 @@ class Dispatcher:
         if self._parked is not None and not self._held:
             self._wake()
 
+    def enclose(self, around: AbstractContextManager[None]) -> None:
+        """Enter `around` before each turn and leave it after: whatever gathers what actors send."""
+        self._around.append(around)
+
     def __enter__(self) -> None:
         self._held = True
+        for around in self._around:
+            around.__enter__()
 
     def __exit__(self, *_: object) -> None:
+        if self.queue and self.running is None:
+            self._turn()
+        for around in self._around:
+            around.__exit__(None, None, None)
         self._held = False
-        if self.queue:
-            if self.running is None:
-                self._turn()
-            if self.queue and self._parked is not None:
-                self._wake()
+        if self.queue and self._parked is not None:
+            self._wake()
 
     # A Ctrl-C must reach the main task, which stops the system in order, and not whichever actor
     # happens to run.
@@ -93,7 +103,8 @@ class Dispatcher:
                     await wait_task_rescheduled(_abort)
                 finally:
                     self._parked = None
-            self._turn()
+            with self:
+                pass  # a turn of nothing but what waits
             if queue:
                 await trio.lowlevel.checkpoint()
 

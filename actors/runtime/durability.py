@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ class Durability:
     Arguments:
         events: the truth.
         snapshots: the fast way back; without it every recovery replays events.
+        turn: what the journal resolves futures in.
 
     Attributes:
         recovered, replayed: how many actors, and from how many events, since the start.
@@ -47,10 +49,11 @@ class Durability:
         settings: DurabilitySettings | None = None,
         *,
         rng: random.Random | None = None,
+        turn: AbstractContextManager[None] | None = None,
     ) -> None:
         self.settings = settings = settings or DurabilitySettings()
         self.rng = rng or random.Random()
-        self.journal = Journal(events, settings.journal, rng=self.rng)
+        self.journal = Journal(events, settings.journal, rng=self.rng, turn=turn)
         self.snapshotter = (
             None if snapshots is None else Snapshotter(snapshots, settings.snapshots, rng=self.rng)
         )

@@ -6,6 +6,7 @@ import math
 import random
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -102,6 +103,8 @@ class Journal:
         store: where the events go.
         now_us: unix time in µs, stamped on each event.
         rng: for the jitter of the back-off.
+        turn: entered before futures are resolved and left after: what their owners then do and
+            send is done there and then.
     """
 
     def __init__(
@@ -111,12 +114,14 @@ class Journal:
         *,
         now_us: Callable[[], int] = unix_us,
         rng: random.Random | None = None,
+        turn: AbstractContextManager[None] | None = None,
     ) -> None:
         self.store = store
         self.settings = settings = settings or JournalSettings()
         self._home = Home.current()
         self._now_us = now_us
         self._rng = rng or random.Random()
+        self._turn = turn or nullcontext()
         self._log = structlog.get_logger("actors.journal")
         self._queue: CommitQueue[tuple[Future[Any], Any]] = CommitQueue(
             max_events=settings.max_events,
@@ -323,19 +328,20 @@ class Journal:
     ) -> None:
         durable, refused, fenced, advanced = outcome
         self._counts.committed += len(durable)
-        for writer in fenced:
-            self._fence(writer)
-        for future, _ in refused:
-            future.settle_quietly(error=refusal())
-        for writer in advanced:
-            for callback in writer.ready():
-                callback()
-        for start in range(0, len(durable), RESOLVE_AT_ONCE):
-            for future, reply in durable[start : start + RESOLVE_AT_ONCE]:
-                future.settle_quietly(reply)
-            if start + RESOLVE_AT_ONCE < len(durable):
-                # Shielded: these are durable, and whoever asked is told so whatever happens.
-                await trio.lowlevel.cancel_shielded_checkpoint()
+        with self._turn:
+            for writer in fenced:
+                self._fence(writer)
+            for future, _ in refused:
+                future.settle_quietly(error=refusal())
+            for writer in advanced:
+                for callback in writer.ready():
+                    callback()
+            _settle(durable[:RESOLVE_AT_ONCE])
+        for start in range(RESOLVE_AT_ONCE, len(durable), RESOLVE_AT_ONCE):
+            # Shielded: these are durable, and whoever asked is told so whatever happens.
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            with self._turn:
+                _settle(durable[start : start + RESOLVE_AT_ONCE])
 
     def _fence(self, writer: Writer) -> None:
         self._counts.fenced += 1
@@ -364,3 +370,8 @@ class Journal:
         raise StoreBusy(
             f"{self._queue.events} events ({self._queue.bytes} bytes) wait for the event store"
         )
+
+
+def _settle(durable: list[tuple[Future[Any], Any]]) -> None:
+    for future, reply in durable:
+        future.settle_quietly(reply)

@@ -271,7 +271,9 @@ class ActorSystem:
         """
         if self.durability is not None:
             raise RuntimeError("the system has stores already")
-        self.durability = durability = Durability(events, snapshots, settings, rng=self.random)
+        self.durability = durability = Durability(
+            events, snapshots, settings, rng=self.random, turn=self.dispatcher
+        )
         self.nursery.start_soon(durability.run)
         group = DrainGroup(self, durability)
         self._groups[group.name] = group

@@ -35,12 +35,12 @@ class Timers:
     removing one is the cheapest thing a heap can do, 0.3 us an ask.
 
     Arguments:
-        batch: entered before what is due expires and left after it: the actors that it wakes run
+        turn: entered before what is due expires and left after it: the actors that it wakes run
             there and then, and no other task need be woken for them.
     """
 
-    def __init__(self, batch: AbstractContextManager[None]) -> None:
-        self._batch = batch
+    def __init__(self, turn: AbstractContextManager[None]) -> None:
+        self._turn = turn
         self._heap: list[tuple[float, int, Due]] = []
         self._count = 0
         self._limit = _COMPACT_FROM
@@ -73,7 +73,7 @@ class Timers:
             with self._scope:
                 await trio.sleep_forever()
             now = trio.current_time()
-            with self._batch:
+            with self._turn:
                 while heap and heap[0][0] <= now:
                     due = heapq.heappop(heap)[2]
                     if not due.done:

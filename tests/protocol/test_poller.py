@@ -13,17 +13,16 @@ LIMIT_S = 5.0
 
 
 class Noting:
-    """A context that notes when it is entered and left, in a list it shares."""
+    """A turn that notes when it is entered and left, in a list it shares."""
 
-    def __init__(self, name: str, notes: list[str]) -> None:
-        self.name = name
+    def __init__(self, notes: list[str]) -> None:
         self.notes = notes
 
     def __enter__(self) -> None:
-        self.notes.append(f"{self.name} in")
+        self.notes.append("in")
 
     def __exit__(self, *_: object) -> None:
-        self.notes.append(f"{self.name} out")
+        self.notes.append("out")
 
 
 @contextmanager
@@ -43,7 +42,7 @@ async def test_it_calls_until_told_that_it_is_enough() -> None:
             return len(got) == 3
 
         async with trio.open_nursery() as nursery:
-            poller = Poller(nullcontext(), nullcontext())
+            poller = Poller(nullcontext())
             await nursery.start(poller.run)
             far.send(b"abcd")
             with trio.fail_after(LIMIT_S):
@@ -54,7 +53,7 @@ async def test_it_calls_until_told_that_it_is_enough() -> None:
         assert near.recv(9) == b"d"
 
 
-async def test_reads_are_made_inside_the_batch_and_that_inside_the_flusher() -> None:
+async def test_all_that_are_due_are_read_in_one_turn() -> None:
     notes: list[str] = []
     with pair() as (near, far), pair() as (near2, far2):
 
@@ -63,7 +62,7 @@ async def test_reads_are_made_inside_the_batch_and_that_inside_the_flusher() -> 
             return True
 
         async with trio.open_nursery() as nursery:
-            poller = Poller(Noting("batch", notes), Noting("flusher", notes))
+            poller = Poller(Noting(notes))
             far.send(b"read")
             far2.send(b"read")
             nursery.start_soon(poller.wait, near, lambda: reader(near))
@@ -72,13 +71,13 @@ async def test_reads_are_made_inside_the_batch_and_that_inside_the_flusher() -> 
             await nursery.start(poller.run)
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
-    assert notes == ["flusher in", "batch in", "read", "read", "batch out", "flusher out"]
+    assert notes == ["in", "read", "read", "out"]
 
 
 async def test_who_gives_up_waiting_is_not_called_any_more() -> None:
     with pair() as (near, far):
         async with trio.open_nursery() as nursery:
-            poller = Poller(nullcontext(), nullcontext())
+            poller = Poller(nullcontext())
             await nursery.start(poller.run)
             with trio.move_on_after(0.01):
                 await poller.wait(near, lambda: pytest.fail("called"))
@@ -92,7 +91,7 @@ async def test_a_read_may_end_the_wait_of_another_that_is_due_in_the_same_row() 
     called: list[int] = []
     with pair() as (near, far), pair() as (near2, far2):
         async with trio.open_nursery() as nursery:
-            poller = Poller(nullcontext(), nullcontext())
+            poller = Poller(nullcontext())
             scopes = [trio.CancelScope(), trio.CancelScope()]
 
             async def waiting(number: int, sock: socket.socket) -> None:
