@@ -34,7 +34,7 @@ class Connect(Plan, frozen=True, kw_only=True):
     warmup: Annotated[float, Meta(ge=0, le=0, description="there is none")] = 0.0
     players: Annotated[Count, Meta(description="that come, at most")] = 5000
     rate: Annotated[float, Meta(ge=0, le=100_000, description="a second; 0: all at once")] = 0.0
-    at_once: Annotated[Count, Meta(description="on their way at once, without a rate")] = 64
+    at_once: Annotated[Count, Meta(description="on their way at once, without a rate")] = 256
     members: Annotated[
         int, Meta(ge=0, le=5000, description="of a room; 0: sessions join nothing")
     ] = 100
