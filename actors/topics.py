@@ -27,9 +27,11 @@ class Encoding(Protocol):
 
 
 class Outbox(Protocol):
-    """A connection's queue of frames, bounded in bytes. Neither method raises."""
+    """A connection's queue of frames, bounded in bytes. No method raises."""
 
     def push(self, frame: bytes) -> None: ...
+
+    def push_soon(self, frame: bytes) -> None: ...
 
     def replace(self, slot: str, frame: bytes) -> None: ...
 
@@ -193,7 +195,7 @@ class Topics:
     # --- pushes ----------------------------------------------------------------------------------
 
     def publish(self, topic: str, push: msgspec.Struct) -> None:
-        """Push to every subscribed member.
+        """Push to every subscribed member, soon: to one that gets much, some of it together.
 
         Raises:
             EncodeError: `push` cannot be encoded; nobody got it.
@@ -207,7 +209,7 @@ class Topics:
         for (_, outboxes), frame in zip(groups, frames, strict=True):
             self.delivered += len(outboxes)
             for outbox in outboxes:
-                outbox.push(frame)
+                outbox.push_soon(frame)
 
     def publish_state(self, topic: str, push: msgspec.Struct, *, max_bytes: int) -> None:
         """The same, conflated: of the states of a topic that a connection has not sent yet, the

@@ -4,17 +4,23 @@ Whatever was produced for a client meanwhile, replies and broadcasts of many roo
 `send`. A `send` for each frame costs a system call each (2 us and more); waking a task for each
 connection costs 10 us on top. Around whatever produces much (`with flusher:`) it is held, and sends
 on leaving; for what comes from elsewhere it has a task.
+
+A client in a busy room gets more in a second than anybody can see. What is pushed to it sooner than
+`gather_s` after its last send waits until then, and what comes meanwhile leaves with it: with 500 a
+second to each of 400 clients, half as many sends, and as much is saved at the other end. Replies
+and the states of matches wait for nothing, and take along what does.
 """
 
 from __future__ import annotations
 
+import math
 import ssl
 from typing import Final
 
 import msgspec
 import trio
 
-from protocol.outbox import Outbox
+from protocol.outbox import NOW, SOON, Outbox
 
 WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError)
 """What a non-blocking socket, plain or TLS, raises when it takes nothing now."""
@@ -35,10 +41,19 @@ class FlusherStatistics(msgspec.Struct, frozen=True):
 
 
 class Flusher:
-    """`mark` is what outboxes call; `run` is the task."""
+    """`mark` and `mark_soon` are what outboxes call; `run` is the task.
 
-    def __init__(self) -> None:
+    Args:
+        gather_s: between two sends to a client, where all that waits may wait.
+    """
+
+    def __init__(self, gather_s: float = 0.0) -> None:
+        self._gather_s = gather_s
         self._dirty: list[Outbox] = []
+        self._soon: list[Outbox] = []  # some may have been flushed since they were marked
+        self._soon_at = math.inf  # when all of them are due, in trio's time
+        self._now = -math.inf  # in the last turn, or the present one
+        self._parking = trio.CancelScope()
         self._held = False
         self._parked: trio.lowlevel.Task | None = None
         self._nursery: trio.Nursery | None = None
@@ -52,7 +67,7 @@ class Flusher:
             sends=self._sends,
             bytes_sent=self._bytes,
             would_block=self._would_block,
-            dirty=len(self._dirty),
+            dirty=len(self._dirty) + len(self._soon),
             writers=self._writers,
         )
 
@@ -62,28 +77,59 @@ class Flusher:
         if self._parked is not None and not self._held:
             self._wake()
 
+    def mark_soon(self, outbox: Outbox) -> None:
+        """Have it flushed `gather_s` after its last send; if that is over, in the next pass."""
+        due = outbox.sent_at + self._gather_s
+        if due <= self._now:
+            outbox.waiting = NOW
+            self.mark(outbox)
+            return
+        self._soon.append(outbox)
+        if due < self._soon_at:
+            self._soon_at = due
+            if not self._held:
+                self._parking.deadline = due
+
     def __enter__(self) -> None:
         self._held = True
+        self._now = trio.current_time()
 
     def __exit__(self, *_: object) -> None:
         self._held = False
         self._turn()
-        if self._dirty and self._parked is not None:
-            self._wake()
+        if self._parked is not None:
+            if self._dirty:
+                self._wake()
+            elif self._soon_at < self._parking.deadline:
+                self._parking.deadline = self._soon_at
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Flush until cancelled."""
         async with trio.open_nursery() as self._nursery:
             task_status.started()
             while True:
-                await (trio.lowlevel.checkpoint() if self._dirty else self._park())
+                if self._dirty:
+                    await trio.lowlevel.checkpoint()
+                else:
+                    with trio.CancelScope(deadline=self._soon_at) as self._parking:
+                        await self._park()
                 self._turn()
 
     def _turn(self) -> None:
+        self._now = trio.current_time()
+        if self._soon_at <= self._now:
+            self._gathered()
         # What the flushing itself marks waits for the next pass, and joins others there.
         batch, self._dirty = self._dirty[:_TURN], self._dirty[_TURN:]
         for outbox in batch:
             self._flush(outbox)
+
+    def _gathered(self) -> None:
+        soon, self._soon, self._soon_at = self._soon, [], math.inf
+        for outbox in soon:
+            if outbox.waiting is SOON:  # and has not been flushed meanwhile
+                outbox.waiting = NOW
+                self._dirty.append(outbox)
 
     def _wake(self) -> None:
         assert self._parked is not None
@@ -108,10 +154,11 @@ class Flusher:
         except OSError as error:
             outbox.transport.broken(error)
             return
+        outbox.sent_at = self._now
         if count:
             self._sends += 1
             self._bytes += count
-            if outbox.waiting:
+            if outbox.waiting is NOW:
                 self._wait_for(outbox)
             return
         for _ in range(_SENDS):

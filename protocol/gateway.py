@@ -72,7 +72,7 @@ class Gateway:
         self.connections: dict[int, Connection] = {}
         self._accept = accept
         self._tls = tls_context
-        self.flusher = Flusher()
+        self.flusher = Flusher(self.settings.gather_s)
         self._poller = Poller(turn or self.flusher)
         self._wheel = Wheel(self.settings.keepalive_s)
         self._ids = itertools.count(1)

@@ -11,6 +11,7 @@ What a slot can suffer is delay, and only while other frames alone fill the clie
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 SEND_BYTES: Final = 131_072
 """The most that is joined for one send. A socket takes rarely more at once, and what has been
 joined can no longer be conflated."""
+
+IDLE: Final = 0
+SOON: Final = 1
+NOW: Final = 2
+"""What an outbox waits for; see `Outbox.waiting`."""
 
 _COMPACT_AT = 64  # replaced frames that may lie in a queue before it is worth closing the gaps
 
@@ -42,6 +48,16 @@ class Transport(Protocol):
         """The outbox was finished, and its last byte has been handed to the socket."""
 
 
+class Marks(Protocol):
+    """What is told of an outbox that has something to send: the flusher. Neither raises."""
+
+    def mark(self, outbox: Outbox) -> None:
+        """It is to be flushed in the next pass."""
+
+    def mark_soon(self, outbox: Outbox) -> None:
+        """The same, but it may wait a moment for more."""
+
+
 class _Gone:
     """The transport of an outbox whose connection has ended."""
 
@@ -62,20 +78,20 @@ class Outbox:
     Args:
         encoding: of the connection; who pushes chooses the frames by it.
         limit_bytes: the bound on `queued_bytes`.
-        on_dirty: called with the outbox when it goes from nothing to send to something.
+        flusher: marked with the outbox when it goes from nothing to send to something.
         transport: the connection.
     """
 
     __slots__ = (
-        "_finished", "_frames", "_limit", "_on_dirty", "_replaced", "_slots", "encoding",
-        "queued_bytes", "transport", "unsent", "waiting",
+        "_finished", "_flusher", "_frames", "_limit", "_replaced", "_slots", "encoding",
+        "queued_bytes", "sent_at", "transport", "unsent", "waiting",
     )  # fmt: skip
 
     def __init__(
         self,
         encoding: Encoding,
         limit_bytes: int,
-        on_dirty: Callable[[Outbox], None],
+        flusher: Marks,
         transport: Transport,
     ) -> None:
         self.encoding = encoding
@@ -88,9 +104,12 @@ class Outbox:
         self._slots: dict[str, int] | None = None  # slot -> its frame's index; most have none
         self._replaced = 0
         self._limit = limit_bytes  # -1 once closed: then the one comparison in `push` says both
-        self._on_dirty = on_dirty
-        self.waiting = False
-        """Whether the flusher knows of us, or a writer waits for the socket."""
+        self._flusher = flusher
+        self.waiting = IDLE
+        """IDLE; SOON: the flusher knows of us, and may wait for more; NOW: it does, or a writer
+        waits for the socket."""
+        self.sent_at = -math.inf
+        """The flusher's: when it last sent from here, in trio's time."""
         self._finished = False
 
     @property
@@ -106,9 +125,21 @@ class Outbox:
             return
         self.queued_bytes = queued
         self._frames.append(frame)
-        if not self.waiting:
-            self.waiting = True
-            self._on_dirty(self)
+        if self.waiting is not NOW:
+            self.waiting = NOW
+            self._flusher.mark(self)
+
+    def push_soon(self, frame: bytes) -> None:
+        """The same for what need not leave at once, such as what is said in a busy room."""
+        queued = self.queued_bytes + len(frame)
+        if queued > self._limit:
+            self._over()
+            return
+        self.queued_bytes = queued
+        self._frames.append(frame)
+        if self.waiting is IDLE:
+            self.waiting = SOON
+            self._flusher.mark_soon(self)
 
     def replace(self, slot: str, frame: bytes) -> None:
         """Append one frame, and drop the unsent older one of this `slot` (see the module)."""
@@ -154,7 +185,7 @@ class Outbox:
         """Send nothing more: the socket is gone."""
         self._limit = -1
         self._finished = True
-        self.waiting = True
+        self.waiting = NOW
         self._frames.clear()
         self._slots = None
         self.unsent = b""
@@ -168,7 +199,7 @@ class Outbox:
         nearly always does: in one call in place of four, which halves what it costs in Python.
 
         Returns the bytes that left; 0: nothing was done, as it is not that simple. If `waiting`
-        is still true then, the rest is to be seen to. Raises what the transport's `send` raises,
+        is still NOW then, the rest is to be seen to. Raises what the transport's `send` raises,
         and then nothing has changed.
         """
         queued = self.queued_bytes
@@ -183,8 +214,9 @@ class Outbox:
             self._replaced = 0
         if count == queued:
             self.queued_bytes = 0
-            self.waiting = False
+            self.waiting = IDLE
         else:
+            self.waiting = NOW
             self.queued_bytes = queued - count
             self.unsent = memoryview(data)[count:]
         return count
@@ -223,7 +255,7 @@ class Outbox:
         if self._finished:
             self.transport.sent_all()
         else:
-            self.waiting = False
+            self.waiting = IDLE
         return True
 
     def _take_some(self) -> bytes:

@@ -15,8 +15,8 @@ Path = Annotated[
 class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What `Gateway` and its connections need to know. Times are in seconds, sizes in bytes.
 
-    Nothing here may be zero, except `spare_handshakes`; there is no "unlimited": a limit that
-    should not matter is set high.
+    Nothing here may be zero, except `spare_handshakes` and `gather_s`; there is no "unlimited": a
+    limit that should not matter is set high.
     """
 
     path: Path = "/ws"
@@ -38,6 +38,9 @@ class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One message of a client, all its fragments together."""
     outbox_bytes: int = 1_048_576
     """What may wait to be sent to one client; over it the client leaves as a slow consumer."""
+    gather_s: Annotated[float, Meta(ge=0, le=1)] = 0.005
+    """What is said in rooms goes to a client this long after its last send, all together; at once
+    to one that was sent nothing for as long. 0: always at once."""
     keepalive_s: float = 20.0
     """Between two pings."""
     keepalive_timeout_s: float = 60.0

@@ -87,7 +87,7 @@ class Connection:
         self.peer = peer
         self.opened_at = trio.current_time()
         """In trio's time, seconds."""
-        self.outbox = Outbox(encoding, settings.outbox_bytes, flusher.mark, self)
+        self.outbox = Outbox(encoding, settings.outbox_bytes, flusher, self)
         self.message_bytes = 0
         """The payload size of the message that `Handler.received` is called with."""
         self.send = sock.send

@@ -65,6 +65,9 @@ class Seen:
     def push(self, frame: bytes) -> None:
         self.pushes.append(MSGPACK.decode_server(frame))
 
+    def push_soon(self, frame: bytes) -> None:
+        self.push(frame)
+
     def replace(self, slot: str, frame: bytes) -> None:
         self.push(frame)
 

@@ -8,6 +8,7 @@ import pytest
 
 from actors.topics import Topics
 from protocol.codec import JSON, MSGPACK, EncodeError, Encoding
+from protocol.flusher import Flusher
 from protocol.messages import MatchEvent, RoomMessage
 from protocol.outbox import Outbox
 
@@ -37,7 +38,7 @@ class Line:
     def __init__(self, number: int, encoding: Encoding = MSGPACK) -> None:
         self.id = number
         self.encoding = encoding
-        self.outbox = Outbox(encoding, 1 << 20, lambda _: None, Wire())
+        self.outbox = Outbox(encoding, 1 << 20, Flusher(), Wire())
 
     def got(self) -> bytes:
         data = self.outbox.take()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from protocol.codec import MSGPACK
-from protocol.outbox import SEND_BYTES, Outbox
+from protocol.outbox import IDLE, NOW, SEND_BYTES, Outbox
 
 
 @dataclass(eq=False)
@@ -15,6 +15,7 @@ class Line:
     """A transport that counts what the outbox tells it."""
 
     dirty: int = 0
+    dirty_soon: int = 0
     overflows: int = 0
     sent_alls: int = 0
     errors: list[OSError] = field(default_factory=list)
@@ -43,10 +44,13 @@ class Line:
     def mark(self, _: Outbox) -> None:
         self.dirty += 1
 
+    def mark_soon(self, _: Outbox) -> None:
+        self.dirty_soon += 1
+
 
 def box(limit: int = 1_000_000) -> tuple[Outbox, Line]:
     line = Line()
-    return Outbox(MSGPACK, limit, line.mark, line), line
+    return Outbox(MSGPACK, limit, line, line), line
 
 
 def drain(outbox: Outbox) -> bytes:
@@ -73,6 +77,28 @@ def test_frames_leave_in_order_in_one_send_and_mark_once() -> None:
     assert line.dirty == 2
 
 
+def test_what_may_wait_is_marked_so_until_something_may_not() -> None:
+    outbox, line = box()
+    outbox.push_soon(b"a")
+    outbox.push_soon(b"b")
+    assert (line.dirty_soon, line.dirty) == (1, 0)
+    outbox.push(b"c")
+    outbox.push_soon(b"d")
+    outbox.push(b"e")
+    assert (line.dirty_soon, line.dirty) == (1, 1)
+    assert drain(outbox) == b"abcde"
+    outbox.push_soon(b"f")
+    assert (line.dirty_soon, line.dirty) == (2, 1)
+
+
+def test_what_may_wait_is_within_the_bound_too() -> None:
+    outbox, line = box(limit=3)
+    outbox.push_soon(b"abc")
+    outbox.push_soon(b"d")
+    assert line.overflows == 1
+    assert drain(outbox) == b"abc"
+
+
 def test_the_rest_of_a_partial_send_goes_first_and_unchanged() -> None:
     outbox, _ = box()
     outbox.push(b"abcdef")
@@ -91,7 +117,7 @@ def test_sent_at_once_it_is_as_if_taken_sent_and_found_idle() -> None:
     outbox.push(b"[event]")
     assert outbox.send_at_once() == 14
     assert line.got == [b"[state][event]"]
-    assert not outbox.waiting
+    assert outbox.waiting is IDLE
     outbox.replace("m", b"[next]")  # the one before has left, and is not looked for
     assert outbox.queued_bytes == 6
     assert line.dirty == 2
@@ -102,7 +128,7 @@ def test_what_a_send_at_once_leaves_over_goes_first() -> None:
     outbox.push(b"abcdef")
     line.takes = 2
     assert outbox.send_at_once() == 2
-    assert outbox.waiting
+    assert outbox.waiting is NOW
     outbox.push(b"g")
     assert outbox.send_at_once() == 0  # not that simple any more
     assert drain(outbox) == b"cdefg"
