@@ -95,9 +95,9 @@ class Journal:
     """While one append is on its way everything else queues, and then goes as the next batch.
 
     So the batch size follows the load by itself: an idle node commits a single event at once, a
-    busy one hundreds at a time. In between, `pace_s` keeps commits from being small and many, as each
-    has a cost of its own, whatever it holds. The store's failures are retried with
-    back-off, in order, for as long as the journal runs; nothing is dropped. Home thread only.
+    busy one hundreds at a time. In between, `pace_s` keeps commits from being small and many, as
+    each has a cost of its own, whatever it holds. The store's failures are retried with back-off,
+    in order, for as long as the journal runs; nothing is dropped. Home thread only.
 
     Arguments:
         store: where the events go.
