@@ -45,6 +45,7 @@ from actors.warden import warden_kind
 from persistence import EventStore, PostgresSettings, RedisSettings, SnapshotStore
 from persistence.postgres import EventReader, EventWriter
 from persistence.redis import SnapshotWorker
+from protocol.flusher import Flusher
 from protocol.gateway import Gateway
 from protocol.http import Check, application, serve_http
 from protocol.settings import WireSettings
@@ -125,16 +126,18 @@ class Node:
             async with ActorSystem("node") as system:
                 events, snapshots, durability = await self._start_stores(system)
                 with Watchdog(system) as watchdog:
-                    topics = Topics()
+                    flusher = Flusher(self.settings.wire.gather_s)
+                    system.dispatcher.enclose(flusher)
+                    topics = Topics(flusher.broadcast)
                     matches = self._register(system, topics, events)
                     sessions = SessionGateway(system, self._context(topics), _new_id)
                     gateway = Gateway(
                         sessions.accept,
                         self.settings.wire,
                         tls_context=self.tls_context,
+                        flusher=flusher,
                         turn=system.dispatcher,
                     )
-                    system.dispatcher.enclose(gateway.flusher)
                     metrics = Metrics(
                         system=system,
                         durability=durability,

@@ -14,7 +14,7 @@ is skipped until the owner subscribes it again with what it missed.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -47,6 +47,12 @@ class Link(Protocol):
 
     @property
     def outbox(self) -> Outbox: ...
+
+
+class Broadcast(Protocol):
+    """The flusher's, which knows how to send one frame to many."""
+
+    def __call__(self, frame: bytes, outboxes: Sequence[Any], slot: str | None = None) -> None: ...
 
 
 class Listener:
@@ -91,10 +97,15 @@ class _Topic:
 class Topics:
     """The hub. One for each node.
 
+    Arguments:
+        broadcast: pushes one frame to many of the connections' outboxes, with a slot by `replace`
+            and else by `push_soon`, or to the same effect.
+
     Counters for the metrics: `published` pushes, `delivered` frames.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, broadcast: Broadcast | None = None) -> None:
+        self._broadcast = broadcast or _one_by_one
         self._topics: dict[str, _Topic] = {}
         self._listeners: dict[str, Listener] = {}
         self.published = 0
@@ -194,8 +205,10 @@ class Topics:
 
     # --- pushes ----------------------------------------------------------------------------------
 
-    def publish(self, topic: str, push: msgspec.Struct) -> None:
+    def publish(self, topic: str, push: msgspec.Struct, *, more: bool = False) -> None:
         """Push to every subscribed member, soon: to one that gets much, some of it together.
+
+        `more`: another push to the topic follows in this step, and they had better leave together.
 
         Raises:
             EncodeError: `push` cannot be encoded; nobody got it.
@@ -208,8 +221,10 @@ class Topics:
         self.published += 1
         for (_, outboxes), frame in zip(groups, frames, strict=True):
             self.delivered += len(outboxes)
-            for outbox in outboxes:
-                outbox.push_soon(frame)
+            if more:
+                _one_by_one(frame, outboxes)
+            else:
+                self._broadcast(frame, outboxes)
 
     def publish_state(self, topic: str, push: msgspec.Struct, *, max_bytes: int) -> None:
         """The same, conflated: of the states of a topic that a connection has not sent yet, the
@@ -227,8 +242,7 @@ class Topics:
         self.published += 1
         for (_, outboxes), frame in zip(groups, frames, strict=True):
             self.delivered += len(outboxes)
-            for outbox in outboxes:
-                outbox.replace(topic, frame)
+            self._broadcast(frame, outboxes, topic)
 
     def publish_states(
         self, topic: str, push_for: Callable[[str], msgspec.Struct], *, max_bytes: int
@@ -264,6 +278,14 @@ class Topics:
         for there in listener.topics.values():
             if there.live.pop(listener.session, None) is not None:
                 there.changed()
+
+
+def _one_by_one(frame: bytes, outboxes: Sequence[Outbox], slot: str | None = None) -> None:
+    for outbox in outboxes:
+        if slot is None:
+            outbox.push_soon(frame)
+        else:
+            outbox.replace(slot, frame)
 
 
 def _bounded(frame: bytes, max_bytes: int) -> bytes:

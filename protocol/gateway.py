@@ -55,9 +55,10 @@ class Gateway:
             push and close already. If it raises, the connection is dropped.
         settings: the limits.
         tls_context: serve TLS with it; `protocol.tls.server_context` makes one.
-        turn: entered before a row of reads and left after it. A layer above that queues what
-            handlers are given can do it all on leaving, and then leave `flusher`, which it has
-            entered before: so what that leads to is sent in the same step.
+        flusher: of all connections; without one the gateway makes its own.
+        turn: entered before a row of reads and left after it; else the flusher itself is. A layer
+            above that queues what handlers are given can do it all on leaving, and then leave the
+            flusher, which it has entered before: so what that leads to is sent in the same step.
     """
 
     def __init__(
@@ -66,14 +67,15 @@ class Gateway:
         settings: WireSettings | None = None,
         *,
         tls_context: ssl.SSLContext | None = None,
+        flusher: Flusher | None = None,
         turn: AbstractContextManager[None] | None = None,
     ) -> None:
         self.settings = settings or WireSettings()
         self.connections: dict[int, Connection] = {}
         self._accept = accept
         self._tls = tls_context
-        self.flusher = Flusher(self.settings.gather_s)
-        self._poller = Poller(turn or self.flusher)
+        self._flusher = flusher or Flusher(self.settings.gather_s)
+        self._poller = Poller(turn or self._flusher)
         self._wheel = Wheel(self.settings.keepalive_s)
         self._ids = itertools.count(1)
         self._listeners: Sequence[socket.socket] = ()
@@ -92,7 +94,7 @@ class Gateway:
             opened=self._opened,
             refused=dict(self._refused),
             dropped=self._dropped,
-            flusher=self.flusher.statistics(),
+            flusher=self._flusher.statistics(),
         )
 
     async def serve(
@@ -109,7 +111,7 @@ class Gateway:
         self._listeners = listeners
         try:
             async with trio.open_nursery() as shared:
-                await shared.start(self.flusher.run)
+                await shared.start(self._flusher.run)
                 await shared.start(self._wheel.run)
                 await shared.start(self._poller.run)
                 async with trio.open_nursery() as self._nursery:
@@ -220,7 +222,7 @@ class Gateway:
             peer,
             sock,
             settings=self.settings,
-            flusher=self.flusher,
+            flusher=self._flusher,
             wheel=self._wheel,
         )
 

@@ -221,6 +221,17 @@ class Outbox:
             self.unsent = memoryview(data)[count:]
         return count
 
+    def keep(self, data: bytes, count: int) -> None:
+        """The socket took `count` bytes of `data`, sent while nothing waited: the rest waits now.
+
+        It goes first and as it is. Over the bound the connection is closed, as by `push`.
+        """
+        self.waiting = NOW
+        self.queued_bytes = len(data) - count
+        self.unsent = memoryview(data)[count:]
+        if self.queued_bytes > self._limit:
+            self._over()
+
     def take(self) -> bytes | memoryview:
         """What the next send should carry: everything, up to `SEND_BYTES`. Empty: nothing waits.
 

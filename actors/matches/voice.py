@@ -40,8 +40,8 @@ class MatchVoice:
     # --- to everyone -----------------------------------------------------------------------------
 
     def event(self, said: Said) -> None:
-        """Push what was said last."""
-        self._topics.publish(self.topic, self._event(said))
+        """Push what was said last; the state, or the end, comes right after."""
+        self._topics.publish(self.topic, self._event(said), more=True)
 
     def state(self, record: Record, referee: Referee) -> None:
         """Push the state, conflated. Raises `GameCrashed` if it has no encoding."""

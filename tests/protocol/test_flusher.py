@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
 import trio.testing
 
@@ -126,3 +127,136 @@ async def test_what_waits_for_one_that_has_gone_is_dropped(
         await trio.sleep(1)
         assert flusher.statistics().dirty == 0
     assert line.got == [(0, b"a")]
+
+
+class Full(Line):
+    """A socket that takes so many bytes and no more until it is emptied."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+        self.emptied = trio.Event()
+        self.overflows = 0
+        self.errors: list[OSError] = []
+        self.failure: OSError | None = None
+
+    def send(self, data: bytes | memoryview) -> int:
+        if self.failure is not None:
+            raise self.failure
+        if not self.room:
+            raise BlockingIOError
+        count = super().send(data[: self.room])
+        self.room -= count
+        return count
+
+    async def wait_writable(self) -> None:
+        await self.emptied.wait()
+
+    def empty(self) -> None:
+        self.room = 1_000_000
+        self.emptied.set()
+
+    def overflowed(self) -> None:
+        self.overflows += 1
+
+    def broken(self, error: OSError) -> None:
+        self.errors.append(error)
+
+    def stream(self) -> bytes:
+        return b"".join(data for _, data in self.got)
+
+
+async def test_a_broadcast_leaves_at_once_where_nothing_waits_and_in_order_elsewhere(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with flushing() as (flusher, outbox, line):
+        other_line = Line()
+        other = Outbox(MSGPACK, 1_000_000, flusher, other_line)
+        with flusher:
+            other.push(b"reply")
+            flusher.broadcast(b"a", [outbox, other])
+            assert line.got == [(0, b"a")]
+            assert other_line.got == []
+            flusher.broadcast(b"b", [outbox, other])
+        assert other_line.got == [(0, b"replyab")]
+        await trio.sleep(1)
+    assert line.got == [(0, b"a"), (5, b"b")]
+    assert flusher.statistics().sends == 3
+    assert flusher.statistics().bytes_sent == 9
+
+
+async def test_a_state_is_broadcast_at_once_and_replaces_the_one_that_waits(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with flushing() as (flusher, outbox, line):
+        with flusher:
+            flusher.broadcast(b"1", [outbox], "match")
+            flusher.broadcast(b"2", [outbox], "match")
+            outbox.push(b"event")
+            flusher.broadcast(b"3", [outbox], "match")
+        assert [sent for _, sent in line.got] == [b"1", b"2", b"event3"]
+
+
+@pytest.mark.parametrize("room", range(8))
+async def test_what_a_full_socket_does_not_take_goes_first_and_nothing_is_lost(
+    room: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with flushing() as (flusher, _, _line):
+        line = Full(room)
+        outbox = Outbox(MSGPACK, 1_000_000, flusher, line)
+        flusher.broadcast(b"abc", [outbox])
+        flusher.broadcast(b"def", [outbox])
+        flusher.broadcast(b"g", [outbox], "slot")
+        await trio.sleep(1)
+        assert outbox.queued_bytes == max(0, 7 - room)
+        line.empty()
+        await trio.sleep(1)
+        flusher.broadcast(b"h", [outbox])
+        assert line.stream() == b"abcdefgh"
+        assert outbox.queued_bytes == 0
+        assert flusher.statistics().bytes_sent == 8
+
+
+async def test_a_state_that_a_socket_has_refused_once_is_sent_before_newer_ones(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """TLS has encrypted it by then: if anything else were sent next, the client could not read."""
+    async with flushing() as (flusher, _, _line):
+        line = Full(0)
+        outbox = Outbox(MSGPACK, 1_000_000, flusher, line)
+        outbox.replace("match", b"[1]")
+        await trio.sleep(1)
+        outbox.replace("match", b"[2]")
+        outbox.replace("match", b"[3]")
+        line.empty()
+        await trio.sleep(1)
+        assert line.stream() == b"[1][3]"
+
+
+async def test_a_broadcast_over_the_bound_and_to_a_broken_socket_is_told(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with flushing() as (flusher, good, line):
+        narrow, broken = Full(1), Full(9)
+        broken.failure = ConnectionResetError()
+        outboxes = [
+            Outbox(MSGPACK, 4, flusher, narrow),
+            Outbox(MSGPACK, 4, flusher, broken),
+            good,
+        ]
+        flusher.broadcast(b"abcdef", outboxes)
+        assert narrow.overflows == 1
+        assert broken.errors == [broken.failure]
+        assert line.got == [(0, b"abcdef")]
+
+
+async def test_beyond_a_turn_a_broadcast_leaves_in_turns(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with flushing() as (flusher, _, _line):
+        lines = [Line() for _ in range(1000)]
+        outboxes = [Outbox(MSGPACK, 1_000, flusher, line) for line in lines]
+        flusher.broadcast(b"a", outboxes)
+        assert sum(len(line.got) for line in lines) == 256
+        await trio.sleep(1)
+        assert all([sent for _, sent in line.got] == [b"a"] for line in lines)
