@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import cast
 
 from persistence.errors import StoreUnavailable
@@ -28,15 +28,15 @@ class EventStore:
         self._history = history
         self._timeout_s = timeout_s
 
-    async def append(self, rows: Sequence[EventRow]) -> Sequence[tuple[str, str]]:
-        """Write events of any number of actors in one transaction; back when it has committed.
+    def append(self, rows: Sequence[EventRow]) -> Awaitable[Sequence[tuple[str, str]]]:
+        """Write events of any number of actors in one transaction; done when it has committed.
 
-        Returns the (kind, key)s that were fenced: another incarnation holds one of these seqs, or a
-        later one has been activated. None of their rows was written; all others were. Rows that are
-        there already, with the same epoch, are no error, so a call may be repeated.
+        What comes of it are the (kind, key)s that were fenced: another incarnation holds one of
+        these seqs, or a later one has been activated. None of their rows was written; all others
+        were. Rows that are there already, with the same epoch, are no error, so a call may be
+        repeated.
         """
-        fenced = await self._writer.ask(Append(rows), timeout=self._timeout_s)
-        return cast("Sequence[tuple[str, str]]", fenced)
+        return self._writer.ask(Append(rows), timeout=self._timeout_s)
 
     async def activate(self, kind: str, key: str) -> int:
         """Begin an incarnation of an actor and return its epoch, 1 for the first.

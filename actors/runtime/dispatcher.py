@@ -73,7 +73,10 @@ class Dispatcher:
             self._wake()
 
     def enclose(self, around: AbstractContextManager[None]) -> None:
-        """Enter `around` before each turn and leave it after: whatever gathers what actors send."""
+        """Enter `around` before each turn and leave it after: whatever gathers what actors send.
+
+        It must not raise. The last one is left first.
+        """
         self._around.append(around)
 
     def __enter__(self) -> None:
@@ -84,7 +87,7 @@ class Dispatcher:
     def __exit__(self, *_: object) -> None:
         if self.queue and self.running is None:
             self._turn()
-        for around in self._around:
+        for around in reversed(self._around):
             around.__exit__(None, None, None)
         self._held = False
         if self.queue and self._parked is not None:

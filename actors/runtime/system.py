@@ -274,6 +274,7 @@ class ActorSystem:
         self.durability = durability = Durability(
             events, snapshots, settings, rng=self.random, turn=self.dispatcher
         )
+        self.dispatcher.enclose(durability.journal)
         self.nursery.start_soon(durability.run)
         group = DrainGroup(self, durability)
         self._groups[group.name] = group

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Any
 
 import msgspec
@@ -29,10 +29,35 @@ from actors.runtime.restart import Backoff
 from actors.runtime.stores import EventRow
 
 
+class Answering(MemoryEventStore):
+    """A store whose appends are futures, as are those of one that lives in a thread."""
+
+    nursery: trio.Nursery
+
+    def append(self, rows: Sequence[EventRow]) -> Future[Any]:  # type: ignore[override]  # awaitable
+        answer: Future[Any] = Future()
+        self.nursery.start_soon(self._append, list(rows), answer)
+        return answer
+
+    async def _append(self, rows: Sequence[EventRow], answer: Future[Any]) -> None:
+        try:
+            answer.set(await super().append(rows))
+        except Exception as error:
+            answer.set_exception(error)
+
+
+@pytest.fixture(params=[MemoryEventStore, Answering])
+def store(request: pytest.FixtureRequest) -> MemoryEventStore:
+    made: MemoryEventStore = request.param()
+    return made
+
+
 @asynccontextmanager
 async def running(store: MemoryEventStore, **overrides: Any) -> AsyncIterator[Journal]:
     journal = Journal(store, JournalSettings(**overrides), now_us=lambda: 7, rng=random.Random(1))
     async with trio.open_nursery() as nursery:
+        if isinstance(store, Answering):
+            store.nursery = nursery
         nursery.start_soon(journal.run)
         yield journal
         nursery.cancel_scope.cancel()
@@ -50,9 +75,8 @@ def logged() -> Iterator[list[Any]]:
 
 
 async def test_a_future_resolves_to_its_reply_only_after_the_commit(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, store: MemoryEventStore
 ) -> None:
-    store = MemoryEventStore()
     store.delay_s = 1.0
     async with running(store) as journal:
         writer = journal.open("k", "a", epoch=1, seq=4)
@@ -66,9 +90,8 @@ async def test_a_future_resolves_to_its_reply_only_after_the_commit(
 
 
 async def test_what_comes_while_an_append_is_on_its_way_goes_together_as_the_next(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, store: MemoryEventStore
 ) -> None:
-    store = MemoryEventStore()
     store.delay_s = 1.0
     async with running(store) as journal:
         writers = [journal.open("k", str(n), epoch=1, seq=0) for n in range(10)]
@@ -83,9 +106,8 @@ async def test_what_comes_while_an_append_is_on_its_way_goes_together_as_the_nex
 
 
 async def test_a_batch_is_no_larger_than_its_bound(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, store: MemoryEventStore
 ) -> None:
-    store = MemoryEventStore()
     async with running(store, max_batch_events=4) as journal:
         writer = journal.open("k", "a", epoch=1, seq=0)
         for future in [persist(journal, writer) for _ in range(10)]:
@@ -94,9 +116,8 @@ async def test_a_batch_is_no_larger_than_its_bound(
 
 
 async def test_past_its_bound_in_events_the_journal_is_busy(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, store: MemoryEventStore
 ) -> None:
-    store = MemoryEventStore()
     store.away = True
     async with running(store, max_events=3) as journal:
         writer = journal.open("k", "a", epoch=1, seq=0)
@@ -112,9 +133,8 @@ async def test_past_its_bound_in_events_the_journal_is_busy(
 
 
 async def test_past_its_bound_in_bytes_the_journal_is_busy(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, store: MemoryEventStore
 ) -> None:
-    store = MemoryEventStore()
     async with running(store, max_bytes=10_000) as journal:
         writer = journal.open("k", "a", epoch=1, seq=0)
         future = persist(journal, writer, size=9_000)
@@ -125,9 +145,8 @@ async def test_past_its_bound_in_bytes_the_journal_is_busy(
 
 
 async def test_a_store_that_comes_back_has_everything_in_order(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, store: MemoryEventStore
 ) -> None:
-    store = MemoryEventStore()
     store.away = True
     with logged() as entries:
         async with running(store) as journal:
@@ -148,9 +167,8 @@ async def test_a_store_that_comes_back_has_everything_in_order(
 
 
 async def test_an_append_that_never_returns_is_sent_again(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, store: MemoryEventStore
 ) -> None:
-    store = MemoryEventStore()
     store.delay_s = 1e6
     async with running(store, append_timeout_s=5.0) as journal:
         writer = journal.open("k", "a", epoch=1, seq=0)
@@ -162,9 +180,8 @@ async def test_an_append_that_never_returns_is_sent_again(
 
 
 async def test_a_fenced_writer_fails_with_all_it_has_queued_and_nobody_else_does(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, store: MemoryEventStore
 ) -> None:
-    store = MemoryEventStore()
     await store.activate("k", "a")
     fences: list[str] = []
     with logged() as entries:
@@ -188,9 +205,8 @@ async def test_a_fenced_writer_fails_with_all_it_has_queued_and_nobody_else_does
 
 
 async def test_settled_waits_for_what_an_earlier_incarnation_has_on_its_way(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, store: MemoryEventStore
 ) -> None:
-    store = MemoryEventStore()
     store.delay_s = 1.0
     async with running(store) as journal:
         await journal.settled("k", "a")
@@ -206,9 +222,8 @@ async def test_settled_waits_for_what_an_earlier_incarnation_has_on_its_way(
 
 
 async def test_drain_waits_for_everything_and_close_fails_what_is_left(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, store: MemoryEventStore
 ) -> None:
-    store = MemoryEventStore()
     store.delay_s = 1.0
     async with running(store) as journal:
         await journal.drain()
@@ -256,9 +271,8 @@ class Squeamish(MemoryEventStore):
 
 
 async def test_events_that_keep_coming_share_commits_and_a_first_one_waits_for_nothing(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, store: MemoryEventStore
 ) -> None:
-    store = MemoryEventStore()
     async with running(store, pace_s=0.01) as journal:
         writer = journal.open("k", "a", epoch=1, seq=0)
         for _ in range(20):
@@ -274,7 +288,7 @@ async def test_events_that_keep_coming_share_commits_and_a_first_one_waits_for_n
 
 
 async def test_an_event_that_can_never_be_stored_fails_its_own_actor_only(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, store: MemoryEventStore
 ) -> None:
     store = Squeamish()
     fences: list[str] = []
@@ -297,12 +311,62 @@ async def test_an_event_that_can_never_be_stored_fails_its_own_actor_only(
     assert "event_unstorable" in [entry["event"] for entry in entries]
 
 
+async def test_what_a_turn_wrote_is_with_the_store_when_the_turn_ends(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    asked: list[int] = []
+
+    class Counting(Answering):
+        def append(self, rows: Sequence[EventRow]) -> Future[Any]:  # type: ignore[override]
+            asked.append(len(rows))
+            return super().append(rows)
+
+    async with running(Counting(), pace_s=0.01) as journal:
+        writer = journal.open("k", "a", epoch=1, seq=0)
+        await trio.testing.wait_all_tasks_blocked()
+        with journal:
+            futures = [persist(journal, writer) for _ in range(3)]
+            assert asked == []
+        assert asked == [3]
+        with journal:
+            futures.append(persist(journal, writer))
+        assert asked == [3]  # one at a time
+        for future in futures:
+            await future
+        assert asked == [3, 1]
+        assert trio.current_time() == pytest.approx(0.01)
+
+
+async def test_a_store_that_raises_where_it_is_asked_is_asked_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Rude(Answering):
+        left = 3
+
+        def append(self, rows: Sequence[EventRow]) -> Future[Any]:  # type: ignore[override]
+            self.left -= 1
+            if self.left > 0:
+                raise OSError("not now")
+            return super().append(rows)
+
+    with logged() as entries:
+        async with running(Rude()) as journal:
+            writer = journal.open("k", "a", epoch=1, seq=0)
+            await trio.testing.wait_all_tasks_blocked()
+            with journal:
+                future = persist(journal, writer, reply="kept")
+            assert await future == "kept"
+    events = [entry["event"] for entry in entries]
+    assert events == ["event_store_failed", "event_store_failed", "event_store_is_back"]
+
+
 class Step(msgspec.Struct, frozen=True):
     writer: int
     events: int
     fail: int
     lose: int
     wait_s: float
+    turn: bool
 
 
 STEPS = st.lists(
@@ -313,18 +377,24 @@ STEPS = st.lists(
         fail=st.integers(0, 3),
         lose=st.integers(0, 3),
         wait_s=st.sampled_from([0.0, 0.001, 0.01, 0.3]),
+        turn=st.booleans(),
     ),
     max_size=12,
 )
 
 
 @settings(max_examples=60, deadline=None)
-@given(steps=STEPS, delay_s=st.sampled_from([0.0, 0.005]), max_batch=st.integers(1, 5))
+@given(
+    steps=STEPS,
+    delay_s=st.sampled_from([0.0, 0.005]),
+    max_batch=st.integers(1, 5),
+    kind=st.sampled_from([MemoryEventStore, Answering]),
+)
 def test_whatever_the_store_does_nothing_is_lost_doubled_or_acknowledged_too_early(
-    steps: list[Step], delay_s: float, max_batch: int
+    steps: list[Step], delay_s: float, max_batch: int, kind: type[MemoryEventStore]
 ) -> None:
     async def scenario() -> None:
-        store = MemoryEventStore()
+        store = kind()
         store.delay_s = delay_s
         early: list[str] = []
 
@@ -342,9 +412,10 @@ def test_whatever_the_store_does_nothing_is_lost_doubled_or_acknowledged_too_ear
                 store.fail_next += step.fail
                 store.lose_next += step.lose
                 writer = writers[step.writer]
-                for _ in range(step.events):
-                    reply = (writer.key, writer.queued + 1)
-                    persist(journal, writer, reply=reply).on_done(check)
+                with journal if step.turn else nullcontext():
+                    for _ in range(step.events):
+                        reply = (writer.key, writer.queued + 1)
+                        persist(journal, writer, reply=reply).on_done(check)
                 await trio.sleep(step.wait_s)
             await journal.drain()
             assert not early
