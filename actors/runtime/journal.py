@@ -133,7 +133,8 @@ class Journal:
         self._counts = JournalStatistics()
         self._begun = -math.inf  # the last commit, in trio's time
         self._batch: list[EventRow] = []  # on its way to the store
-        self._answer: Future[Any] | None = None  # the store's, to the batch; it may be there
+        self._answer: Future[Any] | None = None  # the store's to the batch, to come
+        self._failure: Exception | None = None  # which came in its place, and is to be dealt with
         self._durable: list[tuple[Future[Any], Any]] = []  # whose owners are not told yet
         self._attempt = 0  # how often the store has failed in a row
         self._limit = trio.CancelScope()  # its deadline is the answer's
@@ -212,7 +213,7 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._held = False
         if self._asleep and self._may_send():
-            if trio.current_time() >= self._begun + self.settings.pace_s:
+            if self._is_time():
                 self._send()
             else:
                 self._wake()
@@ -232,16 +233,14 @@ class Journal:
     async def _work(self) -> None:
         """The same, until an append takes too long, which cancels `_limit`."""
         while True:
-            if self._answer is not None and self._answer.done:
-                error = self._answer.exception()
-                assert isinstance(error, Exception)
-                self._answered()
-                await self._failed(error)
-            elif self._durable:
+            if self._durable:
                 # Shielded: whoever asked for what is durable is told so, whatever happens.
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 with self._turn:
                     self._tell_some()
+            elif self._failure is not None:
+                failure, self._failure = self._failure, None
+                await self._failed(failure)
             elif self._may_send():
                 await self._pace()
                 self._send()
@@ -249,7 +248,13 @@ class Journal:
                 await self._sleep()
 
     def _may_send(self) -> bool:
-        return bool(self._queue.events) and not self._batch and not self._durable
+        return bool(self._queue.events) and not self._batch
+
+    def _is_time(self) -> bool:
+        return (
+            trio.current_time() >= self._begun + self.settings.pace_s
+            or self._queue.events >= self.settings.max_batch_events
+        )
 
     def _send(self) -> None:
         """Hand the store the next batch."""
@@ -272,16 +277,17 @@ class Journal:
     def _arrived(self, answer: Future[Any]) -> None:
         if answer is not self._answer:
             return  # too late: the batch has been sent again
-        if answer.exception() is None:
-            self._answered()
+        self._answer = None
+        self._limit.deadline = math.inf
+        error = answer.exception()
+        if error is None:
             self._committed(answer.result())
             if not (self._durable or self._may_send() or self._idle is not None):
                 return  # nothing is left to do for the task
+        else:
+            assert isinstance(error, Exception)
+            self._failure = error
         self._wake()
-
-    def _answered(self) -> None:
-        self._answer = None
-        self._limit.deadline = math.inf
 
     def _committed(self, fenced: Sequence[tuple[str, str]]) -> None:
         self._counts.batches += 1
@@ -290,13 +296,17 @@ class Journal:
         if self._attempt:
             self._log.info("event_store_is_back", attempts=self._attempt)
             self._attempt = 0
+        outcome = self._queue.commit(fenced)
+        if self._may_send() and self._is_time():
+            self._send()  # first, so that the store works while those who waited are told
         self._resolve(
-            self._queue.commit(fenced),
-            lambda: Fenced("another incarnation owns the log; the event is not in it"),
+            outcome, lambda: Fenced("another incarnation owns the log; the event is not in it")
         )
 
     async def _failed(self, error: Exception) -> None:
         """Put the batch back, to be tried again; not a row that no store will ever take."""
+        while self._durable:
+            self._tell_some()
         rows, self._batch = self._batch, []
         if len(rows) == 1 and is_permanent(error):
             self._give_up(rows[0], error)
@@ -351,9 +361,8 @@ class Journal:
             self._asleep = False
 
     async def _pace(self) -> None:
-        wait_s = self._begun + self.settings.pace_s - trio.current_time()
-        if wait_s > 0 and self._queue.events < self.settings.max_batch_events:
-            await trio.sleep(wait_s)
+        if not self._is_time():
+            await trio.sleep_until(self._begun + self.settings.pace_s)
 
     async def _back_off(self, attempt: int, rows: list[EventRow], error: Exception) -> None:
         self._counts.retries += 1
