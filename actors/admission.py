@@ -11,6 +11,9 @@ SHEDDABLE = frozenset({MatchCreate, MatchInput, MatchList, RoomHistory, RoomMemb
 """Coming, going, resuming and pings are always taken up: they are few a client, and to refuse them
 would have clients come back with more."""
 
+SHEDDABLE_OPS = frozenset(str(request.__struct_config__.tag) for request in SHEDDABLE)
+"""The same by their names on the wire."""
+
 
 TARGET_S = 2.0
 """A mean answer that takes longer says that too much was taken up. Its deadline is 5 s."""
@@ -38,31 +41,45 @@ class Admission:
 
     Attributes:
         under_way: requests that are being answered.
+        handed: requests that were given to their sessions in this turn, which may not have looked
+            at them yet.
         allowed: so many may be, now.
         shed: requests refused for this.
-        pause_s: so long a client that was refused is not read from, in seconds. A read, a wait and
-            a send cost some 40 us together, which is most of what a refusal costs alone.
     """
 
     __slots__ = (
-        "_answers", "_clients", "_looked_at", "_took_s", "allowed", "limit", "pause_s", "shed",
-        "under_way",
+        "_answers", "_clients", "_looked_at", "_pause_s", "_took_s", "allowed", "handed", "limit",
+        "shed", "under_way",
     )  # fmt: skip
 
     def __init__(self, limit: int, clients: Callable[[], int]) -> None:
         self._clients = clients
         self.limit = self.allowed = limit
-        self.pause_s = 0.0
+        self._pause_s = 0.0
         self.under_way = 0
+        self.handed = 0
         self.shed = 0
         self._answers = 0
         self._took_s = 0.0
         self._looked_at = -math.inf
 
-    @property
-    def full(self) -> bool:
-        """Whether as many are under way as may be."""
-        return self.under_way >= self.allowed
+    def full(self, *, to_come: bool = False) -> bool:
+        """Whether as many are under way as may be; with those `to_come`, that were handed on."""
+        return self.under_way + (self.handed if to_come else 0) >= self.allowed
+
+    def pause(self) -> float:
+        """So long a client that was refused is not to be read from, in seconds.
+
+        A read, a wait and a send cost some 40 us together, which is most of what a refusal costs
+        alone. 0 for one that has too much under way itself while the node has not.
+        """
+        return self._pause_s if self.under_way * 2 > self.allowed else 0.0
+
+    def __enter__(self) -> None:
+        """A turn begins: for `Dispatcher.enclose`."""
+
+    def __exit__(self, *_: object) -> None:
+        self.handed = 0
 
     def begin(self) -> None:
         """One more is under way."""
@@ -79,4 +96,4 @@ class Admission:
         factor = FEWER if slow else MORE
         self.allowed = max(min(round(self.allowed * factor), self.limit), min(FLOOR, self.limit))
         self._answers, self._took_s, self._looked_at = 0, 0.0, now
-        self.pause_s = min(self._clients() / READS_PER_S, LONGEST_PAUSE_S)
+        self._pause_s = min(self._clients() / READS_PER_S, LONGEST_PAUSE_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 import trio
 
-from actors.admission import Admission
+from actors.admission import SHEDDABLE_OPS, Admission
 from actors.failures import request_error
 from actors.rules.bucket import ClientLimits
 from actors.runtime.future import Future
@@ -17,6 +17,7 @@ from protocol.outbox import Outbox
 from protocol.websocket import Connection
 
 _OVERLOADED = RequestError(BUSY, "the server has more to do than it can")
+_TOO_MANY = RequestError(TOO_MANY_REQUESTS)
 _log = structlog.get_logger("actors.client")
 
 
@@ -59,7 +60,7 @@ class Client:
             self.refuse(RequestError(REF_IN_USE), ref)
             return False
         if len(in_flight) >= self.max_in_flight:
-            self.refuse(RequestError(TOO_MANY_REQUESTS), ref)
+            self.refuse(_TOO_MANY, ref)
             return False
         return True
 
@@ -68,17 +69,30 @@ class Client:
 
         What nobody asked to have answered is not counted, and always passes.
         """
+        error = self._too_much(to_come=False) if ref is not None else None
+        if error is not None:
+            self.refuse(error, ref)
+        return error is None
+
+    def takes_up(self, ref: int | None) -> bool:
+        """The same for a request that was just read: if there is no room for it, those that were
+        read with it are refused along with it.
+        """
         if ref is None:
             return True
-        if self.admission.full:
+        error = self._too_much(to_come=True)
+        if error is None:
+            self.admission.handed += 1
+            return True
+        # None that is under way is answered before the rest of what was read is handled.
+        self.connection.shed(error, ref, SHEDDABLE_OPS, self.admission.pause())
+        return False
+
+    def _too_much(self, *, to_come: bool) -> RequestError | None:
+        if self.admission.full(to_come=to_come):
             self.admission.shed += 1
-            self.connection.read_later(self.admission.pause_s)
-            self.refuse(_OVERLOADED, ref)
-            return False
-        if len(self.in_flight) >= self.max_in_flight:
-            self.refuse(RequestError(TOO_MANY_REQUESTS), ref)
-            return False
-        return True
+            return _OVERLOADED
+        return _TOO_MANY if len(self.in_flight) >= self.max_in_flight else None
 
     def begin(self, ref: int, future: Future[object]) -> None:
         """Answer `ref` with what the future comes to, as soon as it does, past the session."""

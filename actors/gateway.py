@@ -36,6 +36,7 @@ _AGAIN_S = 0.01
 """Until a full session is told again that a connection came or went. It never waits for others, so
 it is full for one turn of the dispatcher."""
 
+_TOO_FAST = RequestError(RATE_LIMITED)
 _FAIL_ALONE = RestartPolicy(restart="temporary")
 
 
@@ -65,6 +66,7 @@ class SessionGateway:
         self._context = context
         self._new_id = new_id
         self._session_class = configured(context)
+        system.dispatcher.enclose(self.admission)
 
     def accept(self, connection: Connection) -> ClientHandler:
         """Return the handler of a new connection, for `protocol.gateway.Gateway`."""
@@ -192,7 +194,7 @@ class ClientHandler:
         if session is None:
             self._first(request)
             return None
-        if type(request) in SHEDDABLE and not client.has_room(request.ref):
+        if type(request) in SHEDDABLE and not client.takes_up(request.ref):
             return None
         try:
             session.tell(request)
@@ -211,6 +213,17 @@ class ClientHandler:
             client.connection.refuse(error, ref)
         else:
             self._over(now, size, ref)
+
+    def shed(self, count: int, size_bytes: int) -> None:
+        """They count towards the limits like any others, and are answered already."""
+        client = self.client
+        client.admission.shed += count
+        now = trio.current_time()
+        if not client.limits.admit(now, size_bytes, count) and client.limits.flooding(
+            now, size_bytes, count
+        ):
+            self._gateway.flooded += 1
+            client.close(FLOODING)
 
     def disconnected(self, close: CloseCode | int, reason: str) -> None:  # noqa: ARG002 - the wire's
         """The session waits for another connection, unless it has one already."""
@@ -237,7 +250,7 @@ class ClientHandler:
             client.close(FLOODING)
         else:
             self._gateway.rate_limited += 1
-            client.refuse(RequestError(RATE_LIMITED), ref)
+            client.refuse(_TOO_FAST, ref)
 
     async def _wait_for_room(self, session: ActorRef, request: AnyRequest) -> None:
         try:

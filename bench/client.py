@@ -127,6 +127,8 @@ class Frame(msgspec.Struct):
     match: str = ""
     tick: int = 0
     acks: dict[str, int] = {}
+    refs: list[int] = []
+    """Of requests that failed with the one that `ref` names."""
 
 
 class RefusedError(ConnectionError):
@@ -204,7 +206,11 @@ class Session(Client):
         if message.ref is None:
             self.pushed(message)
             return
-        waiting = self.waiting.pop(message.ref, None)
+        for ref in (message.ref, *message.refs):
+            self._answered(ref, message)
+
+    def _answered(self, ref: int, message: Frame) -> None:
+        waiting = self.waiting.pop(ref, None)
         if message.op == "error":
             self.tally.errors[message.code] += 1
             if isinstance(waiting, asyncio.Future) and not waiting.done():

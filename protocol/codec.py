@@ -38,7 +38,7 @@ class EncodeError(Exception):
 
 
 class _Envelope(msgspec.Struct, gc=False):
-    """What can be read of a message that is not valid."""
+    """What can be read of a message that is not valid, or not wanted."""
 
     op: Any = None
     ref: Any = None
@@ -79,6 +79,17 @@ class Encoding:
         elif type(request) is MatchCreate:
             _check_plain(request.params, "params", request.ref)
         return request
+
+    def peek(self, data: bytes) -> tuple[str, int | None]:
+        """Op and ref of what seems to be a request, unchecked but for these: ref None if not."""
+        try:
+            envelope: _Envelope = self._decode_envelope(data)
+        except _UNDECODABLE:
+            return "", None
+        op, ref = envelope.op, envelope.ref
+        if type(op) is str and type(ref) is int and 0 <= ref <= MAX_REF:
+            return op, ref
+        return "", None
 
     def decode_server(self, data: bytes | bytearray | memoryview | str) -> AnyServerMessage:
         """A server's message, for clients. `Ok.data` stays plain; `DATA` tells its type by op.

@@ -10,7 +10,7 @@ from protocol.messages import AnyRequest
 
 
 class Handler(Protocol):
-    """What the layer above gives for each connection. All three are plain calls."""
+    """What the layer above gives for each connection. All are plain calls."""
 
     def received(self, request: AnyRequest) -> Awaitable[None] | None:
         """A request, decoded and valid. None: taken. An awaitable: the receiver is full; it is
@@ -19,6 +19,11 @@ class Handler(Protocol):
 
     def undecodable(self, error: RequestError, ref: int | None) -> None:
         """A message that is no request. Usually answered with `Connection.refuse`."""
+
+    def shed(self, count: int, size_bytes: int) -> None:
+        """So many requests were refused behind the one for which it called `Connection.shed`,
+        of so many bytes together.
+        """
 
     def disconnected(self, close: CloseCode | int, reason: str) -> None:
         """The connection has ended; called exactly once, and nothing is called after it.

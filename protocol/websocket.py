@@ -11,7 +11,8 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import msgspec
@@ -41,6 +42,7 @@ from protocol.outbox import Outbox
 from protocol.parser import FrameReader
 from protocol.poller import Poller
 from protocol.settings import WireSettings
+from protocol.shedding import Shed
 
 log = structlog.get_logger("protocol.websocket")
 
@@ -66,9 +68,9 @@ class Connection:
 
     __slots__ = (
         "_close", "_control", "_flushed", "_handler", "_heard", "_held_back", "_messages", "_over",
-        "_pause_s", "_peer_closed", "_reader", "_reason", "_scope", "_sent", "_settings", "_silent",
-        "_socket", "_state", "_wheel", "deadline", "encoding", "id", "message_bytes", "opened_at",
-        "outbox", "peer", "send",
+        "_pause_s", "_peer_closed", "_reader", "_reason", "_scope", "_sent", "_settings", "_shed",
+        "_silent", "_socket", "_state", "_wheel", "deadline", "encoding", "id", "message_bytes",
+        "opened_at", "outbox", "peer", "send",
     )  # fmt: skip
 
     def __init__(
@@ -111,6 +113,7 @@ class Connection:
         self._silent = 0
         self._control = 0
         self._pause_s = 0.0  # before the next read
+        self._shed: Shed | None = None  # while the rest of a read is refused
         wheel.add(self)
         # Here, not in `run`: the layer above may lift it as soon as it has the connection.
         wheel.expect(self, settings.first_message_timeout_s)
@@ -131,11 +134,34 @@ class Connection:
         """
         self.outbox.push(self.encoding.frame(message))
 
-    def refuse(self, error: RequestError, ref: int | None) -> None:
-        """Answer the request `ref` (`None`: it could not be read) with an error."""
+    def refuse(self, error: RequestError, ref: int | None, others: Sequence[int] = ()) -> None:
+        """Answer the request `ref` (`None`: it could not be read), and `others`, with an error."""
         row = error.error
         text = f"{row.message} {error.detail}".rstrip()
-        self.reply(ErrorReply(ref, row.code, text, row.retry))
+        refs = list(others) or msgspec.UNSET
+        self.reply(ErrorReply(ref, row.code, text, row.retry, refs))
+
+    def shed(
+        self, error: RequestError, ref: int, ops: AbstractSet[str], pause_s: float = 0.0
+    ) -> None:
+        """Refuse the request `ref`, and with it all of `ops` that were read along with it.
+
+        Read nothing more for `pause_s` then. What comes meanwhile is read in one go: for a node
+        that has too much to do a message costs a fifth of what it costs alone.
+        """
+        self._shed = Shed(error, ops, ref)
+        self._pause_s = pause_s
+
+    def end_shed(self) -> None:
+        """Answer what is shed, if anything is: what comes next is looked at again."""
+        shed, self._shed = self._shed, None
+        if shed is None:
+            return
+        first, *others = shed.refs
+        self.refuse(shed.error, first, others)
+        if others:
+            assert self._handler is not None
+            self._handler.shed(len(others), shed.size_bytes)
 
     def expect_within(self, seconds: float | None) -> None:
         """Close with NO_SESSION_IN_TIME in so many seconds, or with `None` not any more."""
@@ -244,10 +270,19 @@ class Connection:
 
     def _handle(self) -> None:
         """Handle what was read, as far as it goes without waiting."""
+        self._handle_some()
+        self.end_shed()
+
+    def _handle_some(self) -> None:
         for count, (opcode, payload) in enumerate(self._messages, 1):
             if opcode >= frames.CLOSE:
                 self._take_control(opcode, payload)
             elif self._state == _OPEN:
+                shed = self._shed
+                if shed is not None and opcode == self.encoding.opcode:
+                    if shed.takes(self.encoding, payload):
+                        continue
+                    self.end_shed()
                 self._held_back = self._take(opcode, payload)
                 if self._held_back is not None:
                     return
@@ -288,14 +323,6 @@ class Connection:
         except Exception:
             self._handler_failed()
             return None
-
-    def read_later(self, seconds: float) -> None:
-        """Do not read for so long, once all that has been read is handled.
-
-        What comes meanwhile is then read, and its answers are sent, in one go: for a node that has
-        too much to do a message costs a fifth of what it costs alone.
-        """
-        self._pause_s = seconds
 
     async def _hold(self, held_back: Awaitable[None]) -> None:
         with trio.CancelScope() as self._scope:

@@ -62,10 +62,10 @@ class ClientLimits:
         # Its tokens are seconds of excess: at twice the rate one second of it comes each second.
         self._patience = Bucket(FORGIVEN, (1.0 - FORGIVEN) * flooding_s)
 
-    def admit(self, now: float, size: int) -> bool:
-        """Whether a message of `size` bytes is within the limits; if so, it counts."""
-        return self._messages.take(now) and self._bytes.take(now, size)
+    def admit(self, now: float, size: int, count: int = 1) -> bool:
+        """Whether messages of `size` bytes together are within the limits; if so, they count."""
+        return self._messages.take(now, count) and self._bytes.take(now, size)
 
-    def flooding(self, now: float, size: int) -> bool:
-        """Count a message that was not admitted; whether there have been too many of them."""
-        return not self._patience.take(now, max(self._message_s, size * self._octet_s))
+    def flooding(self, now: float, size: int, count: int = 1) -> bool:
+        """Count messages that were not admitted; whether there have been too many of them."""
+        return not self._patience.take(now, max(count * self._message_s, size * self._octet_s))

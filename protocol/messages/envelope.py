@@ -7,6 +7,7 @@ Unknown fields are ignored, so that either side may be the older one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import msgspec
@@ -40,12 +41,22 @@ class Ok(msgspec.Struct, frozen=True, tag_field="op", tag="ok", gc=False):
 
 
 class ErrorReply(msgspec.Struct, frozen=True, tag_field="op", tag="error", gc=False):
-    """The request with this `ref` failed. `ref` is null where the server could not read one."""
+    """The request with this `ref` failed. `ref` is null where the server could not read one.
+
+    `refs` are further requests that failed of the same.
+    """
 
     ref: int | None
     code: str
     message: str
     retry: bool = False
+    refs: list[int] | msgspec.UnsetType = msgspec.UNSET
+
+    def each(self) -> Iterator[ErrorReply]:
+        """The reply to each request by itself."""
+        yield self
+        for ref in self.refs or ():
+            yield ErrorReply(ref, self.code, self.message, self.retry)
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):

@@ -222,7 +222,10 @@ class Channel:
             return  # the reader hears of it as well, and knows what came before it
 
     def _received(self, message: AnyServerMessage, nursery: trio.Nursery | None) -> None:
-        if isinstance(message, Ok | ErrorReply):
+        if isinstance(message, ErrorReply):
+            for reply in message.each():
+                self._calls.settle(reply)
+        elif isinstance(message, Ok):
             self._calls.settle(message)
         else:
             self._follower.pushed(message, nursery)

@@ -90,6 +90,7 @@ class Player:
         if not self.client.connection.closed:
             self.client.connection.message_bytes = size
             assert self.handler.received(request) is None
+            self.client.connection.end_shed()
 
     def garble(self, ref: int | None, detail: str = "") -> None:
         """Send what is no request."""
@@ -111,7 +112,9 @@ class Player:
             self.closed = CLOSES[parse_close(payload)[0]]
             return
         message = self.encoding.decode_server(payload)
-        if isinstance(message, Ok | ErrorReply):
+        if isinstance(message, ErrorReply):
+            self.replies += message.each()
+        elif isinstance(message, Ok):
             self.replies.append(message)
         else:
             self.pushes.append(message)

@@ -16,11 +16,11 @@ def _answer(admission: Admission, now: float, took_s: float) -> None:
 def test_beyond_the_limit_nothing_is_taken_up() -> None:
     admission = Admission(2, lambda: 0)
     admission.begin()
-    assert not admission.full
+    assert not admission.full()
     admission.begin()
-    assert admission.full
+    assert admission.full()
     admission.end(0.0, 0.1)
-    assert not admission.full
+    assert not admission.full()
 
 
 def test_slow_answers_make_the_bound_fall_and_quick_ones_raise_it_again() -> None:
@@ -54,11 +54,24 @@ def test_some_are_always_taken_up_and_never_more_than_the_limit(
     assert admission.under_way == 0
 
 
+def test_what_was_handed_on_counts_until_the_turn_is_over() -> None:
+    admission = Admission(3, lambda: 0)
+    admission.begin()
+    with admission:
+        admission.handed += 2
+        assert admission.full(to_come=True)
+        assert not admission.full()
+    assert not admission.full(to_come=True)
+
+
 def test_the_more_clients_there_are_the_less_often_a_refused_one_is_read_from() -> None:
     clients = 200
     admission = Admission(1, lambda: clients)
     _answer(admission, 0.0, 0.0)
-    assert admission.pause_s == 0.2
+    assert admission.pause() == 0.0  # nothing is under way: it was the client's own bound
+    admission.begin()
+    assert admission.pause() == 0.2
     clients = 100_000
-    _answer(admission, LOOK_EVERY_S, 0.0)
-    assert admission.pause_s == 0.5
+    admission.end(LOOK_EVERY_S, LOOK_EVERY_S)
+    admission.begin()
+    assert admission.pause() == 0.5

@@ -39,6 +39,7 @@ class Echo:
         self.opened = opened
         self.requests: list[AnyRequest] = []
         self.errors: list[RequestError] = []
+        self.shed_behind: list[tuple[int, int]] = []
         self.ended: list[tuple[CloseCode | int, str]] = []
         self.gone = trio.Event()
 
@@ -53,6 +54,9 @@ class Echo:
     def undecodable(self, error: RequestError, ref: int | None) -> None:
         self.errors.append(error)
         self.connection.refuse(error, ref)
+
+    def shed(self, count: int, size_bytes: int) -> None:
+        self.shed_behind.append((count, size_bytes))
 
     def disconnected(self, close: CloseCode | int, reason: str) -> None:
         self.ended.append((close, reason))

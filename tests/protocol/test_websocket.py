@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Awaitable
+from typing import Any
 
+import msgspec
 import pytest
 import trio
 import trio_websocket
@@ -12,6 +15,7 @@ import trio_websocket
 from protocol import frames
 from protocol.codec import ENCODINGS, JSON, MSGPACK, Encoding
 from protocol.errors import (
+    BUSY,
     DRAIN,
     FLOODING,
     NORMAL,
@@ -20,8 +24,10 @@ from protocol.errors import (
     SESSION_ENDED,
     TAKEN_OVER,
     UNSUPPORTED_DATA,
+    RequestError,
 )
-from protocol.messages import ErrorReply, Ok, Ping, SessionOpen
+from protocol.messages import AnyRequest, ErrorReply, Ok, Ping, RoomSend, SessionOpen
+from protocol.websocket import Connection
 from tests.protocol.live import Echo, live, masked
 
 PING = MSGPACK.encode(Ping(ref=1))
@@ -119,6 +125,77 @@ async def test_what_is_no_request_is_answered_and_does_not_disconnect() -> None:
             reply = await client.message()
             assert isinstance(reply, ErrorReply)
             assert reply.code == "bad_message"
+        await client.pong()
+
+
+class Shedding(Echo):
+    """Refuses every room.send, with those that were read along with it."""
+
+    def received(self, request: AnyRequest) -> Awaitable[None] | None:
+        if isinstance(request, RoomSend) and request.ref is not None:
+            self.connection.shed(_BUSY, request.ref, frozenset({"room.send"}))
+            return None
+        return super().received(request)
+
+
+_BUSY = RequestError(BUSY)
+
+
+def _say(ref: int | None, body: str = "x") -> bytes:
+    return masked(frames.BINARY, MSGPACK.encode(RoomSend(ref=ref, room="r", body=body)))
+
+
+async def test_what_is_shed_is_answered_together_and_all_else_as_ever() -> None:
+    handlers: list[Shedding] = []
+
+    def accept(connection: Connection) -> Shedding:
+        handlers.append(Shedding(connection, lambda _: None))
+        return handlers[-1]
+
+    async with live(accept=accept) as server, server.client() as client:
+        await client.stream.send_all(
+            b"".join(_say(ref) for ref in range(10, 14))
+            + masked(frames.BINARY, MSGPACK.encode(Ping(ref=1)))
+            + _say(20)
+            + masked(frames.BINARY, b"\xc1")
+            + b"".join(_say(ref) for ref in range(30, 200))
+            + masked(frames.PING, b"still here")
+        )
+        refs: list[int] = []
+        messages: list[Any] = []
+        while len(refs) < 175:
+            opcode, payload = await client.frame()
+            if opcode == frames.PONG:
+                continue
+            messages.append(message := MSGPACK.decode_server(payload))
+            if isinstance(message, ErrorReply) and message.code == BUSY.code:
+                each = list(message.each())
+                assert all((one.code, one.retry) == (BUSY.code, True) for one in each)
+                refs += [one.ref for one in each if one.ref is not None]
+        assert refs == [*range(10, 14), 20, *range(30, 200)]
+        assert len(messages) < 12
+        assert [message.ref for message in messages][:3] == [10, 1, 20]
+        (handler,) = handlers
+        behind = sum(count for count, _ in handler.shed_behind)
+        assert behind == 175 - sum(isinstance(one, ErrorReply) for one in messages) + 1
+        await client.pong()
+
+
+@pytest.mark.parametrize("wrong", [-1, 2**53, "1", 1.5, True, None, [1]])
+async def test_a_ref_that_is_none_is_not_shed_along_with_others(wrong: Any) -> None:
+    def accept(connection: Connection) -> Shedding:
+        return Shedding(connection, lambda _: None)
+
+    strange = msgspec.msgpack.encode({"op": "room.send", "room": "r", "body": "x", "ref": wrong})
+    async with live(accept=accept) as server, server.client() as client:
+        await client.stream.send_all(_say(10) + masked(frames.BINARY, strange) + _say(11))
+        replies = [await client.message(), await client.message()]
+        if wrong is None:  # a request that nobody wants answered, and no error
+            assert [reply.ref for reply in replies] == [10, 11]
+        else:
+            replies.append(await client.message())
+            assert [reply.ref for reply in replies] == [10, None, 11]
+            assert replies[1].code == "bad_message"
         await client.pong()
 
 

@@ -1,0 +1,43 @@
+"""What a read brought and a server with too much to do does not take up."""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+
+from protocol.codec import Encoding
+from protocol.errors import RequestError
+
+
+class Shed:
+    """The requests of one read that are refused for one reason, and answered in one message.
+
+    The first has been looked at like any other. Of those behind it only op and ref are read, and
+    each gets the same answer: that is 1.5 us in place of 5 for each, and a client that is sent one
+    message in place of fifty has less to do as well.
+
+    Args:
+        error: the answer.
+        ops: of requests that may be refused so.
+        ref: of the first.
+
+    Attributes:
+        refs: of all of them.
+        size_bytes: of those behind the first, together.
+    """
+
+    __slots__ = ("_ops", "error", "refs", "size_bytes")
+
+    def __init__(self, error: RequestError, ops: AbstractSet[str], ref: int) -> None:
+        self.error = error
+        self.refs = [ref]
+        self.size_bytes = 0
+        self._ops = ops
+
+    def takes(self, encoding: Encoding, payload: bytes) -> bool:
+        """Whether a message is refused along with the others; if not, it is to be looked at."""
+        op, ref = encoding.peek(payload)
+        if ref is None or op not in self._ops:
+            return False
+        self.refs.append(ref)
+        self.size_bytes += len(payload)
+        return True
