@@ -226,7 +226,7 @@ class Journal:
                 async with trio.open_nursery() as self._nursery:
                     await self._work()
             if self._batch:
-                self._answer = None
+                self._answer = self._failure = None  # it may have come in this very pass
                 too_slow = f"no answer in {self.settings.append_timeout_s} s"
                 await self._failed(trio.TooSlowError(too_slow))
 
