@@ -179,6 +179,23 @@ async def test_an_append_that_never_returns_is_sent_again(
         assert 5.0 <= trio.current_time() < 6.0
 
 
+@pytest.mark.parametrize("number", range(12))  # which of the two comes first, trio draws
+async def test_an_answer_in_the_very_pass_of_its_time_out_is_dealt_with_once(
+    autojump_clock: trio.testing.MockClock, store: MemoryEventStore, number: int
+) -> None:
+    store.delay_s = 5.0
+    store.fail_next = number % 2
+    async with running(store, append_timeout_s=5.0) as journal:
+        writer = journal.open("k", "a", epoch=1, seq=0)
+        futures = [persist(journal, writer, reply=1)]
+        await trio.sleep(2.0)
+        futures.append(persist(journal, writer, reply=2))
+        await trio.sleep(3.5)
+        store.delay_s = 0.0
+        assert [await future for future in futures] == [1, 2]
+    assert [row[2] for row in store.rows("k", "a")] == [1, 2]
+
+
 async def test_a_fenced_writer_fails_with_all_it_has_queued_and_nobody_else_does(
     autojump_clock: trio.testing.MockClock, store: MemoryEventStore
 ) -> None:
