@@ -22,6 +22,12 @@ from actors.runtime.watchdog import Watchdog, interruptible
 from .sample import Counter, Get
 
 
+@pytest.fixture(autouse=True)
+def silent_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most one line a second is logged: none of the test before counts."""
+    monkeypatch.setattr(watchdog._guard, "_complain_from", 0.0)
+
+
 def spin(seconds: float) -> None:
     end = perf_counter() + seconds
     while perf_counter() < end:
