@@ -354,6 +354,55 @@ async def test_what_a_turn_wrote_is_with_the_store_when_the_turn_ends(
         assert trio.current_time() == pytest.approx(0.01)
 
 
+class Prompt:
+    """A store that has answered when it returns, from the second batch on."""
+
+    def __init__(self) -> None:
+        self.first: Future[Any] | None = None
+
+    def append(self, _rows: Sequence[EventRow]) -> Future[Any]:
+        answer: Future[Any] = Future()
+        if self.first is None:
+            self.first = answer
+        else:
+            answer.set([])
+        return answer
+
+
+@pytest.mark.parametrize("events", [6, 4000])
+async def test_however_soon_a_store_answers_owners_are_told_in_order_and_all_of_them(
+    autojump_clock: trio.testing.MockClock, events: int
+) -> None:
+    store: Any = Prompt()
+    told: list[int] = []
+    async with running(store, pace_s=0.0, max_batch_events=2) as journal:
+        await trio.testing.wait_all_tasks_blocked()
+        writer = journal.open("k", "a", epoch=1, seq=0)
+        futures = [persist(journal, writer, reply=number) for number in range(events)]
+        for future in futures:
+            future.on_done(lambda done: told.append(done.result()))
+        await trio.testing.wait_all_tasks_blocked()
+        assert store.first is not None
+        store.first.set([])
+        await futures[-1]
+    assert told == list(range(events))
+
+
+async def test_a_journal_closed_while_it_paces_sends_nothing(
+    autojump_clock: trio.testing.MockClock, store: MemoryEventStore
+) -> None:
+    async with running(store, pace_s=0.5) as journal:
+        writer = journal.open("k", "a", epoch=1, seq=0)
+        await persist(journal, writer)
+        late = persist(journal, writer)
+        await trio.sleep(0.1)
+        assert journal.close() == 1
+        await trio.sleep(1)
+        with pytest.raises(JournalClosed):
+            await late
+    assert store.batches == [1]
+
+
 async def test_a_store_that_raises_where_it_is_asked_is_asked_again(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
