@@ -76,7 +76,7 @@ class Poller:
                 if number not in waiting:
                     continue  # what was just read has had its wait cancelled
                 readable, task = waiting[number]
-                if readable():
+                if readable() and number in waiting:
                     self._forget(number)
                     reschedule(task)
             if len(ready) < _AT_ONCE or perf_counter() > until:

@@ -87,6 +87,29 @@ async def test_who_gives_up_waiting_is_not_called_any_more() -> None:
         assert near.recv(9) == b"late"
 
 
+async def test_a_read_may_end_its_own_wait() -> None:
+    with pair() as (near, far):
+        async with trio.open_nursery() as nursery:
+            poller = Poller(nullcontext())
+            scope = trio.CancelScope()
+
+            def readable() -> bool:
+                near.recv(9)
+                scope.cancel()
+                return True
+
+            async def waiting() -> None:
+                with scope:
+                    await poller.wait(near, readable)
+
+            await nursery.start(poller.run)
+            nursery.start_soon(waiting)
+            far.send(b"x")
+            await trio.testing.wait_all_tasks_blocked()
+            assert scope.cancelled_caught
+            nursery.cancel_scope.cancel()
+
+
 async def test_a_read_may_end_the_wait_of_another_that_is_due_in_the_same_row() -> None:
     called: list[int] = []
     with pair() as (near, far), pair() as (near2, far2):
