@@ -41,8 +41,8 @@ class Admission:
 
     Attributes:
         under_way: requests that are being answered.
-        handed: requests that were given to their sessions in this turn, which may not have looked
-            at them yet.
+        handed: requests that were given to their sessions since the last turn, which may not have
+            looked at them yet.
         allowed: so many may be, now.
         shed: requests refused for this.
     """

@@ -16,7 +16,7 @@ from protocol.messages import Ok, Push
 from protocol.outbox import Outbox
 from protocol.websocket import Connection
 
-_OVERLOADED = RequestError(BUSY, "the server has more to do than it can")
+TOO_MUCH_TO_DO = RequestError(BUSY, "the server has more to do than it can")
 _TOO_MANY = RequestError(TOO_MANY_REQUESTS)
 _log = structlog.get_logger("actors.client")
 
@@ -91,7 +91,7 @@ class Client:
     def _too_much(self, *, to_come: bool) -> RequestError | None:
         if self.admission.full(to_come=to_come):
             self.admission.shed += 1
-            return _OVERLOADED
+            return TOO_MUCH_TO_DO
         return _TOO_MANY if len(self.in_flight) >= self.max_in_flight else None
 
     def begin(self, ref: int, future: Future[object]) -> None:

@@ -10,7 +10,7 @@ import pykka
 import trio
 
 from actors.admission import SHEDDABLE, Admission
-from actors.client import Client
+from actors.client import TOO_MUCH_TO_DO, Client
 from actors.rules.bucket import ClientLimits
 from actors.runtime.errors import MailboxFull
 from actors.runtime.future import Future
@@ -214,10 +214,11 @@ class ClientHandler:
         else:
             self._over(now, size, ref)
 
-    def shed(self, count: int, size_bytes: int) -> None:
+    def shed(self, error: RequestError, count: int, size_bytes: int) -> None:
         """They count towards the limits like any others, and are answered already."""
         client = self.client
-        client.admission.shed += count
+        if error is TOO_MUCH_TO_DO:
+            client.admission.shed += count
         now = trio.current_time()
         if not client.limits.admit(now, size_bytes, count) and client.limits.flooding(
             now, size_bytes, count

@@ -20,9 +20,9 @@ class Handler(Protocol):
     def undecodable(self, error: RequestError, ref: int | None) -> None:
         """A message that is no request. Usually answered with `Connection.refuse`."""
 
-    def shed(self, count: int, size_bytes: int) -> None:
-        """So many requests were refused behind the one for which it called `Connection.shed`,
-        of so many bytes together.
+    def shed(self, error: RequestError, count: int, size_bytes: int) -> None:
+        """So many requests were refused by `error` behind the one for which `Connection.shed` was
+        called, of so many bytes together.
         """
 
     def disconnected(self, close: CloseCode | int, reason: str) -> None:

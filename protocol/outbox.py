@@ -109,7 +109,7 @@ class Outbox:
         """IDLE; SOON: the flusher knows of us, and may wait for more; NOW: it does, or a writer
         waits for the socket."""
         self.sent_at = -math.inf
-        """The flusher's: when it last sent from here, in trio's time."""
+        """The flusher's: when it last began to send from here, in trio's time."""
         self._finished = False
 
     @property

@@ -161,7 +161,7 @@ class Connection:
         self.refuse(shed.error, first, others)
         if others:
             assert self._handler is not None
-            self._handler.shed(len(others), shed.size_bytes)
+            self._handler.shed(shed.error, len(others), shed.size_bytes)
 
     def expect_within(self, seconds: float | None) -> None:
         """Close with NO_SESSION_IN_TIME in so many seconds, or with `None` not any more."""
@@ -277,12 +277,7 @@ class Connection:
         for count, (opcode, payload) in enumerate(self._messages, 1):
             if opcode >= frames.CLOSE:
                 self._take_control(opcode, payload)
-            elif self._state == _OPEN:
-                shed = self._shed
-                if shed is not None and opcode == self.encoding.opcode:
-                    if shed.takes(self.encoding, payload):
-                        continue
-                    self.end_shed()
+            elif self._state == _OPEN and not (self._shed and self._sheds(opcode, payload)):
                 self._held_back = self._take(opcode, payload)
                 if self._held_back is not None:
                     return
@@ -296,6 +291,14 @@ class Connection:
             self._shut_if_sent()
         if self._pause_s:
             self._held_back, self._pause_s = trio.sleep(self._pause_s), 0.0
+
+    def _sheds(self, opcode: int, payload: bytes) -> bool:
+        """Whether a message is refused along with those before it."""
+        assert self._shed is not None
+        if opcode == self.encoding.opcode and self._shed.takes(self.encoding, payload):
+            return True
+        self.end_shed()
+        return False
 
     def _take(self, opcode: int, payload: bytes) -> Awaitable[None] | None:
         """Take one message of data. Returns what must be awaited before the next."""
@@ -358,6 +361,9 @@ class Connection:
     def _leave(
         self, close: CloseCode | int, reason: str, last: bytes, *, drop: bool = False
     ) -> None:
+        self.end_shed()
+        if self._state != _OPEN:
+            return  # for that
         self._state = _CLOSING
         self._close = close
         self._reason = reason

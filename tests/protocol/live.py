@@ -55,7 +55,7 @@ class Echo:
         self.errors.append(error)
         self.connection.refuse(error, ref)
 
-    def shed(self, count: int, size_bytes: int) -> None:
+    def shed(self, error: RequestError, count: int, size_bytes: int) -> None:
         self.shed_behind.append((count, size_bytes))
 
     def disconnected(self, close: CloseCode | int, reason: str) -> None:

@@ -181,6 +181,57 @@ async def test_what_is_shed_is_answered_together_and_all_else_as_ever() -> None:
         await client.pong()
 
 
+_ENDS = {
+    "close": masked(frames.CLOSE, struct.pack("!H", 1000)),
+    "breach": masked(3, b""),
+    "text": masked(frames.TEXT, b"{}"),
+    "pings": masked(frames.PING, b"") * 1001,
+}
+
+
+@pytest.mark.parametrize("end", list(_ENDS))
+async def test_what_is_shed_is_answered_before_the_close_that_was_read_with_it(end: str) -> None:
+    def accept(connection: Connection) -> Shedding:
+        return Shedding(connection, lambda _: None)
+
+    async with live(accept=accept) as server, server.client() as client:
+        await client.stream.send_all(_say(10) + _say(11) + _ENDS[end])
+        opcode, payload = await client.frame()
+        while opcode == frames.PONG:
+            opcode, payload = await client.frame()
+        reply = MSGPACK.decode_server(payload)
+        assert isinstance(reply, ErrorReply)
+        assert [one.ref for one in reply.each()] == [10, 11]
+
+
+async def test_behind_what_is_shed_a_client_has_no_longer_turn_than_others() -> None:
+    handlers: list[Shedding] = []
+    most = 0
+    handled = 0
+
+    def accept(connection: Connection) -> Shedding:
+        handlers.append(Shedding(connection, lambda _: None))
+        return handlers[-1]
+
+    class Passes(trio.abc.Instrument):
+        def before_io_wait(self, timeout: float) -> None:
+            nonlocal most, handled
+            for handler in handlers:
+                most = max(most, len(handler.requests) - handled)
+                handled = len(handler.requests)
+
+    async with live(accept=accept) as server, server.client() as client:
+        passes = Passes()
+        trio.lowlevel.add_instrument(passes)
+        pings = [masked(frames.BINARY, MSGPACK.encode(Ping(ref=ref))) for ref in range(1000, 1500)]
+        await client.stream.send_all(b"".join([_say(ref) for ref in range(100)] + pings))
+        answered = 0
+        while answered < 500:
+            answered += isinstance(await client.message(), Ok)
+        trio.lowlevel.remove_instrument(passes)
+    assert 0 < most <= 64
+
+
 @pytest.mark.parametrize("wrong", [-1, 2**53, "1", 1.5, True, None, [1]])
 async def test_a_ref_that_is_none_is_not_shed_along_with_others(wrong: Any) -> None:
     def accept(connection: Connection) -> Shedding:
