@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Meta, inspect
 
 from actors.logs import LogSettings
-from actors.runtime.journal import JournalSettings
+from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.snapshots import SnapshotSettings
 from actors.settings import MatchSettings, RoomSettings, SessionSettings
 from persistence.settings import EmbeddedSettings, PostgresSettings, RedisSettings

@@ -35,22 +35,20 @@ from .runtime.errors import (
     ActorFailed,
     AskTimeout,
     Escalation,
+    Fenced,
     HandlerHung,
+    JournalClosed,
     MailboxFull,
     Quarantined,
     Refusal,
+    StoreBusy,
     SystemFailed,
+    Unstorable,
 )
 from .runtime.future import Future
 from .runtime.handlers import handles
-from .runtime.journal import (
-    Fenced,
-    Journal,
-    JournalClosed,
-    JournalSettings,
-    StoreBusy,
-    Unstorable,
-)
+from .runtime.journal import Journal
+from .runtime.journal_settings import JournalSettings
 from .runtime.kinds import Kind
 from .runtime.mailbox import MailboxSpec
 from .runtime.messages import Terminated

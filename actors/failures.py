@@ -7,8 +7,15 @@ from typing import Final
 import pykka
 import structlog
 
-from actors.runtime.errors import ActorFailed, AskTimeout, MailboxFull, Refusal
-from actors.runtime.journal import Fenced, JournalClosed, StoreBusy
+from actors.runtime.errors import (
+    ActorFailed,
+    AskTimeout,
+    Fenced,
+    JournalClosed,
+    MailboxFull,
+    Refusal,
+    StoreBusy,
+)
 from protocol.errors import (
     BUSY,
     FAILED,

@@ -31,7 +31,7 @@ from actors.metrics import Metrics
 from actors.room import room_kind
 from actors.rules.game import Game
 from actors.runtime.durability import Durability, DurabilitySettings
-from actors.runtime.journal import JournalSettings
+from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.snapshots import SnapshotSettings
 from actors.runtime.supervisor import ChildSpec
 from actors.runtime.system import ActorSystem

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from .journal import STORE_BACKOFF, Journal, JournalSettings
+from .journal import Journal
+from .journal_settings import STORE_BACKOFF, JournalSettings
 from .recovery import Recovery, Sources
 from .snapshots import SnapshotSettings, Snapshotter
 from .stores import EventStore, SnapshotStore

@@ -68,3 +68,21 @@ class SystemFailed(Exception):  # noqa: N818 -- the end state's name
 
 class HandlerHung(Exception):  # noqa: N818 -- the state's name
     """Guarded synchronous code ran past its limit and was interrupted (see `watchdog`)."""
+
+
+class StoreBusy(Refusal):
+    """Too much waits for the store. Nothing was applied; the same request may succeed later."""
+
+
+class Fenced(Refusal):
+    """Another incarnation owns the log, so the event was not written. Ask again: the request then
+    reaches an actor that has recovered from the log as it is now.
+    """
+
+
+class Unstorable(Exception):  # noqa: N818 - says what the event is
+    """The store says that it can never hold this event, so it was not written."""
+
+
+class JournalClosed(Exception):  # noqa: N818 - a state, as in trio.ClosedResourceError
+    """The system stopped before the event was known to be durable. It may be, or may not."""

@@ -7,83 +7,20 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 import structlog
 import trio
 
 from .commit_queue import CommitQueue, Outcome, Writer
-from .errors import Refusal
+from .errors import Fenced, JournalClosed, StoreBusy, Unstorable
 from .future import Future
 from .home import Home
-from .restart import Backoff
+from .journal_settings import JournalSettings, JournalStatistics
 from .stores import EventRow, EventStore, is_permanent
 
 RESOLVE_AT_ONCE = 256
 """Futures resolved in a turn, while all goes well; a reply costs some 10 µs, so about 2.5 ms."""
-
-STORE_BACKOFF: Final = Backoff(first_s=0.05, factor=2.0, max_s=1.0, jitter=0.25)
-"""Between attempts at a store: soon at first, for a broken connection, then about one a second."""
-
-
-class StoreBusy(Refusal):
-    """Too much waits for the store. Nothing was applied; the same request may succeed later."""
-
-
-class Fenced(Refusal):
-    """Another incarnation owns the log, so the event was not written. Ask again: the request then
-    reaches an actor that has recovered from the log as it is now.
-    """
-
-
-class Unstorable(Exception):  # noqa: N818 - says what the event is
-    """The store says that it can never hold this event, so it was not written."""
-
-
-class JournalClosed(Exception):  # noqa: N818 - a state, as in trio.ClosedResourceError
-    """The system stopped before the event was known to be durable. It may be, or may not."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalSettings:
-    """Bounds and times of a journal.
-
-    Attributes:
-        max_events, max_bytes: what may wait for the store on this node; past it `persist` raises
-            StoreBusy. At 20,000 events/s the default lasts 2.5 s without the store.
-        max_batch_events, max_batch_bytes: one transaction. 500 rows reach 78,000 to 97,000 events/s
-            on an idle machine; beyond 1,000 the first in the batch only waits for the last.
-        pace_s: between the beginnings of two commits; events that come meanwhile share the next.
-            0: none. A first event after a while is committed at once in any case. At 2,000 events/s
-            2 ms took the CPU time for each from 338 us to 200, its commit from 1.2 ms to 2.9.
-        append_timeout_s: how long one append may take before it is sent again.
-        backoff: between attempts while the store is away.
-        drain_s: how long a stopping system waits for what is queued.
-    """
-
-    max_events: int = 50_000
-    max_bytes: int = 64 * 1024 * 1024
-    max_batch_events: int = 1_000
-    max_batch_bytes: int = 8 * 1024 * 1024
-    pace_s: float = 0.002
-    append_timeout_s: float = 30.0
-    backoff: Backoff = STORE_BACKOFF
-    drain_s: float = 10.0
-
-
-@dataclass(slots=True)
-class JournalStatistics:
-    """Counts since the start, and what waits now."""
-
-    committed: int = 0
-    batches: int = 0
-    retries: int = 0
-    busy: int = 0
-    fenced: int = 0
-    largest_batch: int = 0
-    waiting_events: int = 0
-    waiting_bytes: int = 0
 
 
 def unix_us() -> int:

@@ -12,9 +12,9 @@ from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 from .actor_timers import ActorTimers
 from .cell import Cell, Place, State
 from .dispatcher import Dispatcher, Worker
+from .errors import Fenced
 from .future import Future
 from .hooks import farewell, run_hooks
-from .journal import Fenced
 from .mailbox import Control, Mailbox
 from .messages import Abandon, Halt, Kill, Reason, Stop
 

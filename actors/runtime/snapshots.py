@@ -10,7 +10,7 @@ import structlog
 import trio
 
 from .commit_queue import Writer
-from .journal import STORE_BACKOFF
+from .journal_settings import STORE_BACKOFF
 from .restart import Backoff
 from .stores import SnapshotRow, SnapshotStore
 

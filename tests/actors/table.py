@@ -19,7 +19,7 @@ from actors.matches.host import MatchHost
 from actors.messages import DIRECTORY, Create, Input, Join, Leave, List, Resume, TopicGone
 from actors.rules.game import Game
 from actors.runtime.durability import DurabilitySettings
-from actors.runtime.journal import JournalSettings
+from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
 from actors.settings import MatchSettings
 from actors.topics import Topics

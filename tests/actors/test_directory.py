@@ -11,7 +11,7 @@ from actors.failures import Refused
 from actors.matches.host import MatchHost
 from actors.matches.referee import GameCrashed
 from actors.messages import DIRECTORY
-from actors.runtime.journal import StoreBusy
+from actors.runtime.errors import StoreBusy
 from actors.topics import Topics
 from examples.arena import Arena
 from examples.tictactoe import TicTacToe

@@ -6,8 +6,16 @@ import pykka
 import pytest
 
 from actors.failures import Refused, request_error
-from actors.runtime.errors import ActorFailed, AskTimeout, MailboxFull, Quarantined, Refusal
-from actors.runtime.journal import Fenced, JournalClosed, StoreBusy
+from actors.runtime.errors import (
+    ActorFailed,
+    AskTimeout,
+    Fenced,
+    JournalClosed,
+    MailboxFull,
+    Quarantined,
+    Refusal,
+    StoreBusy,
+)
 from protocol.errors import ERRORS, ROOM_FULL, RequestError
 
 

@@ -11,8 +11,7 @@ import trio.testing
 
 from actors.failures import Refused
 from actors.matches.referee import GameCrashed
-from actors.runtime.errors import Quarantined
-from actors.runtime.journal import StoreBusy
+from actors.runtime.errors import Quarantined, StoreBusy
 from protocol.errors import MATCH_ENDED
 from protocol.messages import MatchEnded, MatchRestarted, MatchStatePush
 from tests.actors.games import Counting, Faulty, FaultyTurns

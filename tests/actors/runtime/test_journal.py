@@ -15,15 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.runtime.commit_queue import Writer
+from actors.runtime.errors import Fenced, JournalClosed, StoreBusy, Unstorable
 from actors.runtime.future import Future
-from actors.runtime.journal import (
-    Fenced,
-    Journal,
-    JournalClosed,
-    JournalSettings,
-    StoreBusy,
-    Unstorable,
-)
+from actors.runtime.journal import Journal
+from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.memory import MemoryEventStore
 from actors.runtime.restart import Backoff
 from actors.runtime.stores import EventRow
