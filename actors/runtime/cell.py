@@ -256,6 +256,8 @@ class Cell:
             for ref in self.watching:
                 self._off_the_list_of(ref)
         for watcher in self.watchers or ():
+            if watcher.watching is not None:  # a room outlives thousands of its sessions
+                watcher.watching.discard(self.ref)
             watcher.control(Control(Terminated(self.ref, reason)))
         self.watchers = self.watching = None
         self.parent.child_ended(self, reason)

@@ -18,6 +18,21 @@ async def test_a_watcher_hears_of_an_end_once(autojump_clock: object) -> None:
         await probe.expect_nothing()
 
 
+async def test_a_watcher_keeps_nothing_of_those_that_have_ended(autojump_clock: object) -> None:
+    async with open_system() as system:
+        watcher = system.start(Counter)
+        cell = system.lookup(watcher.kind, watcher.key)
+        assert cell is not None
+        others = [system.start(Counter) for _ in range(10)]
+        await settle()
+        for other in others:
+            cell.watch(other)
+        assert len(cell.watching or ()) == 10
+        for other in others:
+            await other.stop()
+        assert not cell.watching
+
+
 async def test_a_restart_is_not_an_end(autojump_clock: object) -> None:
     async with open_system() as system:
         counter, probe = system.start(Counter), Probe(system)
