@@ -4,8 +4,8 @@ CPython walks over everything that it tracks once a quarter more has been alloca
 world for it, some 10 ms for each thousand joined sessions. At 7,000 acknowledged sends a second
 such walks took a quarter of all time. Nearly all that a node frees, it frees by reference count;
 what is left are ended actors, which their refs point back to. So what outlives its youth is frozen
-(moved out of the collector's sight, which costs nothing), and looked at only when half as much has
-been frozen since the last time as there was then.
+(moved out of the collector's sight, which costs nothing), and looked at only when as much has been
+frozen since the last time as there was then.
 """
 
 from __future__ import annotations
@@ -24,11 +24,8 @@ of 700 looks fourteen times as often."""
 YOUNG_TURNS: Final = 4
 """Looks at the young until the survivors of all of them are looked at: 2 ms as a rule, 12 to 18
 while thousands of players join at once, whose sessions all survive."""
-FULL_AFTER: Final = 100_000
-"""Objects frozen before a look at all of them can be worth its pause; about 30 MB. At ten times as
-many a quiet node grew for hours before its first look."""
-REST_S: Final = 60.0
-"""Between two such looks at least, so that a storm of joins is not stopped again and again."""
+FULL_AFTER: Final = 1_000_000
+"""Objects frozen before a look at all of them can be worth its pause; about 300 MB."""
 EVERY_S: Final = 1.0
 
 _NEVER = 1 << 30
@@ -47,7 +44,6 @@ class Garbage:
         self.longest_s = 0.0
         self._kept = 0  # objects that the last full collection left
         self._frozen = 0  # objects frozen since
-        self._since_s = 0.0
         self._before = gc.get_threshold()
 
     def __enter__(self) -> Garbage:
@@ -73,13 +69,12 @@ class Garbage:
 
     def turn(self) -> None:
         """Freeze what has survived, if anything has; collect all if that has become much."""
-        self._since_s += EVERY_S
         survived = gc.get_count()[2]  # looks at `YOUNG_TURNS` lots of young objects
         if not survived:
             return
         self._frozen += survived * YOUNG * YOUNG_TURNS
         gc.freeze()
-        if self._frozen > max(FULL_AFTER, self._kept // 2) and self._since_s >= REST_S:
+        if self._frozen > max(FULL_AFTER, self._kept):
             self.collect()
 
     def collect(self) -> None:
@@ -88,7 +83,7 @@ class Garbage:
         gc.unfreeze()
         found = gc.collect()
         gc.freeze()
-        self._kept, self._frozen, self._since_s = gc.get_freeze_count(), 0, 0.0
+        self._kept, self._frozen = gc.get_freeze_count(), 0
         took_s = perf_counter() - began
         self.full_collections += 1
         self.longest_s = max(self.longest_s, took_s)

@@ -54,7 +54,6 @@ def test_frozen_cycles_are_found_once_much_has_been_frozen(
     entered: Garbage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(garbage, "FULL_AFTER", 0)
-    monkeypatch.setattr(garbage, "REST_S", 0.0)
     node = Node()
     seen = weakref.ref(node)
     entered.collect()  # it is frozen now
