@@ -5,15 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from protocol.messages import MatchCreate, MatchInput, MatchList, RoomHistory, RoomMembers, RoomSend
+from protocol.messages import (
+    REQUESTS,
+    MatchCreate,
+    MatchInput,
+    MatchList,
+    RoomHistory,
+    RoomMembers,
+    RoomSend,
+)
 
 SHEDDABLE = frozenset({MatchCreate, MatchInput, MatchList, RoomHistory, RoomMembers, RoomSend})
 """Coming, going, resuming and pings are always taken up: they are few a client, and to refuse them
 would have clients come back with more."""
 
-SHEDDABLE_OPS = frozenset(str(request.__struct_config__.tag) for request in SHEDDABLE)
+SHEDDABLE_OPS = frozenset(op for op, request in REQUESTS.items() if request in SHEDDABLE)
 """The same by their names on the wire."""
-
 
 TARGET_S = 2.0
 """A mean answer that takes longer says that too much was taken up. Its deadline is 5 s."""

@@ -65,34 +65,34 @@ class Client:
         return True
 
     def has_room(self, ref: int | None) -> bool:
-        """Whether client and node may have one more request under way; if not, it was answered.
+        """Whether the node may have one more request under way; if not, it has been answered.
 
         What nobody asked to have answered is not counted, and always passes.
         """
-        error = self._too_much(to_come=False) if ref is not None else None
-        if error is not None:
-            self.refuse(error, ref)
-        return error is None
+        if ref is None or not self.admission.full():
+            return True
+        self.admission.shed += 1
+        self.refuse(TOO_MUCH_TO_DO, ref)
+        return False
 
     def takes_up(self, ref: int | None) -> bool:
-        """The same for a request that was just read: if there is no room for it, those that were
-        read with it are refused along with it.
+        """Whether client and node may have one more under way, that was just read; if not, it is
+        refused, and those that were read with it are refused along with it.
         """
         if ref is None:
             return True
-        error = self._too_much(to_come=True)
-        if error is None:
-            self.admission.handed += 1
+        admission = self.admission
+        if admission.full(to_come=True):
+            admission.shed += 1
+            error = TOO_MUCH_TO_DO
+        elif len(self.in_flight) >= self.max_in_flight:
+            error = _TOO_MANY
+        else:
+            admission.handed += 1
             return True
         # None that is under way is answered before the rest of what was read is handled.
-        self.connection.shed(error, ref, SHEDDABLE_OPS, self.admission.pause())
+        self.connection.shed(error, ref, SHEDDABLE_OPS, admission.pause())
         return False
-
-    def _too_much(self, *, to_come: bool) -> RequestError | None:
-        if self.admission.full(to_come=to_come):
-            self.admission.shed += 1
-            return TOO_MUCH_TO_DO
-        return _TOO_MANY if len(self.in_flight) >= self.max_in_flight else None
 
     def begin(self, ref: int, future: Future[object]) -> None:
         """Answer `ref` with what the future comes to, as soon as it does, past the session."""
