@@ -43,6 +43,11 @@ class _Envelope(msgspec.Struct, gc=False):
     op: Any = None
     ref: Any = None
 
+    def valid_ref(self) -> int | None:
+        """The ref, if it is one."""
+        ref = self.ref
+        return ref if type(ref) is int and 0 <= ref <= MAX_REF else None
+
 
 class Encoding:
     """One subprotocol: how messages become frames and back. Stateless; one instance serves all."""
@@ -81,15 +86,13 @@ class Encoding:
         return request
 
     def peek(self, data: bytes) -> tuple[str, int | None]:
-        """Op and ref of what seems to be a request, unchecked but for these: ref None if not."""
+        """Op and ref of what seems a request, unchecked but for these; ref None: it has none."""
         try:
             envelope: _Envelope = self._decode_envelope(data)
         except _UNDECODABLE:
             return "", None
-        op, ref = envelope.op, envelope.ref
-        if type(op) is str and type(ref) is int and 0 <= ref <= MAX_REF:
-            return op, ref
-        return "", None
+        op = envelope.op
+        return (op, envelope.valid_ref()) if type(op) is str else ("", None)
 
     def decode_server(self, data: bytes | bytearray | memoryview | str) -> AnyServerMessage:
         """A server's message, for clients. `Ok.data` stays plain; `DATA` tells its type by op.
@@ -132,8 +135,7 @@ class Encoding:
                 envelope: _Envelope = self._decode_envelope(data)
             except _UNDECODABLE:
                 return RequestError(BAD_MESSAGE, str(why))
-            if type(envelope.ref) is int and 0 <= envelope.ref <= MAX_REF:
-                ref = envelope.ref
+            ref = envelope.valid_ref()
             if isinstance(envelope.op, str) and envelope.op not in REQUESTS:
                 return RequestError(UNKNOWN_OP, f"no op is called {envelope.op[:64]!r}", ref=ref)
         if isinstance(why, RecursionError):

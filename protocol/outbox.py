@@ -103,7 +103,7 @@ class Outbox:
         self._frames: list[bytes] = []
         self._slots: dict[str, int] | None = None  # slot -> its frame's index; most have none
         self._replaced = 0
-        self._limit = limit_bytes  # -1 once closed: then the one comparison in `push` says both
+        self._limit = limit_bytes  # -1 once closed: then one comparison in `_append` says both
         self._flusher = flusher
         self.waiting = IDLE
         """IDLE; SOON: the flusher knows of us, and may wait for more; NOW: it does, or a writer
@@ -119,25 +119,13 @@ class Outbox:
 
     def push(self, frame: bytes) -> None:
         """Append one frame. Over the bound the connection is closed; never raises."""
-        queued = self.queued_bytes + len(frame)
-        if queued > self._limit:
-            self._over()
-            return
-        self.queued_bytes = queued
-        self._frames.append(frame)
-        if self.waiting is not NOW:
+        if self._append(frame) and self.waiting is not NOW:
             self.waiting = NOW
             self._flusher.mark(self)
 
     def push_soon(self, frame: bytes) -> None:
         """The same for what need not leave at once, such as what is said in a busy room."""
-        queued = self.queued_bytes + len(frame)
-        if queued > self._limit:
-            self._over()
-            return
-        self.queued_bytes = queued
-        self._frames.append(frame)
-        if self.waiting is IDLE:
+        if self._append(frame) and self.waiting is IDLE:
             self.waiting = SOON
             self._flusher.mark_soon(self)
 
@@ -227,8 +215,8 @@ class Outbox:
         It goes first and as it is. Over the bound the connection is closed, as by `push`.
         """
         self.waiting = NOW
-        self.queued_bytes = len(data) - count
-        self.unsent = memoryview(data)[count:]
+        self.queued_bytes = len(data)
+        self.sent(data, count)
         if self.queued_bytes > self._limit:
             self._over()
 
@@ -267,6 +255,15 @@ class Outbox:
             self.transport.sent_all()
         else:
             self.waiting = IDLE
+        return True
+
+    def _append(self, frame: bytes) -> bool:
+        queued = self.queued_bytes + len(frame)
+        if queued > self._limit:
+            self._over()
+            return False
+        self.queued_bytes = queued
+        self._frames.append(frame)
         return True
 
     def _take_some(self) -> bytes:

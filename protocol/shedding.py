@@ -11,9 +11,9 @@ from protocol.errors import RequestError
 class Shed:
     """The requests of one read that are refused for one reason, and answered in one message.
 
-    The first has been looked at like any other. Of those behind it only op and ref are read, and
-    each gets the same answer: that is 1.5 us in place of 5 for each, and a client that is sent one
-    message in place of fifty has less to do as well.
+    The first has been looked at like any other. Of those behind it only op and ref are read (0.3 us
+    each, where to decode and check a request takes 0.8), and nothing is encoded for them: all get
+    the answer of the first, so that the client has one message to read in place of fifty.
 
     Args:
         error: the answer.
