@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import itertools
 import shutil
-import struct
 import tempfile
 import time
 from collections import Counter
@@ -17,13 +16,14 @@ from typing import Any
 import msgspec
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
+from protocol.frames import BINARY
+from tests.protocol.live import NO_MASK, masked
 from tests.server_process import Server
 
 TICK_S = 0.001
 AT_ONCE = 32
 BURST = 4
 """Messages that a client has to say at a time, at a rate."""
-_HEAD = struct.Struct(">BBHI")
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -112,24 +112,21 @@ class Speaker(WSListener):
 
     def say(self, phase: Phase, body: str, due: float) -> None:
         """Send a message, and count in `phase` what comes of it, from the time it was due."""
-        ref = next(self.refs)
-        self.waiting[ref] = (phase, due)
-        phase.sent += 1
-        self._send(_encode({"op": "room.send", "room": self.room, "body": body, "ref": ref}))
+        self._send(self._said(phase, body, due))
 
     def say_at_once(self, phase: Phase, body: str, dues: Sequence[float]) -> None:
         """The same for several, in one write: what a load costs here is not the server's then."""
         assert self.transport is not None
         if self.closed:
             return
-        frames: list[bytes] = []
-        for due in dues:
-            ref = next(self.refs)
-            self.waiting[ref] = (phase, due)
-            payload = _encode({"op": "room.send", "room": self.room, "body": body, "ref": ref})
-            frames += _HEAD.pack(0x82, 0x80 | 126, len(payload), 0), payload  # masked with zeros
-        phase.sent += len(dues)
-        self.transport.underlying_transport.write(b"".join(frames))
+        said = [masked(BINARY, self._said(phase, body, due), mask=NO_MASK) for due in dues]
+        self.transport.underlying_transport.write(b"".join(said))
+
+    def _said(self, phase: Phase, body: str, due: float) -> bytes:
+        ref = next(self.refs)
+        self.waiting[ref] = (phase, due)
+        phase.sent += 1
+        return _encode({"op": "room.send", "room": self.room, "body": body, "ref": ref})
 
     def _send(self, payload: bytes) -> None:
         if self.transport is not None and not self.closed:

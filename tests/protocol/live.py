@@ -28,6 +28,8 @@ from protocol.websocket import Connection
 T = TypeVar("T")
 LIMIT_S = 10.0
 MASK = b"\x12\x34\x56\x78"
+NO_MASK = bytes(4)
+"""Masks nothing: for a client that has much to say."""
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
@@ -137,13 +139,18 @@ class Raw:
         return rest
 
 
-def masked(opcode: int, payload: bytes, *, fin: bool = True, rsv: int = 0) -> bytes:
+def masked(
+    opcode: int, payload: bytes, *, fin: bool = True, rsv: int = 0, mask: bytes = MASK
+) -> bytes:
     """A client's frame."""
-    head = bytearray(frames.frame(opcode, payload)[: _header_length(len(payload))])
+    size = len(payload)
+    head = bytearray(frames.frame(opcode, payload)[: _header_length(size)])
     head[0] = (0x80 if fin else 0) | rsv << 4 | opcode
     head[1] |= 0x80
-    body = bytes(byte ^ MASK[place % 4] for place, byte in enumerate(payload))
-    return bytes(head) + MASK + body
+    if mask != NO_MASK:
+        key = (mask * (size // 4 + 1))[:size]
+        payload = (int.from_bytes(payload) ^ int.from_bytes(key)).to_bytes(size)
+    return bytes(head) + mask + payload
 
 
 def _header_length(length: int) -> int:
