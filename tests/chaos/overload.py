@@ -9,8 +9,9 @@ Held are: goodput within 20 % of the capacity, a bounded latency of what is acce
 from __future__ import annotations
 
 import argparse
-import asyncio
 import time
+
+import uvloop
 
 from tests.chaos.load import Phase, Speaker, open_all, quiet, saturate, serving, speak
 from tests.chaos.vitals import rss_mib
@@ -83,7 +84,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0, help="of the surge")
     given = parser.parse_args()
     with serving() as server:
-        return 0 if asyncio.run(play(server, given.clients, given.times, given.seconds)) else 1
+        return 0 if uvloop.run(play(server, given.clients, given.times, given.seconds)) else 1
 
 
 if __name__ == "__main__":
