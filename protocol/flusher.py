@@ -139,15 +139,18 @@ class Flusher:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Flush until cancelled."""
-        async with trio.open_nursery() as self._nursery:
-            task_status.started()
-            while True:
-                if self._dirty:
-                    await trio.lowlevel.checkpoint()
-                else:
-                    with trio.CancelScope(deadline=self._soon_at) as self._parking:
-                        await self._park()
-                self._turn()
+        try:
+            async with trio.open_nursery() as self._nursery:
+                task_status.started()
+                while True:
+                    if self._dirty:
+                        await trio.lowlevel.checkpoint()
+                    else:
+                        with trio.CancelScope(deadline=self._soon_at) as self._parking:
+                            await self._park()
+                    self._turn()
+        finally:
+            self._nursery = None
 
     def _turn(self) -> None:
         self._now = trio.current_time()
@@ -226,8 +229,10 @@ class Flusher:
     def _wait_for(self, outbox: Outbox) -> None:
         """Give an outbox whose socket is full a writer of its own."""
         self._would_block += 1
-        assert self._nursery is not None
-        self._nursery.start_soon(self._write, outbox, name="writer")
+        if self._nursery is None:  # cancelled; so is the connection, which has yet to notice
+            outbox.transport.broken(BrokenPipeError("nobody sends any more"))
+        else:
+            self._nursery.start_soon(self._write, outbox, name="writer")
 
     async def _write(self, outbox: Outbox) -> None:
         """The writer of one client whose socket is full: lives until the outbox is empty."""

@@ -250,6 +250,18 @@ async def test_a_broadcast_over_the_bound_and_to_a_broken_socket_is_told(
         assert line.got == [(0, b"abcdef")]
 
 
+async def test_a_full_socket_is_given_up_once_nobody_sends_any_more(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with flushing() as (flusher, good, line):
+        pass
+    full = Full(1)
+    with flusher:
+        flusher.broadcast(b"abc", [Outbox(MSGPACK, 1_000, flusher, full), good])
+    assert [type(error) for error in full.errors] == [BrokenPipeError]
+    assert line.got == [(0, b"abc")]
+
+
 async def test_beyond_a_turn_a_broadcast_leaves_in_turns(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
