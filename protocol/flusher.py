@@ -107,7 +107,7 @@ class Flusher:
                 _queue(frame, outbox, slot)
                 continue
             try:
-                count = outbox.transport.send(frame)
+                count = outbox.send(frame)
             except WOULD_BLOCK:
                 count = 0
             except OSError as error:
@@ -213,7 +213,7 @@ class Flusher:
         if not data:
             return True
         try:
-            count = outbox.transport.send(data)
+            count = outbox.send(data)
         except WOULD_BLOCK:
             count = 0
         except OSError as error:
@@ -242,7 +242,7 @@ class Flusher:
                 await outbox.transport.wait_writable()
                 data = outbox.take()
                 try:
-                    count = outbox.transport.send(data) if data else 0
+                    count = outbox.send(data) if data else 0
                 except WOULD_BLOCK:
                     count = 0
                 self._bytes += count

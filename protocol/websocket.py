@@ -89,10 +89,10 @@ class Connection:
         self.peer = peer
         self.opened_at = trio.current_time()
         """In trio's time, seconds."""
+        self.send = sock.send
         self.outbox = Outbox(encoding, settings.outbox_bytes, flusher, self)
         self.message_bytes = 0
         """The payload size of the message that `Handler.received` is called with."""
-        self.send = sock.send
         self.deadline = NEVER
         self._socket = sock
         self._settings = settings
