@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from protocol.messages import (
     REQUESTS,
@@ -27,7 +26,7 @@ TARGET_S = 2.0
 LOOK_EVERY_S = 0.25
 FEWER, MORE = 0.75, 1.5
 READS_PER_S, LONGEST_PAUSE_S = 1_000, 0.5
-"""How often all clients that are refused are read from together, and one of them at least."""
+"""How often all clients that are refused are read from together; and one of them, at least."""
 FLOOR = 512
 """So many are always taken up: there must be answers to learn from, and commits of some hundreds
 are what a node does most with."""
@@ -44,7 +43,6 @@ class Admission:
 
     Arguments:
         limit: the bound, at most.
-        clients: counts who may be sending.
 
     Attributes:
         under_way: requests that are being answered.
@@ -55,32 +53,39 @@ class Admission:
     """
 
     __slots__ = (
-        "_answers", "_clients", "_looked_at", "_pause_s", "_took_s", "allowed", "handed", "limit",
-        "shed", "under_way",
+        "_answers", "_looked_at", "_next_read", "_took_s", "allowed", "handed", "limit", "shed",
+        "under_way",
     )  # fmt: skip
 
-    def __init__(self, limit: int, clients: Callable[[], int]) -> None:
-        self._clients = clients
+    def __init__(self, limit: int) -> None:
         self.limit = self.allowed = limit
-        self._pause_s = 0.0
         self.under_way = 0
         self.handed = 0
         self.shed = 0
         self._answers = 0
         self._took_s = 0.0
         self._looked_at = -math.inf
+        self._next_read = -math.inf  # of the client that was refused last
 
     def full(self, *, to_come: bool = False) -> bool:
         """Whether as many are under way as may be; with those `to_come`, that were handed on."""
         return self.under_way + (self.handed if to_come else 0) >= self.allowed
 
-    def pause(self) -> float:
+    def pause(self, now: float) -> float:
         """So long a client that was refused is not to be read from, in seconds.
 
         A read, a wait and a send cost some 40 us together, which is most of what a refusal costs
-        alone. 0 for one that has too much under way itself while the node has not.
+        alone. So those who are refused are read from in turn, at even intervals. If they all waited
+        as long, they would come back together, too many at once, to a node that has had nothing
+        to do meanwhile: at a tenth more than it can do it did a quarter less.
+
+        0 for one that has too much under way itself while the node has not.
         """
-        return self._pause_s if self.under_way * 2 > self.allowed else 0.0
+        if self.under_way * 2 <= self.allowed:
+            return 0.0
+        turn = max(now, self._next_read + 1 / READS_PER_S)
+        self._next_read = min(turn, now + LONGEST_PAUSE_S)
+        return self._next_read - now
 
     def __enter__(self) -> None:
         """A turn begins: for `Dispatcher.enclose`."""
@@ -103,4 +108,3 @@ class Admission:
         factor = FEWER if slow else MORE
         self.allowed = max(min(round(self.allowed * factor), self.limit), min(FLOOR, self.limit))
         self._answers, self._took_s, self._looked_at = 0, 0.0, now
-        self._pause_s = min(self._clients() / READS_PER_S, LONGEST_PAUSE_S)

@@ -59,9 +59,7 @@ class SessionGateway:
         self.taken_over = 0
         self.rate_limited = 0
         self.flooded = 0
-        self.admission = Admission(
-            context.settings.in_flight_all, lambda: len(context.topics.sessions)
-        )
+        self.admission = Admission(context.settings.in_flight_all)
         self._system = system
         self._context = context
         self._new_id = new_id

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.admission import FLOOR, LOOK_EVERY_S, TARGET_S, Admission
+from actors.admission import FLOOR, LONGEST_PAUSE_S, LOOK_EVERY_S, TARGET_S, Admission
 
 
 def _answer(admission: Admission, now: float, took_s: float) -> None:
@@ -14,7 +15,7 @@ def _answer(admission: Admission, now: float, took_s: float) -> None:
 
 
 def test_beyond_the_limit_nothing_is_taken_up() -> None:
-    admission = Admission(2, lambda: 0)
+    admission = Admission(2)
     admission.begin()
     assert not admission.full()
     admission.begin()
@@ -24,7 +25,7 @@ def test_beyond_the_limit_nothing_is_taken_up() -> None:
 
 
 def test_slow_answers_make_the_bound_fall_and_quick_ones_raise_it_again() -> None:
-    admission, now = Admission(4096, lambda: 0), 0.0
+    admission, now = Admission(4096), 0.0
     for _ in range(100):
         now += LOOK_EVERY_S
         _answer(admission, now, 2 * TARGET_S)
@@ -36,7 +37,7 @@ def test_slow_answers_make_the_bound_fall_and_quick_ones_raise_it_again() -> Non
 
 
 def test_one_slow_answer_among_many_changes_nothing() -> None:
-    admission = Admission(4096, lambda: 0)
+    admission = Admission(4096)
     for number in range(2000):
         _answer(admission, number / 1000, 5.0 if number % 100 == 0 else 0.01)
     assert admission.allowed == 4096
@@ -46,7 +47,7 @@ def test_one_slow_answer_among_many_changes_nothing() -> None:
 def test_some_are_always_taken_up_and_never_more_than_the_limit(
     limit: int, answers: list[tuple[float, float]]
 ) -> None:
-    admission, now = Admission(limit, lambda: 0), 0.0
+    admission, now = Admission(limit), 0.0
     for pause, took_s in answers:
         now += pause
         _answer(admission, now, took_s)
@@ -55,7 +56,7 @@ def test_some_are_always_taken_up_and_never_more_than_the_limit(
 
 
 def test_what_was_handed_on_counts_until_the_turn_is_over() -> None:
-    admission = Admission(3, lambda: 0)
+    admission = Admission(3)
     admission.begin()
     with admission:
         admission.handed += 2
@@ -64,14 +65,12 @@ def test_what_was_handed_on_counts_until_the_turn_is_over() -> None:
     assert not admission.full(to_come=True)
 
 
-def test_the_more_clients_there_are_the_less_often_a_refused_one_is_read_from() -> None:
-    clients = 200
-    admission = Admission(1, lambda: clients)
-    _answer(admission, 0.0, 0.0)
-    assert admission.pause() == 0.0  # nothing is under way: it was the client's own bound
+def test_refused_clients_are_read_from_in_turn_and_each_before_long() -> None:
+    admission = Admission(1)
+    assert admission.pause(7.0) == 0.0  # nothing is under way: it was the client's own bound
     admission.begin()
-    assert admission.pause() == 0.2
-    clients = 100_000
-    admission.end(LOOK_EVERY_S, LOOK_EVERY_S)
-    admission.begin()
-    assert admission.pause() == 0.5
+    pauses = [admission.pause(7.0) for _ in range(3000)]
+    assert pauses[:4] == pytest.approx([0.0, 0.001, 0.002, 0.003])
+    assert max(pauses) == pauses[-1] == pytest.approx(LONGEST_PAUSE_S)
+    assert admission.pause(7.4) == pytest.approx(0.101)
+    assert admission.pause(8.0) == 0.0
