@@ -147,16 +147,17 @@ class EventWriter(BatchingActor):
 
     def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
         """Appends first, then activations: all were in flight together, so any order is true."""
-        appends = [request for request in requests if isinstance(request, Append)]
-        activations = [request for request in requests if isinstance(request, Activate)]
-        pings = [request for request in requests if isinstance(request, Ping)]
+        groups: dict[type[StoreRequest], list[Any]] = {}
+        for request in requests:
+            groups.setdefault(type(request), []).append(request)
         answers: dict[int, Any] = {}
-        for group, work in (
-            (appends, self._append),
-            (activations, self._activate),
-            (pings, self._ping),
+        for kind, work in (
+            (Append, self._append),
+            (Activate, self._activate),
+            (Ping, self._ping),
         ):
-            if group:
+            if kind in groups:
+                group = groups[kind]
                 answers.update(zip(map(id, group), _attempt(work, group), strict=True))
         return [
             answers.get(id(request), RowRefused(f"not for a writer: {request}"))
