@@ -73,6 +73,9 @@ def parser_of(name: str, text: str, scenario: Scenario) -> argparse.ArgumentPars
         "--url", default="", help="a server that runs already, maybe elsewhere; else one is started"
     )
     add("--core", type=int, default=0, help="core that servers are pinned to; -1: not pinned")
+    add("--realtime", action="store_true",
+        help="server and load at real-time priority (SCHED_FIFO): no other program of the machine"
+        " takes their cores, nor do the embedded stores; for root")  # fmt: skip
     add("--generators", type=int, default=1, help="processes that make the load, 1 to 16")
     add("--set", action="append", default=[], metavar="SECTION.KEY=VALUE",
         help="a setting of the server that is started; may be given again")  # fmt: skip
@@ -113,6 +116,7 @@ def main(name: str) -> None:
         url=given.url,
         peer_url=getattr(given, "peer_url", ""),
         core=given.core,
+        realtime=given.realtime,
         generators=max(1, min(16, given.generators)),
         settings=given.set,
     )

@@ -13,6 +13,7 @@ import importlib
 import sys
 import time
 import traceback
+from operator import sub
 
 import msgspec
 import uvloop
@@ -46,8 +47,8 @@ async def report(tally: Tally, event: str) -> None:
         done = {name: series.in_window for name, series in tally.series.items()}
         lately = Histogram()
         now = tally[event].histogram.counts
-        lately.counts = [new - old for new, old in zip(now, before.counts, strict=True)]
-        before.counts = list(now)
+        lately.counts = list(map(sub, now, before.counts))
+        before.counts = now.copy()
         say({"done": done, "p99_ms": lately.percentiles_ms().get("p99", 0.0)})
 
 

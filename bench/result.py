@@ -13,6 +13,8 @@ GENERATOR_BUSY = 85.0
 CROWDED = 5.0
 """Per cent of the time that a server had to wait for its core; above it the report says so."""
 GENERATOR_LATE_MS = 5.0
+LONG_WAIT_MS = 5.0
+"""In a second; above it the report says that this is in the tail."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +25,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     peer_url: str = ""
     """The same for the peer it is measured beside."""
     core: int = 0
+    realtime: bool = False
+    """Server and load at real-time priority while it is measured."""
     generators: int = 1
     settings: list[str] = []
     """Further settings of the server that is started."""
@@ -47,6 +51,9 @@ class Sample(msgspec.Struct, frozen=True):
     cpu_s: float = 0.0
     rss_mib: float = 0.0
     files: int = 0
+    waited_s: float = 0.0
+    """Since its start, how long the server was ready to run and others had its core."""
+    load_waited_s: float = 0.0
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -68,6 +75,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     cpu_percent: float | None = None
     waited_percent: float | None = None
     """Of the time, when it wanted its core and others had it. On a quiet machine near 0."""
+    longest_wait_ms: float = 0.0
+    """The same within about a second, of the server or of the load."""
     rss_mib: float | None = None
     rest_mib: float | None = None
     """Before the clients came."""
@@ -115,6 +124,12 @@ def notes(plan: Plan, outcome: Outcome) -> list[str]:
         found.append(
             f"the server waited {outcome.waited_percent:.0f} % of the time for its core, which"
             " others used: latencies and rates are worse than on a quiet machine"
+        )
+    elif outcome.longest_wait_ms > LONG_WAIT_MS:
+        found.append(
+            "others had a core of the server or of the load for up to"
+            f" {outcome.longest_wait_ms:.0f} ms of a second, which is in the tail of the latencies;"
+            " --realtime keeps them off"
         )
     missing = outcome.main.expected - outcome.main.done
     if missing > 0:

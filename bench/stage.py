@@ -9,12 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 
 from bench import peers
-from bench.child import ChildServer, Usage
+from bench.child import ChildServer, Usage, make_realtime
 from bench.crew import Crew
 from bench.histogram import Histogram, merged
 from bench.result import Measure, Options, Outcome, Sample, notes
@@ -51,6 +52,17 @@ def cores(wanted: int) -> tuple[int | None, set[int]]:
     allowed = os.sched_getaffinity(0)
     core = wanted if wanted in allowed else None
     return core, (allowed - {core}) or allowed
+
+
+@contextmanager
+def confined(to: set[int]) -> Iterator[None]:
+    """Keep this process, which looks at the others every second, off the server's core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, to)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 class Usages:
@@ -117,11 +129,14 @@ def load(
 
     rest = usages.now()
     began = time.monotonic()
-    with Crew(orders, others, told) as crew:
+    with confined(others), Crew(orders, others, told) as crew:
         clients = crew.wait_ready(READY_TIMEOUT_S)
         ready_s = time.monotonic() - began
         if clients:
             progress(f"{name}: {clients:,} clients in place after {ready_s:.1f} s")
+        if options.realtime:
+            for process in (*[server.process for server in servers], *crew.processes):
+                make_realtime(process.pid)
         start = time.monotonic() + SETTLE_S
         crew.start(round(start * 1e9))
         crew.listen_for(start + plan.warmup - time.monotonic())
@@ -146,6 +161,7 @@ def load(
         gauges=gauges(counts),
     )
     outcome.samples = samples
+    outcome.longest_wait_ms = longest_wait_ms(samples)
     if rest and before and after:
         used = after.cpu_s - before.cpu_s
         kernel = after.kernel_s - before.kernel_s
@@ -172,13 +188,24 @@ def sampled(
         else:
             crew.listen_for(min(every_s, left_s))
         at_s, p99_ms = time.monotonic() - from_s, max(crew.p99_ms.values(), default=0.0)
-        used = usages.now()
-        if used is None:
-            yield Sample(at_s, p99_ms)
-        else:
-            yield Sample(at_s, p99_ms, used.cpu_s, used.rss_bytes / 2**20, used.files)
+        used = usages.now() or Usage(0.0, 0.0, 0)
+        yield Sample(
+            at_s, p99_ms, used.cpu_s, used.rss_bytes / 2**20, used.files,
+            waited_s=used.waited_s, load_waited_s=crew.waited_s,
+        )  # fmt: skip
         if scenario.until_over and crew.all_over:
             return
+
+
+def longest_wait_ms(samples: Sequence[Sample]) -> float:
+    """The most that server or load had to wait for its core between two samples."""
+    return 1000 * max(
+        (
+            max(after.waited_s - before.waited_s, after.load_waited_s - before.load_waited_s)
+            for before, after in pairwise(samples)
+        ),
+        default=0.0,
+    )
 
 
 def measures(counts: Sequence[Counts], seconds: float) -> dict[str, Measure]:

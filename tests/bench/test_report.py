@@ -16,7 +16,7 @@ from bench.hundred_thousand import possible, processes_for
 from bench.report import Report
 from bench.result import Measure, Options, Outcome, Sample, notes
 from bench.soak import growth
-from bench.stage import measures
+from bench.stage import longest_wait_ms, measures
 from bench.tally import Counted, Counts
 
 
@@ -69,6 +69,7 @@ def test_a_server_elsewhere_has_no_figures_of_its_process() -> None:
         ({"generator_percent": 95.0}, "may be the limit"),
         ({"late_ms": {"p99": 20.0}}, "late itself"),
         ({"waited_percent": 30.0}, "waited 30 %"),
+        ({"longest_wait_ms": 16.0}, "up to 16 ms of a second"),
         ({"measures": measure(done=9_990)}, "10 replies never came"),
         ({"errors": {"busy": 3}}, "3 busy"),
         ({"settings": ["a.b=1"]}, "--set a.b=1"),
@@ -77,6 +78,16 @@ def test_a_server_elsewhere_has_no_figures_of_its_process() -> None:
 def test_it_warns_of_what_makes_figures_doubtful(changes: dict[str, Any], said: str) -> None:
     assert any(said in note for note in notes(Echo(rate=1000), outcome(**changes)))
     assert notes(Echo(rate=1000), outcome()) == []
+
+
+def test_the_longest_wait_is_within_a_sample_and_anyones() -> None:
+    samples = [
+        Sample(1.0, 0.0, waited_s=0.500, load_waited_s=0.100),
+        Sample(2.0, 0.0, waited_s=0.501, load_waited_s=0.116),
+        Sample(3.0, 0.0, waited_s=0.510, load_waited_s=0.117),
+    ]
+    assert longest_wait_ms(samples) == pytest.approx(16.0)
+    assert longest_wait_ms(samples[:1]) == 0.0
 
 
 def test_what_processes_counted_is_put_together() -> None:
