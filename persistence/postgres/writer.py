@@ -160,13 +160,17 @@ class EventWriter(BatchingActor):
                 group = groups[kind]
                 answers.update(zip(map(id, group), _attempt(work, group), strict=True))
         return [
-            answers.get(id(request), RowRefused(f"not for a writer: {request}"))
+            answers[id(request)]
+            if id(request) in answers
+            else RowRefused(f"not for a writer: {request}")
             for request in requests
         ]
 
     def _append(self, requests: Sequence[Append]) -> Sequence[Any]:
         rows = [row for request in requests for row in request.rows]
         fenced = self._link.run(lambda connection: append(connection, rows)) if rows else set()
+        if not fenced:
+            return [[] for _ in requests]
         return [
             list(
                 {
