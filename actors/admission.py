@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 from protocol.messages import (
     REQUESTS,
@@ -25,8 +26,10 @@ TARGET_S = 2.0
 """A mean answer that takes longer says that too much was taken up. Its deadline is 5 s."""
 LOOK_EVERY_S = 0.25
 FEWER, MORE = 0.75, 1.5
-READS_PER_S, LONGEST_PAUSE_S = 1_000, 0.5
-"""How often all clients that are refused are read from together; and one of them, at least."""
+READS_PER_S = 1_000
+"""How often those who are refused are read from, all together."""
+LONGEST_PAUSE_S = 0.5
+"""After which each of them is, however many there are."""
 FLOOR = 512
 """So many are always taken up: there must be answers to learn from, and commits of some hundreds
 are what a node does most with."""
@@ -43,6 +46,7 @@ class Admission:
 
     Arguments:
         limit: the bound, at most.
+        rng: for turns, when there are too many.
 
     Attributes:
         under_way: requests that are being answered.
@@ -53,11 +57,11 @@ class Admission:
     """
 
     __slots__ = (
-        "_answers", "_looked_at", "_next_read", "_took_s", "allowed", "handed", "limit", "shed",
-        "under_way",
+        "_answers", "_looked_at", "_next_turn", "_rng", "_took_s", "allowed", "handed", "limit",
+        "shed", "under_way",
     )  # fmt: skip
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, rng: random.Random | None = None) -> None:
         self.limit = self.allowed = limit
         self.under_way = 0
         self.handed = 0
@@ -65,27 +69,31 @@ class Admission:
         self._answers = 0
         self._took_s = 0.0
         self._looked_at = -math.inf
-        self._next_read = -math.inf  # of the client that was refused last
+        self._next_turn = -math.inf  # the last that was given
+        self._rng = rng or random.Random()
 
     def full(self, *, to_come: bool = False) -> bool:
         """Whether as many are under way as may be; with those `to_come`, that were handed on."""
         return self.under_way + (self.handed if to_come else 0) >= self.allowed
 
-    def pause(self, now: float) -> float:
-        """So long a client that was refused is not to be read from, in seconds.
+    def take_turn(self, now: float) -> float:
+        """Give a client that was refused its turn to be read from; returns in how many seconds.
 
         A read, a wait and a send cost some 40 us together, which is most of what a refusal costs
         alone. So those who are refused are read from in turn, at even intervals. If they all waited
         as long, they would come back together, too many at once, to a node that has had nothing
-        to do meanwhile: at a tenth more than it can do it did a quarter less.
+        to do meanwhile: offered 8 % more than it could do it did a quarter less.
 
         0 for one that has too much under way itself while the node has not.
         """
         if self.under_way * 2 <= self.allowed:
             return 0.0
-        turn = max(now, self._next_read + 1 / READS_PER_S)
-        self._next_read = min(turn, now + LONGEST_PAUSE_S)
-        return self._next_read - now
+        turn = max(now, self._next_turn + 1 / READS_PER_S)
+        if turn - now > LONGEST_PAUSE_S:
+            # There are more of them than turns. They must not come back together either.
+            return self._rng.uniform(LONGEST_PAUSE_S / 2, LONGEST_PAUSE_S)
+        self._next_turn = turn
+        return turn - now
 
     def __enter__(self) -> None:
         """A turn begins: for `Dispatcher.enclose`."""

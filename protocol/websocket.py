@@ -11,7 +11,7 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -68,8 +68,8 @@ class Connection:
 
     __slots__ = (
         "_close", "_control", "_flushed", "_handler", "_heard", "_held_back", "_messages", "_over",
-        "_pause_s", "_peer_closed", "_reader", "_reason", "_scope", "_sent", "_settings", "_shed",
-        "_silent", "_socket", "_state", "_wheel", "deadline", "encoding", "id", "message_bytes",
+        "_peer_closed", "_reader", "_reason", "_scope", "_sent", "_settings", "_shed", "_silent",
+        "_socket", "_state", "_take_turn", "_wheel", "deadline", "encoding", "id", "message_bytes",
         "opened_at", "outbox", "peer", "send",
     )  # fmt: skip
 
@@ -112,7 +112,7 @@ class Connection:
         self._heard = True
         self._silent = 0
         self._control = 0
-        self._pause_s = 0.0  # before the next read
+        self._take_turn: Callable[[float], float] | None = None  # before the next read
         self._shed: Shed | None = None  # while the rest of a read is refused
         wheel.add(self)
         # Here, not in `run`: the layer above may lift it as soon as it has the connection.
@@ -142,15 +142,20 @@ class Connection:
         self.reply(ErrorReply(ref, row.code, text, row.retry, refs))
 
     def shed(
-        self, error: RequestError, ref: int, ops: AbstractSet[str], pause_s: float = 0.0
+        self,
+        error: RequestError,
+        ref: int,
+        ops: AbstractSet[str],
+        take_turn: Callable[[float], float] | None = None,
     ) -> None:
         """Refuse the request `ref`, and with it all of `ops` that were read along with it.
 
-        Read nothing more for `pause_s` then. What comes meanwhile is read in one go: for a node
-        that has too much to do a message costs a fifth of what it costs alone.
+        `take_turn` is asked once all that was read is handled. It is given trio's time, and says in
+        how many seconds to read on. What comes meanwhile is read in one go then: for a node that
+        has too much to do a message costs a fifth of what it costs alone.
         """
         self._shed = Shed(error, ops, ref)
-        self._pause_s = pause_s
+        self._take_turn = take_turn
 
     def end_shed(self) -> None:
         """Answer what is shed, if anything is: what comes next is looked at again."""
@@ -289,8 +294,9 @@ class Connection:
             self._peer_closed = True  # what it sends from now on is not listened to
             self.close(reader.failure, reader.reason)
             self._shut_if_sent()
-        if self._pause_s:
-            self._held_back, self._pause_s = trio.sleep(self._pause_s), 0.0
+        take_turn, self._take_turn = self._take_turn, None
+        if take_turn is not None and (pause_s := take_turn(trio.current_time())):
+            self._held_back = trio.sleep(pause_s)
 
     def _sheds(self, opcode: int, payload: bytes) -> bool:
         """Whether a message is refused along with those before it."""

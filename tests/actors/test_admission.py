@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
+import random
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,10 +71,24 @@ def test_what_was_handed_on_counts_until_the_turn_is_over() -> None:
 
 def test_refused_clients_are_read_from_in_turn_and_each_before_long() -> None:
     admission = Admission(1)
-    assert admission.pause(7.0) == 0.0  # nothing is under way: it was the client's own bound
+    assert admission.take_turn(7.0) == 0.0  # nothing is under way: it was the client's own bound
     admission.begin()
-    pauses = [admission.pause(7.0) for _ in range(3000)]
-    assert pauses[:4] == pytest.approx([0.0, 0.001, 0.002, 0.003])
-    assert max(pauses) == pauses[-1] == pytest.approx(LONGEST_PAUSE_S)
-    assert admission.pause(7.4) == pytest.approx(0.101)
-    assert admission.pause(8.0) == 0.0
+    turns = [admission.take_turn(7.0) for _ in range(3000)]
+    assert turns[:4] == pytest.approx([0.0, 0.001, 0.002, 0.003])
+    assert max(turns) <= LONGEST_PAUSE_S
+    assert admission.take_turn(7.4) == pytest.approx(0.1, abs=0.002)
+    assert admission.take_turn(8.0) == 0.0
+
+
+@pytest.mark.parametrize("clients", [400, 600, 1000, 3000])
+def test_those_who_are_refused_together_do_not_come_back_together(clients: int) -> None:
+    admission = Admission(1, random.Random(1))
+    admission.begin()
+    due = [(0.0, number) for number in range(clients)]
+    reads = Counter[int]()
+    while due[0][0] < 5.0:
+        now, number = heapq.heappop(due)
+        reads[int(now / 0.05)] += 1
+        heapq.heappush(due, (now + admission.take_turn(now) + 1e-6, number))
+    later = [reads[slot] for slot in range(20, 100)]  # from the second second on
+    assert max(later) < 1.5 * sum(later) / len(later)

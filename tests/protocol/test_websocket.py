@@ -131,11 +131,18 @@ async def test_what_is_no_request_is_answered_and_does_not_disconnect() -> None:
 class Shedding(Echo):
     """Refuses every room.send, with those that were read along with it."""
 
+    turns = 0
+
     def received(self, request: AnyRequest) -> Awaitable[None] | None:
         if isinstance(request, RoomSend) and request.ref is not None:
-            self.connection.shed(_BUSY, request.ref, frozenset({"room.send"}))
+            self.connection.shed(_BUSY, request.ref, frozenset({"room.send"}), self.take_turn)
             return None
         return super().received(request)
+
+    def take_turn(self, now: float) -> float:
+        self.turns += 1
+        assert now == pytest.approx(trio.current_time())
+        return 0.01
 
 
 _BUSY = RequestError(BUSY)
@@ -179,6 +186,7 @@ async def test_what_is_shed_is_answered_together_and_all_else_as_ever() -> None:
         behind = sum(count for count, _ in handler.shed_behind)
         assert behind == 175 - sum(isinstance(one, ErrorReply) for one in messages) + 1
         await client.pong()
+        assert handler.turns < len(messages)
 
 
 _ENDS = {
