@@ -139,9 +139,10 @@ class Flusher:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Flush until cancelled."""
-        try:
-            async with trio.open_nursery() as self._nursery:
-                task_status.started()
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            try:
                 while True:
                     if self._dirty:
                         await trio.lowlevel.checkpoint()
@@ -149,8 +150,8 @@ class Flusher:
                         with trio.CancelScope(deadline=self._soon_at) as self._parking:
                             await self._park()
                     self._turn()
-        finally:
-            self._nursery = None
+            finally:
+                self._nursery = None
 
     def _turn(self) -> None:
         self._now = trio.current_time()
@@ -228,11 +229,11 @@ class Flusher:
 
     def _wait_for(self, outbox: Outbox) -> None:
         """Give an outbox whose socket is full a writer of its own."""
-        self._would_block += 1
-        if self._nursery is None:  # cancelled; so is the connection, which has yet to notice
+        if self._nursery is None:  # not running: a server that stops, connections and all
             outbox.transport.broken(BrokenPipeError("nobody sends any more"))
-        else:
-            self._nursery.start_soon(self._write, outbox, name="writer")
+            return
+        self._would_block += 1
+        self._nursery.start_soon(self._write, outbox, name="writer")
 
     async def _write(self, outbox: Outbox) -> None:
         """The writer of one client whose socket is full: lives until the outbox is empty."""

@@ -250,16 +250,33 @@ async def test_a_broadcast_over_the_bound_and_to_a_broken_socket_is_told(
         assert line.got == [(0, b"abcdef")]
 
 
-async def test_a_full_socket_is_given_up_once_nobody_sends_any_more(
-    autojump_clock: trio.testing.MockClock,
+@pytest.mark.parametrize("number", range(12))  # in which order tasks end, trio draws
+async def test_full_sockets_are_given_up_once_nobody_sends_any_more(
+    autojump_clock: trio.testing.MockClock, number: int
 ) -> None:
-    async with flushing() as (flusher, good, line):
-        pass
-    full = Full(1)
-    with flusher:
-        flusher.broadcast(b"abc", [Outbox(MSGPACK, 1_000, flusher, full), good])
-    assert [type(error) for error in full.errors] == [BrokenPipeError]
-    assert line.got == [(0, b"abc")]
+    del number
+    stuck, good = Full(0), Line()
+    errors: list[OSError] = []
+
+    async def broadcasting(flusher: Flusher) -> None:
+        with trio.CancelScope(shield=True):
+            for _ in range(8):
+                full = Full(1)
+                outboxes = [Outbox(MSGPACK, 1_000, flusher, line) for line in (full, good)]
+                flusher.broadcast(b"abc", outboxes)
+                errors.extend(full.errors)
+                await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        flusher = Flusher()
+        await nursery.start(flusher.run)
+        flusher.broadcast(b"abc", [Outbox(MSGPACK, 1_000, flusher, stuck)])
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(broadcasting, flusher)
+        nursery.cancel_scope.cancel()
+    assert good.got == [(0, b"abc")] * 8
+    assert errors
+    assert {type(error) for error in errors} == {BrokenPipeError}
 
 
 async def test_beyond_a_turn_a_broadcast_leaves_in_turns(

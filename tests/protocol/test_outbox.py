@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, field
 
 import pytest
@@ -233,6 +234,17 @@ def test_nothing_follows_the_last_frame(drop: bool) -> None:
     assert line.overflows == 0
     assert drain(outbox) == b"bc" + (b"" if drop else b"d" * 18) + b"[close]"
     assert line.sent_alls == 1
+
+
+def test_an_abandoned_outbox_keeps_nothing_of_its_connection() -> None:
+    outbox = Outbox(MSGPACK, 1_000, Line(), line := Line())
+    gone = weakref.ref(line)
+    del line
+    assert gone() is not None
+    outbox.abandon()
+    assert gone() is None
+    with pytest.raises(BrokenPipeError):
+        outbox.send(b"x")
 
 
 def test_an_abandoned_outbox_takes_nothing_and_tells_nobody() -> None:
