@@ -167,6 +167,7 @@ class Journal:
                 too_slow = f"no answer in {self.settings.append_timeout_s} s"
                 await self._failed(trio.TooSlowError(too_slow))
 
+    @trio.lowlevel.enable_ki_protection
     async def _watch(self, limit: trio.CancelScope) -> None:
         """Cancel `limit` once an append takes too long.
 
@@ -176,7 +177,7 @@ class Journal:
         longest_s = self.settings.append_timeout_s
         while True:
             now = trio.current_time()
-            due = (self._begun if self._batch else now) + longest_s
+            due = (now if self._answer is None else self._begun) + longest_s
             if due <= now:
                 limit.cancel()
             await trio.sleep_until(due)

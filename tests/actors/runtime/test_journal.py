@@ -28,8 +28,10 @@ class Answering(MemoryEventStore):
     """A store whose appends are futures, as are those of one that lives in a thread."""
 
     nursery: trio.Nursery
+    appends = 0
 
     def append(self, rows: Sequence[EventRow]) -> Future[Any]:  # type: ignore[override]  # awaitable
+        self.appends += 1
         answer: Future[Any] = Future()
         self.nursery.start_soon(self._append, list(rows), answer)
         return answer
@@ -172,6 +174,51 @@ async def test_an_append_that_never_returns_is_sent_again(
         store.delay_s = 0.0
         await future
         assert 5.0 <= trio.current_time() < 6.0
+
+
+async def test_an_append_that_begins_late_has_its_whole_time(
+    autojump_clock: trio.testing.MockClock, store: MemoryEventStore
+) -> None:
+    async with running(store, append_timeout_s=5.0) as journal:
+        writer = journal.open("k", "a", epoch=1, seq=0)
+        await persist(journal, writer)
+        await trio.sleep(4.9)
+        store.delay_s = 4.9
+        persist(journal, writer)
+        await trio.sleep(1.0)
+        store.delay_s = 1e6
+        late = persist(journal, writer)
+        await trio.sleep(4.0)
+        assert journal.statistics().committed == 2
+        sent = trio.current_time()
+        store.delay_s = 0.0
+        with logged() as entries:
+            await late
+        assert 4.8 <= trio.current_time() - sent < 5.5
+        assert [entry["event"] for entry in entries] == [
+            "event_store_failed",
+            "event_store_is_back",
+        ]
+
+
+@pytest.mark.parametrize("number", range(12))  # how a pass goes, trio draws
+async def test_a_failure_that_comes_in_time_is_backed_off_from(
+    mock_clock: trio.testing.MockClock, number: int
+) -> None:
+    del number
+    store = Answering()
+    async with running(store, append_timeout_s=5.0) as journal:
+        writer = journal.open("k", "a", epoch=1, seq=0)
+        store.delay_s = 4.9999
+        store.fail_next = 1
+        with logged() as entries:
+            persist(journal, writer)
+            await trio.testing.wait_all_tasks_blocked()
+            mock_clock.jump(5.0001)
+            await trio.testing.wait_all_tasks_blocked()
+        assert journal.statistics().retries == 1
+        assert [entry["event"] for entry in entries] == ["event_store_failed"]
+        assert store.appends == 1
 
 
 @pytest.mark.parametrize("number", range(12))  # which of the two comes first, trio draws
