@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import selectors
@@ -30,7 +31,7 @@ class Usage(NamedTuple):
     files: int = 0
     """Open file descriptors."""
     waited_s: float = 0.0
-    """How long its main thread was ready to run and another process had the core."""
+    """How long its main thread was ready to run and other programs had the core."""
 
 
 class ChildServer:
@@ -132,21 +133,35 @@ class ChildServer:
 
 
 def waited_s(pid: int) -> float:
-    """How long the main thread of a process was ready to run and another had its core, seconds."""
-    return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    """How long the main thread of a process was ready to run and other programs had its core.
+
+    What its own other threads ran is taken off, as they are pinned to the same core. So only a
+    difference says something, and one below 0 that they ran elsewhere.
+    """
+    waited_ns = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            ran_ns, delayed_ns, _ = (thread / "schedstat").read_text(encoding="ascii").split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended
+        waited_ns += int(delayed_ns) if thread.name == str(pid) else -int(ran_ns)
+    return waited_ns / 1e9
+
+
+def check_realtime() -> None:
+    """Raise RuntimeError if we may not give real-time priority."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except PermissionError:
+        raise RuntimeError("--realtime needs CAP_SYS_NICE, which root has as a rule") from None
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def make_realtime(pid: int) -> None:
-    """Have no ordinary process take the core from any thread of this one (sched(7), SCHED_FIFO).
-
-    Raises:
-        RuntimeError: we may not.
-    """
-    try:
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            os.sched_setscheduler(int(thread.name), os.SCHED_FIFO, os.sched_param(1))
-    except PermissionError:
-        raise RuntimeError("real-time priority is for root, or with CAP_SYS_NICE") from None
+    """Have no ordinary program take the core from any thread of a process (sched(7), SCHED_RR)."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            os.sched_setscheduler(int(thread.name), os.SCHED_RR, os.sched_param(1))
 
 
 def _files(listing: Path) -> int:

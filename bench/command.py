@@ -15,7 +15,7 @@ import msgspec
 from msgspec import inspect
 
 from bench import machine, pictures, report, stage
-from bench.child import ROOT
+from bench.child import ROOT, check_realtime
 from bench.climb import climb, held_by_generator, kept_up, sustained
 from bench.crew import GeneratorError
 from bench.report import Report
@@ -73,9 +73,11 @@ def parser_of(name: str, text: str, scenario: Scenario) -> argparse.ArgumentPars
         "--url", default="", help="a server that runs already, maybe elsewhere; else one is started"
     )
     add("--core", type=int, default=0, help="core that servers are pinned to; -1: not pinned")
-    add("--realtime", action="store_true",
-        help="server and load at real-time priority (SCHED_FIFO): no other program of the machine"
-        " takes their cores, nor do the embedded stores; for root")  # fmt: skip
+    if scenario.measure is None:
+        add("--realtime", action="store_true",
+            help="give server and load real-time priority while it is measured, so that no other"
+            " program takes their cores, nor do the stores: for loads that leave some of a core"
+            " free; needs root")  # fmt: skip
     add("--generators", type=int, default=1, help="processes that make the load, 1 to 16")
     add("--set", action="append", default=[], metavar="SECTION.KEY=VALUE",
         help="a setting of the server that is started; may be given again")  # fmt: skip
@@ -116,7 +118,7 @@ def main(name: str) -> None:
         url=given.url,
         peer_url=getattr(given, "peer_url", ""),
         core=given.core,
-        realtime=given.realtime,
+        realtime=getattr(given, "realtime", False),
         generators=max(1, min(16, given.generators)),
         settings=given.set,
     )
@@ -125,6 +127,8 @@ def main(name: str) -> None:
     if hasattr(given, "climb") and given.climb and not fields["rate"]:
         sys.exit(f"bench.{name}: --climb begins at --rate, which must not be 0")
     try:
+        if options.realtime:
+            check_realtime()
         result = run(name, scenario, plan, options, given)
     except (GeneratorError, RuntimeError, OSError) as error:
         sys.exit(f"bench.{name}: {error}")

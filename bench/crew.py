@@ -12,7 +12,7 @@ from types import TracebackType
 
 import msgspec
 
-from bench.child import ROOT, waited_s
+from bench.child import ROOT
 from bench.scenario import Order
 from bench.tally import Counts
 
@@ -89,11 +89,6 @@ class Crew:
     @property
     def all_over(self) -> bool:
         return len(self.over) == len(self.processes)
-
-    @property
-    def waited_s(self) -> float:
-        """How long all together were ready to run and others had their cores."""
-        return sum(waited_s(process.pid) for process in self.processes)
 
     def results(self, timeout_s: float) -> list[Counts]:
         """Wait for what all have counted."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from bench.scenario import Plan
@@ -14,7 +16,7 @@ CROWDED = 5.0
 """Per cent of the time that a server had to wait for its core; above it the report says so."""
 GENERATOR_LATE_MS = 5.0
 LONG_WAIT_MS = 5.0
-"""In a second; above it the report says that this is in the tail."""
+"""Of a second; above it, and above p99.9, the report says that the tail may be others'."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,9 +53,6 @@ class Sample(msgspec.Struct, frozen=True):
     cpu_s: float = 0.0
     rss_mib: float = 0.0
     files: int = 0
-    waited_s: float = 0.0
-    """Since its start, how long the server was ready to run and others had its core."""
-    load_waited_s: float = 0.0
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -74,12 +73,13 @@ class Outcome(msgspec.Struct, kw_only=True):
     kernel_us: float | None = None
     cpu_percent: float | None = None
     waited_percent: float | None = None
-    """Of the time, when it wanted its core and others had it. On a quiet machine near 0."""
-    longest_wait_ms: float = 0.0
-    """The same within about a second, of the server or of the load."""
+    """Of the time, when it wanted its core and other programs had it; near 0 on a quiet machine."""
+    most_waited_ms: float = 0.0
+    """Of the worst second, the same; of server or load, whoever waited longer."""
     rss_mib: float | None = None
     rest_mib: float | None = None
     """Before the clients came."""
+    realtime: bool = False
     generator_percent: float = 0.0
     """CPU of the busiest generator."""
     late_ms: dict[str, float] = {}
@@ -125,12 +125,15 @@ def notes(plan: Plan, outcome: Outcome) -> list[str]:
             f"the server waited {outcome.waited_percent:.0f} % of the time for its core, which"
             " others used: latencies and rates are worse than on a quiet machine"
         )
-    elif outcome.longest_wait_ms > LONG_WAIT_MS:
+    elif outcome.most_waited_ms > max(LONG_WAIT_MS, outcome.main.latency_ms.get("p99.9", math.inf)):
         found.append(
-            "others had a core of the server or of the load for up to"
-            f" {outcome.longest_wait_ms:.0f} ms of a second, which is in the tail of the latencies;"
-            " --realtime keeps them off"
+            f"other programs had a core of server or load for {outcome.most_waited_ms:.0f} ms of a"
+            " second: the tail may be theirs"
+            + ("" if outcome.realtime else "; --realtime keeps them off")
         )
+    if outcome.realtime:
+        who = "the load" if outcome.cpu_us is None else "server and load"
+        found.append(f"{who} had real-time priority while it was measured")
     missing = outcome.main.expected - outcome.main.done
     if missing > 0:
         found.append(f"{missing:,} {outcome.event} never came")

@@ -9,13 +9,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 
 from bench import peers
-from bench.child import ChildServer, Usage, make_realtime
+from bench.child import ChildServer, Usage, make_realtime, waited_s
 from bench.crew import Crew
 from bench.histogram import Histogram, merged
 from bench.result import Measure, Options, Outcome, Sample, notes
@@ -84,6 +83,25 @@ class Usages:
         )
 
 
+class Waits:
+    """How long processes had to wait, in the worst second, while other programs had their cores."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self.most_ms = 0.0
+        """Of the process that waited longest."""
+        self._before = {pid: waited_s(pid) for pid in pids}
+        self.from_s = self._looked_at = time.monotonic()
+        """When it began, in monotonic time."""
+
+    def look(self) -> None:
+        """Another second is over, or a few."""
+        now = time.monotonic()
+        for pid, before in self._before.items():
+            after = self._before[pid] = waited_s(pid)
+            self.most_ms = max(self.most_ms, 1000 * (after - before) / (now - self._looked_at))
+        self._looked_at = now
+
+
 def measure(scenario: Scenario, module: str, plan: Plan, options: Options, peer: str) -> Outcome:
     """Run the load against Greenroom (`peer` empty) or a peer."""
     settings = [] if peer else [*plan.needs(), *options.settings]
@@ -134,17 +152,18 @@ def load(
         ready_s = time.monotonic() - began
         if clients:
             progress(f"{name}: {clients:,} clients in place after {ready_s:.1f} s")
+        pids = [one.pid for one in (*[server.process for server in servers], *crew.processes)]
         if options.realtime:
-            for process in (*[server.process for server in servers], *crew.processes):
-                make_realtime(process.pid)
+            for pid in pids:
+                make_realtime(pid)
         start = time.monotonic() + SETTLE_S
         crew.start(round(start * 1e9))
         crew.listen_for(start + plan.warmup - time.monotonic())
         before = usages.now()
-        from_s = time.monotonic()
-        samples = list(sampled(scenario, plan, crew, usages, from_s))
+        waits = Waits(pids)
+        samples = list(sampled(scenario, plan, crew, usages, waits))
         after = usages.now()
-        seconds = time.monotonic() - from_s
+        seconds = time.monotonic() - waits.from_s
         counts = crew.results(timeout_s=plan.seconds + 60.0)
     outcome = Outcome(
         server=name,
@@ -156,18 +175,19 @@ def load(
         # What the processes counted is of the planned time at most; we may look a little later.
         measures=measures(counts, min(seconds, plan.seconds)),
         errors=dict(sum((Counter(one.errors) for one in counts), Counter())),
+        realtime=options.realtime,
         generator_percent=max(one.cpu_s for one in counts) / (plan.warmup + seconds) * 100,
         late_ms=merged(one.late for one in counts).percentiles_ms(),
         gauges=gauges(counts),
     )
     outcome.samples = samples
-    outcome.longest_wait_ms = longest_wait_ms(samples)
+    outcome.most_waited_ms = waits.most_ms
     if rest and before and after:
         used = after.cpu_s - before.cpu_s
         kernel = after.kernel_s - before.kernel_s
         events = outcome.main.per_s * seconds
         outcome.cpu_percent = used / seconds * 100
-        outcome.waited_percent = (after.waited_s - before.waited_s) / seconds * 100
+        outcome.waited_percent = max(0.0, after.waited_s - before.waited_s) / seconds * 100
         outcome.cpu_us = used / events * 1e6 if events else None
         outcome.kernel_us = kernel / events * 1e6 if events else None
         outcome.rss_mib, outcome.rest_mib = after.rss_bytes / 2**20, rest.rss_bytes / 2**20
@@ -177,9 +197,10 @@ def load(
 
 
 def sampled(
-    scenario: Scenario, plan: Plan, crew: Crew, usages: Usages, from_s: float
+    scenario: Scenario, plan: Plan, crew: Crew, usages: Usages, waits: Waits
 ) -> Iterator[Sample]:
     """Wait for the end of the measured time; yield how it stands meanwhile."""
+    from_s = waits.from_s
     end_s = from_s + plan.seconds
     every_s = max(1.0, plan.seconds / MOST_SAMPLES)
     while (left_s := end_s - time.monotonic()) > 0:
@@ -188,24 +209,14 @@ def sampled(
         else:
             crew.listen_for(min(every_s, left_s))
         at_s, p99_ms = time.monotonic() - from_s, max(crew.p99_ms.values(), default=0.0)
-        used = usages.now() or Usage(0.0, 0.0, 0)
-        yield Sample(
-            at_s, p99_ms, used.cpu_s, used.rss_bytes / 2**20, used.files,
-            waited_s=used.waited_s, load_waited_s=crew.waited_s,
-        )  # fmt: skip
+        waits.look()
+        used = usages.now()
+        if used is None:
+            yield Sample(at_s, p99_ms)
+        else:
+            yield Sample(at_s, p99_ms, used.cpu_s, used.rss_bytes / 2**20, used.files)
         if scenario.until_over and crew.all_over:
             return
-
-
-def longest_wait_ms(samples: Sequence[Sample]) -> float:
-    """The most that server or load had to wait for its core between two samples."""
-    return 1000 * max(
-        (
-            max(after.waited_s - before.waited_s, after.load_waited_s - before.load_waited_s)
-            for before, after in pairwise(samples)
-        ),
-        default=0.0,
-    )
 
 
 def measures(counts: Sequence[Counts], seconds: float) -> dict[str, Measure]:

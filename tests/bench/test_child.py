@@ -3,26 +3,64 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from bench.child import make_realtime, waited_s
+from bench import child
+from bench.child import check_realtime, make_realtime
+from bench.stage import Waits, confined
 
 
-def test_a_process_is_at_real_time_priority_or_we_are_told_why_not() -> None:
-    sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+@pytest.fixture
+def busy() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that never waits for anything but a core."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        try:
-            os.sched_setscheduler(sleeper.pid, os.SCHED_FIFO, os.sched_param(1))
-        except PermissionError:
-            with pytest.raises(RuntimeError, match="root"):
-                make_realtime(sleeper.pid)
-        else:
-            os.sched_setscheduler(sleeper.pid, os.SCHED_OTHER, os.sched_param(0))
-            make_realtime(sleeper.pid)
-            assert os.sched_getscheduler(sleeper.pid) == os.SCHED_FIFO
-        assert 0 <= waited_s(sleeper.pid) < 60
+        yield process
     finally:
-        sleeper.communicate(b"\n")
+        process.kill()
+        process.wait()
+
+
+def test_real_time_priority_is_given_or_it_is_said_why_not(busy: subprocess.Popen[bytes]) -> None:
+    try:
+        os.sched_setscheduler(busy.pid, os.SCHED_RR, os.sched_param(1))
+    except PermissionError:
+        with pytest.raises(RuntimeError, match="CAP_SYS_NICE"):
+            check_realtime()
+        return
+    os.sched_setscheduler(busy.pid, os.SCHED_OTHER, os.sched_param(0))
+    check_realtime()
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+    busy.send_signal(signal.SIGSTOP)  # or all others would have to wait for it
+    make_realtime(busy.pid)
+    assert os.sched_getscheduler(busy.pid) == os.SCHED_RR
+
+
+def test_what_others_take_from_a_process_is_seen(busy: subprocess.Popen[bytes]) -> None:
+    core = {min(os.sched_getaffinity(0))}
+    os.sched_setaffinity(busy.pid, core)
+    waits = Waits([busy.pid])
+    with confined(core):
+        assert os.sched_getaffinity(0) == core
+        until = time.process_time() + 0.2
+        while time.process_time() < until:
+            pass
+    waits.look()
+    assert os.sched_getaffinity(0) >= core
+    assert 100 < waits.most_ms <= 1001
+
+
+def test_open_files_are_counted(tmp_path: Path) -> None:
+    listing = Path("/proc/self/fd")
+    before = child._files(listing)
+    files = [(tmp_path / f"{number}").open("w") for number in range(50)]
+    assert child._files(listing) - before == 50
+    for file in files:
+        file.close()

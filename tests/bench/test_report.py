@@ -14,9 +14,9 @@ from bench.climb import climb, kept_up, sustained
 from bench.echo import Echo
 from bench.hundred_thousand import possible, processes_for
 from bench.report import Report
-from bench.result import Measure, Options, Outcome, Sample, notes
+from bench.result import LONG_WAIT_MS, Measure, Options, Outcome, Sample, notes
 from bench.soak import growth
-from bench.stage import longest_wait_ms, measures
+from bench.stage import measures
 from bench.tally import Counted, Counts
 
 
@@ -69,7 +69,8 @@ def test_a_server_elsewhere_has_no_figures_of_its_process() -> None:
         ({"generator_percent": 95.0}, "may be the limit"),
         ({"late_ms": {"p99": 20.0}}, "late itself"),
         ({"waited_percent": 30.0}, "waited 30 %"),
-        ({"longest_wait_ms": 16.0}, "up to 16 ms of a second"),
+        ({"most_waited_ms": 16.0}, "for 16 ms of a second"),
+        ({"realtime": True}, "server and load had real-time priority"),
         ({"measures": measure(done=9_990)}, "10 replies never came"),
         ({"errors": {"busy": 3}}, "3 busy"),
         ({"settings": ["a.b=1"]}, "--set a.b=1"),
@@ -80,14 +81,12 @@ def test_it_warns_of_what_makes_figures_doubtful(changes: dict[str, Any], said: 
     assert notes(Echo(rate=1000), outcome()) == []
 
 
-def test_the_longest_wait_is_within_a_sample_and_anyones() -> None:
-    samples = [
-        Sample(1.0, 0.0, waited_s=0.500, load_waited_s=0.100),
-        Sample(2.0, 0.0, waited_s=0.501, load_waited_s=0.116),
-        Sample(3.0, 0.0, waited_s=0.510, load_waited_s=0.117),
-    ]
-    assert longest_wait_ms(samples) == pytest.approx(16.0)
-    assert longest_wait_ms(samples[:1]) == 0.0
+def test_what_others_took_is_told_if_it_may_be_the_tail() -> None:
+    tail = outcome().main.latency_ms["p99.9"]
+    for waited_ms in (LONG_WAIT_MS, tail, 0.0):
+        assert notes(Echo(rate=1000), outcome(most_waited_ms=waited_ms)) == []
+    (waited, _) = notes(Echo(rate=1000), outcome(most_waited_ms=16.0, realtime=True))
+    assert "--realtime" not in waited
 
 
 def test_what_processes_counted_is_put_together() -> None:
