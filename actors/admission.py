@@ -27,7 +27,7 @@ TARGET_S = 2.0
 LOOK_EVERY_S = 0.25
 FEWER, MORE = 0.75, 1.5
 READS_PER_S = 1_000
-"""How often those who are refused are read from, all together."""
+"""How often those who are refused are read from, all together; more often if over 500 are."""
 LONGEST_PAUSE_S = 0.5
 """After which each of them is, however many there are."""
 FLOOR = 512
@@ -46,7 +46,7 @@ class Admission:
 
     Arguments:
         limit: the bound, at most.
-        rng: for turns, when there are too many.
+        rng: for when they are read from, if too many are refused.
 
     Attributes:
         under_way: requests that are being answered.
@@ -57,7 +57,7 @@ class Admission:
     """
 
     __slots__ = (
-        "_answers", "_looked_at", "_next_turn", "_rng", "_took_s", "allowed", "handed", "limit",
+        "_answers", "_last_read", "_looked_at", "_rng", "_took_s", "allowed", "handed", "limit",
         "shed", "under_way",
     )  # fmt: skip
 
@@ -69,31 +69,31 @@ class Admission:
         self._answers = 0
         self._took_s = 0.0
         self._looked_at = -math.inf
-        self._next_turn = -math.inf  # the last that was given
+        self._last_read = -math.inf  # when the last of those who were refused is read from
         self._rng = rng or random.Random()
 
     def full(self, *, to_come: bool = False) -> bool:
         """Whether as many are under way as may be; with those `to_come`, that were handed on."""
         return self.under_way + (self.handed if to_come else 0) >= self.allowed
 
-    def take_turn(self, now: float) -> float:
-        """Give a client that was refused its turn to be read from; returns in how many seconds.
+    def read_next_in(self, now: float) -> float:
+        """Set when a client that was refused is read from next; returns in how many seconds.
 
         A read, a wait and a send cost some 40 us together, which is most of what a refusal costs
-        alone. So those who are refused are read from in turn, at even intervals. If they all waited
-        as long, they would come back together, too many at once, to a node that has had nothing
-        to do meanwhile: offered 8 % more than it could do it did a quarter less.
+        alone. So those who are refused are read from one by one, at even intervals. If they all
+        waited as long they would come back together, too many for a node that has had nothing to do
+        meanwhile: offered 8 % more than it could do it did a quarter less.
 
         0 for one that has too much under way itself while the node has not.
         """
         if self.under_way * 2 <= self.allowed:
             return 0.0
-        turn = max(now, self._next_turn + 1 / READS_PER_S)
-        if turn - now > LONGEST_PAUSE_S:
-            # There are more of them than turns. They must not come back together either.
+        read_at = max(now, self._last_read + 1 / READS_PER_S)
+        if read_at - now > LONGEST_PAUSE_S:
+            # There are too many of them for that. They must not come back together either.
             return self._rng.uniform(LONGEST_PAUSE_S / 2, LONGEST_PAUSE_S)
-        self._next_turn = turn
-        return turn - now
+        self._last_read = read_at
+        return read_at - now
 
     def __enter__(self) -> None:
         """A turn begins: for `Dispatcher.enclose`."""

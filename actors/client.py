@@ -91,7 +91,7 @@ class Client:
             admission.handed += 1
             return True
         # None that is under way is answered before the rest of what was read is handled.
-        self.connection.shed(error, ref, SHEDDABLE_OPS, admission.take_turn)
+        self.connection.shed(error, ref, SHEDDABLE_OPS, admission.read_next_in)
         return False
 
     def begin(self, ref: int, future: Future[object]) -> None:

@@ -68,9 +68,9 @@ class Connection:
 
     __slots__ = (
         "_close", "_control", "_flushed", "_handler", "_heard", "_held_back", "_messages", "_over",
-        "_peer_closed", "_reader", "_reason", "_scope", "_sent", "_settings", "_shed", "_silent",
-        "_socket", "_state", "_take_turn", "_wheel", "deadline", "encoding", "id", "message_bytes",
-        "opened_at", "outbox", "peer", "send",
+        "_peer_closed", "_read_next_in", "_reader", "_reason", "_scope", "_sent", "_settings",
+        "_shed", "_silent", "_socket", "_state", "_wheel", "deadline", "encoding", "id",
+        "message_bytes", "opened_at", "outbox", "peer", "send",
     )  # fmt: skip
 
     def __init__(
@@ -112,7 +112,7 @@ class Connection:
         self._heard = True
         self._silent = 0
         self._control = 0
-        self._take_turn: Callable[[float], float] | None = None  # before the next read
+        self._read_next_in: Callable[[float], float] | None = None  # before the next read
         self._shed: Shed | None = None  # while the rest of a read is refused
         wheel.add(self)
         # Here, not in `run`: the layer above may lift it as soon as it has the connection.
@@ -146,16 +146,16 @@ class Connection:
         error: RequestError,
         ref: int,
         ops: AbstractSet[str],
-        take_turn: Callable[[float], float] | None = None,
+        read_next_in: Callable[[float], float] | None = None,
     ) -> None:
         """Refuse the request `ref`, and with it all of `ops` that were read along with it.
 
-        `take_turn` is asked once all that was read is handled. It is given trio's time, and says in
-        how many seconds to read on. What comes meanwhile is read in one go then: for a node that
-        has too much to do a message costs a fifth of what it costs alone.
+        `read_next_in` is asked once all that was read is handled: given trio's time it says in how
+        many seconds to read on. What comes meanwhile is read in one go then: for a node that has
+        too much to do a message costs a fifth of what it costs alone.
         """
         self._shed = Shed(error, ops, ref)
-        self._take_turn = take_turn
+        self._read_next_in = read_next_in
 
     def end_shed(self) -> None:
         """Answer what is shed, if anything is: what comes next is looked at again."""
@@ -294,8 +294,8 @@ class Connection:
             self._peer_closed = True  # what it sends from now on is not listened to
             self.close(reader.failure, reader.reason)
             self._shut_if_sent()
-        take_turn, self._take_turn = self._take_turn, None
-        if take_turn is not None and (pause_s := take_turn(trio.current_time())):
+        read_next_in, self._read_next_in = self._read_next_in, None
+        if read_next_in is not None and (pause_s := read_next_in(trio.current_time())):
             self._held_back = trio.sleep(pause_s)
 
     def _sheds(self, opcode: int, payload: bytes) -> bool:

@@ -71,13 +71,13 @@ def test_what_was_handed_on_counts_until_the_turn_is_over() -> None:
 
 def test_refused_clients_are_read_from_in_turn_and_each_before_long() -> None:
     admission = Admission(1)
-    assert admission.take_turn(7.0) == 0.0  # nothing is under way: it was the client's own bound
+    assert admission.read_next_in(7.0) == 0.0  # nothing is under way: it was the client's own bound
     admission.begin()
-    turns = [admission.take_turn(7.0) for _ in range(3000)]
+    turns = [admission.read_next_in(7.0) for _ in range(3000)]
     assert turns[:4] == pytest.approx([0.0, 0.001, 0.002, 0.003])
     assert max(turns) <= LONGEST_PAUSE_S
-    assert admission.take_turn(7.4) == pytest.approx(0.1, abs=0.002)
-    assert admission.take_turn(8.0) == 0.0
+    assert admission.read_next_in(7.4) == pytest.approx(0.1, abs=0.002)
+    assert admission.read_next_in(8.0) == 0.0
 
 
 @pytest.mark.parametrize("clients", [400, 600, 1000, 3000])
@@ -89,6 +89,6 @@ def test_those_who_are_refused_together_do_not_come_back_together(clients: int) 
     while due[0][0] < 5.0:
         now, number = heapq.heappop(due)
         reads[int(now / 0.05)] += 1
-        heapq.heappush(due, (now + admission.take_turn(now) + 1e-6, number))
+        heapq.heappush(due, (now + admission.read_next_in(now) + 1e-6, number))
     later = [reads[slot] for slot in range(20, 100)]  # from the second second on
     assert max(later) < 1.5 * sum(later) / len(later)

@@ -135,11 +135,11 @@ class Shedding(Echo):
 
     def received(self, request: AnyRequest) -> Awaitable[None] | None:
         if isinstance(request, RoomSend) and request.ref is not None:
-            self.connection.shed(_BUSY, request.ref, frozenset({"room.send"}), self.take_turn)
+            self.connection.shed(_BUSY, request.ref, frozenset({"room.send"}), self.read_next_in)
             return None
         return super().received(request)
 
-    def take_turn(self, now: float) -> float:
+    def read_next_in(self, now: float) -> float:
         self.turns += 1
         assert now == pytest.approx(trio.current_time())
         return 0.01
