@@ -139,7 +139,7 @@ class Group:
             if cell.alive:
                 if cell.handled == handled_before and cell.idle():
                     cell.stop("passivated")
-                else:
-                    self._watch_idle(cell, idle_after_s, cell.handled)
+                # Also then: a message that comes while it stops brings this very cell back.
+                self._watch_idle(cell, idle_after_s, cell.handled)
 
         self.system.after(idle_after_s, look)

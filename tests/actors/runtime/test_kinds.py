@@ -119,6 +119,23 @@ async def test_what_arrives_during_passivation_wakes_the_actor_again(
         assert await asked == 5
 
 
+async def test_an_actor_that_was_woken_again_is_passivated_when_it_is_idle_again(
+    autojump_clock: object,
+) -> None:
+    class Slow(Counter):
+        async def on_stop(self) -> None:
+            await trio.sleep(1.0)
+
+    async with open_system() as system:
+        system.register(Kind("slow", lambda key: Slow(), idle_after_s=10.0))
+        slow = system.ref("slow", "a")
+        await slow.ask(Add(1))
+        await trio.sleep(20.5)  # it is stopping
+        assert await slow.ask(Add(5)) == 5
+        await trio.sleep(40.0)
+        assert not slow.is_alive()
+
+
 async def test_a_stop_during_passivation_is_a_stop(autojump_clock: object) -> None:
     class Slow(Counter):
         @actors.handles(str)
