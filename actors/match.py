@@ -68,7 +68,7 @@ class Match(RunningMatch):
             self._attend(listener.session, listener.user)
         if record.ended is not None:
             self.ending = (record.ended.reason, record.ended.result)
-            self.actor_ref.tell(Over())
+            self.start_timer(0.0, Over(), name="over")  # told, it could find the mailbox full
             return
         if self.broken is None:
             self.broken = self.state_lost()
@@ -315,17 +315,22 @@ class MatchFactory:
 
     def __init__(self, host: MatchHost) -> None:
         self._host = host
-        self.mailbox = MailboxSpec(capacity=host.settings.mailbox)
+        spec = MailboxSpec(capacity=host.settings.mailbox)
+
+        class ConfiguredMatch(Match):
+            mailbox = spec
 
         class ConfiguredVolatileMatch(VolatileMatch):
+            mailbox = spec
             snapshot_interval_s = host.settings.snapshot_interval_s
 
+        self._durable = ConfiguredMatch
         self._volatile = ConfiguredVolatileMatch
 
     def __call__(self, name: str) -> Match:
         game = self._host.game_of(name)
         durable = game is None or game.durable_inputs
-        return (Match if durable else self._volatile)(self._host, name)
+        return (self._durable if durable else self._volatile)(self._host, name)
 
 
 def match_kind(host: MatchHost) -> Kind:

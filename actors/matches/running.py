@@ -176,7 +176,7 @@ class RunningMatch(RecordedMatch):
 
     def _end_is_durable(self, done: Future[Any]) -> None:
         if self.live and done.exception() is None:
-            self.actor_ref.tell(Over())
+            self.start_timer(0.0, Over(), name="over")  # told, it could find the mailbox full
 
     @handles(Over)
     def over(self, _message: Over) -> None:

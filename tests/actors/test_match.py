@@ -7,7 +7,8 @@ import trio
 import trio.testing
 
 from actors.failures import Refused
-from actors.messages import Input, Repeat
+from actors.messages import Input, Leave, Repeat
+from actors.runtime.errors import MailboxFull
 from examples.arena import Arena
 from examples.tictactoe import TicTacToe
 from protocol.errors import (
@@ -328,6 +329,29 @@ async def test_of_an_ended_match_only_the_log_is_kept(
         assert ("match", match) not in one.stores.snapshots.rows
         assert list(one.system.actors("match")) == []
         assert one.topics.members(f"match:{match}") == []
+
+
+async def test_a_match_ends_whose_mailbox_is_full_when_its_end_is_durable(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(TicTacToe, mailbox=2) as one:
+        match, ada, bob = await two_players(one, "tictactoe")
+        for seq, (player, cell) in enumerate([(ada, 0), (bob, 3), (ada, 1), (bob, 4)], start=1):
+            await player.input(match, seq, {"cell": cell})
+
+        def crowd(_: object) -> None:
+            """Comes with the answer to the last move, just before the end is known to be stored."""
+            one.match(match).tell(Leave("nobody"))
+            one.match(match).tell(Leave("nobody"))
+            with pytest.raises(MailboxFull):
+                one.match(match).tell(Leave("nobody"))
+
+        last = one.match(match).ask(Input(ada.session, "ada", 5, {"cell": 2}))
+        last.on_done(crowd)
+        assert await last == InputTaken(5, durable=True)
+        await trio.sleep(30)
+        assert list(one.system.actors("match")) == []
+        assert await one.listed() == []
 
 
 async def test_the_arena_plays_with_eight(autojump_clock: trio.testing.MockClock) -> None:
