@@ -76,7 +76,7 @@ class RecordedMatch(PersistentActor):
             if self.live:
                 # The runtime goes on without a snapshot; a match must not, or its next crash would
                 # cost more than it may.
-                self.actor_ref.tell(Unsound(self.epoch, str(error)))
+                self.start_timer(0.0, Unsound(self.epoch, str(error)), name="unsound")
             raise
         return {"record": self.record, "game": game}
 
