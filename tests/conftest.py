@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,10 @@ from persistence.postgres import migrate
 # No deadline for an example: how long one takes is a matter of the machine, not of the property.
 settings.register_profile("greenroom", deadline=None)
 settings.load_profile("greenroom")
+
+# A shell that starts a job in the background has it ignore Ctrl-C, and so would each process that a
+# test starts; what waits for a Ctrl-C would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Stores(NamedTuple):
