@@ -18,8 +18,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from protocol.frames import BINARY
 from tests.chaos.load import Phase, Speaker, open_all, serving
 from tests.chaos.vitals import rss_mib
+from tests.protocol.live import NO_MASK, masked
 from tests.server_process import Server
 
 RECEIVE_BYTES = 16_384
@@ -58,9 +60,7 @@ class Reader:
             {"op": "session.open", "ref": 1, "name": self.name},
             {"op": "room.join", "ref": 2, "room": self.room},
         ):
-            payload = _encode(fields)  # under 126 bytes; a mask of zeros leaves it as it is
-            frame = bytes((0x82, 0x80 | len(payload), 0, 0, 0, 0)) + payload
-            await loop.sock_sendall(self.socket, frame)
+            await loop.sock_sendall(self.socket, masked(BINARY, _encode(fields), mask=NO_MASK))
             await loop.sock_recv(self.socket, 4096)
 
     async def reason(self) -> int:
