@@ -175,25 +175,30 @@ def load(
         # What the processes counted is of the planned time at most; we may look a little later.
         measures=measures(counts, min(seconds, plan.seconds)),
         errors=dict(sum((Counter(one.errors) for one in counts), Counter())),
+        most_waited_ms=waits.most_ms,
         realtime=options.realtime,
         generator_percent=max(one.cpu_s for one in counts) / (plan.warmup + seconds) * 100,
         late_ms=merged(one.late for one in counts).percentiles_ms(),
         gauges=gauges(counts),
+        samples=samples,
     )
-    outcome.samples = samples
-    outcome.most_waited_ms = waits.most_ms
     if rest and before and after:
-        used = after.cpu_s - before.cpu_s
-        kernel = after.kernel_s - before.kernel_s
-        events = outcome.main.per_s * seconds
-        outcome.cpu_percent = used / seconds * 100
-        outcome.waited_percent = max(0.0, after.waited_s - before.waited_s) / seconds * 100
-        outcome.cpu_us = used / events * 1e6 if events else None
-        outcome.kernel_us = kernel / events * 1e6 if events else None
-        outcome.rss_mib, outcome.rest_mib = after.rss_bytes / 2**20, rest.rss_bytes / 2**20
+        tell_usage(outcome, rest, before, after, seconds)
     outcome.extras = scenario.extras(plan, outcome)
     outcome.notes = notes(plan, outcome)
     return outcome
+
+
+def tell_usage(outcome: Outcome, rest: Usage, before: Usage, after: Usage, seconds: float) -> None:
+    """Enter what the server processes used: at rest, before and after the measured time."""
+    used = after.cpu_s - before.cpu_s
+    kernel = after.kernel_s - before.kernel_s
+    events = outcome.main.per_s * seconds
+    outcome.cpu_percent = used / seconds * 100
+    outcome.waited_percent = max(0.0, after.waited_s - before.waited_s) / seconds * 100
+    outcome.cpu_us = used / events * 1e6 if events else None
+    outcome.kernel_us = kernel / events * 1e6 if events else None
+    outcome.rss_mib, outcome.rest_mib = after.rss_bytes / 2**20, rest.rss_bytes / 2**20
 
 
 def sampled(
