@@ -30,8 +30,6 @@ class Usage(NamedTuple):
     rss_bytes: int
     files: int = 0
     """Open file descriptors."""
-    waited_s: float = 0.0
-    """How long its main thread was ready to run and other programs had the core."""
 
 
 class ChildServer:
@@ -102,7 +100,6 @@ class ChildServer:
             cpu_s=(user + kernel) / TICKS_A_SECOND,
             kernel_s=kernel / TICKS_A_SECOND,
             rss_bytes=int(fields[21]) * os.sysconf("SC_PAGE_SIZE"),
-            waited_s=waited_s(self.process.pid),
             files=_files(Path(f"/proc/{self.process.pid}/fd")),
         )
 

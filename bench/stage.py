@@ -79,17 +79,17 @@ class Usages:
             sum(one.kernel_s for one in used),
             sum(one.rss_bytes for one in used),
             sum(one.files for one in used),
-            max(one.waited_s for one in used),
         )
 
 
 class Waits:
-    """How long processes had to wait, in the worst second, while other programs had their cores."""
+    """How long processes had to wait while other programs had their cores."""
 
     def __init__(self, pids: Sequence[int]) -> None:
         self.most_ms = 0.0
-        """Of the process that waited longest."""
-        self._before = {pid: waited_s(pid) for pid in pids}
+        """In the worst second, of the process that waited longest."""
+        self._first = {pid: waited_s(pid) for pid in pids}
+        self._before = dict(self._first)
         self.from_s = self._looked_at = time.monotonic()
         """When it began, in monotonic time."""
 
@@ -100,6 +100,11 @@ class Waits:
             after = self._before[pid] = waited_s(pid)
             self.most_ms = max(self.most_ms, 1000 * (after - before) / (now - self._looked_at))
         self._looked_at = now
+
+    def percent(self, pids: Sequence[int]) -> float:
+        """Of the time up to the last look, of the one among these that waited longest."""
+        waited = max(self._before[pid] - self._first[pid] for pid in pids)
+        return max(0.0, waited) / (self._looked_at - self.from_s) * 100
 
 
 def measure(scenario: Scenario, module: str, plan: Plan, options: Options, peer: str) -> Outcome:
@@ -184,6 +189,7 @@ def load(
     )
     if rest and before and after:
         tell_usage(outcome, rest, before, after, seconds)
+        outcome.waited_percent = waits.percent([server.process.pid for server in servers])
     outcome.extras = scenario.extras(plan, outcome)
     outcome.notes = notes(plan, outcome)
     return outcome
@@ -195,7 +201,6 @@ def tell_usage(outcome: Outcome, rest: Usage, before: Usage, after: Usage, secon
     kernel = after.kernel_s - before.kernel_s
     events = outcome.main.per_s * seconds
     outcome.cpu_percent = used / seconds * 100
-    outcome.waited_percent = max(0.0, after.waited_s - before.waited_s) / seconds * 100
     outcome.cpu_us = used / events * 1e6 if events else None
     outcome.kernel_us = kernel / events * 1e6 if events else None
     outcome.rss_mib, outcome.rest_mib = after.rss_bytes / 2**20, rest.rss_bytes / 2**20

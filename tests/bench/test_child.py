@@ -55,6 +55,7 @@ def test_what_others_take_from_a_process_is_seen(busy: subprocess.Popen[bytes]) 
     waits.look()
     assert os.sched_getaffinity(0) >= core
     assert 100 < waits.most_ms <= 1001
+    assert waits.percent([busy.pid]) == pytest.approx(waits.most_ms / 10)
 
 
 def test_open_files_are_counted(tmp_path: Path) -> None:
