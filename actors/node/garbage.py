@@ -30,7 +30,7 @@ EVERY_S: Final = 1.0
 
 _NEVER = 1 << 30
 
-log = structlog.get_logger("actors.garbage")
+log = structlog.get_logger("actors.node.garbage")
 
 
 class Garbage:

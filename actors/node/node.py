@@ -20,14 +20,15 @@ import structlog
 import trio
 
 from actors.directory import Wake, directory_kind
-from actors.garbage import Garbage
 from actors.gateway import SessionGateway
 from actors.history import KIND as HISTORY
 from actors.history import READERS, HistoryReader
 from actors.match import match_kind
 from actors.matches.host import MatchHost
 from actors.messages import DIRECTORY
-from actors.metrics import Metrics
+from actors.node.garbage import Garbage
+from actors.node.metrics import Metrics
+from actors.node.stopping import Stopping
 from actors.room import room_kind
 from actors.rules.game import Game
 from actors.runtime.durability import Durability, DurabilitySettings
@@ -38,7 +39,6 @@ from actors.runtime.system import ActorSystem
 from actors.runtime.watchdog import Watchdog
 from actors.session import Context
 from actors.settings import MatchSettings, RoomSettings, SessionSettings
-from actors.stopping import Stopping
 from actors.tokens import Tokens
 from actors.topics import Topics
 from actors.warden import warden_kind

@@ -20,7 +20,7 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 import msgspec
 from msgspec import Meta, inspect
 
-from actors.logs import LogSettings
+from actors.node.logs import LogSettings
 from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.snapshots import SnapshotSettings
 from actors.settings import MatchSettings, RoomSettings, SessionSettings

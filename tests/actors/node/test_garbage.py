@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from actors import garbage
-from actors.garbage import YOUNG, YOUNG_TURNS, Garbage
+from actors.node import garbage
+from actors.node.garbage import YOUNG, YOUNG_TURNS, Garbage
 
 
 class Node:

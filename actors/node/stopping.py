@@ -13,7 +13,7 @@ import trio
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-log = structlog.get_logger("actors.stopping")
+log = structlog.get_logger("actors.node.stopping")
 
 
 class Signals:

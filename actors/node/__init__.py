@@ -1,0 +1,1 @@
+"""What one process runs: configuration, the stages of start and drain, logs, metrics, signals."""
