@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pykka
 import structlog
@@ -12,6 +13,7 @@ from .future import Future
 from .handlers import HandlerTable
 from .mailbox import Mailbox, MailboxSpec
 from .messages import Reason
+from .piped import Piped
 
 if TYPE_CHECKING:
     from .loop_cell import LoopCell
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 else:
     _PykkaActor = pykka.Actor
+
+
+T = TypeVar("T")
 
 
 class Actor(_PykkaActor):
@@ -52,6 +57,7 @@ class Actor(_PykkaActor):
     _table: ClassVar[HandlerTable]
     _cell: LoopCell | None = None
     _log: Any = None
+    _expected = 0  # results that are to come, see `pipe_to_self`
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -169,6 +175,31 @@ class Actor(_PykkaActor):
     def cancel_timer(self, timer: Timer | str) -> None:
         """Cancel a timer, by itself or by name. Its message will not come, even if under way."""
         self._placed.actor_timers().cancel(timer)
+
+    def pipe_to_self(self, future: Future[T], message: Callable[[Future[T]], Any]) -> None:
+        """Get `message(future)` once the future is done: what comes later comes as a message.
+
+        That is how an actor changes its state by what it asked, or persisted, without waiting for
+        it; a callback of the future would run between the messages of others, and unsupervised::
+
+            self.pipe_to_self(bank.ask(Charge(5)), partial(Charged, order.id))
+
+            @handles(Charged)
+            def charged(self, message: Charged) -> None:
+                if message.done.exception() is None:
+                    self.paid.add(message.order)
+
+        It comes whether the future succeeded, failed or met its deadline, and past a full mailbox.
+        `message` is called in the actor's turn; what it raises, such as the future's own exception
+        out of `done.result()`, is the actor's failure. Results are the instance's, as its timers
+        are: after a restart or a stop they do not come any more. An actor that waits for one is
+        not idle. The name is Akka's.
+
+        Raises TypeError for a future that cannot tell when it is done (`pykka.ThreadingFuture`).
+        """
+        if not isinstance(future, Future):
+            raise TypeError(f"a {type(future).__name__} does not tell when it is done")
+        Piped(self._placed, self, future, message)
 
     def stop(self) -> None:
         """Stop after what is in the mailbox now."""

@@ -31,7 +31,7 @@ class ActorTimers:
         system = self._cell.system
         timer = Timer(
             system.timers,
-            self._fired,
+            self,
             message,
             at_s=system.now() + delay_s,
             interval_s=interval_s,
@@ -66,5 +66,6 @@ class ActorTimers:
             self._timers.pop(timer.name or timer, None)
         return True
 
-    def _fired(self, timer: Timer) -> None:
-        self._cell.control(Control(timer.message, timer=timer))
+    def fired(self, timer: Timer) -> None:
+        """Its time has come."""
+        self._cell.control(Control(timer.message, timer))

@@ -16,7 +16,7 @@ from .errors import Fenced
 from .future import Future
 from .hooks import farewell, run_hooks
 from .mailbox import Control, Mailbox
-from .messages import Abandon, Halt, Kill, Reason, Stop
+from .messages import Abandon, Broken, Halt, Kill, Reason, Stop
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger("actors")
 
-Order = Stop | Halt | Kill | Abandon
+Order = Stop | Halt | Kill | Abandon | Broken
 
 
 class LoopLife(Cell):
@@ -67,7 +67,13 @@ class LoopLife(Cell):
         return self.actor
 
     def idle(self) -> bool:
-        return not self.claimed and self.actor is not None and self.actor.may_passivate()
+        actor = self.actor
+        return (
+            not self.claimed
+            and actor is not None
+            and not actor._expected  # noqa: SLF001 -- see Piped
+            and actor.may_passivate()
+        )
 
     def control(self, control: Control, *, first: bool = False) -> None:
         if self.alive:
@@ -195,6 +201,11 @@ class LoopLife(Cell):
                 self.failed(Fenced(f"{self.name} has lost its log to another incarnation"))
             else:
                 self._gone("fenced")
+        elif isinstance(order, Broken):
+            if order.actor is self.actor:
+                self.fail(order.error, order.what)
+            else:
+                self.resume()  # that instance is gone already
         elif isinstance(order, Halt) and self.halted is None:
             self.resume()  # it was halted another way, and has been started since
         else:

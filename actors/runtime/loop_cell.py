@@ -141,10 +141,10 @@ class LoopCell(LoopLife):
                     reply = item.reply_to
                 elif message_type is Control:
                     mailbox.controls -= 1
+                    if item.source is not None and not item.source.take(item):
+                        continue
                     message = item.message
                     message_type = type(message)
-                    if item.timer is not None and not self.actor_timers().take(item.timer):
-                        continue
                     if message_type in ORDERS:
                         dispatcher.running = None
                         self.obey(message)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 
@@ -32,17 +32,24 @@ class MailboxSpec:
 
 
 class Control(Envelope[Any]):
-    """An envelope that passes a full mailbox and is never dropped: stop, watch, timer.
+    """An envelope that passes a full mailbox and is never dropped: stop, watch, timer, result.
 
-    `timer`, if any, is told when its message is taken out.
+    `source`, if any, is asked when the message is taken out whether it is still wanted.
     """
 
-    __slots__ = ("timer",)
+    __slots__ = ("source",)
 
-    def __init__(self, message: Any, reply_to: Future[Any] | None = None, timer: Any = None):
+    def __init__(self, message: Any, source: Source | None = None) -> None:
         self.message = message
-        self.reply_to = reply_to
-        self.timer = timer
+        self.reply_to = None
+        self.source = source
+
+
+class Source(Protocol):
+    """What put a control message into the mailbox: a timer, or a future that is done."""
+
+    def take(self, control: Control) -> bool:
+        """Whether the message is wanted, now that its turn has come; it may be filled in here."""
 
 
 class Mailbox:

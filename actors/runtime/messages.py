@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from .actor import Actor
     from .cell import Cell
     from .ref import ActorRef
 
@@ -41,6 +42,14 @@ class Abandon(NamedTuple):
     """End the incarnation at once, its state being worth nothing; what waits re-activates."""
 
 
+class Broken(NamedTuple):
+    """Fail this instance: code of its own raised where no handler was running."""
+
+    actor: Actor
+    error: Exception
+    what: str
+
+
 class ChildFailed(NamedTuple):
     """To a supervisor: the incarnation in this cell failed."""
 
@@ -62,5 +71,5 @@ class RestartDue(NamedTuple):
     cells: tuple[Cell, ...]
 
 
-ORDERS: frozenset[type[Any]] = frozenset({Stop, Halt, Kill, Abandon})
+ORDERS: frozenset[type[Any]] = frozenset({Stop, Halt, Kill, Abandon, Broken})
 """What the cell does itself, without the actor."""

@@ -83,6 +83,16 @@ class Timers:
                             _log.exception("timer_failed", timer=repr(due))
 
 
+class TimerOwner(Protocol):
+    """Whose timers they are."""
+
+    def fired(self, timer: Timer) -> None:
+        """Deliver the timer's message."""
+
+    def take(self, timer: Timer) -> bool:
+        """Whether the message, just taken out of the mailbox, is still wanted."""
+
+
 class Timer:
     """A message that an actor gets later, once or again and again; see `Actor.start_timer`.
 
@@ -92,8 +102,8 @@ class Timer:
 
     __slots__ = (
         "_at_s",
-        "_deliver",
         "_interval_s",
+        "_owner",
         "_timers",
         "done",
         "message",
@@ -104,7 +114,7 @@ class Timer:
     def __init__(
         self,
         timers: Timers,
-        deliver: Callable[[Timer], None],
+        owner: TimerOwner,
         message: Any,
         *,
         at_s: float,
@@ -116,7 +126,7 @@ class Timer:
         self.done = False  # cancelled, or fired for the last time
         self.pending = False  # fired, and its message not yet taken out of the mailbox
         self._timers = timers
-        self._deliver = deliver
+        self._owner = owner
         self._at_s = at_s
         self._interval_s = interval_s
         timers.add(at_s, self)
@@ -137,7 +147,11 @@ class Timer:
             self._timers.add(self._at_s, self)
         if not self.pending:
             self.pending = True
-            self._deliver(self)
+            self._owner.fired(self)
+
+    def take(self, _control: object) -> bool:
+        """Whether the message, just taken out of the mailbox, is still wanted."""
+        return self._owner.take(self)
 
 
 class Alarm:

@@ -1,0 +1,53 @@
+"""A future's result as a message of an actor to itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .future import Future
+from .mailbox import Control
+from .messages import Broken
+
+if TYPE_CHECKING:
+    from .actor import Actor
+    from .lifecycle import LoopLife
+
+
+class Piped:
+    """Stands between a future and the mailbox of the instance that waits for it.
+
+    It is the instance's, as its timers are: the next one has not asked, and does not know what
+    the result is an answer to.
+    """
+
+    __slots__ = ("_actor", "_cell", "_future", "_message")
+
+    def __init__(
+        self,
+        cell: LoopLife,
+        actor: Actor,
+        future: Future[Any],
+        message: Callable[[Future[Any]], Any],
+    ) -> None:
+        self._cell = cell
+        self._actor = actor
+        self._future = future
+        self._message = message
+        actor._expected += 1  # noqa: SLF001 -- kept with the instance, so that it ends with it
+        future.on_done(self._arrived)
+
+    def _arrived(self, _done: Future[Any]) -> None:
+        self._cell.control(Control(None, self))
+
+    def take(self, control: Control) -> bool:
+        """Make the message, in the actor's turn, if the instance that asked is still there."""
+        if self._cell.actor is not self._actor:
+            return False
+        self._actor._expected -= 1  # noqa: SLF001 -- see above
+        try:
+            control.message = self._message(self._future)
+        except Exception as error:
+            self._cell.control(Control(Broken(self._actor, error, "pipe_to_self")), first=True)
+            return False
+        return True
