@@ -217,12 +217,11 @@ class ClientHandler:
         client = self.client
         if error is TOO_MUCH_TO_DO:
             client.admission.shed += count
-        now = trio.current_time()
-        if not client.limits.admit(now, size_bytes, count) and client.limits.flooding(
-            now, size_bytes, count
-        ):
-            self._gateway.flooded += 1
-            client.close(FLOODING)
+        self._count(size_bytes, count)
+
+    def fragments(self, count: int) -> None:
+        """Each counts like a message, whose bytes are counted when it is whole."""
+        self._count(0, count)
 
     def disconnected(self, close: CloseCode | int, reason: str) -> None:  # noqa: ARG002 - the wire's
         """The session waits for another connection, unless it has one already."""
@@ -250,6 +249,13 @@ class ClientHandler:
         else:
             self._gateway.rate_limited += 1
             client.refuse(_TOO_FAST, ref)
+
+    def _count(self, size: int, count: int) -> None:
+        """Count what is not answered one by one."""
+        limits, now = self.client.limits, trio.current_time()
+        if not limits.admit(now, size, count) and limits.flooding(now, size, count):
+            self._gateway.flooded += 1
+            self.client.close(FLOODING)
 
     async def _wait_for_room(self, session: ActorRef, request: AnyRequest) -> None:
         try:

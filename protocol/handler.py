@@ -25,6 +25,11 @@ class Handler(Protocol):
         called, of so many bytes together.
         """
 
+    def fragments(self, count: int) -> None:
+        """So many frames came that ended no message; called before what came along with them is
+        handled.
+        """
+
     def disconnected(self, close: CloseCode | int, reason: str) -> None:
         """The connection has ended; called exactly once, and nothing is called after it.
 

@@ -48,13 +48,20 @@ class FrameReader:
 
     Holds at most one unfinished frame and the fragments of one message, `max_bytes` together; a
     length that is announced is refused before anything of it is kept.
+
+    Attributes:
+        fragments: frames so far that ended no message. They may be empty and without an end, so
+            that no size bounds them: whoever reads has to count them, and may set it back.
     """
 
-    __slots__ = ("_ended", "_max_bytes", "_opcode", "_parts", "_rest", "failure", "reason")
+    __slots__ = (
+        "_ended", "_max_bytes", "_opcode", "_parts", "_rest", "failure", "fragments", "reason",
+    )  # fmt: skip
 
     def __init__(self, max_bytes: int) -> None:
         self.failure: CloseCode | None = None
         self.reason = ""
+        self.fragments = 0
         self._max_bytes = max_bytes
         self._rest = b""  # of the last bytes: the beginning of a frame
         self._opcode = CONT  # of the message whose fragments are in `_parts`
@@ -126,6 +133,7 @@ class FrameReader:
                 raise _BreachError(PROTOCOL_ERROR, "expected a continuation frame")
             self._opcode = opcode
             self._parts = bytearray(payload)
+            self.fragments += 1
         elif self._parts is None:
             raise _BreachError(PROTOCOL_ERROR, "unexpected continuation frame")
         else:
@@ -133,6 +141,8 @@ class FrameReader:
             if head & _FIN:
                 messages.append((self._opcode, bytes(self._parts)))
                 self._parts = None
+            else:
+                self.fragments += 1
 
     def _control(self, head: int, opcode: int, payload: bytes) -> None:
         if len(payload) > _MAX_CONTROL_BYTES:

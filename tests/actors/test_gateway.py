@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
@@ -13,8 +14,10 @@ from trio_websocket import ConnectionClosed
 from actors.messages import TopicGone
 from actors.settings import RoomSettings, SessionSettings
 from persistence import PostgresSettings, RedisSettings
+from protocol import frames
 from protocol.codec import JSON, MSGPACK, Encoding
 from protocol.messages import (
+    ErrorReply,
     History,
     Ok,
     Ping,
@@ -33,8 +36,9 @@ from protocol.messages import (
     SessionClose,
 )
 from protocol.settings import WireSettings
-from tests.actors.served import serve, until
+from tests.actors.served import LIMIT_S, serve, until
 from tests.conftest import Stores
+from tests.protocol.live import masked, upgrade
 
 
 @pytest.mark.parametrize("encoding", [MSGPACK, JSON])
@@ -299,6 +303,39 @@ async def test_a_client_that_floods_is_closed(
             assert await mallory.closed() == (4501, "flooding")
         assert served.sessions.flooded == 1
         assert await ada.ask(Ping())
+
+
+async def test_a_client_whose_message_never_ends_is_closed_as_flooding(
+    postgres: PostgresSettings, redis: RedisSettings
+) -> None:
+    wire = WireSettings(close_timeout_s=0.1)
+    async with serve(postgres, redis, wire=wire) as served, served.guest("ada") as ada:
+        begun, more = (masked(code, b"", fin=False) for code in (frames.BINARY, frames.CONT))
+        with trio.fail_after(LIMIT_S), contextlib.suppress(trio.BrokenResourceError):
+            async with await trio.open_tcp_stream("127.0.0.1", served.port) as stream:
+                await stream.send_all(upgrade() + begun)
+                while True:  # it reads nothing, so that the server resets it in the end
+                    await stream.send_all(more * 1000)
+        assert served.sessions.flooded == 1
+        assert await ada.ask(Ping())
+
+
+async def test_a_message_in_fragments_counts_as_many(
+    postgres: PostgresSettings, redis: RedisSettings
+) -> None:
+    sessions = SessionSettings(messages_per_s=1.0, messages_burst=10)
+    async with serve(postgres, redis, sessions=sessions) as served, served.guest("ada") as ada:
+        ping = MSGPACK.encode(Ping(ref=1))
+        for whole in ([ping[:3], ping[3:5], ping[5:]], [ping[:1], *[b""] * 7, ping[1:]]):
+            for place, part in enumerate(whole):
+                opcode = frames.CONT if place else frames.BINARY
+                await ada.websocket._stream.send_all(
+                    masked(opcode, part, fin=place == len(whole) - 1)
+                )
+        first, second = await ada.reply(), await ada.reply()
+        assert isinstance(first, Ok)
+        assert isinstance(second, ErrorReply)
+        assert second.code == "rate_limited"
 
 
 async def test_a_client_that_half_closes_can_come_back(

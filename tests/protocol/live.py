@@ -42,6 +42,7 @@ class Echo:
         self.requests: list[AnyRequest] = []
         self.errors: list[RequestError] = []
         self.shed_behind: list[tuple[int, int]] = []
+        self.fragments_read = 0
         self.ended: list[tuple[CloseCode | int, str]] = []
         self.gone = trio.Event()
 
@@ -59,6 +60,9 @@ class Echo:
 
     def shed(self, error: RequestError, count: int, size_bytes: int) -> None:
         self.shed_behind.append((count, size_bytes))
+
+    def fragments(self, count: int) -> None:
+        self.fragments_read += count
 
     def disconnected(self, close: CloseCode | int, reason: str) -> None:
         self.ended.append((close, reason))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from protocol import frames
 from protocol.parser import FrameReader
 from tests.protocol.library import LibraryReader
-from tests.protocol.live import MASK
+from tests.protocol.live import MASK, masked
 
 LIMIT = 200
 
@@ -59,3 +59,15 @@ def test_an_announced_length_is_refused_before_anything_of_it_is_kept() -> None:
     reader.feed(b"\x82\xff" + (2**62).to_bytes(8))
     assert reader.failure is not None
     assert reader._rest == b""
+
+
+def test_frames_that_end_no_message_are_counted() -> None:
+    reader = FrameReader(LIMIT)
+    whole, begin, more, end = (
+        masked(opcode, b"", fin=fin)
+        for opcode, fin in ((frames.BINARY, True), (frames.BINARY, False), (0, False), (0, True))
+    )
+    assert reader.feed(whole + begin + end) == [(frames.BINARY, b"")] * 2
+    assert reader.fragments == 1
+    assert reader.feed(begin + more * 1000) == []
+    assert reader.fragments == 1002

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from collections.abc import Awaitable
@@ -404,6 +405,29 @@ async def test_a_flood_of_control_frames_is_closed() -> None:
     ):
         await client.stream.send_all(masked(frames.PONG, b"") * 101)
         assert (await client.closed())[0] == FLOODING.code
+
+
+async def test_frames_that_end_no_message_are_told_to_the_handler() -> None:
+    async with live() as server, server.client() as client:
+        await client.stream.send_all(masked(frames.BINARY, b"", fin=False))
+        await client.stream.send_all(masked(frames.CONT, b"", fin=False) * 1000)
+        await client.send(frames.CONT, MSGPACK.encode(Ping(ref=1)))
+        assert (await client.message()).ref == 1
+        assert (await server.handler()).fragments_read == 1001
+
+
+async def test_a_client_that_sends_on_after_it_was_closed_is_read_from_slowly() -> None:
+    async with live(close_timeout_s=0.3) as server, server.client() as client:
+        handler = await server.handler()
+        connection = handler.connection
+        began = trio.current_time()
+        connection.close(FLOODING)
+        with contextlib.suppress(trio.BrokenResourceError):
+            while True:
+                await client.stream.send_all(bytes(65_536))
+        await handler.gone.wait()
+        pauses = (trio.current_time() - began) / 0.05
+        assert 8 < connection._last_reads <= 9 + pauses
 
 
 async def test_a_flood_of_requests_does_not_keep_others_waiting() -> None:

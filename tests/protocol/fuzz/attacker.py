@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 import re
 import socket
@@ -154,6 +155,9 @@ class Attacker:
             await self._mutate(wanted)  # without a session
         elif what < 0.985:
             await self._flood(lambda: frames.frame(dice, frames.PING, dice.randbytes(8)), "ping")
+        elif what < 0.987:
+            opcodes = itertools.chain([frames.BINARY], itertools.repeat(frames.CONT))
+            await self._flood(lambda: frames.frame(dice, next(opcodes), b"", fin=False), "fragment")
         elif what < 0.99:
             await self._flood(lambda: self._frame(messages.valid(dice, self._world)), "request")
         else:
