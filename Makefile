@@ -7,6 +7,8 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready-run
 READY_DEV := $(VENV)/.ready-dev
 READY_BENCH := $(VENV)/.ready-bench
+# Tests wait more than they compute, so one process more than there are cores is at work.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 
 .PHONY: run test lint format types pytest bench chaos fuzz help clean
 .DEFAULT_GOAL := help
@@ -30,8 +32,8 @@ format: $(READY_DEV) ## mend style
 types: $(READY_DEV) ## strict types
 	$(BIN)/mypy
 
-pytest: $(READY_DEV) ## the tests alone (ARGS='-k name' are passed on)
-	$(BIN)/python -m pytest $(ARGS)
+pytest: $(READY_DEV) ## the tests alone, side by side (ARGS='-k name' are passed on; WORKERS=0: one after the other)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 bench: $(READY_BENCH) ## set up if needed, then measure a bit of everything (ARGS='--seconds 20')
 	@$(BIN)/python -m bench.suite $(ARGS)
