@@ -69,6 +69,8 @@ class Order(msgspec.Struct, frozen=True):
     times: int = 1
     key: str = ""
     """Only in the actor with this key; empty: in whichever comes first."""
+    hang_s: float = HANG_S
+    """How long a hook that hangs does so, in seconds."""
 
 
 class SabotageError(Exception):
@@ -105,7 +107,7 @@ class Saboteur:
             if order.how == "raise before":
                 raise SabotageError(site)
             if order.how == "hang":
-                time.sleep(HANG_S)
+                time.sleep(order.hang_s)
             elif order.how == "flood":
                 _flood(this)
             result = hook(this, *args, **kwargs)
@@ -116,15 +118,31 @@ class Saboteur:
         return wrapped
 
     def listen(self, path: str) -> None:
-        """Obey what comes on a socket, in a thread of its own."""
+        """Obey what comes on a socket, in a thread of its own; whoever has an address is told."""
         orders = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         orders.bind(path)
 
         def obey() -> None:
             while True:
-                self.obey(msgspec.json.decode(orders.recv(4096), type=Order))
+                order, sender = orders.recvfrom(4096)
+                self.obey(msgspec.json.decode(order, type=Order))
+                if sender:
+                    orders.sendto(b"obeyed", sender)
 
         threading.Thread(target=obey, daemon=True).start()
+
+
+def give(path: str, *orders: Order) -> None:
+    """Give orders to the server that listens at `path`; returns when it has taken them.
+
+    Raises TimeoutError if it does not.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+        line.bind("")  # any free address (unix(7), "autobind"), so that there can be an answer
+        line.settimeout(30.0)
+        for order in orders:
+            line.sendto(msgspec.json.encode(order), path)
+            line.recv(64)
 
 
 def _key(this: Any) -> str:

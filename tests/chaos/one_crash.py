@@ -9,14 +9,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import socket
 import statistics
 import tempfile
 import time
 
-import msgspec
-
-from tests.chaos.faulty import SOCKET_VARIABLE, Order
+from tests.chaos.faulty import SOCKET_VARIABLE, Order, give
 from tests.chaos.load import Phase, Speaker, open_all, quiet, serving, speak
 from tests.server_process import Server
 
@@ -70,9 +67,7 @@ async def _crash(inside: list[Speaker], orders: str) -> float:
 
     No two are alike, or the second would be in quarantine.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
-        line.sendto(msgspec.json.encode(Order("room.post", key="the-room")), orders)
-    await asyncio.sleep(0.05)  # datagrams are taken by a thread
+    await asyncio.to_thread(give, orders, Order("room.post", key="the-room"))
     began = time.monotonic()
     first, second = inside[0], inside[1]
     answer = await first.ask(op="room.send", room="the-room", body=f"crash {began}")

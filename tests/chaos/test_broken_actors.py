@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgpack
-import msgspec
 import pytest
 import trio
 from trio_websocket import WebSocketConnection, open_websocket_url
 
-from tests.chaos.faulty import SOCKET_VARIABLE, Order
+from tests.chaos.faulty import SOCKET_VARIABLE, Order, give
 from tests.server_process import Server
 
 LIMIT_S = 20.0
@@ -31,10 +29,7 @@ class Broken:
         self._orders = orders
 
     async def order(self, *orders: Order) -> None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
-            for order in orders:
-                line.sendto(msgspec.json.encode(order), self._orders)
-        await trio.sleep(0.1)  # a thread takes them
+        await trio.to_thread.run_sync(give, self._orders, *orders)
 
     async def logged(self, event: str) -> dict[str, Any]:
         """The first line of the log about `event`, once there is one."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from tests.chaos.deaf import stop_reading
 from tests.chaos.faults import SLOW_CONSUMER
-from tests.chaos.faulty import HANG_S, SOCKET_VARIABLE, Order
+from tests.chaos.faulty import SOCKET_VARIABLE, Order, give
 from tests.server_process import Server
+
+JOIN_S = 4.0
+"""Longer than it then does not read: of the two only the second is to count."""
 
 
 @pytest.fixture
@@ -30,9 +31,8 @@ async def test_a_client_whose_join_took_long_is_closed_once_it_stops_reading(fol
     orders = f"{folder}-orders"
     entry, variables = ("-m", "tests.chaos.faulty"), {SOCKET_VARIABLE: orders}
     with Server(folder, entry=entry, variables=variables) as server:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
-            line.sendto(msgspec.json.encode(Order("room.on_start", "hang", key="slow")), orders)
-        deaf = await stop_reading(server.ws, "slow", for_s=HANG_S * 0.9)
+        give(orders, Order("room.on_start", "hang", key="slow", hang_s=JOIN_S))
+        deaf = await stop_reading(server.ws, "slow", for_s=JOIN_S * 0.9)
         assert deaf is not None
         assert deaf.code == SLOW_CONSUMER, deaf
         server.stop()

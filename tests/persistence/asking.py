@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pykka import ActorRef
@@ -9,10 +13,43 @@ from pykka import ActorRef
 from persistence.rows import EventRow
 
 
-def ask(ref: ActorRef[Any], message: Any, timeout_s: float = 10.0) -> Any:
+def ask(ref: ActorRef[Any], message: Any, timeout_s: float = 60.0) -> Any:
     """Ask and wait for the reply; raises what the actor raised."""
     return ref.ask(message, timeout=timeout_s)
 
 
 def event(kind: str, key: str, seq: int, epoch: int = 1, payload: bytes = b"\x80") -> EventRow:
     return (kind, key, seq, epoch, "posted", payload, 1_700_000_000_000_000 + seq)
+
+
+class Hanger:
+    """A server on `port` that takes each connection and ends it at once; `connections` so far."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.port: int = listener.getsockname()[1]
+        self.connections = 0
+        self._listener = listener
+
+    def serve(self) -> None:
+        """Until the listener is shut down."""
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            connection.close()
+
+
+@contextmanager
+def hanging_up() -> Iterator[Hanger]:
+    """A store that cannot be spoken to, and knows how often that was tried."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        hanger = Hanger(listener)
+        thread = threading.Thread(target=hanger.serve)
+        thread.start()
+        try:
+            yield hanger
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()

@@ -143,7 +143,7 @@ class Peer:
 
 
 async def take(room: Room, count: int) -> list[Message | Gap]:
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         return [await anext(room) for _ in range(count)]
 
 

@@ -185,7 +185,7 @@ async def test_a_close_that_says_so_is_the_end(code: int) -> None:
 async def test_a_silent_connection_is_given_up_and_made_anew() -> None:
     async def first(peer: Peer) -> None:
         await peer.answer(SessionOpen, opened(keepalive_s=0.05))
-        await trio.sleep(5)
+        await trio.sleep_forever()
 
     async def second(peer: Peer) -> None:
         await peer.answer(SessionResume, opened(resumed=True))
@@ -193,7 +193,7 @@ async def test_a_silent_connection_is_given_up_and_made_anew() -> None:
 
     async with scripted(first, second) as url, connect(url, name="ada", settings=QUICK) as session:
         statuses = session.statuses()
-        with trio.fail_after(2):
+        with trio.fail_after(30):
             assert "broke" in str(await anext(statuses))
             assert "resumed=True" in str(await anext(statuses))
 

@@ -55,7 +55,7 @@ def event(offset: int, kind: str = "boom", player: str | None = None) -> MatchEv
 
 
 async def take(match: Match, count: int) -> list[MatchUpdate]:
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         return [await anext(match) for _ in range(count)]
 
 

@@ -85,7 +85,7 @@ async def test_running_out_of_file_descriptors_is_waited_out(
     exhausted: Any = Exhausted(
         listener, [errno.EMFILE, errno.ENFILE, errno.ECONNABORTED, errno.ENOBUFS]
     )
-    with trio.fail_after(5), structlog.testing.capture_logs() as logs:
+    with trio.fail_after(60), structlog.testing.capture_logs() as logs:
         nursery.start_soon(accept_from, exhausted, lambda sock, _: taken.append(sock))
         async with await trio.open_tcp_stream(*listener.getsockname()):
             while not taken:

@@ -433,7 +433,7 @@ async def test_a_client_that_sends_on_after_it_was_closed_is_read_from_slowly() 
 async def test_a_flood_of_requests_does_not_keep_others_waiting() -> None:
     async with live() as server, server.client() as bystander, server.client() as client:
         burst = masked(frames.BINARY, MSGPACK.encode(Ping())) * 1000
-        with trio.move_on_after(5) as flood:
+        with trio.move_on_after(60) as flood:
             async with trio.open_nursery() as nursery:
 
                 async def flooding() -> None:

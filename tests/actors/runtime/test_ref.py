@@ -247,7 +247,7 @@ async def test_a_thread_waits_for_room_or_is_refused() -> None:
                 curt.tell(Add(10))
             patient.tell(Add(10))
 
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             await trio.to_thread.run_sync(work)
         assert await patient.ask(Get()) == 11
 

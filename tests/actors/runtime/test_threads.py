@@ -46,6 +46,8 @@ class Clerk(pykka.ThreadingActor):
             raise message
         if isinstance(message, float):
             time.sleep(message)
+        if isinstance(message, threading.Event):
+            message.wait(60)
         self.handled += 1
         return threading.get_ident()
 
@@ -54,7 +56,7 @@ class Clerk(pykka.ThreadingActor):
 
 
 async def until(condition: Any) -> None:
-    with trio.fail_after(5):
+    with trio.fail_after(60):
         while not condition():
             await trio.sleep(0.001)
 
@@ -148,7 +150,7 @@ async def test_a_thread_asks_back_and_tells_back() -> None:
     async with open_system() as system:
         counter = system.start(Counter, 21)
         curious = system.start(Curious, counter)
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             assert await curious.ask("?") == 42
 
 
@@ -165,7 +167,7 @@ async def test_threads_ask_one_another() -> None:
     async with open_system() as system:
         clerk = system.start(Clerk)
         forwarder = system.start(Forwarder, clerk)
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             assert await forwarder.ask("?") == await clerk.ask("?")
 
 
@@ -186,43 +188,48 @@ async def test_pykkas_proxy_reaches_a_thread() -> None:
 
 
 async def test_a_full_inbox_refuses_and_a_stop_passes_it() -> None:
+    gate = threading.Event()
+
     class Narrow(actors.ThreadingActor):
         mailbox = actors.MailboxSpec(capacity=2)
 
         def on_receive(self, message: Any) -> Any:
-            time.sleep(message)
+            gate.wait(60)
 
     async with open_system() as system:
         narrow = system.start(Narrow)
-        narrow.tell(0.1)
+        narrow.tell("wait")
         cell = system.lookup(narrow.kind, narrow.key)
         assert isinstance(cell, ThreadCell)
         await until(cell.inbox.empty)
-        narrow.tell(0.0)
-        narrow.tell(0.0)
+        narrow.tell("fits")
+        narrow.tell("fits")
         with pytest.raises(actors.MailboxFull):
-            narrow.tell(0.0)
+            narrow.tell("one too many")
         with pytest.raises(actors.MailboxFull):
-            await narrow.ask(0.0)
-        with trio.fail_after(5):
+            await narrow.ask("one too many")
+        gate.set()
+        with trio.fail_after(60):
             assert await narrow.stop()
             assert not await narrow.stop()
 
 
 async def test_an_ask_of_a_thread_has_a_deadline_and_the_late_reply_is_let_go() -> None:
     async with open_system() as system:
-        clerk = system.start(Clerk)
+        clerk, gate = system.start(Clerk), threading.Event()
         with pytest.raises(actors.AskTimeout):
-            await clerk.ask(0.2, timeout=0.02)
+            await clerk.ask(gate, timeout=0.02)
+        gate.set()
         assert await clerk.ask("still there") is not None
 
 
 async def test_a_thread_that_does_not_end_in_time_is_left_behind_and_named() -> None:
-    gate = threading.Event()
+    gate, taken = threading.Event(), threading.Event()
 
     class Stuck(actors.ThreadingActor):
         def on_receive(self, message: Any) -> Any:
-            gate.wait(10)
+            taken.set()
+            gate.wait(60)
 
     async with actors.ActorSystem() as system:
         probe = Probe(system)
@@ -230,7 +237,7 @@ async def test_a_thread_that_does_not_end_in_time_is_left_behind_and_named() -> 
         probe.watch(stuck)
         stuck.tell("wait")
         asked = stuck.ask("after it", timeout=60.0)
-        await trio.sleep(0.02)
+        await until(taken.is_set)
     assert [message.reason for message in probe.received] == ["killed"]
     with pytest.raises(actors.ActorDeadError):
         await asked

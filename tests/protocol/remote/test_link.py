@@ -17,7 +17,7 @@ from protocol.remote.link import Target, open_link
 from tests.protocol.scripted import Peer, opened, scripted
 
 
-def target(url: str, timeout_s: float = 2.0) -> Target:
+def target(url: str, timeout_s: float = 30.0) -> Target:
     return Target(
         url=url,
         encoding=MSGPACK,
@@ -48,8 +48,8 @@ def answers(reply: bytes) -> Callable[[trio.SocketStream], Awaitable[None]]:
     return serve
 
 
-async def refusal(url: str, timeout_s: float = 2.0) -> CannotConnect:
-    with trio.fail_after(5), pytest.raises(CannotConnect) as failed:
+async def refusal(url: str, timeout_s: float = 30.0) -> CannotConnect:
+    with trio.fail_after(60), pytest.raises(CannotConnect) as failed:
         async with open_link(target(url, timeout_s)):
             pass
     return failed.value
