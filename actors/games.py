@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -20,16 +22,21 @@ class NoSuchGame(Exception):  # noqa: N818 - a state, not a failure of this prog
     """A path leads to no game. One line, for whoever wrote it."""
 
 
-def load_games(paths: Mapping[str, str]) -> dict[str, type[Game]]:
+def load_games(paths: Mapping[str, str], beside: Path | None = None) -> dict[str, type[Game]]:
     """Import games.
 
     Arguments:
         paths: name -> "package.module:Class", as in config.toml.
+        beside: a folder that is looked in first, as Python does for the script it runs: a game
+            lies beside the config.toml that names it, however the server was started. From then
+            on it is on Python's path, for what a game imports later.
 
     Raises:
         NoSuchGame: the name cannot be one, there is no such module or class, the module cannot be
             imported, or the class is no Game or not one that could be played.
     """
+    if paths and beside is not None and str(beside) not in sys.path:
+        sys.path.insert(0, str(beside))
     return {name: _load(name, path) for name, path in paths.items()}
 
 

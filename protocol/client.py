@@ -14,11 +14,23 @@ terminal.
 
 from __future__ import annotations
 
+import importlib.util
 import random
+import signal
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal
+
+if __name__ == "__main__":  # before the imports that take their time, or lack something
+    # Ctrl-C ends a program that has not begun, rather than as a traceback out of an import.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if importlib.util.find_spec("trio_websocket") is None:
+        sys.exit(
+            "the client needs the package trio_websocket, which is not installed;"
+            " pip install 'greenroom[client]' brings it"
+        )
 
 from protocol.codec import JSON, MSGPACK
 from protocol.messages import Request, SessionOpen, SessionResume

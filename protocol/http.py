@@ -9,13 +9,12 @@ import logging
 import math
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
 import hypercorn
 import hypercorn.trio
 import msgspec
 import trio
-from msgspec import Meta
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -29,14 +28,6 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 Check = Callable[[], Awaitable[str | None]]
 """Returns what is wrong, or None."""
-
-
-class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where HTTP listens. It has no authentication: leave it on an address of your own."""
-
-    enabled: bool = True
-    host: str = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65_535)] = 7351
 
 
 class Reading(msgspec.Struct, frozen=True):

@@ -49,3 +49,11 @@ class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Pings and pongs a client may send, averaged over one `keepalive_s`; more is flooding."""
     close_timeout_s: float = 5.0
     """From our close frame to the end of the socket, whatever the client does."""
+
+
+class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where HTTP listens. It has no authentication: leave it on an address of your own."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 7351

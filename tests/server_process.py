@@ -62,6 +62,8 @@ class Server:
         settings: `section.key=value`, over the defaults.
         entry: what Python is to run.
         variables: for its environment, beside ours.
+        python: which Python.
+        cwd: its working folder; by default the checkout, whose config.toml it finds.
     """
 
     def __init__(
@@ -70,13 +72,15 @@ class Server:
         *settings: str,
         entry: Sequence[str] = (str(ROOT / "server.py"),),
         variables: Mapping[str, str] | None = None,
+        python: str = sys.executable,
+        cwd: Path = ROOT,
     ) -> None:
         self.folder = folder
         chosen = [f"server.data_dir={folder}", "listen.port=0", "http.port=0", "server.drain_s=0"]
         arguments = [part for value in (*chosen, *settings) for part in ("--set", value)]
         self.process = subprocess.Popen(
-            [sys.executable, *entry, "serve", *arguments],
-            cwd=ROOT,
+            [python, *entry, "serve", *arguments],
+            cwd=cwd,
             env=environment() | dict(variables or {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from actors.node.config import Config, ConfigError, allowed, known_keys, load
 
 SHIPPED = Path(__file__).parent.parent / "config.toml"
+EXAMPLES = {"arena": "arena:Arena", "tictactoe": "tictactoe:TicTacToe"}
 KEYS = [(section, key) for section, keys in known_keys().items() for key in keys]
 
 
@@ -34,8 +35,11 @@ def written(folder: Path, text: str) -> Path:
 
 def test_the_file_as_shipped_equals_the_defaults() -> None:
     loaded = load(SHIPPED, environment={})
-    assert loaded.config == Config()
-    assert loaded.changed == {}
+    examples = {name: f"examples.{module}" for name, module in EXAMPLES.items()}
+    assert loaded.config == Config(games=examples)
+    assert {key: value for key, (value, _) in loaded.changed.items()} == {
+        f"games.{name}": path for name, path in examples.items()
+    }
 
 
 def test_the_file_as_shipped_names_every_key_and_comments_on_it() -> None:
@@ -95,14 +99,14 @@ def test_a_text_key_takes_text_that_looks_like_a_number() -> None:
 
 
 def test_a_variable_without_a_key_is_not_ours() -> None:
-    assert load(environment={"GREENROOM_HOME": "/srv"}).changed == {}
+    assert load(SHIPPED, environment={"GREENROOM_HOME": "/srv"}) == load(SHIPPED, environment={})
 
 
-def test_a_game_is_added_beside_those_that_are_there(tmp_path: Path) -> None:
+def test_there_are_the_games_that_are_named_and_no_others(tmp_path: Path) -> None:
     file = written(tmp_path, '[games]\nchess = "my.chess:Chess"\n')
-    games = load(file, environment={}).config.games
-    assert games["chess"] == "my.chess:Chess"
-    assert "tictactoe" in games
+    assert load(file, environment={}).config.games == {"chess": "my.chess:Chess"}
+    both = load(file, environment={}, overrides=["games.go=my.go:Go"]).config.games
+    assert both == {"chess": "my.chess:Chess", "go": "my.go:Go"}
 
 
 def test_relative_paths_start_from_the_folder_of_the_file(tmp_path: Path) -> None:

@@ -72,11 +72,13 @@ def test_the_example_of_a_game_can_be_played() -> None:
 def test_the_example_of_a_game_can_be_named(tmp_path: Path) -> None:
     (tmp_path / "mygames.py").write_text(block("class HigherLower(Game)"), encoding="utf-8")
     (line,) = re.findall(r'^(higherlower = ".*")$', README, re.MULTILINE)
-    (tmp_path / "config.toml").write_text(f"[games]\n{line}\n", encoding="utf-8")
+    shipped = (ROOT / "config.toml").read_text("utf-8")
+    (tmp_path / "config.toml").write_text(f"{shipped.rstrip()}\n{line}\n", encoding="utf-8")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     done = subprocess.run(
         [sys.executable, str(ROOT / "server.py"), "check-config"],
         cwd=tmp_path,
-        env={**environment(), "PYTHONPATH": str(tmp_path)},
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=30,

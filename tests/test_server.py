@@ -17,13 +17,13 @@ import pytest
 import trio
 import trustme
 
+from actors.node.exits import EXITS, Exit
 from persistence import PostgresSettings
 from persistence.embedded import EmbeddedServers
 from persistence.postgres import migrate
 from protocol.client import ClientSettings, Room, connect
 from protocol.messages import Message
-from server import EXITS, Exit
-from tests.server_process import ROOT, Server, descendants, run, wait_until_gone
+from tests.server_process import ROOT, Server, descendants, environment, run, wait_until_gone
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +231,12 @@ def test_a_game_that_is_not_there_is_one_line(path: str, text: str) -> None:
 
 
 def test_check_config_lists_what_is_not_the_default(tmp_path: Path) -> None:
-    assert run("check-config").out == "config.toml: valid, all defaults\n"
+    assert run("check-config").out.splitlines() == [
+        "config.toml: valid",
+        "  games.arena = 'examples.arena:Arena' (config.toml)",
+        "  games.tictactoe = 'examples.tictactoe:TicTacToe' (config.toml)",
+    ]
+    assert run("check-config", cwd=tmp_path).out == "no config.toml here: valid, all defaults\n"
     file = tmp_path / "my.toml"
     file.write_text("[listen]\nport = 9\n[postgres]\nurl = 'postgresql:///x'\n", encoding="utf-8")
     ended = run("check-config", "--config", str(file))
@@ -401,3 +406,24 @@ def test_a_stop_while_it_starts_leaves_no_child(after_s: float, tmp_path: Path) 
         process.terminate()
         assert process.wait(30) == Exit.OK
         assert wait_until_gone(family) == set()
+
+
+@pytest.mark.parametrize("program", [["server.py"], ["-m", "protocol.client"]], ids=" ".join)
+def test_ctrl_c_before_it_has_begun_prints_nothing(program: list[str], tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, *program],
+        cwd=ROOT,
+        env=environment() | {"GREENROOM_SERVER__DATA_DIR": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        # The first of its libraries is there: the others are being imported.
+        maps = Path(f"/proc/{process.pid}/maps")
+        while "msgspec" not in maps.read_text("utf-8") and process.poll() is None:
+            pass
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (out, err) == ("", "")

@@ -25,8 +25,7 @@ from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.snapshots import SnapshotSettings
 from actors.settings import MatchSettings, RoomSettings, SessionSettings
 from persistence.settings import EmbeddedSettings, PostgresSettings, RedisSettings
-from protocol.http import HttpSettings
-from protocol.settings import WireSettings
+from protocol.settings import HttpSettings, WireSettings
 
 ENVIRONMENT_PREFIX = "GREENROOM_"
 DEFAULT_FILE = Path("config.toml")
@@ -71,10 +70,6 @@ class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             raise ValueError("tls_certificate and tls_key must be given together")
 
 
-def _games() -> dict[str, GamePath]:
-    return {"arena": "examples.arena:Arena", "tictactoe": "examples.tictactoe:TicTacToe"}
-
-
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every setting of a server. A field is a section of config.toml."""
 
@@ -91,7 +86,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sessions: SessionSettings = SessionSettings()
     rooms: RoomSettings = RoomSettings()
     matches: MatchSettings = MatchSettings()
-    games: dict[str, GamePath] = msgspec.field(default_factory=_games)
+    games: dict[str, GamePath] = {}
 
 
 class Loaded(NamedTuple):
@@ -102,10 +97,14 @@ class Loaded(NamedTuple):
     changed: dict[str, tuple[Any, str]]
     """`section.key` -> (value, the layer that set it), only where it differs from the default."""
 
+    @property
+    def folder(self) -> Path:
+        """Where the file is, or without one the working folder: what paths are relative to."""
+        return (self.file.parent if self.file is not None else Path()).absolute()
+
     def resolve(self, path: str) -> Path:
-        """Return `path` made absolute: relative ones start from the folder of the file."""
-        base = self.file.parent if self.file is not None else Path()
-        return (base / Path(path).expanduser()).absolute()
+        """Return `path` made absolute: relative ones start from `folder`."""
+        return self.folder / Path(path).expanduser()
 
 
 class _Value(NamedTuple):
@@ -265,7 +264,7 @@ def _convert(section: str, key: str, value: _Value) -> Any:
 def _section(section: str, keys: dict[str, Any], values: Mapping[tuple[str, str], _Value]) -> Any:
     kind = type(getattr(Config(), section))
     if kind is dict:
-        return {**_games(), **keys}
+        return keys
     try:
         return kind(**keys)
     except ValueError as error:  # what a Struct's own check of several keys raises

@@ -36,7 +36,11 @@ def postgres_bin() -> Path:
 def _package(server: str, name: str) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
-        raise EmbeddedStartFailed(server, f"the package {name} is not installed")
+        raise EmbeddedStartFailed(
+            server,
+            f"the package {name} is not installed:"
+            " pip install 'greenroom[embedded]', or set the url of a server of your own",
+        )
     return Path(spec.origin).resolve().parent
 
 

@@ -1,0 +1,225 @@
+"""What the server's commands do; the one place where concrete parts meet.
+
+Configuration -> stores -> actor system -> gateway and HTTP -> until told to stop -> drain, and all
+of it back in reverse order.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import structlog
+import trio
+
+from actors.games import NoSuchGame, load_games
+from actors.node import logs
+from actors.node.config import SECRET_KEYS, ConfigError, Loaded, load
+from actors.node.exits import Exit
+from actors.node.node import Node
+from actors.node.stopping import Signals, Stopping
+from persistence import DataDirLocked, EmbeddedStartFailed, MigrationDrift, StoreUnavailable
+from persistence.postgres import get_or_create_secret
+from persistence.stores import Stores, open_stores
+from protocol.listener import listen
+from protocol.tls import server_context
+
+log = structlog.get_logger("actors.node.commands")
+
+
+class CannotListen(Exception):  # noqa: N818 - a state, as in trio.BusyResourceError
+    """An address is taken, not ours, or not allowed. One line."""
+
+
+EXPECTED: dict[type[BaseException], Exit] = {
+    ConfigError: Exit.CONFIG,
+    NoSuchGame: Exit.CONFIG,
+    CannotListen: Exit.ADDRESS,
+    DataDirLocked: Exit.DATA_DIR,
+    EmbeddedStartFailed: Exit.STORE,
+    StoreUnavailable: Exit.STORE,
+    MigrationDrift: Exit.MIGRATION,
+}
+"""What can go wrong outside this program: one line and a code, never a traceback."""
+
+
+# --- what the configuration names -----------------------------------------------------------------
+
+
+def tls_context(loaded: Loaded) -> ssl.SSLContext | None:
+    """The certificate that the configuration names, if any."""
+    certificate, key = loaded.config.listen.tls_certificate, loaded.config.listen.tls_key
+    if not certificate:
+        return None
+    files = loaded.resolve(certificate), loaded.resolve(key)
+    for file in files:  # an error of OpenSSL does not say which
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            raise ConfigError(
+                f"[listen] tls_certificate, tls_key: {file}: {error.strerror}"
+            ) from error
+    try:
+        return server_context(*files)
+    except OSError as error:
+        both = " and ".join(str(file) for file in files)
+        raise ConfigError(
+            f"[listen] tls_certificate, tls_key: {both} are no PEM certificate and its key: {error}"
+        ) from error
+
+
+@contextmanager
+def listening(section: str, host: str, port: int) -> Iterator[list[socket.socket]]:
+    """Listen, and close whatever is still open in the end."""
+    try:
+        sockets = listen(host, port)
+    except OSError as error:
+        where = f"{host or '*'}:{port}"
+        raise CannotListen(
+            f"cannot listen on {where}: {error.strerror}; see [{section}] host and port"
+        ) from error
+    try:
+        yield sockets
+    finally:
+        for listener in sockets:
+            listener.close()
+
+
+def banner(
+    loaded: Loaded,
+    clients: list[socket.socket],
+    http: list[socket.socket],
+    found: Stores,
+    version: str,
+) -> str:
+    """The one line that says where everything is."""
+    settings = loaded.config
+    scheme = "wss" if settings.listen.tls_certificate else "ws"
+    where = f"{scheme}://{_address(settings.listen.host, clients)}{settings.wire.path}"
+    web = f", HTTP at http://{_address(settings.http.host, http)}" if http else ""
+    return f"greenroom {version} is up: clients at {where}{web}, data in {found.where}"
+
+
+def announce(line: str) -> None:
+    """Print the banner; a standard output that is full or closed stops no server."""
+    try:
+        print(line, flush=True)
+    except OSError as error:
+        log.warning("cannot print to the standard output", error=str(error), line=line)
+        # What Python still holds of the line would fail again when it exits, and make that 120.
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
+def _address(host: str, listeners: list[socket.socket]) -> str:
+    name = f"[{host}]" if ":" in host else host or "*"
+    return f"{name}:{listeners[0].getsockname()[1]}"
+
+
+@contextmanager
+def stores(loaded: Loaded) -> Iterator[Stores]:
+    """The stores that the configuration names, or our own."""
+    settings = loaded.config
+    folder = loaded.resolve(settings.server.data_dir)
+    with open_stores(folder, settings.postgres, settings.redis, settings.embedded) as found:
+        for file in found.migrated:
+            log.info("migrated", file=file)
+        yield found
+
+
+# --- commands ------------------------------------------------------------------------------------
+
+
+def serve(loaded: Loaded, signals: Signals, version: str) -> None:
+    """Run until told to stop."""
+    settings = loaded.config
+    logs.configure(settings.log)
+    tls = tls_context(loaded)
+    games = load_games(settings.games, beside=loaded.folder)
+    if not games:
+        log.info("no games", why="[games] of the configuration names none")
+    with ExitStack() as stack:
+        # Before the stores, so that a taken port costs no start of them. Clients that come in the
+        # meantime wait in the backlog.
+        clients = stack.enter_context(
+            listening("listen", settings.listen.host, settings.listen.port)
+        )
+        http = []
+        if settings.http.enabled:
+            http = stack.enter_context(listening("http", settings.http.host, settings.http.port))
+        found = stack.enter_context(stores(loaded))
+        signals.check()
+        line = banner(loaded, clients, http, found, version)
+        node = Node(
+            settings=settings,
+            postgres=found.postgres,
+            redis=found.redis,
+            embedded=found.embedded,
+            games=games,
+            secret=get_or_create_secret(found.postgres, "session-tokens"),
+            tls_context=tls,
+            about={"name": "greenroom", "version": version},
+        )
+        stopping = Stopping(
+            signals,
+            drain_s=settings.server.drain_s,
+            limit_s=settings.server.stop_timeout_s,
+            forced_exit=Exit.CUT_SHORT,
+        )
+        # After the loop too: the stores stop in a bounded time, which nobody is to interrupt.
+        signals.only_note()
+        trio.run(node.run, clients, http, lambda: announce(line), stopping)
+    log.info("stopped")
+
+
+def check_config(loaded: Loaded, _: Signals, __: str) -> None:
+    """Say whether the configuration can be used and what in it is not the default."""
+    tls_context(loaded)
+    load_games(loaded.config.games, beside=loaded.folder)
+    defaults = "" if loaded.changed else ", all defaults"
+    print(f"{loaded.file or 'no config.toml here'}: valid{defaults}")
+    for name, (value, origin) in loaded.changed.items():
+        shown = "(hidden)" if name.rpartition(".")[2] in SECRET_KEYS else repr(value)
+        print(f"  {name} = {shown} ({origin})")
+
+
+def migrate_only(loaded: Loaded, _: Signals, __: str) -> None:
+    """Bring the database up to date and end. `serve` does that as well."""
+    logs.configure(loaded.config.log)
+    with stores(loaded) as found:
+        print(f"the database is up to date; data in {found.where}")
+
+
+COMMANDS: Mapping[str, Callable[[Loaded, Signals, str], None]] = {
+    "serve": serve,
+    "check-config": check_config,
+    "migrate": migrate_only,
+}
+
+
+def run(command: str, file: Path | None, overrides: Sequence[str], *, version: str) -> Exit:
+    """Run a command of `COMMANDS`. What is expected to go wrong is one line on stderr and a code.
+
+    Arguments:
+        command: its name.
+        file: the configuration; None: config.toml in the working folder if there is one.
+        overrides: `section.key=value` each, over the file and the environment.
+        version: Greenroom's, for those who ask.
+    """
+    signals = Signals()
+    try:
+        COMMANDS[command](load(file, overrides=overrides), signals, version)
+    except KeyboardInterrupt:
+        return Exit.OK
+    except tuple(EXPECTED) as error:
+        print(f"greenroom: {error}", file=sys.stderr)
+        return next(code for kind, code in EXPECTED.items() if isinstance(error, kind))
+    except Exception:
+        log.exception("stopped by an unexpected failure")
+        return Exit.FAILED
+    return Exit.OK

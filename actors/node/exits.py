@@ -1,0 +1,34 @@
+"""What a server's process ends with."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Exit(enum.IntEnum):
+    """What the process ends with; `EXITS` has the words."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    CONFIG = 3
+    ADDRESS = 4
+    DATA_DIR = 5
+    STORE = 6
+    MIGRATION = 7
+    CUT_SHORT = 8
+    INCOMPLETE = 9
+
+
+EXITS = {
+    Exit.OK: "stopped as asked",
+    Exit.FAILED: "an unexpected failure; the log tells",
+    Exit.USAGE: "the command line is not right",
+    Exit.CONFIG: "the configuration is not right",
+    Exit.ADDRESS: "an address cannot be listened on",
+    Exit.DATA_DIR: "the data directory is in use by another process",
+    Exit.STORE: "a store cannot be reached or started",
+    Exit.MIGRATION: "the database is not what this version expects",
+    Exit.CUT_SHORT: "stopping took longer than server.stop_timeout_s",
+    Exit.INCOMPLETE: "a package that the command needs is not installed",
+}
