@@ -29,8 +29,8 @@ class Client:
     """
 
     __slots__ = (
-        "admission", "connection", "encoding", "id", "in_flight", "limits", "max_in_flight",
-        "outbox", "session",
+        "_unasked", "admission", "connection", "encoding", "id", "in_flight", "limits",
+        "max_in_flight", "outbox", "session",
     )  # fmt: skip
 
     def __init__(
@@ -49,12 +49,12 @@ class Client:
         self.session: ActorRef | None = None
         """The session that this connection serves; None: none yet, or none any more."""
         self.in_flight: set[int] = set()
+        """Refs of what is being answered, and numbers below 0 for what bears none."""
+        self._unasked = 0  # the last of these numbers
         self.max_in_flight = max_in_flight
 
     def may_ask(self, ref: int | None) -> bool:
-        """Whether a request may be taken up; if not, it has been answered."""
-        if ref is None:
-            return True
+        """Whether a request may be taken up; if not, it has been answered, should it bear a ref."""
         in_flight = self.in_flight
         if ref in in_flight:
             self.refuse(RequestError(REF_IN_USE), ref)
@@ -65,11 +65,10 @@ class Client:
         return True
 
     def has_room(self, ref: int | None) -> bool:
-        """Whether the node may have one more request under way; if not, it has been answered.
-
-        What nobody asked to have answered is not counted, and always passes.
+        """Whether the node may have one more request under way; if not, it has been answered,
+        should it bear a ref. One that bears none costs as much as any other.
         """
-        if ref is None or not self.admission.full():
+        if not self.admission.full():
             return True
         self.admission.shed += 1
         self.refuse(TOO_MUCH_TO_DO, ref)
@@ -79,8 +78,6 @@ class Client:
         """Whether client and node may have one more under way, that was just read; if not, it is
         refused, and those that were read with it are refused along with it.
         """
-        if ref is None:
-            return True
         admission = self.admission
         if admission.full(to_come=True):
             admission.shed += 1
@@ -94,12 +91,20 @@ class Client:
         self.connection.shed(error, ref, SHEDDABLE_OPS, admission.read_next_in)
         return False
 
-    def begin(self, ref: int, future: Future[object]) -> None:
-        """Answer `ref` with what the future comes to, as soon as it does, past the session."""
-        self.in_flight.add(ref)
+    def begin(self, ref: int | None, future: Future[object]) -> None:
+        """Answer `ref` with what the future comes to, as soon as it does, past the session.
+
+        Without a ref nothing is answered; that it is under way counts all the same.
+        """
+        if ref is None:
+            self._unasked -= 1
+            mark = self._unasked
+        else:
+            mark = ref
+        self.in_flight.add(mark)
         self.admission.begin()
         began_at = trio.current_time()
-        future.on_done(lambda done: self._answer(ref, began_at, done))
+        future.on_done(lambda done: self._answer(mark, began_at, done))
 
     def ok(self, ref: int | None, data: object = None) -> None:
         """Answer a request with success."""
@@ -128,11 +133,12 @@ class Client:
         """Close the connection."""
         self.connection.close(code)
 
-    def _answer(self, ref: int, began_at: float, done: Future[object]) -> None:
-        self.in_flight.discard(ref)
+    def _answer(self, mark: int, began_at: float, done: Future[object]) -> None:
+        self.in_flight.discard(mark)
         self.admission.end(began_at, trio.current_time())
+        ref = mark if mark >= 0 else None
         error = done.exception()
         if error is None:
             self.ok(ref, done.result())
         else:
-            self.connection.refuse(request_error(error), ref)
+            self.refuse(request_error(error), ref)

@@ -29,14 +29,13 @@ from protocol.errors import (
     CloseCode,
     RequestError,
 )
-from protocol.messages import AnyRequest, SessionOpen, SessionResume
+from protocol.messages import COSTS, AnyRequest, SessionOpen, SessionResume
 from protocol.websocket import Connection
 
 _AGAIN_S = 0.01
 """Until a full session is told again that a connection came or went. It never waits for others, so
 it is full for one turn of the dispatcher."""
 
-_TOO_FAST = RequestError(RATE_LIMITED)
 _FAIL_ALONE = RestartPolicy(restart="temporary")
 
 
@@ -185,8 +184,9 @@ class ClientHandler:
         client = self.client
         size = client.connection.message_bytes
         now = trio.current_time()
-        if not client.limits.admit(now, size):
-            self._over(now, size, request.ref)
+        cost = COSTS[type(request)]
+        if not client.limits.admit(now, size, cost):
+            self._over(now, size, cost, request.ref)
             return None
         session = client.session
         if session is None:
@@ -210,7 +210,7 @@ class ClientHandler:
         if client.limits.admit(now, size):
             client.connection.refuse(error, ref)
         else:
-            self._over(now, size, ref)
+            self._over(now, size, 1, ref)
 
     def shed(self, error: RequestError, count: int, size_bytes: int) -> None:
         """They count towards the limits like any others, and are answered already."""
@@ -241,14 +241,16 @@ class ClientHandler:
         except RequestError as error:
             client.refuse(error, request.ref)
 
-    def _over(self, now: float, size: int, ref: int | None) -> None:
+    def _over(self, now: float, size: int, cost: int, ref: int | None) -> None:
         client = self.client
-        if client.limits.flooding(now, size):
+        if client.limits.flooding(now, size, cost):
             self._gateway.flooded += 1
             client.close(FLOODING)
         else:
             self._gateway.rate_limited += 1
-            client.refuse(_TOO_FAST, ref)
+            if ref is not None:
+                retry_in_s = client.limits.ready_in(now, size, cost)
+                client.refuse(RequestError(RATE_LIMITED, retry_in_s=retry_in_s), ref)
 
     def _count(self, size: int, count: int) -> None:
         """Count what is not answered one by one."""

@@ -123,6 +123,7 @@ class Match(RunningMatch):
             assert self.game is not None
             if len(self.record.places) >= self.game.max_players:
                 raise Refused(MATCH_FULL)
+            self.host.topics.charge(self.topic, message.session, pushes=2)  # and when it leaves
             event = Joined(player, message.name, self.record.tick)
             self.check_room(event)
             referee.join(player)
@@ -248,6 +249,8 @@ class Match(RunningMatch):
             raise Refused(NOT_JOINED)
         if not record.started:
             raise Refused(REJECTED, "the match waits for players")
+        if not self.tick_hz:  # each input is shown to everyone
+            self.host.topics.charge(self.topic, message.session)
         taken = InputTaken(record.tick + 1, self.durable_inputs)
         if self.durable_inputs:
             event = Moved(player, message.seq, message.input, taken.tick)

@@ -78,8 +78,7 @@ class Places:
         message = Join(self._session, client.id, self._user, self._name)
         joined = place.owner.ask(message, timeout=self._settings.ask_timeout_s)
         joined.on_done(partial(self._joined, topic, place))
-        if ref is not None:
-            client.begin(ref, joined)
+        client.begin(ref, joined)
 
     def leave(self, client: Client, ref: int | None, topic: str) -> None:
         """Ask to be no member any more."""
@@ -119,10 +118,7 @@ class Places:
         self, client: Client, ref: int | None, target: ActorRef, message: msgspec.Struct
     ) -> None:
         """Ask an actor on behalf of the client, who may ask."""
-        if ref is None:
-            tell(target, message)
-        else:
-            client.begin(ref, target.ask(message, timeout=self._settings.ask_timeout_s))
+        client.begin(ref, target.ask(message, timeout=self._settings.ask_timeout_s))
 
     def gone(self, topic: str, code: str | None) -> None:
         """A topic is no more; the client is told if it was in it and its owner has not (None)."""

@@ -123,7 +123,12 @@ class Room(PersistentActor):
 
     @handles(Join)
     def join(self, message: Join) -> RoomState:
-        """Raises Refused: ROOM_FULL; UNAVAILABLE if the session has no such connection any more."""
+        """Raises Refused: ROOM_FULL; RATE_LIMITED or BUSY, as too many would be told of it;
+        UNAVAILABLE if the session has no such connection any more.
+        """
+        if message.session not in self._roster and len(self._roster) < self._settings.members:
+            # A resume is not charged: many come back at once, and have paid when they joined.
+            self._topics.charge(self._topic, message.session, pushes=2)  # it will leave, too
         self._enter(message.session, message.connection, message.user, message.name)
         settings = self._settings
         return RoomState(
@@ -197,7 +202,9 @@ class Room(PersistentActor):
 
     @handles(Post)
     def post(self, message: Post) -> Future[Any] | Sent:
-        """Raises Refused: NOT_JOINED, TOO_LONG; StoreBusy."""
+        """Raises Refused: NOT_JOINED, TOO_LONG; RATE_LIMITED or BUSY, as it would go to too many;
+        StoreBusy.
+        """
         who = self._member(message)
         body, key, limit = message.body, message.key, self._settings.body_bytes
         # A character is at most four bytes, so that most need not be encoded to be measured.
@@ -208,6 +215,7 @@ class Room(PersistentActor):
             if earlier is not None:
                 # A retry gets the first one's answer, which may still wait for its commit.
                 return self._uncommitted.get(earlier[0], Sent(*earlier))
+        self._topics.charge(self._topic, message.session)
         at = self._clock_ms()
         sent = self.persist(Posted(who.user, who.name, body, at, key), Sent(self.seq + 1, at))
         if key is not None:

@@ -43,6 +43,13 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     flooding_s: PositiveSeconds = 10.0
     """A client that sends for so long at twice the allowed rate is closed as flooding; sooner
     when it sends faster, later when slower, never when within its rate."""
+    deliveries_per_s: Rate = 20_000.0
+    """What one session may have pushed to others: a message to a room counts once for each member,
+    where there are more than 100 of them."""
+    deliveries_burst: Count = 100_000
+    deliveries_all_per_s: Rate = 1_000_000.0
+    """The same of all sessions of this process."""
+    deliveries_all_burst: Count = 1_000_000
     ask_timeout_s: PositiveSeconds = 5.0
     """How long a room or match has for an answer."""
     resume_timeout_s: PositiveSeconds = 30.0

@@ -18,6 +18,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+from actors.fanout import FREE, Fanout
+from actors.rules.bucket import Bucket
+
 
 class Encoding(Protocol):
     """One of the wire's encodings; hashable, as it is what frames are grouped by."""
@@ -58,13 +61,15 @@ class Broadcast(Protocol):
 class Listener:
     """A session as the hub knows it: who it is, and the connection that is its own now."""
 
-    __slots__ = ("link", "name", "session", "topics", "user")
+    __slots__ = ("budget", "link", "name", "session", "topics", "user")
 
     def __init__(self, session: str, user: str, name: str) -> None:
         self.session = session
         self.user = user
         self.name = name
         self.link: Link | None = None
+        self.budget: Bucket | None = None
+        """Of what it has pushed to others; None: it has not been charged yet."""
         self.topics: dict[str, _Topic] = {}
 
 
@@ -100,11 +105,13 @@ class Topics:
     Arguments:
         broadcast: pushes one frame to many of the connections' outboxes, with a slot by `replace`
             and else by `push_soon`, or to the same effect.
+        fanout: the budgets that `charge` draws on; without, nothing is charged.
 
     Counters for the metrics: `published` pushes, `delivered` frames.
     """
 
-    def __init__(self, broadcast: Broadcast | None = None) -> None:
+    def __init__(self, broadcast: Broadcast | None = None, fanout: Fanout | None = None) -> None:
+        self.fanout = fanout
         self._broadcast = broadcast or _one_by_one
         self._topics: dict[str, _Topic] = {}
         self._listeners: dict[str, Listener] = {}
@@ -202,6 +209,21 @@ class Topics:
         for listener in there.members.values():
             listener.topics.pop(topic, None)
         return list(there.members.values())
+
+    def charge(self, topic: str, session: str, pushes: int = 1) -> None:
+        """Have a session pay for pushes to everyone on a topic, before they are made.
+
+        Raises:
+            Refused: by its budget, or the node's; then nothing was charged.
+        """
+        there, fanout = self._topics.get(topic), self.fanout
+        if there is None or len(there.live) <= FREE or fanout is None:
+            return
+        listener = self._listeners.get(session)
+        if listener is not None:  # else it is over, and what it asked for is let through
+            if listener.budget is None:
+                listener.budget = fanout.budget()
+            fanout.charge(listener.budget, len(there.live) * pushes)
 
     # --- pushes ----------------------------------------------------------------------------------
 

@@ -86,13 +86,17 @@ class Encoding:
         return request
 
     def peek(self, data: bytes) -> tuple[str, int | None]:
-        """Op and ref of what seems a request, unchecked but for these; ref None: it has none."""
+        """Op and ref of what seems a request, unchecked but for these; ref None: it has none. An
+        empty op: it is no request, or its ref is none.
+        """
         try:
             envelope: _Envelope = self._decode_envelope(data)
         except _UNDECODABLE:
             return "", None
-        op = envelope.op
-        return (op, envelope.valid_ref()) if type(op) is str else ("", None)
+        op, ref = envelope.op, envelope.valid_ref()
+        if type(op) is not str or (ref is None and envelope.ref is not None):
+            return "", None
+        return op, ref
 
     def decode_server(self, data: bytes | bytearray | memoryview | str) -> AnyServerMessage:
         """A server's message, for clients. `Ok.data` stays plain; `DATA` tells its type by op.

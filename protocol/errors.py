@@ -25,13 +25,22 @@ class RequestError(Exception):
     """A request failed in a way that its client is told: `error` is the row, `detail` the case.
 
     `ref` is the request's, where the failure is that it could not be decoded and yet its ref could.
+    `retry_in_s`: where it is known when the same request may succeed.
     """
 
-    def __init__(self, error: ErrorCode, detail: str = "", *, ref: int | None = None) -> None:
+    def __init__(
+        self,
+        error: ErrorCode,
+        detail: str = "",
+        *,
+        ref: int | None = None,
+        retry_in_s: float | None = None,
+    ) -> None:
         super().__init__(error, detail)
         self.error = error
         self.detail = detail
         self.ref = ref
+        self.retry_in_s = retry_in_s
 
     def __str__(self) -> str:
         return f"{self.error.code}: {self.detail or self.error.message}"

@@ -8,6 +8,7 @@ that: it is there for its beginning, its end, and for whatever has to be waited 
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import ssl
 import struct
@@ -142,16 +143,21 @@ class Connection:
         row = error.error
         text = f"{row.message} {error.detail}".rstrip()
         refs = list(others) or msgspec.UNSET
-        self.reply(ErrorReply(ref, row.code, text, row.retry, refs))
+        retry_in_s: float | msgspec.UnsetType = msgspec.UNSET
+        if error.retry_in_s is not None:
+            retry_in_s = math.ceil(error.retry_in_s * 100) / 100
+            text += f" Retry in {retry_in_s:g} s."
+        self.reply(ErrorReply(ref, row.code, text, row.retry, refs, retry_in_s))
 
     def shed(
         self,
         error: RequestError,
-        ref: int,
+        ref: int | None,
         ops: AbstractSet[str],
         read_next_in: Callable[[float], float] | None = None,
     ) -> None:
-        """Refuse the request `ref`, and with it all of `ops` that were read along with it.
+        """Refuse the request `ref`, and with it all of `ops` that were read along with it. Those
+        that bear no ref are refused as well, without an answer.
 
         `read_next_in` is asked once all that was read is handled: given trio's time it says in how
         many seconds to read on. What comes meanwhile is read in one go then: for a node that has
@@ -165,11 +171,12 @@ class Connection:
         shed, self._shed = self._shed, None
         if shed is None:
             return
-        first, *others = shed.refs
-        self.refuse(shed.error, first, others)
-        if others:
+        if shed.refs:
+            first, *others = shed.refs
+            self.refuse(shed.error, first, others)
+        if shed.behind:
             assert self._handler is not None
-            self._handler.shed(shed.error, len(others), shed.size_bytes)
+            self._handler.shed(shed.error, shed.behind, shed.size_bytes)
 
     def expect_within(self, seconds: float | None) -> None:
         """Close with NO_SESSION_IN_TIME in so many seconds, or with `None` not any more."""

@@ -74,6 +74,9 @@ class Metrics:
         yield _gauge("requests_allowed", "So many may be, for now.", admission.allowed)
         yield _counter("shed", "Requests refused as too many are under way.", admission.shed)
         yield _counter("rate_limited", "Requests over a client's rate.", sessions.rate_limited)
+        if self.topics.fanout is not None:
+            text = "Requests refused as they would go to too many."
+            yield _counter("fanout_refused", text, self.topics.fanout.refused)
         yield _counter("flooded", "Connections closed as flooding.", sessions.flooded)
 
     def _matches(self) -> Iterator[Reading]:

@@ -20,6 +20,7 @@ import structlog
 import trio
 
 from actors.directory import Wake, directory_kind
+from actors.fanout import Fanout
 from actors.gateway import SessionGateway
 from actors.history import KIND as HISTORY
 from actors.history import READERS, HistoryReader
@@ -128,7 +129,7 @@ class Node:
                 with Watchdog(system) as watchdog:
                     flusher = Flusher(self.settings.wire.gather_s)
                     system.dispatcher.enclose(flusher)
-                    topics = Topics(flusher.broadcast)
+                    topics = Topics(flusher.broadcast, Fanout(self.settings.sessions))
                     matches = self._register(system, topics, events)
                     sessions = SessionGateway(system, self._context(topics), _new_id)
                     gateway = Gateway(

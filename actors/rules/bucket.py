@@ -39,9 +39,21 @@ class Bucket:
         self._full_at = full_at
         return True
 
+    def give_back(self, amount: float) -> None:
+        """Put back what was taken for something that was not done after all."""
+        self._full_at -= amount * self._seconds_each
+
+    def ready_in(self, now: float, amount: float = 1.0) -> float:
+        """Seconds until `take(amount)` gives it, if nothing else is taken meanwhile."""
+        full_in = max(0.0, self._full_at - now)
+        return max(0.0, min(full_in, full_in + amount * self._seconds_each - self._tolerance_s))
+
 
 class ClientLimits:
-    """What one client may send: messages a second, bytes a second, and for how long far more."""
+    """What one client may send: messages a second, bytes a second, and for how long far more.
+
+    A message counts once, or more often if it costs more than others: `count` everywhere.
+    """
 
     __slots__ = ("_bytes", "_message_s", "_messages", "_octet_s", "_patience")
 
@@ -65,6 +77,10 @@ class ClientLimits:
     def admit(self, now: float, size: int, count: int = 1) -> bool:
         """Whether messages of `size` bytes together are within the limits; if so, they count."""
         return self._messages.take(now, count) and self._bytes.take(now, size)
+
+    def ready_in(self, now: float, size: int, count: int = 1) -> float:
+        """Seconds until such a message would be admitted."""
+        return max(self._messages.ready_in(now, count), self._bytes.ready_in(now, size))
 
     def flooding(self, now: float, size: int, count: int = 1) -> bool:
         """Count messages that were not admitted; whether there have been too many of them."""

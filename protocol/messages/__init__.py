@@ -88,6 +88,14 @@ DATA: dict[str, type[msgspec.Struct] | None] = {
 }
 """What `ok` carries as `data`: op of the request -> type."""
 
+COSTS: dict[type[Request], int] = {
+    SessionOpen: 1, SessionResume: 1, SessionClose: 1, Ping: 1,
+    RoomJoin: 2, RoomLeave: 1, RoomSend: 1, RoomHistory: 2, RoomMembers: 2,
+    MatchCreate: 5, MatchList: 2, MatchJoin: 2, MatchLeave: 1, MatchInput: 1,
+}  # fmt: skip
+"""What a request counts towards its session's rate: about what it costs the server, a plain one
+being 1. What it has pushed to others is counted apart, by how many they are."""
+
 AnyRequest = (
     SessionOpen | SessionResume | SessionClose | Ping
     | RoomJoin | RoomLeave | RoomSend | RoomHistory | RoomMembers
@@ -103,8 +111,8 @@ AnyServerMessage = (
 """The same for what a client decodes."""
 
 __all__ = [
-    "DATA", "PUSHES", "REQUESTS", "AnyRequest", "AnyServerMessage", "ErrorReply", "History",
-    "InputTaken", "MatchCreate", "MatchCreated", "MatchEnded", "MatchEvent", "MatchInput",
+    "COSTS", "DATA", "PUSHES", "REQUESTS", "AnyRequest", "AnyServerMessage", "ErrorReply",
+    "History", "InputTaken", "MatchCreate", "MatchCreated", "MatchEnded", "MatchEvent", "MatchInput",
     "MatchJoin", "MatchLeave", "MatchList", "MatchRecovered", "MatchRestarted", "MatchState",
     "MatchStatePush", "MatchSummary", "Matches", "Member", "Members", "Message", "Ok", "Ping",
     "Pong", "Position", "Push", "Request", "RoomHistory", "RoomJoin", "RoomJoined", "RoomLeave",

@@ -43,7 +43,8 @@ class Ok(msgspec.Struct, frozen=True, tag_field="op", tag="ok", gc=False):
 class ErrorReply(msgspec.Struct, frozen=True, tag_field="op", tag="error", gc=False):
     """The request with this `ref` failed. `ref` is null where the server could not read one.
 
-    `refs` are further requests that failed of the same.
+    `refs` are further requests that failed of the same. `retry_in_s`: when the same request may
+    succeed, in seconds, where that is known.
     """
 
     ref: int | None
@@ -51,12 +52,13 @@ class ErrorReply(msgspec.Struct, frozen=True, tag_field="op", tag="error", gc=Fa
     message: str
     retry: bool = False
     refs: list[int] | msgspec.UnsetType = msgspec.UNSET
+    retry_in_s: float | msgspec.UnsetType = msgspec.UNSET
 
     def each(self) -> Iterator[ErrorReply]:
         """The reply to each request by itself."""
         yield self
         for ref in self.refs or ():
-            yield ErrorReply(ref, self.code, self.message, self.retry)
+            yield ErrorReply(ref, self.code, self.message, self.retry, retry_in_s=self.retry_in_s)
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):

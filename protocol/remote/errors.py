@@ -27,14 +27,19 @@ class CannotConnect(ClientError):
 
 
 class RequestFailed(ClientError):
-    """The server answered with an error: `code` of the table, `message` for people, `retry`."""
+    """The server answered with an error: `code` of the table, `message` for people, `retry`, and
+    `retry_in_s`, if the server said when.
+    """
 
-    def __init__(self, op: str, code: str, message: str, *, retry: bool) -> None:
+    def __init__(
+        self, op: str, code: str, message: str, *, retry: bool, retry_in_s: float | None = None
+    ) -> None:
         super().__init__(op, code, message, retry)
         self.op = op
         self.code = code
         self.message = message
         self.retry = retry
+        self.retry_in_s = retry_in_s
 
     def __str__(self) -> str:
         return f"{self.op}: {self.code}: {self.message}"

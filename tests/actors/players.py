@@ -20,6 +20,7 @@ import trio.testing
 
 from actors.client import Client
 from actors.directory import directory_kind
+from actors.fanout import Fanout
 from actors.gateway import ClientHandler, SessionGateway
 from actors.history import KIND as HISTORY
 from actors.history import READERS, HistoryReader
@@ -249,7 +250,7 @@ async def open_house(
     def clock_ms() -> int:
         return 1_700_000_000_000 + round(trio.current_time() * 1000) % 10**9
 
-    topics = Topics()
+    topics = Topics(fanout=Fanout(settings))
     context = Context(
         settings=settings,
         topics=topics,

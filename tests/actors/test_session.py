@@ -25,6 +25,7 @@ from protocol.messages import (
     Pong,
     RoomHistory,
     RoomJoin,
+    RoomLeave,
     RoomMembers,
     RoomMessage,
     RoomSend,
@@ -33,7 +34,10 @@ from protocol.messages import (
     SessionResume,
 )
 from tests.actors.players import (
+    House,
+    bodies,
     in_room,
+    joined,
     open_house,
     sessions,
     token_of,
@@ -247,6 +251,132 @@ async def test_a_client_whose_session_is_full_is_not_read_from(
         await held_back
         await ada.settle()
         assert [reply.ref for reply in ada.replies] == [1000 + n for n in range(1, sent + 1)]
+
+
+# --- what bears no ref ---------------------------------------------------------------------------
+
+
+async def test_a_node_that_refuses_sends_refuses_those_without_a_ref_too(
+    autojump_clock: MockClock,
+) -> None:
+    events = MemoryEventStore()
+    settings = msgspec.structs.replace(unlimited(), in_flight_all=2)
+    async with open_house(events=events, sessions=settings) as house:
+        ada, bob = await joined(house, "ada"), await joined(house, "bob")
+        events.delay_s = 1.0
+        for ref in (1, None):  # what bears no ref is under way, too
+            ada.tell(RoomSend(ref=ref, room="lobby", body="taken up"))
+        await ada.settle()
+        assert house.gateway.admission.under_way == 2
+        for _ in range(50):
+            bob.tell(RoomSend(room="lobby", body="shed"))
+        await bob.settle()
+        assert bodies(ada) == ["taken up"] * 2
+        assert house.gateway.admission.shed == 50
+        assert isinstance(await ada.replied(1), Ok)
+        await ada.settle()
+        assert house.gateway.admission.under_way == 0
+
+
+async def test_what_bears_no_ref_counts_among_what_a_session_has_under_way(
+    autojump_clock: MockClock,
+) -> None:
+    events = MemoryEventStore()
+    async with open_house(events=events, sessions=unlimited(in_flight=3)) as house:
+        ada = await joined(house, "ada")
+        events.delay_s = 1.0
+        for _ in range(5):
+            ada.tell(RoomSend(room="lobby", body="x"))
+        await ada.settle()
+        assert bodies(ada) == ["x"] * 3
+        assert await ada.refused(RoomMembers(room="lobby")) == "too_many_requests"
+
+
+# --- what it costs -------------------------------------------------------------------------------
+
+
+async def test_a_request_counts_as_often_as_it_costs(autojump_clock: MockClock) -> None:
+    settings = SessionSettings(messages_per_s=1, messages_burst=13)
+    async with open_house(sessions=settings) as house:
+        ada = await house.player("ada")  # 1
+        for _ in range(2):  # 5 each
+            await ada.ask(MatchCreate(game="tictactoe"))
+        assert await ada.refused(MatchCreate(game="tictactoe")) == "rate_limited"
+        assert await ada.ask(Ping())
+
+
+async def test_whoever_is_too_fast_is_told_when_to_try_again(autojump_clock: MockClock) -> None:
+    settings = SessionSettings(messages_per_s=0.5, messages_burst=2)
+    async with open_house(sessions=settings) as house:
+        ada = await house.player("ada")
+        await ada.ask(Ping())
+        ada.tell(Ping(ref=77))
+        refused = await ada.replied(77)
+        assert isinstance(refused, ErrorReply)
+        assert refused.retry_in_s == pytest.approx(2.0, abs=0.02)
+        assert refused.message == "This session sends too fast. Retry in 2 s."
+        await trio.sleep(2.0)
+        assert await ada.ask(Ping())
+
+
+async def crowded(house: House, members: int) -> None:
+    """Fill the lobby with others."""
+    for number in range(members):
+        await joined(house, f"n{number}")
+
+
+async def test_a_send_is_charged_by_how_many_it_goes_to(autojump_clock: MockClock) -> None:
+    settings = msgspec.structs.replace(
+        unlimited(), deliveries_per_s=101.0, deliveries_burst=3 * 101
+    )
+    async with open_house(sessions=settings) as house:
+        ada = await joined(house, "ada")
+        await crowded(house, 100)
+        for body in ("one", "two", "three"):
+            await ada.ask(RoomSend(room="lobby", body=body, key=body))
+        ada.tell(RoomSend(ref=900, room="lobby", body="four"))
+        refused = await ada.replied(900)
+        assert isinstance(refused, ErrorReply)
+        assert (refused.code, refused.retry) == ("rate_limited", True)
+        assert "It would go to 101 at once." in refused.message
+        assert 0.9 < (refused.retry_in_s or 0) <= 1.0
+        await ada.ask(RoomSend(room="lobby", body="one", key="one"))  # a retry goes to nobody
+        ada.tell(RoomSend(room="lobby", body="without a ref"))
+        await trio.sleep(1.0)
+        await ada.ask(RoomSend(room="lobby", body="four"))
+        assert bodies(ada) == ["one", "two", "three", "four"]
+        assert house.topics.fanout is not None
+        assert house.topics.fanout.refused == 2
+
+
+async def test_coming_into_a_crowd_and_leaving_it_is_charged(autojump_clock: MockClock) -> None:
+    settings = msgspec.structs.replace(unlimited(), deliveries_per_s=1.0, deliveries_burst=450)
+    async with open_house(sessions=settings) as house:
+        await crowded(house, 101)
+        ada = await house.player("ada")
+        for _ in range(2):
+            await ada.ask(RoomJoin(room="lobby"))
+            await ada.ask(RoomJoin(room="lobby"))  # one who is here tells nobody
+            await ada.ask(RoomLeave(room="lobby"))
+        assert await ada.refused(RoomJoin(room="lobby")) == "rate_limited"
+        await ada.ask(RoomJoin(room="elsewhere"))
+
+
+async def test_all_sessions_together_have_a_budget_of_deliveries(
+    autojump_clock: MockClock,
+) -> None:
+    settings = msgspec.structs.replace(
+        unlimited(), deliveries_all_per_s=101.0, deliveries_all_burst=101
+    )
+    async with open_house(sessions=settings) as house:
+        ada, bob = await joined(house, "ada"), await joined(house, "bob")
+        await crowded(house, 99)
+        await ada.ask(RoomSend(room="lobby", body="one"))
+        assert await bob.refused(RoomSend(room="lobby", body="two")) == "busy"
+        await ada.ask(RoomJoin(room="small"))
+        await ada.ask(RoomSend(room="small", body="a small room notices nothing"))
+        await trio.sleep(1.0)
+        await bob.ask(RoomSend(room="lobby", body="two"))
 
 
 # --- rate limits ---------------------------------------------------------------------------------

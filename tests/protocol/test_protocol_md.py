@@ -18,7 +18,19 @@ from actors.settings import MatchSettings, RoomSettings, SessionSettings
 from protocol.codec import ENCODINGS, JSON, MAX_DEPTH, MSGPACK
 from protocol.errors import CLOSES, ERRORS
 from protocol.handshake import RETRY_AFTER_S
-from protocol.messages import DATA, PUSHES, REQUESTS, ErrorReply, Member, Message, Ok, Position
+from protocol.messages import (
+    COSTS,
+    DATA,
+    PUSHES,
+    REQUESTS,
+    ErrorReply,
+    MatchJoin,
+    Member,
+    Message,
+    Ok,
+    Position,
+    RoomJoin,
+)
 from protocol.messages.match import MatchSummary
 from protocol.settings import WireSettings
 
@@ -214,6 +226,9 @@ def test_the_limits_are_the_defaults_of_the_settings() -> None:
         "Requests, a session": (session.messages_per_s, "a second"),
         "Requests after a pause, a session": (session.messages_burst, "at once"),
         "Bytes of requests, a session": (session.bytes_per_s, "a second"),
+        "Pushes to others, a session": (session.deliveries_per_s, "a second"),
+        "The same after a pause": (session.deliveries_burst, "at once"),
+        "Pushes to others, all sessions together": (session.deliveries_all_per_s, "a second"),
         "Rooms and matches, a session": (session.topics, "at once"),
         "Sessions in a room": (room.members, "at once"),
         "Members named in an answer": (room.members_listed, "users"),
@@ -239,6 +254,15 @@ def test_the_limits_are_the_defaults_of_the_settings() -> None:
     }
     assert table == {name: f"{value:,g} {unit}" if value < 1e5 else f"{int(value):,} {unit}"
                      for name, (value, unit) in expected.items()}  # fmt: skip
+
+
+def test_what_a_request_costs_is_as_the_server_counts() -> None:
+    table = {row[0].strip("`"): int(row[1]) for row in rows(sections()["What a request costs"])}
+    assert table == {op: COSTS[kind] for op, kind in REQUESTS.items() if COSTS[kind] != 1}
+    assert COSTS.keys() == set(REQUESTS.values())
+    settings = SessionSettings()
+    joins = settings.topics * max(COSTS[RoomJoin], COSTS[MatchJoin])
+    assert joins < settings.messages_burst, "whoever comes can join all it may at once"
 
 
 def test_the_handshake_is_as_the_server_makes_it() -> None:

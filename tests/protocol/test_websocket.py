@@ -135,7 +135,7 @@ class Shedding(Echo):
     turns = 0
 
     def received(self, request: AnyRequest) -> Awaitable[None] | None:
-        if isinstance(request, RoomSend) and request.ref is not None:
+        if isinstance(request, RoomSend):
             self.connection.shed(_BUSY, request.ref, frozenset({"room.send"}), self.read_next_in)
             return None
         return super().received(request)
@@ -241,7 +241,7 @@ async def test_behind_what_is_shed_a_client_has_no_longer_turn_than_others() -> 
     assert 0 < most <= 64
 
 
-@pytest.mark.parametrize("wrong", [-1, 2**53, "1", 1.5, True, None, [1]])
+@pytest.mark.parametrize("wrong", [-1, 2**53, "1", 1.5, True, [1]])
 async def test_a_ref_that_is_none_is_not_shed_along_with_others(wrong: Any) -> None:
     def accept(connection: Connection) -> Shedding:
         return Shedding(connection, lambda _: None)
@@ -249,14 +249,29 @@ async def test_a_ref_that_is_none_is_not_shed_along_with_others(wrong: Any) -> N
     strange = msgspec.msgpack.encode({"op": "room.send", "room": "r", "body": "x", "ref": wrong})
     async with live(accept=accept) as server, server.client() as client:
         await client.stream.send_all(_say(10) + masked(frames.BINARY, strange) + _say(11))
-        replies = [await client.message(), await client.message()]
-        if wrong is None:  # a request that nobody wants answered, and no error
-            assert [reply.ref for reply in replies] == [10, 11]
-        else:
-            replies.append(await client.message())
-            assert [reply.ref for reply in replies] == [10, None, 11]
-            assert replies[1].code == "bad_message"
+        replies = [await client.message() for _ in range(3)]
+        assert [reply.ref for reply in replies] == [10, None, 11]
+        assert replies[1].code == "bad_message"
         await client.pong()
+
+
+@pytest.mark.parametrize("first", [10, None])
+async def test_what_bears_no_ref_is_shed_with_the_others_and_not_answered(
+    first: int | None,
+) -> None:
+    handlers: list[Shedding] = []
+
+    def accept(connection: Connection) -> Shedding:
+        handlers.append(Shedding(connection, lambda _: None))
+        return handlers[-1]
+
+    async with live(accept=accept) as server, server.client() as client:
+        await client.stream.send_all(_say(first) + _say(None) + _say(11) + _say(None))
+        reply = await client.message()
+        assert [one.ref for one in reply.each()] == ([11] if first is None else [10, 11])
+        await client.pong()
+        assert [count for count, _ in handlers[0].shed_behind] == [3]
+        assert len(handlers[0].requests) == 1  # the ping
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1011, 3000, 4999, None])

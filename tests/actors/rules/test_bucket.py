@@ -37,6 +37,30 @@ def test_a_full_bucket_gives_more_than_it_holds_and_then_owes_it() -> None:
     assert bucket.take(9.5)
 
 
+@given(st.floats(0.5, 50.0), st.floats(1.0, 40.0), Takes, st.floats(0.1, 100.0))
+def test_a_bucket_says_when_it_will_give(
+    rate: float, burst: float, takes: list[tuple[float, float]], wanted: float
+) -> None:
+    bucket = Bucket(rate, burst)
+    now = 0.0
+    for pause, amount in takes:
+        now += pause
+        bucket.take(now, amount)
+    wait_s = bucket.ready_in(now, wanted)
+    if wait_s > 1e-6:
+        assert not bucket.take(now + wait_s - 1e-6, wanted)
+    assert bucket.take(now + wait_s + 1e-6, wanted)
+
+
+def test_what_is_given_back_can_be_taken_again() -> None:
+    bucket = Bucket(rate_per_s=1.0, burst=2.0)
+    assert bucket.take(0.0, 2.0)
+    assert not bucket.take(0.0)
+    bucket.give_back(1.0)
+    assert bucket.take(0.0)
+    assert not bucket.take(0.0)
+
+
 def test_a_rate_of_zero_is_no_limit() -> None:
     bucket = Bucket(rate_per_s=0.0, burst=1.0)
     assert all(bucket.take(0.0, 1e9) for _ in range(1000))

@@ -1,0 +1,60 @@
+"""What one request has pushed to others: charged by how many they are.
+
+A message to a room of ten thousand is ten thousand frames, and a limit on messages does not see
+that: 100 a second are a million frames a second, more than a node can send. So each session has a
+budget of deliveries, and the node another one, which all sessions together draw on.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+
+from actors.failures import Refused
+from actors.rules.bucket import Bucket
+from actors.settings import SessionSettings
+from protocol.errors import BUSY, RATE_LIMITED
+
+FREE: Final = 100
+"""What goes to so many at most is not charged: there the limit on messages is the narrower one, and
+to commit a message costs more than to push it."""
+
+
+class Fanout:
+    """The node's budget, and where those of its sessions come from.
+
+    `refused` counts what was refused for either, for the metrics.
+    """
+
+    def __init__(self, settings: SessionSettings) -> None:
+        self.refused = 0
+        self._settings = settings
+        self._node = Bucket(settings.deliveries_all_per_s, settings.deliveries_all_burst)
+
+    def budget(self) -> Bucket:
+        """One for a session."""
+        return Bucket(self._settings.deliveries_per_s, self._settings.deliveries_burst)
+
+    def charge(self, budget: Bucket, deliveries: int) -> None:
+        """Charge a session's budget and the node's; both, or neither.
+
+        Raises:
+            Refused: RATE_LIMITED for the session's, BUSY for the node's; with when to retry.
+        """
+        now = trio.current_time()
+        if not budget.take(now, deliveries):
+            self.refused += 1
+            raise Refused(
+                RATE_LIMITED,
+                f"It would go to {deliveries:,} at once.",
+                retry_in_s=budget.ready_in(now, deliveries),
+            )
+        if not self._node.take(now, deliveries):
+            budget.give_back(deliveries)
+            self.refused += 1
+            raise Refused(
+                BUSY,
+                "The server pushes as much as it may.",
+                retry_in_s=self._node.ready_in(now, deliveries),
+            )
