@@ -20,13 +20,14 @@ from actors.matches.messages import (
 from actors.matches.referee import GameCrashed, Referee
 from actors.matches.running import LINGER_S, RETRY_S, RunningMatch
 from actors.messages import (
+    ComeBack,
     Input,
     Join,
     Leave,
     Repeat,
     Resume,
 )
-from actors.rules.record import Created, Joined, Left, Moved, Place
+from actors.rules.record import Created, Joined, Left, Moved, Place, Said
 from actors.runtime.errors import Refusal
 from actors.runtime.future import Future
 from actors.runtime.handlers import handles
@@ -66,8 +67,12 @@ class Match(RunningMatch):
         guard(self.system, self.actor_ref)
         for listener in self.host.topics.members(self.topic):
             self._attend(listener.session, listener.user)
+        before = self.host.topics.take_over(self.topic, self.epoch)
         if record.ended is not None:
             self.ending = (record.ended.reason, record.ended.result)
+            if record.agreed(before) != record.offset:  # it ended elsewhere, and they do not know
+                ended = record.ended.state
+                self.voice.restarted(record, lambda _: ended, self.epoch, self._missed(before))
             self.start_timer(0.0, Over(), name="over")  # told, it could find the mailbox full
             return
         if self.broken is None:
@@ -80,11 +85,15 @@ class Match(RunningMatch):
             return
         if self.sessions and self.referee is not None:
             # They were here before this incarnation, so it is one after a crash.
-            self.voice.restarted(record, self.referee, self.epoch)
+            self.voice.restarted(record, self.referee.seen_by, self.epoch, self._missed(before))
         for player in record.places:
             self._expect(player)
         self.after_step()
         self.mind_the_clock()
+
+    @handles(ComeBack)
+    def come_back(self, _: ComeBack) -> None:
+        """Its start has told the players."""
 
     def _playing(self) -> Referee:
         """The game of a match that goes on. Raises `Refused`."""
@@ -109,6 +118,7 @@ class Match(RunningMatch):
             self.tell_directory(MatchReport(self.name, 0, "refused"))  # or it would ask for ever
             raise
         durable = self.persist(created)
+        guard(self.system, self.actor_ref)
         self.cancel_timer("rest")
         self.mind_the_clock()
         return durable.map(lambda _: self.report())
@@ -141,7 +151,9 @@ class Match(RunningMatch):
         referee = self._playing()
         if message.user not in self.record.places:
             raise Refused(NOT_JOINED, "left before the join was durable")
-        if not self.host.topics.subscribe(self.topic, message.session, message.connection):
+        if not self.host.topics.subscribe(
+            self.topic, message.session, message.connection, self.epoch
+        ):
             raise Refused(UNAVAILABLE, "the connection is gone")  # the place is kept for a while
         self._attend(message.session, message.user)
         self.mind_the_clock()
@@ -159,19 +171,16 @@ class Match(RunningMatch):
             state = record.ended.state
         elif self.referee is not None:
             state = self.referee.seen_by(message.user)
-            if not self.host.topics.subscribe(self.topic, message.session, message.connection):
+            if not self.host.topics.subscribe(
+                self.topic, message.session, message.connection, self.epoch
+            ):
                 raise Refused(UNAVAILABLE, "the connection is gone")
             self._attend(message.session, message.user)
-        missed = None
-        if message.epoch <= self.epoch:  # else it is ahead of us
-            missed = record.missed(message.epoch, message.offset)
-        if missed and len(msgspec.json.encode(missed)) > self.host.settings.value_bytes:
-            missed = None
         self.voice.recovered(
             record,
             state,
             self.epoch,
-            missed=missed,
+            missed=self._missed(message.epoch, message.offset),
             session=message.session,
             connection=message.connection,
             offset=message.offset,
@@ -180,6 +189,20 @@ class Match(RunningMatch):
             self.mind_the_clock()
         else:
             self.let_go(message.session)
+
+    def _missed(self, epoch: int, offset: int | None = None) -> list[Said] | None:
+        """What was said since a position, as the record tells it; None also if it is very long.
+        Without an offset: since the last one that stands of what the incarnation `epoch` said.
+        """
+        record = self.record
+        if offset is None:
+            offset = record.agreed(epoch)
+        if offset is None or epoch > self.epoch:  # forgotten, or ahead of us
+            return None
+        missed = record.missed(epoch, offset)
+        if missed and len(msgspec.json.encode(missed)) > self.host.settings.value_bytes:
+            return None
+        return missed
 
     def _attend(self, session: str, player: str) -> None:
         self.sessions[session] = player

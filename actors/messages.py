@@ -49,6 +49,12 @@ class Resume(TopicMessage, frozen=True, gc=False):
     offset: int
 
 
+class ComeBack(msgspec.Struct, frozen=True, gc=False):
+    """To the owner of a topic that lost its log to an incarnation elsewhere: be there again, for
+    the members that it has here. That it was told is enough.
+    """
+
+
 class Post(TopicMessage, frozen=True, gc=False):
     """To a room: say this. Answered with `Sent` once it is durable."""
 

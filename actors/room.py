@@ -11,6 +11,7 @@ import msgspec
 from actors.failures import Refused
 from actors.history import ReadBefore, read_before
 from actors.messages import (
+    ComeBack,
     Join,
     Leave,
     ListMembers,
@@ -110,10 +111,27 @@ class Room(PersistentActor):
             self._roster.add(listener.session, listener.user, member)
             self.watch(self.system.ref(SESSION_KIND, listener.session))
         if members:
-            self._topics.publish(
-                self._topic,
-                RoomRestarted(room=self._name, epoch=self.epoch, offset=self._said.offset),
-            )
+            self._tell_of_restart(self._topics.take_over(self._topic, self.epoch))
+
+    def _tell_of_restart(self, before: int) -> None:
+        """Set members back to what the log and the incarnation `before` agree on, and on from there
+        by what others wrote since, which is something only if a room of this name was elsewhere.
+        """
+        said, topics, topic = self._said, self._topics, self._topic
+        agreed = said.agreed(before)
+        missed = None
+        if agreed is not None:
+            missed = said.since(before, agreed, self._settings.answer_bytes)
+        if agreed is None or missed is None:
+            topics.publish(topic, self._recovered(None))
+            return
+        topics.publish(topic, RoomRestarted(room=self._name, epoch=self.epoch, offset=agreed))
+        for entry in missed:
+            topics.publish(topic, self._message(*entry))
+
+    @handles(ComeBack)
+    def come_back(self, _: ComeBack) -> None:
+        """Its start has told the members."""
 
     def may_passivate(self) -> bool:
         """An empty room may leave memory when it is idle."""
@@ -144,21 +162,24 @@ class Room(PersistentActor):
     def resume(self, message: Resume) -> None:
         """Raises Refused: like a join."""
         self._enter(message.session, message.connection, message.user, message.name)
+        missed = self._said.since(message.epoch, message.offset, self._settings.answer_bytes)
+        self._topics.send(message.session, message.connection, self._recovered(missed))
+
+    def _recovered(self, missed: list[Entry] | None) -> RoomRecovered:
+        """All that was missed, or the present if that cannot be told."""
         said, settings = self._said, self._settings
-        missed = said.since(message.epoch, message.offset, settings.answer_bytes)
-        present = said.last(settings.joined_messages, settings.answer_bytes)
-        self._topics.send(
-            message.session,
-            message.connection,
-            RoomRecovered(
-                room=self._name,
-                recovered=missed is not None,
-                epoch=self.epoch,
-                offset=said.offset,
-                members=self._roster.first(settings.members_listed),
-                members_total=self._roster.users,
-                messages=_messages(present if missed is None else missed),
-            ),
+        if missed is None:
+            messages = said.last(settings.joined_messages, settings.answer_bytes)
+        else:
+            messages = missed
+        return RoomRecovered(
+            room=self._name,
+            recovered=missed is not None,
+            epoch=self.epoch,
+            offset=said.offset,
+            members=self._roster.first(settings.members_listed),
+            members_total=self._roster.users,
+            messages=_messages(messages),
         )
 
     @handles(Leave)
@@ -188,7 +209,7 @@ class Room(PersistentActor):
                     self._topic,
                     RoomJoined(room=self._name, offset=self._said.offset, member=member),
                 )
-        topics.subscribe(self._topic, session, connection)
+        topics.subscribe(self._topic, session, connection, self.epoch)
 
     def _remove(self, session: str) -> None:
         self._topics.unsubscribe(self._topic, session)
@@ -217,22 +238,23 @@ class Room(PersistentActor):
                 return self._uncommitted.get(earlier[0], Sent(*earlier))
         self._topics.charge(self._topic, message.session)
         at = self._clock_ms()
-        sent = self.persist(Posted(who.user, who.name, body, at, key), Sent(self.seq + 1, at))
+        said = Posted(who.user, who.name, body, at, key)
+        sent = self.persist(said, Sent(self.seq + 1, at))
         if key is not None:
             self._uncommitted[self.seq] = sent
             sent.on_done(partial(self._committed, self.seq))
-        self._topics.publish(
-            self._topic,
-            RoomMessage(
-                room=self._name,
-                offset=self.seq,
-                user=who.user,
-                name=who.name,
-                body=body,
-                at=at,
-            ),
-        )
+        self._topics.publish(self._topic, self._message(self.seq, said))
         return sent
+
+    def _message(self, offset: int, said: Posted) -> RoomMessage:
+        return RoomMessage(
+            room=self._name,
+            offset=offset,
+            user=said.user,
+            name=said.name,
+            body=said.body,
+            at=said.at,
+        )
 
     def _committed(self, offset: int, sent: Future[Any]) -> None:
         if sent.exception() is None:  # one that failed stays, and so does any retry of it

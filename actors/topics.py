@@ -74,11 +74,14 @@ class Listener:
 
 
 class _Topic:
-    """Members in the order they came, and the part of them that is subscribed now."""
+    """Members in the order they came, and the part of them that is subscribed now. `epoch`: of the
+    owner's incarnation whose pushes they get.
+    """
 
-    __slots__ = ("_groups", "live", "members")
+    __slots__ = ("_groups", "epoch", "live", "members")
 
     def __init__(self) -> None:
+        self.epoch = 0
         self.members: dict[str, Listener] = {}
         self.live: dict[str, Link] = {}
         self._groups: Sequence[tuple[Encoding, Sequence[Outbox]]] | None = None
@@ -165,11 +168,12 @@ class Topics:
 
     # --- a topic and its members, for the topic's owner ------------------------------------------
 
-    def subscribe(self, topic: str, session: str, connection: int) -> bool:
+    def subscribe(self, topic: str, session: str, connection: int, epoch: int = 0) -> bool:
         """Make the session a member whose connection gets the topic's pushes from here on.
 
-        Returns False, and does nothing, if `connection` is not the session's now: the session is
-        over, or has lost the connection, or has taken another that does not know of this join.
+        `epoch`: the owner's. Returns False, and does nothing, if `connection` is not the session's
+        now: the session is over, or has lost the connection, or has taken another that does not
+        know of this join.
         """
         listener = self._listeners.get(session)
         if listener is None or listener.link is None or listener.link.id != connection:
@@ -177,6 +181,7 @@ class Topics:
         there = self._topics.get(topic)
         if there is None:
             there = self._topics[topic] = _Topic()
+        there.epoch = epoch
         there.members[session] = listener
         there.live[session] = listener.link
         there.changed()
@@ -195,6 +200,17 @@ class Topics:
         if not there.members:
             del self._topics[topic]
         return True
+
+    def take_over(self, topic: str, epoch: int) -> int:
+        """The pushes come from another incarnation of the owner from here on; returns which one
+        those who are subscribed have got theirs from. It may be several back: of an incarnation on
+        another node, or of one that broke before it said a word, they were told nothing.
+        """
+        there = self._topics.get(topic)
+        if there is None:
+            return epoch
+        before, there.epoch = there.epoch, epoch
+        return before
 
     def members(self, topic: str) -> list[Listener]:
         """Every member in the order they came, also those without a connection now."""
@@ -281,6 +297,20 @@ class Topics:
         for session, link in list(there.live.items()):
             frame = link.encoding.frame(push_for(there.members[session].user))
             link.outbox.replace(topic, _bounded(frame, max_bytes))
+            self.delivered += 1
+
+    def publish_each(self, topic: str, push_for: Callable[[str], msgspec.Struct]) -> None:
+        """Push to every subscribed member what its user is to see; none of it is conflated.
+
+        Raises:
+            EncodeError: as `publish`; some members may have got theirs.
+        """
+        there = self._topics.get(topic)
+        if there is None:
+            return
+        self.published += 1
+        for session, link in list(there.live.items()):
+            link.outbox.push(link.encoding.frame(push_for(there.members[session].user)))
             self.delivered += 1
 
     def send(self, session: str, connection: int, push: msgspec.Struct) -> bool:

@@ -1,8 +1,9 @@
-"""The warden of topics: dissolves a topic whose owner has failed for good, and tells its members.
+"""The warden of topics: sees to the members of an owner that has ended.
 
 A room that crashes is restarted and its members stay. One that keeps crashing ends as failed, and
 nobody is left to remove its members: the warden does that, by one watch for each room in place of
-one for each member.
+one for each member. One that lost its log to an incarnation on another node would come back with
+its next message; until then its members would hold what it had pushed in vain for true.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import ClassVar
 import msgspec
 import pykka
 
-from actors.messages import TopicGone
+from actors.messages import ComeBack, TopicGone
 from actors.places import tell
 from actors.runtime.actor import Actor
 from actors.runtime.errors import MailboxFull
@@ -53,10 +54,14 @@ class Warden(Actor):
 
     @handles(Terminated)
     def ended(self, message: Terminated) -> None:
-        """Dissolve what has failed. Whatever else ends an owner, it comes back for its members."""
+        """Dissolve what has failed, bring back what was fenced. Whatever else ends an owner, it has
+        no members, or the system stops.
+        """
+        topic = f"{message.ref.kind}:{message.ref.key}"
+        if message.reason == "fenced" and self._topics.members(topic):
+            tell(self.system.ref(message.ref.kind, message.ref.key), ComeBack())
         if message.reason != "failed":
             return
-        topic = f"{message.ref.kind}:{message.ref.key}"
         members = self._topics.dissolve(topic)
         self.log.warning("topic dissolved", topic=topic, members=len(members))
         for listener in members:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from actors.matches.host import MatchHost
@@ -70,18 +71,37 @@ class MatchVoice:
         """Push the end."""
         self._topics.publish(self.topic, self._end(record, ended))
 
-    def restarted(self, record: Record, referee: Referee, epoch: int) -> None:
-        """Tell those who are here that the match came back, each with the state they may see."""
-        for listener in self._topics.members(self.topic):
-            if listener.link is not None:
-                restarted = MatchRestarted(
+    def restarted(
+        self, record: Record, state_of: Callable[[str], Any], epoch: int, missed: list[Said] | None
+    ) -> None:
+        """Tell those who are here that the match came back, each with the state they may see.
+
+        `missed`: what is new to all of them; where it begins, and the record ends, is what stands
+        of what they were told. None: nobody knows what they missed.
+        """
+        if missed is None:
+            self._topics.publish_each(
+                self.topic,
+                lambda player: self._stands(
+                    record, state_of(player), epoch, None, end=record.ended
+                ),
+            )
+        else:
+            end = record.ended is not None
+            self._topics.publish_each(
+                self.topic,
+                lambda player: MatchRestarted(
                     match=self.name,
                     epoch=epoch,
-                    offset=record.offset,
+                    offset=record.offset - end - len(missed),
                     tick=record.tick,
-                    state=referee.seen_by(listener.user),
-                )
-                self._topics.send(listener.session, listener.link.id, restarted)
+                    state=state_of(player),
+                ),
+            )
+            for said in missed:
+                self.event(said)
+        if record.ended is not None:
+            self.ended(record, record.ended)
 
     # --- to one ----------------------------------------------------------------------------------
 
@@ -121,7 +141,22 @@ class MatchVoice:
         end = record.ended
         if end is not None and missed is not None and offset >= record.offset:
             end = None  # seen before
-        recovered = MatchRecovered(
+        recovered = self._stands(record, state, epoch, missed, end=end)
+        self._topics.send(session, connection, recovered)
+        if end is not None:
+            self._topics.send(session, connection, self._end(record, end))
+
+    def _stands(
+        self,
+        record: Record,
+        state: Any,
+        epoch: int,
+        missed: list[Said] | None,
+        *,
+        end: Ended | None = None,
+    ) -> MatchRecovered:
+        """Where the match stands, short of an `end` that is told next."""
+        return MatchRecovered(
             match=self.name,
             recovered=missed is not None,
             epoch=epoch,
@@ -133,9 +168,6 @@ class MatchVoice:
             names=record.names(),
             acks=record.acks(),
         )
-        self._topics.send(session, connection, recovered)
-        if end is not None:
-            self._topics.send(session, connection, self._end(record, end))
 
     def _event(self, said: Said) -> MatchEvent:
         return MatchEvent(

@@ -182,15 +182,22 @@ class Record(msgspec.Struct):
         """
         # An incarnation continues from what was durable. If a later one than the position's began
         # before the position, then the position counts pushes that a crash made undone.
-        if any(base < offset for later, base in self.starts if later > epoch):
-            return None
-        if len(self.starts) == STARTS and epoch < self.starts[0][0]:
+        agreed = self.agreed(epoch)
+        if agreed is None or offset > agreed:
             return None
         last = self.offset - (1 if self.ended is not None else 0)
         missed = [one for one in self.said if one.offset > offset]
         if offset > self.offset or len(missed) != max(0, last - offset):
             return None
         return missed
+
+    def agreed(self, epoch: int) -> int | None:
+        """The last offset on which the log and what the incarnation `epoch` pushed agree; None: it
+        is so old that this is forgotten.
+        """
+        if len(self.starts) == STARTS and epoch < self.starts[0][0]:
+            return None
+        return min((base for later, base in self.starts if later > epoch), default=self.offset)
 
     # --- what others see -------------------------------------------------------------------------
 

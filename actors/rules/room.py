@@ -115,12 +115,26 @@ class RoomLog:
         """
         if epoch > self.epoch or not self.held_after <= offset <= self.offset:
             return None
-        if offset and not 0 < self._epoch_of(offset) <= epoch:
+        agreed = self.agreed(epoch)
+        if agreed is None or offset > agreed:
             return None
         missed = self._slice(offset, self.offset)
         if sum(len(entry.posted.body.encode()) for entry in missed) > max_bytes:
             return None
         return missed
+
+    def agreed(self, epoch: int) -> int | None:
+        """The last offset on which the log and what the incarnation `epoch` pushed agree.
+
+        An incarnation had read what older ones wrote; what newer ones did took the place of what
+        it pushed and could not store. None: that lies further back than memory reaches.
+        """
+        after = self.offset
+        for first, writer in reversed(self._spans):
+            if writer <= epoch:
+                return after
+            after = first - 1
+        return 0 if after == 0 else None
 
     def page(self, before: int, limit: int, max_bytes: int) -> Page:
         """The `limit` messages before an offset; 0 or one beyond the end: the newest."""
@@ -158,15 +172,6 @@ class RoomLog:
                 del self._keys[self._key_order.popleft()]
             self._key_order.append(who)
         self._keys[who] = (offset, at)
-
-    def _epoch_of(self, offset: int) -> int:
-        """The epoch that wrote an offset; 0: not known any more."""
-        written = 0
-        for first, epoch in self._spans:
-            if first > offset:
-                break
-            written = epoch
-        return written
 
     def _slice(self, after: int, end: int) -> list[Entry]:
         """Entries of the offsets after `after` up to `end`, both within what is held."""

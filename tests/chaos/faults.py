@@ -56,12 +56,14 @@ async def freeze_server(stage: Stage, rng: random.Random) -> None:
 
 
 async def usurp_server(stage: Stage, rng: random.Random) -> None:
-    """Freeze the server, have another take its place, then let the first wake: two incarnations."""
+    """Freeze the server, have another take its place, then let the first wake, with some clients
+    that never left it, or none: two incarnations.
+    """
     old = stage.server
     assert old is not None
     stage.freeze(old)
     await stage.start()
-    stage.proxy.reset(1.0)
+    stage.proxy.reset(rng.choice((0.5, 1.0)))
     await trio.sleep(rng.uniform(0.2, 1.0))
     stage.thaw(old)
     await trio.sleep(rng.uniform(0.2, 1.0))

@@ -117,13 +117,39 @@ class RoomOverCrashes(RuleBasedStateMachine):
 
     @rule(use_snapshot=st.booleans())
     def the_room_crashes(self, use_snapshot: bool) -> None:
+        before = self.epoch
         self.lose_the_tail()
         self.start(use_snapshot=use_snapshot)
+        self.tell_of_restart(before)
+
+    @rule(count=st.integers(1, RECENT + 2), others=st.integers(1, 2), use_snapshot=st.booleans())
+    def the_room_was_written_elsewhere_meanwhile(
+        self, count: int, others: int, use_snapshot: bool
+    ) -> None:
+        before = self.epoch
+        self.lose_the_tail()  # it was refused
+        for _ in range(others):
+            self.epoch += 1
+            for _ in range(count):
+                self.said += 1
+                self.durable.append((self.epoch, posted(f"message {self.said}")))
+        self.start(use_snapshot=use_snapshot)
+        self.tell_of_restart(before)
+
+    def tell_of_restart(self, before: int) -> None:
+        agreed = self.log.agreed(before)
+        missed = None if agreed is None else self.log.since(before, agreed, NO_BOUND)
         for client in self.clients:
-            if client.connected:  # it gets room.restarted, and drops what is gone
-                client.epoch, client.offset = self.epoch, self.log.offset
-                del client.shown[max(0, client.offset - client.base) :]
-                client.base = min(client.base, client.offset)
+            if not client.connected:
+                continue
+            if agreed is None or missed is None:  # it gets room.recovered, and starts anew
+                self.show_the_present(client)
+                continue
+            # It gets room.restarted, drops what is gone, and is pushed what came instead.
+            del client.shown[max(0, agreed - client.base) :]
+            client.base = min(client.base, agreed)
+            client.shown += [entry.posted.body for entry in missed]
+            client.epoch, client.offset = self.epoch, self.log.offset
 
     @rule(use_snapshot=st.booleans())
     def the_process_dies(self, use_snapshot: bool) -> None:
@@ -264,6 +290,23 @@ def test_a_resume_gets_exactly_what_was_missed_or_nothing(
     epoch: int, offset: int, missed: list[int] | None
 ) -> None:
     assert offsets(filled(20).since(epoch, offset, NO_BOUND)) == missed
+
+
+@pytest.mark.parametrize(("epoch", "agreed"), [(1, 3), (2, 3), (3, 5), (4, 6), (9, 6), (0, 0)])
+def test_a_log_agrees_with_an_older_epoch_up_to_what_newer_ones_wrote(
+    epoch: int, agreed: int
+) -> None:
+    log = RoomLog(recent=10, keys=1)
+    for offset, writer in enumerate((1, 1, 1, 3, 3, 4), start=1):
+        log.append(offset, writer, posted(f"{offset}"))
+    assert log.agreed(epoch) == agreed
+
+
+def test_where_an_epoch_ended_that_memory_does_not_reach_back_to_is_not_known() -> None:
+    log = RoomLog(recent=2, keys=1)
+    for offset, writer in enumerate((1, 2, 2, 3, 3), start=1):
+        log.append(offset, writer, posted(f"{offset}"))
+    assert [log.agreed(epoch) for epoch in (1, 2, 3)] == [None, 3, 5]
 
 
 def test_a_position_before_the_first_message_is_true_while_memory_reaches_back() -> None:
