@@ -47,18 +47,20 @@ fuzz: $(READY_DEV) ## set up if needed, then a million wrong frames and ten thou
 clean: ## remove what was installed; data stays
 	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-$(BIN)/python:
+# pip is what comes last into it: a half-made one, as on Debian without python3-venv or after a
+# Ctrl-C, lacks it, is removed, and is made anew by the next run.
+$(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit("Greenroom needs Python 3.11 or newer; %s is %s. Try: make PYTHON=python3.12" % (sys.executable, sys.version.split()[0]) if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
 
-$(READY): $(BIN)/python pyproject.toml
+$(READY): $(BIN)/pip pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server,embedded,client]'
 	@touch $@
 
-$(READY_DEV): $(BIN)/python pyproject.toml
+$(READY_DEV): $(BIN)/pip pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(READY) $(READY_BENCH)
 
-$(READY_BENCH): $(BIN)/python pyproject.toml
+$(READY_BENCH): $(BIN)/pip pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@ $(READY)

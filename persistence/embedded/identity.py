@@ -1,4 +1,4 @@
-"""As whom PostgreSQL runs: it refuses root."""
+"""As whom PostgreSQL runs, which refuses root, and whose data root leaves alone."""
 
 from __future__ import annotations
 
@@ -62,6 +62,34 @@ def choose(binaries: Path, data_dir: Path) -> Identity:
         "it refuses to run as root; user nobody cannot reach"
         f" {binaries} or {data_dir}, and user namespaces are not available:"
         " run Greenroom as an ordinary user, or set [postgres] url",
+    )
+
+
+def refuse_foreign(data_dir: Path, *, uid: int) -> None:
+    """Raise `EmbeddedStartFailed` if as root we would meddle with a user's data directory.
+
+    What root makes or hands over to nobody in a user's checkout, the user can neither read nor
+    remove. A directory that is still to be made is judged by the folder that it would be made in.
+
+    Arguments:
+        data_dir: nothing of it has been touched yet.
+        uid: the effective user; only root (0) is asked, everyone else cannot do any harm.
+    """
+    if uid != 0:
+        return
+    existing = next(path for path in (data_dir, *data_dir.parents) if path.exists())
+    nobody = _nobody()
+    owner = existing.stat().st_uid
+    if owner == 0 or (nobody is not None and owner == nobody.pw_uid):
+        return
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"uid {owner}"
+    raise EmbeddedStartFailed(
+        "stores",
+        f"{existing} belongs to {name}, who could no longer use what root leaves in it:"
+        f" run Greenroom as {name}, or set [server] data_dir to a folder of root's",
     )
 
 

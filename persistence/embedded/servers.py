@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from persistence.embedded.child import require_linux
+from persistence.embedded.identity import refuse_foreign
 from persistence.embedded.lock import DataDirLock
 from persistence.embedded.postgres import EmbeddedPostgres
 from persistence.embedded.sockets import SocketFolder
@@ -66,6 +68,7 @@ class EmbeddedServers:
         end of the server's log for everything else.
         """
         require_linux("stores")
+        refuse_foreign(self.data_dir, uid=os.geteuid())
         self._lock = DataDirLock(self.data_dir)
         redis, postgres = self._wants
         try:

@@ -346,3 +346,21 @@ def test_a_log_that_has_grown_large_is_put_aside(
         with EmbeddedServers(folder, postgres=False):
             pass
     assert (folder / "valkey.log.1").stat().st_size > 10
+
+
+def test_root_does_not_touch_a_folder_of_a_user(tmp_path: Path) -> None:
+    """As anyone but root our own folder is a user's, and it is only asked as if."""
+    if ROOT:
+        os.chown(tmp_path, 4242, 4242)
+    for data in (tmp_path / "checkout" / "data", tmp_path):
+        with pytest.raises(EmbeddedStartFailed, match=f"{tmp_path} belongs to .* run Greenroom as"):
+            identity.refuse_foreign(data, uid=0)
+        if ROOT:
+            with pytest.raises(EmbeddedStartFailed, match=f"{tmp_path} belongs to uid 4242"):
+                EmbeddedServers(data).start()
+    assert list(tmp_path.iterdir()) == []
+    assert tmp_path.stat().st_uid == (4242 if ROOT else os.geteuid())
+
+
+def test_a_user_is_not_asked_whose_folder_it_is(tmp_path: Path) -> None:
+    identity.refuse_foreign(tmp_path / "data", uid=4242)
