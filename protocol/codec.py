@@ -7,6 +7,9 @@ package without validation). Whatever bytes come, `decode_request` gives a reque
 
 from __future__ import annotations
 
+import contextlib
+import json
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -28,6 +31,11 @@ MAX_DEPTH: Final = 32
 _MAX_INT = 2**64 - 1  # what msgpack's integers reach; JSON text could carry any
 _MIN_INT = -(2**63)
 
+_MAX_WHOLE: Final = 2.0**53
+"""Beyond it a float cannot tell one integer from the next."""
+_GAMES_OWN: Final = frozenset(("input", "params"))
+"""Fields whose numbers mean to a game what they are, so that a 7.0 in them stays one."""
+
 _UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError, TypeError)
 """What msgspec raises for bad bytes, besides its own errors: UnicodeDecodeError for a string that
 is not UTF-8, RecursionError for deep nesting, OverflowError and TypeError for odd map keys."""
@@ -46,6 +54,8 @@ class _Envelope(msgspec.Struct, gc=False):
     def valid_ref(self) -> int | None:
         """The ref, if it is one."""
         ref = self.ref
+        if type(ref) is float and ref.is_integer():
+            ref = int(ref)
         return ref if type(ref) is int and 0 <= ref <= MAX_REF else None
 
 
@@ -53,15 +63,20 @@ class Encoding:
     """One subprotocol: how messages become frames and back. Stateless; one instance serves all."""
 
     __slots__ = (
-        "_decode", "_decode_envelope", "_decode_server", "_encode", "name", "opcode", "subprotocol",
+        "_decode", "_decode_envelope", "_decode_leniently", "_decode_plain", "_decode_server",
+        "_encode", "name", "opcode", "subprotocol",
     )  # fmt: skip
 
-    def __init__(self, name: str, opcode: int, codec: Any) -> None:
+    def __init__(
+        self, name: str, opcode: int, codec: Any, lenient: Callable[[Any], Any] | None = None
+    ) -> None:
         self.name = name
         self.subprotocol = f"greenroom.v1.{name}"
         self.opcode = opcode
         self._decode = codec.Decoder(AnyRequest).decode
         self._decode_envelope = codec.Decoder(_Envelope).decode
+        self._decode_leniently = lenient  # takes some that `codec` does not
+        self._decode_plain = codec.Decoder().decode
         self._decode_server = codec.Decoder(AnyServerMessage).decode
         self._encode = codec.Encoder().encode
 
@@ -77,6 +92,8 @@ class Encoding:
         """
         try:
             request: AnyRequest = self._decode(data)
+        except msgspec.ValidationError as error:
+            request = self._decode_whole_floats(data, error)
         except _UNDECODABLE as error:
             raise self._refusal(data, error) from None
         if type(request) is MatchInput:
@@ -89,10 +106,7 @@ class Encoding:
         """Op and ref of what seems a request, unchecked but for these; ref None: it has none. An
         empty op: it is no request, or its ref is none.
         """
-        try:
-            envelope: _Envelope = self._decode_envelope(data)
-        except _UNDECODABLE:
-            return "", None
+        envelope = self._envelope(data)
         op, ref = envelope.op, envelope.valid_ref()
         if type(op) is not str or (ref is None and envelope.ref is not None):
             return "", None
@@ -131,21 +145,55 @@ class Encoding:
         """
         return frames.frame(self.opcode, self.encode(message))
 
+    def _decode_whole_floats(
+        self, data: bytes | bytearray | memoryview | str, why: msgspec.ValidationError
+    ) -> AnyRequest:
+        """The same with 7.0 taken for 7: some engines have no integers, or none beyond 32 bits.
+
+        Only what was refused comes here, so that it costs nothing where integers are integers.
+        """
+        try:
+            plain = self._decode_plain(data)
+        except _UNDECODABLE:
+            raise self._refusal(data, why) from None
+        if type(plain) is not dict:
+            raise self._refusal(data, why)
+        whole = {
+            name: value if name in _GAMES_OWN else _whole(value) for name, value in plain.items()
+        }
+        try:
+            request: AnyRequest = msgspec.convert(whole, AnyRequest)
+        except _UNDECODABLE as error:
+            raise self._refusal(data, error) from None
+        return request
+
+    def _envelope(self, data: bytes | bytearray | memoryview | str) -> _Envelope:
+        """Op and ref of what is well-formed, else nothing: of half a message neither is true."""
+        try:
+            envelope: _Envelope = self._decode_envelope(data)
+        except _UNDECODABLE:
+            pass
+        else:
+            return envelope
+        if self._decode_leniently is not None:
+            with contextlib.suppress(*_UNDECODABLE):
+                found = self._decode_leniently(data)
+                if type(found) is dict:
+                    return _Envelope(found.get("op"), found.get("ref"))
+        return _Envelope()
+
     def _refusal(self, data: bytes | bytearray | memoryview | str, why: Exception) -> RequestError:
-        ref: int | None = None
-        if isinstance(why, msgspec.ValidationError):
-            # Only here are the bytes known to be well-formed, so that op and ref may be trusted.
-            try:
-                envelope: _Envelope = self._decode_envelope(data)
-            except _UNDECODABLE:
-                return RequestError(BAD_MESSAGE, str(why))
-            ref = envelope.valid_ref()
-            if isinstance(envelope.op, str) and envelope.op not in REQUESTS:
-                return RequestError(UNKNOWN_OP, f"no op is called {envelope.op[:64]!r}", ref=ref)
         if isinstance(why, RecursionError):
             return RequestError(BAD_MESSAGE, "nested too deeply")
-        if isinstance(why, UnicodeDecodeError):
-            return RequestError(BAD_MESSAGE, "a string is not valid UTF-8")
+        envelope = self._envelope(data)
+        op, ref = envelope.op, envelope.valid_ref()
+        if isinstance(why, msgspec.ValidationError):
+            if type(op) is str and op not in REQUESTS:
+                return RequestError(UNKNOWN_OP, f"no op is called {op[:64]!r}", ref=ref)
+        elif isinstance(why, UnicodeDecodeError):
+            return RequestError(BAD_MESSAGE, "a string is not valid UTF-8", ref=ref)
+        elif op is not None:  # well-formed to a lenient reader: the one thing that they differ in
+            return RequestError(BAD_MESSAGE, "a string is not valid Unicode", ref=ref)
         return RequestError(BAD_MESSAGE, str(why), ref=ref)
 
 
@@ -174,10 +222,31 @@ def _check_plain(value: Any, field: str, ref: int | None) -> None:
             raise RequestError(BAD_MESSAGE, f"{field}: only plain values, no extensions", ref=ref)
 
 
+def _whole(value: Any) -> Any:
+    """A value with its integral floats as integers. As deep as the decoder let it be."""
+    kind = type(value)
+    if kind is float:
+        return int(value) if value.is_integer() and abs(value) <= _MAX_WHOLE else value
+    if kind is list:
+        return [_whole(item) for item in value]
+    if kind is dict:
+        return {key: _whole(item) for key, item in value.items()}
+    return value
+
+
+def _json_with_any_string(data: bytes | bytearray | str) -> Any:
+    """What Python's own decoder takes beyond msgspec's: strings with a lone surrogate."""
+    return json.loads(data, parse_constant=_no_json)
+
+
+def _no_json(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
 _PLAIN = frozenset((type(None), bool, float, str, bytes))
 
 MSGPACK: Final = Encoding("msgpack", frames.BINARY, msgspec.msgpack)
-JSON: Final = Encoding("json", frames.TEXT, msgspec.json)
+JSON: Final = Encoding("json", frames.TEXT, msgspec.json, lenient=_json_with_any_string)
 
 ENCODINGS: Final[dict[str, Encoding]] = {one.subprotocol: one for one in (MSGPACK, JSON)}
 """Subprotocol -> encoding, the server's preference first."""

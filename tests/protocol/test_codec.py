@@ -322,3 +322,82 @@ def test_a_client_gets_a_value_error_for_what_is_no_message(encoding: Encoding) 
     for data in (b"", b"\xc1", b"[" * 60_000, b"\x91" * 60_000 + b"\x00", b'{"op":"nothing"}'):
         with pytest.raises(ValueError, match=r"."):
             encoding.decode_server(data)
+
+
+def floated(value: Any) -> Any:
+    """As an engine writes it that has no integers: 7 is 7.0, at every depth."""
+    match value:
+        case bool():
+            return value
+        case int() if abs(value) <= 2**53:
+            return float(value)
+        case list():
+            return [floated(item) for item in value]
+        case dict():
+            return {key: floated(item) for key, item in value.items()}
+    return value
+
+
+@both
+@given(st.data())
+def test_an_integral_float_is_taken_where_an_integer_is_meant(
+    encoding: Encoding, data: st.DataObject
+) -> None:
+    request = data.draw(messages(AnyRequest))
+    plain = msgspec.to_builtins(request)
+    own = {name: plain[name] for name in ("input", "params") if name in plain}
+    module = msgspec.json if encoding is JSON else msgspec.msgpack
+    assert encoding.decode_request(module.encode(floated(plain) | own)) == request
+
+
+@both
+@pytest.mark.parametrize("value", [7.5, 2.0**70, -7.0, "7"])
+def test_no_other_number_is(encoding: Encoding, value: Any) -> None:
+    module = msgspec.json if encoding is JSON else msgspec.msgpack
+    history = {"op": "room.history", "ref": 3.0, "room": "lobby", "before": value}
+    with pytest.raises(RequestError, match=r"before") as refused:
+        encoding.decode_request(module.encode(history))
+    assert refused.value.error is BAD_MESSAGE
+    assert refused.value.ref == 3
+
+
+@both
+def test_a_games_own_floats_stay_what_they_are(encoding: Encoding) -> None:
+    module = msgspec.json if encoding is JSON else msgspec.msgpack
+    move = {"op": "match.input", "ref": 1.0, "match": "m", "seq": 2.0, "input": {"x": 7.0}}
+    request = encoding.decode_request(module.encode(move))
+    assert isinstance(request, MatchInput)
+    assert (type(request.seq), type(request.input["x"])) == (int, float)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [
+        (JSON, rb'{"op": "room.send", "ref": 3, "room": "lobby", "body": "\ud800"}'),
+        (JSON, rb'{"op": "room.send", "ref": 3, "room": "lobby", "body": "\udc00 and more"}'),
+        (JSON, b'{"op": "room.send", "ref": 3, "room": "lobby", "body": "\xff"}'),
+        (MSGPACK, MSGPACK.encode(RoomJoin(ref=3, room="xxxx")).replace(b"xxxx", b"\xed\xa0\x80x")),
+    ],
+)
+def test_a_string_that_is_no_unicode_is_refused_under_its_ref(
+    encoding: Encoding, message: bytes
+) -> None:
+    with pytest.raises(RequestError, match="a string is not valid") as refused:
+        encoding.decode_request(message)
+    assert refused.value.error is BAD_MESSAGE
+    assert refused.value.ref == 3
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b'{"op": "ping", "ref": 3, "x": NaN}',
+        b'{"op": "ping", "ref": 3, "x": -Infinity}',
+        b'{"op": "ping", "ref": 3',
+        b'{"op": "ping", "ref": 3}}',
+    ],
+)
+def test_what_is_no_json_has_no_ref(message: bytes) -> None:
+    with pytest.raises(RequestError) as refused:
+        JSON.decode_request(message)
+    assert refused.value.ref is None
