@@ -197,7 +197,7 @@ class Gateway:
                 if self._tls is not None:
                     sock = await tls.handshake(sock, self._tls)
                 head, first = await _read_head(sock, settings.max_header_bytes)
-                answered = self._judge(head)
+                answered = self._judge(head, first)
             if await self._say(sock, peer, answered) and isinstance(answered, Accepted):
                 opened = self._connection(sock, peer, answered), first
         except OSError as error:  # gone, or no TLS
@@ -208,9 +208,9 @@ class Gateway:
                 sock.close()
         return opened
 
-    def _judge(self, head: bytes | None) -> Accepted | Refused:
+    def _judge(self, head: bytes | None, read: bytes) -> Accepted | Refused:
         if head is None:
-            return handshake.too_large(self.settings)
+            return handshake.too_large(read, self.settings)
         if self._draining or len(self.connections) >= self.settings.max_connections:
             return handshake.full(draining=self._draining)
         return handshake.answer(head, self.settings)
@@ -257,7 +257,7 @@ async def _read(sock: socket.socket) -> bytes:
 
 
 async def _read_head(sock: socket.socket, max_bytes: int) -> tuple[bytes | None, bytes]:
-    """The head of a request and what came after it. The head is None if it is too long."""
+    """The head of a request and what came after it; None and what was read if it is too long."""
     got = bytearray()
     while True:
         data = await _read(sock)
@@ -269,7 +269,7 @@ async def _read_head(sock: socket.socket, max_bytes: int) -> tuple[bytes | None,
         if end is not None and end.end() <= max_bytes:
             return bytes(got[: end.end()]), bytes(got[end.end() :])
         if len(got) > max_bytes:
-            return None, b""
+            return None, bytes(got)
         await trio.lowlevel.checkpoint()
 
 

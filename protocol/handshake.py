@@ -8,18 +8,20 @@ for all, and messages of 100 bytes gain nothing.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from http import HTTPStatus
 from typing import Final
 
 import msgspec
-from websockets.exceptions import InvalidUpgrade, NegotiationError
+from websockets.exceptions import InvalidHeader, InvalidUpgrade, NegotiationError
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.typing import Origin, Subprotocol
 
 from protocol.codec import ENCODINGS, Encoding
+from protocol.origin import canonical
 from protocol.settings import WireSettings
 from protocol.upgrade import plain
 
@@ -27,6 +29,15 @@ HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 """Where the head of a request ends. The library takes bare line feeds, too (RFC 9112, 2.2)."""
 
 RETRY_AFTER_S: Final = 5
+
+_VERSION: Final = re.compile(rb"\S+ \S+ HTTP/([0-9]+(?:\.[0-9]+)?)\r?")
+_HEADER: Final = re.compile(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]+):[\t\x20-\x7e\x80-\xff]*\r?")
+_LOOKED_AT: Final = re.compile(
+    rb"host|origin|connection|upgrade|sec-websocket-.*|content-length|transfer-encoding",
+    re.IGNORECASE,
+)
+"""The headers that a handshake depends on. All others stay away from the library, whose limits to
+a line and to the number of lines are lower than what `max_header_bytes` may allow."""
 
 _SILENT = logging.getLogger("greenroom.handshake")
 _SILENT.disabled = True  # the library logs each connection; we log our own, with who and why
@@ -61,8 +72,13 @@ def refusal(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> Refused
     return Refused(status.value, "\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
 
-def too_large(settings: WireSettings) -> Refused:
-    """The head did not end within `max_header_bytes`."""
+def too_large(begun: bytes, settings: WireSettings) -> Refused:
+    """The head, of which `begun` is the beginning, did not end within `max_header_bytes`."""
+    if b"\n" not in begun[: settings.max_header_bytes]:
+        return refusal(
+            HTTPStatus.REQUEST_URI_TOO_LONG,
+            f"The first line of the request is longer than {settings.max_header_bytes} bytes.",
+        )
     return refusal(
         HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
         f"The request head is longer than {settings.max_header_bytes} bytes.",
@@ -94,13 +110,18 @@ def answer(head: bytes, settings: WireSettings) -> Accepted | Refused:
 
 def by_library(head: bytes, settings: WireSettings) -> Accepted | Refused:
     """The same, of any head: every rule of RFC 6455, and the words of a refusal."""
+    version = _VERSION.fullmatch(head.partition(b"\n")[0])
+    if version is not None and version[1] not in {b"1.1", b"1.0"}:  # which the library knows of
+        return refusal(
+            HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "A WebSocket handshake is an HTTP/1.1 request."
+        )
     origins = [Origin(origin) for origin in settings.origins]
     protocol = ServerProtocol(
         origins=[*origins, None] if origins else None,
         subprotocols=_SUBPROTOCOLS,
         logger=_SILENT,
     )
-    protocol.receive_data(head)
+    protocol.receive_data(_what_matters(head))
     events = protocol.events_received()
     if not events:
         written = b"".join(protocol.data_to_send())
@@ -110,6 +131,15 @@ def by_library(head: bytes, settings: WireSettings) -> Accepted | Refused:
         return refusal(HTTPStatus.BAD_REQUEST, f"Not a valid HTTP/1.1 request: {cause}.")
     request = events[0]
     assert isinstance(request, Request)
+    return _judged(protocol, request, settings)
+
+
+def _judged(
+    protocol: ServerProtocol, request: Request, settings: WireSettings
+) -> Accepted | Refused:
+    if len(request.headers.get_all("Host")) != 1:  # RFC 9112, section 3.2
+        return refusal(HTTPStatus.BAD_REQUEST, "A request has exactly one Host header.")
+    _write_as_browsers_do(request)
     response = protocol.accept(request)
     if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
         return _refused(protocol, response, settings)
@@ -127,12 +157,39 @@ def _refused(protocol: ServerProtocol, response: Response, settings: WireSetting
             f"This is Greenroom's WebSocket port; {_where(settings)}",
             ("Upgrade", "websocket"),
         )
+    if isinstance(why, InvalidHeader) and why.name == "Sec-WebSocket-Version":
+        return refusal(
+            HTTPStatus.UPGRADE_REQUIRED,
+            "Name version 13 of WebSocket in Sec-WebSocket-Version.",
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", "13"),  # RFC 6455, section 4.2.2
+        )
     if isinstance(why, NegotiationError):
         return refusal(
             HTTPStatus.BAD_REQUEST,
             "Name a subprotocol in Sec-WebSocket-Protocol. Supported: " + ", ".join(ENCODINGS),
         )
     return Refused(response.status_code, response.serialize())
+
+
+def _what_matters(head: bytes) -> bytes:
+    """A head without the well-formed headers that no handshake depends on, such as cookies."""
+    first, *lines = head.split(b"\n")
+    kept = [first]
+    for line in lines:
+        header = _HEADER.fullmatch(line)
+        if header is None or _LOOKED_AT.fullmatch(header[1]):
+            kept.append(line)
+    return b"\n".join(kept)
+
+
+def _write_as_browsers_do(request: Request) -> None:
+    origin = request.headers.get_all("Origin")
+    if len(origin) == 1:
+        with contextlib.suppress(ValueError):
+            written = canonical(origin[0])
+            del request.headers["Origin"]  # or it would be there twice
+            request.headers["Origin"] = written
 
 
 def _where(settings: WireSettings) -> str:

@@ -7,6 +7,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from protocol.origin import canonical
+
 Path = Annotated[
     str, Meta(pattern=r"^/[!->@-~]*\Z", description='a path that begins with "/", without "?"')
 ]
@@ -22,14 +24,15 @@ class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
     path: Path = "/ws"
     """The one path that is upgraded to WebSocket."""
     origins: tuple[str, ...] = ()
-    """Allowed values of `Origin`; empty: any. Only browsers send one, so a request without an
-    `Origin` is always allowed."""
+    """Allowed values of `Origin`, as `scheme://host` or `scheme://host:port`; empty: any. Only
+    browsers send one, so a request without an `Origin` is always allowed. Kept as browsers write
+    them."""
     max_connections: int = 10_000
     """Connections at once; one more is answered 503 with `Retry-After`."""
     spare_handshakes: int = 256
     """Sockets beyond `max_connections` that are read at all, to give them that answer."""
     max_header_bytes: int = 8_192
-    """The whole head of the handshake request."""
+    """The whole head of the handshake request, headers that are not looked at included."""
     handshake_timeout_s: float = 5.0
     """From accept to the end of the handshake, TLS included."""
     first_message_timeout_s: float = 10.0
@@ -49,6 +52,16 @@ class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Pings and pongs a client may send, averaged over one `keepalive_s`; more is flooding."""
     close_timeout_s: float = 5.0
     """From our close frame to the end of the socket, whatever the client does."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError: an origin that no browser would send."""
+        origins = []
+        for origin in self.origins:
+            try:
+                origins.append(canonical(origin))
+            except ValueError as error:
+                raise ValueError(f"origins: {error}") from None
+        msgspec.structs.force_setattr(self, "origins", tuple(origins))
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

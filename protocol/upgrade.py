@@ -50,6 +50,7 @@ def plain(head: bytes, settings: WireSettings) -> tuple[Encoding, bytes] | None:
         or headers.get(b"upgrade", b"").lower() != b"websocket"
         or headers.get(b"connection", b"").lower() not in _CONNECTIONS
         or headers.get(b"sec-websocket-version") != b"13"
+        or not headers.get(b"host")
         or not _KEY.fullmatch(key)
         or (settings.origins and origin is not None and origin.decode() not in settings.origins)
     ):

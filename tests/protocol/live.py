@@ -26,7 +26,7 @@ from protocol.settings import WireSettings
 from protocol.websocket import Connection
 
 T = TypeVar("T")
-LIMIT_S = 10.0
+LIMIT_S = 60.0
 MASK = b"\x12\x34\x56\x78"
 NO_MASK = bytes(4)
 """Masks nothing: for a client that has much to say."""

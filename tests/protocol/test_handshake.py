@@ -12,6 +12,7 @@ import trio
 from protocol.codec import ENCODINGS, JSON, MSGPACK
 from protocol.listener import listen
 from protocol.messages import Ping
+from protocol.settings import WireSettings
 from tests.protocol.live import KEY, Raw, live, masked, upgrade
 
 
@@ -83,14 +84,43 @@ async def test_a_plain_get_is_told_what_this_port_is(path: str) -> None:
 
 @pytest.mark.parametrize(
     ("origin", "allowed"),
-    [("https://game.example", True), ("https://evil.example", False), (None, True)],
+    [
+        ("https://game.example", True),
+        ("https://GAME.example:443/", True),
+        ("https://game.example:8443", False),
+        ("http://game.example", False),
+        ("https://game.example.evil.example", False),
+        ("https://evil.example", False),
+        ("http://localhost:3000", True),
+        ("null", False),
+        (None, True),
+    ],
 )
-async def test_only_listed_origins_come_in(origin: str | None, allowed: bool) -> None:
-    async with live(origins=("https://game.example",)) as server:
+@pytest.mark.parametrize(
+    "listed",
+    [
+        ("https://game.example", "http://localhost:3000"),
+        ("HTTPS://Game.Example/", "http://LOCALHOST:3000/"),
+        ("https://game.example:443", "http://localhost:3000"),
+    ],
+)
+async def test_only_listed_origins_come_in(
+    listed: tuple[str, ...], origin: str | None, allowed: bool
+) -> None:
+    async with live(origins=listed) as server:
         async with await server.socket() as stream:
             await stream.send_all(upgrade(Origin=origin))
             head = await Raw(stream).head()
         assert int(head.split(b" ")[1]) == (101 if allowed else 403)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["*", "game.example", "https://game.example/play", "https://", "https://a b", "", "://x"],
+)
+def test_what_no_browser_would_send_cannot_be_listed(origin: str) -> None:
+    with pytest.raises(ValueError, match="is no origin"):
+        WireSettings(origins=(origin,))
 
 
 async def test_without_a_list_any_origin_comes_in() -> None:
@@ -103,25 +133,52 @@ async def test_without_a_list_any_origin_comes_in() -> None:
     ("request_", "expected"),
     [
         (b"nonsense\r\n\r\n", 400),
-        (b"GET /ws HTTP/3\r\n\r\n", 400),
+        (b"GET /ws HTTP/3\r\n\r\n", 505),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (upgrade().replace(b"HTTP/1.1", b"HTTP/1.2"), 505),
         (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", 400),
         (b"POST /ws HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 400),
         (b"GET /ws HTTP/1.1\r\nno colon\r\n\r\n", 400),
         (upgrade().replace(b"GET", b"PUT"), 405),
         (upgrade().replace(b"HTTP/1.1", b"HTTP/1.0"), 505),
-        (upgrade(Sec_WebSocket_Version="8"), 400),
+        (upgrade(Host=None), 400),
+        (upgrade().replace(b"Upgrade:", b"Host: other\r\nUpgrade:", 1), 400),
+        (upgrade(Sec_WebSocket_Version="8"), 426),
+        (upgrade(Sec_WebSocket_Version=None), 426),
         (upgrade(Sec_WebSocket_Key=None), 400),
         (upgrade(Sec_WebSocket_Key="short"), 400),
         (upgrade(Connection="keep-alive"), 426),
         (upgrade(Upgrade="h2c"), 426),
         (upgrade(X_Many="x" * 9000), 431),
-        (b"GET /" + b"x" * 9000, 431),
-        (upgrade(**{f"X-{number}": "y" for number in range(150)}), 431),
+        (b"GET /" + b"x" * 9000, 414),
+        (upgrade(path="/" + "x" * 9000), 414),
     ],
 )  # fmt: skip
 async def test_what_is_no_handshake_has_its_status(request_: bytes, expected: int) -> None:
     status, _ = await status_of(request_)
     assert status == expected
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Cookie": "c" * 9_000},
+        {f"X-{number}": "y" for number in range(500)},
+        {"Cookie": "c" * 9_000, "Host": "other"},
+    ],
+)
+async def test_a_head_of_the_size_that_is_allowed_comes_in(headers: dict[str, str]) -> None:
+    async with live(max_header_bytes=32_768) as server, await server.socket() as stream:
+        await stream.send_all(upgrade(**headers))
+        client = Raw(stream)
+        assert (await client.head()).startswith(b"HTTP/1.1 101 ")
+        await client.pong()
+
+
+async def test_another_version_of_websocket_is_told_ours() -> None:
+    for version in ("8", "14", None):
+        _, text = await status_of(upgrade(Sec_WebSocket_Version=version))
+        assert "\r\nSec-WebSocket-Version: 13" in text
 
 
 async def test_a_first_line_beyond_the_librarys_limit_has_its_status() -> None:
