@@ -15,6 +15,8 @@ log = structlog.get_logger("protocol.listener")
 _TURN = 64  # accepts between two checkpoints
 _BACK_OFF_S: Final = 0.1  # trio's own listener waits as long
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_ALL = ("", "::")
+_NO_SUCH_FAMILY = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 _CLOSED = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK}
 
 
@@ -24,7 +26,8 @@ def listen(
     """Non-blocking listening sockets for every address `host` has.
 
     Args:
-        host: a name or an address; empty: all addresses, IPv4 and IPv6.
+        host: a name or an address; empty or "::": all addresses, IPv4 and IPv6, of which a
+            machine may lack one.
         port: 0 lets the system choose, the same one for all addresses.
         backlog: connections the kernel holds until they are accepted.
         reuse_port: let several processes listen on one port (SO_REUSEPORT); the kernel spreads
@@ -34,28 +37,48 @@ def listen(
         OSError: no such host, or the port is taken or not allowed. `filename` says host:port.
     """
     listeners: list[socket.socket] = []
+    everywhere = host in _ALL
+    missing: OSError | None = None
     try:
         for family, kind, proto, _, found in socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            None if everywhere else host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         ):
             chosen = listeners[0].getsockname()[1] if listeners else port
-            address = (found[0], chosen, *found[2:])
-            sock = socket.socket(family, kind, proto)
+            try:
+                sock = _bound(family, kind, proto, (found[0], chosen, *found[2:]), reuse_port)
+            except OSError as error:
+                if not everywhere or error.errno not in _NO_SUCH_FAMILY:
+                    raise
+                missing = error
+                continue
             listeners.append(sock)
-            sock.setblocking(False)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if reuse_port:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind(address)
             sock.listen(backlog)
+        if not listeners and missing is not None:
+            raise missing
     except OSError as error:
         for sock in listeners:
             sock.close()
         error.filename = f"{host or '*'}:{port}"
         raise
     return listeners
+
+
+def _bound(
+    family: int, kind: int, proto: int, address: tuple[object, ...], reuse_port: bool
+) -> socket.socket:
+    sock = socket.socket(family, kind, proto)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:  # IPv4 has a socket of its own
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 async def accept_from(listener: socket.socket, take: Callable[[socket.socket, str], None]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import json
 import socket
@@ -258,6 +259,33 @@ async def test_one_port_serves_many_listeners_that_share_it() -> None:
     for sock in (*first, *second):
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) == 1
         sock.close()
+
+
+@pytest.mark.parametrize("host", ["::", ""])
+def test_every_address_means_ipv4_too(host: str) -> None:
+    listeners = listen(host, 0)
+    port = listeners[0].getsockname()[1]
+    for sock in listeners:
+        there = "127.0.0.1" if sock.family == socket.AF_INET else "::1"
+        with socket.create_connection((there, port), timeout=60):
+            pass
+        sock.close()
+    assert socket.AF_INET in [sock.family for sock in listeners]
+
+
+def test_a_machine_without_ipv6_listens_on_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    class WithoutIPv6(socket.socket):
+        def __init__(self, family: int, *rest: int) -> None:
+            if family == socket.AF_INET6:
+                raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+            super().__init__(family, *rest)
+
+    monkeypatch.setattr(socket, "socket", WithoutIPv6)
+    (listener,) = listen("::", 0)
+    assert listener.family == socket.AF_INET
+    listener.close()
+    with pytest.raises(OSError, match="not supported"):
+        listen("::1", 0)
 
 
 async def test_a_taken_port_is_named() -> None:
