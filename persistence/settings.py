@@ -52,7 +52,7 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     batch_commands: Count = 1024
     inbox_messages: Count = 4096
     first_retry_s: Seconds = 0.05
-    max_retry_s: Seconds = 2.0
+    max_retry_s: Seconds = 0.5
 
 
 class EmbeddedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import structlog
 import trio
 
 from .commit_queue import Writer
-from .journal_settings import STORE_BACKOFF
 from .restart import Backoff
 from .stores import SnapshotRow, SnapshotStore
+
+RETRIES: Final = Backoff(first_s=0.05, factor=2.0, max_s=0.5, jitter=0.25)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,8 @@ class SnapshotSettings:
             oldest is dropped and counted, which costs its actor a longer recovery.
         max_batch_rows, max_batch_bytes: one save, at least one row.
         save_timeout_s: how long one save may take before it is tried again.
-        backoff: between attempts while the store is away.
+        backoff: between attempts while the store is away. Soon after it is back, what was offered
+            meanwhile is in it.
         flush_s: how long a stopping system waits for what is left.
     """
 
@@ -33,7 +35,7 @@ class SnapshotSettings:
     max_batch_rows: int = 500
     max_batch_bytes: int = 4 * 1024 * 1024
     save_timeout_s: float = 10.0
-    backoff: Backoff = STORE_BACKOFF
+    backoff: Backoff = RETRIES
     flush_s: float = 5.0
 
 

@@ -203,8 +203,16 @@ class _Stream:
             del self.seen[later]
 
 
+WRITTEN_WITHIN_S = 1.0
+"""So long after the snapshot store is back it has what it missed."""
+
+
 def match_states_are_true(history: History) -> Iterator[str]:
-    """After a restart a match is in a state it had been in, no older than a snapshot interval."""
+    """After a restart a match is in a state it had been in, no older than a snapshot interval.
+
+    Older only where a server ended while the snapshot store was away, or had been until a second
+    ago, and then by no more than that.
+    """
     states: dict[str, list[tuple[float, int, str, bool]]] = defaultdict(list)
     for state in history.states:
         states[state.match].append((state.at, state.tick, state.digest, state.after_restart))
@@ -214,19 +222,37 @@ def match_states_are_true(history: History) -> Iterator[str]:
         allowed = int(2 * history.snapshot_interval_s * hz) + 2
         # More than one a tick: a player who joins is shown at once, in the tick that is.
         known: dict[int, set[str]] = defaultdict(set)
+        first_seen: dict[int, float] = {}
         newest = 0
-        for _, tick, digest, restarted in sorted(seen):
+        for at, tick, digest, restarted in sorted(seen):
             if restarted:
                 if tick < newest - allowed:
-                    yield f"{match}: came back at tick {tick}, {newest} had been seen"
+                    passed = min(first_seen[later] for later in known if later > tick)
+                    unwritten_s = _unwritten_s(history, passed, first_seen[newest], at)
+                    if tick < newest - allowed - unwritten_s * hz:
+                        yield f"{match}: came back at tick {tick}, {newest} had been seen"
                 if tick in known and digest not in known[tick]:
                     yield f"{match}: came back at tick {tick} in a state it had not been in"
                 # From here the match may go another way than the one the crash cut off.
                 for later in [later for later in known if later > tick]:
-                    del known[later]
+                    del known[later], first_seen[later]
                 newest = tick
             known[tick].add(digest)
+            first_seen.setdefault(tick, at)
             newest = max(newest, tick)
+
+
+def _unwritten_s(history: History, passed: float, newest: float, back: float) -> float:
+    """How long of the time from the state that a match came `back` in to the newest that was seen
+    no snapshot could be written; 0 if no server ended since.
+    """
+    if not any(passed <= ended <= back for ended in history.servers_ended):
+        return 0.0
+    until, total = passed, 0.0
+    for began, ended in sorted(history.valkey_away):
+        begun, until = max(began, until), max(until, ended + WRITTEN_WITHIN_S)
+        total += max(0.0, min(until, newest) - begun)
+    return total
 
 
 def acknowledged_inputs_are_kept(history: History) -> Iterator[str]:

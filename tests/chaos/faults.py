@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import trio
@@ -61,6 +62,7 @@ async def usurp_server(stage: Stage, rng: random.Random) -> None:
     """
     old = stage.server
     assert old is not None
+    stage.servers_ended.append(trio.current_time())
     stage.freeze(old)
     await stage.start()
     stage.proxy.reset(rng.choice((0.5, 1.0)))
@@ -103,16 +105,25 @@ async def slow_commits(stage: Stage, rng: random.Random) -> None:
 
 async def kill_valkey(stage: Stage, rng: random.Random) -> None:
     """SIGKILL the snapshot store."""
-    stage.signal_store("Valkey", signal.SIGKILL)
-    await trio.sleep(rng.uniform(0.1, 2.0))
-    await stage.revive_stores()
+    with _valkey_away(stage):
+        stage.signal_store("Valkey", signal.SIGKILL)
+        await trio.sleep(rng.uniform(0.1, 2.0))
+        await stage.revive_stores()
 
 
 async def freeze_valkey(stage: Stage, rng: random.Random) -> None:
     """SIGSTOP the snapshot store."""
-    stage.signal_store("Valkey", signal.SIGSTOP)
-    await trio.sleep(rng.uniform(0.2, 2.0))
-    stage.signal_store("Valkey", signal.SIGCONT)
+    with _valkey_away(stage):
+        stage.signal_store("Valkey", signal.SIGSTOP)
+        await trio.sleep(rng.uniform(0.2, 2.0))
+        stage.signal_store("Valkey", signal.SIGCONT)
+
+
+@contextmanager
+def _valkey_away(stage: Stage) -> Iterator[None]:
+    began = trio.current_time()
+    yield
+    stage.valkey_away.append((began, trio.current_time()))
 
 
 async def reset_connections(stage: Stage, rng: random.Random) -> None:

@@ -105,3 +105,7 @@ class History(msgspec.Struct):
     log: list[Row] = []
     tick_hz: dict[str, float] = {}
     snapshot_interval_s: float = 1.0
+    valkey_away: list[tuple[float, float]] = []
+    """From when till when the snapshot store could not be reached."""
+    servers_ended: list[float] = []
+    """When a server was ended, or frozen for another to take its place."""

@@ -80,6 +80,8 @@ class Run:
         last, leaked = await self._look_for_leaks()
         memory = Memory(self._before().rss_mib, self.most_mib, last.rss_mib)
         await self.stage.stop()
+        self.history.valkey_away = self.stage.valkey_away
+        self.history.servers_ended = self.stage.servers_ended
         self.history.log = await trio.to_thread.run_sync(self.stage.read_log)
         violations = await trio.to_thread.run_sync(check, self.history)
         return self._report(time.monotonic() - started, violations, memory, leaked)

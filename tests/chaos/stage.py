@@ -50,6 +50,7 @@ class Stage(AbstractContextManager["Stage"]):
         said: what the servers logged, by event.
         tracebacks: what they said outside of their logs, which is always wrong.
         wrong: what faults found to be wrong by themselves.
+        valkey_away, servers_ended: see `History`.
         before: a look at the first server from before it had any client.
     """
 
@@ -63,6 +64,8 @@ class Stage(AbstractContextManager["Stage"]):
         self.said: Counter[str] = Counter()
         self.tracebacks: list[str] = []
         self.wrong: list[str] = []
+        self.valkey_away: list[tuple[float, float]] = []
+        self.servers_ended: list[float] = []
         self.before: Vitals | None = None
         self._known_rooms = known_rooms
         self._settings = settings
@@ -128,12 +131,14 @@ class Stage(AbstractContextManager["Stage"]):
 
     async def kill(self) -> None:
         """SIGKILL the server."""
+        self.servers_ended.append(trio.current_time())
         server = self._running()
         await trio.to_thread.run_sync(server.kill)
         self.retire(server)
 
     async def stop(self) -> int:
         """SIGTERM the server; returns its exit code once it has drained."""
+        self.servers_ended.append(trio.current_time())
         server = self._running()
         code = await trio.to_thread.run_sync(server.stop)
         self.retire(server)

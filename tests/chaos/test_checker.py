@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chaos.checker import RULES, check
+from actors.runtime.snapshots import SnapshotSettings
+from persistence import RedisSettings
+from tests.chaos.checker import RULES, WRITTEN_WITHIN_S, check
 from tests.chaos.history import History, Input, Placed, Row, Saw, Send, State
 
 
@@ -156,6 +158,34 @@ def _far_back_in_no_time(history: History) -> None:
     history.states.append(State("bob", "m", 100, "s100", 10.1, after_restart=True))
 
 
+def _set_back(history: History) -> None:
+    """A match that ran for ten seconds is back as it was five before, and a server had ended."""
+    history.states += [State("bob", "m", 200 + n, f"s{200 + n}", 10 + n / 20) for n in range(201)]
+    history.states.append(State("bob", "m", 300, "s300", 21.0, after_restart=True))
+    history.servers_ended = [20.0]
+
+
+def _set_back_while_valkey_was_there(history: History) -> None:
+    _set_back(history)
+    history.valkey_away = [(11.0, 14.0), (20.5, 22.0)]
+
+
+def _set_back_further_than_valkey_was_away(history: History) -> None:
+    _set_back(history)
+    history.valkey_away = [(18.0, 19.5)]
+
+
+def _set_back_long_after_valkey_was_back(history: History) -> None:
+    _set_back(history)
+    history.valkey_away = [(15.0, 16.0)]
+
+
+def _set_back_by_a_crash_while_valkey_was_away(history: History) -> None:
+    _set_back(history)
+    history.valkey_away = [(15.5, 20.0)]
+    history.servers_ended = [5.0]
+
+
 def _on_the_way_that_was_cut_off(history: History) -> None:
     history.states.append(State("bob", "m", 26, "s26", 4.0, after_restart=True))
 
@@ -194,6 +224,10 @@ LIES: list[tuple[str, Callable[[History], None]]] = [
     ("match_states_are_true", _too_old),
     ("match_states_are_true", _never_been),
     ("match_states_are_true", _far_back_in_no_time),
+    ("match_states_are_true", _set_back_while_valkey_was_there),
+    ("match_states_are_true", _set_back_further_than_valkey_was_away),
+    ("match_states_are_true", _set_back_long_after_valkey_was_back),
+    ("match_states_are_true", _set_back_by_a_crash_while_valkey_was_away),
     ("match_states_are_true", _on_the_way_that_was_cut_off),
     ("acknowledged_inputs_are_kept", _input_gone),
     ("acknowledged_inputs_are_kept", _input_twice),
@@ -288,6 +322,28 @@ def test_a_match_that_was_away_for_long_is_judged_by_its_own_age() -> None:
     history.states.append(State("bob", "m", 26, "other", 600.0, after_restart=True))
     history.states.append(State("bob", "m", 27, "s27", 600.05))
     assert check(history) == []
+
+
+@pytest.mark.parametrize(
+    "away",
+    [
+        [(17.0, 21.0)],
+        [(15.5, 19.5)],
+        [(15.2, 16.7), (17.2, 18.8), (19.1, 19.9)],  # too short in between to write anything
+        [(16.9, 18.0), (18.5, 20.5)],
+    ],
+)
+def test_a_server_that_ends_while_valkey_is_away_sets_a_match_back_by_as_much(
+    away: list[tuple[float, float]],
+) -> None:
+    history = _true_history()
+    _set_back(history)
+    history.valkey_away = away
+    assert check(history) == []
+
+
+def test_a_store_that_is_back_has_what_it_missed_as_soon_as_the_checker_says() -> None:
+    assert SnapshotSettings().backoff.max_s + RedisSettings().max_retry_s <= WRITTEN_WITHIN_S
 
 
 def test_a_match_may_come_back_in_any_of_the_states_of_one_tick() -> None:
