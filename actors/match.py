@@ -36,10 +36,12 @@ from actors.runtime.mailbox import MailboxSpec
 from actors.runtime.messages import Terminated
 from actors.warden import guard
 from protocol.errors import (
+    ERRORS,
     MATCH_ENDED,
     MATCH_FULL,
     NOT_JOINED,
     REJECTED,
+    SEQ_TOO_OLD,
     UNAVAILABLE,
     UNKNOWN_MATCH,
 )
@@ -270,29 +272,40 @@ class Match(RunningMatch):
         referee = self._playing()
         if place is None:
             raise Refused(NOT_JOINED)
-        if not record.started:
-            raise Refused(REJECTED, "the match waits for players")
-        if not self.tick_hz:  # each input is shown to everyone
+        if record.started and not self.tick_hz:  # each input is shown to everyone
             self.host.topics.charge(self.topic, message.session)
         taken = InputTaken(record.tick + 1, self.durable_inputs)
         if self.durable_inputs:
             event = Moved(player, message.seq, message.input, taken.tick)
             self.check_room(event)
-            referee.input(player, message.input)
+            self._judge(referee, message)
             self._await_commit(self._moves, player, self.persist(event))
             self._after_input()
         else:
-            referee.input(player, message.input)
-            place.take(message.seq, taken.tick)
+            self._judge(referee, message)
+            record.answer(player, message.seq, message.input, taken.tick)
             if not self.tick_hz:
                 record.tick = taken.tick
             self.mark_dirty()
             self._after_input()
         return self._once_durable(self._moves, player, lambda: taken)
 
+    def _judge(self, referee: Referee, message: Input) -> None:
+        # What the game says of an input, no as well as yes, is said once for its seq. Whatever else
+        # keeps an input from the game (no room in the log, no answer in time) leaves its seq free.
+        try:
+            if not self.record.started:
+                raise Refused(REJECTED, "the match waits for players")
+            referee.input(message.user, message.input)
+        except Refused as refused:
+            said = refused.error.code
+            self.record.answer(message.user, message.seq, message.input, said)
+            self.mark_dirty()
+            raise
+
     @handles(Repeat)
     def repeat(self, message: Repeat) -> Any:
-        """Answer an input that was taken as the first time: its sender is not here any more."""
+        """Answer an input as the first time: its sender is not here any more."""
         place = self.record.places.get(message.user)
         if place is None or (self.record.ended is None and message.session not in self.sessions):
             raise Refused(NOT_JOINED)
@@ -301,8 +314,12 @@ class Match(RunningMatch):
         return self._first_answer(place, message)
 
     def _first_answer(self, place: Place, message: Input | Repeat) -> Any:
-        tick = place.repeats.get(message.seq, place.tick)
-        taken = InputTaken(tick, self.durable_inputs)
+        said = place.answered(message.seq, message.input)
+        if said is None:
+            raise Refused(SEQ_TOO_OLD, f"seq: must be above {place.seq}")
+        if isinstance(said, str):
+            raise Refused(ERRORS[said])
+        taken = InputTaken(said, self.durable_inputs)
         return self._once_durable(self._moves, message.user, lambda: taken)
 
     def _after_input(self) -> None:

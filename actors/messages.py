@@ -88,6 +88,7 @@ class Repeat(TopicMessage, frozen=True, gc=False):
 
     user: str
     seq: int
+    input: Any
 
 
 class Create(msgspec.Struct, frozen=True, gc=False):

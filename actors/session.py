@@ -292,7 +292,7 @@ class Session(Actor):
             message = Input(self._session, self._user, request.seq, request.input)
             self._places.pass_on(client, request.ref, topic, message)
         elif request.ref is not None:
-            again = Repeat(self._session, self._user, request.seq)
+            again = Repeat(self._session, self._user, request.seq, request.input)
             self._places.repeat(client, request.ref, topic, again)
 
     @handles(TopicGone)

@@ -88,6 +88,9 @@ TOO_MANY_MATCHES: Final = ErrorCode(
 )
 BAD_INPUT: Final = ErrorCode("bad_input", "The game does not take this input.")
 REJECTED: Final = ErrorCode("rejected", "The rules of the game do not allow this now.")
+SEQ_TOO_OLD: Final = ErrorCode(
+    "seq_too_old", "The seq is not above the last one, and no answer to this input is known."
+)
 TIMEOUT: Final = ErrorCode("timeout", "No answer in time; the request may have acted.", retry=True)
 BUSY: Final = ErrorCode("busy", "The receiver's queue is full.", retry=True)
 UNAVAILABLE: Final = ErrorCode(
@@ -104,7 +107,8 @@ ERRORS: Final[dict[str, ErrorCode]] = {
         BAD_MESSAGE, UNKNOWN_OP, NO_SESSION, SESSION_OPEN, BAD_TOKEN, REF_IN_USE,
         TOO_MANY_REQUESTS, RATE_LIMITED, TOO_LONG, OUT_OF_RANGE, UNKNOWN_ROOM, NOT_JOINED,
         TOO_MANY_TOPICS, ROOM_FULL, UNKNOWN_GAME, UNKNOWN_MATCH, MATCH_FULL, MATCH_ENDED,
-        TOO_MANY_MATCHES, BAD_INPUT, REJECTED, TIMEOUT, BUSY, UNAVAILABLE, FAILED, INTERNAL,
+        TOO_MANY_MATCHES, BAD_INPUT, REJECTED, SEQ_TOO_OLD, TIMEOUT, BUSY, UNAVAILABLE, FAILED,
+        INTERNAL,
     )
 }  # fmt: skip
 

@@ -51,6 +51,7 @@ class RecordedMatch(PersistentActor):
         broken: why the game could not be brought back.
     """
 
+    schema_version: ClassVar[int] = 2
     events: ClassVar[tuple[type[msgspec.Struct], ...]] = MatchEvents
 
     def __init__(self, host: MatchHost, name: str) -> None:
@@ -80,7 +81,9 @@ class RecordedMatch(PersistentActor):
             raise
         return {"record": self.record, "game": game}
 
-    def restore(self, state: Any, schema: int) -> None:  # noqa: ARG002 - there is one so far
+    def restore(self, state: Any, schema: int) -> None:
+        if schema == 1:
+            _with_answers(state["record"])
         self.record = msgspec.convert(state["record"], Record)
         self._fit_record()
         created = self.record.created
@@ -161,6 +164,7 @@ class RecordedMatch(PersistentActor):
     def _fit_record(self) -> None:
         # Not the snapshot's: the settings and the game may have changed since.
         self.record.keep = self.host.settings.recent_events
+        self.record.keep_answers = self.host.settings.answers
         self.record.past_crash_ticks = math.ceil(self.tick_hz * PAST_CRASH_S)
         self.record.min_players = self.game.min_players if self.game is not None else 1
 
@@ -208,3 +212,9 @@ class RecordedMatch(PersistentActor):
 
     def on_stop(self) -> None:
         self.live = False
+
+
+def _with_answers(record: dict[str, Any]) -> None:
+    """Of schema 1, where a place had the ticks of its last inputs under `repeats`."""
+    for place in record["places"].values():
+        place["answers"] = {seq: [tick] for seq, tick in place.pop("repeats", {}).items()}

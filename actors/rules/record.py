@@ -7,13 +7,11 @@ those that came after.
 
 from __future__ import annotations
 
+import zlib
 from typing import Any, Final
 
 import msgspec
 
-REPEATS: Final = 16
-"""Of each player's inputs, the last so many are remembered with the tick they acted at, so that a
-repeat gets its first answer. An older repeat is answered with the player's last one."""
 STARTS: Final = 16
 """Incarnations remembered: a position from before the oldest of so many is not taken for true."""
 
@@ -94,23 +92,43 @@ class Said(msgspec.Struct, frozen=True, gc=False):
     data: Any
 
 
+class Answer(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What an input was answered, and enough of it to know it again."""
+
+    said: int | str
+    """The tick it acts at, or the code it was refused with."""
+    fingerprint: int | None = None
+    """Of the input; None in what was written before there was one."""
+
+
 class Place(msgspec.Struct):
-    """A player's place: who sits there, and how far the player's inputs were taken."""
+    """A player's place: who sits there, and what the player's inputs were answered."""
 
     name: str
     seq: int = 0
-    """The highest input taken; 0: none yet."""
-    tick: int = 0
-    """Where that one acted."""
-    repeats: dict[int, int] = {}
-    """The last inputs: their seq -> the tick they acted at."""
+    """The highest input answered; 0: none yet."""
+    answers: dict[int, Answer] = {}
+    """Of the last inputs: their seq -> the answer."""
 
-    def take(self, seq: int, tick: int) -> None:
-        """Note that the input `seq` acts at `tick`."""
-        self.seq, self.tick = seq, tick
-        self.repeats[seq] = tick
-        if len(self.repeats) > REPEATS:
-            del self.repeats[next(iter(self.repeats))]
+    def answer(self, seq: int, value: Any, said: int | str, *, keep: int) -> None:
+        """Note what the input `seq`, higher than any before, is answered."""
+        self.seq = seq
+        self.answers[seq] = Answer(said, _fingerprint(value))
+        while len(self.answers) > keep:
+            del self.answers[next(iter(self.answers))]
+
+    def answered(self, seq: int, value: Any) -> int | str | None:
+        """What this very input was answered; None: that is not known, or it is another one."""
+        answer = self.answers.get(seq)
+        if answer is None or answer.fingerprint not in {None, _fingerprint(value)}:
+            return None
+        return answer.said
+
+
+def _fingerprint(value: Any) -> int:
+    # Two devices of one user may give two inputs the same seq, and "ok" would be a lie to one. It
+    # is no defence: whoever forges an equal one fools nobody else.
+    return zlib.crc32(msgspec.msgpack.encode(value))
 
 
 class Record(msgspec.Struct):
@@ -134,6 +152,8 @@ class Record(msgspec.Struct):
     """Crashes in a row that the match did not get past."""
     min_players: int = 1
     keep: int = 256
+    keep_answers: int = 32
+    """Answers remembered of each player's inputs."""
     past_crash_ticks: int = 0
     """A match that came more than so many ticks beyond its last crash has got past it."""
 
@@ -155,7 +175,7 @@ class Record(msgspec.Struct):
                 self.places.pop(event.player, None)
                 self._say("left", event.player, None)
             case Moved():
-                self.places[event.player].take(event.seq, event.tick)
+                self.answer(event.player, event.seq, event.input, event.tick)
             case Happened():
                 self._say(event.kind, event.player, event.data)
             case Crashed():
@@ -171,6 +191,14 @@ class Record(msgspec.Struct):
         self.said.append(Said(self.offset, kind, player, data))
         if len(self.said) > self.keep:
             del self.said[0]
+
+    # --- inputs ----------------------------------------------------------------------------------
+
+    def answer(self, player: str, seq: int, value: Any, said: int | str) -> None:
+        """Note what a player's new input is answered: the tick it acts at, or the code it is
+        refused with. A refusal is no event, so a recovery from events alone does not know it.
+        """
+        self.places[player].answer(seq, value, said, keep=self.keep_answers)
 
     # --- positions -------------------------------------------------------------------------------
 
@@ -202,7 +230,7 @@ class Record(msgspec.Struct):
     # --- what others see -------------------------------------------------------------------------
 
     def acks(self) -> dict[str, int]:
-        """Player -> the highest input taken, of those who sent any."""
+        """Player -> the highest input answered, of those who sent any."""
         return {player: place.seq for player, place in self.places.items() if place.seq}
 
     def names(self) -> dict[str, str]:

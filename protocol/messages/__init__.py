@@ -113,10 +113,10 @@ AnyServerMessage = (
 __all__ = [
     "COSTS", "DATA", "PUSHES", "REQUESTS", "AnyRequest", "AnyServerMessage", "ErrorReply",
     "History", "InputTaken", "MatchCreate", "MatchCreated", "MatchEnded", "MatchEvent",
-    "MatchInput", "MatchJoin", "MatchLeave", "MatchList", "MatchRecovered", "MatchRestarted", "MatchState",
-    "MatchStatePush", "MatchSummary", "Matches", "Member", "Members", "Message", "Ok", "Ping",
-    "Pong", "Position", "Push", "Request", "RoomHistory", "RoomJoin", "RoomJoined", "RoomLeave",
-    "RoomLeft", "RoomMembers", "RoomMessage", "RoomRecovered", "RoomRestarted", "RoomSend",
-    "RoomState", "Sent", "SessionClose", "SessionOpen", "SessionOpened", "SessionResume",
-    "TopicLost",
+    "MatchInput", "MatchJoin", "MatchLeave", "MatchList", "MatchRecovered", "MatchRestarted",
+    "MatchState", "MatchStatePush", "MatchSummary", "Matches", "Member", "Members", "Message",
+    "Ok", "Ping", "Pong", "Position", "Push", "Request", "RoomHistory", "RoomJoin", "RoomJoined",
+    "RoomLeave", "RoomLeft", "RoomMembers", "RoomMessage", "RoomRecovered", "RoomRestarted",
+    "RoomSend", "RoomState", "Sent", "SessionClose", "SessionOpen", "SessionOpened",
+    "SessionResume", "TopicLost",
 ]  # fmt: skip

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
-from protocol.messages.envelope import Ident, Key, Push, Request
+from protocol.messages.envelope import MAX_REF, Ident, Key, Push, Request
+
+MAX_SEQ: Final = MAX_REF
+"""The last stamp that a player's input can bear."""
 
 
 class MatchCreate(Request, frozen=True, kw_only=True, tag="match.create", gc=False):
@@ -38,14 +41,14 @@ class MatchLeave(Request, frozen=True, kw_only=True, tag="match.leave", gc=False
 
 
 class MatchInput(Request, frozen=True, kw_only=True, tag="match.input", gc=False):
-    """A player's input. `seq` is the client's own stamp and only grows; one that is not higher
-    than the last is answered like the first time and does not act again.
+    """A player's input. `seq` is the client's own stamp and only grows; the same input with the
+    same one is answered like the first time and does not act again.
 
     Answered with `InputTaken`.
     """
 
     match: Ident
-    seq: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+    seq: Annotated[int, Meta(ge=1, le=MAX_SEQ)]
     input: Any
 
 
@@ -86,7 +89,7 @@ class MatchState(msgspec.Struct, frozen=True, gc=False):
     names: dict[str, str] = msgspec.field(default_factory=dict)
     """Player -> the name to show, in the order they joined."""
     acks: dict[str, int] = msgspec.field(default_factory=dict)
-    """Player -> the highest input `seq` taken: one's own next is higher."""
+    """Player -> the highest input `seq` used: one's own next is higher."""
 
 
 class InputTaken(msgspec.Struct, frozen=True, gc=False):
@@ -101,7 +104,7 @@ class InputTaken(msgspec.Struct, frozen=True, gc=False):
 class MatchStatePush(Push, frozen=True, kw_only=True, tag="match.state", gc=False):
     """The state after `tick`. Volatile and conflated: a slow client gets the newest only.
 
-    `acks`: for each player the highest input `seq` that this state has taken in.
+    `acks`: for each player the highest input `seq` answered; the state holds what was taken.
     """
 
     match: str

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from protocol.errors import SEQ_TOO_OLD
 from protocol.messages import (
     InputTaken,
     MatchEnded,
@@ -18,7 +19,9 @@ from protocol.messages import (
     MatchStatePush,
     Position,
 )
+from protocol.messages.match import MAX_SEQ
 from protocol.remote.calls import Caller
+from protocol.remote.errors import RequestFailed
 from protocol.remote.feed import Feed
 from protocol.remote.positions import Gap, recover, restart, take, widen
 
@@ -49,11 +52,12 @@ class Match:
         self.state: Any = state.state
         """The newest state received."""
         self.acks = dict(state.acks)
-        """For each player the highest input `seq` that `state` has taken in, as last told."""
+        """For each player the highest input `seq` answered before `state`, as last told."""
         self.ended: MatchEnded | None = None
         self.position = Position(state.epoch, state.offset)
         self.feed: Feed[MatchStatePush | MatchEvent | MatchEnded, Gap] = Feed(buffer, widen)
         self._caller = caller
+        self._user = user
         # Stamps only grow, also over the programs in which one comes back to one's place.
         self._seq = state.acks.get(user, 0)
 
@@ -65,10 +69,13 @@ class Match:
 
         Raises:
             RequestFailed: `rejected`, if the rules do not allow it; `match_ended` or `not_joined`,
-                if the match ended before it.
+                if the match ended before it; `seq_too_old`, if another device of the user was
+                ahead, or no stamp is left. In none of these cases did it act.
             RequestTimedOut, Disconnected.
             EncodeError: `value` has no encoding.
         """
+        if self._seq == MAX_SEQ:
+            raise RequestFailed("match.input", SEQ_TOO_OLD.code, "no seq is left", retry=False)
         self._seq += 1
         request = MatchInput(match=self.id, seq=self._seq, input=value)
         return await self._caller.request(request, InputTaken)
@@ -161,4 +168,5 @@ class Match:
         self.tick = push.tick
         self.state = push.state
         self.acks = {**self.acks, **push.acks}
+        self._seq = max(self._seq, push.acks.get(self._user, 0))  # another device plays, too
         self.feed.put(push, slot=_STATE)

@@ -8,7 +8,8 @@ import trio.testing
 
 from actors.failures import Refused
 from actors.messages import Input, Leave, Repeat
-from actors.runtime.errors import MailboxFull
+from actors.rules.game import Game
+from actors.runtime.errors import MailboxFull, StoreBusy
 from examples.arena import Arena
 from examples.tictactoe import TicTacToe
 from protocol.errors import (
@@ -17,13 +18,14 @@ from protocol.errors import (
     MATCH_FULL,
     NOT_JOINED,
     REJECTED,
+    SEQ_TOO_OLD,
     UNAVAILABLE,
     UNKNOWN_MATCH,
     ErrorCode,
 )
 from protocol.messages import InputTaken, MatchEnded, MatchEvent, MatchRecovered, MatchStatePush
 from tests.actors.games import Counting, Hands, Ledger
-from tests.actors.table import Player, Table, settled, table
+from tests.actors.table import SMALL, Player, Table, settled, table
 
 
 async def refused(error: ErrorCode, asking: Any, detail: str = "") -> None:
@@ -118,10 +120,11 @@ async def test_what_cannot_be_done_is_refused_by_name(
         await refused(NOT_JOINED, cyd.input(match, 1, {"cell": 0}))
         await refused(NOT_JOINED, cyd.resume(match, 1, 0))
         await refused(REJECTED, bob.input(match, 1, {"cell": 0}), "not your turn")
-        for wrong in ({"cell": 9}, {"cell": "0"}, {}, {"cell": 0, "more": 1}, None, [0]):
-            await refused(BAD_INPUT, ada.input(match, 1, wrong), "input: ")
+        wrongs: list[Any] = [{"cell": 9}, {"cell": "0"}, {}, {"cell": 0, "more": 1}, None, [0]]
+        for seq, wrong in enumerate(wrongs, start=2):
+            await refused(BAD_INPUT, ada.input(match, seq, wrong), "input: ")
         await refused(REJECTED, one.player("eve").join(await one.create("counting")), "not you")
-        assert (await ada.input(match, 1, {"cell": 0})).tick == 1
+        assert (await ada.input(match, 8, {"cell": 0})).tick == 1
 
 
 async def test_an_unknown_match_is_refused_and_does_not_stay(
@@ -144,13 +147,99 @@ async def test_a_repeated_input_is_answered_as_the_first_time_and_acts_once(
         match, ada, bob = await two_players(one, "tictactoe")
         first = await ada.input(match, 5, {"cell": 0})
         await bob.input(match, 1, {"cell": 1})
-        assert await ada.input(match, 5, {"cell": 2}) == first
+        assert await ada.input(match, 5, {"cell": 0}) == first
         second = await ada.input(match, 6, {"cell": 2})
-        assert await ada.input(match, 5, {"cell": 2}) == first
-        assert await ada.input(match, 4, {"cell": 2}) == second
+        assert await ada.input(match, 5, {"cell": 0}) == first
+        assert await ada.input(match, 6, {"cell": 2}) == second
         assert ada.state["board"] == "XOX......"
         assert ada.got(MatchStatePush)[-1].acks == {"ada": 6, "bob": 1}
         assert (await ada.join(match)).acks == {"ada": 6, "bob": 1}
+
+
+async def test_what_was_refused_is_refused_again_also_after_a_later_input_was_taken(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(TicTacToe) as one:
+        match, ada, bob = await two_players(one, "tictactoe")
+        await ada.input(match, 1, {"cell": 0})
+        await refused(REJECTED, ada.input(match, 2, {"cell": 4}), "not your turn")
+        await refused(BAD_INPUT, bob.input(match, 1, {"cell": 9}))
+        await bob.input(match, 2, {"cell": 1})
+        # By now the rules would allow it; but it was answered, and its sender may have moved on.
+        await refused(REJECTED, ada.input(match, 2, {"cell": 4}))
+        assert await ada.input(match, 3, {"cell": 2}) == InputTaken(3, durable=True)
+        await refused(REJECTED, ada.input(match, 2, {"cell": 4}))
+        await refused(BAD_INPUT, bob.input(match, 1, {"cell": 9}))
+        assert ada.state["board"] == "XOX......"
+        assert ada.got(MatchStatePush)[-1].acks == {"ada": 3, "bob": 2}
+
+
+@pytest.mark.parametrize("game", [TicTacToe, Counting])
+async def test_an_input_that_was_passed_over_is_never_acknowledged(
+    autojump_clock: trio.testing.MockClock, game: type[Game]
+) -> None:
+    async with table(game) as one:
+        match, ada, bob = await two_players(one, game.name)
+        value: Any = {"cell": 0} if game is TicTacToe else 1
+        first = await ada.input(match, 10, value)
+        await refused(SEQ_TOO_OLD, ada.input(match, 4, value))
+        last = await bob.input(match, 2**53 - 1, {"cell": 1} if game is TicTacToe else 1)
+        assert last.tick >= first.tick
+        for seq in (1, 2**53 - 2):
+            await refused(SEQ_TOO_OLD, bob.input(match, seq, value), "above 9007199254740991")
+        if game is TicTacToe:
+            assert one.log(match).count("Moved") == 2
+
+
+async def test_another_input_under_a_seq_that_was_used_is_never_acknowledged(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(Counting) as one:
+        match, ada, bob = await two_players(one, "counting")
+        phone = one.player("ada", "phone")
+        await phone.join(match)
+        taken = await ada.input(match, 1, 5)
+        await refused(SEQ_TOO_OLD, phone.input(match, 1, 7), "above 1")
+        assert await phone.input(match, 1, 5) == taken  # it cannot be told apart, and has acted
+        await phone.input(match, 2, 7)
+        await trio.sleep(0.1)
+        assert bob.state["sums"] == {"ada": 12, "bob": 0}
+
+
+@pytest.mark.parametrize("game", [TicTacToe, Counting])
+async def test_as_many_answers_are_remembered_as_the_settings_say(
+    autojump_clock: trio.testing.MockClock, game: type[Game]
+) -> None:
+    async with table(game, answers=3) as one:
+        match, ada, _bob = await two_players(one, game.name)
+        first: Any = {"cell": 0} if game is TicTacToe else 5
+        taken = await ada.input(match, 1, first)
+        for seq in (2, 3):
+            await refused(
+                REJECTED if game is Counting else BAD_INPUT, ada.input(match, seq, "nonsense")
+            )
+        assert await ada.input(match, 1, first) == taken
+        await refused(REJECTED if game is Counting else BAD_INPUT, ada.input(match, 4, "nonsense"))
+        await refused(SEQ_TOO_OLD, ada.input(match, 1, first))
+        await trio.sleep(0.1)
+        assert ada.got(MatchStatePush)[-1].acks["ada"] >= (4 if game is Counting else 1)
+
+
+async def test_what_kept_an_input_from_the_game_leaves_its_seq_free(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(TicTacToe, durability=SMALL) as one:
+        match, ada, bob = await two_players(one, "tictactoe")
+        one.stores.events.away = True
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ada.input, match, 1, {"cell": 0})
+            await settled()
+            nursery.start_soon(bob.input, match, 1, {"cell": 1})
+            await settled()
+            with pytest.raises(StoreBusy):
+                await ada.input(match, 2, {"cell": 2})
+            one.stores.events.away = False
+        assert (await ada.input(match, 2, {"cell": 2})).tick == 3
 
 
 async def test_the_input_that_ended_a_match_is_answered_as_the_first_time(
@@ -162,7 +251,8 @@ async def test_the_input_that_ended_a_match_is_answered_as_the_first_time(
         for seq, (player, cell) in enumerate([(ada, 0), (bob, 3), (ada, 1), (bob, 4)], start=1):
             await player.input(match, seq, {"cell": cell})
         # Not joined by this session: it could have been answered, but nothing here may act.
-        await refused(NOT_JOINED, other.ask(match, Repeat(other.session, "ada", 3)))
+        third = Repeat(other.session, "ada", 3, {"cell": 1})
+        await refused(NOT_JOINED, other.ask(match, third))
         one.stores.events.away = True
         winning = one.match(match).ask(Input(ada.session, "ada", 5, {"cell": 2}))
         again = one.match(match).ask(Input(ada.session, "ada", 5, {"cell": 2}))
@@ -173,8 +263,10 @@ async def test_the_input_that_ended_a_match_is_answered_as_the_first_time(
         first = InputTaken(5, durable=True)
         assert await winning == await again == first
         await trio.sleep(3600)  # it has left memory
-        assert await other.ask(match, Repeat(other.session, "ada", 5)) == first
-        await refused(MATCH_ENDED, other.ask(match, Repeat(other.session, "ada", 6)))
+        assert await other.ask(match, Repeat(other.session, "ada", 5, {"cell": 2})) == first
+        assert await other.ask(match, third) == InputTaken(3, durable=True)
+        await refused(SEQ_TOO_OLD, other.ask(match, Repeat(other.session, "ada", 2, {"cell": 1})))
+        await refused(MATCH_ENDED, other.ask(match, Repeat(other.session, "ada", 6, {"cell": 7})))
 
 
 async def test_an_acknowledged_input_is_durable_and_pushes_do_not_wait(

@@ -14,8 +14,8 @@ from actors.messages import DIRECTORY
 from actors.rules.record import STARTS
 from examples.arena import Arena
 from examples.tictactoe import TicTacToe
-from protocol.errors import MATCH_ENDED
-from protocol.messages import MatchEnded, MatchRecovered, MatchStatePush
+from protocol.errors import MATCH_ENDED, REJECTED, SEQ_TOO_OLD
+from protocol.messages import InputTaken, MatchEnded, MatchRecovered, MatchStatePush
 from tests.actors.games import Counting, FaultyTurns, Hands, Ledger
 from tests.actors.table import Player, Stores, Table, table
 
@@ -93,10 +93,37 @@ async def test_a_match_in_turns_comes_back_exactly(
         assert recovered.state["board"] == "O...X...."
         assert recovered.acks == {"ada": 1, "bob": 1}
         assert ada.got(MatchRecovered)[0].events == []
-        assert await bob.input(match, 1, {"cell": 8}) == taken
+        assert await bob.input(match, 1, {"cell": 0}) == taken
+        with pytest.raises(Refused) as caught:
+            await bob.input(match, 1, {"cell": 8})
+        assert caught.value.error == SEQ_TOO_OLD
         for seq, (player, cell) in enumerate([(ada, 2), (bob, 1), (ada, 6)], start=2):
             await player.input(match, seq, {"cell": cell})
         assert bob.got(MatchEnded)[0].result["winner"] == "ada"
+
+
+@pytest.mark.parametrize("end", ["stop", "kill, snapshots lost"])
+async def test_what_was_refused_before_an_end_of_the_server_is_never_acknowledged_after_it(
+    autojump_clock: trio.testing.MockClock, end: str
+) -> None:
+    stores = Stores()
+    async with table(TicTacToe, stores=stores) as one:
+        match = await one.create("tictactoe")
+        ada, bob = await joined(one, match, "ada", "bob")
+        await ada.input(match, 1, {"cell": 4})
+        with pytest.raises(Refused):
+            await ada.input(match, 2, {"cell": 2})  # it is not her turn
+        await bob.input(match, 1, {"cell": 0})
+        await ada.input(match, 3, {"cell": 2})
+        if end != "stop":
+            stores = stores.as_after_a_kill(snapshots=False)
+    async with table(TicTacToe, stores=stores) as two:
+        ada = two.player("ada")
+        await ada.resume(match, 1, 2)
+        with pytest.raises(Refused) as caught:
+            await ada.input(match, 2, {"cell": 2})
+        assert caught.value.error == (REJECTED if end == "stop" else SEQ_TOO_OLD)
+        assert await ada.input(match, 3, {"cell": 2}) == InputTaken(3, durable=True)
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])

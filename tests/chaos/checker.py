@@ -269,6 +269,31 @@ def acknowledged_inputs_are_kept(history: History) -> Iterator[str]:
             yield f"{given.match}: input {given.seq} of {given.user} acted {times} times"
 
 
+def no_input_is_answered_in_two_ways(history: History) -> Iterator[str]:
+    """A durable input that is sent again is acknowledged with the tick of the first time."""
+    answered: dict[tuple[str, str, int], int] = {}
+    for given in history.inputs:
+        if given.outcome == "ok":
+            who = (given.match, given.user, given.seq)
+            first = answered.setdefault(who, given.tick)
+            if first != given.tick:
+                yield (
+                    f"{given.match}: input {given.seq} of {given.user} was answered with tick "
+                    f"{first} and {given.tick}"
+                )
+
+
+def rejected_inputs_do_not_act(history: History) -> Iterator[str]:
+    """An input that was refused by the rules of its game every time is not in the log."""
+    answers: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for given in history.inputs:
+        answers[given.match, given.user, str(given.seq)].add(given.code)
+    for row in history.log:
+        codes = answers.get((row.key, row.user, row.body)) if row.kind == "match" else None
+        if codes and codes <= {"rejected", "bad_input"}:
+            yield f"{row.key}: input {row.body} of {row.user} was {', '.join(codes)} and is there"
+
+
 RULES: tuple[Callable[[History], Iterator[str]], ...] = (
     log_has_no_gap,
     log_has_one_writer_at_a_time,
@@ -280,6 +305,8 @@ RULES: tuple[Callable[[History], Iterator[str]], ...] = (
     streams_are_complete,
     match_states_are_true,
     acknowledged_inputs_are_kept,
+    no_input_is_answered_in_two_ways,
+    rejected_inputs_do_not_act,
 )
 
 

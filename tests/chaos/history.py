@@ -73,13 +73,16 @@ class State(msgspec.Struct, frozen=True):
 
 
 class Input(msgspec.Struct, frozen=True):
-    """A durable input to a match and what was answered."""
+    """A durable input to a match, sent for the first time or again, and what was answered."""
 
     client: str
     user: str
     match: str
     seq: int
     outcome: Outcome
+    tick: int = 0
+    """Where the answer said it acts; 0 without an `ok`."""
+    code: str = ""
 
 
 class Row(msgspec.Struct, frozen=True):

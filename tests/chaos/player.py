@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgpack
+import msgspec
 import trio
 from trio_websocket import (
     ConnectionClosed,
@@ -110,18 +111,19 @@ class Player:
         return answer
 
     async def input(self, match: str, seq: int, value: Any) -> dict[str, Any]:
-        """Give an input until it is answered; the same `seq` never acts twice."""
+        """Give an input until it is answered, perhaps one that was answered before."""
         try:
             answer = await self.request(op="match.input", match=match, seq=seq, input=value)
         except BaseException:
             self.history.inputs.append(Input(self.name, self.user, match, seq, "none"))
             raise
-        durable = answer["op"] == "ok" and answer["data"]["durable"]
-        if answer["op"] == "error" or durable:
-            outcome = "ok" if answer["op"] == "ok" else "error"
-            self.history.inputs.append(
-                Input(self.name, self.user, match, seq, "ok" if outcome == "ok" else "error")
-            )
+        given = Input(self.name, self.user, match, seq, "error", code=answer.get("code", ""))
+        if answer["op"] == "ok":
+            tick = answer["data"]["tick"]
+            given = msgspec.structs.replace(given, outcome="ok", tick=tick)
+            if not answer["data"]["durable"]:
+                return answer
+        self.history.inputs.append(given)
         return answer
 
     def in_match(self, match: str) -> bool:

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import trio
@@ -49,7 +50,7 @@ class Run:
         self.quiet = False
         self.most_mib = 0.0
         self._busy = 0
-        self._clocks: list[str] = []
+        self._matches: dict[str, list[str | None]] = {"clockwork": [], "tictactoe": []}
         prefix = known.name if plan.known_rooms else "room-{}".format
         stage.rooms = [prefix(number) for number in range(plan.rooms)]
 
@@ -117,22 +118,9 @@ class Run:
         """All in one match, whose states are compared across restarts; when it is over, another."""
         number = 0
         while not self.quiet:
-            if number == len(self._clocks):
-                self._clocks.append("")
-                made = await player.request(
-                    op="match.create", game="clockwork", key=f"clock-{number}"
-                )
-                if made["op"] == "error":
-                    self._clocks.pop()
-                    await trio.sleep(0.2)
-                    continue
-                self._clocks[number] = made["data"]["match"]
-                self.history.tick_hz[self._clocks[number]] = HZ
-            while not (match := self._clocks[number]):
-                await trio.sleep(0.05)
-                if number == len(self._clocks):
-                    break
-            else:
+            match = await self._made(player, "clockwork", number)
+            if match is not None:
+                self.history.tick_hz[match] = HZ
                 await player.play(match)
                 seq = 0
                 while player.in_match(match):
@@ -144,24 +132,50 @@ class Run:
                 number += 1
             await trio.sleep(rng.uniform(0.1, 0.5))
 
+    async def _made(self, player: Player, game: str, number: int) -> str | None:
+        """The match of this number, made by whoever comes first; None: not yet."""
+        made = self._matches[game]
+        if number == len(made):
+            made.append(None)
+            answer = await player.request(op="match.create", game=game, key=f"{game}-{number}")
+            if answer["op"] == "error":
+                made.pop()
+            else:
+                made[number] = answer["data"]["match"]
+        return made[number] if number < len(made) else None
+
     async def _take_turns(self, player: Player, rng: random.Random) -> None:
-        """Tic-tac-toe against oneself is not allowed, so each plays the first moves of many."""
+        """Tic-tac-toe by two, who know no rules: most of what they give is refused. Some inputs
+        are given again, and some seqs only once a higher one was used.
+        """
         number = 0
         while not self.quiet:
-            number += 1
             self._busy += 1
             try:
-                key = f"{player.name}-{number}"
-                made = await player.request(op="match.create", game="tictactoe", key=key)
-                if made["op"] == "ok":
-                    match = made["data"]["match"]
-                    await player.play(match)
-                    await player.input(match, 1, {"cell": rng.randrange(9)})
-                    await player.input(match, 2, {"cell": rng.randrange(9)})
-                    await player.request(op="match.leave", match=match)
+                match = await self._made(player, "tictactoe", number)
+                if match is not None:
+                    await self._play_turns(player, rng, match)
+                    number += 1
             finally:
                 self._busy -= 1
             await trio.sleep(rng.uniform(0.1, 0.5))
+
+    async def _play_turns(self, player: Player, rng: random.Random, match: str) -> None:
+        await player.play(match)
+        given: dict[int, Any] = {}
+        for number in range(12):
+            seq, value = 2 * number + 1, {"cell": rng.randrange(9)}
+            given[seq] = value
+            await player.input(match, seq, value)
+            if not player.in_match(match) or self.quiet:
+                break
+            if rng.random() < 0.3:
+                again = rng.choice(list(given))
+                await player.input(match, again, given[again])
+            if rng.random() < 0.1:
+                await player.input(match, seq - 1, value)
+            await trio.sleep(rng.uniform(0.0, 0.2))
+        await player.request(op="match.leave", match=match)
 
     # --- around it ---
 
@@ -218,6 +232,7 @@ class Run:
         for player in self.players:
             for code, count in player.closes.items():
                 closes[str(code)] += count
+        inputs = Counter(given.outcome for given in self.history.inputs)
         return Report(
             seed=self.plan.seed,
             seconds=seconds,
@@ -228,7 +243,8 @@ class Run:
                 "sends without an answer": sends["none"],
                 "pushes seen": len(self.history.stream),
                 "match states seen": len(self.history.states),
-                "durable inputs": len(self.history.inputs),
+                "durable inputs acknowledged": inputs["ok"],
+                "inputs refused": inputs["error"],
                 "events in the log": len(self.history.log),
                 "connections": sum(player.connections for player in self.players),
             },

@@ -31,7 +31,11 @@ def _true_history(length: int = 6) -> History:
     history.states = [State("bob", "m", tick, f"s{tick}", tick / 20) for tick in range(1, 40)]
     history.states.append(State("bob", "m", 25, "s25", 3.0, after_restart=True))
     history.states.append(State("bob", "m", 26, "other", 3.05))
-    history.inputs = [Input("ada", "u-ada", "m", 1, "ok")]
+    history.inputs = [
+        Input("ada", "u-ada", "m", 1, "ok", tick=4),
+        Input("ada", "u-ada", "m", 2, "error", code="rejected"),
+        Input("ada", "u-ada", "m", 1, "ok", tick=4),
+    ]
     history.log.append(Row("match", "m", 1, 1, "u-ada", "1"))
     return history
 
@@ -198,6 +202,18 @@ def _input_twice(history: History) -> None:
     history.log.append(Row("match", "m", 2, 1, "u-ada", "1"))
 
 
+def _passed_over_and_acknowledged(history: History) -> None:
+    history.inputs.append(Input("ada", "u-ada", "m", 2, "ok", tick=9))
+
+
+def _answered_as_another(history: History) -> None:
+    history.inputs.append(Input("ada", "u-ada", "m", 1, "ok", tick=5))
+
+
+def _rejected_acts(history: History) -> None:
+    history.log.append(Row("match", "m", 2, 1, "u-ada", "2"))
+
+
 LIES: list[tuple[str, Callable[[History], None]]] = [
     ("log_has_no_gap", _drop_row),
     ("log_has_one_writer_at_a_time", _fork),
@@ -231,6 +247,9 @@ LIES: list[tuple[str, Callable[[History], None]]] = [
     ("match_states_are_true", _on_the_way_that_was_cut_off),
     ("acknowledged_inputs_are_kept", _input_gone),
     ("acknowledged_inputs_are_kept", _input_twice),
+    ("acknowledged_inputs_are_kept", _passed_over_and_acknowledged),
+    ("no_input_is_answered_in_two_ways", _answered_as_another),
+    ("rejected_inputs_do_not_act", _rejected_acts),
 ]
 
 
@@ -277,6 +296,16 @@ def test_a_retry_that_is_answered_with_the_first_offset_is_no_lie() -> None:
     history.sends.append(
         msgspec.structs.replace(history.sends[2], client="ada-2", called_at=80, answered_at=81)
     )
+    assert check(history) == []
+
+
+@pytest.mark.parametrize("acted", [False, True])
+def test_an_input_that_met_an_internal_error_may_be_there_or_not(acted: bool) -> None:
+    history = _true_history()
+    for code in ("internal", "seq_too_old"):
+        history.inputs.append(Input("ada", "u-ada", "m", 3, "error", code=code))
+    if acted:
+        history.log.append(Row("match", "m", 2, 1, "u-ada", "3"))
     assert check(history) == []
 
 

@@ -9,9 +9,11 @@ import pytest
 
 from actors.runtime.persistence import PersistentActor
 from actors.runtime.testing import run
+from protocol.messages import InputTaken
+from tests.actors.table import Stores, table
 from tests.corpus.entries import FOLDER, Entry, Manifest, read_entry, read_manifest, versions
 from tests.corpus.readings import told_by
-from tests.corpus.scenes import play
+from tests.corpus.scenes import GAMES, play
 from tests.corpus.shapes import ACTORS
 from tests.corpus.shapes import actors as present_actors
 
@@ -41,6 +43,20 @@ def entries() -> list[tuple[int, str]]:
 async def test_what_was_ever_written_is_read(version: int, name: str, autojump_clock: Any) -> None:
     told = await told_by(read_entry(version, name))
     assert told == MANIFESTS[version].told[name]
+
+
+async def test_an_input_that_a_match_of_version_1_had_taken_is_answered_and_does_not_act_again(
+    autojump_clock: Any,
+) -> None:
+    entry = read_entry(1, "tictactoe-playing")
+    stores = Stores()
+    stores.events, stores.snapshots = entry.stores(snapshot=True)
+    async with table(*GAMES, stores=stores) as here:
+        ada = here.player("ada")
+        await ada.resume(entry.key, 1, 2)
+        taken = InputTaken(1, durable=True)
+        assert await ada.input(entry.key, 1, {"cell": 4}) == taken
+        assert len(stores.events.rows("match", entry.key)) == len(entry.events)
 
 
 def test_what_is_persisted_is_in_the_newest_version(written: dict[str, Entry]) -> None:

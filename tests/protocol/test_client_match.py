@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from protocol.client import Gap, Match, MatchUpdate, TopicGone, connect
+from protocol.client import Gap, Match, MatchUpdate, RequestFailed, TopicGone, connect
 from protocol.codec import EncodeError
 from protocol.messages import (
     InputTaken,
@@ -92,6 +92,36 @@ async def test_a_match_is_created_joined_played_and_ends() -> None:
         assert match.acks == {"u1": match.last_seq}
         assert match.ended is not None
         assert match.ended.result == {"winner": "u2"}
+
+
+async def test_stamps_go_on_above_what_another_device_of_the_user_has_used() -> None:
+    async def server(peer: Peer) -> None:
+        await peer.answer(SessionOpen, opened())
+        await peer.answer(MatchJoin, state())
+        await peer.send(at_tick(1, u1=50, u2=99))
+        assert (await peer.answer(MatchInput, InputTaken(2, durable=False))).seq == 51
+        await part(peer)
+
+    async with scripted(server) as url, connect(url, name="ada", settings=QUICK) as session:
+        match = await session.join_match("m1")
+        await take(match, 1)
+        await match.input(1)
+
+
+async def test_when_no_stamp_is_left_an_input_fails_and_nothing_is_sent() -> None:
+    async def server(peer: Peer) -> None:
+        await peer.answer(SessionOpen, opened())
+        await peer.answer(MatchJoin, state())
+        await peer.send(at_tick(1, u1=2**53 - 2))
+        assert (await peer.answer(MatchInput, InputTaken(2, durable=False))).seq == 2**53 - 1
+        await part(peer)
+
+    async with scripted(server) as url, connect(url, name="ada", settings=QUICK) as session:
+        match = await session.join_match("m1")
+        await take(match, 1)
+        await match.input(1)
+        with pytest.raises(RequestFailed, match="seq_too_old"):
+            await match.input(1)
 
 
 async def test_a_slow_reader_gets_the_newest_state_and_every_event() -> None:

@@ -237,6 +237,7 @@ def test_the_limits_are_the_defaults_of_the_settings() -> None:
         "Messages in one answer, their bodies": (room.answer_bytes, "bytes of UTF-8"),
         "`limit` of `room.history`": (room.history_limit, "messages"),
         "Keyed sends remembered, a room": (room.keys, "keys"),
+        "Answers to inputs remembered, a player of a match": (match.answers, "inputs"),
         "Events a resume can bridge, a match": (match.recent_events, "events"),
         "The same, as JSON": (match.value_bytes, "bytes"),
         "A game's `state`, `result`, or `data` of an event": (match.value_bytes, "bytes"),

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.rules.record import (
-    REPEATS,
     STARTS,
     AnyEvent,
     Crashed,
@@ -136,12 +135,50 @@ def test_crashes_in_a_row_are_counted_until_the_match_got_past_them() -> None:
     assert counts == [1, 2, 3, 1, 2]
 
 
-def test_repeats_are_remembered_up_to_a_bound() -> None:
-    record = new_record()
-    for seq in range(1, REPEATS + 5):
-        record.apply(Moved("ada", seq, {}, seq * 10), 1)
+def test_answers_are_remembered_up_to_a_bound() -> None:
+    record = new_record(keep_answers=8)
+    for seq in range(1, 13):
+        record.apply(Moved("ada", seq, {"go": seq}, seq * 10), 1)
     place = record.places["ada"]
-    assert len(place.repeats) == REPEATS
-    assert place.repeats[REPEATS + 4] == (REPEATS + 4) * 10
-    assert record.acks() == {"ada": REPEATS + 4}
+    assert list(place.answers) == list(range(5, 13))
+    assert place.answered(12, {"go": 12}) == 120
+    assert place.answered(12, {"go": 11}) is None
+    assert place.answered(4, {"go": 4}) is None
+    assert record.acks() == {"ada": 12}
     assert record.names() == {"ada": "Ada"}
+
+
+Inputs = st.lists(
+    st.tuples(
+        st.integers(1, 12),  # seq
+        st.sampled_from(["left", "right"]),
+        st.sampled_from(["taken", "rejected", "busy", "recovers"]),
+    ),
+    max_size=60,
+)
+
+
+@given(Inputs, st.integers(1, 4))
+def test_whatever_is_sent_an_input_acts_once_and_no_answer_is_another_inputs(
+    sent: list[tuple[int, str, str]], keep: int
+) -> None:
+    record = new_record(keep_answers=keep)
+    acted: dict[int, tuple[str, int]] = {}
+    refused: set[tuple[int, str]] = set()
+    for tick, (seq, value, fate) in enumerate(sent, start=1):
+        place = record.places["ada"]
+        if fate == "recovers":  # from events, which hold what was taken and no refusal
+            record = new_record(keep_answers=keep)
+            for one, (what, at) in acted.items():
+                record.apply(Moved("ada", one, what, at), 2)
+        elif seq <= place.seq:
+            said = place.answered(seq, value)
+            assert said is None or (seq, value) in refused or acted[seq] == (value, said)
+        elif fate == "taken":
+            assert seq not in acted
+            acted[seq] = (value, tick)
+            record.apply(Moved("ada", seq, value, tick), 1)
+        elif fate == "rejected":
+            refused.add((seq, value))
+            record.answer("ada", seq, value, "rejected")
+        assert len(record.places["ada"].answers) <= keep
