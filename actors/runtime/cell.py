@@ -183,9 +183,17 @@ class Cell:
         if self._started is not None and self._started.done:
             self._started = None
         actor, error = self.system.try_to_make(self)
+        self.begin_or_fail(actor, error)
+
+    def begin_or_fail(self, actor: Any, error: Exception | None) -> None:
+        """Start an instance, unless its constructor raised `error` or it cannot be started."""
         if error is None:
-            self.begin(actor)
-        else:
+            try:
+                self.begin(actor)
+            except Exception as raised:  # no more threads, or no actor of this runtime
+                error = raised
+                _log.error("not_begun", kind=self.kind, key=self.key, exc_info=error)
+        if error is not None:
             self.failed(error)
 
     def when_started(self) -> Future[bool]:

@@ -29,7 +29,20 @@ class MailboxFull(Exception):  # noqa: N818 -- named like queue.Full and trio.Wo
 
 
 class AskTimeout(pykka.Timeout):
-    """No reply came before the deadline of the ask. The actor may still act on the message."""
+    """No reply came before the deadline of the ask. The actor may still act on the message.
+
+    `name` is the actor's, kind/key, `message` the type of what it was asked, `timeout_s` how long
+    the asker gave it, in seconds.
+    """
+
+    def __init__(self, name: str, message: str, timeout_s: float) -> None:
+        super().__init__(name, message, timeout_s)
+        self.name = name
+        self.message = message
+        self.timeout_s = timeout_s
+
+    def __str__(self) -> str:
+        return f"{self.name} did not answer {self.message} within {self.timeout_s:g} s"
 
 
 class Refusal(Exception):  # noqa: N818 -- a base class for answers, not for faults

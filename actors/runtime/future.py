@@ -14,7 +14,7 @@ import pykka
 import structlog
 import trio
 
-from .errors import AskTimeout, Refusal, bare
+from .errors import Refusal, bare
 from .home import Home
 
 T = TypeVar("T")
@@ -23,7 +23,7 @@ ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType 
 
 _log = structlog.get_logger("actors")
 
-_PENDING: Final = 0
+PENDING: Final = 0
 _VALUE: Final = 1
 _ERROR: Final = 2
 _EXPIRED: Final = 3  # an error too, and a reply that still comes is quietly let go
@@ -48,7 +48,7 @@ class Future(pykka.Future[T]):
 
     def __init__(self, home: Home | None = None) -> None:
         self._home = home
-        self._state = _PENDING
+        self._state = PENDING
         self._value: Any = None
         self._waiters: list[trio.lowlevel.Task | Callable[[Future[T]], object]] | None = None
         self._event: threading.Event | None = None
@@ -59,20 +59,20 @@ class Future(pykka.Future[T]):
     @property
     def done(self) -> bool:
         """Whether a value or an exception is there."""
-        return self._state != _PENDING
+        return self._state != PENDING
 
     def result(self) -> T:
         """The value, or raises the exception. Raises RuntimeError while pending."""
         if self._state == _VALUE:
             return cast("T", self._value)
-        if self._state == _PENDING:
+        if self._state == PENDING:
             raise RuntimeError("the future is pending")
         error, traceback = self._value
         raise error.with_traceback(traceback)
 
     def exception(self) -> BaseException | None:
         """The exception, or None if there is a value. Raises RuntimeError while pending."""
-        if self._state == _PENDING:
+        if self._state == PENDING:
             raise RuntimeError("the future is pending")
         return None if self._state == _VALUE else cast("BaseException", self._value[0])
 
@@ -101,7 +101,7 @@ class Future(pykka.Future[T]):
         self._settle(_ERROR, (error, traceback))
 
     def _settle(self, state: int, value: object) -> None:
-        if self._state != _PENDING:
+        if self._state != PENDING:
             if self._state == _EXPIRED:
                 return
             raise queue.Full
@@ -123,13 +123,13 @@ class Future(pykka.Future[T]):
                     return  # those who waited are gone with their loop
 
     def expire(self, error: BaseException | None = None) -> None:
-        """Fail with AskTimeout, or `error`, if pending; a reply that comes later is let go."""
-        if self._state == _PENDING:
-            self._settle(_EXPIRED, (error or AskTimeout("no reply before the deadline"), None))
+        """Fail with `error` or pykka.Timeout if pending; a value that comes later is let go."""
+        if self._state == PENDING:
+            self._settle(_EXPIRED, (error or pykka.Timeout("nobody waits any more"), None))
 
     def settle_quietly(self, value: T | None = None, error: BaseException | None = None) -> None:
         """Set the value, or the error, unless something is there already."""
-        if self._state == _PENDING:
+        if self._state == PENDING:
             if error is None:
                 self._settle(_VALUE, value)
             else:
@@ -155,16 +155,16 @@ class Future(pykka.Future[T]):
 
         What it raises is logged. Call this at home only.
         """
-        if self._state == _PENDING:
+        if self._state == PENDING:
             self._enlist(callback)
-            if self._state == _PENDING or not self._delist(callback):
+            if self._state == PENDING or not self._delist(callback):
                 return  # still pending, or a thread just set it and will have it called
         self._call(callback)
 
     def __await__(self) -> Generator[Any, Any, T]:
         if self._get_hook is not None:
             return self.get()
-        if self._state == _PENDING:
+        if self._state == PENDING:
             yield from self._wait().__await__()
         elif (home := self._home) is not None:
             home.free_awaits += 1
@@ -176,7 +176,7 @@ class Future(pykka.Future[T]):
     async def _wait(self) -> None:
         task = trio.lowlevel.current_task()
         self._enlist(task)
-        if self._state != _PENDING and self._delist(task):
+        if self._state != PENDING and self._delist(task):
             return
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
@@ -193,12 +193,12 @@ class Future(pykka.Future[T]):
         """
         if self._get_hook is not None:
             return super().get(timeout=timeout)
-        if self._state == _PENDING:
+        if self._state == PENDING:
             if self._home is not None and self._home.here():
                 raise RuntimeError("get() would stop the event loop; await the future")
             with _event_lock:
                 event = self._event = self._event or threading.Event()
-            if self._state == _PENDING and not event.wait(timeout):
+            if self._state == PENDING and not event.wait(timeout):
                 raise pykka.Timeout(f"{timeout} seconds")
         return self.result()
 

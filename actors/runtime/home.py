@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import queue
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from threading import get_ident
 from typing import Any
 
+import pykka
 import structlog
 import trio
 
@@ -20,9 +23,13 @@ class Home:
 
     However many calls queue up, the loop is woken once for all of them: a wake-up writes to a
     socket and costs some 10 us, an append costs 0.05.
+
+    What threads send to actors is bounded, by `offer`. What the runtime has to say to itself (an
+    answer is there, a thread has ended, an actor is to stop) is not: it is caused by messages that
+    were counted when they came, and whoever waits for it would wait for ever if it were refused.
     """
 
-    __slots__ = ("_jobs", "_token", "_woken", "capacity", "free_awaits", "thread")
+    __slots__ = ("_closed", "_jobs", "_token", "_woken", "capacity", "free_awaits", "thread")
 
     def __init__(self, token: trio.lowlevel.TrioToken, *, capacity: int = 100_000) -> None:
         self.thread = get_ident()
@@ -31,6 +38,7 @@ class Home:
         self._token = token
         self._jobs: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._woken = False
+        self._closed = False
 
     @staticmethod
     def current() -> Home:
@@ -49,20 +57,31 @@ class Home:
         """Whether the caller is at home already."""
         return get_ident() == self.thread
 
+    def offer(self, function: Callable[..., object], *args: Any) -> None:
+        """`call_soon` for the messages of others: raises MailboxFull if `capacity` calls wait."""
+        if len(self._jobs) >= self.capacity:
+            raise MailboxFull(f"{self.capacity} calls wait for the event loop")
+        self.call_soon(function, *args)
+
     def call_soon(self, function: Callable[..., object], *args: Any) -> None:
         """Call `function(*args)` at home, soon, in the order of the calls. From any thread.
 
-        Raises MailboxFull if `capacity` calls wait already, trio.RunFinishedError if the run
-        is over.
+        Raises trio.RunFinishedError if the run is over. If it ends before the call could be made,
+        a future among `args` fails with ActorDeadError.
         """
-        if len(self._jobs) >= self.capacity:
-            raise MailboxFull(f"{self.capacity} calls wait for the event loop")
         self._jobs.append((function, args))
         # Under the GIL this order is enough: _run clears the flag before it looks at the jobs, so
         # whoever reads True here appended early enough to be seen.
         if not self._woken:
             self._woken = True
-            self._token.run_sync_soon(self._run)
+            try:
+                self._token.run_sync_soon(self._run)
+            except trio.RunFinishedError:
+                self._closed = True
+        # After the append, so that a job is seen here or by whoever closes at this moment.
+        if self._closed:
+            self._give_up()
+            raise trio.RunFinishedError("the event loop has ended")
 
     def _run(self) -> None:
         self._woken = False
@@ -76,7 +95,24 @@ class Home:
                 _log.exception("call_from_thread_failed", function=repr(function))
         if self._jobs and not self._woken:
             self._woken = True
-            self._token.run_sync_soon(self._run)
+            try:
+                self._token.run_sync_soon(self._run)
+            except trio.RunFinishedError:  # this was trio's last look at its queue
+                self._closed = True
+                self._give_up()
+
+    def _give_up(self) -> None:
+        """No call will be made any more: tell who waits for one. In any thread, or in several."""
+        while True:
+            try:
+                _, args = self._jobs.popleft()
+            except IndexError:
+                return
+            for each in args:
+                if isinstance(each, pykka.Future):
+                    error = pykka.ActorDeadError("its event loop has ended")
+                    with suppress(queue.Full):  # it was settled another way
+                        each.set_exception((type(error), error, None))
 
 
 _current: trio.lowlevel.RunVar[Home] = trio.lowlevel.RunVar("actors_home")

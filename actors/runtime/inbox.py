@@ -31,6 +31,10 @@ class ThreadInbox:
             raise MailboxFull(f"the inbox holds its {self.capacity} messages")
         self._queue.put(envelope)
 
+    def put_control(self, envelope: Envelope[Any]) -> None:
+        """Add what the runtime says to the actor, past any bound."""
+        self._queue.put(envelope)
+
     def get(self) -> Envelope[Any]:
         """Take out the oldest; waits for one."""
         return self._queue.get()

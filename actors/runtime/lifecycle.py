@@ -254,7 +254,7 @@ class LoopLife(Cell):
 
     def _gone(self, reason: Reason) -> None:
         """The instance is gone for `reason`; if it may come back and something waits, it does."""
-        may_come_back = reason in ("passivated", "fenced") and self.system.may_start(self)
+        may_come_back = reason in ("passivated", "fenced") and self.system.may_start(self.kind)
         if may_come_back and self.mailbox.queue:
             self.actor = None
             self.stopping = None

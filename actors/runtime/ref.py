@@ -11,6 +11,7 @@ import trio
 from .errors import MailboxFull
 from .future import Future
 from .messages import Reason
+from .reply import Reply
 
 if TYPE_CHECKING:
     from .cell import Cell
@@ -147,10 +148,10 @@ class ActorRef(pykka.ActorRef[Any]):
         default is to block, which a loop cannot.
         """
         system = self._system
-        future: Future[Any] = Future(system.home)
-        cell = self._cell
         if timeout is None:
             timeout = system.default_timeout_s
+        future = Reply(system.home, self, message, timeout)
+        cell = self._cell
         if cell.thread == get_ident():
             system.timers.add(trio.current_time() + timeout, future)
             cell.ask(message, future)
@@ -158,18 +159,18 @@ class ActorRef(pykka.ActorRef[Any]):
             self._ask_here(message, future, timeout)
         else:
             try:
-                system.home.call_soon(self._ask_here, message, future, timeout)
+                system.home.offer(self._ask_here, message, future, timeout)
             except trio.RunFinishedError:
-                future.set_exception(pykka.ActorDeadError(f"{self}: its event loop has ended"))
+                future.settle_quietly(error=self._without_loop())
             except MailboxFull as error:
-                future.set_exception(error)
+                future.settle_quietly(error=error)
         return future.get() if block else future
 
-    def _ask_here(self, message: Any, future: Future[Any], timeout: float) -> None:
+    def _ask_here(self, message: Any, future: Reply, timeout: float) -> None:
         try:
             target = self._target()
         except pykka.ActorDeadError as error:
-            future.set_exception(error)
+            future.settle_quietly(error=error)
             return
         self._system.timers.add(trio.current_time() + timeout, future)
         target.ask(message, future)
@@ -187,6 +188,7 @@ class ActorRef(pykka.ActorRef[Any]):
             try:
                 self._system.home.call_soon(self._stop_here, future)
             except trio.RunFinishedError:
+                future = Future(self._system.home)
                 future.set(False)
         return future.get(timeout=timeout) if block else future
 
@@ -223,7 +225,7 @@ class ActorRef(pykka.ActorRef[Any]):
             found = system.lookup(self.kind, self.key)
             if found is None:
                 self.tell_soon(message)  # there it wakes its actor or is a dead letter
-                if not system.registered(self.kind):
+                if not system.may_start(self.kind):
                     raise pykka.ActorDeadError(f"{self} is not alive")
                 return
             cell = found
@@ -240,9 +242,12 @@ class ActorRef(pykka.ActorRef[Any]):
     def tell_soon(self, message: Any) -> None:
         """`tell` from another thread that does not learn what becomes of it."""
         try:
-            self._system.home.call_soon(self._tell_here, message)
+            self._system.home.offer(self._tell_here, message)
         except trio.RunFinishedError:
-            raise pykka.ActorDeadError(f"{self}: its event loop has ended") from None
+            raise self._without_loop() from None
+
+    def _without_loop(self) -> pykka.ActorDeadError:
+        return pykka.ActorDeadError(f"{self}: its event loop has ended")
 
     def _tell_here(self, message: Any) -> None:
         """A tell that came from another thread: whoever sent it is not there to catch anything."""

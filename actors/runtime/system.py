@@ -148,7 +148,17 @@ class ActorSystem:
                     self.nursery.cancel_scope.cancel()
         finally:
             self._stopping.cancel()  # without a dispatcher nothing could be stopped any more
+            self._tell_who_waits()
             self._ended.set()
+
+    def _tell_who_waits(self) -> None:
+        """Nothing will happen any more: whatever is still waited for, fails."""
+        self.closing = True
+        for group in self._groups.values():
+            group.closed = True
+        for cell in self._index.cells():  # none, unless a task of the system itself broke
+            cell.end("killed")
+        self.timers.close()
 
     async def __aexit__(
         self,
@@ -215,7 +225,11 @@ class ActorSystem:
         group = self._group(kind)
         place = Place(kind, key or self._number(kind), factory, policy or RestartPolicy(), group)
         cell = self._seat(first, place)
-        cell.begin(first)
+        try:
+            cell.begin(first)
+        except BaseException:
+            cell.end("failed")
+            raise
         return cell.ref
 
     def register(self, kind: Kind) -> None:
@@ -341,10 +355,7 @@ class ActorSystem:
         """
         first, error = self.try_to_make(place)
         cell = self._seat(first, place)
-        if error is None:
-            cell.begin(first)
-        else:
-            cell.failed(error)
+        cell.begin_or_fail(first, error)
         return cell
 
     def _seat(self, first: Any, place: Place) -> Cell:
@@ -367,9 +378,9 @@ class ActorSystem:
         """The cell has ended: its name is free."""
         self._index.remove(cell)
 
-    def may_start(self, cell: Cell) -> bool:
-        """Whether the cell's actor may be brought back for what waits in its mailbox."""
-        group = self._groups.get(cell.kind)
+    def may_start(self, kind: str) -> bool:
+        """Whether a message brings an actor of this kind to life, now."""
+        group = self._groups.get(kind)
         return group is not None and group.kind is not None and not group.closed
 
     def _group(self, name: str) -> Group:
@@ -385,8 +396,11 @@ class ActorSystem:
     # --- time, threads, counts -------------------------------------------------------------------
 
     def call_soon(self, function: Callable[..., object], *args: Any) -> None:
-        """Call a function in the loop's thread, soon; from any thread. See `Home.call_soon`."""
-        self.home.call_soon(function, *args)
+        """Call a function in the loop's thread, soon; from any thread.
+
+        Raises MailboxFull if too many calls wait, trio.RunFinishedError if the loop has ended.
+        """
+        self.home.offer(function, *args)
 
     def after(self, delay_s: float, function: Callable[[], object]) -> Alarm:
         """Call a function in `delay_s` seconds; the alarm can be cancelled."""

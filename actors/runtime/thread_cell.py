@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pykka
@@ -65,19 +66,36 @@ class ThreadCell(Cell):
         instance: Any = actor
         instance.actor_inbox = self.inbox
         errors: list[BaseException] = []
+        home = self.system.home
         overrides = {
             "_actor_ref": self.ref,
             "_handle_failure": functools.partial(_note_failure, actor, errors),
             "_stop": functools.partial(_stop, actor, errors),
             # What is left in the inbox is the next incarnation's, or answered when the cell ends.
             "_actor_loop_teardown": _nothing,
-            "_actor_loop": functools.partial(self._run, actor, errors, self.system.home),
+            "_actor_loop_setup": functools.partial(self._set_up, actor, errors, home),
+            "_actor_loop": functools.partial(self._run, actor, errors, home),
         }
         for name, value in overrides.items():
             setattr(instance, name, value)
-        self.state = State.RUNNING
-        self.has_started()
-        actor._start_actor_loop()  # noqa: SLF001 -- Pykka's seam
+        self.state = State.STARTING
+        try:
+            actor._start_actor_loop()  # noqa: SLF001 -- Pykka's seam
+        except BaseException:  # the process may have no more threads
+            self._actor = None
+            raise
+
+    def _set_up(self, actor: Any, errors: list[BaseException], home: Any) -> None:
+        """In the thread: `on_start`, and word of it."""
+        type(actor)._actor_loop_setup(actor)  # noqa: SLF001 -- Pykka's seam
+        if not errors:
+            with suppress(trio.RunFinishedError):
+                home.call_soon(self._thread_started, actor)
+
+    def _thread_started(self, actor: Any) -> None:
+        if actor is self._actor and self.state is State.STARTING:
+            self.state = State.RUNNING
+            self.has_started()
 
     def _run(self, actor: Any, errors: list[BaseException], home: Any) -> None:
         """The thread."""
@@ -87,7 +105,7 @@ class ThreadCell(Cell):
             errors.append(error)
         try:
             home.call_soon(self._thread_ended, actor, errors)
-        except (trio.RunFinishedError, MailboxFull):
+        except trio.RunFinishedError:
             _log.warning("thread_outlived_its_system", kind=self.kind, key=self.key)
 
     def _thread_ended(self, actor: Any, errors: list[BaseException]) -> None:
@@ -119,12 +137,12 @@ class ThreadCell(Cell):
             future.settle_quietly(error=error)
 
     def control(self, control: Control, *, first: bool = False) -> None:  # noqa: ARG002 -- in order
-        self.inbox.put(Envelope(control.message))
+        self.inbox.put_control(Envelope(control.message))
 
     def request_stop(self, reason: Reason) -> None:
         if self._stopping is None:
             self._stopping = reason
-            self.inbox.put(Envelope(_ActorStop()))
+            self.inbox.put_control(Envelope(_ActorStop()))
 
     def halt(self) -> Future[bool]:
         """End the instance after what is in its inbox now; what comes later is the next one's."""
@@ -136,7 +154,7 @@ class ThreadCell(Cell):
             halted.follow(self._halted)
         else:
             self._halted = halted
-            self.inbox.put(Envelope(_ActorStop()))
+            self.inbox.put_control(Envelope(_ActorStop()))
         return halted
 
     def kill(self, reason: Reason = "killed") -> None:
@@ -144,7 +162,9 @@ class ThreadCell(Cell):
         if self._actor is not None:
             _log.error("thread_left_behind", kind=self.kind, key=self.key)
             self._actor.actor_stopped.set()
+            self._actor._stop = _nothing  # no hook  # noqa: SLF001 -- Pykka's seam
         self.end(reason)
+        self.inbox.put_control(Envelope(_ActorStop()))  # or it would wait for its next message
 
     def end(self, reason: Reason) -> None:
         if not self.alive:

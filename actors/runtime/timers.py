@@ -26,6 +26,9 @@ class Due(Protocol):
     def expire(self) -> None:
         """Its time has come."""
 
+    def abandon(self) -> None:
+        """Its time will not come: the system has ended."""
+
 
 class Timers:
     """Calls `expire()` on each entry at its time.
@@ -61,6 +64,13 @@ class Timers:
             heap[:] = [entry for entry in heap if not entry[2].done]
             heapq.heapify(heap)
             self._limit = max(_COMPACT_FROM, 2 * len(heap))
+
+    def close(self) -> None:
+        """Abandon what is left: nobody will look at the clock any more."""
+        left = [due for _, _, due in self._heap if not due.done]
+        self._heap.clear()
+        for due in left:
+            due.abandon()
 
     @trio.lowlevel.enable_ki_protection  # actors run in it, and a Ctrl-C is not for them
     async def run(self) -> None:
@@ -136,6 +146,9 @@ class Timer:
         self.done = True
         self.pending = False
 
+    def abandon(self) -> None:
+        self.cancel()
+
     def expire(self) -> None:
         interval = self._interval_s
         if interval is None:
@@ -166,6 +179,9 @@ class Alarm:
 
     def cancel(self) -> None:
         self.done = True
+
+    def abandon(self) -> None:
+        self.cancel()
 
     def expire(self) -> None:
         self.done = True

@@ -24,7 +24,7 @@ from protocol.errors import ERRORS, ROOM_FULL, RequestError
     [
         (Refused(ROOM_FULL, "it is"), "room_full", True),
         (RequestError(ROOM_FULL), "room_full", True),
-        (AskTimeout("5 s"), "timeout", True),
+        (AskTimeout("room/lobby", "Send", 5.0), "timeout", True),
         (ActorFailed("room/lobby", 3.0), "failed", True),
         (pykka.ActorDeadError("gone"), "unavailable", True),
         (MailboxFull("full"), "busy", True),

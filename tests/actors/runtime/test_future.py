@@ -9,7 +9,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors import AskTimeout, Future
+from actors import Future
 from actors.runtime.testing import settle
 
 
@@ -77,7 +77,7 @@ def test_a_reply_after_the_deadline_is_let_go() -> None:
     future: Future[int] = Future()
     future.expire()
     future.set(1)
-    with pytest.raises(AskTimeout):
+    with pytest.raises(pykka.Timeout):
         future.result()
 
 

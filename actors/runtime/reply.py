@@ -1,0 +1,47 @@
+"""The future of an ask, which knows who was asked what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pykka
+
+from .errors import AskTimeout
+from .future import PENDING, Future
+
+if TYPE_CHECKING:
+    from .home import Home
+    from .ref import ActorRef
+
+
+class Reply(Future[Any]):
+    """What an ask comes to. Whatever becomes of the actor and of its system, it does."""
+
+    __slots__ = ("_ref", "_timeout_s")
+
+    def __init__(self, home: Home, ref: ActorRef, message: Any, timeout_s: float) -> None:
+        # Not the base's __init__ but what it does: a call less on the way of every ask.
+        self._home = home
+        self._state = PENDING
+        self._value = message  # while nothing else is there: a message must not outlive its answer
+        self._waiters = None
+        self._event = None
+        self._ref = ref
+        self._timeout_s = timeout_s
+
+    def expire(self, error: BaseException | None = None) -> None:
+        """The deadline has passed, or whatever `error` says."""
+        if not self.done:
+            super().expire(error or AskTimeout(*self._question(), self._timeout_s))
+
+    def abandon(self) -> None:
+        """The system has ended, and with it the clock that would have let the deadline pass."""
+        if not self.done:
+            name, message = self._question()
+            self.expire(
+                pykka.ActorDeadError(f"{name}: its system ended before it answered {message}")
+            )
+
+    def _question(self) -> tuple[str, str]:
+        """Who was asked, and the type of what."""
+        return f"{self._ref.kind}/{self._ref.key}", type(self._value).__name__
