@@ -15,6 +15,11 @@ PositiveSeconds = Annotated[float, Meta(gt=0)]
 Rate = Annotated[float, Meta(ge=0)]
 """So many a second on average; 0: no limit."""
 Count = Annotated[int, Meta(ge=1)]
+STORED_SECRET = "stored"  # noqa: S105 - the word for the one that is not in the configuration
+TokenSecret = Annotated[
+    str,
+    Meta(pattern=r"^(stored|.{16,})\Z", description='"stored", or text of at least 16 characters'),
+]
 
 
 class SessionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,6 +29,9 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How long a session outlives its connection; 0: it ends with it."""
     token_valid_s: PositiveSeconds = 30 * 86_400.0
     """How long a token, once issued, opens a session of the same user."""
+    token_secrets: Annotated[tuple[TokenSecret, ...], Meta(min_length=1)] = (STORED_SECRET,)
+    """What tokens are signed with: the first signs, all are accepted. `stored` is the one that the
+    server makes at its first start and keeps in PostgreSQL."""
     max_sessions: Count = 100_000
     """Sessions of this process, those that wait for their client included."""
     topics: Annotated[int, Meta(ge=1, le=1024)] = 64

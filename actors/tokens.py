@@ -2,7 +2,11 @@
 
 A token names the session, the user and the name, so a resume works although the process that
 issued it died and no store was asked. It is base64url of HMAC-SHA256 (32 bytes, RFC 2104) followed
-by the claims in msgpack. Whoever has a token is its user: it belongs on a TLS connection only.
+by what is signed: a byte with the version of the claims, and the claims in msgpack. Whoever has a
+token is its user: it belongs on a TLS connection only.
+
+A version is for a change of what claims mean. Claims that are only added need none: a server that
+does not know them leaves them alone, as long as they stand at the end.
 """
 
 from __future__ import annotations
@@ -19,9 +23,12 @@ from protocol.errors import BAD_TOKEN, RequestError
 
 MAC_BYTES = 32
 MIN_SECRET_BYTES = 16
+VERSION = 2
+_FIRST_VERSION = 0x94
+"""Claims of the first version stand alone. This is how they begin: a msgpack array of four."""
 
 
-class Claims(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Claims(msgspec.Struct, frozen=True, array_like=True):
     """What a token says. `issued`: seconds since 1970, UTC."""
 
     session: str
@@ -53,15 +60,16 @@ class Tokens:
 
     def issue(self, session: str, user: str, name: str) -> str:
         """Return a token for this session, valid from now."""
-        body = self._encoder.encode(Claims(session, user, name, self._clock()))
+        claims = self._encoder.encode(Claims(session, user, name, self._clock()))
+        body = bytes((VERSION,)) + claims
         return base64.urlsafe_b64encode(_mac(self._secrets[0], body) + body).decode("ascii")
 
     def verify(self, token: str) -> Claims:
         """Return what a token says.
 
         Raises:
-            RequestError: BAD_TOKEN; not one of ours, changed, or too old. The text does not say
-                which of the first two.
+            RequestError: BAD_TOKEN; not one of ours, changed, too old, or of a version that is not
+                understood (any more). The text does not say which of the first two.
         """
         try:
             raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
@@ -70,10 +78,22 @@ class Tokens:
         mac, body = raw[:MAC_BYTES], raw[MAC_BYTES:]
         if not any(hmac.compare_digest(mac, _mac(secret, body)) for secret in self._secrets):
             raise RequestError(BAD_TOKEN)
-        claims = self._decoder.decode(body)  # ours, since it is signed
+        claims = self._read(body)
         if self._clock() - claims.issued > self._valid_s:
             raise RequestError(BAD_TOKEN, "the token has expired; open a session")
         return claims
+
+    def _read(self, body: bytes) -> Claims:
+        """What was signed, by a server that may have been older than this one, or newer."""
+        version = body[0] if body else 0
+        if version not in {VERSION, _FIRST_VERSION}:
+            raise RequestError(BAD_TOKEN, "this server does not understand it; open a session")
+        try:
+            return self._decoder.decode(body[1:] if version == VERSION else body)
+        except msgspec.MsgspecError:
+            raise RequestError(
+                BAD_TOKEN, "this server does not understand it; open a session"
+            ) from None
 
 
 def _mac(secret: bytes, body: bytes) -> bytes:

@@ -23,7 +23,14 @@ from actors.node.config import SECRET_KEYS, ConfigError, Loaded, load
 from actors.node.exits import Exit
 from actors.node.node import Node
 from actors.node.stopping import Signals, Stopping
-from persistence import DataDirLocked, EmbeddedStartFailed, MigrationDrift, StoreUnavailable
+from actors.settings import STORED_SECRET
+from persistence import (
+    DataDirLocked,
+    EmbeddedStartFailed,
+    MigrationDrift,
+    PostgresSettings,
+    StoreUnavailable,
+)
 from persistence.postgres import get_or_create_secret
 from persistence.stores import Stores, open_stores
 from protocol.listener import listen
@@ -135,6 +142,17 @@ def stores(loaded: Loaded) -> Iterator[Stores]:
 # --- commands ------------------------------------------------------------------------------------
 
 
+def token_secrets(named: Sequence[str], postgres: PostgresSettings) -> list[bytes]:
+    """What tokens are signed with, as the configuration names it; see `SessionSettings`.
+
+    Raises StoreUnavailable: the one that PostgreSQL keeps cannot be read.
+    """
+    return [
+        get_or_create_secret(postgres, "session-tokens") if name == STORED_SECRET else name.encode()
+        for name in named
+    ]
+
+
 def serve(loaded: Loaded, signals: Signals, version: str) -> None:
     """Run until told to stop."""
     settings = loaded.config
@@ -161,7 +179,7 @@ def serve(loaded: Loaded, signals: Signals, version: str) -> None:
             redis=found.redis,
             embedded=found.embedded,
             games=games,
-            secret=get_or_create_secret(found.postgres, "session-tokens"),
+            token_secrets=token_secrets(settings.sessions.token_secrets, found.postgres),
             tls_context=tls,
             about={"name": "greenroom", "version": version},
         )

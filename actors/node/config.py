@@ -29,8 +29,8 @@ from protocol.settings import HttpSettings, WireSettings
 
 ENVIRONMENT_PREFIX = "GREENROOM_"
 DEFAULT_FILE = Path("config.toml")
-SECRET_KEYS = frozenset({"url", "replica_url", "secret", "password"})
-"""Keys whose values are never printed: a store's URL bears its password."""
+SECRET_KEYS = frozenset({"url", "replica_url", "token_secrets"})
+"""Keys whose values are never printed: a store's URL bears its password, too."""
 
 Seconds = Annotated[float, Meta(ge=0)]
 PositiveSeconds = Annotated[float, Meta(gt=0)]

@@ -92,7 +92,7 @@ class Node:
         postgres, redis: where the stores are, embedded ones included.
         embedded: servers of our own; one that dies is started again.
         games: name -> class.
-        secret: what tokens are signed with; the same for all nodes of a server.
+        token_secrets: the first signs tokens, all are accepted; the same for all nodes of a server.
         tls_context: serve clients TLS with it.
         about: what the HTTP index says of this server.
     """
@@ -102,7 +102,7 @@ class Node:
     redis: RedisSettings
     embedded: Revivable | None
     games: Mapping[str, type[Game]]
-    secret: bytes
+    token_secrets: Sequence[bytes]
     tls_context: ssl.SSLContext | None
     about: Mapping[str, str]
 
@@ -235,7 +235,9 @@ class Node:
         return Context(
             settings=settings.sessions,
             topics=topics,
-            tokens=Tokens([self.secret], valid_s=settings.sessions.token_valid_s, clock=time.time),
+            tokens=Tokens(
+                self.token_secrets, valid_s=settings.sessions.token_valid_s, clock=time.time
+            ),
             clock_ms=_unix_ms,
             keepalive_s=settings.wire.keepalive_s,
             max_message_bytes=settings.wire.max_message_bytes,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hmac
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,3 +64,34 @@ def test_a_secret_can_be_replaced_without_sending_everyone_away() -> None:
 def test_a_secret_that_can_be_guessed_is_not_taken(secrets: tuple[bytes, ...]) -> None:
     with pytest.raises(ValueError, match="at least 16 bytes"):
         Tokens(secrets, valid_s=1.0, clock=lambda: 0.0)
+
+
+def signed(body: bytes, secret: bytes = NEW) -> str:
+    return base64.urlsafe_b64encode(hmac.digest(secret, body, "sha256") + body).decode()
+
+
+def test_a_token_of_the_first_version_is_still_understood() -> None:
+    # Issued by the server before tokens had a version, under OLD.
+    token = "atZH57kI4aCSHFKjjQZu-dflCJ2elZ66TqQ4HCp_eMeUoXOhdaFuy0CPQAAAAAAA"
+    assert tokens(OLD).verify(token) == Claims("s", "u", "n", 1_000.0)
+
+
+def test_claims_that_are_added_later_do_not_matter() -> None:
+    body = msgspec.msgpack.encode(["s", "u", "n", 1_000.0, ["admin"], {"more": 1}])
+    assert tokens().verify(signed(b"\x02" + body)) == Claims("s", "u", "n", 1_000.0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\x02",
+        b"\x03" + msgspec.msgpack.encode(["s", "u", "n", 1_000.0]),
+        b"\x02" + msgspec.msgpack.encode(["s", "u", 7, 1_000.0]),
+        b"\x02" + msgspec.msgpack.encode({"session": "s"}),
+        msgspec.msgpack.encode(["s", "u", "n"]),
+        msgspec.msgpack.encode(["s", "u", "n", 1_000.0, "longer"]),
+    ],
+)
+def test_a_token_of_ours_that_is_understood_no_more_is_refused(body: bytes) -> None:
+    refused(tokens(), signed(body))
