@@ -11,6 +11,7 @@ import trio
 
 from actors.admission import SHEDDABLE, Admission
 from actors.client import TOO_MUCH_TO_DO, Client
+from actors.doorman import KEPT_FOR_RESUMES, Doorman
 from actors.rules.bucket import ClientLimits
 from actors.runtime.errors import MailboxFull
 from actors.runtime.future import Future
@@ -47,12 +48,19 @@ class SessionGateway:
         context: what all sessions share.
         new_id: makes an id that was never given before, of letters, digits, `-` and `_`. It need
             not be secret, as tokens are signed.
+        doorman: knows what each address has left.
 
     Counters for the metrics: `opened`, `resumed` and `taken_over` sessions, `rate_limited`
     messages, `flooded` connections.
     """
 
-    def __init__(self, system: ActorSystem, context: Context, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        system: ActorSystem,
+        context: Context,
+        new_id: Callable[[], str],
+        doorman: Doorman,
+    ) -> None:
         self.opened = 0
         self.resumed = 0
         self.taken_over = 0
@@ -63,6 +71,9 @@ class SessionGateway:
         self._context = context
         self._new_id = new_id
         self._session_class = configured(context)
+        self._addresses: dict[str, str] = {}  # session -> whose it is, for those that have limits
+        self.doorman = doorman
+        context.topics.on_end = self._ended
         system.dispatcher.enclose(self.admission)
 
     def accept(self, connection: Connection) -> ClientHandler:
@@ -78,18 +89,30 @@ class SessionGateway:
         return ClientHandler(self, Client(connection, limits, settings.in_flight, self.admission))
 
     def open(self, client: Client, request: SessionOpen) -> None:
-        """Open a session for a guest."""
+        """Open a session for a guest.
+
+        Raises:
+            RequestError: TOO_MANY_SESSIONS.
+        """
+        settings = self._context.settings
+        most = settings.max_sessions - int(settings.max_sessions * KEPT_FOR_RESUMES)
+        if len(self._context.topics.sessions) >= most:
+            client.close(OVERLOADED)
+            return
+        self.doorman.open(client.connection.address)
         self._start(client, request.ref, f"guest-{self._new_id()}", request.name)
 
     def resume(self, client: Client, request: SessionResume) -> None:
         """Have the client take over the token's session, or a new one of the same user.
 
         Raises:
-            RequestError: BAD_TOKEN.
+            RequestError: BAD_TOKEN, TOO_MANY_SESSIONS.
         """
         topics = self._context.topics
         claims = self._context.tokens.verify(request.token)
-        if claims.session not in topics.sessions:
+        anew = claims.session not in topics.sessions
+        self.doorman.resume(client.connection.address, anew=anew)
+        if anew:
             self._start_anew(client, request, claims)
             return
         older = topics.link(claims.session)
@@ -150,6 +173,10 @@ class SessionGateway:
             return
         key = self._new_id()
         context.topics.attach(key, user, name, client)
+        address = client.connection.address
+        if address is not None:
+            self._addresses[key] = address
+            self.doorman.began(address)
         client.session = self._system.start(
             self._session_class,
             key,
@@ -165,6 +192,11 @@ class SessionGateway:
         client.connection.expect_within(None)
         positions = resume.positions if resume is not None else {}
         client.session.tell(Attach(client.id, ref, resumed=False, positions=positions))
+
+    def _ended(self, session: str) -> None:
+        address = self._addresses.pop(session, None)
+        if address is not None:
+            self.doorman.ended(address)
 
 
 class ClientHandler:

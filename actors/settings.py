@@ -33,7 +33,16 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """What tokens are signed with: the first signs, all are accepted. `stored` is the one that the
     server makes at its first start and keeps in PostgreSQL."""
     max_sessions: Count = 100_000
-    """Sessions of this process, those that wait for their client included."""
+    """Sessions of this process, those that wait for their client included. The last tenth is for
+    those who resume."""
+    address_sessions: Annotated[int, Meta(ge=0)] = 2_000
+    """Of these, how many one address may have opened; 0: no limit."""
+    address_opens_per_s: Rate = 10.0
+    """New sessions of one address."""
+    address_opens_burst: Count = 1_000
+    address_resumes_per_s: Rate = 20.0
+    """Resumes of one address, which new sessions take nothing from."""
+    address_resumes_burst: Count = 2_000
     topics: Annotated[int, Meta(ge=1, le=1024)] = 64
     """Rooms and matches that one session may be in at once."""
     in_flight: Count = 64

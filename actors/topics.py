@@ -110,11 +110,15 @@ class Topics:
             and else by `push_soon`, or to the same effect.
         fanout: the budgets that `charge` draws on; without, nothing is charged.
 
+    Attributes:
+        on_end: called with the key of each session that ends.
+
     Counters for the metrics: `published` pushes, `delivered` frames.
     """
 
     def __init__(self, broadcast: Broadcast | None = None, fanout: Fanout | None = None) -> None:
         self.fanout = fanout
+        self.on_end: Callable[[str], None] | None = None
         self._broadcast = broadcast or _one_by_one
         self._topics: dict[str, _Topic] = {}
         self._listeners: dict[str, Listener] = {}
@@ -150,6 +154,8 @@ class Topics:
         if listener is not None:
             self._pause(listener)
             listener.link = None
+            if self.on_end is not None:
+                self.on_end(session)
 
     def link(self, session: str) -> Link | None:
         """The session's connection now; None: it has none, or there is no such session."""

@@ -68,6 +68,9 @@ UNKNOWN_OP: Final = ErrorCode("unknown_op", "The server knows no such op.")
 NO_SESSION: Final = ErrorCode("no_session", "Open or resume a session first.")
 SESSION_OPEN: Final = ErrorCode("session_open", "This connection has a session already.")
 BAD_TOKEN: Final = ErrorCode("bad_token", "The token is not valid or has expired; open a session.")
+TOO_MANY_SESSIONS: Final = ErrorCode(
+    "too_many_sessions", "Too many sessions come from this address.", retry=True
+)
 REF_IN_USE: Final = ErrorCode("ref_in_use", "A request with this ref is still being answered.")
 TOO_MANY_REQUESTS: Final = ErrorCode(
     "too_many_requests", "Too many requests are being answered; wait for some.", retry=True
@@ -104,7 +107,7 @@ INTERNAL: Final = ErrorCode("internal", "The server made a mistake; it has been 
 ERRORS: Final[dict[str, ErrorCode]] = {
     row.code: row
     for row in (
-        BAD_MESSAGE, UNKNOWN_OP, NO_SESSION, SESSION_OPEN, BAD_TOKEN, REF_IN_USE,
+        BAD_MESSAGE, UNKNOWN_OP, NO_SESSION, SESSION_OPEN, BAD_TOKEN, TOO_MANY_SESSIONS, REF_IN_USE,
         TOO_MANY_REQUESTS, RATE_LIMITED, TOO_LONG, OUT_OF_RANGE, UNKNOWN_ROOM, NOT_JOINED,
         TOO_MANY_TOPICS, ROOM_FULL, UNKNOWN_GAME, UNKNOWN_MATCH, MATCH_FULL, MATCH_ENDED,
         TOO_MANY_MATCHES, BAD_INPUT, REJECTED, SEQ_TOO_OLD, TIMEOUT, BUSY, UNAVAILABLE, FAILED,

@@ -7,6 +7,7 @@ sessions: for each connection it asks `accept` for a `Handler`.
 from __future__ import annotations
 
 import itertools
+import math
 import socket
 import ssl
 from collections import Counter
@@ -18,6 +19,7 @@ import structlog
 import trio
 
 from protocol import handshake, tls
+from protocol.addresses import Addresses, Door, host_of
 from protocol.errors import DRAIN
 from protocol.flusher import WOULD_BLOCK, Flusher, FlusherStatistics
 from protocol.handler import Handler
@@ -30,6 +32,7 @@ from protocol.websocket import READ_BYTES, Connection
 
 log = structlog.get_logger("protocol.gateway")
 
+_WARN_EVERY_S = 60.0
 _LINGER_S = 1.0  # how long a refused client may take to read why
 
 
@@ -43,8 +46,43 @@ class GatewayStatistics(msgspec.Struct, frozen=True):
     refused: dict[int, int]
     """HTTP status -> handshakes answered with it."""
     dropped: int
-    """Sockets closed without an answer, beyond `max_connections` and `spare_handshakes`."""
+    """Sockets closed without an answer, beyond `max_connections` and `spare_handshakes`, or of an
+    address that had been answered often enough."""
     flusher: FlusherStatistics
+
+
+class Visit:
+    """One socket at the door.
+
+    Attributes:
+        address: whose it is; None: of one that comes for itself, or not known yet.
+        again_s: it was not let in, and may come again in so many seconds.
+    """
+
+    __slots__ = ("_door", "_in", "address", "again_s")
+
+    def __init__(self, door: Door | None) -> None:
+        self.address: str | None = None
+        self.again_s: float | None = None
+        self._door = door
+        self._in = False
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether not even an answer is due."""
+        return self.again_s is not None and self.again_s <= 0
+
+    def enter(self, address: str) -> None:
+        """It is this address's; ask whether it may come in."""
+        self.address = address
+        if self._door is not None:
+            self.again_s = self._door.enter(address)
+            self._in = self.again_s is None
+
+    def leave(self) -> None:
+        """It is over, let in or not."""
+        if self._in and self._door is not None and self.address is not None:
+            self._door.leave(self.address)
 
 
 class Gateway:
@@ -56,6 +94,7 @@ class Gateway:
         settings: the limits.
         tls_context: serve TLS with it; `protocol.tls.server_context` makes one.
         flusher: of all connections; without one the gateway makes its own.
+        door: lets connections in by their address; without one it lets in all.
         turn: entered before a row of reads and left after it; else the flusher itself is. A layer
             above that queues what handlers are given can do it all on leaving, and then leave the
             flusher, which it has entered before: so what that leads to is sent in the same step.
@@ -68,12 +107,17 @@ class Gateway:
         *,
         tls_context: ssl.SSLContext | None = None,
         flusher: Flusher | None = None,
+        door: Door | None = None,
         turn: AbstractContextManager[None] | None = None,
     ) -> None:
         self.settings = settings or WireSettings()
         self.connections: dict[int, Connection] = {}
         self._accept = accept
         self._tls = tls_context
+        self._door = door
+        self._addresses = Addresses(
+            self.settings.trusted_proxies, self.settings.forwarded_header, self.settings.ipv6_prefix
+        )
         self._flusher = flusher or Flusher(self.settings.gather_s)
         self._poller = Poller(turn or self._flusher)
         self._wheel = Wheel(self.settings.keepalive_s)
@@ -86,6 +130,7 @@ class Gateway:
         self._opened = 0
         self._refused: Counter[int] = Counter()
         self._dropped = 0
+        self._warn_at = -math.inf
 
     def statistics(self) -> GatewayStatistics:
         return GatewayStatistics(
@@ -156,17 +201,26 @@ class Gateway:
             sock.close()  # not even a refusal: to read the request would take what we lack
             self._dropped += 1
             return
+        visit = Visit(self._door)
+        host = host_of(peer)
+        if not self._addresses.trusts(host):
+            visit.enter(self._addresses.own(host))
+            if visit.hopeless:
+                sock.close()
+                self._dropped += 1
+                return
         self._sockets += 1
-        self._nursery.start_soon(self._run, sock, peer)
+        self._nursery.start_soon(self._run, sock, peer, visit)
 
-    async def _run(self, sock: socket.socket, peer: str) -> None:
+    async def _run(self, sock: socket.socket, peer: str, visit: Visit) -> None:
         try:
-            opened = await self._open(sock, peer)
+            opened = await self._open(sock, peer, visit)
             if opened is not None:
                 await self._serve_one(*opened)
         except Exception:
             log.exception("connection failed", peer=peer)
         finally:
+            visit.leave()
             self._sockets -= 1
             if not self._sockets:
                 self._idle.set()
@@ -186,7 +240,9 @@ class Gateway:
         finally:
             del self.connections[connection.id]
 
-    async def _open(self, sock: socket.socket, peer: str) -> tuple[Connection, bytes] | None:
+    async def _open(
+        self, sock: socket.socket, peer: str, visit: Visit
+    ) -> tuple[Connection, bytes] | None:
         """The handshake. Returns the connection and what was read beyond the request."""
         settings = self.settings
         opened: tuple[Connection, bytes] | None = None
@@ -197,9 +253,9 @@ class Gateway:
                 if self._tls is not None:
                     sock = await tls.handshake(sock, self._tls)
                 head, first = await _read_head(sock, settings.max_header_bytes)
-                answered = self._judge(head, first)
+                answered = self._judge(head, first, visit)
             if await self._say(sock, peer, answered) and isinstance(answered, Accepted):
-                opened = self._connection(sock, peer, answered), first
+                opened = self._connection(sock, peer, answered, visit.address), first
         except OSError as error:  # gone, or no TLS
             log.debug("handshake failed", peer=peer, error=str(error))
         finally:
@@ -208,14 +264,29 @@ class Gateway:
                 sock.close()
         return opened
 
-    def _judge(self, head: bytes | None, read: bytes) -> Accepted | Refused:
+    def _judge(self, head: bytes | None, read: bytes, visit: Visit) -> Accepted | Refused:
         if head is None:
             return handshake.too_large(read, self.settings)
+        if visit.address is None and (address := self._addresses.named(head)) is not None:
+            visit.enter(address)
+        if visit.again_s is not None:
+            self._warn(visit.address)
+            return handshake.too_many(visit.again_s)
         if self._draining or len(self.connections) >= self.settings.max_connections:
             return handshake.full(draining=self._draining)
         return handshake.answer(head, self.settings)
 
-    def _connection(self, sock: socket.socket, peer: str, accepted: Accepted) -> Connection:
+    def _warn(self, address: str | None) -> None:
+        """Whoever runs a proxy and has not named it finds all clients to be one address."""
+        now = trio.current_time()
+        if now >= self._warn_at:
+            self._warn_at = now + _WARN_EVERY_S
+            hint = "is it a proxy's? then name it in wire.trusted_proxies"
+            log.warning("an address is over its limits", address=address, hint=hint)
+
+    def _connection(
+        self, sock: socket.socket, peer: str, accepted: Accepted, address: str | None
+    ) -> Connection:
         return Connection(
             next(self._ids),
             accepted.encoding,
@@ -224,6 +295,7 @@ class Gateway:
             settings=self.settings,
             flusher=self._flusher,
             wheel=self._wheel,
+            address=address,
         )
 
     async def _say(self, sock: socket.socket, peer: str, answered: Accepted | Refused) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import re
 from http import HTTPStatus
 from typing import Final
@@ -99,6 +100,15 @@ def full(*, draining: bool) -> Refused:
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The server is stopping; reconnect." if draining else "The server is full; retry later.",
         ("Retry-After", str(RETRY_AFTER_S)),
+    )
+
+
+def too_many(again_s: float) -> Refused:
+    """The address has as many connections as it may, or has opened them too fast."""
+    return refusal(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "Too many connections come from this address; retry later.",
+        ("Retry-After", str(math.ceil(again_s))),
     )
 
 

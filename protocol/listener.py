@@ -10,6 +10,8 @@ from typing import Final
 import structlog
 import trio
 
+from protocol.addresses import UNIX
+
 log = structlog.get_logger("protocol.listener")
 
 _TURN = 64  # accepts between two checkpoints
@@ -108,11 +110,12 @@ async def accept_from(listener: socket.socket, take: Callable[[socket.socket, st
             continue
         try:
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
             sock.close()
         else:
-            take(sock, f"{address[0]}:{address[1]}")
+            take(sock, UNIX if sock.family == socket.AF_UNIX else f"{address[0]}:{address[1]}")
         count += 1
         if count % _TURN == 0:
             await trio.lowlevel.checkpoint()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from protocol.addresses import networks
 from protocol.origin import canonical
 
 Path = Annotated[
@@ -17,8 +18,8 @@ Path = Annotated[
 class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What `Gateway` and its connections need to know. Times are in seconds, sizes in bytes.
 
-    Nothing here may be zero, except `spare_handshakes` and `gather_s`; there is no "unlimited": a
-    limit that should not matter is set high.
+    Nothing here may be zero, except `spare_handshakes`, `gather_s` and what says so. There is no
+    other "unlimited": a limit that should not matter is set high.
     """
 
     path: Path = "/ws"
@@ -29,6 +30,19 @@ class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
     them."""
     max_connections: int = 10_000
     """Connections at once; one more is answered 503 with `Retry-After`."""
+    address_connections: Annotated[int, Meta(ge=0)] = 1_000
+    """Of these, how many one address may have; 0: no limit. One more is answered 429."""
+    address_connects_per_s: Annotated[float, Meta(ge=0)] = 50.0
+    """New connections of one address; 0: no limit. More are answered 429, then not at all."""
+    address_connects_burst: Annotated[int, Meta(ge=1)] = 1_000
+    """So many may come at once after a pause."""
+    ipv6_prefix: Annotated[int, Meta(ge=1, le=128)] = 64
+    """So many bits of an IPv6 address are one address here: who has a network has all of it."""
+    trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128", "unix")
+    """Networks whose `forwarded_header` is believed, and "unix" for whoever comes over a unix
+    socket. One of them that names nobody comes for itself, and has no limits."""
+    forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
+    """What the proxies write, and the only one that is read: the other one is the client's."""
     spare_handshakes: int = 256
     """Sockets beyond `max_connections` that are read at all, to give them that answer."""
     max_header_bytes: int = 8_192
@@ -54,7 +68,11 @@ class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
     """From our close frame to the end of the socket, whatever the client does."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError: an origin that no browser would send."""
+        """Raises ValueError: a proxy that is no network, an origin that no browser would send."""
+        try:
+            networks(self.trusted_proxies)
+        except ValueError as error:
+            raise ValueError(f"trusted_proxies: {error}") from None
         origins = []
         for origin in self.origins:
             try:

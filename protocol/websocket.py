@@ -65,15 +65,16 @@ class Connection:
     Args:
         id: unique in the process.
         encoding: what the subprotocol said.
-        peer: the client's address, for logs.
+        peer: where the socket comes from, for logs.
+        address: what limits for an address go by; None: none do.
         sock: non-blocking; owned and closed by the connection.
     """
 
     __slots__ = (
         "_close", "_control", "_flushed", "_handler", "_heard", "_held_back", "_last_reads",
         "_messages", "_over", "_peer_closed", "_read_next_in", "_reader", "_reason", "_scope",
-        "_sent", "_settings", "_shed", "_silent", "_socket", "_state", "_wheel", "deadline",
-        "encoding", "id", "message_bytes", "opened_at", "outbox", "peer", "send",
+        "_sent", "_settings", "_shed", "_silent", "_socket", "_state", "_wheel", "address",
+        "deadline", "encoding", "id", "message_bytes", "opened_at", "outbox", "peer", "send",
     )  # fmt: skip
 
     def __init__(
@@ -86,10 +87,12 @@ class Connection:
         settings: WireSettings,
         flusher: Flusher,
         wheel: Wheel,
+        address: str | None = None,
     ) -> None:
         self.id = id
         self.encoding = encoding
         self.peer = peer
+        self.address = address
         self.opened_at = trio.current_time()
         """In trio's time, seconds."""
         self.send = sock.send

@@ -65,6 +65,11 @@ def test_every_type_in_a_section_can_be_explained() -> None:
     )
 
 
+def test_a_proxy_that_is_no_network_is_refused() -> None:
+    text = refused(overrides=['wire.trusted_proxies=["my-proxy"]'])
+    assert "[wire] trusted_proxies: 'my-proxy' does not appear to be" in text
+
+
 def test_without_a_file_the_defaults_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     loaded = load(environment={})

@@ -52,7 +52,7 @@ class Metrics:
         queued = sum(outbox.queued_bytes for outbox in outboxes)
         yield _gauge("connections", "Open connections.", gateway.connections)
         yield _counter("connections_opened", "Connections opened.", gateway.opened)
-        for status, count in sorted(gateway.refused.items()):
+        for status, count in sorted({0: gateway.dropped, **gateway.refused}.items()):
             text = "Handshakes refused, by HTTP status (0: not read)."
             yield _counter("handshakes_refused", text, count, status=str(status))
         yield _gauge("outbox_bytes", "Bytes waiting to be sent, all connections.", queued)
@@ -77,6 +77,8 @@ class Metrics:
         if self.topics.fanout is not None:
             text = "Requests refused as they would go to too many."
             yield _counter("fanout_refused", text, self.topics.fanout.refused)
+        text = "Sessions refused as their address had too many."
+        yield _counter("sessions_refused", text, sessions.doorman.refused_sessions)
         yield _counter("flooded", "Connections closed as flooding.", sessions.flooded)
 
     def _matches(self) -> Iterator[Reading]:

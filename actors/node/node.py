@@ -20,6 +20,7 @@ import structlog
 import trio
 
 from actors.directory import Wake, directory_kind
+from actors.doorman import Doorman
 from actors.fanout import Fanout
 from actors.gateway import SessionGateway
 from actors.history import KIND as HISTORY
@@ -131,12 +132,14 @@ class Node:
                     system.dispatcher.enclose(flusher)
                     topics = Topics(flusher.broadcast, Fanout(self.settings.sessions))
                     matches = self._register(system, topics, events)
-                    sessions = SessionGateway(system, self._context(topics), _new_id)
+                    doorman = Doorman(self.settings.wire, self.settings.sessions)
+                    sessions = SessionGateway(system, self._context(topics), _new_id, doorman)
                     gateway = Gateway(
                         sessions.accept,
                         self.settings.wire,
                         tls_context=self.tls_context,
                         flusher=flusher,
+                        door=doorman,
                         turn=system.dispatcher,
                     )
                     metrics = Metrics(

@@ -43,6 +43,10 @@ class Bucket:
         """Put back what was taken for something that was not done after all."""
         self._full_at -= amount * self._seconds_each
 
+    def full(self, now: float) -> bool:
+        """Whether nothing of it is missing: one that was never used is no different."""
+        return self._full_at <= now
+
     def ready_in(self, now: float, amount: float = 1.0) -> float:
         """Seconds until `take(amount)` gives it, if nothing else is taken meanwhile."""
         full_in = max(0.0, self._full_at - now)

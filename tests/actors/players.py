@@ -20,6 +20,7 @@ import trio.testing
 
 from actors.client import Client
 from actors.directory import directory_kind
+from actors.doorman import Doorman
 from actors.fanout import Fanout
 from actors.gateway import ClientHandler, SessionGateway
 from actors.history import KIND as HISTORY
@@ -207,7 +208,7 @@ class House:
         self._ids = itertools.count(1)
         self._wire = WireSettings()
 
-    def connect(self, encoding: Encoding = MSGPACK) -> Player:
+    def connect(self, encoding: Encoding = MSGPACK, *, address: str | None = None) -> Player:
         near, far = socket.socketpair()
         self.exits.callback(near.close)
         self.exits.callback(far.close)
@@ -219,6 +220,7 @@ class House:
             settings=self._wire,
             flusher=Flusher(),
             wheel=Wheel(20.0),
+            address=address,
         )
         return Player(self.gateway.accept(connection), encoding)
 
@@ -271,7 +273,11 @@ async def open_house(
         system.register(directory_kind(matches))
         system.register(match_kind(matches))
         house = House(
-            system, SessionGateway(system, context, lambda: f"id{next(numbers)}"), context
+            system,
+            SessionGateway(
+                system, context, lambda: f"id{next(numbers)}", Doorman(WireSettings(), settings)
+            ),
+            context,
         )
         with house.exits:
             yield house

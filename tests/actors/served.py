@@ -19,6 +19,7 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket
 
+from actors.doorman import Doorman
 from actors.gateway import SessionGateway
 from actors.history import KIND as HISTORY
 from actors.history import READERS, HistoryReader
@@ -237,8 +238,9 @@ async def serve(
             keepalive_s=wire.keepalive_s,
             max_message_bytes=wire.max_message_bytes,
         )
-        gateway = SessionGateway(system, context, lambda: secrets.token_urlsafe(12))
-        served = Served(system, gateway, Gateway(gateway.accept, wire))
+        doorman = Doorman(wire, settings)
+        gateway = SessionGateway(system, context, lambda: secrets.token_urlsafe(12), doorman)
+        served = Served(system, gateway, Gateway(gateway.accept, wire, door=doorman))
         listeners = listen("127.0.0.1", 0)
         served.port = listeners[0].getsockname()[1]
         async with trio.open_nursery() as nursery:

@@ -379,6 +379,81 @@ async def test_all_sessions_together_have_a_budget_of_deliveries(
         await bob.ask(RoomSend(room="lobby", body="two"))
 
 
+# --- limits of an address ------------------------------------------------------------------------
+
+
+async def test_a_flood_of_new_sessions_keeps_nobody_out_who_comes_back(
+    autojump_clock: MockClock,
+) -> None:
+    settings = msgspec.structs.replace(
+        unlimited(), address_opens_per_s=1.0, address_opens_burst=5, address_sessions=0
+    )
+    async with open_house(sessions=settings) as house:
+        ada = house.connect(address="192.0.2.1")
+        await ada.open("ada")
+        ada.leave()
+        flood = [house.connect(address="192.0.2.1") for _ in range(20)]
+        for mallory in flood:
+            mallory.tell(SessionOpen(ref=1, name="mallory"))
+        answers = [await mallory.replied(1) for mallory in flood]
+        for mallory in flood:
+            mallory.leave()
+        assert sum(isinstance(answer, Ok) for answer in answers) == 4
+        refused = answers[-1]
+        assert isinstance(refused, ErrorReply)
+        assert (refused.code, refused.retry) == ("too_many_sessions", True)
+        assert refused.retry_in_s == pytest.approx(1.0, abs=0.02)
+        again = house.connect(address="192.0.2.1")
+        assert (await again.resume(token_of(ada))).resumed
+        elsewhere = house.connect(address="192.0.2.2")
+        await elsewhere.open("bob")
+        nobodys = house.connect()
+        await nobodys.open("cyd")
+
+
+async def test_the_last_sessions_of_a_node_are_for_those_who_come_back(
+    autojump_clock: MockClock,
+) -> None:
+    events = MemoryEventStore()
+    async with open_house(events=events) as house:
+        ada = await house.player("ada")
+    await trio.sleep(1.0)  # the next node begins its ids with the time
+    async with open_house(events=events, sessions=unlimited(max_sessions=10)) as house:
+        for number in range(9):
+            await house.player(f"n{number}")
+        late = house.connect()
+        late.tell(SessionOpen(ref=1, name="late"))
+        await late.settle()
+        assert late.closed == OVERLOADED
+        again = house.connect()
+        assert not (await again.resume(token_of(ada))).resumed
+        once_more = house.connect()
+        assert (await once_more.resume(token_of(again))).resumed  # its session is there already
+        too_late = house.connect()
+        too_late.tell(SessionResume(ref=1, token=token_of(ada)))  # the one of the first node is not
+        await too_late.settle()
+        assert too_late.closed == OVERLOADED
+
+
+async def test_sessions_of_an_address_count_until_they_are_over(
+    autojump_clock: MockClock,
+) -> None:
+    settings = msgspec.structs.replace(unlimited(), address_sessions=2, resume_within_s=60.0)
+    async with open_house(sessions=settings) as house:
+        for name in ("ada", "bob"):
+            player = house.connect(address="192.0.2.1")
+            await player.open(name)
+            player.leave()
+        cyd = house.connect(address="192.0.2.1")
+        assert await cyd.refused(SessionOpen(name="cyd")) == "too_many_sessions"
+        await trio.sleep(61.0)  # the first two have expired
+        await cyd.open("cyd")
+        await cyd.ask(SessionClose())
+        await cyd.settle()
+        for name in ("dan", "eve"):
+            await house.connect(address="192.0.2.1").open(name)
+
+
 # --- rate limits ---------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import trio
 
 from protocol import frames
+from protocol.addresses import Door
 from protocol.codec import MSGPACK, Encoding
 from protocol.errors import CloseCode, RequestError
 from protocol.gateway import Gateway
@@ -250,6 +251,7 @@ async def live(
     opened: Callable[[Echo], Awaitable[None] | None] = lambda _: None,
     accept: Callable[[Connection], Any] | None = None,
     tls_context: ssl.SSLContext | None = None,
+    door: Door | None = None,
     patient: bool = True,
     **settings: Any,
 ) -> AsyncIterator[Live]:
@@ -263,7 +265,9 @@ async def live(
     if patient:
         settings.setdefault("first_message_timeout_s", 1000.0)
     settings.setdefault("close_timeout_s", 2.0)
-    gateway = Gateway(accept or handle, WireSettings(**settings), tls_context=tls_context)
+    gateway = Gateway(
+        accept or handle, WireSettings(**settings), tls_context=tls_context, door=door
+    )
     listeners = listen("127.0.0.1", 0)
     here = Live(gateway, listeners[0].getsockname()[1], handlers)
     with trio.fail_after(LIMIT_S):

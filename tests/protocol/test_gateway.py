@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,3 +104,95 @@ async def test_an_idle_flusher_sleeps(nursery: trio.Nursery) -> None:
     await trio.testing.wait_all_tasks_blocked()
     assert flusher.statistics().sends == 0
     nursery.cancel_scope.cancel()
+
+
+class Narrow:
+    """A door for one at a time of each address; it counts who came."""
+
+    def __init__(self, again_s: float = 7.0) -> None:
+        self.inside: set[str] = set()
+        self.came: list[str] = []
+        self.again_s = again_s
+
+    def enter(self, address: str) -> float | None:
+        self.came.append(address)
+        if address in self.inside:
+            return self.again_s
+        self.inside.add(address)
+        return None
+
+    def leave(self, address: str) -> None:
+        self.inside.remove(address)
+
+
+async def test_an_address_that_has_its_connections_is_told_when_to_come_again() -> None:
+    door = Narrow()
+    async with live(door=door, trusted_proxies=()) as server:
+        async with server.client() as client:
+            answer = await server.http(upgrade())
+            assert answer.startswith(b"HTTP/1.1 429 ")
+            assert b"\r\nRetry-After: 7\r\n" in answer
+            await client.pong()
+            assert (await server.handler()).connection.address == "127.0.0.1"
+        await (await server.handler()).gone.wait()
+        while door.inside:
+            await trio.sleep(0.001)
+        async with server.client() as client:
+            await client.pong()
+
+
+async def test_who_is_not_even_to_be_answered_is_cut_off() -> None:
+    async with live(door=Narrow(again_s=0.0), trusted_proxies=()) as server, server.client():
+        with contextlib.suppress(trio.BrokenResourceError):
+            assert await server.http(upgrade()) == b""
+        assert server.gateway.statistics().dropped == 1
+
+
+async def test_a_handshake_that_comes_to_nothing_leaves_the_door() -> None:
+    door = Narrow()
+    async with live(door=door, trusted_proxies=()) as server:
+        for request in (upgrade(path="/elsewhere"), b"nonsense\r\n\r\n"):
+            assert (await server.http(request)).startswith(b"HTTP/1.1 4")
+            while door.inside:
+                await trio.sleep(0.001)
+        assert door.came == ["127.0.0.1"] * 2
+
+
+async def test_behind_a_proxy_the_client_it_names_is_the_one_who_comes() -> None:
+    door = Narrow()
+    async with live(door=door) as server, server.client():
+        assert door.came == []  # the proxy itself, or somebody on this machine
+        one, other = (upgrade(X_Forwarded_For=f"6.6.6.6, 192.0.2.{number}") for number in (1, 2))
+        async with await server.socket() as first, await server.socket() as second:
+            for stream, request in ((first, one), (second, other)):
+                await stream.send_all(request)
+                assert (await Raw(stream).head()).startswith(b"HTTP/1.1 101 ")
+            assert (await server.http(one)).startswith(b"HTTP/1.1 429 ")
+        assert door.came == ["192.0.2.1", "192.0.2.2", "192.0.2.1"]
+        while door.inside:
+            await trio.sleep(0.001)
+
+
+async def test_whoever_is_no_proxy_cannot_name_another() -> None:
+    door = Narrow()
+    async with live(door=door, trusted_proxies=("10.0.0.0/8",)) as server:
+        await server.http(upgrade(path="/", X_Forwarded_For="192.0.2.1"))
+        assert door.came == ["127.0.0.1"]
+
+
+async def test_clients_over_a_unix_socket_are_served(tmp_path: Path) -> None:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.setblocking(False)
+    listener.bind(str(tmp_path / "socket"))
+    listener.listen()
+    door = Narrow()
+    async with live(door=door) as server, trio.open_nursery() as nursery:
+        nursery.start_soon(accept_from, listener, server.gateway._take)
+        async with await trio.open_unix_socket(str(tmp_path / "socket")) as stream:
+            await stream.send_all(upgrade(X_Forwarded_For="192.0.2.1"))
+            client = Raw(stream)
+            assert (await client.head()).startswith(b"HTTP/1.1 101 ")
+            await client.pong()
+            assert door.came == ["192.0.2.1"]
+        nursery.cancel_scope.cancel()
+    listener.close()

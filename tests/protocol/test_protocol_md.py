@@ -250,6 +250,14 @@ def test_the_limits_are_the_defaults_of_the_settings() -> None:
         "Between two pings of the server": (wire.keepalive_s, "seconds"),
         "Silence after which a client has vanished": (wire.keepalive_timeout_s, "seconds"),
         "Pings and pongs of a client": (wire.control_frames_per_s, "a second"),
+        "Connections of one address": (wire.address_connections, "at once"),
+        "New connections of one address": (wire.address_connects_per_s, "a second"),
+        "New connections of one address after a pause": (wire.address_connects_burst, "at once"),
+        "Sessions of one address": (session.address_sessions, "at once"),
+        "New sessions of one address": (session.address_opens_per_s, "a second"),
+        "New sessions of one address after a pause": (session.address_opens_burst, "at once"),
+        "Resumes of one address": (session.address_resumes_per_s, "a second"),
+        "Resumes of one address after a pause": (session.address_resumes_burst, "at once"),
         "A session without a connection": (session.resume_within_s, "seconds"),
         "A token": (session.token_valid_s / 86_400, "days"),
     }
@@ -273,4 +281,4 @@ def test_the_handshake_is_as_the_server_makes_it() -> None:
     assert f"`Retry-After: {RETRY_AFTER_S}`" in text
     named = {int(status) for status in re.findall(r"(?m)^\| (\d{3}) ", text)}
     # The library's, 414 and 505, among them; the fuzz holds the server to the table.
-    assert named == {400, 403, 404, 405, 408, 414, 426, 431, 503, 505}
+    assert named == {400, 403, 404, 405, 408, 414, 426, 429, 431, 503, 505}
