@@ -14,6 +14,14 @@ Path = Annotated[
     str, Meta(pattern=r"^/[!->@-~]*\Z", description='a path that begins with "/", without "?"')
 ]
 
+Host = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\s]+\Z",
+        description='an address or a name of this machine, "0.0.0.0" or "::" for every one',
+    ),
+]
+
 
 class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What `Gateway` and its connections need to know. Times are in seconds, sizes in bytes.
@@ -86,5 +94,5 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Where HTTP listens. It has no authentication: leave it on an address of your own."""
 
     enabled: bool = True
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 7351

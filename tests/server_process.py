@@ -39,12 +39,17 @@ def environment() -> dict[str, str]:
     return {name: v for name, v in os.environ.items() if not name.startswith("GREENROOM_")}
 
 
-def run(*arguments: str, cwd: Path = ROOT, timeout_s: float = START_TIMEOUT_S) -> Ended:
+def run(
+    *arguments: str,
+    cwd: Path = ROOT,
+    timeout_s: float = START_TIMEOUT_S,
+    variables: Mapping[str, str] | None = None,
+) -> Ended:
     """Run `python server.py ...` to its end."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "server.py"), *arguments],
         cwd=cwd,
-        env=environment(),
+        env=environment() | dict(variables or {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -100,11 +100,10 @@ def test_the_later_layer_wins(tmp_path: Path) -> None:
 
 
 def test_a_text_key_takes_text_that_looks_like_a_number() -> None:
-    assert load(environment={}, overrides=["listen.host=127"]).config.listen.host == "127"
-
-
-def test_a_variable_without_a_key_is_not_ours() -> None:
-    assert load(SHIPPED, environment={"GREENROOM_HOME": "/srv"}) == load(SHIPPED, environment={})
+    for key, text in (("listen.host", "127"), ("server.data_dir", "2026"), ("redis.prefix", "1")):
+        section, _, name = key.partition(".")
+        config = load(environment={}, overrides=[f"{key}={text}"]).config
+        assert getattr(getattr(config, section), name) == text
 
 
 def test_there_are_the_games_that_are_named_and_no_others(tmp_path: Path) -> None:
@@ -219,3 +218,66 @@ def test_a_letter_too_many_is_understood(pair: tuple[str, str], data: st.DataObj
     typo = key[:at] + "q" + key[at:]
     text = refused(overrides=[f"{section}.{typo}=1"])
     assert "did you mean " in text
+
+
+# --- slips ---------------------------------------------------------------------------------------
+
+
+def test_an_empty_variable_is_unset() -> None:
+    """As Compose makes it of `${HOST}` where its own environment has none."""
+    empty = {f"GREENROOM_{section}__{key}".upper(): "" for section, key in KEYS}
+    assert load(SHIPPED, environment=empty) == load(SHIPPED, environment={})
+
+
+def test_no_address_to_listen_on_is_not_every_address(tmp_path: Path) -> None:
+    for section in ("listen", "http"):
+        for text in ("", " "):
+            file = written(tmp_path, f"[{section}]\nhost = '{text}'\n")
+            assert refused(file=file) == (
+                f"{file}: [{section}] host = '{text}' is not allowed: must be an address or a name"
+                ' of this machine, "0.0.0.0" or "::" for every one'
+            )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "GREENROOM_LISTEN_PORT",
+        "GREENROOM_LISTEN_PRT",
+        "greenroom_listen__port",
+        "Greenroom_Listen__Port",
+        "Greenroom_Listen_Port",
+    ],
+)
+def test_a_variable_that_was_meant_as_a_setting_is_told(name: str) -> None:
+    loaded = load(SHIPPED, environment={name: "7400"})
+    assert loaded.config == load(SHIPPED, environment={}).config
+    assert loaded.doubts == (
+        f"environment variable {name} sets nothing, did you mean GREENROOM_LISTEN__PORT?",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GREENROOM_HOME", "/srv"),
+        ("GREENROOM_PORT", "7350"),
+        ("GREENROOM_SERVICE_HOST", "10.0.0.1"),
+        ("GREENROOM_SERVICE_PORT", "7350"),
+        ("GREENROOM_HTTP_PORT", "tcp://10.0.0.1:7351"),
+        ("GREENROOM_HTTP_PORT_7351_TCP_ADDR", "10.0.0.1"),
+        ("GREENROOM_REDIS_SERVICE_HOST", "10.0.0.2"),
+        ("GREENROOM_LISTEN__PORT", "7400"),
+        ("LISTEN_PORT", "7400"),
+    ],
+)
+def test_what_others_or_kubernetes_name_alike_is_not_told(name: str, value: str) -> None:
+    assert load(SHIPPED, environment={name: value}).doubts == ()
+
+
+def test_a_section_that_stands_twice_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(SHIPPED.read_text("utf-8") + '\n[games]\nchess = "my:Chess"\n', "utf-8")
+    assert refused(file=file) == (
+        f"{file}: [games] stands there twice: put the keys of both under one"
+    )

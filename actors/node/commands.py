@@ -30,8 +30,9 @@ from persistence import (
     MigrationDrift,
     PostgresSettings,
     StoreUnavailable,
+    postgres,
+    redis,
 )
-from persistence.postgres import get_or_create_secret
 from persistence.stores import Stores, open_stores
 from protocol.listener import listen
 from protocol.tls import server_context
@@ -78,6 +79,20 @@ def tls_context(loaded: Loaded) -> ssl.SSLContext | None:
         raise ConfigError(
             f"[listen] tls_certificate, tls_key: {both} are no PEM certificate and its key: {error}"
         ) from error
+
+
+def check_addresses(loaded: Loaded) -> None:
+    """Whether the stores' URLs can be any, before something is started or asked."""
+    settings = loaded.config
+    for name, url, problem_of in (
+        ("postgres.url", settings.postgres.url, postgres.address_problem),
+        ("postgres.replica_url", settings.postgres.replica_url, postgres.address_problem),
+        ("redis.url", settings.redis.url, redis.address_problem),
+    ):
+        if url and (problem := problem_of(url)):
+            section, _, key = name.partition(".")
+            origin = loaded.changed[name][1]
+            raise ConfigError(f"{origin}: [{section}] {key} is not allowed: {problem}")
 
 
 @contextmanager
@@ -133,22 +148,30 @@ def stores(loaded: Loaded) -> Iterator[Stores]:
     """The stores that the configuration names, or our own."""
     settings = loaded.config
     folder = loaded.resolve(settings.server.data_dir)
-    with open_stores(folder, settings.postgres, settings.redis, settings.embedded) as found:
-        for file in found.migrated:
-            log.info("migrated", file=file)
-        yield found
+    try:
+        with open_stores(folder, settings.postgres, settings.redis, settings.embedded) as found:
+            for file in found.migrated:
+                log.info("migrated", file=file)
+            yield found
+    except StoreUnavailable as error:
+        section = {"postgresql": "postgres"}.get(error.store, error.store)
+        if not getattr(settings, section).url:
+            raise
+        raise StoreUnavailable(error.store, f"{error.reason}; see [{section}] url") from error
 
 
 # --- commands ------------------------------------------------------------------------------------
 
 
-def token_secrets(named: Sequence[str], postgres: PostgresSettings) -> list[bytes]:
+def token_secrets(named: Sequence[str], where: PostgresSettings) -> list[bytes]:
     """What tokens are signed with, as the configuration names it; see `SessionSettings`.
 
     Raises StoreUnavailable: the one that PostgreSQL keeps cannot be read.
     """
     return [
-        get_or_create_secret(postgres, "session-tokens") if name == STORED_SECRET else name.encode()
+        postgres.get_or_create_secret(where, "session-tokens")
+        if name == STORED_SECRET
+        else name.encode()
         for name in named
     ]
 
@@ -157,7 +180,10 @@ def serve(loaded: Loaded, signals: Signals, version: str) -> None:
     """Run until told to stop."""
     settings = loaded.config
     logs.configure(settings.log)
+    for doubt in loaded.doubts:
+        log.warning(doubt)
     tls = tls_context(loaded)
+    check_addresses(loaded)
     games = load_games(settings.games, beside=loaded.folder)
     if not games:
         log.info("no games", why="[games] of the configuration names none")
@@ -198,7 +224,10 @@ def serve(loaded: Loaded, signals: Signals, version: str) -> None:
 def check_config(loaded: Loaded, _: Signals, __: str) -> None:
     """Say whether the configuration can be used and what in it is not the default."""
     tls_context(loaded)
+    check_addresses(loaded)
     load_games(loaded.config.games, beside=loaded.folder)
+    for doubt in loaded.doubts:
+        print(f"warning: {doubt}", file=sys.stderr)
     defaults = "" if loaded.changed else ", all defaults"
     print(f"{loaded.file or 'no config.toml here'}: valid{defaults}")
     for name, (value, origin) in loaded.changed.items():
@@ -209,6 +238,7 @@ def check_config(loaded: Loaded, _: Signals, __: str) -> None:
 def migrate_only(loaded: Loaded, _: Signals, __: str) -> None:
     """Bring the database up to date and end. `serve` does that as well."""
     logs.configure(loaded.config.log)
+    check_addresses(loaded)
     with stores(loaded) as found:
         print(f"the database is up to date; data in {found.where}")
 

@@ -12,6 +12,7 @@ import contextlib
 import difflib
 import math
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.snapshots import SnapshotSettings
 from actors.settings import MatchSettings, RoomSettings, SessionSettings
 from persistence.settings import EmbeddedSettings, PostgresSettings, RedisSettings
-from protocol.settings import HttpSettings, WireSettings
+from protocol.settings import Host, HttpSettings, WireSettings
 
 ENVIRONMENT_PREFIX = "GREENROOM_"
 DEFAULT_FILE = Path("config.toml")
@@ -60,7 +61,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where clients connect. With both files of `tls_*` given, it is wss."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 7350
     tls_certificate: str = ""
     tls_key: str = ""
@@ -96,6 +97,8 @@ class Loaded(NamedTuple):
     file: Path | None
     changed: dict[str, tuple[Any, str]]
     """`section.key` -> (value, the layer that set it), only where it differs from the default."""
+    doubts: tuple[str, ...] = ()
+    """What was not taken for a setting and may have been meant as one; a line each, for people."""
 
     @property
     def folder(self) -> Path:
@@ -133,7 +136,8 @@ def load(
     values: dict[tuple[str, str], _Value] = {}
     if file is not None:
         values.update(_from_file(file))
-    values.update(_from_environment(os.environ if environment is None else environment))
+    environment = os.environ if environment is None else environment
+    values.update(_from_environment(environment))
     values.update(_from_overrides(overrides))
     sections: dict[str, dict[str, Any]] = {}
     for (section, key), value in values.items():
@@ -144,7 +148,7 @@ def load(
         for (section, key), value in values.items()
         if sections[section][key] != _default(section, key)
     }
-    return Loaded(config, file, changed)
+    return Loaded(config, file, changed, tuple(_doubts(environment)))
 
 
 def known_keys() -> dict[str, dict[str, str]]:
@@ -164,6 +168,10 @@ def _from_file(file: Path) -> Iterator[tuple[tuple[str, str], _Value]]:
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        if twice := re.search(r"Cannot declare \('(\w+)',\) twice", str(error)):
+            raise ConfigError(
+                f"{file}: [{twice[1]}] stands there twice: put the keys of both under one"
+            ) from error
         raise ConfigError(f"{file}: not valid TOML: {error}") from error
     for section, table in tables.items():
         _check_section(section, str(file))
@@ -175,12 +183,31 @@ def _from_file(file: Path) -> Iterator[tuple[tuple[str, str], _Value]]:
 
 def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[tuple[str, str], _Value]]:
     for name in sorted(environment):
-        # Without "__" it is somebody else's (GREENROOM_HOME, say), not a key of ours.
-        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
+        # Without "__" it is somebody else's (GREENROOM_HOME, say), not a key of ours. An empty one
+        # is unset: what Compose makes of a variable that its own environment lacks.
+        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name and environment[name]:
             section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
             origin = f"environment variable {name}"
             _check_section(section, origin)
             yield (section, key), _Value(environment[name], origin, text=True)
+
+
+def _doubts(environment: Mapping[str, str]) -> Iterator[str]:
+    """Variables that are no settings, but for a slip: one underscore, small letters, a typo."""
+    meant = {
+        f"{section}_{key}": f"{ENVIRONMENT_PREFIX}{section}__{key}".upper()
+        for section in Config.__struct_fields__
+        for key in _keys(section)
+    }
+    for name in sorted(environment):
+        upper = name.upper()
+        if not upper.startswith(ENVIRONMENT_PREFIX) or (name == upper and "__" in name):
+            continue
+        if "://" in environment[name] and upper.endswith("_PORT"):
+            continue  # Kubernetes describes a service named greenroom-http so
+        word = upper.removeprefix(ENVIRONMENT_PREFIX).replace("__", "_").lower()
+        if close := difflib.get_close_matches(word, meant, n=1, cutoff=0.9):
+            yield f"environment variable {name} sets nothing, did you mean {meant[close[0]]}?"
 
 
 def _from_overrides(overrides: Sequence[str]) -> Iterator[tuple[tuple[str, str], _Value]]:
@@ -275,7 +302,10 @@ def _section(section: str, keys: dict[str, Any], values: Mapping[tuple[str, str]
 
 
 def _is_text(kind: Any) -> bool:
-    return isinstance(inspect.type_info(kind), inspect.StrType | inspect.LiteralType)
+    info = inspect.type_info(kind)
+    if isinstance(info, inspect.Metadata):  # with a description of its own
+        info = info.type
+    return isinstance(info, inspect.StrType | inspect.LiteralType)
 
 
 def allowed(kind: Any) -> str:

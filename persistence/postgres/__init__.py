@@ -1,5 +1,6 @@
 """Events in PostgreSQL: the threads that own a connection each, migrations, shared secrets."""
 
+from persistence.postgres.address import address_problem
 from persistence.postgres.migrate import Migration, known_migrations, migrate
 from persistence.postgres.reader import EventReader
 from persistence.postgres.secrets import get_or_create_secret
@@ -9,6 +10,7 @@ __all__ = [
     "EventReader",
     "EventWriter",
     "Migration",
+    "address_problem",
     "get_or_create_secret",
     "known_migrations",
     "migrate",

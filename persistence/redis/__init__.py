@@ -1,5 +1,6 @@
 """Snapshots in Redis or Valkey: the thread that owns the connection."""
 
+from persistence.redis.address import address_problem
 from persistence.redis.worker import SnapshotWorker, check
 
-__all__ = ["SnapshotWorker", "check"]
+__all__ = ["SnapshotWorker", "address_problem", "check"]
