@@ -28,6 +28,7 @@ own actors are modules of this package (`actors.room`, ...) and are not imported
 from pykka import ActorDeadError
 
 from .runtime.actor import Actor
+from .runtime.child import ChildSpec
 from .runtime.dead_letters import DeadLetter
 from .runtime.durability import Durability, DurabilitySettings
 from .runtime.errors import (
@@ -59,7 +60,7 @@ from .runtime.restart import Backoff, RestartPolicy, RestartWindow
 from .runtime.snapshots import SnapshotSettings
 from .runtime.statistics import Statistics
 from .runtime.stores import EventRow, EventStore, SnapshotRow, SnapshotStore
-from .runtime.supervisor import ChildSpec, Supervisor
+from .runtime.supervisor import Supervisor
 from .runtime.system import ActorSystem
 from .runtime.thread_cell import ThreadingActor
 from .runtime.timers import Timer

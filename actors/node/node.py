@@ -33,10 +33,10 @@ from actors.node.metrics import Metrics
 from actors.node.stopping import Stopping
 from actors.room import room_kind
 from actors.rules.game import Game
+from actors.runtime.child import ChildSpec
 from actors.runtime.durability import Durability, DurabilitySettings
 from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.snapshots import SnapshotSettings
-from actors.runtime.supervisor import ChildSpec
 from actors.runtime.system import ActorSystem
 from actors.runtime.watchdog import Watchdog
 from actors.session import Context

@@ -244,6 +244,12 @@ class Actor(_PykkaActor):
     def _recover(self) -> Any:
         """Before `on_start` of every instance: where state comes back from stores. May be async."""
 
+    _up: bool = True
+    """Whether the actor counts as started once `_launch` has returned; if not, it says when."""
+
+    def _launch(self) -> None:
+        """After `on_start` of every instance, and before its first message."""
+
     def _leave(self, reason: Reason) -> Any:
         """After `on_stop` or `on_failure`: where state goes to stores. May be async."""
 

@@ -24,6 +24,7 @@ _log = structlog.get_logger("actors")
 class State(enum.Enum):
     """Where in its life a cell is."""
 
+    RECOVERING = "recovering"  # the instance gets its state back from stores
     STARTING = "starting"
     RUNNING = "running"
     FAILING = "failing"  # the instance broke; its hooks run
@@ -120,6 +121,11 @@ class Cell:
         return self.state is not State.ENDED
 
     @property
+    def up(self) -> bool:
+        """Whether the present instance has started, and all that belongs to it."""
+        return self.state in (State.RUNNING, State.STOPPING)
+
+    @property
     def shutdown_s(self) -> float:
         """How long the actor may take to stop, in seconds."""
         if self.policy.shutdown_s is not None:
@@ -200,7 +206,7 @@ class Cell:
         """A future of whether the present instance, or the one after a back-off, did start."""
         if self._started is None:
             self._started = Future(self.system.home)
-            if self.state in (State.RUNNING, State.STOPPING):
+            if self.up:
                 self.has_started()
             elif self.state in (State.FAILED, State.HALTED, State.ENDED):
                 self.has_started(well=False)

@@ -66,6 +66,10 @@ class LoopLife(Cell):
     def actor_or_none(self) -> Actor | None:
         return self.actor
 
+    @property
+    def up(self) -> bool:
+        return super().up and self.actor is not None and self.actor._up  # noqa: SLF001 -- ours
+
     def idle(self) -> bool:
         actor = self.actor
         return (
@@ -138,12 +142,21 @@ class LoopLife(Cell):
                 self.fail(error, "on_start")
             else:
                 self.state = State.RUNNING
-                self.has_started()
+                actor = self._present()
+                actor._launch()  # noqa: SLF001 -- the runtime's hook
+                if actor._up:  # noqa: SLF001 -- likewise
+                    self.has_started()
                 self.resume()
 
-        # Recovery may put another instance in the place of this one, hence the look-up.
-        hooks = (lambda: self._present()._recover(), lambda: self._present().on_start())  # noqa: SLF001 -- the runtime's hook
-        run_hooks(self, iter(hooks), then)
+        def recover() -> Any:
+            self.state = State.RECOVERING
+            return self._present()._recover()  # noqa: SLF001 -- the runtime's hook
+
+        def on_start() -> Any:
+            self.state = State.STARTING
+            return self._present().on_start()  # recovery may have put another one in its place
+
+        run_hooks(self, iter((recover, on_start)), then)
 
     def _present(self) -> Actor:
         assert self.actor is not None
@@ -160,16 +173,26 @@ class LoopLife(Cell):
     def request_stop(self, reason: Reason) -> None:
         if self.stopping is None or self.stopping == "passivated":
             self.stopping = reason
-            if self.state is not State.STOPPING:
+            if self._recovers() and not self.mailbox.queue:
+                self.kill(reason)  # nothing that it could still do is worth the wait for a store
+            elif self.state is not State.STOPPING:
                 self.control(Control(Stop(reason)))
 
     def halt(self) -> Future[bool]:
+        if self.halted is not None:
+            return self.halted
         halted = self.halted = Future(self.system.home)
         if self.state in (State.WAITING, State.FAILED, State.HALTED):
             self._be_halted()
         else:
             self.control(Control(Halt()), first=True)
+            if self._recovers():
+                self.cancel()
         return halted
+
+    def _recovers(self) -> bool:
+        """Whether it waits for its own state: what can be cut off at any moment, and begun anew."""
+        return self.state is State.RECOVERING and self.worker is not None
 
     def abandon(self) -> None:
         """End the instance without its hooks; the next message makes a new one."""
@@ -264,6 +287,9 @@ class LoopLife(Cell):
 
     def _be_halted(self) -> None:
         self.actor = None
+        if self.stopping is not None:  # meanwhile
+            self.end(self.stopping)
+            return
         self.state = State.HALTED
         halted, self.halted = self.halted, None
         if halted is not None:

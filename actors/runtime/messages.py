@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 if TYPE_CHECKING:
     from .actor import Actor
     from .cell import Cell
+    from .child import Child
     from .ref import ActorRef
+    from .round import Round
 
 Reason = Literal["stopped", "failed", "escalated", "passivated", "killed", "fenced", "absent"]
 """How an actor ended. `stopped`: asked to. `failed`: more often than allowed. `escalated`: its
@@ -53,6 +55,7 @@ class Broken(NamedTuple):
 class ChildFailed(NamedTuple):
     """To a supervisor: the incarnation in this cell failed."""
 
+    child: Child
     cell: Cell
     error: BaseException
     incarnation: int
@@ -61,14 +64,16 @@ class ChildFailed(NamedTuple):
 class ChildEnded(NamedTuple):
     """To a supervisor: this cell ended by itself."""
 
+    child: Child
     cell: Cell
     reason: Reason
 
 
-class RestartDue(NamedTuple):
-    """From a supervisor to itself: the back-off of these cells, in start order, is over."""
+class RoundOver(NamedTuple):
+    """To a supervisor: a round of its own is done, or could not start a child."""
 
-    cells: tuple[Cell, ...]
+    round: Round
+    error: Exception | None
 
 
 ORDERS: frozenset[type[Any]] = frozenset({Stop, Halt, Kill, Abandon, Broken})

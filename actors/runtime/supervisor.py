@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from .actor import Actor
 from .cell import Cell, Place, State
+from .child import Child, ChildSpec
 from .errors import Escalation
 from .handlers import handles
 from .loop_cell import LoopCell
 from .mailbox import Control
-from .messages import ChildEnded, ChildFailed, Reason, RestartDue
+from .messages import ChildEnded, ChildFailed, Reason, RoundOver
 from .ref import ActorRef
-from .restart import RestartPolicy, RestartWindow
-from .shutdown import halt_one, stop_one
+from .restart import RestartWindow
+from .round import Round
+from .shutdown import stop_one
 
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 """Who is restarted when a child fails: it alone; all children; it and those started after it."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChildSpec(RestartPolicy):
-    """One child of a supervisor.
-
-    `factory()` makes an Actor, a Supervisor or a pykka.ThreadingActor. The child's name is
-    (`kind`, `key`); by default that is (the supervisor's key, `id`). `max_restarts` and `within_s`
-    are the supervisor's for all its children together; those here do not count.
-    """
-
-    id: str
-    factory: Callable[[], Any]
-    kind: str | None = None
-    key: str | None = None
 
 
 class Supervisor(Actor):
@@ -45,6 +31,11 @@ class Supervisor(Actor):
     and the rules are Erlang/OTP's.
 
     Children that a strategy restarts along with a failed one keep their mailboxes, as always.
+
+    They start after `on_start`, and stop after `on_stop` or `on_failure`. It counts as started when
+    all of them have; if one fails before that, so does the supervisor. Whatever takes time, a child
+    that recovers from a store included, it does not wait for it: it hears of failures, requests and
+    a stop meanwhile.
     """
 
     children: Sequence[ChildSpec] = ()
@@ -68,93 +59,145 @@ class Supervisor(Actor):
             self.max_restarts if max_restarts is None else max_restarts,
             self.within_s if within_s is None else within_s,
         )
-        self._cells: dict[str, Cell] = {}
-        ids = [spec.id for spec in self.children]
-        if len(set(ids)) != len(ids):
+        self._up = False
+        self._rounds: list[Round] = []
+        self._children = {spec.id: Child(spec) for spec in self.children}
+        if len(self._children) != len(self.children):
+            ids = [spec.id for spec in self.children]
             raise ValueError(f"children need ids of their own: {ids}")
 
     def child(self, id: str) -> ActorRef:  # noqa: A002 -- Erlang/OTP's word
-        """The ref of a child. Raises KeyError if there is none of that id."""
-        return self._cells[id].ref
+        """The ref of a child, which takes messages from its first start on.
 
-    async def on_start(self) -> None:
-        for spec in self.children:
-            cell = self._place(spec)
-            if not await cell.when_started():
-                # As in Erlang/OTP: a tree that does not come up whole does not come up.
-                raise Escalation(f"{cell.name} did not start: {cell.error!r}") from cell.error
+        Raises KeyError if there is none of that id.
+        """
+        child = self._children[id]
+        return child.cell.ref if child.cell is not None else self.system.ref(*self._name(child))
 
-    def _place(self, spec: ChildSpec) -> Cell:
-        kind, key = spec.kind or self.actor_ref.key, spec.key or spec.id
-        place = Place(kind, key, spec.factory, spec, _Parent(self._placed))
-        cell = self.system.place(place)
-        self._cells[spec.id] = cell
-        return cell
+    def _name(self, child: Child) -> tuple[str, str]:
+        spec = child.spec
+        return spec.kind or self.actor_ref.key, spec.key or spec.id
 
-    async def on_stop(self) -> None:
-        await self._stop_children("stopped")
+    def _launch(self) -> None:
+        self._begin((), self._children.values(), 0.0)
 
-    async def on_failure(self, *_exc_info: Any) -> None:
-        await self._stop_children("escalated")
-
-    async def _stop_children(self, reason: Reason) -> None:
-        for cell in self._living(reverse=True):
-            await stop_one(cell, reason)
+    async def _leave(self, reason: Reason) -> None:
+        self._cancel_rounds()
+        why: Reason = "escalated" if reason == "failed" else "stopped"
+        for cell in reversed(self._cells()):
+            await stop_one(cell, why)
 
     def _killed(self) -> None:
-        for cell in self._living(reverse=True):
+        self._cancel_rounds()
+        for cell in reversed(self._cells()):
             cell.kill()
 
-    def _living(self, *, reverse: bool = False) -> list[Cell]:
-        cells = [cell for cell in self._cells.values() if cell.alive]
-        return cells[::-1] if reverse else cells
+    def _cells(self) -> list[Cell]:
+        return [
+            child.cell
+            for child in self._children.values()
+            if child.cell is not None and child.cell.alive
+        ]
 
     # --- what happens to children ----------------------------------------------------------------
 
     @handles(ChildFailed)
-    async def child_failed(self, failure: ChildFailed) -> None:
+    def child_failed(self, failure: ChildFailed) -> None:
         """Restart by the strategy, or give up."""
-        cell = failure.cell
-        if cell.state is not State.FAILED or cell.incarnation != failure.incarnation:
+        child, cell, error = failure.child, failure.cell, failure.error
+        if (
+            child.cell is not cell
+            or cell.state is not State.FAILED
+            or cell.incarnation != failure.incarnation
+        ):
             return  # restarted or stopped already, for the sake of a sibling
+        if not self._up and not child.came_up:
+            # As in Erlang/OTP: a tree that does not come up whole does not come up.
+            raise Escalation(f"{cell.name} did not start: {error!r}") from error
         if cell.policy.restart == "temporary":
             cell.end("failed")
             return
-        delay_s = cell.policy.backoff.delay_s(self._count(failure.error), self.system.random)
-        tied = self._tied_to(cell)
-        for each in reversed(tied):
-            if each is not cell:
-                await halt_one(each)
-        if delay_s > 0:
-            # Not slept here: a supervisor that waits must still hear of others, and of a stop.
-            self.start_timer(delay_s, RestartDue(tuple(tied)))
-        else:
-            await self.restart(RestartDue(tuple(tied)))
-
-    @handles(RestartDue)
-    async def restart(self, due: RestartDue) -> None:
-        """Start what waits for it, left to right."""
-        for cell in due.cells:
-            if cell.state in (State.FAILED, State.HALTED):
-                cell.restart()
-                await cell.when_started()  # if it fails again, that is a message of its own
+        delay_s = cell.policy.backoff.delay_s(self._count(error), self.system.random)
+        tied = self._tied_to(child)
+        for each in tied:
+            if each.cell is not None and each.cell.state is State.FAILED:
+                each.cell.halt()  # failed at the same moment: one failure of the tree
+        self._begin([each for each in tied if each.living], tied, delay_s)
 
     @handles(ChildEnded)
-    async def child_ended(self, end: ChildEnded) -> None:
+    def child_ended(self, end: ChildEnded) -> None:
         """A child stopped by itself, or was stopped by others: a permanent one is started anew."""
-        for spec in self.children:
-            if self._cells.get(spec.id) is end.cell and spec.restart == "permanent":
-                self._count(Escalation(f"{end.cell.name} ended: {end.reason}"))
-                await self._place(spec).when_started()
+        child = end.child
+        if child.cell is end.cell and child.spec.restart == "permanent":
+            self._count(Escalation(f"{end.cell.name} ended: {end.reason}"))
+            child.cell = None
+            self._begin((), [child], 0.0)
 
-    def _tied_to(self, cell: Cell) -> list[Cell]:
+    @handles(RoundOver)
+    def round_over(self, end: RoundOver) -> None:
+        """All that a round was to start has started, or has failed, which is another message."""
+        if end.round not in self._rounds:
+            return
+        self._rounds.remove(end.round)
+        if end.error is not None:
+            raise Escalation(f"{self.actor_ref} cannot start a child: {end.error!r}") from end.error
+        if not self._up and all(c.came_up or c.ended for c in self._children.values()):
+            self._up = True
+            self._placed.has_started()
+
+    def _tied_to(self, child: Child) -> list[Child]:
         """Who is restarted with this child, itself included, left to right."""
-        cells = self._living()
-        if self.strategy == "one_for_all":
-            return cells
+        children = list(self._children.values())
+        if self.strategy == "one_for_one":
+            return [child]
         if self.strategy == "rest_for_one":
-            return cells[cells.index(cell) :]
-        return [cell]
+            children = children[children.index(child) :]
+        return [each for each in children if not each.ended]
+
+    def _begin(self, halting: Iterable[Child], starting: Iterable[Child], delay_s: float) -> None:
+        """Begin a round, which takes over what is left of those that it crosses."""
+        ends, starts = dict.fromkeys(halting), dict.fromkeys(starting)
+        crossed = [
+            each
+            for each in self._rounds
+            if self.strategy != "one_for_one" or not starts.keys().isdisjoint(each.starting)
+        ]
+        for each in crossed:
+            each.cancel()
+            self._rounds.remove(each)
+            ends |= dict.fromkeys(each.halting)
+            starts |= dict.fromkeys(each.starting)
+        in_order = self._children.values()
+        new = Round(
+            [child for child in in_order if child in ends],
+            [child for child in in_order if child in starts],
+            delay_s,
+            self._start_child,
+        )
+        self._rounds.append(new)
+        cell = self._placed
+        self.system.nursery.start_soon(
+            new.run, lambda which, error: cell.control(Control(RoundOver(which, error)))
+        )
+
+    def _cancel_rounds(self) -> None:
+        for each in self._rounds:
+            each.cancel()
+        self._rounds.clear()
+
+    def _start_child(self, child: Child) -> Cell | None:
+        """Start a child that does not run; None if there is nothing to start."""
+        cell = child.cell
+        if cell is None:
+            kind, key = self._name(child)
+            parent = _Parent(self._placed, child)
+            cell = self.system.place(Place(kind, key, child.spec.factory, child.spec, parent))
+            child.placed(cell)
+            return cell
+        if cell.state in (State.FAILED, State.HALTED):
+            cell.restart()
+            return cell
+        return None
 
     def _count(self, error: BaseException) -> int:
         """How many restarts there were in the window, this one included. Raises Escalation."""
@@ -167,10 +210,11 @@ class Supervisor(Actor):
 class _Parent:
     """Turns what happens to a child into a message to its supervisor, so that it has its order."""
 
-    __slots__ = ("_cell", "_incarnation")
+    __slots__ = ("_cell", "_child", "_incarnation")
 
-    def __init__(self, cell: LoopCell) -> None:
+    def __init__(self, cell: LoopCell, child: Child) -> None:
         self._cell = cell
+        self._child = child
         self._incarnation = cell.incarnation
 
     @property
@@ -178,15 +222,16 @@ class _Parent:
         return not self._present()
 
     def adopt(self, cell: Cell) -> None:
-        """The supervisor knows: it has just placed it."""
+        """Known at once: what comes next may be its failure."""
+        self._child.cell = cell
 
     def child_failed(self, cell: Cell, error: BaseException) -> None:
-        if not self._tell(ChildFailed(cell, error, cell.incarnation)):
+        if not self._tell(ChildFailed(self._child, cell, error, cell.incarnation)):
             cell.end("failed")
 
     def child_ended(self, cell: Cell, reason: Reason) -> None:
         if reason not in ("failed", "escalated"):
-            self._tell(ChildEnded(cell, reason))
+            self._tell(ChildEnded(self._child, cell, reason))
 
     def _tell(self, message: ChildFailed | ChildEnded) -> bool:
         present = self._present()

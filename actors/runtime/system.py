@@ -16,6 +16,7 @@ import trio
 
 from .actor import Actor
 from .cell import Cell, Place, State
+from .child import ChildSpec
 from .dead_letters import DeadLetters
 from .dispatcher import Dispatcher, Workers
 from .durability import Durability, DurabilitySettings
@@ -31,7 +32,7 @@ from .restart import RestartPolicy
 from .roots import DrainGroup, RootGroup
 from .statistics import Statistics
 from .stores import EventStore, SnapshotStore
-from .supervisor import ChildSpec, Strategy, Supervisor
+from .supervisor import Strategy, Supervisor
 from .thread_cell import ThreadCell
 from .timers import Alarm, Timers
 

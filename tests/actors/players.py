@@ -29,8 +29,8 @@ from actors.match import match_kind
 from actors.matches.host import MatchHost
 from actors.messages import Leave
 from actors.room import room_kind
+from actors.runtime.child import ChildSpec
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
-from actors.runtime.supervisor import ChildSpec
 from actors.runtime.system import ActorSystem
 from actors.session import Context
 from actors.settings import RoomSettings, SessionSettings

@@ -25,7 +25,7 @@ from actors.history import KIND as HISTORY
 from actors.history import READERS, HistoryReader
 from actors.messages import Leave
 from actors.room import room_kind
-from actors.runtime.supervisor import ChildSpec
+from actors.runtime.child import ChildSpec
 from actors.runtime.system import ActorSystem
 from actors.session import Context
 from actors.settings import RoomSettings, SessionSettings

@@ -346,6 +346,7 @@ async def test_a_supervisor_is_an_actor_one_can_subclass(autojump_clock: object)
 
     async with open_system() as system:
         family_ref = system.start(Family, key="f")
+        assert await family_ref.started()
         found = await family_ref.ask("b")
         assert found == system.ref("f", "b")
         assert await found.ask(Get()) == 5

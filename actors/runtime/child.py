@@ -1,0 +1,57 @@
+"""One child of a supervisor: what was asked for, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .restart import RestartPolicy
+
+if TYPE_CHECKING:
+    from .cell import Cell
+    from .future import Future
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec(RestartPolicy):
+    """One child of a supervisor.
+
+    `factory()` makes an Actor, a Supervisor or a pykka.ThreadingActor. The child's name is
+    (`kind`, `key`); by default that is (the supervisor's key, `id`). `max_restarts` and `within_s`
+    are the supervisor's for all its children together; those here do not count.
+    """
+
+    id: str
+    factory: Callable[[], Any]
+    kind: str | None = None
+    key: str | None = None
+
+
+class Child:
+    """The spec, and the cell that stands for it now: None before its first start."""
+
+    __slots__ = ("came_up", "cell", "spec")
+
+    def __init__(self, spec: ChildSpec) -> None:
+        self.spec = spec
+        self.cell: Cell | None = None
+        self.came_up = False  # once, in any of its incarnations
+
+    @property
+    def living(self) -> bool:
+        """Whether there is an actor, or one that is to come back."""
+        return self.cell is not None and self.cell.alive
+
+    @property
+    def ended(self) -> bool:
+        """Whether it ended and is not to come back."""
+        return self.cell is not None and not self.cell.alive
+
+    def placed(self, cell: Cell) -> None:
+        """This cell stands for it from now on."""
+        self.cell = cell
+        cell.when_started().on_done(self._started)
+
+    def _started(self, started: Future[bool]) -> None:
+        self.came_up = self.came_up or (started.exception() is None and started.result())
