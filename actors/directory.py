@@ -1,7 +1,9 @@
-"""The directory of matches: creates them, lists them, and brings them back after a start."""
+"""The directory of matches: has them made, lists them, and brings them back after a start."""
 
 from __future__ import annotations
 
+from functools import partial
+from types import TracebackType
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -9,59 +11,51 @@ from pykka import ActorDeadError
 
 from actors.failures import Refused
 from actors.matches.host import MatchHost
-from actors.matches.messages import MatchReport, StartMatch
-from actors.matches.referee import convert_input
+from actors.matches.messages import Disown, MatchReport, RollCall, StartMatch
 from actors.messages import DIRECTORY, Create, List
-from actors.runtime.errors import MailboxFull, Refusal
+from actors.rules.register import Closed, Opened, Register, Stock
+from actors.runtime.errors import AskTimeout, MailboxFull, Refusal
 from actors.runtime.future import Future
 from actors.runtime.handlers import handles
 from actors.runtime.kinds import Kind
 from actors.runtime.mailbox import MailboxSpec
 from actors.runtime.persistence import PersistentActor
-from protocol.errors import OUT_OF_RANGE, TOO_MANY_MATCHES, UNKNOWN_GAME
+from protocol.errors import (
+    OUT_OF_RANGE,
+    TOO_LONG,
+    TOO_MANY_MATCHES,
+    UNAVAILABLE,
+    UNKNOWN_GAME,
+)
 from protocol.messages import MatchCreated, Matches, MatchSummary
 
 SWEEP_S: Final = 30.0
-"""How often ended matches are forgotten, and silent ones asked how they stand."""
+"""How often old keys are forgotten, and matches that have not reported asked how they stand."""
 WAKE_EVERY_S: Final = 0.05
 WAKE_AT_ONCE: Final = 20
 """After a start so many matches are woken at a time, 400 a second, so that their recoveries do not
 keep players' first requests waiting."""
-
-
-class Opened(msgspec.Struct, frozen=True, gc=False, tag="match.opened"):
-    """A match was created; `at` in milliseconds since 1970, UTC."""
-
-    match: str
-    game: str
-    params: dict[str, Any]
-    seed: int
-    at: int
-    user: str
-    key: str | None = None
-
-
-class Closed(msgspec.Struct, frozen=True, gc=False, tag="match.closed"):
-    """A match is over. `reason` is the match's own word, or why it could not be made."""
-
-    match: str
-    reason: str
-    at: int
-
-
-class Entry(msgspec.Struct):
-    """What the directory knows of a match. `closed_at`: milliseconds since 1970; None: it runs."""
-
-    opened: Opened
-    closed_at: int | None = None
-
-    @property
-    def running(self) -> bool:
-        return self.closed_at is None
+STOCK_EVERY: Final = 1_000
+"""Stock is taken after so many events and half as many as there are entries. A recovery reads no
+more than that, and the log holds no more than three times what it would without."""
 
 
 class Wake(msgspec.Struct, frozen=True, gc=False):
     """To the directory: be there, with all running matches. Sent once by a server that starts."""
+
+
+class _Made(msgspec.Struct, frozen=True):
+    """The match was asked to come to be, and has answered."""
+
+    opened: Opened
+    start: StartMatch
+    done: Future[Any]
+
+
+class _Announced(msgspec.Struct, frozen=True, gc=False):
+    """It is in the log that the match is there."""
+
+    match: str
 
 
 class _WakeSome(msgspec.Struct, frozen=True, gc=False):
@@ -69,105 +63,154 @@ class _WakeSome(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Sweep(msgspec.Struct, frozen=True, gc=False):
-    """Timer: forget what ended long ago; ask matches that have not reported."""
+    """Timer: forget old keys; ask matches that have not reported."""
 
 
 class Directory(PersistentActor):
-    """All matches that run, and for a while those that ran. One of it in the server."""
+    """All matches that run, and for a while the keys of those that ran. One of it in the server.
 
-    events: ClassVar[tuple[type[msgspec.Struct], ...]] = (Opened, Closed)
+    A match is made by its own actor, which lets its game judge the params, and only then entered
+    here: what a game will not have leaves nothing behind. If the server ends in between, there is a
+    match that nobody knows of. It does not run, for nobody wakes it.
+
+    There is no snapshot. The log itself holds all that is known now and then (`Stock`), so that
+    neither does a recovery replay every match there ever was, nor is the whole encoded every few
+    seconds.
+    """
+
+    events: ClassVar[tuple[type[msgspec.Struct], ...]] = (Opened, Closed, Stock)
+    checkpoint: ClassVar[type[msgspec.Struct] | None] = Stock
     mailbox: ClassVar[MailboxSpec] = MailboxSpec(capacity=4096)
 
     def __init__(self, host: MatchHost) -> None:
         super().__init__()
         self._host = host
-        self._entries: dict[str, Entry] = {}  # oldest first
-        self._running = 0
-        self._keys: dict[tuple[str, str], str] = {}  # (user, idempotency key) -> match
+        self._register = Register(host.settings.ended_keys)
+        self._stock_seq = 0
+        self._from_snapshot = False
         # Not persistent: of the matches that reported to this incarnation.
         self._players: dict[str, int] = {}
-        self._opening: dict[str, Future[Any]] = {}  # match -> it is there
+        self._answers: dict[str, Future[Any]] = {}  # match -> to who waits until it is in the log
         self._to_wake: list[str] = []
 
     # --- state -----------------------------------------------------------------------------------
 
-    def apply(self, event: Opened | Closed) -> None:
-        match event:
-            case Opened():
-                self._enter(Entry(event))
-            case Closed() if event.match in self._entries:
-                self._entries[event.match].closed_at = event.at
-                self._running -= 1
-                self._players.pop(event.match, None)
+    def apply(self, event: Opened | Closed | Stock) -> None:
+        self._register.apply(event)
+        if isinstance(event, Stock):
+            self._stock_seq = self.seq
+        elif isinstance(event, Closed):
+            self._players.pop(event.match, None)
 
-    def _enter(self, entry: Entry) -> None:
-        opened = entry.opened
-        self._entries[opened.match] = entry
-        self._running += entry.running
-        if opened.key is not None:
-            self._keys[opened.user, opened.key] = opened.match
-
-    def snapshot(self) -> Any:
-        return list(self._entries.values())
-
-    def restore(self, state: Any, schema: int) -> None:  # noqa: ARG002 - there is one so far
-        for entry in msgspec.convert(state, list[Entry]):
-            self._enter(entry)
+    def restore(self, state: Any, schema: int) -> None:  # noqa: ARG002 - there was one
+        """Take over one of the snapshots that were written before the log held a `Stock`."""
+        for entry in msgspec.convert(state, list[_Entry]):
+            self._register.apply(entry.opened)
+            if entry.closed_at is not None:
+                self._register.apply(Closed(entry.opened.match, "", entry.closed_at))
+        self._from_snapshot = True
 
     def on_recovered(self) -> None:
         self._forget_old()
-        self._to_wake = [name for name, entry in self._entries.items() if entry.running]
+        self._to_wake = list(self._register.running)
         self.start_ticks(SWEEP_S, _Sweep(), name="sweep")
         if self._to_wake:
             self.log.info("matches_found", running=len(self._to_wake))
             self.start_timer(0.0, _WakeSome(), name="wake")
 
+    def on_stop(self) -> None:
+        self._let_go()
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,  # noqa: ARG002 - Pykka's hook
+        exception_value: BaseException | None,  # noqa: ARG002
+        traceback: TracebackType | None,  # noqa: ARG002
+    ) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for answer in self._answers.values():
+            answer.settle_quietly(error=Refused(UNAVAILABLE, "the directory is restarting"))
+
+    def _take_stock(self, *, now: bool = False) -> None:
+        """Have the log say all that is known, once enough has come since it last did."""
+        since = self.seq - self._stock_seq
+        if since < STOCK_EVERY + len(self._register) // 2 and not now:
+            return
+        try:
+            self.persist(self._register.stock())
+        except Refusal as refusal:  # the next event, or the sweep, tries again
+            self.log.warning("stock_not_taken", reason=str(refusal))
+            return
+        if self._from_snapshot:
+            self._from_snapshot = False
+            self.discard_snapshot()  # or every recovery would begin there
+
     # --- for players -----------------------------------------------------------------------------
 
     @handles(Create)
     def create(self, message: Create) -> Any:
-        """Create a match, once for each idempotency key of a user."""
+        """Have a match made, once for each idempotency key of a user."""
+        register, settings = self._register, self._host.settings
         if message.key is not None:
-            before = self._keys.get((message.user, message.key))
+            before = register.find(message.user, message.key)
             if before is not None:
-                return self._opening.get(before, MatchCreated(before))
-        game = self._host.games.get(message.game)
-        if game is None:
+                return self._answers.get(before, MatchCreated(before))
+        if message.game not in self._host.games:
             raise Refused(UNKNOWN_GAME)
-        if self._running >= self._host.settings.max_matches:
+        if len(msgspec.msgpack.encode(message.params)) > settings.params_bytes:
+            raise Refused(TOO_LONG, f"params: at most {settings.params_bytes} bytes of msgpack")
+        if register.count() >= settings.max_matches:
             raise Refused(TOO_MANY_MATCHES)
-        convert_input(message.params, game.params_type, "params")
+        if register.count_of(message.user) >= settings.max_matches_of_user:
+            raise Refused(TOO_MANY_MATCHES, f"{settings.max_matches_of_user} of this user run")
         opened = Opened(
             match=self._host.name_match(message.game),
             game=message.game,
-            params=message.params,
-            seed=self._host.new_seed(),
             at=self._host.clock_ms(),
             user=message.user,
             key=message.key,
         )
-        created: Future[Any] = Future(self.system.home)
-        self.persist(opened).on_done(lambda done: self._open(opened, done, created))
-        self._opening[opened.match] = created
-        return created
+        register.reserve(opened)
+        answer = self._answers[opened.match] = Future(self.system.home)
+        start = StartMatch(opened.game, message.params, self._host.new_seed(), opened.at)
+        self._make(opened, start)
+        return answer
 
-    def _open(self, opened: Opened, durable: Future[Any], created: Future[Any]) -> None:
-        # The directory knows of it for good; so even if this process ends here, the match comes to
-        # be when it wakes what it knows.
-        error = durable.exception()
-        if error is not None:
-            created.settle_quietly(error=error)
+    def _make(self, opened: Opened, start: StartMatch) -> None:
+        made = self.system.ref("match", opened.match).ask(start)
+        self.pipe_to_self(made, partial(_Made, opened, start))
+
+    @handles(_Made)
+    def made(self, message: _Made) -> None:
+        """Enter a match that is there; or tell who asked why there is none."""
+        opened, error = message.opened, message.done.exception()
+        if isinstance(error, AskTimeout):  # the store is away: it will be made, or refused, yet
+            self._make(opened, message.start)
             return
-        match = self.system.ref("match", opened.match).ask(_start_of(opened))
-        match.on_done(lambda done: self._made(opened, done, created))
-
-    def _made(self, opened: Opened, made: Future[Any], created: Future[Any]) -> None:
-        self._opening.pop(opened.match, None)
-        error = made.exception()
+        if error is None and message.done.result().ended is not None:
+            error = Refused(UNAVAILABLE, "it was abandoned before it could be announced")
         if error is None:
-            created.settle_quietly(MatchCreated(opened.match))
-        else:  # a game that will not be made has its match report so
-            created.settle_quietly(error=error)
+            try:
+                durable = self.persist(opened, MatchCreated(opened.match))
+            except Refusal as refusal:
+                error = refusal
+            else:
+                self._players[opened.match] = 0
+                self._answers[opened.match].follow(durable)
+                self.pipe_to_self(durable, lambda _: _Announced(opened.match))
+                self._take_stock()
+                return
+        self._register.release(opened.match)
+        self._answers.pop(opened.match).settle_quietly(error=error)
+        if not isinstance(error, Refused):  # it may be there
+            self._tell(opened.match, Disown())
+
+    @handles(_Announced)
+    def announced(self, message: _Announced) -> None:
+        """A retry need not wait any more."""
+        self._answers.pop(message.match, None)
 
     @handles(List)
     def list(self, message: List) -> Matches:
@@ -176,10 +219,9 @@ class Directory(PersistentActor):
         if message.limit > limit:
             raise Refused(OUT_OF_RANGE, f"limit: at most {limit}")
         found = []
-        for name, entry in reversed(self._entries.items()):
-            opened = entry.opened
+        for name, opened in reversed(self._register.running.items()):
             game = self._host.games.get(opened.game)
-            if not entry.running or game is None or message.game not in {None, opened.game}:
+            if game is None or message.game not in {None, opened.game}:
                 continue
             found.append(
                 MatchSummary(
@@ -195,11 +237,11 @@ class Directory(PersistentActor):
     @handles(MatchReport)
     def report(self, message: MatchReport) -> None:
         """A match says how it stands."""
-        entry = self._entries.get(message.match)
-        if entry is None or not entry.running:
+        if message.match not in self._register.running:
             return
         if message.ended is None:
             self._players[message.match] = message.players
+            self._register.made(message.match)
             return
         self.log.info("match_closed", match=message.match, reason=message.ended)
         try:
@@ -207,54 +249,54 @@ class Directory(PersistentActor):
         except Refusal as refusal:  # the sweep asks it again
             self.log.warning("end_not_logged", match=message.match, reason=str(refusal))
             self._players.pop(message.match, None)
+        else:
+            self._take_stock()
 
     @handles(Wake)
     def wake(self, _message: Wake) -> int:
         """How many matches run. To have been asked is enough: `on_recovered` wakes them."""
-        return self._running
+        return len(self._register.running)
 
     @handles(_WakeSome)
     def wake_some(self, _message: _WakeSome) -> None:
         """Wake the next few of those that ran before."""
         some, self._to_wake = self._to_wake[:WAKE_AT_ONCE], self._to_wake[WAKE_AT_ONCE:]
         for name in some:
-            entry = self._entries.get(name)
-            if entry is None or not entry.running or name in self._opening:
+            opened = self._register.running.get(name)
+            if opened is None:
                 continue
-            try:
-                self.system.ref("match", name).tell(_start_of(entry.opened))
-            except (MailboxFull, ActorDeadError) as error:  # it failed, or is flooded: next sweep
-                self.log.warning("match_not_woken", match=name, error=repr(error))
+            if opened.params is None or opened.seed is None:
+                self._tell(name, RollCall())
+            else:  # it was announced, and need not be there
+                self._tell(name, StartMatch(opened.game, opened.params, opened.seed, opened.at))
         if self._to_wake:
             self.start_timer(WAKE_EVERY_S, _WakeSome(), name="wake")
 
+    def _tell(self, match: str, message: msgspec.Struct) -> None:
+        try:
+            self.system.ref("match", match).tell(message)
+        except (MailboxFull, ActorDeadError) as error:  # it failed, or is flooded: next sweep
+            self.log.warning("match_not_told", match=match, error=repr(error))
+
     @handles(_Sweep)
     def sweep(self, _message: _Sweep) -> None:
-        """Forget what ended long ago, and ask running matches that have not reported."""
+        """Forget old keys, and ask running matches that have not reported."""
         self._forget_old()
+        self._take_stock(now=self._from_snapshot)
         if not self._to_wake:
-            self._to_wake = [
-                name
-                for name, entry in self._entries.items()
-                if entry.running and name not in self._players
-            ]
+            self._to_wake = [name for name in self._register.running if name not in self._players]
             self.wake_some(_WakeSome())
 
     def _forget_old(self) -> None:
-        before = self._host.clock_ms() - int(self._host.settings.remember_ended_s * 1000)
-        old = [
-            name
-            for name, entry in self._entries.items()
-            if entry.closed_at is not None and entry.closed_at < before
-        ]
-        for name in old:
-            opened = self._entries.pop(name).opened
-            if opened.key is not None and self._keys.get((opened.user, opened.key)) == name:
-                del self._keys[opened.user, opened.key]
+        remember_ms = int(self._host.settings.remember_ended_s * 1000)
+        self._register.forget(self._host.clock_ms() - remember_ms)
 
 
-def _start_of(opened: Opened) -> StartMatch:
-    return StartMatch(opened.game, opened.params, opened.seed, opened.at)
+class _Entry(msgspec.Struct):
+    """What a snapshot held of a match."""
+
+    opened: Opened
+    closed_at: int | None = None
 
 
 def directory_kind(host: MatchHost) -> Kind:

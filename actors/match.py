@@ -15,6 +15,7 @@ from actors.matches.messages import (
     MatchReport,
     Over,
     Rest,
+    RollCall,
     StartMatch,
 )
 from actors.matches.referee import GameCrashed, Referee
@@ -28,6 +29,7 @@ from actors.messages import (
     Resume,
 )
 from actors.rules.record import Created, Joined, Left, Moved, Place, Said
+from actors.rules.register import REFUSED
 from actors.runtime.errors import Refusal
 from actors.runtime.future import Future
 from actors.runtime.handlers import handles
@@ -37,6 +39,7 @@ from actors.runtime.messages import Terminated
 from actors.warden import guard
 from protocol.errors import (
     ERRORS,
+    INTERNAL,
     MATCH_ENDED,
     MATCH_FULL,
     NOT_JOINED,
@@ -116,14 +119,30 @@ class Match(RunningMatch):
         self.check_room(created)
         try:
             self.referee = self.new_referee(created)
-        except (Refused, GameCrashed):
-            self.tell_directory(MatchReport(self.name, 0, "refused"))  # or it would ask for ever
+        except Refused:
+            self._refused()
             raise
+        except GameCrashed as error:  # nothing came to be, so that there is nothing to go back to
+            self.note_crash(error)
+            self._refused()
+            raise Refused(INTERNAL) from error
         durable = self.persist(created)
         guard(self.system, self.actor_ref)
         self.cancel_timer("rest")
         self.mind_the_clock()
         return durable.map(lambda _: self.report())
+
+    def _refused(self) -> None:
+        self.tell_directory(MatchReport(self.name, 0, REFUSED))  # one that listed it asks for ever
+        self.start_timer(0.0, Rest(), name="rest")
+
+    @handles(RollCall)
+    def roll_call(self, _message: RollCall) -> None:
+        """Say how it stands."""
+        if self.record.created is None:
+            self.tell_directory(MatchReport(self.name, 0, "unknown"))
+        else:
+            self.report()
 
     # --- players come ----------------------------------------------------------------------------
 

@@ -108,6 +108,10 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     max_matches: Count = 1_000
     """Matches that run at once."""
+    max_matches_of_user: Count = 20
+    """The same of those that one user had made."""
+    params_bytes: Count = 8_192
+    """The longest `params` of a match, as msgpack. They are part of its log and its snapshots."""
     list_limit: Count = 100
     """Matches one match.list may name."""
     rejoin_within_s: Seconds = 60.0
@@ -115,7 +119,9 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     abandon_after_s: PositiveSeconds = 120.0
     """A match without any connected player ends after this."""
     remember_ended_s: PositiveSeconds = 3_600.0
-    """How long the directory still knows an ended match, and an idempotency key."""
+    """How long the idempotency key of an ended match is known."""
+    ended_keys: Count = 10_000
+    """So many of them at most, the last ones; about 500 bytes each."""
     snapshot_interval_s: PositiveSeconds = 1.0
     """A crash sets a match with ticks back by at most this."""
     catch_up_ticks: Count = 5

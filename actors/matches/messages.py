@@ -12,9 +12,8 @@ import msgspec
 
 
 class StartMatch(msgspec.Struct, frozen=True, gc=False):
-    """The directory to a match: be there, and say how you stand. Answered with `MatchReport`.
-
-    The first makes the match; after a start of the server it wakes a running one.
+    """The directory to a match: come to be, if your game will have these params, and say how you
+    stand. Answered with `MatchReport` once it is durable, by one that is there as well.
     """
 
     game: str
@@ -22,6 +21,16 @@ class StartMatch(msgspec.Struct, frozen=True, gc=False):
     seed: int
     at: int
     """When it was created, in milliseconds since 1970, UTC."""
+
+
+class RollCall(msgspec.Struct, frozen=True, gc=False):
+    """The directory to a match that it lists: be there, and say how you stand. Not answered; the
+    match tells a `MatchReport`.
+    """
+
+
+class Disown(msgspec.Struct, frozen=True, gc=False):
+    """The directory to a match: if you are there, end; nobody was told your name."""
 
 
 class MatchReport(msgspec.Struct, frozen=True, gc=False):

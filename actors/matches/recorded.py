@@ -195,20 +195,24 @@ class RecordedMatch(PersistentActor):
     ) -> None:
         if isinstance(exception_value, GameCrashed):
             self._game_crashed = True
-            self.host.counters.crashes += 1
-            self.log.error(
-                "game_crashed",
-                game=exception_value.game,
-                call=exception_value.call,
-                tick=self.record.tick,
-                error=str(exception_value),
-            )
+            self.note_crash(exception_value)
             if self.live and self.record.created is not None and self.record.ended is None:
                 try:
                     self.persist(Crashed(self.record.tick, str(exception_value)[:1000]))
                 except Refusal as refusal:  # a full store: the crash is not counted
                     self.log.warning("crash_not_recorded", reason=str(refusal))
         self.live = False
+
+    def note_crash(self, error: GameCrashed) -> None:
+        """Count a crash of the game, and name it in the log."""
+        self.host.counters.crashes += 1
+        self.log.error(
+            "game_crashed",
+            game=error.game,
+            call=error.call,
+            tick=self.record.tick,
+            error=str(error),
+        )
 
     def on_stop(self) -> None:
         self.live = False

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pykka import ActorDeadError
 
 from actors.matches.host import MatchHost
-from actors.matches.messages import Abandoned, MatchReport, Over, Rest, Settle, Tick
+from actors.matches.messages import Abandoned, Disown, MatchReport, Over, Rest, Settle, Tick
 from actors.matches.recorded import RecordedMatch
 from actors.matches.referee import Referee
 from actors.matches.voice import MatchVoice
@@ -112,10 +112,12 @@ class RunningMatch(RecordedMatch):
             self.cancel_timer("abandoned")
         self._alone = alone
 
-    @handles(Abandoned)
-    def abandoned(self, _message: Abandoned) -> None:
-        """End: nobody came back."""
-        if not self.sessions and self.ending is None:
+    @handles(Abandoned, Disown)
+    def abandoned(self, _message: Abandoned | Disown) -> None:
+        """End: nobody came back, or nobody will come."""
+        if self.record.created is None:
+            self.start_timer(0.0, Rest(), name="rest")
+        elif not self.sessions and self.ending is None:
             self.end("abandoned", None)
 
     # --- what follows from a step ----------------------------------------------------------------

@@ -62,6 +62,9 @@ class PersistentActor(Actor):
         events: every type that `persist` may be given and the log may hold.
         snapshot_interval_s: seconds between snapshots while something changed.
         replay_last: without a snapshot, only so many of the last events are replayed; None: all.
+        checkpoint: of the events, the one that holds the whole state. Without a snapshot, the last
+            one and what came after it is replayed. It is for an actor whose log grows for ever and
+            whose state does not, and who persists one now and then.
         needs_snapshot: recovery waits for a snapshot store that is away, since there is state that
             no event holds (see `mark_dirty`). Otherwise it goes on with events alone.
 
@@ -78,6 +81,7 @@ class PersistentActor(Actor):
     events: ClassVar[tuple[type[msgspec.Struct], ...]] = ()
     snapshot_interval_s: ClassVar[float] = 5.0
     replay_last: ClassVar[int | None] = None
+    checkpoint: ClassVar[type[msgspec.Struct] | None] = None
     needs_snapshot: ClassVar[bool] = False
 
     event_names: ClassVar[Mapping[type, str]] = {}

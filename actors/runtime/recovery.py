@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
@@ -143,9 +144,11 @@ class Recovery:
 
     async def from_events(self) -> None:
         """Replay the log, or the last of it if the actor says that no more matters."""
-        last = self._actor.replay_last
+        last, checkpoint = self._actor.replay_last, self._actor.checkpoint
         if last is None:
-            rows = await self._read(after=0)
+            begin = 0 if checkpoint is None else await self._find_last(checkpoint)
+            self._actor.seq = max(0, begin - 1)
+            rows = await self._read(after=self._actor.seq)
             await self._replay(rows, more=len(rows) == PAGE_ROWS)
             return
         events, kind, key = self._sources.events, self._kind, self._key
@@ -159,6 +162,23 @@ class Recovery:
             await self._replay(rows, more=False)
         elif rows:
             self._actor.seq = rows[-1][2]
+
+    async def _find_last(self, event_type: type[msgspec.Struct]) -> int:
+        """The seq of the last event of a type; 0: there is none. From the end of the log backwards,
+        page by page, none of which is kept.
+        """
+        name = self._actor.event_names[event_type]
+        events, kind, key, before = self._sources.events, self._kind, self._key, 0
+        while True:
+            rows = await self._until_it_works(
+                partial(events.read_before, kind, key, before=before, limit=PAGE_ROWS)
+            )
+            for row in reversed(rows):
+                if row[4] == name:
+                    return row[2]
+            if not rows or rows[0][2] <= 1:
+                return 0
+            before = rows[0][2]
 
     async def _replay(self, rows: Sequence[EventRow], *, more: bool) -> None:
         actor, decoders = self._actor, self._actor.event_decoders

@@ -169,9 +169,11 @@ class Table:
     def match(self, name: str) -> actors.ActorRef:
         return self.system.ref("match", name)
 
-    async def create(self, game: str, key: str | None = None, **params: Any) -> str:
+    async def create(
+        self, game: str, key: str | None = None, user: str = "host", **params: Any
+    ) -> str:
         created: MatchCreated = await self.system.ref(*DIRECTORY).ask(
-            Create("host", game, params, key)
+            Create(user, game, params, key)
         )
         await settled()
         return created.match

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -9,22 +11,27 @@ import trio.testing
 from actors.directory import WAKE_AT_ONCE
 from actors.failures import Refused
 from actors.matches.host import MatchHost
-from actors.matches.referee import GameCrashed
-from actors.messages import DIRECTORY
-from actors.runtime.errors import StoreBusy
+from actors.matches.messages import MatchReport
+from actors.messages import DIRECTORY, Create
+from actors.rules.register import Stock
+from actors.runtime.errors import AskTimeout, StoreBusy
+from actors.runtime.stores import EventRow
 from actors.topics import Topics
 from examples.arena import Arena
 from examples.tictactoe import TicTacToe
 from protocol.errors import (
     BAD_INPUT,
+    INTERNAL,
     OUT_OF_RANGE,
     REJECTED,
+    TOO_LONG,
     TOO_MANY_MATCHES,
+    UNAVAILABLE,
     UNKNOWN_GAME,
     ErrorCode,
 )
 from tests.actors.games import Counting
-from tests.actors.table import SMALL, Stores, table
+from tests.actors.table import SMALL, Stores, Table, settled, table
 
 
 async def refused(error: ErrorCode, asking: Any, detail: str = "") -> None:
@@ -58,18 +65,57 @@ async def test_running_matches_are_listed_newest_first_with_their_players(
 async def test_what_cannot_be_created_is_refused_by_name(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with table(Arena, Counting, max_matches=2) as one:
+    async with table(Arena, Counting, max_matches=2, params_bytes=40) as one:
         await refused(UNKNOWN_GAME, one.create("chess"))
+        await refused(TOO_LONG, one.create("counting", note="x" * 40), "at most 40 bytes")
         await refused(BAD_INPUT, one.create("arena", goal=0), "params: ")
         await refused(BAD_INPUT, one.create("arena", gaol=5), "params: ")
         await refused(REJECTED, one.create("counting", refuse=True), "not with these")
-        with pytest.raises(GameCrashed):
-            await one.create("counting", crash=True)
+        await refused(INTERNAL, one.create("counting", crash=True))
+        assert one.host.counters.crashes == 1
         await trio.sleep(1)
         assert await one.listed() == []
         await one.create("arena", goal=5)
         await one.create("arena")
         await refused(TOO_MANY_MATCHES, one.create("arena"))
+
+
+async def test_what_its_game_will_not_have_leaves_nothing_behind(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(Arena, Counting) as one:
+        for number in range(3):
+            await refused(REJECTED, one.create("counting", key="k", refuse=True, number=number))
+            await refused(BAD_INPUT, one.create("arena", goal=0))
+            await refused(INTERNAL, one.create("counting", crash=True))
+        await trio.sleep(0.1)
+        assert list(one.system.actors("match")) == []
+        assert not any(one.stores.events._logs.values())
+        assert one.stores.snapshots is not None
+        assert one.stores.snapshots.rows == {}
+        await one.create("counting", key="k")  # what was refused has not used the key up
+
+
+async def test_one_user_cannot_have_every_match(autojump_clock: trio.testing.MockClock) -> None:
+    stores = Stores()
+    async with table(Counting, stores=stores, max_matches=5, max_matches_of_user=2) as one:
+        first = await one.create("counting", user="ada")
+        stores.events.away = True
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(one.create, "counting", user="ada"))
+            await settled()
+            # What is being made counts.
+            await refused(TOO_MANY_MATCHES, one.create("counting", user="ada"), "2 of this user")
+            stores.events.away = False
+        await one.create("counting", user="bob")
+        ada = one.player("ada")
+        await ada.join(first)
+        await ada.input(first, 1, {"end": True})
+        await trio.sleep(0.1)
+        await one.create("counting", user="ada")
+    async with table(Counting, stores=stores, max_matches_of_user=2) as two:
+        await refused(TOO_MANY_MATCHES, two.create("counting", user="ada"))
+        await two.create("counting", user="bob")
 
 
 async def test_an_end_makes_room_for_another_match(
@@ -137,7 +183,10 @@ async def test_a_start_wakes_every_match_that_ran_and_no_other(
 ) -> None:
     stores = Stores()
     async with table(Counting, stores=stores) as one:
-        names = [await one.create("counting") for _ in range(2 * WAKE_AT_ONCE + 1)]
+        names = [
+            await one.create("counting", user=f"host-{number}")
+            for number in range(2 * WAKE_AT_ONCE + 1)
+        ]
         ada = one.player("ada")
         await ada.join(names[0])
         await ada.input(names[0], 1, {"end": True})
@@ -153,7 +202,22 @@ async def test_a_start_wakes_every_match_that_ran_and_no_other(
         assert one_by_one.is_alive()
 
 
-async def test_a_match_that_was_announced_and_never_made_is_made_by_the_next_start(
+async def test_a_match_that_was_made_and_never_announced_is_nobodys_and_does_not_run(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stores = Stores()
+    async with table(Counting, stores=stores) as one:
+        match = await one.create("counting", key="k")
+        killed = stores.as_after_a_kill()
+        killed.events._logs[DIRECTORY].clear()
+    async with table(Counting, stores=killed) as two:
+        assert await two.listed() == []
+        assert await two.create("counting", key="k") != match
+        await trio.sleep(1)
+        assert match not in {ref.key for ref in two.system.actors("match")}
+
+
+async def test_a_listed_match_whose_log_is_gone_is_listed_no_more(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     stores = Stores()
@@ -162,10 +226,11 @@ async def test_a_match_that_was_announced_and_never_made_is_made_by_the_next_sta
         killed = stores.as_after_a_kill()
         killed.events._logs["match", match].clear()
     async with table(Counting, stores=killed) as two:
-        await two.listed()
+        assert len(await two.listed()) == 1
         await trio.sleep(1)
-        assert two.log(match) == ["Created"]
-        assert (await two.player("ada").join(match)).players == ["ada"]
+        assert await two.listed() == []
+        await trio.sleep(30)
+        assert list(two.system.actors("match")) == []
 
 
 async def test_an_end_that_the_directory_did_not_hear_of_is_found_by_the_next_start(
@@ -193,15 +258,154 @@ async def test_a_full_store_refuses_to_create_and_nothing_is_left_behind(
 ) -> None:
     async with table(Counting, durability=SMALL) as one:
         await one.listed()
-        one.stores.events.away = True
+        one.stores.events.delay_s = 0.5
+        made: list[str] = []
+        refusals: list[StoreBusy] = []
+
+        async def create(key: str) -> None:
+            try:
+                made.append(await one.create("counting", key=key))
+            except StoreBusy as error:
+                refusals.append(error)
+
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(one.create, "counting")
-            nursery.start_soon(one.create, "counting")
-            await trio.sleep(0.1)
-            with pytest.raises(StoreBusy):
-                await one.create("counting")
-            one.stores.events.away = False
+            for number in range(5):
+                nursery.start_soon(create, str(number))
+        assert refusals
+        one.stores.events.delay_s = 0
+        await trio.sleep(20)
+        assert sorted(match.match for match in await one.listed()) == sorted(made)
+        assert sorted(ref.key for ref in one.system.actors("match")) == sorted(made)
+        for number in range(5):
+            await create(str(number))
+        assert len(refusals) + len(made) == 10
+        assert len(await one.listed()) == 5
+
+
+async def test_a_create_that_met_its_deadline_comes_to_be_and_a_retry_is_told(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(Counting, max_matches=2) as one:
+        await one.listed()
+        one.stores.events.away = True
+        for _ in range(2):
+            with pytest.raises(AskTimeout):
+                await one.create("counting", key="k")
+        with pytest.raises(AskTimeout):
+            await one.create("counting")
+        await refused(TOO_MANY_MATCHES, one.create("counting"))  # those are on their way
+        one.stores.events.away = False
+        match = await one.create("counting", key="k")
+        await trio.sleep(6)
         assert len(await one.listed()) == 2
+        assert match in {listed.match for listed in await one.listed()}
+
+
+async def test_who_waits_for_a_match_is_told_when_the_directory_crashes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(Counting) as one:
+        await one.listed()
+        one.stores.events.away = True
+        waiting = one.system.ref(*DIRECTORY).ask(Create("host", "counting", {}))
+        await settled()
+        poison: Any = []
+        one.system.ref(*DIRECTORY).tell(MatchReport(poison, 0))  # not hashable
+        await settled()
+        with pytest.raises(Refused) as caught:
+            waiting.result()
+        assert caught.value.error == UNAVAILABLE
+
+
+# --- its log -----------------------------------------------------------------------------------
+
+
+async def come_and_go(one: Table, count: int, key: str = "") -> None:
+    ada = one.player("ada")
+    for number in range(count):
+        match = await one.create("counting", key=f"{key}{number}" if key else None)
+        await ada.join(match)
+        await ada.input(match, 1, {"end": True})
+        await trio.sleep(0.1)
+
+
+async def test_a_recovery_does_not_replay_every_match_there_ever_was(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.directory.STOCK_EVERY", 10)
+    stores = Stores()
+    async with table(Counting, stores=stores, ended_keys=5) as one:
+        first = await one.create("counting", key="first")
+        await come_and_go(one, 40)
+        await come_and_go(one, 10, key="k")
+        await one.player("bob").join(first)
+    rows = stores.events.rows(*DIRECTORY)
+    last = max(row[2] for row in rows if row[4] == "match.stock")
+    assert len(rows) > 100
+    assert len(rows) - last <= 10 + (1 + 5) // 2
+    stock = msgspec.msgpack.decode(rows[last - 1][5], type=Stock)
+    assert first in {opened.match for opened in stock.running}
+    assert len(stock.running) <= 2  # it was taken when one had come
+    assert len(stock.kept) == 5
+    assert stores.snapshots is not None
+    assert DIRECTORY not in stores.snapshots.rows
+    for row in rows[: last - 1]:
+        stores.events.put((*row[:5], b"not read any more", row[6]))
+    async with table(Counting, stores=stores, ended_keys=5) as two:
+        assert [match.match for match in await two.listed()] == [first]
+        assert await two.create("counting", key="first") == first
+        assert await two.create("counting", key="k9") != first
+        assert len(await two.listed()) == 1  # k9 is known, and has ended
+        await two.create("counting", key="k0")
+        assert len(await two.listed()) == 2  # k0 is not one of the last five
+
+
+def old_row(seq: int, name: str, **fields: Any) -> EventRow:
+    payload = msgspec.msgpack.encode({"type": name, **fields})
+    return (*DIRECTORY, seq, 1, name, payload, 0)
+
+
+def announced(seq: int, match: str, **params: Any) -> EventRow:
+    return old_row(
+        seq, "match.opened", match=match, game="counting", params=params, seed=7, at=0,
+        user="host", key=match,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("snapshot", [True, False])
+async def test_a_log_from_when_matches_were_announced_first_is_read_and_ends_in_a_stock(
+    autojump_clock: trio.testing.MockClock, snapshot: bool
+) -> None:
+    stores = Stores()
+    assert stores.snapshots is not None
+    stores.events.epochs[DIRECTORY] = 1
+    for row in (
+        announced(1, "counting-made", note="x" * 1000),
+        announced(2, "counting-refused", refuse=True),
+        announced(3, "counting-ended"),
+        old_row(4, "match.closed", match="counting-ended", reason="finished", at=0),
+        announced(5, "counting-refused-before", refuse=True),
+        old_row(6, "match.closed", match="counting-refused-before", reason="refused", at=0),
+    ):
+        stores.events.put(row)
+    if snapshot:
+        entries = [
+            {"opened": msgspec.msgpack.decode(row[5]), "closed_at": closed_at}
+            for row, closed_at in zip(stores.events.rows(*DIRECTORY), (None, None, 0), strict=False)
+        ]
+        await stores.snapshots.save([(*DIRECTORY, 4, 1, 1, msgspec.msgpack.encode(entries))])
+    async with table(Counting, stores=stores) as one:
+        assert len(await one.listed()) == 2
+        await trio.sleep(1)
+        assert [match.match for match in await one.listed()] == ["counting-made"]
+        assert one.log("counting-made") == ["Created"]
+        assert await one.create("counting", key="counting-ended") == "counting-ended"
+        await trio.sleep(60)
+        assert DIRECTORY not in stores.snapshots.rows
+        names = [row[4] for row in stores.events.rows(*DIRECTORY)]
+        assert names.count("match.stock") == int(snapshot)
+        if snapshot:
+            assert b"xxx" not in stores.events.rows(*DIRECTORY)[-1][5]
 
 
 def test_a_name_that_could_not_be_in_a_match_name_is_refused() -> None:

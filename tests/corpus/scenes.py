@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any, ClassVar
+from unittest.mock import patch
 
 import trio
 
@@ -105,9 +106,10 @@ async def tictactoe() -> AsyncIterator[tuple[str, Entry]]:
         await bob.leave(other)
         yield "tictactoe-forfeited", _match(stores, other)
         await here.create("tictactoe", key="k-2")
-        await trio.sleep(AFTER_A_LATE_SNAPSHOT_S)
+        with patch("actors.directory.STOCK_EVERY", 0):
+            await here.create("tictactoe")
         await here.create("tictactoe")
-        yield "directory-snapshot", _directory(stores)
+        yield "directory-stock", _directory(stores)
 
 
 async def arena() -> AsyncIterator[tuple[str, Entry]]:

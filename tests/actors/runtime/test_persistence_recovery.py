@@ -97,6 +97,55 @@ async def test_only_the_last_events_are_replayed_for_an_actor_that_says_so(
         assert (await value(system)).seq == 0
 
 
+class Sum(msgspec.Struct, frozen=True):
+    """All that was added so far."""
+
+    total: int
+
+
+class Checkpointed(Ledger):
+    events = (Added, Sum)
+    checkpoint = Sum
+
+    def apply(self, event: Added | Sum) -> None:
+        if isinstance(event, Sum):
+            self.history = [event.total]
+        else:
+            super().apply(event)
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 1000])
+@pytest.mark.parametrize("at", [1, 3, 5, 6])
+async def test_from_its_last_checkpoint_on_a_log_is_replayed_and_no_more(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock, at: int, page: int
+) -> None:
+    monkeypatch.setattr("actors.runtime.recovery.PAGE_ROWS", page)
+    stores = Stores()
+    for seq in range(1, 7):
+        # What comes before it could not even be decoded.
+        stores.events.put(row(seq) if seq > at else (*row(seq, name="Sum")[:5], b"", 0))
+    stores.events.put((*row(at, name="Sum")[:5], msgspec.msgpack.encode(Sum(70)), 0))
+    async with stores.system(Checkpointed, with_snapshots=False) as system:
+        assert (await value(system)) == Value(70 + 6 - at, 6, 1, "", [70] + [1] * (6 - at))
+        assert system.durability is not None
+        assert system.durability.replayed == 7 - at
+        await add(system, 9)
+    assert stores.seqs() == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_a_log_without_a_checkpoint_is_replayed_whole(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: Clock
+) -> None:
+    monkeypatch.setattr("actors.runtime.recovery.PAGE_ROWS", 3)
+    stores = Stores()
+    async with stores.system(Checkpointed, with_snapshots=False) as system:
+        assert (await value(system)).history == []
+    for seq in range(1, 8):
+        stores.events.put(row(seq, amount=seq))
+    async with stores.system(Checkpointed, with_snapshots=False) as system:
+        assert (await value(system)).history == [1, 2, 3, 4, 5, 6, 7]
+
+
 @pytest.mark.parametrize(
     ("snapshot", "reason"),
     [
