@@ -6,6 +6,7 @@ sessions: for each connection it asks `accept` for a `Handler`.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import socket
@@ -46,8 +47,8 @@ class GatewayStatistics(msgspec.Struct, frozen=True):
     refused: dict[int, int]
     """HTTP status -> handshakes answered with it."""
     dropped: int
-    """Sockets closed without an answer, beyond `max_connections` and `spare_handshakes`, or of an
-    address that had been answered often enough."""
+    """Sockets closed at once, beyond `max_connections` and `spare_handshakes`, or of an address
+    that had been answered often enough."""
     flusher: FlusherStatistics
 
 
@@ -198,8 +199,7 @@ class Gateway:
         assert self._nursery is not None
         settings = self.settings
         if self._sockets >= settings.max_connections + settings.spare_handshakes:
-            sock.close()  # not even a refusal: to read the request would take what we lack
-            self._dropped += 1
+            self._turn_away(sock)
             return
         visit = Visit(self._door)
         host = host_of(peer)
@@ -211,6 +211,16 @@ class Gateway:
                 return
         self._sockets += 1
         self._nursery.start_soon(self._run, sock, peer, visit)
+
+    def _turn_away(self, sock: socket.socket) -> None:
+        """Say that we are full, unasked: to read the request would take what we lack."""
+        self._dropped += 1
+        with contextlib.suppress(OSError):
+            if self._tls is None:
+                with contextlib.suppress(BlockingIOError):
+                    sock.recv(READ_BYTES)  # or closing would reset it, and eat what we say
+                sock.send(handshake.full(draining=False).response)
+        sock.close()
 
     async def _run(self, sock: socket.socket, peer: str, visit: Visit) -> None:
         try:

@@ -69,6 +69,7 @@ class Server:
         variables: for its environment, beside ours.
         python: which Python.
         cwd: its working folder; by default the checkout, whose config.toml it finds.
+        files: its soft and hard limit of open files.
     """
 
     def __init__(
@@ -79,12 +80,14 @@ class Server:
         variables: Mapping[str, str] | None = None,
         python: str = sys.executable,
         cwd: Path = ROOT,
+        files: tuple[int, int] | None = None,
     ) -> None:
         self.folder = folder
         chosen = [f"server.data_dir={folder}", "listen.port=0", "http.port=0", "server.drain_s=0"]
         arguments = [part for value in (*chosen, *settings) for part in ("--set", value)]
+        limits = [] if files is None else ["prlimit", f"--nofile={files[0]}:{files[1]}"]
         self.process = subprocess.Popen(
-            [python, *entry, "serve", *arguments],
+            [*limits, python, *entry, "serve", *arguments],
             cwd=cwd,
             env=environment() | dict(variables or {}),
             stdin=subprocess.DEVNULL,

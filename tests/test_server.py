@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import signal
 import socket
 import ssl
@@ -23,6 +25,7 @@ from persistence.embedded import EmbeddedServers
 from persistence.postgres import migrate
 from protocol.client import ClientSettings, Room, connect
 from protocol.messages import Message
+from tests.protocol.live import upgrade
 from tests.server_process import ROOT, Server, descendants, environment, run, wait_until_gone
 
 
@@ -311,6 +314,59 @@ def test_with_urls_nothing_is_spawned_and_drift_is_refused(tmp_path: Path) -> No
         ended = run("serve", *arguments)
         assert ended.code == Exit.MIGRATION
         assert "changed since it was applied" in one_line(ended.err)
+
+
+# --- open files ----------------------------------------------------------------------------------
+
+
+async def _status(port: int, held: list[trio.SocketStream]) -> bytes:
+    """What a handshake is answered; the connection is kept in `held`."""
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    held.append(stream)
+    got = b""
+    # Who is turned away unread may find its own request reset, behind the answer.
+    with contextlib.suppress(trio.BrokenResourceError):
+        await stream.send_all(upgrade())
+    with contextlib.suppress(trio.BrokenResourceError):
+        while b"\r\n\r\n" not in got and (data := await stream.receive_some()):
+            got += data
+    return got[:12]
+
+
+def test_with_few_files_all_are_answered_and_so_are_probes(tmp_path: Path) -> None:
+    with Server(tmp_path, files=(200, 200)) as server:
+        assert "not as many connections as configured: open files" in [
+            event["event"] for event in server.events()
+        ]
+        answers: list[bytes] = []
+        held: list[trio.SocketStream] = []
+
+        async def come() -> None:
+            answers.append(await _status(server.port, held))
+
+        async def crowd() -> None:
+            with trio.fail_after(30):
+                async with trio.open_nursery() as nursery:
+                    for _ in range(300):
+                        nursery.start_soon(come)
+                assert (await trio.to_thread.run_sync(server.get, "/healthz"))[0] == 200
+                assert (await trio.to_thread.run_sync(server.get, "/readyz"))[0] == 200
+                for stream in held:
+                    await stream.aclose()
+
+        trio.run(crowd)
+        assert set(answers) == {b"HTTP/1.1 101", b"HTTP/1.1 503"}
+        assert answers.count(b"HTTP/1.1 101") == 88
+        assert server.stop() == Exit.OK
+        assert "cannot accept" not in [event["event"] for event in server.events()]
+
+
+def test_a_low_soft_limit_is_raised(tmp_path: Path) -> None:
+    with Server(tmp_path, "wire.max_connections=1000", files=(200, 2000)) as server:
+        limits = Path(f"/proc/{server.process.pid}/limits").read_text(encoding="latin-1")
+        assert re.search(r"Max open files\s+2000\s+2000", limits)
+        assert "not as many" not in "".join(server.err)
+        assert server.stop() == Exit.OK
 
 
 # --- TLS -----------------------------------------------------------------------------------------

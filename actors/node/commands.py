@@ -21,6 +21,7 @@ from actors.games import NoSuchGame, load_games
 from actors.node import logs
 from actors.node.config import SECRET_KEYS, ConfigError, Loaded, load
 from actors.node.exits import Exit
+from actors.node.files import raise_limit
 from actors.node.node import Node
 from actors.node.stopping import Signals, Stopping
 from actors.settings import STORED_SECRET
@@ -182,6 +183,7 @@ def serve(loaded: Loaded, signals: Signals, version: str) -> None:
     logs.configure(settings.log)
     for doubt in loaded.doubts:
         log.warning(doubt)
+    files = raise_limit()
     tls = tls_context(loaded)
     check_addresses(loaded)
     games = load_games(settings.games, beside=loaded.folder)
@@ -207,6 +209,7 @@ def serve(loaded: Loaded, signals: Signals, version: str) -> None:
             games=games,
             token_secrets=token_secrets(settings.sessions.token_secrets, found.postgres),
             tls_context=tls,
+            files=files,
             about={"name": "greenroom", "version": version},
         )
         stopping = Stopping(

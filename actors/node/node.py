@@ -28,6 +28,7 @@ from actors.history import READERS, HistoryReader
 from actors.match import match_kind
 from actors.matches.host import MatchHost
 from actors.messages import DIRECTORY
+from actors.node.files import fitting
 from actors.node.garbage import Garbage
 from actors.node.metrics import Metrics
 from actors.node.stopping import Stopping
@@ -95,6 +96,7 @@ class Node:
         games: name -> class.
         token_secrets: the first signs tokens, all are accepted; the same for all nodes of a server.
         tls_context: serve clients TLS with it.
+        files: how many the process may have open.
         about: what the HTTP index says of this server.
     """
 
@@ -105,6 +107,7 @@ class Node:
     games: Mapping[str, type[Game]]
     token_secrets: Sequence[bytes]
     tls_context: ssl.SSLContext | None
+    files: int
     about: Mapping[str, str]
 
     async def run(
@@ -132,11 +135,12 @@ class Node:
                     system.dispatcher.enclose(flusher)
                     topics = Topics(flusher.broadcast, Fanout(self.settings.sessions))
                     matches = self._register(system, topics, events)
-                    doorman = Doorman(self.settings.wire, self.settings.sessions)
+                    wire = fitting(self.settings.wire, self.files)
+                    doorman = Doorman(wire, self.settings.sessions)
                     sessions = SessionGateway(system, self._context(topics), _new_id, doorman)
                     gateway = Gateway(
                         sessions.accept,
-                        self.settings.wire,
+                        wire,
                         tls_context=self.tls_context,
                         flusher=flusher,
                         door=doorman,
