@@ -10,6 +10,7 @@ import trio
 
 from .errors import MailboxFull
 from .future import Future
+from .mailbox import Control
 from .messages import Reason
 from .reply import Reply
 
@@ -115,6 +116,16 @@ class ActorRef(pykka.ActorRef[Any]):
         if not cell.claimed:
             cell.claimed = True
             cell.dispatcher.add(cell)
+
+    def notify(self, message: Any) -> None:
+        """`tell` that a full mailbox takes all the same, as it takes a `Terminated`. At home only.
+
+        For what its receiver must not miss, and whose number something else bounds: a topic ends
+        once for each of its members.
+
+        Raises ActorDeadError, ActorFailed as `tell`.
+        """
+        self._taker(message).control(Control(message))
 
     async def send(self, message: Any) -> None:
         """`tell` that waits for room where the mailbox's policy is `wait`. In the loop only.

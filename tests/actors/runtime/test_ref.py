@@ -139,6 +139,26 @@ async def test_a_full_mailbox_drops_by_its_policy(
         assert system.dead_letters.count == system.statistics().dropped == 2
 
 
+@pytest.mark.parametrize("on_full", ["refuse", "drop_oldest", "drop_newest", "wait"])
+async def test_what_is_notified_passes_a_full_mailbox_in_its_turn(
+    autojump_clock: object, on_full: Any
+) -> None:
+    class Small(Counter):
+        mailbox = actors.MailboxSpec(capacity=2, on_full=on_full)
+
+    async with open_system() as system:
+        small = system.start(Small)
+        small.tell(Add(1))
+        small.tell(Add(2))
+        for number in (10, 20):
+            small.notify(Add(number))
+        await settle()
+        assert await small.ask(Get()) == 33
+        await small.stop()
+        with pytest.raises(actors.ActorDeadError):
+            small.notify(Add(1))
+
+
 async def test_an_asked_message_that_is_dropped_tells_its_asker(autojump_clock: object) -> None:
     class Small(Counter):
         mailbox = actors.MailboxSpec(capacity=1, on_full="drop_oldest")
