@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from types import TracebackType
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from actors.failures import Refused
 from actors.matches.host import MatchHost
 from actors.matches.messages import (
+    Arrived,
     AwayTooLong,
     MatchReport,
     Over,
@@ -25,12 +27,13 @@ from actors.messages import (
     Input,
     Join,
     Leave,
+    Part,
     Repeat,
     Resume,
 )
 from actors.rules.record import Created, Joined, Left, Moved, Place, Said
 from actors.rules.register import REFUSED
-from actors.runtime.errors import Refusal
+from actors.runtime.errors import Refusal, bare
 from actors.runtime.future import Future
 from actors.runtime.handlers import handles
 from actors.runtime.kinds import Kind
@@ -61,6 +64,8 @@ class Match(RunningMatch):
     def __init__(self, host: MatchHost, name: str) -> None:
         super().__init__(host, name)
         self._joins: dict[str, Future[Any]] = {}  # player -> the join is durable
+        self._arriving: set[Future[Any]] = set()  # answers to joins that are not durable yet
+        self._leaves: dict[str, Future[Any]] = {}  # player -> the leave is durable
         self._moves: dict[str, Future[Any]] = {}  # player -> the last input is durable
 
     def on_recovered(self) -> None:
@@ -150,6 +155,8 @@ class Match(RunningMatch):
     def join(self, message: Join) -> Any:
         """Give the user a place, or the place that is the user's already."""
         referee, player = self._playing(), message.user
+        if not self.host.topics.is_current(message.session, message.connection):
+            raise Refused(UNAVAILABLE, "the connection is gone")
         if player not in self.record.places:
             assert self.game is not None
             if len(self.record.places) >= self.game.max_players:
@@ -160,28 +167,59 @@ class Match(RunningMatch):
             referee.join(player)
             referee.seen_by(player)  # what cannot be encoded fails here, in the actor's own turn
             self._await_commit(self._joins, player, self.log_and_push(event))
-            self._expect(player)
             self.after_step(show=True)
             self.report()
-        return self._once_durable(self._joins, player, lambda: self._arrive(message))
+        durable = self._joins.get(player)
+        if durable is None:
+            return self._arrive(message)
+        # Here already, though it hears nothing yet: who goes before the join is durable has gone.
+        self._attend(message.session, player)
+        return self._once_arrived(durable, message)
+
+    def _once_arrived(self, durable: Future[Any], message: Join) -> Future[Any]:
+        """The answer to a join that is not durable yet. A step of its own, so that a game which
+        crashes in it fails the match.
+        """
+        answer: Future[Any] = Future()
+        self._arriving.add(answer)
+        place = self.record.places[message.user]
+        durable.on_done(partial(_tell_failure, answer))  # also if this incarnation is gone by then
+        self.pipe_to_self(durable, lambda _: Arrived(message, place, answer))
+        return answer
+
+    @handles(Arrived)
+    def arrived(self, message: Arrived) -> None:
+        """Answer a join that is durable now, if it has not failed."""
+        join, answer = message.join, message.answer
+        if not answer.done:
+            try:
+                here = self.sessions.get(join.session) == join.user
+                if not here or self.record.places.get(join.user) is not message.place:
+                    raise Refused(NOT_JOINED, "left before the join was durable")
+                answer.set(self._arrive(join))
+            except Refusal as refusal:
+                answer.set_exception(bare(refusal))
+        self._arriving.discard(answer)
 
     def _arrive(self, message: Join) -> MatchState:
-        # The join is durable. This may not be the actor's turn, so nothing here may wait or crash.
-        if not self.live:
-            raise Refused(UNAVAILABLE, "the match is restarting")
-        referee = self._playing()
-        if message.user not in self.record.places:
-            raise Refused(NOT_JOINED, "left before the join was durable")
-        if not self.host.topics.subscribe(
-            self.topic, message.session, message.connection, self.epoch
-        ):
+        """Let a session hear the match. Its player's place is durable."""
+        referee, topics, session = self._playing(), self.host.topics, message.session
+        if not topics.subscribe(self.topic, session, message.connection, self.epoch):
+            if not topics.is_member(self.topic, session):
+                self._absent(session)
             raise Refused(UNAVAILABLE, "the connection is gone")  # the place is kept for a while
-        self._attend(message.session, message.user)
+        self._attend(session, message.user)
         self.mind_the_clock()
         return self.voice.where_it_stands(self.record, referee, self.epoch, message.user)
 
+    def _fail_arriving(self) -> None:
+        """Those whose join is not answered are told now: this incarnation will not."""
+        for answer in self._arriving:
+            answer.settle_quietly(error=Refused(UNAVAILABLE, "the match is restarting"))
+        self._arriving.clear()
+
     @handles(Resume)
-    def resume(self, message: Resume) -> None:
+    def resume(self, message: Resume) -> bool:
         """Attach the player's session again, and tell it what it missed."""
         record, state = self.record, None
         if record.created is None:
@@ -208,8 +246,7 @@ class Match(RunningMatch):
         )
         if record.ended is None:
             self.mind_the_clock()
-        else:
-            self.let_go(message.session)
+        return record.ended is None
 
     def _missed(self, epoch: int, offset: int | None = None) -> list[Said] | None:
         """What was said since a position, as the record tells it; None also if it is very long.
@@ -240,17 +277,26 @@ class Match(RunningMatch):
 
     @handles(Leave)
     def leave(self, message: Leave) -> Any:
-        """Give up the place of the session's user. Harmless for one that has none."""
-        player = self.sessions.get(message.session)
-        if player is None or self.ending is not None:
-            self.forget(message.session)
-            return None
-        return self._vacate(player)
+        """Give up the user's place. Harmless for one that has none."""
+        return self._give_up(message.session, message.user)
+
+    @handles(Part)
+    def part(self, message: Part) -> Any:
+        """Let one session go; with a user's last one the place, unless it is to be kept."""
+        session, player = message.session, message.user
+        others = any(who == player for one, who in self.sessions.items() if one != session)
+        if message.keep_place or others:
+            return self._absent(session)
+        return self._give_up(session, player)
 
     @handles(Terminated)
     def session_ended(self, message: Terminated) -> None:
         """Keep the player's place for a while."""
-        player = self.forget(message.ref.key)
+        self._absent(message.ref.key)
+
+    def _absent(self, session: str) -> None:
+        """The session is not here any more, and its player's place is kept for a while."""
+        player = self.forget(session)
         if player in self.record.places and self.ending is None:
             self._expect(player)
         self.mind_the_clock()
@@ -258,22 +304,31 @@ class Match(RunningMatch):
     @handles(AwayTooLong)
     def away_too_long(self, message: AwayTooLong) -> None:
         """The player did not come back in time."""
-        player = message.player
-        if player in self.record.places and self.ending is None:
-            try:
-                self._vacate(player)
-            except Refusal:
-                self._expect(player, RETRY_S)
+        try:
+            self._give_up(None, message.player)
+        except Refusal:
+            self._expect(message.player, RETRY_S)
 
-    def _vacate(self, player: str) -> Future[Any]:
+    def _give_up(self, session: str | None, player: str) -> Future[Any] | None:
+        """Give up the player's place, by the word of this session if it was one's.
+
+        Nothing has changed when the log has no room for it; it raises that.
+        """
+        if player not in self.record.places or self.ending is not None:
+            if session is not None:
+                self.forget(session)
+            return self._leaves.get(player)  # of a leave that was not answered in time
         referee = self._playing()
         event = Left(player, self.record.tick)
         self.check_room(event)
         referee.leave(player)
-        for session in [one for one, who in self.sessions.items() if who == player]:
+        if session is not None:
             self.forget(session)
         self.cancel_timer(f"away:{player}")
         durable = self.log_and_push(event)
+        self._await_commit(self._leaves, player, durable)
+        for other in [one for one, who in self.sessions.items() if who == player]:
+            self.lose(other)  # now that it has heard of it
         self.after_step(show=True)
         self.mind_the_clock()
         self.report()
@@ -359,6 +414,26 @@ class Match(RunningMatch):
         """Keep what is not durable yet, and no longer: players come and go for ever."""
         pending[player] = future
         future.on_done(partial(_committed, pending, player))
+
+    # --- its end ---------------------------------------------------------------------------------
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        super().on_failure(exception_type, exception_value, traceback)
+        self._fail_arriving()
+
+    def on_stop(self) -> None:
+        super().on_stop()
+        self._fail_arriving()
+
+
+def _tell_failure(answer: Future[Any], done: Future[Any]) -> None:
+    if (error := done.exception()) is not None:
+        answer.settle_quietly(error=error)
 
 
 def _committed(pending: dict[str, Future[Any]], player: str, done: Future[Any]) -> None:

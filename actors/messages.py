@@ -32,14 +32,32 @@ class Join(TopicMessage, frozen=True, gc=False):
 
 
 class Leave(TopicMessage, frozen=True, gc=False):
-    """Leave. Answered with None, by one that was not a member as well."""
+    """The user leaves: a match is left with all sessions of the user, a room with this one.
+    Answered with None, for one that was not a member as well, and for a match once it is durable.
+    """
+
+    user: str
+
+
+class Part(TopicMessage, frozen=True, gc=False):
+    """This session is out, whether it was a member or was about to be; other sessions of its user
+    stay. What a session says by itself, and again until it is answered: coming late, it must not
+    take along a session that came after. Answered like a leave.
+
+    `keep_place`: a match keeps the user's place for a while, as after the end of a session; else
+    the place goes with the last session of the user.
+    """
+
+    user: str
+    keep_place: bool
 
 
 class Resume(TopicMessage, frozen=True, gc=False):
     """Become a member and be told what was missed since (`epoch`, `offset`).
 
     The owner subscribes the session and pushes `room.recovered` or `match.recovered` in one step,
-    so that the order on the topic is right. Answered with None.
+    so that the order on the topic is right. Answered with whether the session is a member now: of
+    a match that has ended it is told how that ended, and is none.
     """
 
     connection: int
@@ -108,13 +126,11 @@ class List(msgspec.Struct, frozen=True, gc=False):
 
 
 class TopicGone(msgspec.Struct, frozen=True, gc=False):
-    """To a session: this topic is no more. The session drops it and tells its client.
-
-    `code` is one of the table of errors; None: the client has been told, as by `match.ended`.
+    """To a session: it is not in this topic any more, which it has not asked for. Its client has
+    been told on the topic, by `match.ended` or `topic.lost`.
     """
 
     topic: str
-    code: str | None
 
 
 DIRECTORY = ("directory", "matches")

@@ -2,54 +2,96 @@
 
 from __future__ import annotations
 
-import contextlib
+import math
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-import pykka
 
 from actors.client import Client
-from actors.failures import request_error
-from actors.messages import Join, Leave, Resume
-from actors.runtime.errors import AskTimeout, MailboxFull
+from actors.failures import Refused, request_error
+from actors.messages import Join, Leave, Part, Resume, TopicMessage
+from actors.rules.membership import Answer, Membership
+from actors.runtime.actor import Actor
+from actors.runtime.errors import ActorFailed, MailboxFull, Quarantined, StoreBusy
 from actors.runtime.future import Future
 from actors.runtime.ref import ActorRef
-from actors.runtime.system import ActorSystem
+from actors.runtime.restart import Backoff
 from actors.settings import SessionSettings
-from protocol.errors import NOT_JOINED, TOO_MANY_TOPICS, RequestError
+from protocol.errors import NOT_JOINED, TOO_MANY_TOPICS, UNAVAILABLE, RequestError
 from protocol.messages import Position, TopicLost
+
+AGAIN: Final = Backoff(first_s=0.1, factor=2.0, max_s=5.0)
+"""Until an owner that was too busy to let the session go is asked again."""
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """A session to itself: what became of its request number `number` to the topic's owner.
+
+    `client`: who is told if it was a resume that failed.
+    """
+
+    topic: str
+    number: int
+    asked: type[TopicMessage]
+    client: Client | None
+    done: Future[Any]
+
+
+class PartAgain(msgspec.Struct, frozen=True, gc=False):
+    """Timer: the owner of the topic is still to be told that the session is out."""
+
+    topic: str
 
 
 class Place:
-    """A topic that the session has asked to be in; one object for each time it asked."""
+    """A topic that the session may be in: who owns it, and how the membership stands."""
 
-    __slots__ = ("owner",)
+    __slots__ = ("leaving", "membership", "owner")
 
     def __init__(self, owner: ActorRef) -> None:
         self.owner = owner
+        self.membership = Membership()
+        self.leaving = False
+        """Its client takes it for left, though the owner may not have heard of that yet."""
 
 
 class Places:
-    """What a session has joined, or is about to. The owner of a topic knows who its members are;
-    this is what bounds a session, and keeps a stranger's request from bringing a room to life.
+    """What a session is in, is about to be in, or has left without its owner knowing it yet.
 
-    Answers come back past the session's mailbox, on the same thread, between its messages.
+    The owner of a topic is the one truth of who is a member. What is here follows from its answers,
+    and never falls short of it: a place is dropped once the owner has said that the session is out,
+    or is gone. So it bounds a session, and keeps a stranger's request from bringing a room to life.
+
+    A session that ends owes nothing: owners watch it.
+
+    Arguments:
+        actor: the session's; answers come as messages to it.
     """
 
-    __slots__ = ("_client", "_name", "_places", "_session", "_settings", "_system", "_user")
+    __slots__ = ("_actor", "_client", "_name", "_places", "_session", "_settings", "_user")
 
     def __init__(
-        self, system: ActorSystem, settings: SessionSettings, session: str, user: str, name: str
+        self, actor: Actor, settings: SessionSettings, session: str, user: str, name: str
     ) -> None:
-        self._system = system
+        self._actor = actor
         self._settings = settings
         self._session = session
         self._user = user
         self._name = name
         self._client: Client | None = None
         self._places: dict[str, Place] = {}
+
+    def __contains__(self, topic: str) -> bool:
+        place = self._places.get(topic)
+        return place is not None and not place.leaving
+
+    def stages(self) -> dict[str, str]:
+        """How each membership stands, in a word."""
+        return {topic: place.membership.stage for topic, place in self._places.items()}
+
+    # --- the client's connection -----------------------------------------------------------------
 
     def attach(self, client: Client, positions: Mapping[str, Position]) -> None:
         """Go on with a connection whose client stands at these positions.
@@ -58,14 +100,17 @@ class Places:
         left. Each other one answers for itself, by its owner or by `topic.lost`.
         """
         self._client = client
-        for topic in [topic for topic in self._places if topic not in positions]:
-            tell(self._places.pop(topic).owner, Leave(self._session))
+        for topic, place in list(self._places.items()):
+            if topic not in positions:
+                self._stands(topic, place, place.membership.gives_up(keep_place=False))
         for topic, position in positions.items():
             self._resume(client, topic, position)
 
     def detach(self) -> None:
         """There is no connection now."""
         self._client = None
+
+    # --- what the client asks --------------------------------------------------------------------
 
     def join(self, client: Client, ref: int | None, topic: str) -> None:
         """Ask to become a member."""
@@ -76,26 +121,33 @@ class Places:
             client.refuse(RequestError(TOO_MANY_TOPICS), ref)
             return
         message = Join(self._session, client.id, self._user, self._name)
-        joined = place.owner.ask(message, timeout=self._settings.ask_timeout_s)
-        joined.on_done(partial(self._joined, topic, place))
+        joined = self._ask_in(topic, place, message, self._settings.ask_timeout_s)
         client.begin(ref, joined)
 
     def leave(self, client: Client, ref: int | None, topic: str) -> None:
-        """Ask to be no member any more."""
-        if not client.may_ask(ref):
+        """Ask to be no member any more. What becomes of a leave without a ref nobody is told, so it
+        is owed, and takes none of what the client may have under way.
+        """
+        if ref is not None and not client.may_ask(ref):
             return
-        place = self._places.pop(topic, None)
+        place = self._places.get(topic)
         if place is None:
             client.ok(ref)
-        else:
-            self.ask(client, ref, place.owner, Leave(self._session))
+            return
+        if ref is None:
+            if place.leaving:
+                return
+            place.membership = place.membership.gives_up(keep_place=False)
+            place.leaving = True
+        message = Leave(self._session, self._user)
+        client.begin(ref, self._ask_out(topic, place, message, self._settings.ask_timeout_s))
 
     def pass_on(self, client: Client, ref: int | None, topic: str, message: msgspec.Struct) -> None:
         """Ask the owner of a topic that the session is in."""
         if not client.may_ask(ref) or not client.has_room(ref):
             return
         place = self._places.get(topic)
-        if place is None:
+        if place is None or place.leaving:
             client.refuse(RequestError(NOT_JOINED), ref)
         else:
             self.ask(client, ref, place.owner, message)
@@ -108,11 +160,7 @@ class Places:
         a join that fails.
         """
         if client.may_ask(ref):
-            kind, _, key = topic.partition(":")
-            self.ask(client, ref, self._system.ref(kind, key), message)
-
-    def __contains__(self, topic: str) -> bool:
-        return topic in self._places
+            self.ask(client, ref, self._owner(topic), message)
 
     def ask(
         self, client: Client, ref: int | None, target: ActorRef, message: msgspec.Struct
@@ -120,33 +168,61 @@ class Places:
         """Ask an actor on behalf of the client, who may ask."""
         client.begin(ref, target.ask(message, timeout=self._settings.ask_timeout_s))
 
-    def gone(self, topic: str, code: str | None) -> None:
-        """A topic is no more; the client is told if it was in it and its owner has not (None)."""
-        place = self._places.pop(topic, None)
-        if place is not None and code is not None and self._client is not None:
-            self._client.push(TopicLost(topic=topic, code=code))
+    # --- what the owners answer ------------------------------------------------------------------
+
+    def answered(self, message: Answered) -> None:
+        """Take what became of a request to be in a topic, or out of it."""
+        # It is there: a place with a request under way is not dropped.
+        topic, place = message.topic, self._places[message.topic]
+        membership, number = place.membership, message.number
+        if message.asked in (Leave, Part):
+            self._stands(topic, place, membership.answered_out(number, _out(message.done)))
+            return
+        membership = membership.answered_in(number, _in(message.done))
+        error = message.done.exception()
+        client = message.client
+        if (
+            error is not None
+            and client is not None
+            and client is self._client
+            and number == membership.entered  # else a join has been asked since, and tells
+        ):
+            client.push(TopicLost(topic=topic, code=request_error(error).error.code))
+            membership = membership.gives_up(keep_place=True)
+        self._stands(topic, place, membership)
+
+    def part_again(self, topic: str) -> None:
+        """Ask for what is still owed."""
+        place = self._places.get(topic)
+        if place is not None and place.membership.due:
+            self._part(topic, place)
+
+    def gone(self, topic: str) -> None:
+        """The owner has ended the membership; the client has been told."""
+        place = self._places.get(topic)
+        if place is not None:
+            self._stands(topic, place, place.membership.gone())
+
+    # --- within ----------------------------------------------------------------------------------
+
+    def _owner(self, topic: str) -> ActorRef:
+        kind, _, key = topic.partition(":")
+        return self._actor.system.ref(kind, key)
 
     def _take(self, topic: str) -> Place | None:
         """The place in a topic, the present one or a new one; None: there are too many."""
         place = self._places.get(topic)
-        if place is None and len(self._places) < self._settings.topics:
-            kind, _, key = topic.partition(":")
-            place = self._places[topic] = Place(self._system.ref(kind, key))
+        if place is None and self._has_room():
+            place = self._places[topic] = Place(self._owner(topic))
         return place
 
-    def _give_up(self, topic: str, place: Place) -> bool:
-        """Forget this place, unless it was left and taken anew; returns whether it was there."""
-        if self._places.get(topic) is not place:
-            return False
-        del self._places[topic]
-        return True
-
-    def _joined(self, topic: str, place: Place, joined: Future[Any]) -> None:
-        # After its deadline a join may have acted all the same: then the owner knows better than
-        # we do whether we are a member, and what we ask it is answered accordingly.
-        error = joined.exception()
-        if error is not None and not isinstance(error, AskTimeout):
-            self._give_up(topic, place)
+    def _has_room(self) -> bool:
+        """Those that the client has left count no more, up to as many as it may be in."""
+        count, limit = len(self._places), self._settings.topics
+        if count < limit:
+            return True
+        left = sum(place.leaving for place in self._places.values())
+        return count - left < limit and left < limit
 
     def _resume(self, client: Client, topic: str, position: Position) -> None:
         place = self._take(topic)
@@ -156,20 +232,75 @@ class Places:
         message = Resume(
             self._session, client.id, self._user, self._name, position.epoch, position.offset
         )
-        resumed = place.owner.ask(message, timeout=self._settings.resume_timeout_s)
-        resumed.on_done(partial(self._resumed, client, topic, place))
+        self._ask_in(topic, place, message, self._settings.resume_timeout_s, client)
 
-    def _resumed(self, client: Client, topic: str, place: Place, resumed: Future[Any]) -> None:
-        """The owner has told the client itself, or it has refused and we tell it."""
-        error = resumed.exception()
-        if error is None or client is not self._client or not self._give_up(topic, place):
-            return
-        if isinstance(error, AskTimeout):
-            tell(place.owner, Leave(self._session))  # it may have acted, or still will
-        client.push(TopicLost(topic=topic, code=request_error(error).error.code))
+    def _ask_in(
+        self,
+        topic: str,
+        place: Place,
+        message: Join | Resume,
+        timeout_s: float,
+        client: Client | None = None,
+    ) -> Future[Any]:
+        place.membership = place.membership.asks_in()
+        place.leaving = False
+        return self._ask(topic, place, message, timeout_s, client)
+
+    def _ask_out(
+        self, topic: str, place: Place, message: Leave | Part, timeout_s: float
+    ) -> Future[Any]:
+        place.membership = place.membership.asks_out()
+        return self._ask(topic, place, message, timeout_s)
+
+    def _ask(
+        self,
+        topic: str,
+        place: Place,
+        message: TopicMessage,
+        timeout_s: float,
+        client: Client | None = None,
+    ) -> Future[Any]:
+        done = place.owner.ask(message, timeout=timeout_s)
+        number = place.membership.last
+        self._actor.pipe_to_self(done, partial(Answered, topic, number, type(message), client))
+        return done
+
+    def _stands(self, topic: str, place: Place, membership: Membership) -> None:
+        """Note how a membership stands now, and see to what is owed."""
+        place.membership = membership
+        place.leaving = membership.owes
+        if membership.over:
+            del self._places[topic]
+        elif membership.due and membership.tries:
+            delay_s = AGAIN.delay_s(membership.tries + 1, self._actor.system.random)
+            self._actor.start_timer(delay_s, PartAgain(topic), name=f"part:{topic}")
+        elif membership.due:
+            self._part(topic, place)
+
+    def _part(self, topic: str, place: Place) -> None:
+        # Without a deadline: then one such message waits for its owner, however long that is
+        # occupied, and whoever waits is told in the end.
+        message = Part(self._session, self._user, place.membership.keeps_place)
+        self._ask_out(topic, place, message, math.inf)
 
 
-def tell(target: ActorRef, message: msgspec.Struct) -> None:
-    """Tell what nobody asked to have answered: if it cannot be taken, that is all."""
-    with contextlib.suppress(MailboxFull, pykka.ActorDeadError):
-        target.tell(message)
+def _in(done: Future[Any]) -> Answer:
+    """What the answer to a join or a resume says of the membership."""
+    error = done.exception()
+    if error is None:
+        return Answer.DENIED if done.result() is False else Answer.DONE
+    if isinstance(error, MailboxFull | StoreBusy | Quarantined | ActorFailed):
+        return Answer.UNDONE
+    if isinstance(error, Refused):
+        return Answer.UNDONE if error.error is UNAVAILABLE else Answer.DENIED
+    return Answer.UNKNOWN
+
+
+def _out(done: Future[Any]) -> Answer:
+    """What the answer to a leave says of the membership."""
+    error = done.exception()
+    if error is None or isinstance(error, ActorFailed):  # who has failed for good has no members
+        return Answer.DONE
+    if isinstance(error, MailboxFull | StoreBusy | Quarantined):
+        return Answer.UNDONE
+    return Answer.UNKNOWN

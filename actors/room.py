@@ -15,6 +15,7 @@ from actors.messages import (
     Join,
     Leave,
     ListMembers,
+    Part,
     Post,
     ReadHistory,
     Resume,
@@ -159,11 +160,12 @@ class Room(PersistentActor):
         )
 
     @handles(Resume)
-    def resume(self, message: Resume) -> None:
+    def resume(self, message: Resume) -> bool:
         """Raises Refused: like a join."""
         self._enter(message.session, message.connection, message.user, message.name)
         missed = self._said.since(message.epoch, message.offset, self._settings.answer_bytes)
         self._topics.send(message.session, message.connection, self._recovered(missed))
+        return True
 
     def _recovered(self, missed: list[Entry] | None) -> RoomRecovered:
         """All that was missed, or the present if that cannot be told."""
@@ -181,9 +183,10 @@ class Room(PersistentActor):
             members_total=self._roster.users,
             messages=_messages(messages),
         )
+        return True
 
-    @handles(Leave)
-    def leave(self, message: Leave) -> None:
+    @handles(Leave, Part)
+    def leave(self, message: Leave | Part) -> None:
         """Leave; harmless for one who is not here."""
         if message.session in self._roster:
             self.unwatch(self.system.ref(SESSION_KIND, message.session))

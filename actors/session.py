@@ -21,7 +21,7 @@ from actors.messages import (
     match_topic,
     room_topic,
 )
-from actors.places import Places
+from actors.places import Answered, PartAgain, Places
 from actors.rules.bucket import ClientLimits
 from actors.runtime.actor import Actor
 from actors.runtime.handlers import handles
@@ -126,9 +126,8 @@ class Session(Actor):
 
     def on_start(self) -> None:
         """Be in no topic yet."""
-        self._places = Places(
-            self.system, self._context.settings, self._session, self._user, self._name
-        )
+        settings = self._context.settings
+        self._places = Places(self, settings, self._session, self._user, self._name)
 
     @handles(Attach)
     def attach(self, message: Attach) -> None:
@@ -295,10 +294,23 @@ class Session(Actor):
             again = Repeat(self._session, self._user, request.seq, request.input)
             self._places.repeat(client, request.ref, topic, again)
 
+    # --- what its topics answer ------------------------------------------------------------------
+
+    @handles(Answered)
+    def answered(self, message: Answered) -> None:
+        """Note how a membership stands. The client has its answer already."""
+        self._places.answered(message)
+
+    @handles(PartAgain)
+    def part_again(self, message: PartAgain) -> None:
+        """Ask for what is still owed."""
+        self._places.part_again(message.topic)
+
     @handles(TopicGone)
     def topic_gone(self, message: TopicGone) -> None:
-        """Tell the client that a topic it is in is no more."""
-        self._places.gone(message.topic, message.code)
+        """Be in a topic no more, unless it was joined anew since that was said."""
+        if not self._topics.is_member(message.topic, self._session):
+            self._places.gone(message.topic)
 
 
 def configured(context: Context) -> type[Session]:

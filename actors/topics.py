@@ -218,6 +218,11 @@ class Topics:
         before, there.epoch = there.epoch, epoch
         return before
 
+    def is_member(self, topic: str, session: str) -> bool:
+        """Whether the session is a member, with a connection now or without."""
+        there = self._topics.get(topic)
+        return there is not None and session in there.members
+
     def members(self, topic: str) -> list[Listener]:
         """Every member in the order they came, also those without a connection now."""
         there = self._topics.get(topic)

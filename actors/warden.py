@@ -9,23 +9,20 @@ its next message; until then its members would hold what it had pushed in vain f
 from __future__ import annotations
 
 import contextlib
-from typing import ClassVar
 
 import msgspec
 import pykka
 
 from actors.messages import ComeBack, TopicGone
-from actors.places import tell
 from actors.runtime.actor import Actor
-from actors.runtime.errors import MailboxFull
 from actors.runtime.handlers import handles
 from actors.runtime.kinds import Kind
-from actors.runtime.mailbox import MailboxSpec
 from actors.runtime.messages import Terminated
 from actors.runtime.ref import ActorRef
 from actors.runtime.system import ActorSystem
 from actors.topics import Topics
 from protocol.errors import FAILED
+from protocol.messages import TopicLost
 
 KIND = "warden"
 SESSION_KIND = "session"
@@ -40,8 +37,6 @@ class Guard(msgspec.Struct, frozen=True, gc=False):
 
 class Warden(Actor):
     """Watches the owners of topics. One for each node, as the hub is."""
-
-    mailbox: ClassVar[MailboxSpec] = MailboxSpec(capacity=65_536)  # one message a start of a room
 
     def __init__(self, topics: Topics) -> None:
         super().__init__()
@@ -59,14 +54,18 @@ class Warden(Actor):
         """
         topic = f"{message.ref.kind}:{message.ref.key}"
         if message.reason == "fenced" and self._topics.members(topic):
-            tell(self.system.ref(message.ref.kind, message.ref.key), ComeBack())
+            with contextlib.suppress(pykka.ActorDeadError):
+                message.ref.notify(ComeBack())
         if message.reason != "failed":
             return
         members = self._topics.dissolve(topic)
         self.log.warning("topic dissolved", topic=topic, members=len(members))
+        lost = TopicLost(topic=topic, code=FAILED.code)
         for listener in members:
-            session = self.system.ref(SESSION_KIND, listener.session)
-            tell(session, TopicGone(topic, FAILED.code))
+            if listener.link is not None:
+                self._topics.send(listener.session, listener.link.id, lost)
+            with contextlib.suppress(pykka.ActorDeadError):
+                self.system.ref(SESSION_KIND, listener.session).notify(TopicGone(topic))
 
 
 def warden_kind(topics: Topics) -> Kind:
@@ -81,5 +80,5 @@ def warden_kind(topics: Topics) -> Kind:
 
 def guard(system: ActorSystem, owner: ActorRef) -> None:
     """Have the warden watch the owner of a topic."""
-    with contextlib.suppress(MailboxFull, pykka.ActorDeadError):
-        system.ref(KIND, "topics").tell(Guard(owner.kind, owner.key))
+    with contextlib.suppress(pykka.ActorDeadError):
+        system.ref(KIND, "topics").notify(Guard(owner.kind, owner.key))

@@ -10,6 +10,10 @@ from typing import Any
 
 import msgspec
 
+from actors.messages import Join
+from actors.rules.record import Place
+from actors.runtime.future import Future
+
 
 class StartMatch(msgspec.Struct, frozen=True, gc=False):
     """The directory to a match: come to be, if your game will have these params, and say how you
@@ -39,6 +43,16 @@ class MatchReport(msgspec.Struct, frozen=True, gc=False):
     match: str
     players: int
     ended: str | None = None
+
+
+class Arrived(msgspec.Struct, frozen=True):
+    """A match to itself: the commit that a join waited for is done. `place`: the one that it took,
+    for the player may have left it meanwhile, and have taken another. `answer`: the join's.
+    """
+
+    join: Join
+    place: Place
+    answer: Future[Any]
 
 
 class Tick(msgspec.Struct, frozen=True, gc=False):

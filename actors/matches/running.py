@@ -37,7 +37,7 @@ class RunningMatch(RecordedMatch):
     Attributes:
         topic: the match's.
         voice: what speaks on it.
-        sessions: session -> player, of those that are here.
+        sessions: session -> player, of those that are here, or will be once their join is durable.
         ending: (reason, result) once the end is known; it may not be logged yet.
     """
 
@@ -184,17 +184,18 @@ class RunningMatch(RecordedMatch):
     def over(self, _message: Over) -> None:
         """The end is durable: tell the directory, and keep nothing but the log."""
         for listener in self.host.topics.dissolve(self.topic):
-            self.forget(listener.session)
             self.let_go(listener.session)
+        for session in list(self.sessions):
+            self.forget(session)
         self.referee = None
         self.discard_snapshot()
         self.report()
         self.start_timer(LINGER_S, Rest(), name="rest")
 
     def let_go(self, session: str) -> None:
-        """Tell a session that it is no longer in this match; its client was told by the end."""
-        with contextlib.suppress(MailboxFull, ActorDeadError):  # then it finds out when it asks
-            self.system.ref("session", session).tell(TopicGone(self.topic, None))
+        """Tell a session that it is no longer in this match; its client was told on the topic."""
+        with contextlib.suppress(ActorDeadError):
+            self.system.ref("session", session).notify(TopicGone(self.topic))
 
     @handles(Rest)
     def rest(self, _message: Rest) -> None:
@@ -210,6 +211,12 @@ class RunningMatch(RecordedMatch):
         if player is not None:
             self.unwatch(self.system.ref("session", session))
         return player
+
+    def lose(self, session: str) -> None:
+        """End the membership of a session that has not asked for it."""
+        self.voice.lost(session)
+        self.forget(session)
+        self.let_go(session)
 
     def report(self) -> MatchReport:
         """Tell the directory how the match stands."""

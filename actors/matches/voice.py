@@ -10,6 +10,7 @@ from actors.matches.referee import Referee
 from actors.messages import match_topic
 from actors.rules.record import Ended, Record, Said
 from protocol.codec import EncodeError
+from protocol.errors import NOT_JOINED
 from protocol.messages import (
     MatchEnded,
     MatchEvent,
@@ -17,6 +18,7 @@ from protocol.messages import (
     MatchRestarted,
     MatchState,
     MatchStatePush,
+    TopicLost,
 )
 
 
@@ -168,6 +170,13 @@ class MatchVoice:
             names=record.names(),
             acks=record.acks(),
         )
+
+    def lost(self, session: str) -> None:
+        """Tell one session that it is in the match no more, as its user is none of the players."""
+        link = self._topics.link(session)
+        if link is not None:
+            push = TopicLost(topic=self.topic, code=NOT_JOINED.code)
+            self._topics.send(session, link.id, push)
 
     def _event(self, said: Said) -> MatchEvent:
         return MatchEvent(

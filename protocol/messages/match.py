@@ -35,7 +35,7 @@ class MatchJoin(Request, frozen=True, kw_only=True, tag="match.join", gc=False):
 
 
 class MatchLeave(Request, frozen=True, kw_only=True, tag="match.leave", gc=False):
-    """Give up one's place. Leaving a match one is not in is harmless."""
+    """Give up one's place, with all sessions. Leaving a match one is not in is harmless."""
 
     match: Ident
 

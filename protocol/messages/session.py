@@ -68,7 +68,7 @@ class Pong(msgspec.Struct, frozen=True, gc=False):
 
 
 class TopicLost(Push, frozen=True, kw_only=True, tag="topic.lost", gc=False):
-    """A topic the session was joined to is no more; `code` is one of the table of errors."""
+    """The session is not in this topic any more; `code` is one of the table of errors."""
 
     topic: str
     code: str

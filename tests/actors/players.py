@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -30,6 +30,8 @@ from actors.matches.host import MatchHost
 from actors.messages import Leave
 from actors.room import room_kind
 from actors.runtime.child import ChildSpec
+from actors.runtime.durability import DurabilitySettings
+from actors.runtime.loop_cell import LoopCell
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
 from actors.runtime.system import ActorSystem
 from actors.session import Context
@@ -233,7 +235,32 @@ class House:
         """Have the room crash, by a message that no client can send; another one each time, since
         one that crashes an actor twice is not tried again."""
         poison: Any = [f"not hashable {next(self._ids)}"]
-        self.system.ref("room", name).tell(Leave(session=poison))
+        self.system.ref("room", name).tell(Leave(session=poison, user=""))
+
+    async def second_device(self, player: Player) -> Player:
+        """Another session of the player's user."""
+        assert player.opened is not None
+        user, name = player.opened.user, player.opened.name
+        device = self.connect()
+        await device.resume(self.context.tokens.issue("one that is over", user, name))
+        return device
+
+    @contextmanager
+    def no_room_at(self, kind: str, key: str) -> Iterator[None]:
+        """This actor's mailbox takes nothing but what passes a full one."""
+        cell = self.system.lookup(kind, key)
+        assert isinstance(cell, LoopCell)
+        mailbox = cell.mailbox
+        capacity, mailbox.capacity = mailbox.capacity, 0
+        try:
+            yield
+        finally:
+            mailbox.capacity = capacity
+
+    def instance(self, kind: str, key: str) -> Any:
+        """What an actor is at this moment; None: it is not there."""
+        cell = self.system.lookup(kind, key)
+        return None if cell is None else cell.actor_or_none()
 
 
 @asynccontextmanager
@@ -243,6 +270,7 @@ async def open_house(
     snapshots: MemorySnapshotStore | None = None,
     sessions: SessionSettings | None = None,
     rooms: RoomSettings | None = None,
+    durability: DurabilitySettings | None = None,
 ) -> AsyncIterator[House]:
     """A node for the time of a test. Sharing the stores of an earlier one stands for a restart."""
     events = events or MemoryEventStore()
@@ -261,7 +289,8 @@ async def open_house(
         keepalive_s=20.0,
         max_message_bytes=65_536,
     )
-    async with ActorSystem("house", events=events, snapshots=snapshots, seed=1) as system:
+    async with ActorSystem("house", seed=1) as system:
+        system.use_stores(events, snapshots, durability)
         readers = [
             ChildSpec(id=str(number), factory=partial(HistoryReader, events))
             for number in range(READERS)

@@ -181,7 +181,7 @@ class Served:
     def break_room(self, name: str) -> None:
         """Have the room crash, by a message that no client can send."""
         poison: Any = [f"not hashable {secrets.token_hex(4)}"]
-        self.system.ref("room", name).tell(Leave(session=poison))
+        self.system.ref("room", name).tell(Leave(session=poison, user=""))
 
 
 async def until(true: Callable[[], bool]) -> None:

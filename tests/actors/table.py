@@ -119,13 +119,14 @@ class Player:
         state: MatchState = await self.ask(match, message)
         return state
 
-    async def resume(self, match: str, epoch: int, offset: int) -> None:
-        await self.ask(
-            match, Resume(self.session, self.seen.id, self.user, self.user.title(), epoch, offset)
-        )
+    async def resume(self, match: str, epoch: int, offset: int) -> bool:
+        """Whether the session is in the match by that."""
+        message = Resume(self.session, self.seen.id, self.user, self.user.title(), epoch, offset)
+        is_in: bool = await self.ask(match, message)
+        return is_in
 
     async def leave(self, match: str) -> None:
-        await self.ask(match, Leave(self.session))
+        await self.ask(match, Leave(self.session, self.user))
 
     async def input(self, match: str, seq: int, value: Any) -> InputTaken:
         taken: InputTaken = await self.ask(match, Input(self.session, self.user, seq, value))

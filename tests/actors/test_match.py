@@ -61,7 +61,7 @@ async def test_two_players_play_to_the_end(autojump_clock: trio.testing.MockCloc
         assert one.log(match) == ["Created", "Joined", "Joined", *["Moved"] * 5, "Ended"]
         await refused(MATCH_ENDED, one.player("cyd").join(match))
         await refused(MATCH_ENDED, ada.input(match, 9, {"cell": 8}))
-        assert [gone.code for gone in await ada.told_gone()] == [None]
+        assert [gone.topic for gone in await ada.told_gone()] == [f"match:{match}"]
 
 
 async def test_those_who_are_there_hear_of_who_comes_and_the_comer_gets_the_state(
@@ -433,10 +433,10 @@ async def test_a_match_ends_whose_mailbox_is_full_when_its_end_is_durable(
 
         def crowd(_: object) -> None:
             """Comes with the answer to the last move, just before the end is known to be stored."""
-            one.match(match).tell(Leave("nobody"))
-            one.match(match).tell(Leave("nobody"))
+            one.match(match).tell(Leave("nobody", "nobody"))
+            one.match(match).tell(Leave("nobody", "nobody"))
             with pytest.raises(MailboxFull):
-                one.match(match).tell(Leave("nobody"))
+                one.match(match).tell(Leave("nobody", "nobody"))
 
         last = one.match(match).ask(Input(ada.session, "ada", 5, {"cell": 2}))
         last.on_done(crowd)

@@ -90,7 +90,7 @@ async def test_a_game_that_keeps_going_wrong_ends_as_failed(
         with pytest.raises(Refused) as caught:
             await ada.join(match)
         assert caught.value.error == MATCH_ENDED
-        assert [gone.code for gone in await bob.told_gone()] == [None]
+        assert [gone.topic for gone in await bob.told_gone()] == [f"match:{match}"]
 
 
 async def test_after_a_crash_the_clock_goes_on_and_the_state_is_of_the_snapshot(

@@ -225,7 +225,7 @@ async def test_a_session_that_crashes_closes_its_connection_and_resumes(
         ada, state = await in_room(house, "ada")
         bob, _ = await in_room(house, "bob")
         assert ada.opened is not None
-        poison = TopicGone(topic=["not hashable"], code="x")  # type: ignore[arg-type]  # that is the point
+        poison = TopicGone(topic=["not hashable"])  # type: ignore[arg-type]  # that is the point
         house.system.ref("session", ada.opened.session).tell(poison)
         await ada.settle()
         assert ada.closed == SESSION_FAILED

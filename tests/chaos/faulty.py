@@ -150,7 +150,7 @@ def _key(this: Any) -> str:
 
 
 def _flood(this: Any) -> None:
-    message = Detach(0) if isinstance(this, Session) else Leave("nobody")
+    message = Detach(0) if isinstance(this, Session) else Leave("nobody", "nobody")
     if isinstance(this, Actor):
         try:
             for _ in range(FLOOD):
