@@ -29,6 +29,8 @@ from persistence.requests import Activate, Append, Load, Read, Save
 
 ASK_TIMEOUT_S = 30.0
 READ_ROWS = 100
+INBOX_HOLDS = 1000
+"""So many calls at once find room in an inbox for sure."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -57,6 +59,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
     parser.add_argument("--data", type=Path, help="a data directory to use and keep")
     return parser.parse_args()
+
+
+def ask(ref: ActorRef[Any], *messages: Any) -> None:
+    """Ask all of it, and wait for the answers."""
+    for first in range(0, len(messages), INBOX_HOLDS):
+        some = messages[first : first + INBOX_HOLDS]
+        for future in [ref.ask(message, block=False) for message in some]:
+            future.get(timeout=ASK_TIMEOUT_S)
 
 
 def measure(what: str, batch: int, seconds: float, work: Callable[[], Any]) -> Row:
@@ -90,11 +100,6 @@ def figures(options: argparse.Namespace, servers: EmbeddedServers) -> Iterator[R
     reader: ActorRef[Any] = EventReader.start(postgres)
     worker: ActorRef[Any] = SnapshotWorker.start(redis)
     seconds = options.seconds
-
-    def ask(ref: ActorRef[Any], *messages: Any) -> None:
-        futures = [ref.ask(message, block=False) for message in messages]
-        for future in futures:
-            future.get(timeout=ASK_TIMEOUT_S)
 
     ask(writer, *(Activate(kind, str(n)) for n in range(options.actors)))
     written = 0

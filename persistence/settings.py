@@ -14,11 +14,13 @@ Count = Annotated[int, Meta(ge=1)]
 class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where events are kept and how patiently.
 
-    `url`: a libpq URL or connection string; empty means the embedded server.
+    `url`: a libpq URL or connection string; empty means the embedded server. A pooler's will do,
+    also one that hands each transaction to another session (PgBouncer, `pool_mode = transaction`).
     `replica_url`: a read replica for history; empty means the primary answers those reads too.
     `schema`: the PostgreSQL schema that holds Greenroom's tables, made if it is missing.
     `connect_timeout_s`: for one attempt to connect; libpq knows whole seconds, 2 at least.
-    `statement_timeout_s`: the server gives up on a statement after this long.
+    `statement_timeout_s`: the server gives up on a statement after this long. Not behind a pooler,
+    whose sessions are others' too: set PgBouncer's `query_timeout`.
     `batch_rows`: the most rows that one transaction writes.
     `inbox_messages`: the most calls that wait for a connection; more are refused (`StoreBusy`).
     `first_retry_s`, `max_retry_s`: the pause between attempts to reconnect, doubling from the one

@@ -12,6 +12,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psycopg
@@ -25,6 +26,7 @@ from persistence.embedded import EmbeddedServers
 from persistence.postgres import migrate
 from protocol.client import ClientSettings, Room, connect
 from protocol.messages import Message
+from tests.persistence.pooler import transaction_pooler
 from tests.protocol.live import upgrade
 from tests.server_process import ROOT, Server, descendants, environment, run, wait_until_gone
 
@@ -314,6 +316,41 @@ def test_with_urls_nothing_is_spawned_and_drift_is_refused(tmp_path: Path) -> No
         ended = run("serve", *arguments)
         assert ended.code == Exit.MIGRATION
         assert "changed since it was applied" in one_line(ended.err)
+
+
+async def test_behind_a_pooler_a_killed_server_has_all_that_was_acknowledged(
+    tmp_path: Path,
+) -> None:
+    """Beside another server, of another schema, whose sessions of the pool it is handed."""
+    with EmbeddedServers(tmp_path / "elsewhere") as stores, ExitStack() as stack:
+        pooler = stack.enter_context(transaction_pooler(stores.postgres_url))
+        shared = (f"postgres.url={pooler}", f"redis.url={stores.redis_url}")
+        ours, theirs = (
+            (*shared, f"postgres.schema={name}", f"redis.prefix={name}:")
+            for name in ("ours", "theirs")
+        )
+
+        async def say(server: Server, text: str) -> None:
+            async with connect(server.ws, name="ada") as ada:
+                room = await ada.join("lobby")
+                for number in range(1, 21):
+                    assert (await room.send(f"{text} {number}")).offset == number
+
+        with trio.fail_after(60):
+            other = stack.enter_context(
+                await trio.to_thread.run_sync(lambda: Server(tmp_path / "b", *theirs))
+            )
+            with await trio.to_thread.run_sync(lambda: Server(tmp_path / "a", *ours)) as first:
+                async with trio.open_nursery() as both:
+                    both.start_soon(say, first, "ours")
+                    both.start_soon(say, other, "theirs")
+                first.kill()
+            with await trio.to_thread.run_sync(lambda: Server(tmp_path / "a", *ours)) as again:
+                async with connect(again.ws, name="bob") as bob:
+                    room = await bob.join("lobby")
+                    assert [said.body for said in room.backlog] == [
+                        f"ours {number}" for number in range(1, 21)
+                    ]
 
 
 # --- open files ----------------------------------------------------------------------------------

@@ -1,10 +1,18 @@
-"""One blocking connection to PostgreSQL that comes back after it was lost."""
+"""One blocking connection to PostgreSQL that comes back after it was lost.
+
+What answers at the URL may be a pooler that hands every transaction to another session of the
+database (PgBouncer's `pool_mode = transaction`), with what its other users left there, and which
+they find again with what we leave. So nothing here relies on a session's settings, and nothing sets
+them: statements name their schema, or call functions that keep a search_path of their own, and
+what a transaction needs it sets for itself.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import LiteralString, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -22,18 +30,17 @@ STORE = "postgresql"
 _REFUSED = (psycopg.DataError, psycopg.IntegrityError, TypeError, ValueError, OverflowError)
 
 
-def connect(
-    settings: PostgresSettings, *, url: str | None = None, setup: str = ""
-) -> psycopg.Connection:
-    """Open an autocommit connection whose tables are those of `settings.schema`.
+def connect(settings: PostgresSettings, *, url: str | None = None) -> psycopg.Connection:
+    """Open an autocommit connection. `url` stands in for `settings.url`.
 
-    `url` stands in for `settings.url`; `setup` is SQL to run first. Raises `StoreUnavailable`.
+    Raises `StoreUnavailable`.
     """
     connection: psycopg.Connection | None = None
     try:
         connection = psycopg.connect(
             settings.url if url is None else url,
             autocommit=True,
+            prepare_threshold=None,
             connect_timeout=max(2, round(settings.connect_timeout_s)),
             application_name="greenroom",
             # A peer that vanished is noticed in seconds; Linux only, ignored elsewhere.
@@ -43,21 +50,15 @@ def connect(
             tcp_user_timeout=20_000,
         )
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
-        # An acknowledgement means durable, whatever the server's default: `off` is raised to `on`;
-        # the others (local, remote_write, remote_apply) are the operator's informed choice.
-        connection.execute(
-            sql.SQL(
-                "SELECT set_config('search_path', {schema}, false),"
-                " set_config('statement_timeout', {timeout_ms}, false),"
-                " set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
-                " WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)"
-            ).format(
-                schema=sql.Literal(settings.schema),
-                timeout_ms=sql.Literal(str(round(settings.statement_timeout_s * 1000))),
-            )
-        )
-        if setup:
-            connection.execute(setup.encode())
+        connection.read_only = False
+        # A session is ours alone if it is the one that the login was answered by: a pooler answers
+        # with a process id of its own making. Ours may keep statements and have a timeout.
+        ours = connection.execute(
+            "SELECT set_config('statement_timeout', %s, false) WHERE pg_backend_pid() = %s",
+            (_timeout_ms(settings), connection.info.backend_pid),
+        ).fetchone()
+        if ours:
+            connection.prepare_threshold = 2
     except psycopg.Error as error:
         if connection is not None:
             connection.close()
@@ -70,6 +71,43 @@ def connect(
     return connection
 
 
+def session_is_ours(connection: psycopg.Connection) -> bool:
+    """Whether a statement that is prepared now can be executed later. It never has to be."""
+    return connection.prepare_threshold is not None
+
+
+def qualified(settings: PostgresSettings, text: LiteralString) -> sql.Composed:
+    """SQL in which `{schema}` stands for the schema that holds our tables."""
+    return sql.SQL(text).format(schema=sql.Identifier(settings.schema))
+
+
+@contextmanager
+def transaction(connection: psycopg.Connection, settings: PostgresSettings) -> Iterator[None]:
+    """A transaction in which plain names are those of our schema, and whose commit is durable."""
+    with connection.transaction():
+        connection.execute(
+            sql.SQL(
+                "SET LOCAL search_path TO {schema}, pg_temp;"
+                " SET LOCAL statement_timeout TO {timeout_ms};"
+                " SET LOCAL synchronous_commit TO DEFAULT"
+            ).format(
+                schema=sql.Identifier(settings.schema),
+                timeout_ms=sql.Literal(_timeout_ms(settings)),
+            )
+        )
+        # An acknowledgement means durable, whatever the server's default: `off` is raised to `on`;
+        # the others (local, remote_write, remote_apply) are the operator's informed choice.
+        connection.execute(
+            "SELECT set_config('synchronous_commit', 'on', true)"
+            " WHERE current_setting('synchronous_commit') = 'off'"
+        )
+        yield
+
+
+def _timeout_ms(settings: PostgresSettings) -> str:
+    return str(round(settings.statement_timeout_s * 1000))
+
+
 def unavailable(error: psycopg.Error) -> StoreUnavailable:
     """Say in one line why PostgreSQL did not do it."""
     lines = [line.strip() for line in str(error).splitlines()]
@@ -80,15 +118,12 @@ def unavailable(error: psycopg.Error) -> StoreUnavailable:
 class PostgresLink:
     """A connection for one thread, opened when first needed and again when it was lost.
 
-    `url` stands in for `settings.url`; `setup` is SQL that every new connection runs first.
+    `url` stands in for `settings.url`.
     """
 
-    def __init__(
-        self, settings: PostgresSettings, *, url: str | None = None, setup: str = ""
-    ) -> None:
+    def __init__(self, settings: PostgresSettings, *, url: str | None = None) -> None:
         self._settings = settings
         self._url = url
-        self._setup = setup
         self._connection: psycopg.Connection | None = None
         self._reconnect = Reconnect(settings.first_retry_s, settings.max_retry_s)
 
@@ -121,7 +156,7 @@ class PostgresLink:
             if self._reconnect.waiting:
                 raise StoreUnavailable(STORE, self._reconnect.reason)
             try:
-                self._connection = connect(self._settings, url=self._url, setup=self._setup)
+                self._connection = connect(self._settings, url=self._url)
             except StoreUnavailable as error:
                 self._reconnect.failed(error.reason)
                 raise

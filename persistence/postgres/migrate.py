@@ -9,10 +9,9 @@ from importlib import resources
 from typing import NamedTuple
 
 import psycopg
-from psycopg import sql
 
 from persistence.errors import MigrationDrift
-from persistence.postgres.connection import connect, unavailable
+from persistence.postgres.connection import connect, qualified, transaction, unavailable
 from persistence.settings import PostgresSettings
 
 # Any number will do, as long as every node uses the same: ASCII "greenrm" read as an integer.
@@ -53,30 +52,42 @@ def known_migrations() -> list[Migration]:
 def migrate(settings: PostgresSettings, migrations: Sequence[Migration] | None = None) -> list[str]:
     """Apply what is missing, each file in a transaction of its own; returns their names.
 
-    Safe to run from several nodes at once: one of them does it and the others wait.
+    Safe to run from several nodes at once: each file is applied by one of them and the others wait.
     Raises `MigrationDrift` before anything is changed if an applied file has changed since, is
     not known (a newer Greenroom was here), or should have come before one that is applied already;
     `StoreUnavailable` if PostgreSQL is not there or refuses a statement.
     """
     ours = known_migrations() if migrations is None else list(migrations)
+    done: list[str] = []
     try:
         with connect(settings) as connection:
-            connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-            connection.execute(
-                sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(settings.schema))
-            )
-            connection.execute(_LEDGER)
-            missing = plan(ours, _applied(connection))
-            for migration in missing:
-                with connection.transaction():
-                    connection.execute(migration.statements.encode())
-                    connection.execute(
-                        "INSERT INTO applied_migrations (file, checksum) VALUES (%s, %s)",
-                        (migration.file, migration.checksum),
-                    )
-            return [migration.file for migration in missing]
+            while (file := _apply_next(connection, settings, ours)) is not None:
+                done.append(file)
     except psycopg.Error as error:
         raise unavailable(error) from None
+    return done
+
+
+def _apply_next(
+    connection: psycopg.Connection, settings: PostgresSettings, ours: Sequence[Migration]
+) -> str | None:
+    """Apply the first that is missing, in a transaction of its own; None: none is.
+
+    The lock is the transaction's: a pooler gives the next one to another session.
+    """
+    with transaction(connection, settings):
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        connection.execute(qualified(settings, "CREATE SCHEMA IF NOT EXISTS {schema}"))
+        connection.execute(_LEDGER)
+        missing = plan(ours, _applied(connection))
+        if not missing:
+            return None
+        connection.execute(missing[0].statements.encode())
+        connection.execute(
+            "INSERT INTO applied_migrations (file, checksum) VALUES (%s, %s)",
+            (missing[0].file, missing[0].checksum),
+        )
+        return missing[0].file
 
 
 def _applied(connection: psycopg.Connection) -> dict[str, str]:

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 
 from persistence.batching import BatchingActor
 from persistence.errors import RowRefused, StoreError
-from persistence.postgres.connection import PostgresLink
+from persistence.postgres.connection import PostgresLink, qualified
 from persistence.requests import LastSeq, Ping, Read, ReadBefore, StoreRequest
+from persistence.rows import EventRow
 from persistence.settings import PostgresSettings
 
-_READ = """
-    SELECT kind, key, seq, epoch, type, payload, at_us FROM events
-    WHERE kind = %s AND key = %s AND seq > %s ORDER BY seq LIMIT %s
-"""
-_READ_BEFORE = """
-    SELECT kind, key, seq, epoch, type, payload, at_us FROM events
-    WHERE kind = %s AND key = %s AND seq < %s ORDER BY seq DESC LIMIT %s
-"""
-_LAST_SEQ = "SELECT seq FROM events WHERE kind = %s AND key = %s ORDER BY seq DESC LIMIT 1"
-_PING = "SELECT 1"
-_BEYOND_ALL = 2**63 - 1
+_READ_AFTER: Final = (
+    "SELECT * FROM {schema}.read_after(%b::text[], %b::text[], %b::int8[], %b::int8[], %b::int8[])"
+)
+_READ_BEFORE: Final = (
+    "SELECT * FROM {schema}.read_before(%b::text[], %b::text[], %b::int8[], %b::int8[], %b::int8[])"
+)
+_LAST_SEQS: Final = "SELECT * FROM {schema}.last_seqs(%b::text[], %b::text[])"
+_BEYOND_ALL: Final = 2**63 - 1
 
 
 class EventReader(BatchingActor):
-    """Reads in pipeline mode: what has queued up costs one round trip, not one each.
+    """Reads what has queued up with one call for each way of reading (see 0002_calls.sql).
 
     On a connection of its own, so that recovering actors do not wait behind a large append.
     `url` stands in for `settings.url`: a read replica's.
@@ -39,6 +37,9 @@ class EventReader(BatchingActor):
     def __init__(self, settings: PostgresSettings, *, url: str | None = None) -> None:
         super().__init__(capacity=settings.inbox_messages)
         self._link = PostgresLink(settings, url=url)
+        self._after = qualified(settings, _READ_AFTER)
+        self._before = qualified(settings, _READ_BEFORE)
+        self._last = qualified(settings, _LAST_SEQS)
 
     def on_stop(self) -> None:
         self._link.close()
@@ -51,44 +52,49 @@ class EventReader(BatchingActor):
 
     def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
         try:
-            return self._link.run(lambda connection: _read(connection, requests))
+            return self._link.run(lambda connection: self._read(connection, requests))
         except RowRefused as error:
-            # One refused value spoils the pipeline it is in.
+            # One refused value spoils the call it is in.
             if len(requests) == 1:
                 return [error]
             return [self.answer([request])[0] for request in requests]
         except StoreError as error:
             return [error] * len(requests)
 
+    def _read(self, connection: psycopg.Connection, requests: Sequence[StoreRequest]) -> list[Any]:
+        groups: dict[type[StoreRequest], list[int]] = {}
+        for place, request in enumerate(requests):
+            groups.setdefault(type(request), []).append(place)
+        answers: list[Any] = [None] * len(requests)
+        for kind, places in groups.items():
+            found = self._ask(connection, kind, [requests[place] for place in places])
+            for place, answer in zip(places, found, strict=True):
+                answers[place] = answer
+        return answers
 
-def _read(connection: psycopg.Connection, requests: Sequence[StoreRequest]) -> list[Any]:
-    with connection.pipeline():
-        cursors = [
-            connection.cursor(binary=True).execute(*_statement(request)) for request in requests
-        ]
-        return [_result(request, cursor) for request, cursor in zip(requests, cursors, strict=True)]
-
-
-def _statement(request: StoreRequest) -> tuple[str, tuple[Any, ...]]:
-    match request:
-        case Read(kind, key, after, limit):
-            return _READ, (kind, key, after, limit)
-        case ReadBefore(kind, key, before, limit):
-            return _READ_BEFORE, (kind, key, before or _BEYOND_ALL, limit)
-        case LastSeq(kind, key):
-            return _LAST_SEQ, (kind, key)
-        case Ping():
-            return _PING, ()
-    raise RowRefused(f"not for a reader: {request}")
-
-
-def _result(request: StoreRequest, cursor: psycopg.Cursor[Any]) -> Any:
-    match request:
-        case Read():
-            return cursor.fetchall()
-        case ReadBefore():
-            return cursor.fetchall()[::-1]
-        case LastSeq():
-            row = cursor.fetchone()
-            return row[0] if row else 0
-    return None
+    def _ask(
+        self, connection: psycopg.Connection, kind: type[StoreRequest], requests: Sequence[Any]
+    ) -> Sequence[Any]:
+        """Answers to requests of one kind, with one call."""
+        if kind is Ping:
+            connection.execute("SELECT 1")
+            return [None] * len(requests)
+        cursor = connection.cursor(binary=True)
+        names = [[one.kind for one in requests], [one.key for one in requests]]
+        if kind is LastSeq:
+            newest: dict[int, int] = dict(cursor.execute(self._last, names).fetchall())
+            return [newest.get(place, 0) for place in range(1, len(requests) + 1)]
+        if kind is Read:
+            call, edges = self._after, [one.after for one in requests]
+        elif kind is ReadBefore:
+            call, edges = self._before, [one.before or _BEYOND_ALL for one in requests]
+        else:
+            raise RowRefused(f"not for a reader: {requests[0]}")
+        limits = [one.limit for one in requests]
+        pages: list[list[EventRow]] = [[] for _ in requests]
+        for place, *event in cursor.execute(
+            call, [*names, edges, limits, [_BEYOND_ALL] * len(requests)]
+        ):
+            one = requests[place - 1]
+            pages[place - 1].append((one.kind, one.key, *event))
+        return pages if kind is Read else [page[::-1] for page in pages]

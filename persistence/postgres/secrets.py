@@ -6,7 +6,7 @@ import secrets
 
 import psycopg
 
-from persistence.postgres.connection import connect, unavailable
+from persistence.postgres.connection import connect, transaction, unavailable
 from persistence.settings import PostgresSettings
 
 SECRET_BYTES = 32
@@ -18,7 +18,7 @@ def get_or_create_secret(settings: PostgresSettings, name: str) -> bytes:
     Raises `StoreUnavailable`.
     """
     try:
-        with connect(settings) as connection:
+        with connect(settings) as connection, transaction(connection, settings):
             connection.execute(
                 "INSERT INTO secrets (name, value) VALUES (%s, %s) ON CONFLICT DO NOTHING",
                 (name, secrets.token_bytes(SECRET_BYTES)),

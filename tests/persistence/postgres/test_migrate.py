@@ -6,7 +6,7 @@ import pytest
 
 from persistence import MigrationDrift, PostgresSettings, StoreUnavailable
 from persistence.postgres import Migration, known_migrations, migrate
-from persistence.postgres.connection import connect
+from persistence.postgres.connection import connect, transaction
 from persistence.postgres.migrate import plan
 
 FIRST = Migration("0001_first.sql", "CREATE TABLE first (n int);")
@@ -22,7 +22,7 @@ def test_what_is_missing_is_applied_in_order_and_once(empty: PostgresSettings) -
     assert migrate(empty, [FIRST]) == ["0001_first.sql"]
     assert migrate(empty, [FIRST, SECOND]) == ["0002_second.sql"]
     assert migrate(empty, [FIRST, SECOND]) == []
-    with connect(empty) as connection:
+    with connect(empty) as connection, transaction(connection, empty):
         assert connection.execute("SELECT n FROM second").fetchall() == [(1,)]
 
 
@@ -41,7 +41,9 @@ def test_a_file_that_changed_since_is_drift_and_names_it(empty: PostgresSettings
         "migration 0001_first.sql: changed since it was applied to this database"
     )
     with connect(empty) as connection:
-        assert connection.execute("SELECT to_regclass('second')").fetchone() == (None,)
+        assert connection.execute(
+            "SELECT to_regclass(%s)", (f"{empty.schema}.second",)
+        ).fetchone() == (None,)
 
 
 def test_a_database_from_a_newer_program_is_drift() -> None:
@@ -59,14 +61,16 @@ def test_a_migration_that_fails_leaves_nothing_of_itself(empty: PostgresSettings
     with pytest.raises(StoreUnavailable, match='column "nonsense" does not exist'):
         migrate(empty, [FIRST, broken])
     with connect(empty) as connection:
-        assert connection.execute("SELECT to_regclass('half')").fetchone() == (None,)
+        assert connection.execute(
+            "SELECT to_regclass(%s)", (f"{empty.schema}.half",)
+        ).fetchone() == (None,)
     assert migrate(empty, [FIRST, SECOND]) == ["0002_second.sql"]
 
 
 def test_nodes_that_start_together_migrate_once(empty: PostgresSettings) -> None:
     with ThreadPoolExecutor(4) as pool:
         applied = list(pool.map(lambda _: migrate(empty, [FIRST, SECOND]), range(4)))
-    assert sorted(applied) == [[], [], [], ["0001_first.sql", "0002_second.sql"]]
+    assert sorted(file for files in applied for file in files) == [FIRST.file, SECOND.file]
 
 
 def test_an_unreachable_database_is_one_line() -> None:

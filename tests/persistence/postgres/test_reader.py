@@ -71,7 +71,7 @@ def test_a_database_that_is_not_migrated_is_unavailable_and_says_why(
 ) -> None:
     reader = EventReader.start(PostgresSettings(url=postgres_url, schema=unique))
     try:
-        with pytest.raises(StoreUnavailable, match='relation "events" does not exist') as caught:
+        with pytest.raises(StoreUnavailable, match=f'schema "{unique}" does not exist') as caught:
             ask(reader, LastSeq("k", "a"))
         assert "\n" not in str(caught.value)
     finally:

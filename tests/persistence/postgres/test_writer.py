@@ -11,7 +11,7 @@ from pykka import ActorRef
 
 from persistence import PostgresSettings, RowRefused, StoreUnavailable
 from persistence.postgres import EventWriter
-from persistence.postgres.connection import connect
+from persistence.postgres.connection import connect, qualified, transaction
 from persistence.requests import Activate, Append, Ping, Read
 from tests.persistence.asking import ask, event, hanging_up
 
@@ -104,7 +104,7 @@ def test_an_activation_waits_for_an_append_that_is_under_way(
     """So that what the new incarnation reads first is all that the old one ever wrote."""
     epoch = ask(writer, Activate(unique, "a"))
     with connect(postgres) as other:
-        with other.transaction():
+        with transaction(other, postgres):
             # Another node's append, between its lock and its commit.
             other.execute(
                 "SELECT 1 FROM incarnations WHERE kind = %s AND key = 'a' FOR SHARE", (unique,)
@@ -122,7 +122,7 @@ def test_an_append_that_waited_for_an_activation_is_fenced_by_it(
     """The activation is not in the snapshot that the append began with, and counts all the same."""
     epoch = ask(writer, Activate(unique, "a"))
     with connect(postgres) as other:
-        with other.transaction():
+        with transaction(other, postgres):
             other.execute("UPDATE incarnations SET epoch = epoch + 1 WHERE kind = %s", (unique,))
             rows = [event(unique, "a", 1, epoch), event(unique, "b", 1)]
             appended = writer.ask(Append(rows), block=False)
@@ -136,7 +136,7 @@ def test_an_append_that_waited_for_a_rivals_row_writes_none_of_its_own(
     writer: Ref, reader: Ref, postgres: PostgresSettings, unique: str
 ) -> None:
     with connect(postgres) as other:
-        with other.transaction():
+        with transaction(other, postgres):
             other.execute("INSERT INTO events VALUES (%s, 'a', 2, 7, 't', '', 0)", (unique,))
             rows = [event(unique, "a", seq) for seq in (1, 2, 3)]
             appended = writer.ask(Append(rows), block=False)
@@ -150,7 +150,7 @@ def test_a_batch_of_500_actors_is_one_transaction(
 ) -> None:
     rows = [event(unique, f"actor-{n}", 1) for n in range(500)]
     assert ask(writer, Append(rows)) == []
-    with connect(postgres) as connection:
+    with connect(postgres) as connection, transaction(connection, postgres):
         found = connection.execute(
             "SELECT count(*), count(DISTINCT xmin::text) FROM events WHERE kind = %s", (unique,)
         ).fetchone()
@@ -185,7 +185,7 @@ def test_many_small_appends_at_once_share_transactions(
     writer: Ref, reader: Ref, postgres: PostgresSettings, unique: str
 ) -> None:
     with connect(postgres) as other:
-        with other.transaction():  # the first one waits for this row, the others behind it
+        with transaction(other, postgres):  # the first one waits for this row, the others behind it
             other.execute("INSERT INTO events VALUES (%s, 'a', 1, 1, 't', '', 0)", (unique,))
             first = writer.ask(Append([event(unique, "a", 1, 2)]), block=False)
             wait_until_held_up(other)
@@ -195,7 +195,8 @@ def test_many_small_appends_at_once_share_transactions(
         assert first.get(timeout=60) == [(unique, "a")]
         assert all(future.get(timeout=60) == [] for future in futures)
         found = other.execute(
-            "SELECT count(*), count(DISTINCT xmin::text) FROM events WHERE kind = %s AND key = 'b'",
+            f"SELECT count(*), count(DISTINCT xmin::text) FROM {postgres.schema}.events"
+            " WHERE kind = %s AND key = 'b'",
             (unique,),
         ).fetchone()
     assert found == (300, 1)
@@ -303,13 +304,17 @@ def test_a_url_that_cannot_be_understood_is_one_line_without_its_password(url: s
     assert "secret" not in str(caught.value)
 
 
-def test_a_commit_is_on_disk_whatever_the_database_prefers(
-    postgres: PostgresSettings, unique: str
-) -> None:
-    def effective(url: str) -> Any:
-        with connect(postgres, url=url) as connection:
-            return connection.execute("SHOW synchronous_commit").fetchone()
-
+def test_a_commit_is_on_disk_whatever_the_database_prefers(postgres: PostgresSettings) -> None:
+    calls = (
+        "SELECT {schema}.append_events('{}', '{}', '{}', '{}', '{}', '{}', '{}')",
+        "SELECT {schema}.append_apart('{}', '{}', '{}', '{}', '{}', '{}', '{}')",
+        "SELECT {schema}.activate('{}', '{}', '{}')",
+    )
     for asked, had in (("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")):
-        options = f"-c synchronous_commit={asked}"
-        assert effective(make_conninfo(postgres.url, options=options)) == (had,)
+        url = make_conninfo(postgres.url, options=f"-c synchronous_commit={asked}")
+        for call in calls:
+            with connect(postgres, url=url) as connection, connection.transaction():
+                # As another user of a pool may have left it.
+                connection.execute("SET synchronous_commit TO off")
+                connection.execute(qualified(postgres, call.replace("{}", "{{}}")))
+                assert connection.execute("SHOW synchronous_commit").fetchone() == (had,)
