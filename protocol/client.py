@@ -4,7 +4,7 @@
         room = await session.join("lobby")
         await room.send("hi")
         async for message in room:
-            print(message)
+            print(message)  # a Message, or a Gap where some are missing
 
 It reconnects by itself, with back-off and jitter and as the table of closes says, resumes, and
 goes on: each message is yielded once, or a `Gap` says what had to be skipped. Requests wait for

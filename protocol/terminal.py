@@ -27,11 +27,14 @@ from protocol.client import (
 from protocol.codec import EncodeError
 from protocol.messages import Message, RoomJoined
 from protocol.prompt import Prompt, plain
+from protocol.remote.link import NOBODY_LISTENS
+from protocol.words import in_words
 
 BACKLOG = 20
 """Messages shown on entering a room."""
 TYPED_AHEAD = 64
 """Lines that wait to be sent, as without a connection; beyond it input is not read."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HELP = "/who: who is here   /more: older messages   /quit, Ctrl-D or Ctrl-C: leave"
 
 
@@ -89,7 +92,7 @@ class Chat:
             try:
                 await self._act(line)
             except ClientError as error:
-                self._prompt.say(f"! {error}")
+                self._prompt.say(f"! {in_words(error)}")
         with trio.move_on_after(2):  # not when the server is away
             try:
                 await self._room.leave()  # ends _show_updates behind what has come
@@ -129,7 +132,9 @@ class Chat:
             if isinstance(status, Connected):
                 self._prompt.say("* connected again")
             else:
-                self._prompt.say(f"* {status.why}; trying again in {status.wait_s:.1f} s")
+                self._prompt.say(
+                    f"* {in_words(status.error)}; trying again in {status.wait_s:.1f} s"
+                )
 
 
 async def chat(arguments: argparse.Namespace, prompt: Prompt) -> int:
@@ -159,11 +164,11 @@ async def chat(arguments: argparse.Namespace, prompt: Prompt) -> int:
 
 
 async def until_a_signal(arguments: argparse.Namespace, prompt: Prompt) -> int:
-    """Chat; on SIGINT or SIGTERM leave as if the input had ended."""
+    """Chat; on Ctrl-C, SIGTERM or a terminal that is closed leave as if the input had ended."""
     status = 0
 
     async def cancelled_by_signals(scope: trio.CancelScope) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(*SIGNALS) as signals:
             async for _ in signals:
                 scope.cancel()
 
@@ -173,11 +178,11 @@ async def until_a_signal(arguments: argparse.Namespace, prompt: Prompt) -> int:
             status = await chat(arguments, prompt)
         except CannotConnect as error:
             status = 1
-            hint = "" if error.permanent else " Start a server with: make run"
+            hint = " Start a server with: make run" if error.why == NOBODY_LISTENS else ""
             print(plain(f"no server at {error.url} ({error.why}).{hint}"), file=sys.stderr)
         except ClientError as error:
             status = 1
-            print(plain(str(error)), file=sys.stderr)
+            print(plain(in_words(error)), file=sys.stderr)
         except (ssl.SSLError, OSError, ValueError, EncodeError) as error:
             status = 2
             print(plain(str(error)), file=sys.stderr)

@@ -430,7 +430,7 @@ async def test_with_tls_files_it_is_wss(tmp_path: Path) -> None:
 # --- stopping and coming back --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 async def test_a_stop_leaves_no_child_and_the_next_start_recovers(
     how: signal.Signals, free_port: int, tmp_path: Path
 ) -> None:

@@ -301,12 +301,14 @@ def test_other_modules_of_common_names_do_not_get_in_the_way(
 # --- types ---------------------------------------------------------------------------------------
 
 
-def strict(where: Environment, folder: Path, program: str) -> subprocess.CompletedProcess[str]:
+def strict(
+    where: Environment, folder: Path, program: str, *options: str
+) -> subprocess.CompletedProcess[str]:
     (folder / "program.py").write_text(program, "utf-8")
     return subprocess.run(
         [
             *[sys.executable, "-m", "mypy", "--strict", "--no-error-summary"],
-            *["--python-executable", str(where.python), "program.py"],
+            *["--python-executable", str(where.python), *options, "program.py"],
         ],
         cwd=folder,
         env=environment() | {"MYPY_CACHE_DIR": str(folder / "cache")},
@@ -332,6 +334,11 @@ def test_a_program_with_the_client_is_type_checked_strictly(
     full: Environment, tmp_path: Path
 ) -> None:
     done = strict(full, tmp_path, CLIENT)
+    assert (done.stdout, done.returncode) == ("", 0)
+    (readme,) = re.findall(
+        r"```python\n(import trio\nfrom protocol.client.*?)```", README, re.DOTALL
+    )
+    done = strict(full, tmp_path, readme, "--allow-untyped-defs", "--allow-untyped-calls")
     assert (done.stdout, done.returncode) == ("", 0)
 
 

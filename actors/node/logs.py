@@ -96,6 +96,9 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Forward()], level=level, force=True)
+    # At level info it tells with a traceback whatever an asker is answered with: for each request
+    # while a store is away, say. The asker knows, and tells what matters.
+    logging.getLogger("pykka").setLevel(level if level <= logging.DEBUG else logging.WARNING)
 
 
 def _in_order(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:

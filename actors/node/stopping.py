@@ -11,13 +11,20 @@ from typing import NoReturn
 import structlog
 import trio
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""SIGHUP comes when the terminal is closed; under nohup it is ignored, and stays so."""
 
 log = structlog.get_logger("actors.node.stopping")
 
 
+def _heeded() -> list[signal.Signals]:
+    """The signals that stop this process. Ctrl-C does even where a shell has a job ignore it."""
+    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [number for number in SIGNALS if not (nohup and number == signal.SIGHUP)]
+
+
 class Signals:
-    """SIGINT and SIGTERM before the loop has them, while the process starts.
+    """SIGINT, SIGTERM and SIGHUP before the loop has them, while the process starts.
 
     The first is noted and taken up at the next `check`; only a second one interrupts at once. For
     an exception that comes out of nowhere may leave a lock of logging or of a driver behind, or hit
@@ -27,7 +34,7 @@ class Signals:
     def __init__(self) -> None:
         self.noted: list[int] = []
         self._starting = True
-        for number in SIGNALS:
+        for number in _heeded():
             signal.signal(number, self._note)
 
     def check(self) -> None:
@@ -46,7 +53,7 @@ class Signals:
 
 
 class Stopping:
-    """SIGINT and SIGTERM: the first drains, the second hurries, the third ends the process.
+    """SIGINT, SIGTERM and SIGHUP: the first drains, the second hurries, the third ends the process.
 
     Arguments:
         before: what came before `listen`.
@@ -74,7 +81,7 @@ class Stopping:
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Handle signals until cancelled."""
-        with trio.open_signal_receiver(*SIGNALS) as signals:
+        with trio.open_signal_receiver(*_heeded()) as signals:
             async with trio.open_nursery() as nursery:
                 for number in self._before.noted[:1]:
                     self._handle(number, nursery)

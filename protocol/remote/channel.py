@@ -159,7 +159,7 @@ class Channel:
                 attempt = max(attempt, OVERLOADED_ATTEMPTS)
             wait_s = self._settings.backoff.wait_s(attempt, self._rng)
             attempt += 1
-            self.statuses.put(Reconnecting(str(error), attempt, wait_s))
+            self.statuses.put(Reconnecting(str(error), attempt, wait_s, error))
             await trio.sleep(wait_s)
 
     async def _one_connection(self, task_status: trio.TaskStatus[None]) -> ClientError:

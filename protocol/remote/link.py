@@ -21,6 +21,12 @@ from protocol.errors import CloseCode
 from protocol.messages import PUSHES, AnyServerMessage
 from protocol.remote.errors import CannotConnect, ClientError, close_row
 
+NOBODY_LISTENS = "connection refused"
+"""`CannotConnect.why` where a machine answered that there is no server at that port."""
+
+_NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL"}
+"""What OpenSSL says of text in place of TLS: a 400 or 408 of HTTP, say."""
+
 QUEUED_MESSAGES = 256
 """Messages between the socket's reader and us; beyond it the socket is not read from."""
 
@@ -36,7 +42,8 @@ class LinkClosed(Exception):  # noqa: N818 - a state, as in trio.ClosedResourceE
     def __str__(self) -> str:
         if self.close.code == 1006:  # no close frame: there is no more to say
             return "the connection broke"
-        reason = f" ({self.reason})" if self.reason else ""
+        # Ours closes with the name as the reason.
+        reason = f" ({self.reason})" if self.reason not in {"", self.close.name} else ""
         return f"closed with {self.close.code} {self.close.name}{reason}: {self.close.advice}"
 
 
@@ -197,9 +204,11 @@ async def open_link(target: Target) -> AsyncIterator[Link]:
 async def _open_stream(target: Target) -> trio.abc.Stream:
     parts = urlsplit(target.url)
     host, secure = str(parts.hostname), parts.scheme == "wss"
+    connected = False
     try:
         with trio.fail_after(target.timeout_s):
             tcp = await trio.open_tcp_stream(host, parts.port or (443 if secure else 80))
+            connected = True
             if not secure:
                 return tcp
             context = target.tls or ssl.create_default_context()
@@ -213,6 +222,8 @@ async def _open_stream(target: Target) -> trio.abc.Stream:
             return tls
     except trio.TooSlowError:
         why = f"no answer within {target.timeout_s:g} s"
+        if connected:  # a server without TLS waits for more of what it cannot read
+            why = f"{why} to the beginning of TLS; is it ws:// there?"
         raise CannotConnect(target.url, why) from None
     except (OSError, trio.BrokenResourceError) as error:
         why, permanent = _what_went_wrong(error)
@@ -247,7 +258,8 @@ async def _handshake(
     if websocket is None:
         hung_up = stream.ended.is_set()
         why = "the server hung up" if hung_up else f"no answer within {target.timeout_s:g} s"
-        raise CannotConnect(target.url, f"{why} during the WebSocket handshake")
+        hint = "; is it wss:// there?" if hung_up and parts.scheme == "ws" else ""
+        raise CannotConnect(target.url, f"{why} during the WebSocket handshake{hint}")
     if websocket.subprotocol != target.encoding.subprotocol:
         why = f"the server does not speak {target.encoding.subprotocol}"
         raise CannotConnect(target.url, why, permanent=True)
@@ -273,7 +285,9 @@ def _what_went_wrong(error: BaseException) -> tuple[str, bool]:
         if isinstance(one, ssl.SSLCertVerificationError):
             return f"certificate not trusted: {one.verify_message}", True
         if isinstance(one, ConnectionRefusedError):
-            return "connection refused", False
+            return NOBODY_LISTENS, False
+        if isinstance(one, ssl.SSLError) and one.reason in _NO_TLS:
+            return "what came back is not TLS; is it ws:// there?", True
         if isinstance(one, BaseExceptionGroup):
             causes.extend(one.exceptions)
         causes.extend(inner for inner in (one.__cause__, one.__context__) if inner is not None)

@@ -7,6 +7,7 @@ import math
 import msgspec
 
 from protocol.remote.backoff import Backoff
+from protocol.remote.errors import ClientError
 
 
 class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,11 +41,15 @@ class Connected(msgspec.Struct, frozen=True):
 
 
 class Reconnecting(msgspec.Struct, frozen=True):
-    """There is no connection; attempt number `attempt`, from 1, is in `wait_s` seconds."""
+    """There is no connection; attempt number `attempt`, from 1, is in `wait_s` seconds.
+
+    `why` is for logs; `error` is what broke the last connection or kept the next from coming about.
+    """
 
     why: str
     attempt: int
     wait_s: float
+    error: ClientError
 
 
 Status = Connected | Reconnecting

@@ -13,7 +13,8 @@ from functools import partial
 import pytest
 import trio
 
-from protocol.client import Gap
+from protocol.client import Disconnected, Gap
+from protocol.errors import CLOSES
 from protocol.messages import (
     ErrorReply,
     History,
@@ -32,6 +33,7 @@ from protocol.messages import (
     SessionResume,
 )
 from protocol.terminal import described
+from protocol.words import in_words
 from tests.protocol.scripted import BOB, Peer, opened, push, recovered, said, scripted
 
 COMMAND = [sys.executable, "-m", "protocol.client", "--room", "lobby", "--name", "ada"]
@@ -92,6 +94,23 @@ async def test_without_a_server_it_says_so_in_one_line_and_how_to_start_one() ->
     assert done.returncode == 1
     assert done.stderr.decode() == (
         f"no server at {url} (connection refused). Start a server with: make run\n"
+    )
+
+
+async def test_an_address_that_does_not_fit_is_told_without_the_advice_to_start_a_server() -> None:
+    async def plain(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some()
+            await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with trio.open_nursery() as nursery:
+        serve = partial(trio.serve_tcp, plain, 0, host="127.0.0.1")
+        (listener,) = await nursery.start(serve)
+        url = f"wss://127.0.0.1:{listener.socket.getsockname()[1]}/ws"
+        done = await run(url, b"")
+        nursery.cancel_scope.cancel()
+    assert done.stderr.decode() == (
+        f"no server at {url} (what came back is not TLS; is it ws:// there?).\n"
     )
 
 
@@ -162,8 +181,7 @@ async def test_a_close_for_good_is_said_and_ends_it() -> None:
         os.close(read_end)
         os.close(write_end)
     assert done.returncode == 1
-    assert b"4500 taken_over" in done.stderr
-    assert done.stderr.count(b"\n") == 1
+    assert done.stderr == b"you are connected from elsewhere\n"
 
 
 async def test_a_break_is_told_and_so_is_the_return() -> None:
@@ -182,6 +200,27 @@ async def test_a_break_is_told_and_so_is_the_return() -> None:
     text = done.stdout.decode()
     assert "* the connection broke; trying again in" in text
     assert text.index("* connected again") < text.index("bob: meanwhile")
+
+
+async def test_a_server_that_stops_is_told_in_words_without_codes() -> None:
+    async def first(peer: Peer) -> None:
+        await enter(peer)
+        await peer.close(4000)
+
+    async def second(peer: Peer) -> None:
+        await peer.answer(SessionResume, opened(resumed=True))
+        await peer.send(recovered(offset=1))
+        request = await peer.expect(RoomSend)
+        await peer.send(ErrorReply(request.ref, "unavailable", "A part of the server ..."))
+        await part(peer)
+
+    async with scripted(first, second) as url:
+        done = await run(url, b"hi\n")
+    text = done.stdout.decode()
+    assert "* the server is stopping or restarting; trying again in" in text
+    assert "! the server cannot do that just now; try again" in text
+    assert "4000" not in text
+    assert "room.send" not in text
 
 
 class OnATerminal:
@@ -247,7 +286,7 @@ async def test_what_comes_while_one_types_is_printed_above_the_line() -> None:
             assert await chat.process.wait() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_a_signal_leaves_cleanly(number: signal.Signals) -> None:
     left = trio.Event()
 
@@ -270,3 +309,13 @@ async def test_a_signal_leaves_cleanly(number: signal.Signals) -> None:
 def test_gaps_are_told_in_words() -> None:
     assert "3 to 9 are not shown (away)" in described(Gap("away", 3, 9))
     assert "void" in described(Gap("void", 3, 9))
+
+
+MENDERS = {"normal", "protocol_error", "unsupported_data", "invalid_text", "too_big"}
+"""Closes that a right client never sees, and whose names are what its author needs."""
+
+
+@pytest.mark.parametrize("code", [code for code in CLOSES if CLOSES[code].name not in MENDERS])
+def test_every_close_is_told_without_its_code(code: int) -> None:
+    text = in_words(Disconnected(f"closed with {code}", CLOSES[code]))
+    assert not re.search(r"\d|_", text), text

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Literal
 
+import pykka
 import pytest
 import structlog
 
@@ -85,3 +86,23 @@ def test_a_log_that_takes_nothing_stops_nobody(form: Literal["json", "console"])
     configure(LogSettings(format=form), Pipe())
     structlog.get_logger("test").error("unheard")
     logging.getLogger("library").error("%d", "not a number")
+
+
+@pytest.mark.parametrize(("level", "lines"), [("info", 0), ("debug", 1)])
+def test_what_an_asker_of_a_thread_is_told_is_not_logged_with_a_traceback(
+    level: Literal["info", "debug"], lines: int
+) -> None:
+    """While a store is away each retry is such an answer."""
+    stream = io.StringIO()
+    configure(LogSettings(format="json", level=level), stream)
+
+    class Store(pykka.ThreadingActor):
+        def on_receive(self, message: object) -> None:
+            raise ConnectionError("away")
+
+    store = Store.start()
+    with pytest.raises(ConnectionError):
+        store.ask("save")
+    store.stop()
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert len([line for line in told if "exception" in line]) == lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -90,6 +91,36 @@ async def test_a_refusal_without_a_body_is_one_too() -> None:
 async def test_what_is_no_http_is_no_server_of_ours() -> None:
     async with tcp(answers(b"SSH-2.0-OpenSSH_9.6\r\n")) as url:
         await refusal(url)
+
+
+async def test_wss_to_a_plain_port_is_told() -> None:
+    late = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
+    async with tcp(answers(late)) as url:
+        failed = await refusal(url.replace("ws://", "wss://"))
+    assert failed.why == "what came back is not TLS; is it ws:// there?"
+    assert failed.permanent
+
+    async def silent(stream: trio.SocketStream) -> None:
+        await trio.sleep_forever()
+
+    async with tcp(silent) as url:
+        failed = await refusal(url.replace("ws://", "wss://"), timeout_s=0.1)
+    assert failed.why == "no answer within 0.1 s to the beginning of TLS; is it ws:// there?"
+    assert not failed.permanent, "a server that is merely slow is tried again"
+
+
+async def test_ws_to_a_port_with_tls_is_told() -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+
+    async def serve(stream: trio.SocketStream) -> None:
+        async with trio.SSLStream(stream, context, server_side=True) as tls:
+            with contextlib.suppress(trio.BrokenResourceError):
+                await tls.do_handshake()
+
+    async with tcp(serve) as url:
+        failed = await refusal(url)
+    assert "is it wss:// there?" in failed.why
 
 
 async def test_a_name_that_does_not_exist_is_told() -> None:
