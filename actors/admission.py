@@ -5,22 +5,9 @@ from __future__ import annotations
 import math
 import random
 
-from protocol.messages import (
-    REQUESTS,
-    MatchCreate,
-    MatchInput,
-    MatchList,
-    RoomHistory,
-    RoomMembers,
-    RoomSend,
-)
+from protocol.messages import SHEDDABLE, name_of
 
-SHEDDABLE = frozenset({MatchCreate, MatchInput, MatchList, RoomHistory, RoomMembers, RoomSend})
-"""Coming, going, resuming and pings are always taken up: they are few a client, and to refuse them
-would have clients come back with more."""
-
-SHEDDABLE_OPS = frozenset(op for op, request in REQUESTS.items() if request in SHEDDABLE)
-"""The same by their names on the wire."""
+SHEDDABLE_OPS = frozenset(map(name_of, SHEDDABLE))
 
 TARGET_S = 2.0
 """A mean answer that takes longer says that too much was taken up. Its deadline is 5 s."""

@@ -9,7 +9,7 @@ from typing import Any
 import pykka
 import trio
 
-from actors.admission import SHEDDABLE, Admission
+from actors.admission import Admission
 from actors.client import TOO_MUCH_TO_DO, Client
 from actors.doorman import KEPT_FOR_RESUMES, Doorman
 from actors.rules.bucket import ClientLimits
@@ -30,7 +30,7 @@ from protocol.errors import (
     CloseCode,
     RequestError,
 )
-from protocol.messages import COSTS, AnyRequest, SessionOpen, SessionResume
+from protocol.messages import COSTS, SHEDDABLE, AnyRequest, SessionOpen, SessionResume
 from protocol.websocket import Connection
 
 _AGAIN_S = 0.01

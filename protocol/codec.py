@@ -17,11 +17,12 @@ import msgspec
 from protocol import frames
 from protocol.errors import BAD_MESSAGE, UNKNOWN_OP, RequestError
 from protocol.messages import (
+    OWN_VALUES,
+    REQUEST_UNION,
     REQUESTS,
+    SERVER_UNION,
     AnyRequest,
     AnyServerMessage,
-    MatchCreate,
-    MatchInput,
 )
 from protocol.messages.envelope import MAX_REF
 
@@ -33,7 +34,7 @@ _MIN_INT = -(2**63)
 
 _MAX_WHOLE: Final = 2.0**53
 """Beyond it a float cannot tell one integer from the next."""
-_GAMES_OWN: Final = frozenset(("input", "params"))
+_GAMES_OWN: Final = frozenset(field for own in OWN_VALUES.values() for field in own)
 """Fields whose numbers mean to a game what they are, so that a 7.0 in them stays one."""
 
 _UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError, TypeError)
@@ -73,11 +74,11 @@ class Encoding:
         self.name = name
         self.subprotocol = f"greenroom.v1.{name}"
         self.opcode = opcode
-        self._decode = codec.Decoder(AnyRequest).decode
+        self._decode = codec.Decoder(REQUEST_UNION).decode
         self._decode_envelope = codec.Decoder(_Envelope).decode
         self._decode_leniently = lenient  # takes some that `codec` does not
         self._decode_plain = codec.Decoder().decode
-        self._decode_server = codec.Decoder(AnyServerMessage).decode
+        self._decode_server = codec.Decoder(SERVER_UNION).decode
         self._encode = codec.Encoder().encode
 
     def __repr__(self) -> str:
@@ -96,10 +97,10 @@ class Encoding:
             request = self._decode_whole_floats(data, error)
         except _UNDECODABLE as error:
             raise self._refusal(data, error) from None
-        if type(request) is MatchInput:
-            _check_plain(request.input, "input", request.ref)
-        elif type(request) is MatchCreate:
-            _check_plain(request.params, "params", request.ref)
+        own = OWN_VALUES.get(type(request))
+        if own is not None:
+            for field in own:
+                _check_plain(getattr(request, field), field, request.ref)
         return request
 
     def peek(self, data: bytes) -> tuple[str, int | None]:
@@ -113,7 +114,7 @@ class Encoding:
         return op, ref
 
     def decode_server(self, data: bytes | bytearray | memoryview | str) -> AnyServerMessage:
-        """A server's message, for clients. `Ok.data` stays plain; `DATA` tells its type by op.
+        """A server's message, for clients. `Ok.data` stays plain; `ANSWERS` tells its type by op.
 
         Raises:
             ValueError: not a message of this protocol. (msgspec's errors are ValueErrors.)
@@ -162,7 +163,7 @@ class Encoding:
             name: value if name in _GAMES_OWN else _whole(value) for name, value in plain.items()
         }
         try:
-            request: AnyRequest = msgspec.convert(whole, AnyRequest)
+            request: AnyRequest = msgspec.convert(whole, REQUEST_UNION)
         except _UNDECODABLE as error:
             raise self._refusal(data, error) from None
         return request

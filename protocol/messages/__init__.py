@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
+from typing import Any, Final, TypeAlias
+
 import msgspec
 
+from protocol.messages import match, room, session
 from protocol.messages.envelope import ErrorReply, Ok, Position, Push, Request
 from protocol.messages.match import (
     InputTaken,
@@ -22,6 +27,7 @@ from protocol.messages.match import (
     MatchStatePush,
     MatchSummary,
 )
+from protocol.messages.op import Op, name_of
 from protocol.messages.room import (
     History,
     Member,
@@ -50,73 +56,49 @@ from protocol.messages.session import (
     TopicLost,
 )
 
-REQUESTS: dict[str, type[Request]] = {
-    str(request.__struct_config__.tag): request
-    for request in (
-        SessionOpen, SessionResume, SessionClose, Ping,
-        RoomJoin, RoomLeave, RoomSend, RoomHistory, RoomMembers,
-        MatchCreate, MatchList, MatchJoin, MatchLeave, MatchInput,
-    )
-}  # fmt: skip
+_AREAS = (session, room, match)
+
+OPS: Final[dict[str, Op]] = {op.name: op for area in _AREAS for op in area.OPS}
+"""Every op, by its name on the wire. All that follows is made from it."""
+
+REQUESTS: Final[dict[str, type[Request]]] = {name: op.request for name, op in OPS.items()}
 """What a client may send: op -> type."""
 
-PUSHES: dict[str, type[Push]] = {
-    str(push.__struct_config__.tag): push
-    for push in (
-        TopicLost,
-        RoomMessage, RoomJoined, RoomLeft, RoomRecovered, RoomRestarted,
-        MatchStatePush, MatchEvent, MatchEnded, MatchRecovered, MatchRestarted,
-    )
-}  # fmt: skip
-"""What the server may send on its own account: op -> type."""
-
-DATA: dict[str, type[msgspec.Struct] | None] = {
-    "session.open": SessionOpened,
-    "session.resume": SessionOpened,
-    "session.close": None,
-    "ping": Pong,
-    "room.join": RoomState,
-    "room.leave": None,
-    "room.send": Sent,
-    "room.history": History,
-    "room.members": Members,
-    "match.create": MatchCreated,
-    "match.list": Matches,
-    "match.join": MatchState,
-    "match.leave": None,
-    "match.input": InputTaken,
-}
+ANSWERS: Final[dict[str, type[msgspec.Struct] | None]] = {n: op.answer for n, op in OPS.items()}
 """What `ok` carries as `data`: op of the request -> type."""
 
-COSTS: dict[type[Request], int] = {
-    SessionOpen: 1, SessionResume: 1, SessionClose: 1, Ping: 1,
-    RoomJoin: 2, RoomLeave: 1, RoomSend: 1, RoomHistory: 2, RoomMembers: 2,
-    MatchCreate: 5, MatchList: 2, MatchJoin: 2, MatchLeave: 1, MatchInput: 1,
-}  # fmt: skip
-"""What a request counts towards its session's rate: about what it costs the server, a plain one
-being 1. What it has pushed to others is counted apart, by how many they are."""
+COSTS: Final[dict[type[Request], int]] = {op.request: op.cost for op in OPS.values()}
+"""What a request counts towards its session's rate."""
 
-AnyRequest = (
-    SessionOpen | SessionResume | SessionClose | Ping
-    | RoomJoin | RoomLeave | RoomSend | RoomHistory | RoomMembers
-    | MatchCreate | MatchList | MatchJoin | MatchLeave | MatchInput
-)  # fmt: skip
-"""The tagged union the decoder takes; a test holds it equal to `REQUESTS`."""
+SHEDDABLE: Final = frozenset(op.request for op in OPS.values() if op.sheddable)
+"""What a node refuses that has too much to do."""
 
-AnyServerMessage = (
-    Ok | ErrorReply | TopicLost
-    | RoomMessage | RoomJoined | RoomLeft | RoomRecovered | RoomRestarted
-    | MatchStatePush | MatchEvent | MatchEnded | MatchRecovered | MatchRestarted
-)  # fmt: skip
-"""The same for what a client decodes."""
+OWN_VALUES: Final = {op.request: op.own_values() for op in OPS.values() if op.own_values()}
+"""Fields that are a game's own, of the requests that have any."""
+
+PUSHES: Final[dict[str, type[Push]]] = {
+    name_of(push): push for area in _AREAS for push in area.PUSHES
+}
+"""What the server may send on its own account: op -> type."""
+
+AnyRequest: TypeAlias = Request
+"""One of `REQUESTS`."""
+AnyServerMessage: TypeAlias = Ok | ErrorReply | Push
+"""A reply, or one of `PUSHES`."""
+
+REQUEST_UNION: Final[Any] = reduce(or_, REQUESTS.values())
+"""The tagged union that a server decodes."""
+SERVER_UNION: Final[Any] = reduce(or_, (Ok, ErrorReply, *PUSHES.values()))
+"""And the one that a client does."""
 
 __all__ = [
-    "COSTS", "DATA", "PUSHES", "REQUESTS", "AnyRequest", "AnyServerMessage", "ErrorReply",
-    "History", "InputTaken", "MatchCreate", "MatchCreated", "MatchEnded", "MatchEvent",
-    "MatchInput", "MatchJoin", "MatchLeave", "MatchList", "MatchRecovered", "MatchRestarted",
-    "MatchState", "MatchStatePush", "MatchSummary", "Matches", "Member", "Members", "Message",
-    "Ok", "Ping", "Pong", "Position", "Push", "Request", "RoomHistory", "RoomJoin", "RoomJoined",
-    "RoomLeave", "RoomLeft", "RoomMembers", "RoomMessage", "RoomRecovered", "RoomRestarted",
-    "RoomSend", "RoomState", "Sent", "SessionClose", "SessionOpen", "SessionOpened",
-    "SessionResume", "TopicLost",
+    "ANSWERS", "COSTS", "OPS", "OWN_VALUES", "PUSHES", "REQUESTS", "REQUEST_UNION", "SERVER_UNION",
+    "SHEDDABLE", "AnyRequest", "AnyServerMessage", "ErrorReply", "History", "InputTaken",
+    "MatchCreate", "MatchCreated", "MatchEnded", "MatchEvent", "MatchInput", "MatchJoin",
+    "MatchLeave", "MatchList", "MatchRecovered", "MatchRestarted", "MatchState", "MatchStatePush",
+    "MatchSummary", "Matches", "Member", "Members", "Message", "Ok", "Op", "Ping", "Pong",
+    "Position", "Push", "Request", "RoomHistory", "RoomJoin", "RoomJoined", "RoomLeave",
+    "RoomLeft", "RoomMembers", "RoomMessage", "RoomRecovered", "RoomRestarted", "RoomSend",
+    "RoomState", "Sent", "SessionClose", "SessionOpen", "SessionOpened", "SessionResume",
+    "TopicLost", "name_of",
 ]  # fmt: skip

@@ -7,7 +7,22 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from protocol.errors import (
+    BAD_INPUT,
+    MATCH_ENDED,
+    MATCH_FULL,
+    NOT_JOINED,
+    OUT_OF_RANGE,
+    REJECTED,
+    SEQ_TOO_OLD,
+    TOO_LONG,
+    TOO_MANY_MATCHES,
+    TOO_MANY_TOPICS,
+    UNKNOWN_GAME,
+    UNKNOWN_MATCH,
+)
 from protocol.messages.envelope import MAX_REF, Ident, Key, Push, Request
+from protocol.messages.op import Op
 
 MAX_SEQ: Final = MAX_REF
 """The last stamp that a player's input can bear."""
@@ -161,3 +176,39 @@ class MatchRestarted(Push, frozen=True, kw_only=True, tag="match.restarted", gc=
     offset: int
     tick: int
     state: Any
+
+
+OPS: Final = (
+    Op(
+        request=MatchCreate,
+        answer=MatchCreated,
+        errors=(UNKNOWN_GAME, TOO_MANY_MATCHES, TOO_LONG, BAD_INPUT, REJECTED),
+        repeat="by key",
+        sheddable=True,
+        cost=5,
+    ),
+    Op(
+        request=MatchList,
+        answer=Matches,
+        errors=(OUT_OF_RANGE,),
+        repeat="harmless",
+        sheddable=True,
+        cost=2,
+    ),
+    Op(
+        request=MatchJoin,
+        answer=MatchState,
+        errors=(UNKNOWN_MATCH, MATCH_FULL, MATCH_ENDED, REJECTED, TOO_MANY_TOPICS, NOT_JOINED),
+        repeat="harmless",
+        cost=2,
+    ),
+    Op(request=MatchLeave, repeat="harmless"),
+    Op(
+        request=MatchInput,
+        answer=InputTaken,
+        errors=(NOT_JOINED, BAD_INPUT, REJECTED, SEQ_TOO_OLD, MATCH_ENDED),
+        repeat="harmless",  # it is known by its `seq`
+        sheddable=True,
+    ),
+)
+PUSHES: Final = (MatchStatePush, MatchEvent, MatchEnded, MatchRecovered, MatchRestarted)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
+from protocol.errors import (
+    NOT_JOINED,
+    OUT_OF_RANGE,
+    ROOM_FULL,
+    TOO_LONG,
+    TOO_MANY_TOPICS,
+    UNKNOWN_ROOM,
+)
 from protocol.messages.envelope import Ident, Key, Push, Request
+from protocol.messages.op import Op
 
 Body = Annotated[str, Meta(min_length=1, max_length=65_536)]
 """Chat text. The server's own limit, usually lower, is in its config."""
@@ -150,3 +159,39 @@ class RoomRestarted(Push, frozen=True, kw_only=True, tag="room.restarted", gc=Fa
     room: str
     epoch: int
     offset: int
+
+
+OPS: Final = (
+    Op(
+        request=RoomJoin,
+        answer=RoomState,
+        errors=(ROOM_FULL, TOO_MANY_TOPICS, UNKNOWN_ROOM),
+        repeat="harmless",
+        cost=2,
+    ),
+    Op(request=RoomLeave, repeat="harmless"),
+    Op(
+        request=RoomSend,
+        answer=Sent,
+        errors=(NOT_JOINED, TOO_LONG),
+        repeat="by key",
+        sheddable=True,
+    ),
+    Op(
+        request=RoomHistory,
+        answer=History,
+        errors=(NOT_JOINED, OUT_OF_RANGE),
+        repeat="harmless",
+        sheddable=True,
+        cost=2,
+    ),
+    Op(
+        request=RoomMembers,
+        answer=Members,
+        errors=(NOT_JOINED,),
+        repeat="harmless",
+        sheddable=True,
+        cost=2,
+    ),
+)
+PUSHES: Final = (RoomMessage, RoomJoined, RoomLeft, RoomRecovered, RoomRestarted)

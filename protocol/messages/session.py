@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
+from protocol.errors import BAD_TOKEN, SESSION_OPEN, TOO_MANY_SESSIONS
 from protocol.messages.envelope import Name, Position, Push, Request
+from protocol.messages.op import Op
 
 Token = Annotated[str, Meta(min_length=1, max_length=1024)]
 Topic = Annotated[str, Meta(pattern=r"^(room|match):[A-Za-z0-9_.:\-]{1,64}\Z")]
@@ -72,3 +74,22 @@ class TopicLost(Push, frozen=True, kw_only=True, tag="topic.lost", gc=False):
 
     topic: str
     code: str
+
+
+OPS: Final = (
+    Op(
+        request=SessionOpen,
+        answer=SessionOpened,
+        errors=(SESSION_OPEN, TOO_MANY_SESSIONS),
+        caller="connection",
+    ),
+    Op(
+        request=SessionResume,
+        answer=SessionOpened,
+        errors=(BAD_TOKEN, SESSION_OPEN, TOO_MANY_SESSIONS),
+        caller="connection",
+    ),
+    Op(request=SessionClose),
+    Op(request=Ping, answer=Pong, repeat="harmless"),
+)
+PUSHES: Final = (TopicLost,)

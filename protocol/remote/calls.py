@@ -12,29 +12,10 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import trio
 
-from protocol.messages import (
-    ErrorReply,
-    MatchInput,
-    MatchJoin,
-    MatchLeave,
-    MatchList,
-    Ok,
-    Ping,
-    Request,
-    RoomHistory,
-    RoomJoin,
-    RoomLeave,
-    RoomMembers,
-)
+from protocol.messages import OPS, ErrorReply, Ok, Request, name_of
 from protocol.remote.errors import ClientError, ConnectionLost, RequestFailed
 
 T = TypeVar("T")
-
-HARMLESS_TWICE = (
-    Ping, RoomJoin, RoomLeave, RoomHistory, RoomMembers,
-    MatchJoin, MatchLeave, MatchList, MatchInput,
-)  # fmt: skip
-"""Requests whose second coming does nothing the first did not. An input is known by its `seq`."""
 
 
 class Caller(Protocol):
@@ -52,16 +33,6 @@ def new_key() -> str:
     return secrets.token_hex(12)
 
 
-def op_of(request: Request) -> str:
-    """The op of a request."""
-    return str(request.__struct_config__.tag)
-
-
-def may_repeat(request: Request) -> bool:
-    """Whether the request may be sent again after a break, not knowing if it has acted."""
-    return isinstance(request, HARMLESS_TWICE) or getattr(request, "key", None) is not None
-
-
 class Call:
     """One request on its way: its payload, and its outcome once `done` is set."""
 
@@ -75,9 +46,9 @@ class Call:
         on_ok: Callable[[Any], Any],
     ) -> None:
         self.ref = ref
-        self.op = op_of(request)
+        self.op = name_of(request)
         self.payload = encode(msgspec.structs.replace(request, ref=ref))
-        self.repeatable = may_repeat(request)
+        self.repeatable = OPS[self.op].may_repeat(request)
         self.on_ok = on_ok
         self.sent = False
         """It has been handed to a connection at least once."""

@@ -24,8 +24,9 @@ from protocol.messages import (
     SessionClose,
     SessionOpened,
     SessionResume,
+    name_of,
 )
-from protocol.remote.calls import Calls, op_of
+from protocol.remote.calls import Calls
 from protocol.remote.errors import (
     CannotConnect,
     ClientError,
@@ -109,7 +110,7 @@ class Channel:
                     self._calls.forget(call)
         if call is None or not call.done.is_set():
             sent = call is not None and call.sent
-            raise RequestTimedOut(op_of(request), limit_s, sent=sent)
+            raise RequestTimedOut(name_of(request), limit_s, sent=sent)
         return call.result()
 
     async def leave(self) -> None:
@@ -205,10 +206,10 @@ class Channel:
                         raise ClientError(f"the welcome breaks the protocol: {error}") from None
                 if isinstance(message, ErrorReply):
                     raise RequestFailed(
-                        op_of(greeting), message.code, message.message, retry=message.retry
+                        name_of(greeting), message.code, message.message, retry=message.retry
                     )
                 self._received(message, None)
-        raise CannotConnect(self._target.url, f"no answer to {op_of(greeting)}")
+        raise CannotConnect(self._target.url, f"no answer to {name_of(greeting)}")
 
     async def _write(self, link: Link) -> None:
         try:
@@ -236,7 +237,7 @@ class Channel:
         if len(payload) > (most := self.opened.max_message_bytes):
             # The server would close for it, and the whole session would be over.
             message = f"{len(payload)} bytes; the server takes {most}"
-            raise RequestFailed(op_of(request), TOO_LONG.code, message, retry=False)
+            raise RequestFailed(name_of(request), TOO_LONG.code, message, retry=False)
         return payload
 
     def _end(self, why: Disconnected) -> None:

@@ -46,7 +46,7 @@ from protocol.flusher import Flusher
 from protocol.frames import CLOSE, parse_close
 from protocol.keepalive import Wheel
 from protocol.messages import (
-    DATA,
+    ANSWERS,
     AnyRequest,
     ErrorReply,
     Ok,
@@ -147,7 +147,7 @@ class Player:
         reply = await self.replied(ref)
         if isinstance(reply, ErrorReply):
             raise Refusal(reply)
-        kind = DATA[str(type(request).__struct_config__.tag)]
+        kind = ANSWERS[str(type(request).__struct_config__.tag)]
         return None if kind is None else msgspec.convert(reply.data, kind)
 
     async def refused(self, request: AnyRequest) -> str:

@@ -39,7 +39,7 @@ from protocol.codec import MSGPACK, Encoding
 from protocol.gateway import Gateway
 from protocol.listener import listen
 from protocol.messages import (
-    DATA,
+    ANSWERS,
     AnyRequest,
     ErrorReply,
     Ok,
@@ -101,7 +101,7 @@ class Caller:
         assert reply.ref == ref
         if isinstance(reply, ErrorReply):
             raise Refusal(reply)
-        kind = DATA[str(type(request).__struct_config__.tag)]
+        kind = ANSWERS[str(type(request).__struct_config__.tag)]
         return None if kind is None else msgspec.convert(reply.data, kind)
 
     async def refused(self, request: AnyRequest) -> str:

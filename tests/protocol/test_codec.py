@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from protocol.codec import ENCODINGS, JSON, MAX_DEPTH, MSGPACK, EncodeError, Encoding
 from protocol.errors import BAD_MESSAGE, UNKNOWN_OP, RequestError
 from protocol.messages import (
-    DATA,
+    ANSWERS,
     PUSHES,
+    REQUEST_UNION,
     REQUESTS,
-    AnyRequest,
-    AnyServerMessage,
+    SERVER_UNION,
     ErrorReply,
     MatchInput,
     MatchStatePush,
@@ -79,26 +79,26 @@ def messages(union: Any) -> st.SearchStrategy[Any]:
 
 
 def test_the_unions_hold_what_the_tables_hold() -> None:
-    assert set(get_args(AnyRequest)) == set(REQUESTS.values())
-    assert set(get_args(AnyServerMessage)) == {Ok, ErrorReply, *PUSHES.values()}
+    assert set(get_args(REQUEST_UNION)) == set(REQUESTS.values())
+    assert set(get_args(SERVER_UNION)) == {Ok, ErrorReply, *PUSHES.values()}
     assert list(ENCODINGS) == ["greenroom.v1.msgpack", "greenroom.v1.json"]
 
 
 @both
 @given(st.data())
 def test_every_request_round_trips(encoding: Encoding, data: st.DataObject) -> None:
-    request = data.draw(messages(AnyRequest))
+    request = data.draw(messages(REQUEST_UNION))
     assert encoding.decode_request(encoding.encode(request)) == request
 
 
 @both
 @given(st.data())
 def test_every_message_of_the_server_round_trips(encoding: Encoding, data: st.DataObject) -> None:
-    message = data.draw(messages(AnyServerMessage))
+    message = data.draw(messages(SERVER_UNION))
     assert encoding.decode_server(encoding.encode(message)) == message
 
 
-@given(messages(AnyServerMessage | AnyRequest))
+@given(messages(SERVER_UNION | REQUEST_UNION))
 def test_our_bytes_are_plain_maps_to_other_decoders(message: msgspec.Struct) -> None:
     op = message.__struct_config__.tag
     expected = msgspec.to_builtins(message)
@@ -109,12 +109,10 @@ def test_our_bytes_are_plain_maps_to_other_decoders(message: msgspec.Struct) -> 
     assert by_msgpack["op"] == by_json["op"] == op
 
 
-ANSWERS = [kind for kind in DATA.values() if kind is not None]
+DATA = [kind for kind in ANSWERS.values() if kind is not None]
 
 
-@pytest.mark.parametrize(
-    "kind", [*get_args(AnyServerMessage), *ANSWERS], ids=lambda kind: kind.__name__
-)
+@pytest.mark.parametrize("kind", [*get_args(SERVER_UNION), *DATA], ids=lambda kind: kind.__name__)
 @settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_every_push_and_reply_is_plain_to_other_decoders(
@@ -122,7 +120,7 @@ def test_every_push_and_reply_is_plain_to_other_decoders(
 ) -> None:
     """Each by itself, so that chance leaves none out; what answers a request within its `ok`."""
     message = data.draw(values(msgspec.inspect.type_info(kind)))
-    sent = Ok(1, message) if kind in ANSWERS else message
+    sent = Ok(1, message) if kind in DATA else message
     expected = msgspec.to_builtins(sent)
     assert msgpack.unpackb(MSGPACK.frame(sent)[_head(MSGPACK.frame(sent)) :]) == expected
     assert json.loads(JSON.frame(sent)[_head(JSON.frame(sent)) :]) == expected
@@ -279,7 +277,7 @@ def test_random_bytes_raise_nothing_but_a_request_error(encoding: Encoding, data
 def test_mutated_messages_raise_nothing_but_a_request_error(
     encoding: Encoding, data: st.DataObject
 ) -> None:
-    payload = bytearray(encoding.encode(data.draw(messages(AnyRequest))))
+    payload = bytearray(encoding.encode(data.draw(messages(REQUEST_UNION))))
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(0, max(0, len(payload) - 1)))
         payload[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
@@ -343,7 +341,7 @@ def floated(value: Any) -> Any:
 def test_an_integral_float_is_taken_where_an_integer_is_meant(
     encoding: Encoding, data: st.DataObject
 ) -> None:
-    request = data.draw(messages(AnyRequest))
+    request = data.draw(messages(REQUEST_UNION))
     plain = msgspec.to_builtins(request)
     own = {name: plain[name] for name in ("input", "params") if name in plain}
     module = msgspec.json if encoding is JSON else msgspec.msgpack

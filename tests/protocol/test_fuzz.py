@@ -6,7 +6,9 @@ import random
 
 import pytest
 
-from tests.protocol.fuzz import frames, handshakes, messages
+from protocol.codec import JSON, MSGPACK
+from protocol.messages import OPS
+from tests.protocol.fuzz import drawn, frames, handshakes, messages
 from tests.protocol.fuzz.judge import Judge
 from tests.protocol.fuzz.run import Plan, perform
 from tests.protocol.fuzz.tally import Tally
@@ -40,6 +42,18 @@ def test_a_fuzz_is_the_same_for_the_same_seed() -> None:
         return sent
 
     assert once() == once()
+
+
+def test_whatever_op_is_declared_is_sent_and_right() -> None:
+    dice, seen = random.Random(7), set()
+    for _ in range(500):
+        request = drawn.request(dice, ["lobby", "room:lobby"])
+        if request["op"] == "session.resume":  # of its two patterns each name fits one
+            request["positions"] = {}
+        seen.add(request["op"])
+        JSON.decode_request(messages.encode(request, json_text=True))
+        MSGPACK.decode_request(messages.encode(request, json_text=False))
+    assert seen == set(OPS)
 
 
 def judged(sent: bytes, *, may_echo: bool = False) -> list[str]:

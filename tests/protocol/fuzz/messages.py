@@ -9,6 +9,9 @@ from typing import Any
 
 import msgpack
 
+from protocol.messages import OPS, PUSHES
+from tests.protocol.fuzz import drawn
+
 Plain = dict[Any, Any]
 
 ROOMS = [f"fuzz-{number}" for number in range(24)]
@@ -16,12 +19,7 @@ SHARED_ROOM = "bystanders"
 _MATCHES_KEPT = 64
 _TOKENS_KEPT = 64
 
-_OPS = [
-    "session.open", "session.resume", "session.close", "ping",
-    "room.join", "room.leave", "room.send", "room.history", "room.members",
-    "match.create", "match.list", "match.join", "match.leave", "match.input",
-    "room.message", "ok", "error", "room.fly", "", "op", "ROOM.JOIN", "room.join\0",
-]  # fmt: skip
+_OPS = [*OPS, *PUSHES, "ok", "error", "room.fly", "", "op", "ROOM.JOIN", "room.join\0"]
 
 _HOSTILE: list[Callable[[random.Random], Any]] = [
     lambda _: None,
@@ -63,6 +61,17 @@ def _keep(line: list[str], one: str, limit: int) -> None:
 
 def valid(dice: random.Random, world: World) -> Plain:
     """A request that the server should take, if the session stands where it must."""
+    request = _expected(dice, world)
+    if dice.random() < 0.1:
+        named = [*ROOMS, *world.matches, "arena", *(f"room:{room}" for room in ROOMS)]
+        request = drawn.request(dice, named)
+    if dice.random() < 0.8:
+        request["ref"] = dice.randrange(2**53) if dice.random() < 0.1 else dice.randrange(1000)
+    return request
+
+
+def _expected(dice: random.Random, world: World) -> Plain:
+    """What clients send, about as often as they do."""
     room = SHARED_ROOM if dice.random() < 0.02 else dice.choice(ROOMS)
     match = dice.choice(world.matches)
     kind = dice.random()
@@ -95,8 +104,6 @@ def valid(dice: random.Random, world: World) -> Plain:
         request = resume(dice, world)
     else:
         request = {"op": "session.open", "name": "eve"}
-    if dice.random() < 0.8:
-        request["ref"] = dice.randrange(2**53) if dice.random() < 0.1 else dice.randrange(1000)
     return request
 
 

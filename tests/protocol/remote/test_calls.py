@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from protocol.codec import JSON
 from protocol.messages import (
-    REQUESTS,
+    OPS,
     ErrorReply,
     MatchCreate,
     MatchInput,
@@ -20,8 +20,9 @@ from protocol.messages import (
     SessionClose,
     SessionOpen,
     SessionResume,
+    name_of,
 )
-from protocol.remote.calls import HARMLESS_TWICE, Call, Calls, may_repeat
+from protocol.remote.calls import Call, Calls
 from protocol.remote.errors import ClientError, ConnectionLost, Disconnected, RequestFailed
 
 KEYED = RoomSend(room="r", body="hi", key="k")
@@ -32,14 +33,22 @@ def add(calls: Calls, request: Request) -> Call:
     return calls.add(request, JSON.encode, lambda data: data)
 
 
-def test_every_request_is_known_to_be_repeatable_or_not() -> None:
-    never = {SessionOpen, SessionResume, SessionClose}
-    by_key = {RoomSend, MatchCreate}
-    assert never | by_key | set(HARMLESS_TWICE) == set(REQUESTS.values())
+def test_what_acts_again_is_repeated_only_with_its_key() -> None:
+    repeated = {op.request for op in OPS.values() if op.repeat == "harmless"}
+    assert repeated.isdisjoint({SessionOpen, SessionResume, SessionClose, RoomSend, MatchCreate})
+
+    def may_repeat(request: Request) -> bool:
+        return OPS[name_of(request)].may_repeat(request)
+
     assert may_repeat(KEYED)
     assert not may_repeat(BARE)
     assert may_repeat(MatchInput(match="m", seq=1, input=None))
     assert not may_repeat(MatchCreate(game="g"))
+
+
+def test_whose_repeat_depends_on_a_key_has_one() -> None:
+    for op in OPS.values():
+        assert (op.repeat == "by key") == ("key" in op.request.__struct_fields__)
 
 
 def test_a_break_fails_what_must_not_be_repeated_and_queues_the_rest_first() -> None:

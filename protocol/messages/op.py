@@ -1,0 +1,71 @@
+"""What an op is: one thing that a client can ask for, declared once.
+
+An area of `protocol.messages` lists its ops. Everything else that must know them is made from that
+list: what the decoder takes, what an answer is decoded as, which requests a client may send again,
+what is shed first and what a request costs, the tables of PROTOCOL.md, and what the fuzzers send.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from protocol.errors import ErrorCode
+from protocol.messages.envelope import Request
+
+Repeat = Literal["harmless", "by key", "acts again"]
+"""What a second coming of the same request does: nothing that the first did not; nothing if it
+bears the idempotency `key` of the first; it acts again."""
+
+Caller = Literal["connection", "session"]
+"""Who may send it: a connection that has no session yet (or whose session refuses it), or the
+session that it has."""
+
+
+class Op(msgspec.Struct, frozen=True, kw_only=True):
+    """One op. `errors` are those of its own; PROTOCOL.md names those that any request may get.
+
+    `sheddable`: a node that has too much to do refuses it. Coming, going, resuming and pings are
+    always taken up: they are few a client, and to refuse them would have clients come back with
+    more.
+
+    `cost`: what it counts towards its session's rate, about what it costs the server; a plain
+    request is 1. What it has pushed to others is counted apart, by how many they are.
+    """
+
+    request: type[Request]
+    answer: type[msgspec.Struct] | None = None
+    errors: tuple[ErrorCode, ...] = ()
+    repeat: Repeat = "acts again"
+    sheddable: bool = False
+    caller: Caller = "session"
+    cost: int = 1
+
+    @property
+    def name(self) -> str:
+        """What it is called on the wire."""
+        return name_of(self.request)
+
+    def may_repeat(self, request: Request) -> bool:
+        """Whether it may be sent again by who does not know if it has acted."""
+        if self.repeat == "by key":
+            return getattr(request, "key", None) is not None
+        return self.repeat == "harmless"
+
+    def own_values(self) -> tuple[str, ...]:
+        """Its fields that are a game's own: any value, in them or as them."""
+        info = msgspec.inspect.type_info(self.request)
+        assert isinstance(info, msgspec.inspect.StructType)
+        return tuple(field.name for field in info.fields if _is_own(field.type))
+
+
+def name_of(message: type[msgspec.Struct] | msgspec.Struct) -> str:
+    """The op of a request or a push."""
+    return str(message.__struct_config__.tag)
+
+
+def _is_own(kind: Any) -> bool:
+    if isinstance(kind, msgspec.inspect.DictType):
+        return _is_own(kind.value_type)
+    return isinstance(kind, msgspec.inspect.AnyType)

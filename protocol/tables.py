@@ -1,0 +1,238 @@
+"""`python -m protocol.tables`: write the tables of PROTOCOL.md that follow from the code.
+
+What a table says is the code's; what it means is the page's: the last column of a table of fields
+and all the prose are kept. A heading has to be there first, for the reader's sake. `--check` writes
+nothing, says what is out of date, and ends with 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+from msgspec import inspect
+
+from protocol.errors import CLOSES, ERRORS
+from protocol.messages import ANSWERS, OPS, PUSHES, REQUESTS
+from protocol.messages.op import Op
+
+PAGE = Path(__file__).with_name("PROTOCOL.md")
+
+Struct = type[msgspec.Struct]
+Row = Sequence[str]
+
+_HEADING = re.compile(r"(?m)^#{1,4} (.+)$")
+_TABLE = re.compile(r"(?m)^\|.*\|\n\|[-|]+\|\n(?:\|.*\|\n)*")
+_ANSWER = re.compile(r"Answer: .+?\. Errors: .+?\.(?=\s)", re.DOTALL)
+
+
+class OutOfPlace(Exception):  # noqa: N818 - said of the page
+    """The page has no place for something that it must describe."""
+
+
+def title(struct: Struct) -> str:
+    """The heading that a message has in the page."""
+    tag = struct.__struct_config__.tag
+    return tag if isinstance(tag, str) else struct.__name__
+
+
+def documented() -> dict[str, Struct]:
+    """Heading -> type: requests, answers, pushes, and what stands within them."""
+    found: dict[str, Struct] = {}
+    pending = [*REQUESTS.values(), *PUSHES.values(), *filter(None, ANSWERS.values())]
+    while pending:
+        struct = pending.pop(0)
+        if title(struct) not in found:
+            found[title(struct)] = struct
+            info = inspect.type_info(struct)
+            assert isinstance(info, inspect.StructType)
+            pending += [part for field in info.fields for part in _parts(field.type)]
+    return found
+
+
+def _parts(kind: inspect.Type) -> Iterator[Struct]:
+    match kind:
+        case inspect.StructType(cls=cls):
+            yield cls
+        case inspect.ListType(item_type=item):
+            yield from _parts(item)
+        case inspect.DictType(value_type=value):
+            yield from _parts(value)
+        case inspect.UnionType(types=types):
+            for one in types:
+                yield from _parts(one)
+
+
+def number(value: float) -> str:
+    """A bound, as people read it."""
+    return "2^53-1" if value == 2**53 - 1 else f"{value:,}"
+
+
+def described(kind: inspect.Type) -> str:  # noqa: C901, PLR0911, PLR0912 - a row a type
+    """A field's type in the words of the tables."""
+    match kind:
+        case inspect.BoolType():
+            return "boolean"
+        case inspect.FloatType():
+            return "number"
+        case inspect.AnyType():
+            return "any value"
+        case inspect.IntType(ge=None, le=None):
+            return "integer"
+        case inspect.IntType(ge=int(least), le=None):
+            return f"integer, at least {number(least)}"
+        case inspect.IntType(ge=int(least), le=int(most)):
+            return f"integer, {number(least)} to {number(most)}"
+        case inspect.StrType(pattern=str(pattern)):
+            return f"string, `{pattern}`".replace(r"\Z", "$").replace("|", r"\|")
+        case inspect.StrType(min_length=int(least), max_length=int(most)):
+            return f"string, {number(least)} to {number(most)} characters"
+        case inspect.StrType():
+            return "string"
+        case inspect.ListType(item_type=item):
+            return f"array of {described(item)}"
+        case inspect.DictType(key_type=key, value_type=value):
+            bound = f", at most {number(kind.max_length)}" if kind.max_length else ""
+            return f"map of {described(key)} to {described(value)}{bound}"
+        case inspect.StructType(cls=cls):
+            return f"`{title(cls)}`"
+        case inspect.UnionType(types=types):
+            names = [described(one) for one in types if not isinstance(one, inspect.NoneType)]
+            return " or ".join([*names, "null"])
+    raise AssertionError(f"no words for {kind}")
+
+
+def fields(struct: Struct) -> dict[str, str]:
+    """Field -> its type and default. `op` and `ref` are the envelope's."""
+    info = inspect.type_info(struct)
+    assert isinstance(info, inspect.StructType)
+    found = {}
+    for field in info.fields:
+        if field.name == "ref":
+            continue
+        words = described(field.type)
+        if not field.required:
+            default = field.default
+            if default is msgspec.NODEFAULT:
+                default = field.default_factory()
+            words += f"; default `{json.dumps(default)}`"
+        found[field.name] = words
+    return found
+
+
+def table(head: Row, rows: Iterable[Row]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"|{'|'.join(line)}|\n" if line[0] == "---" else _line(line) for line in lines)
+
+
+def _line(cells: Row) -> str:
+    return f"| {' | '.join(cells)} |\n"
+
+
+def cells(text: str) -> list[list[str]]:
+    """The rows of the first table in a text, without its head."""
+    found = _TABLE.search(text)
+    lines = found[0].splitlines()[2:] if found else []
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def _fields_table(struct: Struct, text: str) -> str:
+    found = fields(struct)
+    if not found:
+        return text
+    meanings = {row[0]: row[2] if len(row) > 2 else "" for row in cells(text)}
+    rows = [(f"`{name}`", words, meanings.get(f"`{name}`", "")) for name, words in found.items()]
+    return _put(text, table(("field", "type", "meaning"), rows))
+
+
+def _answer_line(op: Op, text: str) -> str:
+    answer = "`null`" if op.answer is None else f"`{op.answer.__name__}`"
+    errors = ", ".join(f"`{error.code}`" for error in op.errors) or "none of its own"
+    line = f"Answer: {answer}. Errors: {errors}."
+    if not _ANSWER.search(text):
+        return f"{text.rstrip()}\n\n{line}\n\n"
+    return _ANSWER.sub(line.replace("\\", r"\\"), text, count=1)
+
+
+def _errors_table(text: str) -> str:
+    rows = [(f"`{row.code}`", "yes" if row.retry else "no", row.message) for row in ERRORS.values()]
+    return _put(text, table(("code", "retry", "message"), rows))
+
+
+def _closes_table(text: str) -> str:
+    rows = [
+        (str(row.code), f"`{row.name}`", "yes" if row.reconnect else "no", row.advice)
+        for row in CLOSES.values()
+    ]
+    return _put(text, table(("code", "name", "reconnect", "what to do"), rows))
+
+
+def _costs_table(text: str) -> str:
+    rows = [(f"`{name}`", str(op.cost)) for name, op in OPS.items() if op.cost != 1]
+    return _put(text, table(("request", "counts as"), rows))
+
+
+def _put(text: str, made: str) -> str:
+    """Replace the first table of a section, or end the section with it."""
+    if not _TABLE.search(text):
+        return f"{text.rstrip()}\n\n{made}\n"
+    return _TABLE.sub(lambda _: made, text, count=1)
+
+
+def written(page: str) -> str:
+    """The page with its tables as the code has them.
+
+    Raises OutOfPlace: it lacks the heading of a message.
+    """
+    makers: dict[str, list[Callable[[str], str]]] = {}
+    for name, struct in documented().items():
+        makers.setdefault(name, []).append(partial(_fields_table, struct))
+    for name, op in OPS.items():
+        makers[name].append(partial(_answer_line, op))
+    makers["Errors"] = [_errors_table]
+    makers["Closes"] = [_closes_table]
+    makers["What a request costs"] = [_costs_table]
+    pieces = _HEADING.split(page)
+    headings = _HEADING.finditer(page)
+    made = [pieces[0]]
+    for heading, name, text in zip(headings, pieces[1::2], pieces[2::2], strict=True):
+        for maker in makers.pop(name.replace("`", ""), []):
+            text = maker(text)  # noqa: PLW2901 - one after the other
+        made += [heading[0], text]
+    if makers:
+        raise OutOfPlace(f"{PAGE.name} has no heading for {', '.join(makers)}")
+    return "".join(made)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m protocol.tables", description=(__doc__ or "").split("\n\n", 1)[0]
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing; 1: out of date")
+    check = parser.parse_args(arguments).check
+    before = PAGE.read_text(encoding="utf-8")
+    try:
+        after = written(before)
+    except OutOfPlace as error:
+        print(f"protocol.tables: {error}", file=sys.stderr)
+        return 1
+    if before == after:
+        return 0
+    if check:
+        print(f"{PAGE} is out of date; write it by: python -m protocol.tables", file=sys.stderr)
+        return 1
+    PAGE.write_text(after, encoding="utf-8")
+    print(f"{PAGE} is written")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""Requests drawn from the table of ops: whatever op is added there is sent, too."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from msgspec import inspect
+
+from protocol.messages import OPS
+
+Plain = dict[Any, Any]
+
+_LETTERS = "abcXYZ019_.-é\U0001f3b2"
+
+
+def request(dice: random.Random, idents: list[str]) -> Plain:
+    """Any op, with fields of the types and within the limits that it declares.
+
+    `idents`: names that mean something, for fields that take a name.
+    """
+    op = dice.choice(list(OPS.values()))
+    info = inspect.type_info(op.request)
+    assert isinstance(info, inspect.StructType)
+    drawn: Plain = {"op": op.name}
+    for field in info.fields:
+        if field.name != "ref" and (field.required or dice.random() < 0.5):
+            drawn[field.name] = value(dice, field.type, idents)
+    return drawn
+
+
+def value(dice: random.Random, kind: inspect.Type, idents: list[str]) -> Any:
+    """A value of a field's type."""
+    match kind:
+        case inspect.NoneType():
+            return None
+        case inspect.BoolType():
+            return dice.random() < 0.5
+        case inspect.IntType(ge=low, le=high):
+            low, high = low or 0, 2**53 - 1 if high is None else high
+            return dice.choice((low, high, dice.randint(low, min(high, low + 50))))
+        case inspect.FloatType():
+            return dice.uniform(-1e3, 1e3)
+        case inspect.StrType(pattern=str()):
+            return dice.choice(idents)
+        case inspect.StrType(min_length=low, max_length=high):
+            low, high = low or 0, min(high or 20, 20)
+            return "".join(dice.choices(_LETTERS, k=dice.randint(low, max(low, high))))
+        case inspect.ListType(item_type=item):
+            return [value(dice, item, idents) for _ in range(dice.randrange(3))]
+        case inspect.DictType(key_type=key, value_type=inner):
+            return {
+                value(dice, key, idents): value(dice, inner, idents)
+                for _ in range(dice.randrange(3))
+            }
+        case inspect.UnionType(types=types):
+            return value(dice, dice.choice(types), idents)
+        case inspect.StructType(fields=fields):
+            return {field.name: value(dice, field.type, idents) for field in fields}
+        case inspect.AnyType():
+            return dice.choice([None, True, 7, 0.5, "x", [1, 2], {"a": {"b": []}}])
+    raise AssertionError(f"nothing is drawn for {kind}")
