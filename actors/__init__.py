@@ -54,6 +54,7 @@ from .runtime.kinds import Kind
 from .runtime.mailbox import MailboxSpec
 from .runtime.messages import Terminated
 from .runtime.persistence import PersistentActor
+from .runtime.quarantine import QuarantinePolicy
 from .runtime.recovery import LogGap, RecoveryFailed, UnreadableEvent
 from .runtime.ref import ActorRef
 from .runtime.restart import Backoff, RestartPolicy, RestartWindow
@@ -92,6 +93,7 @@ __all__ = [
     "MailboxFull",
     "MailboxSpec",
     "PersistentActor",
+    "QuarantinePolicy",
     "Quarantined",
     "RecoveryFailed",
     "Refusal",

@@ -104,7 +104,11 @@ class Metrics:
         yield _counter("messages_handled", "Messages handled by actors.", counts.handled)
         yield _counter("restarts", "Restarts of actors.", counts.restarts)
         yield _counter("dead_letters", "Messages nobody could take.", counts.dead_letters)
-        yield _counter("quarantined", "Messages that crashed twice.", counts.quarantined)
+        yield _counter(
+            "quarantined",
+            "Messages kept from an actor that equal ones had crashed.",
+            counts.quarantined,
+        )
         yield _counter("slow_handlers", "Handlers over 0.1 s.", counts.slow_handlers)
         yield _counter("loop_stalls", "Handlers that blocked the loop.", self.watchdog.stuck)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .checks import check_callable, check_name
 from .restart import RestartPolicy
 
 if TYPE_CHECKING:
@@ -18,14 +19,22 @@ class ChildSpec(RestartPolicy):
     """One child of a supervisor.
 
     `factory()` makes an Actor, a Supervisor or a pykka.ThreadingActor. The child's name is
-    (`kind`, `key`); by default that is (the supervisor's key, `id`). `max_restarts` and `within_s`
-    are the supervisor's for all its children together; those here do not count.
+    (`kind`, `key`); by default that is (the supervisor's key, `id`). `restart` is `permanent`,
+    `transient` or `temporary`; see `RestartPolicy` for this and the rest. `max_restarts` and
+    `within_s` are the supervisor's for all its children together; those here do not count.
+
+    Raises ValueError or TypeError for what makes no sense.
     """
 
     id: str
     factory: Callable[[], Any]
     kind: str | None = None
     key: str | None = None
+
+    def __post_init__(self) -> None:
+        RestartPolicy.__post_init__(self)  # super() fails in a dataclass with slots
+        check_name("id", self.id)
+        check_callable("factory", self.factory)
 
 
 class Child:

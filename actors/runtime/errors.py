@@ -68,7 +68,23 @@ def bare(refusal: Refusal) -> Refusal:
 
 
 class Quarantined(Refusal):
-    """An equal message has crashed this actor before, often enough that it is not tried again."""
+    """Equal messages have crashed this actor, so it does not get this one: see `QuarantinePolicy`.
+
+    `name` is the actor's, kind/key, `message` the type of what it was asked, `retry_after_s` the
+    seconds after which an equal one is tried again.
+    """
+
+    def __init__(self, name: str, message: str, retry_after_s: float) -> None:
+        super().__init__(name, message, retry_after_s)
+        self.name = name
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return (
+            f"an equal {self.message} has crashed {self.name} before; "
+            f"it is tried again in {self.retry_after_s:.1f} s"
+        )
 
 
 class Escalation(Exception):  # noqa: N818 -- what a supervisor does when it gives up

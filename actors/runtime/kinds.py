@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import structlog
 
 from .cell import Cell, Place
+from .checks import check_callable, check_name, check_seconds
 from .errors import ActorFailed
 from .messages import Reason
 from .recovery import RecoveryFailed
@@ -37,11 +38,22 @@ class Kind(_KindFields):
     `factory(key)` makes an instance. `idle_after_s` passivates an actor that got no message for so
     many seconds (at least that, at most twice as long) and agrees by `may_passivate`; None: never.
     Beyond its restart intensity an actor ends as `failed`, alone: no other of its kind notices.
-    After `retry_failed_after_s` seconds its next message tries again; infinity: never.
+    After `retry_failed_after_s` seconds its next message tries again; infinity: never. The other
+    fields are `RestartPolicy`'s.
+
+    Raises ValueError or TypeError for what makes no sense.
     """
 
     name: str
     factory: Callable[[str], Any]
+
+    def __post_init__(self) -> None:
+        RestartPolicy.__post_init__(self)  # super() fails in a dataclass with slots
+        check_name("name", self.name)
+        check_callable("factory", self.factory)
+        if self.idle_after_s is not None:
+            check_seconds("idle_after_s", self.idle_after_s, above_zero=True)
+        check_seconds("retry_failed_after_s", self.retry_failed_after_s)
 
 
 class _Rest(NamedTuple):

@@ -198,6 +198,8 @@ class LoopCell(LoopLife):
                 self.resume()
             return
         except BaseException:  # cancelled
+            if self.quarantine is not None:
+                self.quarantine.note_cancelled()
             if reply is not None:
                 reply.settle_quietly(error=pykka.ActorDeadError(f"{self.name} was cancelled"))
             raise
@@ -223,19 +225,27 @@ class LoopCell(LoopLife):
         # Not the runtime's own messages: one tick is equal to all others and no more to blame.
         if type(item) is not Control:
             if self.quarantine is None:
-                self.quarantine = Quarantine()
-            self.quarantine.record(message)
+                self.quarantine = Quarantine(self.policy.quarantine)
+            self.quarantine.record(message, self.system.now())
         self.fail(error, type(message).__name__)
         return False
 
     def _quarantined(self, item: Any, message: Any, reply: Any) -> bool:
-        """Whether the message must not be tried again; its asker is told."""
-        assert self.quarantine is not None
-        if type(item) is Control or not self.quarantine.holds(message):
+        """Whether the message must not be tried now; its asker is told, or it is a dead letter."""
+        quarantine = self.quarantine
+        assert quarantine is not None
+        if type(item) is Control:
+            return False
+        held_s = quarantine.holds(message, self.system.now())
+        if not held_s:
+            if quarantine.empty:
+                self.quarantine = None
             return False
         self.system.quarantined += 1
         name = type(message).__name__
-        _log.warning("quarantined", kind=self.kind, key=self.key, message=name)
+        _log.warning("quarantined", kind=self.kind, key=self.key, message=name, s=round(held_s, 1))
         if reply is not None:
-            reply.settle_quietly(error=Quarantined(f"{name} has crashed {self.name} before"))
+            reply.settle_quietly(error=Quarantined(self.name, name, held_s))
+        else:
+            self.system.dead_letters.add(self.ref, message, "quarantined")
         return True

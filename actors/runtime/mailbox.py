@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 
+from .checks import check_count, check_word
 from .errors import MailboxFull
 from .future import Future
 
@@ -21,14 +22,16 @@ class MailboxSpec:
     `capacity` counts messages. `on_full`: `refuse` raises MailboxFull at the sender; `drop_oldest`
     and `drop_newest` lose a message, counted; `wait` lets `ActorRef.send` and senders in other
     threads wait for room, while `tell` in the loop, which cannot wait, raises MailboxFull.
+
+    Raises ValueError for another word, or a capacity below 1.
     """
 
     capacity: int = 1024
     on_full: OnFull = "refuse"
 
     def __post_init__(self) -> None:
-        if self.capacity < 1:
-            raise ValueError(f"a mailbox holds at least 1 message, not {self.capacity}")
+        check_count("capacity", self.capacity, least=1)
+        check_word("on_full", self.on_full, OnFull)
 
 
 class Control(Envelope[Any]):

@@ -18,7 +18,12 @@ by its deadline. `fenced`: another incarnation owns its log. `absent`: there was
 
 
 class Terminated(NamedTuple):
-    """Delivered once to whoever watched `ref` when that actor ended."""
+    """Delivered once to whoever watched `ref` when that actor ended.
+
+    `reason` says how: `stopped` (asked to), `failed` (more often than allowed), `escalated` (its
+    supervisor gave up), `passivated` (idle; the next message brings it back), `killed` (it did not
+    stop by its deadline), `fenced` (another incarnation owns its log), `absent` (there was none).
+    """
 
     ref: ActorRef
     reason: Reason

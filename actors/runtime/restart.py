@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+from .checks import check_between, check_count, check_seconds, check_word
+from .quarantine import QuarantinePolicy
 
 Restart = Literal["permanent", "transient", "temporary"]
 """`permanent`: always, even after it stopped by itself; `transient`: after a failure; `temporary`:
@@ -19,12 +22,20 @@ class Backoff:
     `first_s` seconds, each further one `factor` times as long, at most `max_s`. `jitter` is the
     share of the delay that is random (0 none, 1 all): a hundred actors that failed together
     must not come back together.
+
+    Raises ValueError for a negative or infinite `first_s`, a `factor` below 1, a negative `max_s`.
     """
 
     first_s: float = 0.1
     factor: float = 2.0
     max_s: float = 5.0
     jitter: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_seconds("first_s", self.first_s, finite=True)
+        check_between("factor", self.factor, 1.0, 1e6)
+        check_seconds("max_s", self.max_s)
+        check_between("jitter", self.jitter, 0.0, 1.0)
 
     def delay_s(self, restart: int, rng: random.Random) -> float:
         """Seconds to wait before the restart number `restart` (from 1) in the present window."""
@@ -46,6 +57,10 @@ class RestartWindow:
     within_s: float = 5.0
     at_s: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        check_count("max_restarts", self.max_restarts)
+        check_seconds("within_s", self.within_s, above_zero=True)
+
     def record(self, now_s: float) -> tuple[RestartWindow, bool]:
         """The window after a failure at `now_s`, and whether it is one too many."""
         recent = tuple(at for at in self.at_s if now_s - at < self.within_s)
@@ -55,13 +70,21 @@ class RestartWindow:
         return RestartWindow(self.max_restarts, self.within_s, recent), exceeded
 
 
+_QUARANTINE: Final = QuarantinePolicy()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestartPolicy:
     """What becomes of an actor that fails, and how long it may take to stop.
 
-    `max_restarts` in `within_s` seconds are its intensity. `shutdown_s` is how long it may take
-    from the request to stop, handling its mailbox included, until it is cancelled: in seconds;
-    infinity waits for ever; None is 5 s, and for a Supervisor as long as its children take.
+    `restart` is `permanent` (it is started again always, even after it stopped by itself),
+    `transient` (after a failure) or `temporary` (never): Erlang/OTP's words. `max_restarts` in
+    `within_s` seconds are its intensity. `shutdown_s` is how long it may take from the request to
+    stop, handling its mailbox included, until it is cancelled: in seconds; infinity waits for ever;
+    None is 5 s, and for a Supervisor as long as its children take. `quarantine` is for messages
+    that crash it again and again.
+
+    Raises ValueError for other words, and for numbers that make no sense.
     """
 
     restart: Restart = "transient"
@@ -69,3 +92,15 @@ class RestartPolicy:
     within_s: float = 5.0
     backoff: Backoff = Backoff()
     shutdown_s: float | None = None
+    quarantine: QuarantinePolicy = _QUARANTINE
+
+    def __post_init__(self) -> None:
+        check_word("restart", self.restart, Restart)
+        check_count("max_restarts", self.max_restarts)
+        check_seconds("within_s", self.within_s, above_zero=True)
+        if self.shutdown_s is not None:
+            check_seconds("shutdown_s", self.shutdown_s)
+        if not isinstance(self.backoff, Backoff):
+            raise TypeError(f"backoff is a Backoff, and not {self.backoff!r}")
+        if not isinstance(self.quarantine, QuarantinePolicy):
+            raise TypeError(f"quarantine is a QuarantinePolicy, and not {self.quarantine!r}")

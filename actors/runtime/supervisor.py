@@ -8,6 +8,7 @@ from typing import Literal
 
 from .actor import Actor
 from .cell import Cell, Place, State
+from .checks import check_word
 from .child import Child, ChildSpec
 from .errors import Escalation
 from .handlers import handles
@@ -28,7 +29,9 @@ class Supervisor(Actor):
 
     More than `max_restarts` in `within_s` seconds, of all children together, and it gives up: it
     stops its children and fails itself, which its own supervisor then has to deal with. The words
-    and the rules are Erlang/OTP's.
+    and the rules are Erlang/OTP's. `strategy` says who is restarted when a child fails:
+    `one_for_one` (it alone), `one_for_all` (all children) or `rest_for_one` (it and those started
+    after it).
 
     Children that a strategy restarts along with a failed one keep their mailboxes, as always.
 
@@ -36,6 +39,9 @@ class Supervisor(Actor):
     all of them have; if one fails before that, so does the supervisor. Whatever takes time, a child
     that recovers from a store included, it does not wait for it: it hears of failures, requests and
     a stop meanwhile.
+
+    Raises ValueError for another word, for numbers that make no sense, and for children that share
+    an id or a name.
     """
 
     children: Sequence[ChildSpec] = ()
@@ -54,17 +60,17 @@ class Supervisor(Actor):
     ) -> None:
         super().__init__()
         self.children = tuple(self.children if children is None else children)
-        self.strategy = strategy or self.strategy
+        self.strategy = self.strategy if strategy is None else strategy
         self._window = RestartWindow(
             self.max_restarts if max_restarts is None else max_restarts,
             self.within_s if within_s is None else within_s,
         )
+        check_word("strategy", self.strategy, Strategy)
+        _check_all_different("ids", [spec.id for spec in self.children])
+        _check_all_different("names", [(s.kind, s.key or s.id) for s in self.children])
         self._up = False
         self._rounds: list[Round] = []
         self._children = {spec.id: Child(spec) for spec in self.children}
-        if len(self._children) != len(self.children):
-            ids = [spec.id for spec in self.children]
-            raise ValueError(f"children need ids of their own: {ids}")
 
     def child(self, id: str) -> ActorRef:  # noqa: A002 -- Erlang/OTP's word
         """The ref of a child, which takes messages from its first start on.
@@ -205,6 +211,12 @@ class Supervisor(Actor):
         if exceeded:
             raise Escalation(f"{self.actor_ref} gives up: {error!r}") from error
         return len(self._window.at_s)
+
+
+def _check_all_different(what: str, given: Sequence[object]) -> None:
+    twice = sorted({repr(each) for each in given if given.count(each) > 1})
+    if twice:
+        raise ValueError(f"children need {what} of their own: {', '.join(twice)} is there twice")
 
 
 class _Parent:

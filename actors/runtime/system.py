@@ -260,15 +260,23 @@ class ActorSystem:
         """Start a supervisor at the root, and by it these children, left to right.
 
         If it gives up it is restarted as a whole; if it gives up more than 3 times in 5 s, the
-        system fails. `key` names it and is the default `kind` of its children.
+        system fails. `key` names it and is the default `kind` of its children. `strategy` is
+        `one_for_one`, `one_for_all` or `rest_for_one`; see `Supervisor`.
+
+        Raises ActorExists if the name is taken, and ValueError for what makes no sense: another
+        strategy, numbers out of range, children that share an id or a name.
         """
         key = key or self._number("supervisor")
-        group = RootGroup(self, f"supervisor/{key}")
-        self._groups[group.name] = group
         factory = functools.partial(
             Supervisor, specs, strategy=strategy, max_restarts=max_restarts, within_s=within_s
         )
-        return self.place(Place("supervisor", key, factory, RestartPolicy(), group)).ref
+        first = self.make(factory)
+        group = RootGroup(self, f"supervisor/{key}")
+        group.closed = self.closing
+        cell = self._seat(first, Place("supervisor", key, factory, RestartPolicy(), group))
+        self._groups[group.name] = group
+        cell.begin(first)
+        return cell.ref
 
     def use_stores(
         self,
@@ -388,6 +396,7 @@ class ActorSystem:
         group = self._groups.get(name)
         if group is None:
             group = self._groups[name] = Group(self, name)
+            group.closed = self.closing  # it would not be among those that are stopped
         return group
 
     def _number(self, kind: str) -> str:

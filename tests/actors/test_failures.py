@@ -31,7 +31,7 @@ from protocol.errors import ERRORS, ROOM_FULL, RequestError
         (StoreBusy("full"), "unavailable", True),
         (Fenced("another"), "unavailable", True),
         (JournalClosed("stopped"), "unavailable", True),
-        (Quarantined("poison"), "internal", False),
+        (Quarantined("room/lobby", "Send", 60.0), "internal", False),
         (ZeroDivisionError("a secret of the server"), "internal", False),
     ],
 )

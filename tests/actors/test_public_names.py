@@ -34,6 +34,7 @@ PUBLIC = [
     "MailboxFull",
     "MailboxSpec",
     "PersistentActor",
+    "QuarantinePolicy",
     "Quarantined",
     "RecoveryFailed",
     "Refusal",

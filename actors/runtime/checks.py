@@ -1,0 +1,61 @@
+"""What is wrong with a setting is said where it is given, and not where it is first used."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, get_args
+
+
+def check_word(what: str, word: object, allowed: Any) -> None:
+    """Raise ValueError unless `word` is one of a Literal's."""
+    words = get_args(allowed)
+    if word not in words:
+        raise ValueError(f"{what} is one of {', '.join(words)}, and not {word!r}")
+
+
+def check_seconds(
+    what: str, seconds: float, *, above_zero: bool = False, finite: bool = False
+) -> None:
+    """Raise ValueError unless it is a duration: from 0 s, or above it, to infinity, or below it.
+
+    Raises TypeError for what is no number.
+    """
+    _check_number(what, seconds)
+    least = "above 0" if above_zero else "at least 0"
+    if math.isnan(seconds) or seconds < 0 or (above_zero and seconds == 0):
+        raise ValueError(f"{what} is {least} s, and not {seconds!r}")
+    if finite and math.isinf(seconds):
+        raise ValueError(f"{what} is a finite number of seconds, and not {seconds!r}")
+
+
+def check_count(what: str, count: int, *, least: int = 0) -> None:
+    """Raise ValueError unless it is a whole number, `least` or more; TypeError for no int."""
+    given: object = count  # as a type checker may not have looked at it
+    if not isinstance(given, int) or isinstance(given, bool):
+        raise TypeError(f"{what} is a whole number, and not {count!r}")
+    if count < least:
+        raise ValueError(f"{what} is at least {least}, and not {count}")
+
+
+def check_between(what: str, number: float, least: float, most: float) -> None:
+    """Raise ValueError unless `least` <= `number` <= `most`. Raises TypeError for no number."""
+    _check_number(what, number)
+    if not least <= number <= most:
+        raise ValueError(f"{what} is from {least:g} to {most:g}, and not {number!r}")
+
+
+def check_callable(what: str, value: object) -> None:
+    """Raise TypeError unless it can be called."""
+    if not callable(value):
+        raise TypeError(f"{what} is called, and {value!r} cannot be")
+
+
+def check_name(what: str, name: object) -> None:
+    """Raise ValueError unless it is a string that is not empty."""
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{what} is a string that is not empty, and not {name!r}")
+
+
+def _check_number(what: str, value: object) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{what} is a number, and not {value!r}")

@@ -1,0 +1,136 @@
+"""What makes no sense is refused where it is given, and help() names what does."""
+
+from __future__ import annotations
+
+import pydoc
+from collections.abc import Callable
+from typing import Any, get_args
+
+import pytest
+
+import actors
+from actors import Backoff, ChildSpec, Kind, MailboxSpec, RestartPolicy, RestartWindow, Supervisor
+from actors.runtime import mailbox, messages, restart, supervisor
+from actors.runtime.testing import open_system
+
+from .sample import Counter
+
+NAN, INFINITE = float("nan"), float("inf")
+
+
+def child(id: str = "a", **rest: Any) -> ChildSpec:  # noqa: A002 -- the field's name
+    return ChildSpec(id, Counter, **rest)
+
+
+def kind(name: str = "k", **rest: Any) -> Kind:
+    return Kind(name, lambda key: Counter(), **rest)
+
+
+def untyped(value: Any) -> Any:
+    """For words that a type checker refuses already."""
+    return value
+
+
+@pytest.mark.parametrize(
+    ("give", "named"),
+    [
+        (lambda: MailboxSpec(10, untyped("dropoldest")), "drop_oldest"),
+        (lambda: MailboxSpec(0), "capacity"),
+        (lambda: Backoff(first_s=-1.0), "first_s"),
+        (lambda: Backoff(first_s=INFINITE), "first_s"),
+        (lambda: Backoff(factor=0), "factor"),
+        (lambda: Backoff(factor=NAN), "factor"),
+        (lambda: Backoff(max_s=-0.1), "max_s"),
+        (lambda: Backoff(jitter=1.5), "jitter"),
+        (lambda: RestartWindow(max_restarts=-1), "max_restarts"),
+        (lambda: RestartWindow(within_s=0.0), "within_s"),
+        (lambda: RestartPolicy(restart=untyped("always")), "permanent, transient, temporary"),
+        (lambda: RestartPolicy(max_restarts=-1), "max_restarts"),
+        (lambda: RestartPolicy(within_s=NAN), "within_s"),
+        (lambda: RestartPolicy(shutdown_s=-1.0), "shutdown_s"),
+        (lambda: child(restart=untyped("always")), "permanent, transient, temporary"),
+        (lambda: child(shutdown_s=NAN), "shutdown_s"),
+        (lambda: child(""), "id"),
+        (lambda: kind(""), "name"),
+        (lambda: kind(restart=untyped("never")), "permanent, transient, temporary"),
+        (lambda: kind(idle_after_s=0.0), "idle_after_s"),
+        (lambda: kind(retry_failed_after_s=NAN), "retry_failed_after_s"),
+        (lambda: Supervisor([], strategy=untyped("one-for-all")), "one_for_all"),
+        (lambda: Supervisor([], strategy=untyped("")), "one_for_all"),
+        (lambda: Supervisor([], max_restarts=-1), "max_restarts"),
+        (lambda: Supervisor([], within_s=NAN), "within_s"),
+        (lambda: Supervisor([child("a"), child("a")]), "'a'"),
+        (lambda: Supervisor([child("a", key="c"), child("b", key="c")]), "'c'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(give: Callable[[], object], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        give()
+
+
+@pytest.mark.parametrize(
+    "give",
+    [
+        lambda: Backoff(first_s=untyped("1")),
+        lambda: RestartPolicy(max_restarts=untyped(1.5)),
+        lambda: RestartPolicy(backoff=untyped(1.0)),
+        lambda: RestartPolicy(quarantine=untyped(2)),
+        lambda: ChildSpec("a", untyped(None)),
+        lambda: Kind("a", untyped("Counter")),
+        lambda: MailboxSpec(untyped(True)),
+    ],
+)
+def test_what_is_of_another_type_is_refused(give: Callable[[], object]) -> None:
+    with pytest.raises(TypeError):
+        give()
+
+
+def test_none_zero_and_infinity_mean_what_they_say() -> None:
+    RestartPolicy(shutdown_s=INFINITE, within_s=INFINITE, max_restarts=0)
+    RestartPolicy(shutdown_s=0.0)
+    Backoff(first_s=0.0, factor=1, max_s=0.0, jitter=0)
+    kind(retry_failed_after_s=INFINITE)
+    kind(retry_failed_after_s=0)
+
+
+async def test_supervise_refuses_at_the_call(autojump_clock: object) -> None:
+    async with open_system() as system:
+        with pytest.raises(ValueError, match="ids of their own"):
+            system.supervise([child("a"), child("a")], key="t")
+        with pytest.raises(ValueError, match="one_for_all"):
+            system.supervise([child("a")], untyped("one-for-all"), key="t")
+        with pytest.raises(ValueError, match="max_restarts"):
+            system.supervise([child("a")], max_restarts=-1, key="t")
+        assert await system.supervise([child("a")], key="t").started()
+        with pytest.raises(actors.ActorExists):
+            system.supervise([child("b")], key="t")
+        assert system.ref("t", "a").is_alive()
+
+
+async def test_a_taken_name_leaves_the_tree_that_has_it_in_its_place(
+    autojump_clock: object,
+) -> None:
+    async with open_system() as system:
+        first = system.supervise([child("a")], key="t")
+        await first.started()
+        with pytest.raises(actors.ActorExists):
+            system.supervise([child("b")], key="t")
+    assert not first.is_alive()
+
+
+@pytest.mark.parametrize(
+    ("of", "words"),
+    [
+        (actors.MailboxSpec, mailbox.OnFull),
+        (actors.RestartPolicy, restart.Restart),
+        (actors.ChildSpec, restart.Restart),
+        (actors.Supervisor, supervisor.Strategy),
+        (actors.ActorSystem.supervise, supervisor.Strategy),
+        (actors.Terminated, messages.Reason),
+    ],
+)
+def test_help_names_the_words_that_are_allowed(of: Any, words: Any) -> None:
+    shown = pydoc.plain(pydoc.render_doc(of))
+    everything = pydoc.plain(pydoc.render_doc(actors))
+    for text in (shown, everything):
+        assert [word for word in get_args(words) if f"`{word}`" not in text] == []
