@@ -275,31 +275,28 @@ class Topics:
             else:
                 self._broadcast(frame, outboxes)
 
-    def publish_state(self, topic: str, push: msgspec.Struct, *, max_bytes: int) -> None:
+    def publish_state(self, topic: str, push: msgspec.Struct) -> None:
         """The same, conflated: of the states of a topic that a connection has not sent yet, the
         newest takes the place of the others.
 
         Raises:
             EncodeError: `push` cannot be encoded; nobody got it.
-            OverflowError: it is over `max_bytes`; nobody got it.
         """
         there = self._topics.get(topic)
         if there is None:
             return
         groups = there.groups()
-        frames = [_bounded(encoding.frame(push), max_bytes) for encoding, _ in groups]
+        frames = [encoding.frame(push) for encoding, _ in groups]
         self.published += 1
         for (_, outboxes), frame in zip(groups, frames, strict=True):
             self.delivered += len(outboxes)
             self._broadcast(frame, outboxes, topic)
 
-    def publish_states(
-        self, topic: str, push_for: Callable[[str], msgspec.Struct], *, max_bytes: int
-    ) -> None:
+    def publish_states(self, topic: str, push_for: Callable[[str], msgspec.Struct]) -> None:
         """The same where each user sees another state: `push_for(user)` is encoded for each member.
 
         Raises:
-            EncodeError, OverflowError: as `publish_state`; some members may have got theirs.
+            EncodeError: as `publish_state`; some members may have got theirs.
         """
         there = self._topics.get(topic)
         if there is None:
@@ -307,7 +304,7 @@ class Topics:
         self.published += 1
         for session, link in list(there.live.items()):
             frame = link.encoding.frame(push_for(there.members[session].user))
-            link.outbox.replace(topic, _bounded(frame, max_bytes))
+            link.outbox.replace(topic, frame)
             self.delivered += 1
 
     def publish_each(self, topic: str, push_for: Callable[[str], msgspec.Struct]) -> None:
@@ -349,9 +346,3 @@ def _one_by_one(frame: bytes, outboxes: Sequence[Outbox], slot: str | None = Non
             outbox.push_soon(frame)
         else:
             outbox.replace(slot, frame)
-
-
-def _bounded(frame: bytes, max_bytes: int) -> bytes:
-    if len(frame) > max_bytes:
-        raise OverflowError(f"{len(frame)} bytes, over {max_bytes}")
-    return frame

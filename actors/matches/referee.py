@@ -14,6 +14,10 @@ from protocol.errors import BAD_INPUT, REJECTED
 
 T = TypeVar("T")
 
+_BYTES: Final = (bytes, bytearray, memoryview)
+_JSON_AT_MOST: Final = 6
+"""A byte of msgpack is at most so many of JSON: a control character in a string, or `false,`."""
+
 MAX_REASON: Final = 500
 """Characters of what a game says when it rejects something; the rest is cut off."""
 
@@ -90,7 +94,7 @@ class Referee:
         self._called("tick", self._game.tick)
 
     def happenings(self) -> list[Happening]:
-        """What the game said since the last call, with plain data."""
+        """What the game said since the last call, of plain values."""
         taken = self._game.take_happenings()
         if len(taken) > self._max_happenings:
             raise GameCrashed(self._name, "happened", f"{len(taken)} happenings in one step")
@@ -98,28 +102,35 @@ class Referee:
 
     def _heard(self, one: Happening) -> Happening:
         player = None if one.player is None else str(one.player)
-        return Happening(*self.plain("happened", [str(one.kind), player, one.data]))
+        return Happening(*self._plain("happened", [str(one.kind), player, one.data]))
 
     def result(self) -> Any | None:
-        """None while the game goes on, or its result as plain data."""
+        """None while the game goes on, or its result, of plain values."""
         result = self._called("result", self._game.result)
-        return None if result is None else self.plain("result", result)
+        return None if result is None else self._plain("result", result)
 
     # --- what is seen and kept -------------------------------------------------------------------
 
     def view(self) -> Any:
-        """The shared view, as the game gave it: to be encoded at once, and not kept."""
-        return self._called("view", self._game.view)
+        """What everyone sees, of plain values: to be encoded at once, and not kept."""
+        return self._checked("view", self._called("view", self._game.view))[0]
 
     def view_for(self, player: str) -> Any:
-        """What this player sees, as the game gave it."""
-        if self._game.private_views:
-            return self._called("view_for", lambda: self._game.view_for(player))
-        return self.view()
+        """What this player sees, the same way."""
+        return self._checked("view", self._look(player))[0]
+
+    def shared(self) -> Any:
+        """A copy of what everyone sees, to be kept."""
+        return self._plain("view", self._called("view", self._game.view))
 
     def seen_by(self, player: str) -> Any:
-        """A copy of what this player sees, as plain data."""
-        return self.plain("view", self.view_for(player))
+        """A copy of what this player sees, to be kept."""
+        return self._plain("view", self._look(player))
+
+    def _look(self, player: str) -> Any:
+        if self._game.private_views:
+            return self._called("view_for", lambda: self._game.view_for(player))
+        return self._called("view", self._game.view)
 
     def snapshot(self) -> bytes:
         """The game's state in msgpack."""
@@ -132,23 +143,34 @@ class Referee:
     def restore(self, state: bytes) -> None:
         self._called("restore", lambda: self._game.restore(msgspec.msgpack.decode(state)))
 
-    def plain(self, call: str, value: Any) -> Any:
-        """A copy of what `call` returned as clients will decode it: only dicts, lists, and such.
+    def crashed(self, call: str, error: BaseException) -> GameCrashed:
+        """The name for what was found out elsewhere."""
+        return GameCrashed(self._name, call, error)
 
-        Both encodings are tried, so that what is in the log can be sent to anyone.
+    # --- what may leave it -----------------------------------------------------------------------
+
+    def _plain(self, call: str, value: Any) -> Any:
+        """A copy of what `call` returned, as clients will decode it."""
+        return msgspec.msgpack.decode(self._checked(call, value)[1])
+
+    def _checked(self, call: str, value: Any) -> tuple[Any, bytes]:
+        """What `call` returned as plain values, and in msgpack.
+
+        It is held to what PROTOCOL.md promises to clients of either encoding, whoever is there to
+        see it: a match must neither crash as soon as a client of the other one comes, nor send what
+        that one cannot read. Costs 2.5 us for a view of 400 bytes.
         """
         try:
-            text = msgspec.json.encode(value)
-            packed = msgspec.msgpack.encode(value)
-            if max(len(text), len(packed)) > self._value_bytes:
-                raise OverflowError(f"{len(text)} bytes, over matches.value_bytes")
-            return msgspec.msgpack.decode(packed)
+            plain = msgspec.to_builtins(value, str_keys=True, builtin_types=_BYTES)
+            packed = msgspec.msgpack.encode(plain)  # raises for integers beyond 64 bits
+            size = len(packed)
+            if size * _JSON_AT_MOST > self._value_bytes:
+                size = max(size, len(msgspec.json.encode(plain)))
+            if size > self._value_bytes:
+                raise OverflowError(f"{size} bytes, over matches.value_bytes")
         except Exception as error:  # TypeError, OverflowError, RecursionError, ...: all its fault
             raise GameCrashed(self._name, call, error) from error
-
-    def crashed(self, call: str, error: BaseException) -> GameCrashed:
-        """The name for what was found out elsewhere, such as a view without an encoding."""
-        return GameCrashed(self._name, call, error)
+        return plain, packed
 
     # --- the call itself -------------------------------------------------------------------------
 

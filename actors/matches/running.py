@@ -166,7 +166,7 @@ class RunningMatch(RecordedMatch):
     def _log_end(self, reason: str, result: Any) -> None:
         state, private = None, self.game is not None and self.game.private_views
         if self.referee is not None and self.broken is None and not private:
-            state = self.referee.plain("view", self.referee.view())
+            state = self.referee.shared()
         ended = Ended(result, reason, self.record.tick, state)
         durable = self.persist(ended)
         self.host.counters.ended += 1

@@ -9,7 +9,6 @@ from actors.matches.host import MatchHost
 from actors.matches.referee import Referee
 from actors.messages import match_topic
 from actors.rules.record import Ended, Record, Said
-from protocol.codec import EncodeError
 from protocol.errors import NOT_JOINED
 from protocol.messages import (
     MatchEnded,
@@ -36,9 +35,6 @@ class MatchVoice:
         self._topics = host.topics
         self._tick_hz = tick_hz
         self._private = private
-        # The frame is all that is at hand here: twice, so that a value within its limit never
-        # fails for the names and acks around it.
-        self._max_frame = 2 * host.settings.value_bytes
 
     # --- to everyone -----------------------------------------------------------------------------
 
@@ -47,7 +43,7 @@ class MatchVoice:
         self._topics.publish(self.topic, self._event(said), more=True)
 
     def state(self, record: Record, referee: Referee) -> None:
-        """Push the state, conflated. Raises `GameCrashed` if it has no encoding."""
+        """Push the state, conflated. Raises `GameCrashed` if it cannot be sent to everyone."""
         acks = record.acks()
 
         def push(state: Any) -> MatchStatePush:
@@ -55,19 +51,10 @@ class MatchVoice:
                 match=self.name, offset=record.offset, tick=record.tick, state=state, acks=acks
             )
 
-        try:
-            if self._private:
-                self._topics.publish_states(
-                    self.topic,
-                    lambda player: push(referee.view_for(player)),
-                    max_bytes=self._max_frame,
-                )
-            else:
-                self._topics.publish_state(
-                    self.topic, push(referee.view()), max_bytes=self._max_frame
-                )
-        except (EncodeError, OverflowError) as error:
-            raise referee.crashed("view", error) from error
+        if self._private:
+            self._topics.publish_states(self.topic, lambda player: push(referee.view_for(player)))
+        else:
+            self._topics.publish_state(self.topic, push(referee.view()))
 
     def ended(self, record: Record, ended: Ended) -> None:
         """Push the end."""

@@ -52,7 +52,7 @@ class Rejected(Exception):  # noqa: N818 - an answer to a player, not an error o
 class Happening(msgspec.Struct, frozen=True, gc=False):
     """Something a game tells its players: `kind` is the game's own word, not `joined` or `left`.
 
-    `data` is anything msgpack can carry; `player` is whom it is about, if anyone.
+    `data` is as a view is; `player` is whom it is about, if anyone.
     """
 
     kind: str
@@ -119,7 +119,12 @@ class Game:
     # --- what players see ------------------------------------------------------------------------
 
     def view(self) -> Any:
-        """The state as everyone may see it. Anything msgpack can carry."""
+        """The state as everyone may see it.
+
+        Of None, booleans, numbers, strings, bytes, lists, tuples, and dicts whose keys are strings
+        or numbers, which clients get as strings; or what msgspec makes such of: Structs,
+        dataclasses, enums, dates. The same for `view_for`, `result` and the data of `happened`.
+        """
         raise NotImplementedError
 
     def view_for(self, player: str) -> Any:

@@ -24,7 +24,7 @@ from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
 from actors.settings import MatchSettings
 from actors.topics import Topics
 from actors.warden import warden_kind
-from protocol.codec import MSGPACK
+from protocol.codec import JSON, MSGPACK, Encoding
 from protocol.messages import (
     InputTaken,
     MatchCreated,
@@ -42,20 +42,24 @@ Pushed = TypeVar("Pushed", bound=msgspec.Struct)
 
 
 class _Unframed:
-    """The wire's msgpack without the WebSocket frame around it."""
+    """One of the wire's encodings without the WebSocket frame around it."""
 
-    def frame(self, message: msgspec.Struct) -> bytes:
-        return MSGPACK.encode(message)
+    def __init__(self, encoding: Encoding) -> None:
+        self.frame = encoding.encode
+        self.read = encoding.decode_server
+
+
+_UNFRAMED = {encoding: _Unframed(encoding) for encoding in (MSGPACK, JSON)}
 
 
 class Seen:
     """A connection and its outbox in one: it decodes what it was sent and keeps it."""
 
     _ids = itertools.count(1)
-    encoding = _Unframed()
 
-    def __init__(self) -> None:
+    def __init__(self, encoding: Encoding = MSGPACK) -> None:
         self.id = next(self._ids)
+        self.encoding = _UNFRAMED[encoding]
         self.pushes: list[Any] = []
 
     @property
@@ -63,7 +67,7 @@ class Seen:
         return self
 
     def push(self, frame: bytes) -> None:
-        self.pushes.append(MSGPACK.decode_server(frame))
+        self.pushes.append(self.encoding.read(frame))
 
     def push_soon(self, frame: bytes) -> None:
         self.push(frame)
@@ -91,10 +95,11 @@ class SessionActor(actors.Actor):
 class Player:
     """A user with one session at a time."""
 
-    def __init__(self, table: Table, user: str, device: str) -> None:
+    def __init__(self, table: Table, user: str, device: str, encoding: Encoding = MSGPACK) -> None:
         self.table = table
         self.user = user
         self._device = device
+        self._encoding = encoding
         self.connect()
 
     def connect(self) -> None:
@@ -105,7 +110,7 @@ class Player:
 
     def reconnect(self) -> None:
         """Another connection for the same session."""
-        self.seen = Seen()
+        self.seen = Seen(self._encoding)
         self.table.topics.attach(self.session, self.user, self.user.title(), self.seen)
 
     async def vanish(self) -> None:
@@ -164,8 +169,8 @@ class Table:
         self.host = host
         self.topics = host.topics
 
-    def player(self, user: str, device: str = "desk") -> Player:
-        return Player(self, user, device)
+    def player(self, user: str, device: str = "desk", encoding: Encoding = MSGPACK) -> Player:
+        return Player(self, user, device, encoding)
 
     def match(self, name: str) -> actors.ActorRef:
         return self.system.ref("match", name)

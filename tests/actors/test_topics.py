@@ -87,16 +87,16 @@ def test_of_states_only_the_newest_waits_and_events_keep_their_place() -> None:
     line = Line(1)
     topics = hub(line, topic="match:m")
     event = MatchEvent(match="m", offset=1, kind="scored")
-    topics.publish_state("match:m", said("state 1"), max_bytes=1000)
+    topics.publish_state("match:m", said("state 1"))
     topics.publish("match:m", event)
-    topics.publish_state("match:m", said("state 2"), max_bytes=1000)
+    topics.publish_state("match:m", said("state 2"))
     assert line.got() == MSGPACK.frame(event) + frames("state 2")
 
 
 def test_each_user_can_get_a_state_of_their_own() -> None:
     lines = [Line(1), Line(2)]
     topics = hub(*lines, topic="match:m")
-    topics.publish_states("match:m", said, max_bytes=1000)
+    topics.publish_states("match:m", said)
     assert [line.got() for line in lines] == [frames("u1"), frames("u2")]
 
 
