@@ -53,6 +53,7 @@ from .runtime.journal_settings import JournalSettings
 from .runtime.kinds import Kind
 from .runtime.mailbox import MailboxSpec
 from .runtime.messages import Terminated
+from .runtime.panic import HandlerPanic
 from .runtime.persistence import PersistentActor
 from .runtime.quarantine import QuarantinePolicy
 from .runtime.recovery import LogGap, RecoveryFailed, UnreadableEvent
@@ -85,6 +86,7 @@ __all__ = [
     "Fenced",
     "Future",
     "HandlerHung",
+    "HandlerPanic",
     "Journal",
     "JournalClosed",
     "JournalSettings",

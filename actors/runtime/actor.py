@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import Context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -45,7 +46,13 @@ class Actor(_PykkaActor):
 
     A handler that raises a `Refusal` answers with it. Any other exception fails the actor: the
     asker gets it, `on_failure` runs, and by its restart policy a new instance takes over the
-    mailbox.
+    mailbox. So does what is no `Exception` (see `HandlerPanic`), but SystemExit and
+    KeyboardInterrupt, which end the system: all actors stop in order, and the exception comes out
+    of `async with ActorSystem()`. What an actor's callbacks raise is its failure, too.
+
+    An actor has context variables of its own, the decimal context among them: it begins with those
+    that were set when the system was opened (decimals: with decimal.DefaultContext), and what it
+    sets, no other sees.
 
     The constructor runs before the actor has a place in the system: `system`, `actor_ref`, timers
     and `watch` are there from `on_start` on.
@@ -57,7 +64,8 @@ class Actor(_PykkaActor):
     _table: ClassVar[HandlerTable]
     _cell: LoopCell | None = None
     _log: Any = None
-    _expected = 0  # results that are to come, see `pipe_to_self`
+    _made_in: Context | None = None  # what its constructor set, if anything
+    _results_to_come = 0  # see `pipe_to_self`
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

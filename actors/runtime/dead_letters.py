@@ -53,7 +53,7 @@ class DeadLetters:
         for callback in tuple(self._subscribers):
             try:
                 callback(letter)
-            except Exception:
+            except BaseException:
                 self._log.exception("dead_letter_subscriber_failed")
         second = int(letter.at_s)
         if second != self._second:

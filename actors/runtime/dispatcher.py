@@ -18,7 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 import trio
-from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
+from trio.lowlevel import current_task, enable_ki_protection, reschedule, wait_task_rescheduled
+
+from .contexts import Contexts
+from .home import Home
+from .panic import ends_task
 
 if TYPE_CHECKING:
     from .cell import Cell
@@ -47,24 +51,36 @@ def _abort(_raise_cancel: object) -> trio.lowlevel.Abort:
 class Dispatcher:
     """The run queue and the task that works it off.
 
-    `running` is the cell whose handler is on the stack right now, `message` what it handles and
-    `started` since when (perf_counter, s): a watchdog in another thread reads them to say who keeps
-    the loop from turning.
+    `running` is the cell whose handler or hook is on the stack right now, `message` what it handles
+    and `started` since when (perf_counter, s): a watchdog in another thread reads them to say who
+    keeps the loop from turning.
     """
 
     def __init__(self) -> None:
-        self.running: LoopLife | None = None
+        self.contexts = Contexts()
+        self.entered = False  # on the stack: nobody's messages can be handled there and then
         self.message: Any = None
         self.started = 0.0
         self.slow = 0  # handlers that took longer than SLOW_HANDLER_S
         self.handled = 0
         self.queue: deque[LoopLife] = deque()
+        self._home: Home
         self._parked: trio.lowlevel.Task | None = None
         self._held = False
         self._around: list[AbstractContextManager[None]] = []
         self._ended = perf_counter()  # the last turn
         self._slow_logged = -_SLOW_LOG_INTERVAL_S
         self._log = structlog.get_logger("actors")
+
+    def open(self, home: Home) -> None:
+        """Run actors at `home`, with the context variables that the caller has now."""
+        self._home = home
+        self.contexts.open()
+
+    @property
+    def running(self) -> LoopLife | None:
+        """See above."""
+        return self._home.whose if self.entered else None
 
     def add(self, cell: LoopLife) -> None:
         """Have the cell run soon. It must not be in the queue already."""
@@ -79,13 +95,15 @@ class Dispatcher:
         """
         self._around.append(around)
 
+    @enable_ki_protection
     def __enter__(self) -> None:
         self._held = True
         for around in self._around:
             around.__enter__()
 
+    @enable_ki_protection
     def __exit__(self, *_: object) -> None:
-        if self.queue and self.running is None:
+        if self.queue and not self.entered:
             self._turn()
         for around in reversed(self._around):
             around.__exit__(None, None, None)
@@ -95,7 +113,7 @@ class Dispatcher:
 
     # A Ctrl-C must reach the main task, which stops the system in order, and not whichever actor
     # happens to run.
-    @trio.lowlevel.enable_ki_protection
+    @enable_ki_protection
     async def run(self) -> None:
         """Work until cancelled."""
         queue = self.queue
@@ -121,11 +139,60 @@ class Dispatcher:
         # As long a turn as all others had since the last one, so that half of the time is ours.
         now = perf_counter()
         until = now + min(max(now - self._ended, _TURN_S), _LONG_TURN_S)
+        self.entered = True
+        try:
+            while queue and now < until:
+                self.contexts.shared.run(self._work_off, until)
+                now = perf_counter()
+        finally:
+            self.entered = False
+            self._home.whose = None
+        self._ended = now
+
+    def _work_off(self, until: float) -> None:
+        """Run cells, in the context that most of them share, until one has changed that."""
+        queue, home, contexts = self.queue, self._home, self.contexts
+        shared, pristine = contexts.shared, contexts.pristine
         while queue:
-            self.handled += queue.popleft().run(_SLICE)
+            cell = home.whose = queue.popleft()
+            if cell.context is None:
+                self.handled += cell.run(_SLICE)
+                try:
+                    changed = shared != pristine
+                except BaseException:  # two values that will not be compared are two values
+                    changed = True
+                if changed:
+                    cell.keep(contexts.take_shared())
+                    return
+            else:
+                self.handled += cell.context.run(cell.run, _SLICE)
             if perf_counter() > until:
-                break
-        self._ended = perf_counter()
+                return
+
+    def run_now(self, cell: LoopLife) -> None:
+        """Have an idle cell handle one message there and then, in the caller's own task.
+
+        Not while `entered`.
+        """
+        home, contexts = self._home, self.contexts
+        before = home.whose
+        home.whose = cell
+        self.entered = True
+        try:
+            if cell.context is None:
+                shared = contexts.shared
+                self.handled += shared.run(cell.run, 1)
+                try:
+                    changed = shared != contexts.pristine
+                except BaseException:  # as in _work_off
+                    changed = True
+                if changed:
+                    cell.keep(contexts.take_shared())
+            else:
+                self.handled += cell.context.run(cell.run, 1)
+        finally:
+            self.entered = False
+            home.whose = before
 
     def note_slow(self, cell: Cell, message: Any, seconds: float) -> None:
         """Count a handler that held the loop too long; log one a second."""
@@ -158,40 +225,43 @@ class Worker:
 class Workers:
     """The pool: made on demand, parked between jobs, since starting a task costs 20 us."""
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, nursery: trio.Nursery, home: Home) -> None:
         self._nursery = nursery
-        # Tasks inherit the context of whoever starts them. That is whichever actor came first, and
-        # its context must not be seen by the next that uses the task.
-        self._context = contextvars.copy_context()
+        self._home = home
+        self._nobodys = contextvars.Context()
         self._idle: list[Worker] = []
         self.busy = 0
 
     def run(self, job: Coroutine[Any, Any, None], cell: LoopLife) -> Worker:
-        """Have a task await `job` for `cell`; if the worker is cancelled the cell is told."""
+        """Have a task await `job` for `cell`; if the worker is cancelled the cell is told.
+
+        Called in the cell's own context, in which the task then goes on.
+        """
         self.busy += 1
         if self._idle:
             worker = self._idle.pop()
             worker.job, worker.cell = job, cell
-            assert worker.task is not None
-            reschedule(worker.task)
+            task = worker.task
+            assert task is not None
+            task.context = cell.context or contextvars.copy_context()
+            self._home.working[task] = cell
+            reschedule(task)
             return worker
         worker = Worker(job, cell)
-        self._context.run(self._start, worker)
+        self._nursery.start_soon(self._work, worker, name="actors.worker")
         return worker
 
-    def _start(self, worker: Worker) -> None:
-        self._nursery.start_soon(self._work, worker, name="actors.worker")
-
-    @trio.lowlevel.enable_ki_protection
+    @enable_ki_protection
     async def _work(self, worker: Worker) -> None:
         worker.task = current_task()
+        self._home.working[worker.task] = worker.cell
         error: BaseException | None = None
         try:
             # One cancel scope for all jobs of the task; one a job would add 2 us to each.
             with worker.scope:
                 await self._work_on(worker)
-        except Exception as raised:
-            if not worker.scope.cancelled_caught:
+        except BaseException as raised:
+            if not worker.scope.cancelled_caught or ends_task(raised):
                 raise
             error = raised  # what a cancelled handler raised beside its Cancelled
         if worker.scope.cancelled_caught:
@@ -204,9 +274,12 @@ class Workers:
             finally:
                 self.busy -= 1
                 worker.job = None
+                assert worker.task is not None
+                del self._home.working[worker.task]
             if len(self._idle) >= _IDLE_WORKERS or worker.scope.cancel_called:
                 return
             self._idle.append(worker)
+            worker.task.context = self._nobodys  # so as to keep nothing of the actor's
             try:
                 await wait_task_rescheduled(_abort)
             except trio.Cancelled:

@@ -8,17 +8,26 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterable
 from types import TracebackType
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import pykka
 import structlog
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from .errors import Refusal, bare
 from .home import Home
+from .panic import presentable
+
+if TYPE_CHECKING:
+    from .actor import Actor
+
 
 T = TypeVar("T")
 M = TypeVar("M")
+if TYPE_CHECKING:
+    _Callback = tuple[Callable[["Future[T]"], object], Actor | None]  # and whose it is
+    _Waiter = trio.lowlevel.Task | _Callback[T]
 ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 
 _log = structlog.get_logger("actors")
@@ -50,7 +59,7 @@ class Future(pykka.Future[T]):
         self._home = home
         self._state = PENDING
         self._value: Any = None
-        self._waiters: list[trio.lowlevel.Task | Callable[[Future[T]], object]] | None = None
+        self._waiters: list[_Waiter[T]] | None = None
         self._event: threading.Event | None = None
 
     def __repr__(self) -> str:
@@ -78,6 +87,7 @@ class Future(pykka.Future[T]):
 
     # --- setting it ------------------------------------------------------------------------------
 
+    @enable_ki_protection
     def set(self, value: T | None = None) -> None:
         """Set the value, from any thread.
 
@@ -85,6 +95,7 @@ class Future(pykka.Future[T]):
         """
         self._settle(_VALUE, value)
 
+    @enable_ki_protection
     def set_exception(self, exc_info: ExcInfo | BaseException | None = None) -> None:
         """Set an exception: the one given, or the one being handled. Otherwise like `set`."""
         if exc_info is None:
@@ -122,11 +133,13 @@ class Future(pykka.Future[T]):
                 except trio.RunFinishedError:
                     return  # those who waited are gone with their loop
 
+    @enable_ki_protection
     def expire(self, error: BaseException | None = None) -> None:
         """Fail with `error` or pykka.Timeout if pending; a value that comes later is let go."""
         if self._state == PENDING:
             self._settle(_EXPIRED, (error or pykka.Timeout("nobody waits any more"), None))
 
+    @enable_ki_protection
     def settle_quietly(self, value: T | None = None, error: BaseException | None = None) -> None:
         """Set the value, or the error, unless something is there already."""
         if self._state == PENDING:
@@ -150,16 +163,24 @@ class Future(pykka.Future[T]):
 
     # --- waiting for it --------------------------------------------------------------------------
 
+    @enable_ki_protection
     def on_done(self, callback: Callable[[Future[T]], object]) -> None:
         """Call `callback(self)` at home: at once if done, else inside `set`.
 
-        What it raises is logged. Call this at home only.
+        What it raises is the failure of the actor that called `on_done`; logged, if none did. A
+        callback must leave the actor's state alone: for that there is `Actor.pipe_to_self`. Call
+        this at home only.
         """
+        home = self._home
+        if home is None:
+            home = self._home = Home.current()
+        cell = home.whose
+        waiter = (callback, home.owner() if cell is None else cell.actor)
         if self._state == PENDING:
-            self._enlist(callback)
-            if self._state == PENDING or not self._delist(callback):
+            self._enlist(waiter)
+            if self._state == PENDING or not self._delist(waiter):
                 return  # still pending, or a thread just set it and will have it called
-        self._call(callback)
+        self._call(waiter)
 
     def __await__(self) -> Generator[Any, Any, T]:
         if self._get_hook is not None:
@@ -173,6 +194,7 @@ class Future(pykka.Future[T]):
                 yield from trio.lowlevel.checkpoint().__await__()
         return self.result()
 
+    @enable_ki_protection
     async def _wait(self) -> None:
         task = trio.lowlevel.current_task()
         self._enlist(task)
@@ -202,7 +224,7 @@ class Future(pykka.Future[T]):
                 raise pykka.Timeout(f"{timeout} seconds")
         return self.result()
 
-    def _enlist(self, waiter: trio.lowlevel.Task | Callable[[Future[T]], object]) -> None:
+    def _enlist(self, waiter: _Waiter[T]) -> None:
         if self._home is None:
             self._home = Home.current()
         if self._waiters is None:
@@ -210,7 +232,7 @@ class Future(pykka.Future[T]):
         else:
             self._waiters.append(waiter)
 
-    def _delist(self, waiter: trio.lowlevel.Task | Callable[[Future[T]], object]) -> bool:
+    def _delist(self, waiter: _Waiter[T]) -> bool:
         if self._waiters is None or waiter not in self._waiters:
             return False
         self._waiters.remove(waiter)
@@ -219,30 +241,48 @@ class Future(pykka.Future[T]):
     def _announce(self) -> None:
         waiters, self._waiters = self._waiters, None
         for waiter in waiters or ():
-            if isinstance(waiter, trio.lowlevel.Task):
-                trio.lowlevel.reschedule(waiter)
-            else:
+            if isinstance(waiter, tuple):
                 self._call(waiter)
+            else:
+                trio.lowlevel.reschedule(waiter)
 
-    def _call(self, callback: Callable[[Future[T]], object]) -> None:
+    def _call(self, waiter: _Callback[T]) -> None:
+        # Home.call_back, inlined: that saves a third.
+        callback, owner = waiter
+        home = self._home
+        assert home is not None
+        before = home.whose
+        home.whose = None if owner is None else owner._cell  # noqa: SLF001 -- the runtime's
         try:
             callback(self)
-        except Exception:  # whoever sets the future must not suffer for who waits for it
-            _log.exception("callback_failed", callback=repr(callback))
+        except BaseException as error:  # whoever sets the future must not suffer for who waits
+            home.blame(owner, error, callback)
+        finally:
+            home.whose = before
 
     # --- Pykka's combinators, made of callbacks so that they can be awaited ----------------------
 
     def map(self, func: Callable[[T], M]) -> Future[M]:
-        """A future of `func(value)`; an exception, of either, passes through."""
+        """A future of `func(value)`; an exception, of either, passes through.
+
+        Unless it is a Refusal, an exception of `func` is also the failure of the actor that called
+        this.
+        """
         mapped: Future[M] = Future(self._home)
 
         def apply(done: Future[T]) -> None:
+            if (error := done.exception()) is not None:
+                mapped.settle_quietly(error=error)
+                return
             try:
-                mapped.set(func(done.result()))
+                mapped.settle_quietly(func(done.result()))
             except Refusal as refusal:
                 mapped.settle_quietly(error=bare(refusal))
-            except Exception:
-                mapped.set_exception()
+            except BaseException as raised:
+                mapped.settle_quietly(error=presentable(raised))
+                assert self._home is not None
+                if self._home.whose is not None:
+                    raise
 
         self.on_done(apply)
         return mapped
@@ -264,7 +304,7 @@ class Future(pykka.Future[T]):
             if all(future.done for future in everyone):
                 try:
                     joined.settle_quietly([future.result() for future in everyone])
-                except Exception as error:
+                except BaseException as error:
                     joined.settle_quietly(error=error)
 
         for future in everyone:

@@ -7,13 +7,17 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from threading import get_ident
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pykka
 import structlog
 import trio
 
 from .errors import MailboxFull
+
+if TYPE_CHECKING:
+    from .actor import Actor
+    from .lifecycle import LoopLife
 
 _log = structlog.get_logger("actors")
 
@@ -29,12 +33,24 @@ class Home:
     were counted when they came, and whoever waits for it would wait for ever if it were refused.
     """
 
-    __slots__ = ("_closed", "_jobs", "_token", "_woken", "capacity", "free_awaits", "thread")
+    __slots__ = (
+        "_closed",
+        "_jobs",
+        "_token",
+        "_woken",
+        "capacity",
+        "free_awaits",
+        "thread",
+        "whose",
+        "working",
+    )
 
     def __init__(self, token: trio.lowlevel.TrioToken, *, capacity: int = 100_000) -> None:
         self.thread = get_ident()
         self.capacity = capacity
         self.free_awaits = 0  # how many done futures were awaited since the last checkpoint
+        self.whose: LoopLife | None = None  # the actor whose plain code is on the stack
+        self.working: dict[trio.lowlevel.Task, LoopLife] = {}  # and those which await, by task
         self._token = token
         self._jobs: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._woken = False
@@ -63,6 +79,35 @@ class Home:
             raise MailboxFull(f"{self.capacity} calls wait for the event loop")
         self.call_soon(function, *args)
 
+    def owner(self) -> Actor | None:
+        """The instance of an actor whose code calls this, in whatever handler, hook or callback."""
+        cell = self.whose
+        if cell is None and self.working:
+            try:
+                cell = self.working.get(trio.lowlevel.current_task())
+            except RuntimeError:  # between tasks, in what another thread had called
+                cell = None
+        return None if cell is None else cell.actor
+
+    def call_back(self, owner: Actor | None, function: Callable[[], object]) -> None:
+        """Call what `owner` left to be called later. If it raises, that is the owner's failure."""
+        before = self.whose
+        self.whose = None if owner is None else owner._cell  # noqa: SLF001 -- the runtime's
+        try:
+            function()
+        except BaseException as error:  # whoever is on the stack must not suffer for the owner
+            self.blame(owner, error, function)
+        finally:
+            self.whose = before
+
+    def blame(self, owner: Actor | None, error: BaseException, function: object) -> None:
+        """Have the owner of a function that raised fail, or log it if there is none."""
+        cell = None if owner is None else owner._cell  # noqa: SLF001 -- the runtime's
+        if owner is None or cell is None:
+            _log.error("callback_failed", callback=repr(function), exc_info=error)
+        else:
+            cell.broke(owner, error, "callback")
+
     def call_soon(self, function: Callable[..., object], *args: Any) -> None:
         """Call `function(*args)` at home, soon, in the order of the calls. From any thread.
 
@@ -90,7 +135,7 @@ class Home:
             function, args = self._jobs.popleft()
             try:
                 function(*args)
-            except Exception:
+            except BaseException:
                 # An exception from here would end the whole trio run as an internal error.
                 _log.exception("call_from_thread_failed", function=repr(function))
         if self._jobs and not self._woken:

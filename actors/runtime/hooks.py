@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from .panic import end_of_all, ends_task
+
 if TYPE_CHECKING:
     from .lifecycle import LoopLife
 
@@ -26,7 +28,7 @@ def run_hooks(cell: LoopLife, steps: Steps, then: Then) -> None:
     for step in steps:
         try:
             result = step()
-        except Exception as error:
+        except BaseException as error:
             then(error)
             return
         if result is not None and isawaitable(result):
@@ -43,9 +45,11 @@ async def _await_hooks(cell: LoopLife, result: Any, steps: Steps, then: Then) ->
             result = step()
             if result is not None and isawaitable(result):
                 await result
-    except Exception as raised:
+    except BaseException as raised:
+        if ends_task(raised):
+            raise
         error = raised
-    cell.worker = None
+    cell.leave_worker()
     then(error)
 
 
@@ -58,8 +62,8 @@ def farewell(cell: LoopLife, *hooks: Callable[[], Any]) -> Steps:
 def _guarded(cell: LoopLife, hook: Callable[[], Any]) -> Any:
     try:
         result = hook()
-    except Exception as error:
-        _log.error("hook_failed", kind=cell.kind, key=cell.key, exc_info=error)
+    except BaseException as error:
+        _failed(cell, error)
         return None
     if result is not None and isawaitable(result):
         return _guarded_wait(cell, result)
@@ -69,5 +73,13 @@ def _guarded(cell: LoopLife, hook: Callable[[], Any]) -> Any:
 async def _guarded_wait(cell: LoopLife, result: Any) -> None:
     try:
         await result
-    except Exception as error:
-        _log.error("hook_failed", kind=cell.kind, key=cell.key, exc_info=error)
+    except BaseException as error:
+        if ends_task(error):
+            raise
+        _failed(cell, error)
+
+
+def _failed(cell: LoopLife, error: BaseException) -> None:
+    _log.error("hook_failed", kind=cell.kind, key=cell.key, exc_info=error)
+    if (end := end_of_all(error)) is not None:
+        cell.system.fail(end)

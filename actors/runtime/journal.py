@@ -17,6 +17,7 @@ from .errors import Fenced, JournalClosed, StoreBusy, Unstorable
 from .future import Future
 from .home import Home
 from .journal_settings import JournalSettings, JournalStatistics
+from .panic import ends_task, presentable
 from .stores import EventRow, EventStore, is_permanent
 
 RESOLVE_AT_ONCE = 256
@@ -216,8 +217,8 @@ class Journal:
         self._answer = Future(self._home)
         try:
             coming = self.store.append(rows)
-        except Exception as error:
-            self._answer.set_exception(error)
+        except BaseException as error:
+            self._answer.set_exception(presentable(error))
         else:
             # One that is there already would have the next batch sent, and answered, within this.
             if isinstance(coming, Future) and not coming.done:
@@ -400,5 +401,7 @@ class Journal:
 async def _await_for(future: Future[Any], coming: Awaitable[Any]) -> None:
     try:
         future.set(await coming)
-    except Exception as error:  # whatever a store raises means: try again
-        future.set_exception(error)
+    except BaseException as error:  # whatever a store raises means: try again
+        if ends_task(error):
+            raise
+        future.set_exception(presentable(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 import pykka
@@ -17,6 +18,7 @@ from .future import Future
 from .hooks import farewell, run_hooks
 from .mailbox import Control, Mailbox
 from .messages import Abandon, Broken, Halt, Kill, Reason, Stop
+from .panic import end_of_all
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -37,6 +39,7 @@ class LoopLife(Cell):
     __slots__ = (
         "actor",
         "claimed",
+        "context",
         "dispatcher",
         "halted",
         "killing",
@@ -52,6 +55,7 @@ class LoopLife(Cell):
         self.mailbox = mailbox
         self.dispatcher: Dispatcher = system.dispatcher
         self.actor: Actor | None = None
+        self.context: Context | None = None  # the instance's, if it has changed one
         self.claimed = True
         self.worker: Worker | None = None
         self.timers: ActorTimers | None = None
@@ -72,12 +76,13 @@ class LoopLife(Cell):
 
     def idle(self) -> bool:
         actor = self.actor
-        return (
-            not self.claimed
-            and actor is not None
-            and not actor._expected  # noqa: SLF001 -- see Piped
-            and actor.may_passivate()
-        )
+        if self.claimed or actor is None or actor._results_to_come:  # noqa: SLF001 -- see Piped
+            return False
+        try:
+            return actor.may_passivate()
+        except BaseException as error:
+            self.broke(actor, error, "may_passivate")
+            return False
 
     def control(self, control: Control, *, first: bool = False) -> None:
         if self.alive:
@@ -93,6 +98,28 @@ class LoopLife(Cell):
     def occupy(self, job: Coroutine[Any, Any, None]) -> None:
         """Have a worker do this; until it is done, the mailbox waits."""
         self.worker = self.system.workers.run(job, self)
+
+    def leave_worker(self) -> None:
+        """The worker is done with what it was to do; what it set in its context is the actor's."""
+        worker, self.worker = self.worker, None
+        assert worker is not None
+        assert worker.task is not None
+        context = worker.task.context
+        if self.dispatcher.contexts.changed(context):
+            self.context = context
+
+    def keep(self, context: Context) -> None:
+        """The slice that has just ended changed this context: it is the instance's own."""
+        replaced = self.state is State.STARTING and self.worker is None
+        if self.actor is not None and not replaced:
+            self.context = context
+
+    def broke(self, actor: Actor, error: BaseException, what: str) -> None:
+        """Code of that instance raised, outside its turn: in its turn it fails of it."""
+        if self.alive and self.actor is actor:
+            self.control(Control(Broken(actor, error, what)), first=True)
+        else:
+            _log.error("failed_too_late", kind=self.kind, key=self.key, what=what, exc_info=error)
 
     def resume(self) -> None:
         """Whoever had the cell is done with it."""
@@ -133,6 +160,7 @@ class LoopLife(Cell):
     def _seat(self, actor: Actor) -> None:
         actor._cell = self  # type: ignore[assignment]  # noqa: SLF001 -- an actor's own cell
         self.actor = actor
+        self.context = actor._made_in  # noqa: SLF001 -- what its constructor set
 
     def start_up(self) -> None:
         """Run the hooks that come before the first message."""
@@ -204,6 +232,8 @@ class LoopLife(Cell):
         if self.worker is not None:
             self.killing = reason
             self.worker.scope.cancel()
+        elif self.dispatcher.running is self and self.state is not State.RUNNING:
+            self.killing = reason  # it is in a hook, after which this is looked at
         elif self.dispatcher.running is self:
             self.control(Control(Kill(reason)), first=True)
         else:
@@ -227,8 +257,9 @@ class LoopLife(Cell):
         elif isinstance(order, Broken):
             if order.actor is self.actor:
                 self.fail(order.error, order.what)
-            else:
-                self.resume()  # that instance is gone already
+            else:  # that instance has failed already
+                self.broke(*order)
+                self.resume()
         elif isinstance(order, Halt) and self.halted is None:
             self.resume()  # it was halted another way, and has been started since
         else:
@@ -253,6 +284,8 @@ class LoopLife(Cell):
     def fail(self, error: BaseException, message: str) -> None:
         """This instance is done for, by that type of message: hooks, then the parent decides."""
         _log.error("actor_failed", kind=self.kind, key=self.key, message=message, exc_info=error)
+        if (end := end_of_all(error)) is not None:
+            self.system.fail(end)
         self.state = State.FAILING
         self._end_timers()
         hooks: tuple[Callable[[], Any], ...] = ()
@@ -304,6 +337,7 @@ class LoopLife(Cell):
         if not self.alive:
             return
         actor, self.actor = self.actor, None
+        self.context = None
         self.claimed = True
         self._end_timers()
         left = self.mailbox.close()

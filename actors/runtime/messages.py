@@ -53,7 +53,7 @@ class Broken(NamedTuple):
     """Fail this instance: code of its own raised where no handler was running."""
 
     actor: Actor
-    error: Exception
+    error: BaseException
     what: str
 
 

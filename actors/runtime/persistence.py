@@ -263,7 +263,9 @@ class PersistentActor(Actor):
             return
         try:
             payload = _encode(self.snapshot())
-        except Exception:  # a mistake in snapshot(): the log has everything, so the actor goes on
+        except (
+            BaseException
+        ):  # a mistake in snapshot(): the log has everything, so the actor goes on
             durability.unsnapshotable += 1
             self.log.exception("snapshot_failed", seq=self.seq)
             return

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from .future import Future
 from .mailbox import Control
-from .messages import Broken
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -34,7 +33,7 @@ class Piped:
         self._actor = actor
         self._future = future
         self._message = message
-        actor._expected += 1  # noqa: SLF001 -- kept with the instance, so that it ends with it
+        actor._results_to_come += 1  # noqa: SLF001 -- ends with the instance
         future.on_done(self._arrived)
 
     def _arrived(self, _done: Future[Any]) -> None:
@@ -44,10 +43,10 @@ class Piped:
         """Make the message, in the actor's turn, if the instance that asked is still there."""
         if self._cell.actor is not self._actor:
             return False
-        self._actor._expected -= 1  # noqa: SLF001 -- see above
+        self._actor._results_to_come -= 1  # noqa: SLF001 -- see above
         try:
             control.message = self._message(self._future)
-        except Exception as error:
-            self._cell.control(Control(Broken(self._actor, error, "pipe_to_self")), first=True)
+        except BaseException as error:
+            self._cell.broke(self._actor, error, "pipe_to_self")
             return False
         return True

@@ -118,9 +118,9 @@ class Quarantine:
 def _fingerprint(message: Any) -> int:
     try:
         content: Any = msgspec.msgpack.encode(message)
-    except Exception:  # not plain data: as it prints
+    except BaseException:  # not plain data: as it prints
         try:
             content = repr(message)
-        except Exception:  # not even that: its type alone
+        except BaseException:  # not even that: its type alone
             content = None
     return hash((type(message), content))

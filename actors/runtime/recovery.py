@@ -131,7 +131,7 @@ class Recovery:
         if why is None:
             try:
                 self._actor.restore(msgspec.msgpack.decode(payload), schema)
-            except Exception as error:  # torn bytes, or a state that restore() will not have
+            except BaseException as error:  # torn bytes, or a state that restore() will not have
                 why = f"it cannot be restored: {error!r}"
                 self.spoilt = True
         if why is not None:
@@ -191,7 +191,7 @@ class Recovery:
                 actor.seq, actor.event_epoch = seq, row[3]
                 try:
                     actor.apply(event)
-                except Exception as error:
+                except BaseException as error:
                     why = f"({row[4]}) cannot be applied: {error!r}"
                     raise RecoveryFailed(self._kind, self._key, seq, why) from error
             self.replayed += len(rows)

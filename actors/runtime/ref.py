@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import pykka
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from .errors import MailboxFull
 from .future import Future
@@ -88,6 +89,7 @@ class ActorRef(pykka.ActorRef[Any]):
 
     # --- messages --------------------------------------------------------------------------------
 
+    @enable_ki_protection
     def tell(self, message: Any) -> None:
         """Send a message; nothing comes back. From any thread.
 
@@ -117,6 +119,7 @@ class ActorRef(pykka.ActorRef[Any]):
             cell.claimed = True
             cell.dispatcher.add(cell)
 
+    @enable_ki_protection
     def notify(self, message: Any) -> None:
         """`tell` that a full mailbox takes all the same, as it takes a `Terminated`. At home only.
 
@@ -127,6 +130,7 @@ class ActorRef(pykka.ActorRef[Any]):
         """
         self._taker(message).control(Control(message))
 
+    @enable_ki_protection
     async def send(self, message: Any) -> None:
         """`tell` that waits for room where the mailbox's policy is `wait`. In the loop only.
 
@@ -137,7 +141,7 @@ class ActorRef(pykka.ActorRef[Any]):
         if admitted is not None:
             try:
                 await admitted
-            except trio.Cancelled:
+            except BaseException:  # cancelled, or interrupted by Ctrl-C
                 admitted.expire()  # forfeits the place in the queue
                 raise
 
@@ -150,6 +154,7 @@ class ActorRef(pykka.ActorRef[Any]):
     @overload
     def ask(self, message: Any, *, timeout: float | None = None, block: bool) -> Any: ...
 
+    @enable_ki_protection
     def ask(self, message: Any, *, timeout: float | None = None, block: bool = False) -> Any:
         """Send a message and get a future of the reply. From any thread.
 
@@ -164,8 +169,9 @@ class ActorRef(pykka.ActorRef[Any]):
         future = Reply(system.home, self, message, timeout)
         cell = self._cell
         if cell.thread == get_ident():
-            system.timers.add(trio.current_time() + timeout, future)
             cell.ask(message, future)
+            if not future.done:  # most often it is, by now, and a timer costs a tenth of an ask
+                system.timers.add(trio.current_time() + timeout, future)
         elif system.home.here():
             self._ask_here(message, future, timeout)
         else:
@@ -186,6 +192,7 @@ class ActorRef(pykka.ActorRef[Any]):
         self._system.timers.add(trio.current_time() + timeout, future)
         target.ask(message, future)
 
+    @enable_ki_protection
     def stop(self, *, block: bool = False, timeout: float | None = None) -> Any:
         """Stop the actor after what is in its mailbox. From any thread.
 

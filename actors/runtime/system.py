@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pykka
 import structlog
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from .actor import Actor
 from .cell import Cell, Place, State
@@ -27,6 +28,7 @@ from .journal import Journal
 from .kinds import Group, Kind
 from .loop_cell import LoopCell
 from .mailbox import Mailbox
+from .panic import end_of_all, presentable
 from .ref import ActorRef
 from .restart import RestartPolicy
 from .roots import DrainGroup, RootGroup
@@ -129,6 +131,7 @@ class ActorSystem:
         self._manager = trio.open_nursery()
         self._outer = await self._manager.__aenter__()
         self._token = _current.set(self)
+        self.dispatcher.open(self.home)
         await self._outer.start(self._run)
         events, snapshots = self._stores
         if events is not None:
@@ -141,7 +144,7 @@ class ActorSystem:
             # actors go on until they are stopped in order.
             with trio.CancelScope(shield=True):
                 async with trio.open_nursery() as self.nursery:
-                    self.workers = Workers(self.nursery)
+                    self.workers = Workers(self.nursery, self.home)
                     self.nursery.start_soon(self.timers.run)
                     self.nursery.start_soon(self.dispatcher.run)
                     task_status.started()
@@ -167,8 +170,13 @@ class ActorSystem:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
+        interrupted: KeyboardInterrupt | None = None
         try:
             with self._stopping:
+                try:
+                    await trio.lowlevel.checkpoint()
+                except KeyboardInterrupt as error:  # of a Ctrl-C while an actor was on the stack
+                    interrupted = error
                 await self.stop()
         finally:
             self._ending.set()
@@ -181,7 +189,11 @@ class ActorSystem:
             else:
                 # What the body raised is not shown to the nursery, which would wrap it in a group.
                 await self._manager.__aexit__(None, None, None)
+        if interrupted is not None:
+            raise interrupted
         if self._failure is not None and (ours or exc is None):
+            if end_of_all(self._failure) is not None:
+                raise self._failure
             raise SystemFailed(f"{self.name}: {self._failure}") from self._failure
         return ours
 
@@ -192,12 +204,16 @@ class ActorSystem:
             await group.stop()
 
     def fail(self, error: BaseException) -> None:
-        """The root gives up: cancel the body of `async with`, which then raises SystemFailed."""
+        """The root gives up: cancel the body of `async with`, which then raises SystemFailed.
+
+        Or `error` itself, if it is a SystemExit or KeyboardInterrupt.
+        """
         self._failure = self._failure or error
         self._outer.cancel_scope.cancel()
 
     # --- starting --------------------------------------------------------------------------------
 
+    @enable_ki_protection
     def start(
         self,
         cls: Callable[..., Any],
@@ -233,6 +249,7 @@ class ActorSystem:
             raise
         return cell.ref
 
+    @enable_ki_protection
     def register(self, kind: Kind) -> None:
         """Have actors of this kind brought to life by their first message.
 
@@ -248,6 +265,7 @@ class ActorSystem:
         group = self._groups.get(kind)
         return group is not None and group.kind is not None
 
+    @enable_ki_protection
     def supervise(
         self,
         specs: Sequence[ChildSpec],
@@ -278,6 +296,7 @@ class ActorSystem:
         cell.begin(first)
         return cell.ref
 
+    @enable_ki_protection
     def use_stores(
         self,
         events: EventStore,
@@ -342,19 +361,25 @@ class ActorSystem:
 
     def make(self, factory: Callable[[], Any]) -> Any:
         """Call the factory with this system as the current one. Raises what it raises."""
-        token = _current.set(self)
+        home = self.home
+        before, home.whose = home.whose, None
         try:
-            return factory()
+            made, context = self.dispatcher.contexts.call(factory)
         finally:
-            _current.reset(token)
+            home.whose = before
+        if context is not None and isinstance(made, Actor):
+            made._made_in = context  # noqa: SLF001 -- the runtime's
+        return made
 
     def try_to_make(self, place: Place | Cell) -> tuple[Any, Exception | None]:
         """An instance, or what its constructor raised."""
         try:
             return self.make(place.factory), None
-        except Exception as error:
+        except BaseException as error:
             _log.error("constructor_failed", kind=place.kind, key=place.key, exc_info=error)
-            return None, error
+            if (end := end_of_all(error)) is not None:
+                self.fail(end)
+            return None, presentable(error)
 
     def place(self, place: Place) -> Cell:
         """Make the first instance and the cell of that name, and start it.
@@ -413,8 +438,11 @@ class ActorSystem:
         self.home.offer(function, *args)
 
     def after(self, delay_s: float, function: Callable[[], object]) -> Alarm:
-        """Call a function in `delay_s` seconds; the alarm can be cancelled."""
-        return Alarm(self.timers, self.now() + delay_s, function)
+        """Call a function in `delay_s` seconds; the alarm can be cancelled.
+
+        What it raises is the failure of the actor that called `after`; logged, if none did.
+        """
+        return Alarm(self.timers, self.now() + delay_s, function, self.home)
 
     def statistics(self) -> Statistics:
         """Counts for metrics; cheap."""

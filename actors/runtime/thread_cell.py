@@ -19,6 +19,7 @@ from .future import Future
 from .inbox import ThreadInbox
 from .mailbox import Control, MailboxSpec
 from .messages import Reason
+from .panic import presentable
 
 if TYPE_CHECKING:
     from .system import ActorSystem
@@ -69,12 +70,20 @@ class ThreadCell(Cell):
         home = self.system.home
         overrides = {
             "_actor_ref": self.ref,
+            "_handle_receive": functools.partial(_receive, actor),
             "_handle_failure": functools.partial(_note_failure, actor, errors),
             "_stop": functools.partial(_stop, actor, errors),
             # What is left in the inbox is the next incarnation's, or answered when the cell ends.
             "_actor_loop_teardown": _nothing,
             "_actor_loop_setup": functools.partial(self._set_up, actor, errors, home),
-            "_actor_loop": functools.partial(self._run, actor, errors, home),
+            # A new thread has no context variables; so it gets those that every actor begins with.
+            "_actor_loop": functools.partial(
+                self.system.dispatcher.contexts.fresh().run,
+                self._run,
+                actor,
+                errors,
+                home,
+            ),
         }
         for name, value in overrides.items():
             setattr(instance, name, value)
@@ -172,6 +181,16 @@ class ThreadCell(Cell):
         super().end(reason)
         for message in self.inbox.close(self.name):
             self.system.dead_letters.add(self.ref, message, reason)
+
+
+def _receive(actor: Any, message: Any) -> Any:
+    """Pykka's, but for what is no `Exception`: that would stop every actor Pykka knows."""
+    try:
+        return type(actor)._handle_receive(actor, message)  # noqa: SLF001 -- Pykka's seam
+    except BaseException as error:
+        if isinstance(error, Exception):
+            raise
+        raise presentable(error) from error
 
 
 def _note_failure(actor: Any, errors: list[BaseException], *exc_info: Any) -> None:

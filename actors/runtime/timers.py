@@ -11,6 +11,8 @@ from typing import Any, Final, Protocol
 import structlog
 import trio
 
+from .home import Home
+
 _log = structlog.get_logger("actors")
 
 _COMPACT_FROM: Final = 256
@@ -89,7 +91,7 @@ class Timers:
                     if not due.done:
                         try:
                             due.expire()
-                        except Exception:  # one that raises must not stop all others
+                        except BaseException:  # one that raises must not stop all others
                             _log.exception("timer_failed", timer=repr(due))
 
 
@@ -170,11 +172,15 @@ class Timer:
 class Alarm:
     """A function called once at a time, unless cancelled before."""
 
-    __slots__ = ("_function", "done")
+    __slots__ = ("_function", "_home", "_owner", "done")
 
-    def __init__(self, timers: Timers, at_s: float, function: Callable[[], object]) -> None:
+    def __init__(
+        self, timers: Timers, at_s: float, function: Callable[[], object], home: Home
+    ) -> None:
         self.done = False
         self._function = function
+        self._home = home
+        self._owner = home.owner()
         timers.add(at_s, self)
 
     def cancel(self) -> None:
@@ -185,4 +191,4 @@ class Alarm:
 
     def expire(self) -> None:
         self.done = True
-        self._function()
+        self._home.call_back(self._owner, self._function)

@@ -26,6 +26,7 @@ PUBLIC = [
     "Fenced",
     "Future",
     "HandlerHung",
+    "HandlerPanic",
     "Journal",
     "JournalClosed",
     "JournalSettings",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import trio
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 import actors
 from actors import ChildSpec, Kind
+from actors.runtime.cell import Cell, State
 from actors.runtime.testing import open_system, run, settle
 
 from .sample import Add, Counter, Crash, Get, Nap, Refuse
@@ -77,6 +79,11 @@ def start(system: actors.ActorSystem, how: str) -> actors.ActorRef:
     return system.start(Fragile, policy=actors.RestartPolicy(shutdown_s=2.0))
 
 
+def start_again(cell: Cell, _halted: actors.Future[bool]) -> None:
+    if cell.state is State.HALTED:
+        cell.restart()
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(["registered", "supervised", "alone"]), STEPS)
 def test_every_ask_comes_to_something(how: str, steps: list[tuple[str, Any]]) -> None:
@@ -101,7 +108,7 @@ def test_every_ask_comes_to_something(how: str, steps: list[tuple[str, Any]]) ->
                 elif cell is not None and step == "kill":
                     cell.kill()
                 elif cell is not None and how == "alone" and step == "halt":
-                    cell.halt().on_done(lambda _done, cell=cell: cell.alive and cell.restart())  # type: ignore[misc]  # bound now
+                    cell.halt().on_done(partial(start_again, cell))
             await trio.sleep(500.0)
             pending = [message for message, future in asked if not future.done]
             assert not pending

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pykka
 import pytest
+import trio
 
 import actors
 from actors.runtime.testing import Probe, advance, open_system, settle
@@ -200,6 +201,89 @@ async def test_an_actor_that_waits_for_a_result_is_not_idle(autojump_clock: obje
         for _ in range(3):
             await advance(1.0)
         assert not waiter.is_alive()
+
+
+class Caller(Waiter):
+    """Does in callbacks what should be a message, and breaks in them."""
+
+    @actors.handles(str)
+    def call_back(self, how: str) -> Any:
+        later: actors.Future[int] = actors.Future()
+        self.came.append(later)
+        match how:
+            case "on_done":
+                later.on_done(lambda _: self.broken())
+            case "map":
+                return later.map(lambda _: self.broken())
+            case "nested":
+                later.on_done(lambda _: ready().on_done(lambda _: self.broken()))
+            case "after":
+                self.system.after(1.0, self.broken)
+        return None
+
+    @actors.handles(bytes)
+    async def call_back_later(self, how: bytes) -> Any:
+        await trio.sleep(0.1)
+        return self.call_back(how.decode())
+
+    def broken(self) -> None:
+        raise Crashed("in a callback")
+
+
+def ready() -> actors.Future[int]:
+    future: actors.Future[int] = actors.Future()
+    future.set(1)
+    return future
+
+
+@pytest.mark.parametrize("how", ["on_done", "map", "nested", "after"])
+@pytest.mark.parametrize("awaits", [False, True])
+@pytest.mark.parametrize("hook", [False, True])
+async def test_a_callback_that_raises_is_the_failure_of_the_actor_that_left_it(
+    autojump_clock: object, how: str, awaits: bool, hook: bool
+) -> None:
+    class Starter(Caller):
+        async def on_start(self) -> None:
+            if awaits:
+                await trio.sleep(0.1)
+            if not self.came:
+                self.call_back(how)
+
+    async with open_system() as system:
+        came: list[Any] = []
+        bystander = Probe(system)
+        caller = system.start(Starter if hook else Caller, came)
+        reply: actors.Future[Any] | None = None
+        if not hook:
+            reply = caller.ask(how.encode() if awaits else how)
+        await advance(0.5)
+        await bystander.ref.ask("settles it in a turn of its own")
+        came[0].set(1)
+        await advance(1.0)
+        assert system.restarts == 1
+        assert system.lookup(caller.kind, caller.key) is not None
+        if reply is not None and how == "map":
+            with pytest.raises(Crashed):
+                await reply
+
+
+async def test_a_callback_that_raises_after_its_actor_ended_harms_nobody(
+    autojump_clock: object,
+) -> None:
+    async with open_system() as system:
+        came: list[Any] = []
+        caller = system.start(Caller, came)
+        caller.tell("on_done")
+        await settle()
+        caller.tell(Crash())
+        await settle()
+        assert system.restarts == 1
+        came[0].set(1)
+        await settle()
+        assert system.restarts == 1
+        caller.tell("on_done")
+        await caller.stop()
+        came[1].set(1)
 
 
 async def test_a_future_of_a_thread_cannot_be_piped(autojump_clock: object) -> None:

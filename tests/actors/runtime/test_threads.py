@@ -89,6 +89,17 @@ async def test_an_exception_under_ask_goes_to_the_asker_and_the_actor_goes_on() 
         assert system.restarts == 0
 
 
+async def test_what_is_no_exception_goes_to_the_asker_and_the_thread_goes_on() -> None:
+    async with open_system() as system:
+        clerk = system.start(Clerk)
+        error = SystemExit(3)
+        with pytest.raises(actors.HandlerPanic) as raised:
+            await clerk.ask(error)
+        assert raised.value.__cause__ is error
+        await clerk.ask("fine")
+        assert system.restarts == 0
+
+
 @pytest.mark.parametrize("fault", [Crash("bang"), SystemExit(3)])
 async def test_a_thread_that_fails_is_restarted_with_its_inbox(fault: Any) -> None:
     diary: list[str] = []

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import actors
+from actors.runtime.home import Home
 from actors.runtime.testing import advance, open_system, run, settle
 from actors.runtime.timers import Alarm, Timers
 
@@ -177,6 +178,7 @@ def test_every_alarm_rings_at_its_time_unless_cancelled(
                     timers,
                     start + delay,
                     lambda number=number: rung.append((number, trio.current_time() - start)),  # type: ignore[misc]  # bound now
+                    Home.current(),
                 )
                 if cancelled and pause != 0:
                     alarm.cancel()

@@ -1,0 +1,190 @@
+"""Ctrl-C, SystemExit, and exceptions that are no `Exception`."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+
+import actors
+from actors.runtime.testing import open_system, settle
+
+from .sample import Add, Counter, Get, Member
+
+
+class PanicException(BaseException):
+    """What PyO3 makes of a panic in Rust, say."""
+
+
+class Fragile(Counter):
+    """Raises what it is sent, at once or after a while."""
+
+    @actors.handles(BaseException)
+    def break_down(self, error: BaseException) -> None:
+        raise error
+
+    @actors.handles(list)
+    async def break_down_later(self, errors: list[BaseException]) -> None:
+        await trio.sleep(0.1)
+        raise errors[0]
+
+
+PANICS: list[Callable[[], BaseException]] = [
+    lambda: PanicException("panic"),
+    lambda: BaseExceptionGroup("several", [PanicException("panic")]),
+]
+
+
+@pytest.mark.parametrize("panic", PANICS)
+@pytest.mark.parametrize("later", [False, True])
+async def test_a_panic_fails_its_actor_and_no_other(
+    autojump_clock: object, panic: Callable[[], BaseException], later: bool
+) -> None:
+    async with open_system() as system:
+        fragile, other = system.start(Fragile), system.start(Counter, 7)
+        error = panic()
+        with pytest.raises(actors.HandlerPanic, match="Exception") as raised:
+            await fragile.ask([error] if later else error)
+        assert raised.value.__cause__ is error
+        fragile.tell([panic()] if later else panic())
+        await trio.sleep(1.0)
+        assert system.restarts == 2
+        assert await fragile.ask(Get()) == 0
+        assert await other.ask(Get()) == 7
+
+
+@pytest.mark.parametrize("where", ["__init__", "on_start", "on_stop", "on_failure", "callback"])
+@pytest.mark.parametrize("later", [False, True])
+async def test_a_panic_in_a_hook_is_no_more_than_an_exception_there(
+    autojump_clock: object, where: str, later: bool
+) -> None:
+    broken: list[bool] = []
+
+    def panic(hook: str) -> None:
+        if hook == where and not broken:
+            broken.append(True)
+            raise PanicException(hook)
+
+    class Brittle(Fragile):
+        def __init__(self) -> None:
+            super().__init__()
+            panic("__init__")
+
+        def on_start(self) -> Any:
+            return self._later("on_start") if later else panic("on_start")
+
+        def on_stop(self) -> Any:
+            return self._later("on_stop") if later else panic("on_stop")
+
+        def on_failure(self, *_: object) -> Any:
+            return self._later("on_failure") if later else panic("on_failure")
+
+        async def _later(self, hook: str) -> None:
+            await trio.sleep(0.1)
+            panic(hook)
+
+        @actors.handles(str)
+        def call_back(self, _: str) -> None:
+            done: actors.Future[None] = actors.Future()
+            done.on_done(lambda _: panic("callback"))
+            done.set(None)
+
+    async with open_system() as system:
+        system.register(actors.Kind("brittle", lambda _key: Brittle()))
+        other = system.start(Counter, 7)
+        brittle = system.ref("brittle", "a")
+        brittle.tell("call back")
+        await trio.sleep(1.0)
+        brittle.tell(ValueError("fails"))
+        await trio.sleep(1.0)
+        assert await brittle.ask(Get()) == 0
+        await brittle.stop()
+        assert broken
+        assert await other.ask(Get()) == 7
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+@pytest.mark.parametrize("how", ["told", "asked", "later", "in a group"])
+def test_a_handler_may_end_the_system_in_order(error: BaseException, how: str) -> None:
+    diary: list[str] = []
+
+    async def main() -> None:
+        async with actors.ActorSystem() as system:
+            system.start(Member, "ann", diary)
+            fragile = system.start(Fragile)
+            await settle()
+            match how:
+                case "told":
+                    fragile.tell(error)
+                case "asked":
+                    with pytest.raises(actors.HandlerPanic):
+                        await fragile.ask(error)
+                case "later":
+                    fragile.tell([error])
+                case "in a group":
+                    fragile.tell([BaseExceptionGroup("", [error])])
+            await trio.sleep_forever()
+
+    with pytest.raises(type(error)) as raised:
+        trio.run(main)
+    assert raised.value is error
+    assert diary == ["ann starts", "ann stops"]
+
+
+class Interrupted(Member):
+    """Is at work when somebody presses Ctrl-C."""
+
+    @actors.handles(str)
+    def interrupt(self, where: str) -> str:
+        signal.raise_signal(signal.SIGINT)
+        self.diary.append(f"{self.name} finishes")
+        return where
+
+
+def test_ctrl_c_in_an_inline_ask_leaves_the_actor_whole() -> None:
+    diary: list[str] = []
+
+    async def main() -> None:
+        async with actors.ActorSystem() as system:
+            one = system.start(Interrupted, "ann", diary)
+            await settle()
+            asked = one.ask("?")
+            assert asked.result() == "?"
+            assert one.ask(Add(1)).result() == 1  # it is not claimed for ever
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    assert diary == ["ann starts", "ann finishes", "ann stops"]
+
+
+def test_ctrl_c_in_a_callback_or_a_constructor_comes_when_the_runtime_is_done() -> None:
+    diary: list[str] = []
+
+    class Born(Member):
+        def __init__(self) -> None:
+            super().__init__("ann", diary)
+            signal.raise_signal(signal.SIGINT)
+
+    async def main() -> None:
+        async with actors.ActorSystem() as system:
+            system.start(Born)
+            await settle()
+            diary.append("not reached")
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    assert diary == ["ann starts", "ann stops"]
+
+    async def main2() -> None:
+        async with actors.ActorSystem():
+            future: actors.Future[int] = actors.Future()
+            future.on_done(lambda _: signal.raise_signal(signal.SIGINT))
+            future.on_done(lambda _: diary.append("told"))
+            future.set(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main2)
+    assert diary[-1] == "told"
