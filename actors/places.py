@@ -48,13 +48,15 @@ class PartAgain(msgspec.Struct, frozen=True, gc=False):
 class Place:
     """A topic that the session may be in: who owns it, and how the membership stands."""
 
-    __slots__ = ("leaving", "membership", "owner")
+    __slots__ = ("leaving", "membership", "misled", "owner")
 
     def __init__(self, owner: ActorRef) -> None:
         self.owner = owner
         self.membership = Membership()
         self.leaving = False
-        """Its client takes it for left, though the owner may not have heard of that yet."""
+        """The session is to be out, though the owner may not have heard of that yet."""
+        self.misled = False
+        """Its client was told that a leave failed, and is to be told if it acts all the same."""
 
 
 class Places:
@@ -101,8 +103,9 @@ class Places:
         """
         self._client = client
         for topic, place in list(self._places.items()):
+            place.misled = False
             if topic not in positions:
-                self._stands(topic, place, place.membership.gives_up(keep_place=False))
+                self._stands(topic, place, place.membership.gives_up(keep_place=True))
         for topic, position in positions.items():
             self._resume(client, topic, position)
 
@@ -176,7 +179,10 @@ class Places:
         topic, place = message.topic, self._places[message.topic]
         membership, number = place.membership, message.number
         if message.asked in (Leave, Part):
-            self._stands(topic, place, membership.answered_out(number, _out(message.done)))
+            now = membership.answered_out(number, _out(message.done))
+            if message.asked is Leave:
+                place.misled = now.owes and (place.misled or not membership.owes)
+            self._stands(topic, place, now)
             return
         membership = membership.answered_in(number, _in(message.done))
         error = message.done.exception()
@@ -201,6 +207,7 @@ class Places:
         """The owner has ended the membership; the client has been told."""
         place = self._places.get(topic)
         if place is not None:
+            place.misled = False
             self._stands(topic, place, place.membership.gone())
 
     # --- within ----------------------------------------------------------------------------------
@@ -243,7 +250,7 @@ class Places:
         client: Client | None = None,
     ) -> Future[Any]:
         place.membership = place.membership.asks_in()
-        place.leaving = False
+        place.leaving = place.misled = False
         return self._ask(topic, place, message, timeout_s, client)
 
     def _ask_out(
@@ -271,6 +278,8 @@ class Places:
         place.leaving = membership.owes
         if membership.over:
             del self._places[topic]
+            if place.misled and self._client is not None:
+                self._client.push(TopicLost(topic=topic, code=NOT_JOINED.code))
         elif membership.due and membership.tries:
             delay_s = AGAIN.delay_s(membership.tries + 1, self._actor.system.random)
             self._actor.start_timer(delay_s, PartAgain(topic), name=f"part:{topic}")

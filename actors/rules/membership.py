@@ -73,8 +73,12 @@ class Membership(msgspec.Struct, frozen=True, gc=False):
         return replace(self, last=self.last + 1, waiting=self.waiting + 1)
 
     def gives_up(self, *, keep_place: bool) -> Membership:
-        """The session is to be out: its client was told so, or does not know that it is in."""
-        return _settled(replace(self, owes=True, keeps_place=keep_place, tries=0))
+        """The session is to be out: its client was told so, or does not know that it is in.
+
+        `keep_place` False: by the user's own word, which stands.
+        """
+        keeps_place = keep_place and (self.keeps_place or not self.owes)
+        return _settled(replace(self, owes=True, keeps_place=keeps_place, tries=0))
 
     # --- what is answered ------------------------------------------------------------------------
 

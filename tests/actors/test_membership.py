@@ -134,6 +134,8 @@ async def test_a_leave_that_met_its_deadline_is_seen_to(autojump_clock: MockCloc
         await bob.settle()
         assert [push.kind for push in bob.got(MatchEvent)] == ["left"]
         assert views(house, ada, topic) == OUT
+        await ada.settle()
+        assert [push.code for push in ada.got(TopicLost)] == ["not_joined"]
 
 
 @pytest.mark.parametrize("away_s", [0.0, 20.0])
@@ -358,6 +360,45 @@ async def test_when_one_device_leaves_a_match_the_other_is_told(
         for device in (desk, phone):
             device.got(MatchStatePush)
             assert views(house, device, topic) == OUT
+
+
+async def test_a_place_in_a_match_is_kept_a_while_for_a_player_whose_resume_does_not_name_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        ada, bob, match = await at_a_table(house)
+        ada.leave()
+        again = house.connect()
+        await again.resume(token_of(ada))
+        await trio.sleep(50)
+        assert views(house, again, f"match:{match}") == OUT
+        await bob.settle()
+        assert bob.got(MatchEvent) == []
+        await again.ask(MatchJoin(match=match))
+        await trio.sleep(100)
+        await bob.settle()
+        assert bob.got(MatchEvent) == []
+        again.leave()
+        third = house.connect()
+        await third.resume(token_of(again))
+        await trio.sleep(61)
+        await bob.settle()
+        assert [push.kind for push in bob.got(MatchEvent)] == ["left"]
+
+
+async def test_a_leave_of_a_match_that_nobody_is_told_the_end_of_gives_up_the_place(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        ada, bob, match = await at_a_table(house)
+        with house.no_room_at("match", match):
+            ada.tell(MatchLeave(match=match))
+            ada.tell(MatchLeave(match=match))
+            await trio.sleep(3)
+        await trio.sleep(6)
+        await bob.settle()
+        assert [push.kind for push in bob.got(MatchEvent)] == ["left"]
+        assert views(house, ada, f"match:{match}") == OUT
 
 
 async def test_a_device_that_only_parts_takes_no_other_along(autojump_clock: MockClock) -> None:
