@@ -24,8 +24,8 @@ class Caller(Protocol):
     async def request(self, request: Request, answer: type[T]) -> T:
         """Send a request; return its answer."""
 
-    def forget(self, topic: str) -> None:
-        """Follow this topic no more."""
+    async def leave(self, topic: str, request: Request) -> None:
+        """Send the request that leaves a topic; follow it no more once that was answered."""
 
 
 def new_key() -> str:
@@ -36,7 +36,9 @@ def new_key() -> str:
 class Call:
     """One request on its way: its payload, and its outcome once `done` is set."""
 
-    __slots__ = ("_value", "done", "error", "on_ok", "op", "payload", "ref", "repeatable", "sent")
+    __slots__ = (
+        "_value", "done", "error", "on_lost", "on_ok", "op", "payload", "ref", "repeatable", "sent",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -44,12 +46,17 @@ class Call:
         request: Request,
         encode: Callable[[Request], bytes],
         on_ok: Callable[[Any], Any],
+        on_lost: Callable[[], Any] | None,
     ) -> None:
         self.ref = ref
         self.op = name_of(request)
         self.payload = encode(msgspec.structs.replace(request, ref=ref))
         self.repeatable = OPS[self.op].may_repeat(request)
         self.on_ok = on_ok
+        self.on_lost = on_lost
+        """Of a request whose `ok` counts though nobody waits any more, as that says where one is a
+        member: called in place of `on_ok` once no `ok` can come. None: it is no such request.
+        """
         self.sent = False
         """It has been handed to a connection at least once."""
         self.done = trio.Event()
@@ -69,6 +76,8 @@ class Call:
     def fail(self, error: Exception) -> None:
         self.error = error
         self.done.set()
+        if self.on_lost is not None:
+            self.on_lost()
 
     def result(self) -> Any:
         """What `on_ok` returned; raises what the request failed with."""
@@ -93,9 +102,10 @@ class Calls:
         request: Request,
         encode: Callable[[Request], bytes],
         on_ok: Callable[[Any], Any],
+        on_lost: Callable[[], Any] | None = None,
     ) -> Call:
         """Queue a request. Raises what `encode` raises."""
-        call = Call(self._next_ref, request, encode, on_ok)
+        call = Call(self._next_ref, request, encode, on_ok, on_lost)
         self._next_ref += 1
         self._queued[call.ref] = call
         return call
@@ -126,9 +136,14 @@ class Calls:
         return True
 
     def forget(self, call: Call) -> None:
-        """Nobody waits for it any more. If it has not left, it never does."""
-        self._queued.pop(call.ref, None)
-        self._sent.pop(call.ref, None)
+        """Nobody waits for it any more. If it has not left, it never does. If it has and its `ok`
+        counts, that is still waited for, until the connection breaks.
+        """
+        if call.on_lost is None:
+            self._sent.pop(call.ref, None)
+        call.repeatable = False
+        if self._queued.pop(call.ref, None) is not None and call.on_lost is not None:
+            call.on_lost()
 
     def broke(self) -> None:
         """The connection is gone. What may be repeated is queued again, before what never left;

@@ -87,27 +87,36 @@ class Channel:
         self._scope = trio.CancelScope()
 
     async def call(
-        self, request: Request, on_ok: Callable[[Any], Any], timeout_s: float | None = None
+        self,
+        request: Request,
+        on_ok: Callable[[Any], Any],
+        timeout_s: float | None = None,
+        on_lost: Callable[[], Any] | None = None,
     ) -> Any:
         """Send a request; return what `on_ok` makes of the answer.
 
-        `on_ok` runs before anything that came after the answer is looked at.
+        `on_ok` runs before anything that came after the answer is looked at. With `on_lost` it does
+        so though nobody waits any more, as this was cancelled or has timed out; and `on_lost` runs
+        in its place once no `ok` can come: an error came, the connection broke, it never left.
 
         Raises:
             RequestFailed, RequestTimedOut, ConnectionLost, Disconnected, EncodeError.
         """
         limit_s = self._settings.request_timeout_s if timeout_s is None else timeout_s
         call = None
-        with trio.move_on_after(limit_s):
-            async with self._slots:
-                if self._over is not None:
-                    raise Disconnected(self._over.why, self._over.close)
-                call = self._calls.add(request, self._encode, on_ok)
-                self._writer.unpark()
-                try:
+        try:
+            with trio.move_on_after(limit_s):
+                async with self._slots:
+                    if self._over is not None:
+                        raise Disconnected(self._over.why, self._over.close)
+                    call = self._calls.add(request, self._encode, on_ok, on_lost)
+                    self._writer.unpark()
                     await call.done.wait()
-                finally:
-                    self._calls.forget(call)
+        finally:
+            if call is not None:
+                self._calls.forget(call)
+            elif on_lost is not None:
+                on_lost()
         if call is None or not call.done.is_set():
             sent = call is not None and call.sent
             raise RequestTimedOut(name_of(request), limit_s, sent=sent)

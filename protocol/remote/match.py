@@ -86,10 +86,13 @@ class Match:
         return self._seq
 
     async def leave(self) -> None:
-        """Give up one's place. Iteration ends after what has come."""
-        self.feed.close()
-        self._caller.forget(f"match:{self.id}")
-        await self._caller.request(MatchLeave(match=self.id), type(None))
+        """Give up one's place. Then iteration ends, after what has come. On one's other devices it
+        ends with `TopicGone`.
+
+        Raises:
+            RequestFailed, RequestTimedOut, Disconnected: as `Room.leave`.
+        """
+        await self._caller.leave(f"match:{self.id}", MatchLeave(match=self.id))
 
     def __aiter__(self) -> Match:
         return self

@@ -103,10 +103,15 @@ class Room:
         return self.members
 
     async def leave(self) -> None:
-        """Leave. Iteration ends after what has come."""
-        self.feed.close()
-        self._caller.forget(f"room:{self.name}")
-        await self._caller.request(RoomLeave(room=self.name), type(None))
+        """Leave. Then iteration ends, after what has come.
+
+        Raises:
+            RequestFailed: one is still in the room, and may leave again. Where the server did not
+                know, iteration ends with `TopicGone` should the leave have acted.
+            RequestTimedOut: when the answer comes, it counts; likewise if this is cancelled.
+            Disconnected.
+        """
+        await self._caller.leave(f"room:{self.name}", RoomLeave(room=self.name))
 
     def updates(self) -> AsyncIterator[RoomUpdate]:
         """What is said and who comes and goes, in order. Takes from the same feed as `async for`

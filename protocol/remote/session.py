@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
@@ -60,6 +61,7 @@ class Session:
         self._settings = settings
         self._rng = rng
         self._topics: dict[str, Room | Match] = {}
+        self._leaving: Counter[str] = Counter()  # leaves of a topic that are under way
         self.channel = Channel(target, greeting, settings, rng, self)
 
     @property
@@ -80,11 +82,16 @@ class Session:
         return self.channel.statuses
 
     async def join(self, room: str) -> Room:
-        """Join a room. One that is joined already is returned as it is."""
+        """Join a room. One that is joined already is returned as it is.
+
+        If this is cancelled or times out after its request has left, the answer counts all the
+        same: then one is in the room, and another `join` returns it. (To leave at once would be
+        worse: it would give up a place in a match that one only comes back to.)
+        """
         return await self._join(f"room:{room}", RoomJoin(room=room), Room)
 
     async def join_match(self, match: str) -> Match:
-        """Take a place in a match, or come back to one's place."""
+        """Take a place in a match, or come back to one's place. Cancelled it is like `join`."""
         return await self._join(f"match:{match}", MatchJoin(match=match), Match)
 
     async def create_match(
@@ -133,18 +140,35 @@ class Session:
         result: T = await self.channel.call(request, convert, timeout_s)
         return result
 
-    def forget(self, topic: str) -> None:
-        """Follow this topic (`room:...`, `match:...`) no more; its `leave` does this."""
-        self._topics.pop(topic, None)
+    async def leave(self, topic: str, request: Request) -> None:
+        """Leave a topic (`room:...`, `match:...`) by this request. Until the answer is here one is
+        in it, and comes back to it after a break.
+        """
+
+        def left(_data: Any) -> None:
+            not_left()
+            followed = self._topics.pop(topic, None)
+            if followed is not None:
+                followed.feed.close()
+
+        def not_left() -> None:
+            self._leaving[topic] -= 1
+            if not self._leaving[topic]:
+                del self._leaving[topic]
+
+        self._leaving[topic] += 1
+        await self.channel.call(request, left, on_lost=not_left)
 
     async def _join(self, topic: str, request: Request, kind: type[T]) -> T:
         def joined(data: Any) -> Room | Match:
             known = self._topics.get(topic)
-            if known is None:  # else another task's join was answered first
+            if known is None:  # else another join was answered first, or a leave was refused
                 known = self._topics[topic] = self._follow(data, kind)
             return known
 
-        known = self._topics.get(topic) or await self.channel.call(request, joined)
+        known = self._topics.get(topic)
+        if known is None or topic in self._leaving:
+            known = await self.channel.call(request, joined, on_lost=lambda: None)
         assert isinstance(known, kind)
         return known
 
@@ -173,7 +197,7 @@ class Session:
             if isinstance(match, Match):
                 match.pushed(push)
             if isinstance(push, MatchEnded):
-                self.forget(f"match:{push.match}")
+                self._topics.pop(f"match:{push.match}", None)
         elif isinstance(push, RoomPush):
             room = self._topics.get(f"room:{push.room}")
             if isinstance(room, Room):
@@ -195,6 +219,8 @@ class Session:
             followed = self._topics.get(topic)
             if followed is None:
                 return
+            if topic in self._leaving:
+                continue  # not to come back behind the leave
             is_room = isinstance(followed, Room)
             request = RoomJoin(room=name) if is_room else MatchJoin(match=name)
             try:
