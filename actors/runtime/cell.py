@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import pykka
 import structlog
 
+from .errors import ActorFailed
 from .future import Future
 from .mailbox import Control
 from .messages import Reason, Terminated
@@ -50,6 +52,12 @@ class Parent(Protocol):
 
     def child_ended(self, cell: Cell, reason: Reason) -> None:
         """The cell has ended."""
+
+    def rest_s(self, key: str) -> float:
+        """How long who failed is left alone, in seconds; infinity: that is not known, or for ever.
+
+        Zero: the next message tries again.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +288,12 @@ class Cell:
         # Refs lead on to this cell, so it must not lead back to one of them: whoever comes and goes
         # would leave a cycle of seven objects, 2.5 KiB, for the collector to find some day.
         self.ref = ActorRef(self.system, self.kind, self.key)
+
+    def obituary(self, reason: Reason) -> pykka.ActorDeadError:
+        """What those are told whose messages the actor has not handled."""
+        if reason in ("failed", "escalated"):
+            return ActorFailed(self.name, self.parent.rest_s(self.key), self.error)
+        return pykka.ActorDeadError(f"{self.name} ended ({reason}) before it handled the message")
 
     # --- watching --------------------------------------------------------------------------------
 

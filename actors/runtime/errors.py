@@ -2,22 +2,53 @@
 
 from __future__ import annotations
 
+import math
+
 import pykka
 
 
 class ActorFailed(pykka.ActorDeadError):
-    """The actor failed more often than its kind allows and rests; later messages try again.
+    """The actor failed more often than it may, or could not start; a later message may try again.
 
-    `retry_after_s` is how long it still rests, in seconds; infinite if nobody will try again.
+    `retry_after_s` is how long it rests, in seconds; infinite if nothing is known to try again.
+    `cause` is what it failed of at last, also in `__cause__`.
     """
 
-    def __init__(self, name: str, retry_after_s: float) -> None:
-        super().__init__(name, retry_after_s)
+    def __init__(self, name: str, retry_after_s: float, cause: BaseException | None = None) -> None:
+        super().__init__(name, retry_after_s, cause)
         self.name = name
         self.retry_after_s = retry_after_s
+        self.cause = cause
+        self.__cause__ = cause
 
     def __str__(self) -> str:
-        return f"{self.name} failed too often; it is tried again in {self.retry_after_s:.1f} s"
+        why = "" if self.cause is None else f": {self.cause!r}"
+        if math.isinf(self.retry_after_s):
+            return f"{self.name} failed{why}"
+        return f"{self.name} failed{why}; it is tried again in {self.retry_after_s:.1f} s"
+
+
+class StartFailed(Exception):  # noqa: N818 -- named for what happened
+    """An actor did not start: its constructor, its recovery, `on_start` or a child of it failed.
+
+    `name` is the actor's, kind/key; `cause`, also in `__cause__`, what it failed of; None if it was
+    stopped before it had started.
+    """
+
+    def __init__(self, name: str, cause: BaseException | None) -> None:
+        super().__init__(name, cause)
+        self.name = name
+        self.cause = cause
+        self.__cause__ = cause
+
+    def __str__(self) -> str:
+        if self.cause is None:
+            return f"{self.name} ended before it had started"
+        return f"{self.name} did not start: {self.cause!r}"
+
+
+class NoStores(RuntimeError):  # noqa: N818 -- a state, as in trio.ClosedResourceError
+    """A persistent actor in a system without stores. No restart brings them."""
 
 
 class ActorExists(Exception):  # noqa: N818 -- named like Pykka's and trio's: what happened
@@ -32,17 +63,23 @@ class AskTimeout(pykka.Timeout):
     """No reply came before the deadline of the ask. The actor may still act on the message.
 
     `name` is the actor's, kind/key, `message` the type of what it was asked, `timeout_s` how long
-    the asker gave it, in seconds.
+    the asker gave it, in seconds. `cause`, also in `__cause__`, is what the actor failed of if it
+    has not been brought back since.
     """
 
-    def __init__(self, name: str, message: str, timeout_s: float) -> None:
-        super().__init__(name, message, timeout_s)
+    def __init__(
+        self, name: str, message: str, timeout_s: float, cause: BaseException | None = None
+    ) -> None:
+        super().__init__(name, message, timeout_s, cause)
         self.name = name
         self.message = message
         self.timeout_s = timeout_s
+        self.cause = cause
+        self.__cause__ = cause
 
     def __str__(self) -> str:
-        return f"{self.name} did not answer {self.message} within {self.timeout_s:g} s"
+        why = "" if self.cause is None else f"; it failed: {self.cause!r}"
+        return f"{self.name} did not answer {self.message} within {self.timeout_s:g} s{why}"
 
 
 class Refusal(Exception):  # noqa: N818 -- a base class for answers, not for faults

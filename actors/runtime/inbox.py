@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from collections.abc import Callable
 from typing import Any
 
 import pykka
@@ -19,8 +20,9 @@ class ThreadInbox:
     the bound may be overrun by as many messages as threads put at the same moment.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, name: str) -> None:
         self.capacity = capacity
+        self.name = name  # of its actor, for errors
         self.refused = 0
         self._queue: queue.SimpleQueue[Envelope[Any]] = queue.SimpleQueue()
 
@@ -28,7 +30,7 @@ class ThreadInbox:
         """Add an envelope, never waiting. A stop passes any bound. Raises MailboxFull."""
         if self._queue.qsize() >= self.capacity and not isinstance(envelope.message, _ActorStop):
             self.refused += 1
-            raise MailboxFull(f"the inbox holds its {self.capacity} messages")
+            raise MailboxFull(f"{self.name}: the inbox holds its {self.capacity} messages")
         self._queue.put(envelope)
 
     def put_control(self, envelope: Envelope[Any]) -> None:
@@ -53,8 +55,8 @@ class ThreadInbox:
         """Whether an ordinary message finds no room."""
         return self._queue.qsize() >= self.capacity
 
-    def close(self, name: str) -> list[Any]:
-        """Answer what is left with ActorDeadError; returns the messages nobody waits for."""
+    def close(self, answer: Callable[[], pykka.ActorDeadError]) -> list[Any]:
+        """Answer all that is left with `answer()`; returns the messages nobody waits for."""
         told: list[Any] = []
         while True:
             try:
@@ -62,12 +64,6 @@ class ThreadInbox:
             except queue.Empty:
                 return told
             if envelope.reply_to is not None:
-                envelope.reply_to.set_exception(
-                    (
-                        None,
-                        pykka.ActorDeadError(f"{name} ended before it handled the message"),
-                        None,
-                    )
-                )
+                envelope.reply_to.set_exception((None, answer(), None))
             elif not isinstance(envelope.message, _ActorStop):
                 told.append(envelope.message)

@@ -12,7 +12,7 @@ import structlog
 
 from .cell import Cell, Place
 from .checks import check_callable, check_name, check_seconds
-from .errors import ActorFailed
+from .errors import ActorFailed, NoStores
 from .messages import Reason
 from .recovery import RecoveryFailed
 from .restart import RestartPolicy, RestartWindow
@@ -59,6 +59,7 @@ class Kind(_KindFields):
 class _Rest(NamedTuple):
     until_s: float
     alarm: Alarm | None
+    error: BaseException  # what it failed of
 
 
 class Group:
@@ -84,7 +85,7 @@ class Group:
         cell = self.system.place(Place(self.name, key, factory, kind, self))
         if not cell.alive:  # its constructor keeps raising
             self._check_rest(key)
-            raise ActorFailed(cell.name, 0.0)
+            raise ActorFailed(cell.name, 0.0, cell.error)
         if kind.idle_after_s is not None:
             self._watch_idle(cell, kind.idle_after_s, -1)
         return cell
@@ -92,7 +93,13 @@ class Group:
     def _check_rest(self, key: str) -> None:
         rest = self._resting.get(key)
         if rest is not None:
-            raise ActorFailed(f"{self.name}/{key}", rest.until_s - self.system.now())
+            raise ActorFailed(f"{self.name}/{key}", self.rest_s(key), rest.error)
+
+    def rest_s(self, key: str) -> float:
+        rest = self._resting.get(key)
+        if rest is not None:
+            return rest.until_s - self.system.now()
+        return math.inf if self.kind is None else 0.0
 
     def adopt(self, cell: Cell) -> None:
         self.cells[cell] = None
@@ -105,7 +112,7 @@ class Group:
         window = cell.window or RestartWindow(policy.max_restarts, policy.within_s)
         cell.window, exceeded = window.record(self.system.now())
         # A log that cannot be replayed now cannot be replayed a moment later either.
-        if not exceeded and not isinstance(error, RecoveryFailed):
+        if not exceeded and not isinstance(error, (RecoveryFailed, NoStores)):
             nth = len(cell.window.at_s)
             cell.restart(policy.backoff.delay_s(nth, self.system.random))
             return
@@ -114,7 +121,7 @@ class Group:
     def give_up(self, cell: Cell, error: BaseException) -> None:
         """The cell failed beyond its intensity."""
         if self.kind is not None and self.kind.retry_failed_after_s > 0:
-            self._rest(cell.key, self.kind.retry_failed_after_s)
+            self._rest(cell.key, self.kind.retry_failed_after_s, error)
         _log.error("actor_gave_up", kind=cell.kind, key=cell.key, error=repr(error))
         cell.end("failed")
 
@@ -137,12 +144,12 @@ class Group:
         self.closed = True
         await stop_together(list(reversed(self.cells)))
 
-    def _rest(self, key: str, seconds: float) -> None:
+    def _rest(self, key: str, seconds: float, error: BaseException) -> None:
         now = self.system.now()
         alarm = None
         if not math.isinf(seconds):
             alarm = self.system.after(seconds, functools.partial(self._resting.pop, key, None))
-        self._resting[key] = _Rest(now + seconds, alarm)
+        self._resting[key] = _Rest(now + seconds, alarm, error)
 
     def _watch_idle(self, cell: Cell, idle_after_s: float, handled_before: int) -> None:
         """Look at the cell once an interval, not at the clock once a message."""

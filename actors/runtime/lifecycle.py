@@ -6,7 +6,6 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
-import pykka
 import structlog
 from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 
@@ -287,6 +286,7 @@ class LoopLife(Cell):
         if (end := end_of_all(error)) is not None:
             self.system.fail(end)
         self.state = State.FAILING
+        self.error = error
         self._end_timers()
         hooks: tuple[Callable[[], Any], ...] = ()
         if (actor := self.actor) is not None:
@@ -353,8 +353,6 @@ class LoopLife(Cell):
         """An item of the mailbox will not be handled any more."""
         if type(item) is Envelope:
             reply: Any = item.reply_to
-            reply.settle_quietly(
-                error=pykka.ActorDeadError(f"{self.name} ended before it handled the message")
-            )
+            reply.settle_quietly(error=self.obituary(reason))
         elif type(item) is not Control:
             self.system.dead_letters.add(self.ref, item, reason)

@@ -46,9 +46,9 @@ class LoopCell(LoopLife):
         """Put it in the mailbox by its policy, and count. Raises MailboxFull."""
         try:
             lost = self.mailbox.put(item)
-        except MailboxFull:
+        except MailboxFull as error:
             self.system.refused += 1
-            raise
+            raise MailboxFull(f"{self.name}: {error}") from None
         if lost is not None:
             self._lose(lost)
 
@@ -74,7 +74,7 @@ class LoopCell(LoopLife):
         if mailbox.full() and mailbox.spec.on_full == "refuse":
             mailbox.refused += 1
             self.system.refused += 1
-            raise MailboxFull(f"the mailbox holds its {mailbox.capacity} messages")
+            raise MailboxFull(f"{self.name}: the mailbox holds its {mailbox.capacity} messages")
         if mailbox.full() and mailbox.spec.on_full == "wait":
             admitted: Future[bool] = Future()
             self.system.call_soon(self.wait_for_room, message, admitted)
@@ -82,7 +82,9 @@ class LoopCell(LoopLife):
                 admitted.get(timeout=self.system.default_timeout_s)
             except pykka.Timeout:
                 admitted.expire()
-                raise MailboxFull("no room in the mailbox before the deadline") from None
+                raise MailboxFull(
+                    f"{self.name}: no room in the mailbox before the deadline"
+                ) from None
             return
         self.ref.tell_soon(message)
 

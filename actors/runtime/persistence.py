@@ -11,6 +11,7 @@ import msgspec
 from .actor import Actor
 from .commit_queue import Writer
 from .durability import Durability
+from .errors import NoStores
 from .future import Future
 from .handlers import handles
 from .messages import Reason
@@ -203,7 +204,7 @@ class PersistentActor(Actor):
     async def _recover(self) -> None:
         durability = self.system.durability
         if durability is None:
-            raise RuntimeError(
+            raise NoStores(
                 f"{type(self).__name__} is persistent and this system has no stores: "
                 "ActorSystem(events=...)"
             )

@@ -9,7 +9,7 @@ import pykka
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from .errors import MailboxFull
+from .errors import MailboxFull, StartFailed
 from .future import Future
 from .mailbox import Control
 from .messages import Reason
@@ -186,7 +186,7 @@ class ActorRef(pykka.ActorRef[Any]):
     def _ask_here(self, message: Any, future: Reply, timeout: float) -> None:
         try:
             target = self._target()
-        except pykka.ActorDeadError as error:
+        except Exception as error:  # also what is wrong with a factory of its kind
             future.settle_quietly(error=error)
             return
         self._system.timers.add(trio.current_time() + timeout, future)
@@ -211,11 +211,15 @@ class ActorRef(pykka.ActorRef[Any]):
         return future.get(timeout=timeout) if block else future
 
     async def started(self) -> bool:
-        """Wait until the actor has started, a supervisor with all its children; False: it failed.
+        """Wait until the actor has started, a supervisor with all its children. True.
 
-        Raises ActorDeadError if there is none.
+        Raises StartFailed, with the cause, if it did not; whether it is tried again is its policy's
+        to say. Raises ActorDeadError if there is no actor.
         """
-        return await self._target().when_started()
+        cell = self._target()
+        if not await cell.when_started():
+            raise StartFailed(cell.name, cell.error)
+        return True
 
     def proxy(self) -> pykka.ActorProxy[Any]:
         """Pykka's proxy: its calls run in the actor, one at a time, async methods too.
@@ -282,6 +286,11 @@ class ActorRef(pykka.ActorRef[Any]):
             future.settle_quietly(False)
         else:
             future.follow(cell.stop("stopped"))
+
+    def trouble(self) -> BaseException | None:
+        """What the actor this ref last reached failed of, while it is not back."""
+        cell = self._cell
+        return None if cell.up else cell.error
 
     def ended_as(self) -> Reason | None:
         """How the actor this ref last reached ended; None while it is there."""

@@ -32,7 +32,9 @@ class Reply(Future[Any]):
     def expire(self, error: BaseException | None = None) -> None:
         """The deadline has passed, or whatever `error` says."""
         if not self.done:
-            super().expire(error or AskTimeout(*self._question(), self._timeout_s))
+            super().expire(
+                error or AskTimeout(*self._question(), self._timeout_s, self._ref.trouble())
+            )
 
     def abandon(self) -> None:
         """The system has ended, and with it the clock that would have let the deadline pass."""

@@ -146,7 +146,7 @@ class Supervisor(Actor):
             return
         self._rounds.remove(end.round)
         if end.error is not None:
-            raise Escalation(f"{self.actor_ref} cannot start a child: {end.error!r}") from end.error
+            raise end.error
         if not self._up and all(c.came_up or c.ended for c in self._children.values()):
             self._up = True
             self._placed.has_started()
@@ -197,7 +197,11 @@ class Supervisor(Actor):
         if cell is None:
             kind, key = self._name(child)
             parent = _Parent(self._placed, child)
-            cell = self.system.place(Place(kind, key, child.spec.factory, child.spec, parent))
+            place = Place(kind, key, child.spec.factory, child.spec, parent)
+            try:
+                cell = self.system.place(place)
+            except Exception as error:  # its name is taken, or it is no actor of this runtime
+                raise Escalation(f"{kind}/{key} cannot be started: {error!r}") from error
             child.placed(cell)
             return cell
         if cell.state in (State.FAILED, State.HALTED):
@@ -244,6 +248,9 @@ class _Parent:
     def child_ended(self, cell: Cell, reason: Reason) -> None:
         if reason not in ("failed", "escalated"):
             self._tell(ChildEnded(self._child, cell, reason))
+
+    def rest_s(self, key: str) -> float:  # noqa: ARG002 -- the same for all
+        return math.inf
 
     def _tell(self, message: ChildFailed | ChildEnded) -> bool:
         present = self._present()

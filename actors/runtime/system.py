@@ -355,8 +355,8 @@ class ActorSystem:
         group = self._groups.get(ref.kind)
         if group is not None and group.kind is not None and not group.closed:
             return group.activate(ref.key)
-        if last.reason == "failed":
-            raise ActorFailed(f"{ref.kind}/{ref.key}", math.inf)
+        if last.reason in ("failed", "escalated"):
+            raise ActorFailed(f"{ref.kind}/{ref.key}", math.inf, last.error)
         raise pykka.ActorDeadError(f"{ref} is not alive")
 
     def make(self, factory: Callable[[], Any]) -> Any:

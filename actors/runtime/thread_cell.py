@@ -50,7 +50,7 @@ class ThreadCell(Cell):
 
     def __init__(self, system: ActorSystem, place: Place, capacity: int) -> None:
         super().__init__(system, place)
-        self.inbox = ThreadInbox(capacity)
+        self.inbox = ThreadInbox(capacity, self.name)
         self._actor: Any = None
         self._halted: Future[bool] | None = None
         self._stopping: Reason | None = None
@@ -179,7 +179,7 @@ class ThreadCell(Cell):
         if not self.alive:
             return
         super().end(reason)
-        for message in self.inbox.close(self.name):
+        for message in self.inbox.close(lambda: self.obituary(reason)):
             self.system.dead_letters.add(self.ref, message, reason)
 
 

@@ -44,6 +44,7 @@ PUBLIC = [
     "SnapshotRow",
     "SnapshotSettings",
     "SnapshotStore",
+    "StartFailed",
     "Statistics",
     "StoreBusy",
     "Supervisor",

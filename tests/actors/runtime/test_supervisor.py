@@ -305,7 +305,8 @@ async def test_a_tree_that_does_not_come_up_whole_does_not_come_up(autojump_cloc
     async with open_system() as system:
         specs = [*family(diary, "ann"), ChildSpec("shaky", partial(Shaky, "shaky", diary))]
         tree = system.supervise(specs, key="t")
-        assert not await tree.started()
+        with pytest.raises(actors.StartFailed, match="t/shaky did not start: OSError"):
+            await tree.started()
         await trio.sleep(10)
         assert tree.is_alive()
         assert diary[:3] == ["ann starts", "shaky fails: not yet", "ann stops"]

@@ -257,12 +257,12 @@ async def test_a_thread_that_does_not_end_in_time_is_left_behind_and_named() -> 
 
 
 def test_an_inbox_answers_what_is_left_in_it() -> None:
-    inbox = ThreadInbox(10)
+    inbox = ThreadInbox(10, "x/y")
     future: actors.Future[None] = actors.Future()
     from pykka._envelope import Envelope
 
     inbox.put(Envelope("asked", future))
     inbox.put(Envelope("told"))
-    assert inbox.close("x/y") == ["told"]
+    assert inbox.close(lambda: actors.ActorDeadError("x/y")) == ["told"]
     assert isinstance(future.exception(), actors.ActorDeadError)
     assert inbox.empty()
