@@ -127,8 +127,8 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     catch_up_ticks: Count = 5
     """After a stall at most so many ticks are run at once; the rest is given up."""
     call_limit_s: PositiveSeconds = 0.5
-    """One call of a game that takes longer is interrupted, and counts as a crash of its match.
-    Nothing else of this node runs meanwhile."""
+    """One call of a game that takes longer is interrupted, or is found when it returns from C, and
+    is a crash of its match. Nothing else of this node runs meanwhile."""
     max_crashes: Count = 3
     """A match that crashes so often without getting past it ends as failed."""
     recent_events: Count = 256

@@ -31,6 +31,8 @@ class MatchCounters(msgspec.Struct):
     """Given up after a stall."""
     ticks_over_budget: int = 0
     """Took longer than the time between two ticks."""
+    calls_hung: int = 0
+    """Calls of games over `matches.call_limit_s`; nothing else of this node ran meanwhile."""
     inputs: int = 0
     crashes: int = 0
     ended: int = 0

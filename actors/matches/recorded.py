@@ -159,7 +159,13 @@ class RecordedMatch(PersistentActor):
             call_limit_s=settings.call_limit_s,
             max_happenings=settings.happenings,
             value_bytes=settings.value_bytes,
+            held_up=self._held_up,
         )
+
+    def _held_up(self, call: str, seconds: float) -> None:
+        self.host.counters.calls_hung += 1
+        game = self.name.rpartition("-")[0]
+        self.log.error("game_held_up_node", game=game, call=call, seconds=round(seconds, 3))
 
     def _fit_record(self) -> None:
         # Not the snapshot's: the settings and the game may have changed since.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from actors.failures import Refused
 from actors.rules.game import Game, Happening, Rejected
+from actors.runtime.errors import HandlerHung
 from actors.runtime.watchdog import interruptible
 from protocol.errors import BAD_INPUT, REJECTED
 
@@ -48,6 +50,7 @@ class Referee:
         call_limit_s: how long one call may take, in seconds.
         max_happenings: of one step.
         value_bytes: of one view, result or happening, in either encoding.
+        held_up: is told of each call that took longer, by its name and with the seconds.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Referee:
         call_limit_s: float,
         max_happenings: int,
         value_bytes: int,
+        held_up: Callable[[str, float], None],
     ) -> None:
         """Make the game. Raises `Refused`: the params do not fit, or the game will not have them.
 
@@ -71,8 +75,10 @@ class Referee:
         self._who = {"kind": "match", "key": match, "game": name}
         self._max_happenings = max_happenings
         self._value_bytes = value_bytes
-        fitting = convert_input(params, game.params_type, "params")
-        self._game: Game = self._judged("__init__", lambda: game(seed, fitting))
+        self._held_up = held_up
+        self._game: Game = self._judged(
+            "__init__", lambda: game(seed, convert_input(params, game.params_type, "params"))
+        )
 
     # --- calls that players cause ----------------------------------------------------------------
 
@@ -85,8 +91,10 @@ class Referee:
 
     def input(self, player: str, value: Any) -> None:
         """Raises `Refused`."""
-        move = convert_input(value, self._game.input_type, "input")
-        self._judged("input", lambda: self._game.input(player, move))
+        game = self._game
+        self._judged(
+            "input", lambda: game.input(player, convert_input(value, game.input_type, "input"))
+        )
 
     # --- time, and what came of it ---------------------------------------------------------------
 
@@ -181,17 +189,31 @@ class Referee:
             raise Refused(REJECTED, _for_people(rejected.message)) from None
 
     def _called(self, call: str, function: Callable[[], T]) -> T:
+        block = interruptible(self._limit_s, self._who)
         try:
-            with interruptible(self._limit_s, self._who):
-                return function()
-        except Rejected as rejected:
+            with block:
+                answer = function()
+        except (Rejected, Refused) as refusal:
             if call in {"__init__", "join", "input"}:
+                self._check_time(call, block)
                 raise
-            raise GameCrashed(self._name, call, rejected) from rejected
+            raise GameCrashed(self._name, call, refusal) from refusal
         except BaseException as error:
             # Also one that exits, or raises KeyboardInterrupt, must not take the server along. The
             # real ones come as signals that the loop handles; nothing of trio's is raised in here.
+            if isinstance(error, HandlerHung):
+                self._held_up(call, perf_counter() - block.began)
             raise GameCrashed(self._name, call, error) from error
+        self._check_time(call, block)
+        return answer
+
+    def _check_time(self, call: str, block: interruptible) -> None:
+        # A call into C is not interrupted, and may be over before a look at the clock: what hangs
+        # is a crash, in whatever it is written, or a player could have it hang again and again.
+        seconds = perf_counter() - block.began
+        if seconds > self._limit_s and block.began:
+            self._held_up(call, seconds)
+            raise GameCrashed(self._name, call, f"it took {seconds:.3f} s")
 
 
 def _for_people(text: object) -> str:

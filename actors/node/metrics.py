@@ -86,6 +86,8 @@ class Metrics:
         yield _counter("match_ticks", "Ticks of matches.", counters.ticks)
         yield _counter("match_ticks_skipped", "Ticks given up.", counters.ticks_skipped)
         yield _counter("match_ticks_slow", "Ticks over their time.", counters.ticks_over_budget)
+        text = "Calls of games over matches.call_limit_s, during which nothing else ran."
+        yield _counter("match_calls_hung", text, counters.calls_hung)
         yield _counter("match_inputs", "Inputs taken by games.", counters.inputs)
         yield _counter("match_crashes", "Crashes of games.", counters.crashes)
         yield _counter("matches_ended", "Matches that ended.", counters.ended)

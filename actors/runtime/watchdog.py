@@ -64,18 +64,20 @@ class interruptible:  # noqa: N801 -- a context manager, named like trio's move_
         who: what the log is to say about the code, such as the kind and key of its actor.
     """
 
-    __slots__ = ("deadline", "limit_s", "outer", "raised", "who")
+    __slots__ = ("began", "deadline", "limit_s", "outer", "raised", "who")
 
     def __init__(self, limit_s: float, who: Mapping[str, str] = _NOBODY) -> None:
         self.limit_s = limit_s
         self.who = who
+        self.began = 0.0  # when it was entered, by perf_counter; 0: it guards nothing
         self.deadline = 0.0
         self.outer: interruptible | None = None
         self.raised = 0  # interruptions so far, each storm as one
 
     def __enter__(self) -> None:
         if threading.get_ident() == _guard.main_thread:
-            self.deadline = perf_counter() + self.limit_s
+            self.began = perf_counter()
+            self.deadline = self.began + self.limit_s
             self.raised = 0
             self.outer = _guard.armed
             try:

@@ -7,6 +7,15 @@ from typing import Any, ClassVar
 
 from actors.rules.game import Game, Rejected
 
+STUCK_S = 0.6
+"""Longer than any test lets a call take."""
+
+
+def stay_in_c(seconds: float) -> None:
+    """One call into C that holds the interpreter for so long, as a regular expression may."""
+    until = time.perf_counter() + seconds
+    any(map(until.__lt__, iter(time.perf_counter, None)))
+
 
 class Counting(Game):
     """20 ticks a second; everything that is done to it can be seen."""
@@ -110,6 +119,8 @@ class Faulty(Counting):
             until = time.perf_counter() + 20
             while time.perf_counter() < until:
                 pass
+        if self._is_wrong("stuck"):
+            stay_in_c(STUCK_S)
         if self._is_wrong("slow"):
             time.sleep(1.5 / self.tick_hz)
         if self._is_wrong("talk"):
@@ -126,6 +137,11 @@ class Faulty(Counting):
             raise KeyError("crash")
         if move == "interrupt":
             raise KeyboardInterrupt
+        if move == "stuck":
+            stay_in_c(STUCK_S)
+        if move == "stuck and rejected":
+            stay_in_c(STUCK_S)
+            raise Rejected("after a while")
         if move == "mumble":
             raise Rejected("\ud800" * 1000)
         super().input(player, move)

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
+import msgspec
 import pytest
 import structlog
 import trio
@@ -14,11 +15,11 @@ from actors.matches.referee import GameCrashed
 from actors.runtime.errors import Quarantined, StoreBusy
 from protocol.errors import MATCH_ENDED
 from protocol.messages import MatchEnded, MatchRestarted, MatchStatePush
-from tests.actors.games import Counting, Faulty, FaultyTurns
+from tests.actors.games import STUCK_S, Counting, Faulty, FaultyTurns, stay_in_c
 from tests.actors.table import SMALL, Player, Table, table
 
 EVERY_FAULT = [
-    *["tick", "exit", "hang", "talk", "babble", "shout", "view", "panorama", "snapshot"],
+    *["tick", "exit", "hang", "stuck", "talk", "babble", "shout", "view", "panorama", "snapshot"],
 ]
 
 
@@ -143,6 +144,35 @@ async def test_an_input_that_crashes_the_game_is_undone_and_told_to_its_sender(
         ]
 
 
+@pytest.mark.parametrize("move", ["stuck", "stuck and rejected"])
+async def test_a_call_into_c_that_takes_too_long_is_a_crash_that_is_counted_and_named(
+    autojump_clock: trio.testing.MockClock, move: str
+) -> None:
+    with structlog.testing.capture_logs() as entries:
+        async with table(FaultyTurns, call_limit_s=CALL_LIMIT_S) as one:
+            match, ada, _bob = await two_players(one, "faulty_turns")
+            await ada.input(match, 1, 5)
+            with pytest.raises(GameCrashed, match=r"input\(\) of game faulty_turns"):
+                await ada.input(match, 2, move)
+            assert one.host.counters.calls_hung == one.host.counters.crashes == 1
+            assert (await ada.input(match, 3, 1)).tick == 2  # the match goes on
+    (held_up,) = [entry for entry in entries if entry["event"] == "game_held_up_node"]
+    assert (held_up["key"], held_up["game"], held_up["call"]) == (match, "faulty_turns", "input")
+    assert held_up["seconds"] >= STUCK_S
+    assert held_up["log_level"] == "error"
+
+
+async def test_a_type_that_takes_long_to_judge_an_input_is_the_games_fault(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(Picky, call_limit_s=CALL_LIMIT_S) as one:
+        match, ada, _bob = await two_players(one, "picky")
+        with pytest.raises(GameCrashed, match=r"input\(\) of game picky"):
+            await ada.input(match, 1, {"long": True})
+        assert one.host.counters.calls_hung == 1
+        assert (await ada.input(match, 2, {"long": False})).tick > 0
+
+
 async def test_a_game_that_raises_what_ends_programs_ends_no_server(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -238,6 +268,24 @@ async def test_a_tick_over_its_budget_is_counted(autojump_clock: trio.testing.Mo
         assert one.host.counters.ticks_over_budget == 1
         assert one.host.counters.crashes == 0
         assert ada.got(MatchStatePush)[-1].tick >= 59
+
+
+class Choice(msgspec.Struct):
+    """Takes long to be made of what a player sent, as one with a regular expression may."""
+
+    long: bool
+
+    def __post_init__(self) -> None:
+        if self.long:
+            stay_in_c(STUCK_S)
+
+
+class Picky(Counting):
+    name: ClassVar[str] = "picky"
+    input_type: ClassVar[Any] = Choice
+
+    def input(self, player: str, move: Any) -> None:
+        pass
 
 
 class Stubborn(Counting):
