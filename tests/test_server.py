@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import select
 import signal
 import socket
 import ssl
@@ -11,6 +13,7 @@ import subprocess
 import sys
 import time
 import tomllib
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,7 +31,15 @@ from protocol.client import ClientSettings, Room, connect
 from protocol.messages import Message
 from tests.persistence.pooler import transaction_pooler
 from tests.protocol.live import upgrade
-from tests.server_process import ROOT, Server, descendants, environment, run, wait_until_gone
+from tests.server_process import (
+    BANNER,
+    ROOT,
+    Server,
+    descendants,
+    environment,
+    run,
+    wait_until_gone,
+)
 
 
 @pytest.fixture(scope="module")
@@ -545,3 +556,57 @@ def test_ctrl_c_before_it_has_begun_prints_nothing(program: list[str], tmp_path:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert (out, err) == ("", "")
+
+
+def full_pipe() -> tuple[int, int]:
+    """A pipe that nobody reads and that takes no more."""
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write_end, bytes(4096))
+    os.set_blocking(write_end, True)
+    return read_end, write_end
+
+
+def test_a_log_that_nobody_reads_stops_no_server(tmp_path: Path) -> None:
+    read_end, write_end = full_pipe()
+    process = subprocess.Popen(
+        [
+            *[sys.executable, "server.py", "--set", f"server.data_dir={tmp_path}"],
+            *["--set", "listen.port=0", "--set", "http.port=0", "--set", "log.queue_bytes=4096"],
+            *["--set", "log.level=debug"],
+        ],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=write_end,
+        text=True,
+    )
+    os.close(write_end)
+    with process:
+        assert process.stdout is not None
+        if not select.select([process.stdout], [], [], 60)[0]:
+            process.kill()
+        found = BANNER.match(process.stdout.readline())
+        assert found is not None, "it hangs"
+        for _ in range(3):
+            with urllib.request.urlopen(f"{found['http']}/healthz", timeout=10) as answer:
+                assert answer.status == 200
+        process.terminate()
+        assert process.wait(30) == Exit.OK
+    os.close(read_end)
+
+
+def test_a_log_that_nobody_reads_does_not_keep_a_process_from_being_ended(tmp_path: Path) -> None:
+    read_end, write_end = full_pipe()
+    program = (
+        "from actors.node.stopping import Signals, Stopping\n"
+        "Stopping(Signals(), drain_s=0, limit_s=1, forced_exit=8)._end('why')"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, stderr=write_end, timeout=30, check=False
+    )
+    assert ended.returncode == Exit.CUT_SHORT
+    os.close(write_end)
+    os.close(read_end)

@@ -180,7 +180,7 @@ def token_secrets(named: Sequence[str], where: PostgresSettings) -> list[bytes]:
 def serve(loaded: Loaded, signals: Signals, version: str) -> None:
     """Run until told to stop."""
     settings = loaded.config
-    logs.configure(settings.log)
+    writer = logs.configure(settings.log)
     for doubt in loaded.doubts:
         log.warning(doubt)
     files = raise_limit()
@@ -211,6 +211,7 @@ def serve(loaded: Loaded, signals: Signals, version: str) -> None:
             tls_context=tls,
             files=files,
             about={"name": "greenroom", "version": version},
+            log=writer,
         )
         stopping = Stopping(
             signals,

@@ -2,21 +2,27 @@
 
 Logging never fails: a line that cannot be written must not take along who had something to say. An
 actor logs what a game raised, whatever is in that, and the log may be a pipe that nobody reads any
-more, or on a disk that is full.
+more, or on a disk that is full. Nor does it wait: see `LogWriter`.
 """
 
 from __future__ import annotations
 
-import contextlib
+import atexit
 import json
 import logging
 import sys
-from collections.abc import Callable
-from typing import Any, Literal, TextIO, cast
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Annotated, Any, Literal, TextIO, cast
 
 import msgspec
 import structlog
+from msgspec import Meta
 
+from actors.node.log_writer import LogWriter
+
+LAST_WORDS_S = 1.0
+"""How long the end of a process waits for its log to be written."""
 LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error")}
 
 
@@ -25,6 +31,8 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "console", "json"] = "auto"
+    queue_bytes: Annotated[int, Meta(ge=4096)] = 4_194_304
+    """Lines that wait for whoever reads the log; beyond it they are dropped, counted and told."""
 
 
 class _Forward(logging.Handler):
@@ -40,31 +48,8 @@ class _Forward(logging.Handler):
         )
 
 
-class _Lines:
-    """A stream whose writer is not told that it is full, closed, lacks a letter, or is none."""
-
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> None:
-        if self._stream is None:  # a daemon's
-            return
-        try:
-            try:
-                self._stream.write(text)
-            except UnicodeEncodeError:
-                self._stream.write(text.encode("ascii", "backslashreplace").decode())
-        except (OSError, ValueError):
-            pass
-
-    def flush(self) -> None:
-        if self._stream is not None:
-            with contextlib.suppress(OSError, ValueError):
-                self._stream.flush()
-
-
-def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
-    """Set up structlog, and the standard library's logging through it.
+def configure(settings: LogSettings, stream: TextIO | None = None) -> LogWriter:
+    """Set up structlog, and the standard library's logging through it; returns what writes.
 
     Arguments:
         settings: the section of config.toml.
@@ -89,16 +74,28 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
             _in_order,
             _always(structlog.processors.JSONRenderer(serializer=_to_json)),
         ]
+    writer = LogWriter(stream, queue_bytes=settings.queue_bytes, told=partial(_told, shared))
+    # What is logged last is what one wants to know most. A reader that is away is not waited for.
+    atexit.register(writer.drain, LAST_WORDS_S)
     structlog.configure(
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Lines(stream))),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", writer)),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Forward()], level=level, force=True)
     # At level info it tells with a traceback whatever an asker is answered with: for each request
     # while a store is away, say. The asker knows, and tells what matters.
     logging.getLogger("pykka").setLevel(level if level <= logging.DEBUG else logging.WARNING)
+    return writer
+
+
+def _told(processors: Sequence[Callable[..., Any]], dropped: int) -> str:
+    """The line that says how many others are missing, as all of them look."""
+    event: Any = {"event": "log lines dropped", "lines": dropped, "why": "nobody reads the log"}
+    for process in processors:
+        event = process(None, "warning", event)
+    return f"{event}\n"
 
 
 def _in_order(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import trio
 
 from actors.gateway import SessionGateway
 from actors.matches.host import MatchHost
+from actors.node.log_writer import LogWriter
 from actors.runtime.durability import Durability
 from actors.runtime.system import ActorSystem
 from actors.runtime.watchdog import Watchdog
@@ -29,6 +30,7 @@ def _counter(name: str, text: str, value: float, **labels: str) -> Reading:
 class Metrics:
     """The parts of a node that count."""
 
+    log: LogWriter
     system: ActorSystem
     durability: Durability
     watchdog: Watchdog
@@ -112,6 +114,7 @@ class Metrics:
             counts.quarantined,
         )
         yield _counter("slow_handlers", "Handlers over 0.1 s.", counts.slow_handlers)
+        yield _counter("log_lines_dropped", "Lines that the log had no room for.", self.log.dropped)
         yield _counter("loop_stalls", "Handlers that blocked the loop.", self.watchdog.stuck)
 
     def _stores(self) -> Iterator[Reading]:

@@ -30,6 +30,7 @@ from actors.matches.host import MatchHost
 from actors.messages import DIRECTORY
 from actors.node.files import fitting
 from actors.node.garbage import Garbage
+from actors.node.log_writer import LogWriter
 from actors.node.metrics import Metrics
 from actors.node.stopping import Stopping
 from actors.room import room_kind
@@ -98,6 +99,7 @@ class Node:
         tls_context: serve clients TLS with it.
         files: how many the process may have open.
         about: what the HTTP index says of this server.
+        log: what writes the log.
     """
 
     settings: Settings
@@ -109,6 +111,7 @@ class Node:
     tls_context: ssl.SSLContext | None
     files: int
     about: Mapping[str, str]
+    log: LogWriter
 
     async def run(
         self,
@@ -147,6 +150,7 @@ class Node:
                         turn=system.dispatcher,
                     )
                     metrics = Metrics(
+                        log=self.log,
                         system=system,
                         durability=durability,
                         watchdog=watchdog,

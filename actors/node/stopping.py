@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import sys
+import threading
 from types import FrameType
 from typing import NoReturn
 
@@ -13,6 +14,9 @@ import trio
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """SIGHUP comes when the terminal is closed; under nohup it is ignored, and stays so."""
+
+LAST_WORDS_S = 1.0
+"""How long a process that is ended by force waits until it has said so."""
 
 log = structlog.get_logger("actors.node.stopping")
 
@@ -50,6 +54,11 @@ class Signals:
         self.noted.append(number)
         if self._starting and len(self.noted) > 1:
             raise KeyboardInterrupt
+
+
+def _say(words: bytes) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, words)
 
 
 class Stopping:
@@ -106,7 +115,11 @@ class Stopping:
         self._end(f"stopping took longer than {self._limit_s:g} s")
 
     def _end(self, why: str) -> NoReturn:
-        print(f"greenroom: ended by force: {why}", file=sys.stderr, flush=True)
+        # In a thread, for a standard error that nobody reads must not keep it from ending.
+        said = f"greenroom: ended by force: {why}\n".encode()
+        last_words = threading.Thread(target=_say, args=(said,), daemon=True)
+        last_words.start()
+        last_words.join(LAST_WORDS_S)
         # No clean-up: it is what has not come to an end. Embedded servers are told by the kernel,
         # and stop in order.
         os._exit(self._forced_exit)

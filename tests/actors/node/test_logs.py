@@ -54,8 +54,9 @@ ODD: list[Any] = [
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_whatever_is_logged_is_one_line(form: Literal["json", "console"], value: Any) -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    configure(LogSettings(format=form), stream)
+    writer = configure(LogSettings(format=form), stream)
     structlog.get_logger("test").error("odd", value=value)
+    assert writer.drain(10)
     stream.seek(0)
     lines = stream.read().splitlines()
     assert len(lines) == 1
@@ -72,20 +73,23 @@ def test_without_a_standard_error_there_is_no_log(monkeypatch: pytest.MonkeyPatc
 
 def test_an_exception_with_text_that_is_none_is_logged_with_its_traceback() -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    configure(LogSettings(format="json"), stream)
+    writer = configure(LogSettings(format="json"), stream)
     try:
         raise ValueError("\ud800")
     except ValueError:
         structlog.get_logger("test").exception("raised")
+    assert writer.drain(10)
     stream.seek(0)
     assert "in test_an_exception" in json.loads(stream.read())["exception"]
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_a_log_that_takes_nothing_stops_nobody(form: Literal["json", "console"]) -> None:
-    configure(LogSettings(format=form), Pipe())
+    writer = configure(LogSettings(format=form), Pipe())
     structlog.get_logger("test").error("unheard")
     logging.getLogger("library").error("%d", "not a number")
+    assert writer.drain(10)
+    assert writer.dropped == 2
 
 
 @pytest.mark.parametrize(("level", "lines"), [("info", 0), ("debug", 1)])
@@ -94,7 +98,7 @@ def test_what_an_asker_of_a_thread_is_told_is_not_logged_with_a_traceback(
 ) -> None:
     """While a store is away each retry is such an answer."""
     stream = io.StringIO()
-    configure(LogSettings(format="json", level=level), stream)
+    writer = configure(LogSettings(format="json", level=level), stream)
 
     class Store(pykka.ThreadingActor):
         def on_receive(self, message: object) -> None:
@@ -104,5 +108,6 @@ def test_what_an_asker_of_a_thread_is_told_is_not_logged_with_a_traceback(
     with pytest.raises(ConnectionError):
         store.ask("save")
     store.stop()
+    assert writer.drain(10)
     told = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert len([line for line in told if "exception" in line]) == lines

@@ -1,0 +1,131 @@
+"""Writes a log in a thread of its own, so that whoever logs never waits for whoever reads it.
+
+A pipe that nobody reads, a terminal held with Ctrl-S, a disk that hangs: each blocks a write for as
+long as it likes, and the event loop would stand still with it, health checks included. So lines
+queue up to a bound, and what comes beyond it is dropped and counted. What came first is kept: it
+tells how the trouble began.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TextIO
+
+
+class LogWriter:
+    """A stream for a logger, which is never told that it is full, closed, or none.
+
+    Safe from any thread. `write` neither waits nor raises.
+
+    Arguments:
+        stream: where lines go; None: nowhere, as for a daemon.
+        queue_bytes: what may wait to be written.
+        told: makes the line that says how many were dropped, once there is room again.
+
+    Attributes:
+        dropped: lines that are lost, since the start: for want of room, or as they could not be
+            written.
+    """
+
+    def __init__(
+        self, stream: TextIO | None, *, queue_bytes: int, told: Callable[[int], str]
+    ) -> None:
+        self.dropped = 0
+        self._stream = stream
+        self._fd = _descriptor(stream)
+        self._encoding = getattr(stream, "encoding", None) or "utf-8"
+        self._queue_bytes = queue_bytes
+        self._told = told
+        self._queue: deque[bytes] = deque()
+        self._waiting_bytes = 0  # that of the batch being written included
+        self._untold = 0
+        # Held for a few assignments, never while anything is written.
+        self._changed = threading.Condition()
+        if stream is not None:
+            # A daemon: one that hangs in a write must not keep the process from ending.
+            threading.Thread(target=self._run, name="log", daemon=True).start()
+
+    def write(self, text: str) -> None:
+        """Queue a line, or drop it if too much waits."""
+        if self._stream is None:
+            return
+        line = text.encode(self._encoding, "backslashreplace")
+        with self._changed:
+            if self._waiting_bytes + len(line) > self._queue_bytes:
+                self.dropped += 1
+                self._untold += 1
+                return
+            self._waiting_bytes += len(line)
+            self._queue.append(line)
+            self._changed.notify_all()
+
+    def flush(self) -> None:
+        """What loggers call after each line. `drain` is what waits."""
+
+    def drain(self, timeout_s: float) -> bool:
+        """Wait until all is written, for so long at most; returns whether it is."""
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while self._waiting_bytes and (left_s := deadline - time.monotonic()) > 0:
+                self._changed.wait(left_s)
+            return not self._waiting_bytes
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._queue:
+                    self._changed.wait()
+                lines, untold = list(self._queue), self._untold
+                self._queue.clear()
+                self._untold = 0
+            batch = b"".join(lines)
+            if untold:  # they were dropped while these waited, or behind them
+                batch += self._told(untold).encode(self._encoding, "backslashreplace")
+            written = self._put(batch)
+            with self._changed:
+                self._waiting_bytes -= sum(map(len, lines))
+                if not written:
+                    self.dropped += len(lines)
+                self._changed.notify_all()
+
+    def _put(self, data: bytes) -> bool:
+        try:
+            if self._fd is None:
+                assert self._stream is not None
+                self._stream.write(data.decode(self._encoding))
+                self._stream.flush()
+                return True
+            while data:
+                data = data[self._some(data) :]
+        except (OSError, ValueError):  # closed, or a full disk
+            return False
+        return True
+
+    def _some(self, data: bytes) -> int:
+        # Past Python's own buffer: its lock, held by a thread that hangs in a write, makes the
+        # interpreter abort when it exits.
+        assert self._fd is not None
+        while True:
+            try:
+                return os.write(self._fd, data)
+            except BlockingIOError:  # whoever shares the pipe has made it non-blocking
+                poll = select.poll()
+                poll.register(self._fd, select.POLLOUT)
+                poll.poll()
+            except OSError as error:
+                if error.errno != errno.EINTR:
+                    raise
+
+
+def _descriptor(stream: TextIO | None) -> int | None:
+    try:
+        return None if stream is None else stream.fileno()
+    except (OSError, ValueError, io.UnsupportedOperation):
+        return None
