@@ -67,6 +67,7 @@ class SessionGateway:
         self.rate_limited = 0
         self.flooded = 0
         self.admission = Admission(context.settings.in_flight_all)
+        self.activations = context.activations
         self._system = system
         self._context = context
         self._new_id = new_id

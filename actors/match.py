@@ -21,7 +21,7 @@ from actors.matches.messages import (
     StartMatch,
 )
 from actors.matches.referee import GameCrashed, Referee
-from actors.matches.running import LINGER_S, RETRY_S, RunningMatch
+from actors.matches.running import RETRY_S, RunningMatch
 from actors.messages import (
     ComeBack,
     Input,
@@ -61,6 +61,8 @@ class Match(RunningMatch):
     without a session for `rejoin_within_s`. The game stands still while nobody is connected.
     """
 
+    looks_first = True  # anyone may ask for a match of any name
+
     def __init__(self, host: MatchHost, name: str) -> None:
         super().__init__(host, name)
         self._joins: dict[str, Future[Any]] = {}  # player -> the join is durable
@@ -72,7 +74,7 @@ class Match(RunningMatch):
         self.live = True
         record = self.record
         if record.created is None:
-            self.start_timer(LINGER_S, Rest(), name="rest")  # unless the directory creates it now
+            self.start_timer(0.0, Rest(), name="rest")  # unless the directory creates it now
             return
         guard(self.system, self.actor_ref)
         for listener in self.host.topics.members(self.topic):
@@ -121,7 +123,6 @@ class Match(RunningMatch):
         if self.record.created is not None:
             return self.report()
         created = Created(message.game, message.params, message.seed, message.at)
-        self.check_room(created)
         try:
             self.referee = self.new_referee(created)
         except Refused:
@@ -131,6 +132,14 @@ class Match(RunningMatch):
             self.note_crash(error)
             self._refused()
             raise Refused(INTERNAL) from error
+        return self._create(created) if self.epoch else self._create_first(created)
+
+    async def _create_first(self, created: Created) -> Any:
+        """Take an epoch, now that the game has judged: what it refuses leaves nothing."""
+        await self.activate()
+        return self._create(created)
+
+    def _create(self, created: Created) -> Any:
         durable = self.persist(created)
         guard(self.system, self.actor_ref)
         self.cancel_timer("rest")

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from actors.activations import Activations
 from actors.client import Client
 from actors.failures import Refused, request_error
 from actors.messages import Join, Leave, Part, Resume, TopicMessage
@@ -72,12 +73,24 @@ class Places:
         actor: the session's; answers come as messages to it.
     """
 
-    __slots__ = ("_actor", "_client", "_name", "_places", "_session", "_settings", "_user")
+    __slots__ = (
+        "_activations", "_actor", "_budget", "_client", "_name", "_places", "_session",
+        "_settings", "_user",
+    )  # fmt: skip
 
     def __init__(
-        self, actor: Actor, settings: SessionSettings, session: str, user: str, name: str
+        self,
+        actor: Actor,
+        settings: SessionSettings,
+        session: str,
+        user: str,
+        name: str,
+        *,
+        activations: Activations,
     ) -> None:
         self._actor = actor
+        self._activations = activations
+        self._budget = activations.of_session()
         self._settings = settings
         self._session = session
         self._user = user
@@ -118,6 +131,10 @@ class Places:
     def join(self, client: Client, ref: int | None, topic: str) -> None:
         """Ask to become a member."""
         if not client.may_ask(ref):
+            return
+        refused = self._charge(topic)
+        if refused is not None:
+            client.refuse(refused, ref)
             return
         place = self._take(topic)
         if place is None:
@@ -162,7 +179,12 @@ class Places:
         wait for its answer, or have lost it. A stranger can bring a match to life with it, as with
         a join that fails.
         """
-        if client.may_ask(ref):
+        if not client.may_ask(ref):
+            return
+        refused = self._charge(topic)
+        if refused is not None:
+            client.refuse(refused, ref)
+        else:
             self.ask(client, ref, self._owner(topic), message)
 
     def ask(
@@ -216,6 +238,14 @@ class Places:
         kind, _, key = topic.partition(":")
         return self._actor.system.ref(kind, key)
 
+    def _charge(self, topic: str) -> RequestError | None:
+        """Charge the session if this brings the owner of a topic that it is not in to life; with
+        what to refuse it, if so.
+        """
+        if topic in self._places:
+            return None
+        return self._activations.refuse(self._actor.system, self._budget, self._owner(topic))
+
     def _take(self, topic: str) -> Place | None:
         """The place in a topic, the present one or a new one; None: there are too many."""
         place = self._places.get(topic)
@@ -232,6 +262,10 @@ class Places:
         return count - left < limit and left < limit
 
     def _resume(self, client: Client, topic: str, position: Position) -> None:
+        refused = self._charge(topic)
+        if refused is not None:
+            client.push(TopicLost(topic=topic, code=refused.error.code))
+            return
         place = self._take(topic)
         if place is None:
             client.push(TopicLost(topic=topic, code=TOO_MANY_TOPICS.code))

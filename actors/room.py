@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -57,7 +57,13 @@ from protocol.messages import (
 
 KIND = "room"
 
+FIRST_EPOCH: Final = 1
+
 _decode = msgspec.msgpack.Decoder(Posted).decode
+
+
+class Rest(msgspec.Struct, frozen=True, gc=False):
+    """Timer of a room in which nothing was ever said: leave memory if nobody is here."""
 
 
 class Room(PersistentActor):
@@ -67,6 +73,10 @@ class Room(PersistentActor):
     that it is back. What was said is the log's: an offset is an event's seq. Fan-out happens at
     once, the acknowledgement after the commit.
 
+    A room in which nothing was ever said is nowhere but in memory, and there only while somebody is
+    in it. Its members stand at offset 0 of the epoch that it takes with the first message, if
+    nobody is before it; and if somebody is, offset 0 is true of any epoch.
+
     Arguments:
         name: of the room, the key of the actor.
         topics: the hub of this node.
@@ -74,6 +84,7 @@ class Room(PersistentActor):
     """
 
     events: ClassVar[tuple[type[msgspec.Struct], ...]] = (Posted,)
+    looks_first: ClassVar[bool] = True  # anyone may look into a room of any name
 
     def __init__(
         self, name: str, topics: Topics, settings: RoomSettings, clock_ms: Callable[[], int]
@@ -104,7 +115,7 @@ class Room(PersistentActor):
 
     def on_start(self) -> None:
         """Take up the members that the hub knows from the incarnation before, and tell them."""
-        self._said.epoch = self.epoch
+        self._said.epoch = self.epoch or FIRST_EPOCH
         guard(self.system, self.actor_ref)
         members = self._topics.members(self._topic)
         for listener in members:
@@ -113,6 +124,8 @@ class Room(PersistentActor):
             self.watch(self.system.ref(SESSION_KIND, listener.session))
         if members:
             self._tell_of_restart(self._topics.take_over(self._topic, self.epoch))
+        elif not self.epoch:
+            self.start_timer(0.0, Rest())  # unless who looks comes in
 
     def _tell_of_restart(self, before: int) -> None:
         """Set members back to what the log and the incarnation `before` agree on, and on from there
@@ -126,7 +139,7 @@ class Room(PersistentActor):
         if agreed is None or missed is None:
             topics.publish(topic, self._recovered(None))
             return
-        topics.publish(topic, RoomRestarted(room=self._name, epoch=self.epoch, offset=agreed))
+        topics.publish(topic, RoomRestarted(room=self._name, epoch=said.epoch, offset=agreed))
         for entry in missed:
             topics.publish(topic, self._message(*entry))
 
@@ -152,7 +165,7 @@ class Room(PersistentActor):
         settings = self._settings
         return RoomState(
             room=self._name,
-            epoch=self.epoch,
+            epoch=self._said.epoch,
             offset=self._said.offset,
             members=self._roster.first(settings.members_listed),
             members_total=self._roster.users,
@@ -177,7 +190,7 @@ class Room(PersistentActor):
         return RoomRecovered(
             room=self._name,
             recovered=missed is not None,
-            epoch=self.epoch,
+            epoch=said.epoch,
             offset=said.offset,
             members=self._roster.first(settings.members_listed),
             members_total=self._roster.users,
@@ -221,11 +234,22 @@ class Room(PersistentActor):
             self._topics.publish(
                 self._topic, RoomLeft(room=self._name, offset=self._said.offset, member=gone)
             )
+        self._rest_if_unused()
+
+    @handles(Rest)
+    def rest(self, _: Rest) -> None:
+        """Whoever brought the room to life has been answered."""
+        self._rest_if_unused()
+
+    def _rest_if_unused(self) -> None:
+        """A room without members and messages is no room: it leaves memory at once."""
+        if not self.epoch and not len(self._roster):
+            self.passivate()
 
     # --- what is said ----------------------------------------------------------------------------
 
     @handles(Post)
-    def post(self, message: Post) -> Future[Any] | Sent:
+    def post(self, message: Post) -> Any:
         """Raises Refused: NOT_JOINED, TOO_LONG; RATE_LIMITED or BUSY, as it would go to too many;
         StoreBusy.
         """
@@ -234,6 +258,8 @@ class Room(PersistentActor):
         # A character is at most four bytes, so that most need not be encoded to be measured.
         if len(body) * 4 > limit and len(body.encode()) > limit:
             raise Refused(TOO_LONG, f"body: at most {limit} bytes")
+        if not self.epoch:
+            return self._post_first(message)
         if key is not None:
             earlier = self._said.earlier(who.user, key)
             if earlier is not None:
@@ -248,6 +274,12 @@ class Room(PersistentActor):
             sent.on_done(partial(self._committed, self.seq))
         self._topics.publish(self._topic, self._message(self.seq, said))
         return sent
+
+    async def _post_first(self, message: Post) -> Any:
+        """Take an epoch before anything is pushed under it: members keep it as their position."""
+        await self.activate()
+        self._topics.take_over(self._topic, self.epoch)
+        return self.post(message)
 
     def _message(self, offset: int, said: Posted) -> RoomMessage:
         return RoomMessage(

@@ -7,6 +7,7 @@ from types import TracebackType
 
 import msgspec
 
+from actors.activations import Activations
 from actors.client import Client
 from actors.messages import (
     DIRECTORY,
@@ -95,6 +96,7 @@ class Context(msgspec.Struct, frozen=True):
     clock_ms: Callable[[], int]
     keepalive_s: float
     max_message_bytes: int
+    activations: Activations
 
 
 class Session(Actor):
@@ -126,8 +128,15 @@ class Session(Actor):
 
     def on_start(self) -> None:
         """Be in no topic yet."""
-        settings = self._context.settings
-        self._places = Places(self, settings, self._session, self._user, self._name)
+        context = self._context
+        self._places = Places(
+            self,
+            context.settings,
+            self._session,
+            self._user,
+            self._name,
+            activations=context.activations,
+        )
 
     @handles(Attach)
     def attach(self, message: Attach) -> None:

@@ -69,6 +69,15 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     deliveries_all_burst: Count = 1_000_000
     ask_timeout_s: PositiveSeconds = 5.0
     """How long a room or match has for an answer."""
+    activations_per_s: Rate = 10.0
+    """Rooms and matches that are not in memory, which a session may name in a join or a resume."""
+    activations_burst: Count = 128
+    """So many may come at once after a pause. Not fewer than `topics`, or what a session was in
+    is refused to it in part when it comes back to a server that has just started."""
+    activations_all_per_s: Rate = 1_000.0
+    """The same of all sessions of this process."""
+    activations_all_burst: Count = 20_000
+    """And at once: a server that has just started is asked for all that was going on."""
     resume_timeout_s: PositiveSeconds = 30.0
     """The same for what a resumed topic missed, which may have to come from the stores first."""
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Sequence
 from typing import cast
 
 from persistence.errors import StoreUnavailable
-from persistence.requests import Activate, Append, Asked, LastSeq, Ping, Read, ReadBefore
+from persistence.requests import Activate, Append, Asked, Epoch, LastSeq, Ping, Read, ReadBefore
 from persistence.rows import EventRow
 
 _SEQ = 2  # where a row has its seq
@@ -46,6 +46,11 @@ class EventStore:
         Raises `RowRefused` if the database cannot hold such a name.
         """
         epoch = await self._writer.ask(Activate(kind, key), timeout=self._timeout_s)
+        return cast("int", epoch)
+
+    async def epoch(self, kind: str, key: str) -> int:
+        """The newest epoch of an actor; 0 if it was never activated."""
+        epoch = await self._reader.ask(Epoch(kind, key), timeout=self._timeout_s)
         return cast("int", epoch)
 
     async def read(self, kind: str, key: str, *, after: int, limit: int) -> list[EventRow]:

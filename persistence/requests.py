@@ -34,6 +34,13 @@ class Activate(StoreRequest, frozen=True, gc=False):
     key: str
 
 
+class Epoch(StoreRequest, frozen=True, gc=False):
+    """The newest epoch of an actor. Reply: it, or 0 if there was no incarnation."""
+
+    kind: str
+    key: str
+
+
 class Read(StoreRequest, frozen=True, gc=False):
     """The first `limit` events with seq > `after`. Reply: rows, ascending."""
 

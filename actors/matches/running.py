@@ -24,8 +24,7 @@ from actors.runtime.handlers import handles
 RETRY_S: Final = 0.5
 """Until something that the store had no room for is tried again."""
 LINGER_S: Final = 10.0
-"""How long an ended match stays in memory, to answer those who come a little late; and one that
-somebody asked for although there is none."""
+"""How long an ended match stays in memory, to answer those who come a little late."""
 
 
 class RunningMatch(RecordedMatch):

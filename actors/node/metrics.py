@@ -75,6 +75,11 @@ class Metrics:
         yield _gauge("requests", "Requests that are being answered.", admission.under_way)
         yield _gauge("requests_allowed", "So many may be, for now.", admission.allowed)
         yield _counter("shed", "Requests refused as too many are under way.", admission.shed)
+        yield _counter(
+            "activations_refused",
+            "Joins of rooms and matches not in memory, refused as too many.",
+            sessions.activations.refused,
+        )
         yield _counter("rate_limited", "Requests over a client's rate.", sessions.rate_limited)
         if self.topics.fanout is not None:
             text = "Requests refused as they would go to too many."

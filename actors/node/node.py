@@ -19,6 +19,7 @@ from typing import Protocol
 import structlog
 import trio
 
+from actors.activations import Activations
 from actors.directory import Wake, directory_kind
 from actors.doorman import Doorman
 from actors.fanout import Fanout
@@ -252,6 +253,7 @@ class Node:
             clock_ms=_unix_ms,
             keepalive_s=settings.wire.keepalive_s,
             max_message_bytes=settings.wire.max_message_bytes,
+            activations=Activations(settings.sessions),
         )
 
 

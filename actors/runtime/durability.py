@@ -85,7 +85,8 @@ class Durability:
         Returns it, and how many events that took.
 
         In this order: what the incarnation before has on its way is settled; then a new epoch shuts
-        out every other incarnation, on whichever node; only then is anything read.
+        out every other incarnation, on whichever node; only then is anything read. An actor that
+        `looks_first` takes no epoch where there was none, and is left with epoch 0.
 
         Raises:
             RecoveryFailed: the log cannot be replayed.
@@ -93,6 +94,8 @@ class Durability:
         ref = actor.actor_ref
         await self.journal.settled(ref.kind, ref.key)
         recovery = Recovery(actor, self._sources)
+        if actor.looks_first and not await recovery.known():
+            return actor, 0
         epoch = actor.epoch = await recovery.activate()
         # A first incarnation has nothing to come back to: what the snapshot store may hold is of
         # another database, and a new actor need not wait for a store that is away.
@@ -114,6 +117,12 @@ class Durability:
             replayed=recovery.replayed,
         )
         return actor, recovery.replayed
+
+    async def activate(self, actor: PersistentActor) -> int:
+        """Begin the first incarnation of an actor that has looked, or a later one if another was
+        first; return its epoch.
+        """
+        return await Recovery(actor, self._sources).activate()
 
     async def close(self) -> None:
         """Write what is left, within the settings' deadlines; say what could not be.

@@ -68,7 +68,7 @@ class Group:
     def __init__(self, system: ActorSystem, name: str, kind: Kind | None = None) -> None:
         self.name = name
         self.kind = kind
-        self.cells: dict[Cell, None] = {}
+        self.cells: dict[Cell, Alarm | None] = {}  # with the next look at whether it is idle
         self.closed = False
         self.system = system
         self._resting: dict[str, _Rest] = {}
@@ -126,7 +126,9 @@ class Group:
         cell.end("failed")
 
     def child_ended(self, cell: Cell, reason: Reason) -> None:
-        self.cells.pop(cell, None)
+        look = self.cells.pop(cell, None)
+        if look is not None:  # or it would keep what was once looked at for as long as an idle one
+            look.cancel()
         if reason != "stopped" or cell.policy.restart != "permanent" or self.closed:
             return
         # A permanent actor that stopped by itself is started anew, under the same name, and that
@@ -161,4 +163,7 @@ class Group:
                 # Also then: a message that comes while it stops brings this very cell back.
                 self._watch_idle(cell, idle_after_s, cell.handled)
 
-        self.system.after(idle_after_s, look)
+        # Of nobody: whoever sent the first message is not to be held for as long as this lives.
+        system = self.system
+        at_s = system.now() + idle_after_s
+        self.cells[cell] = Alarm(system.timers, at_s, look, system.home, owner=None)

@@ -86,6 +86,10 @@ class MemoryEventStore(Faults):
         self._after()
         return self.epochs[kind, key]
 
+    async def epoch(self, kind: str, key: str) -> int:
+        await self._before()
+        return self.epochs.get((kind, key), 0)
+
     async def read(self, kind: str, key: str, *, after: int, limit: int) -> Sequence[EventRow]:
         await self._before()
         return [row for row in self.rows(kind, key) if row[2] > after][:limit]

@@ -11,7 +11,7 @@ import msgspec
 from .actor import Actor
 from .commit_queue import Writer
 from .durability import Durability
-from .errors import NoStores
+from .errors import Fenced, NoStores
 from .future import Future
 from .handlers import handles
 from .messages import Reason
@@ -66,12 +66,15 @@ class PersistentActor(Actor):
         checkpoint: of the events, the one that holds the whole state. Without a snapshot, the last
             one and what came after it is replayed. It is for an actor whose log grows for ever and
             whose state does not, and who persists one now and then.
+        looks_first: without a log it takes no epoch at its start, and leaves nothing in the store
+            unless it has something to say: before its first event it must `await activate()`.
         needs_snapshot: recovery waits for a snapshot store that is away, since there is state that
             no event holds (see `mark_dirty`). Otherwise it goes on with events alone.
 
     Attributes:
         seq: of the last event applied; in `apply`, of that event.
-        epoch: this incarnation's number, from 1, never used twice for a (kind, key).
+        epoch: this incarnation's number, from 1, never used twice for a (kind, key); 0 as long as
+            one that `looks_first` has not been activated.
         event_epoch: in `apply`, the epoch that wrote the event.
         snapshot_ignored: in recovery, why the snapshot that was there could not be used. An actor
             with state that no event holds has then lost it, and must say so. None: it was used, or
@@ -83,6 +86,7 @@ class PersistentActor(Actor):
     snapshot_interval_s: ClassVar[float] = 5.0
     replay_last: ClassVar[int | None] = None
     checkpoint: ClassVar[type[msgspec.Struct] | None] = None
+    looks_first: ClassVar[bool] = False
     needs_snapshot: ClassVar[bool] = False
 
     event_names: ClassVar[Mapping[type, str]] = {}
@@ -147,6 +151,27 @@ class PersistentActor(Actor):
 
     # What it may do.
 
+    async def activate(self) -> None:
+        """Take over the log, if this actor `looks_first` and has not yet.
+
+        To be awaited by a handler before the first event, and before anything is shown to others
+        that stands for one: until the epoch is in the store, another incarnation may have the same.
+
+        Raises:
+            Fenced: somebody else was first. This incarnation ends, and the next message, that very
+                one sent again, say, finds one that has read what is there now.
+        """
+        if self._writer is not None:
+            return
+        if self._durability is None:
+            raise RuntimeError("activate() by an actor that has not recovered, or has ended")
+        epoch = await self._durability.activate(self)
+        if epoch > 1:
+            self._placed.abandon()
+            raise Fenced("another incarnation took the log first; nothing was applied")
+        self.epoch = epoch
+        self._own_log(self._durability)
+
     def persist(self, event: msgspec.Struct, reply: Any = None) -> Future[Any]:
         """Apply an event now and queue it for the next commit.
 
@@ -164,7 +189,9 @@ class PersistentActor(Actor):
             raise TypeError(f"{type(event).__name__} is not among {type(self).__name__}.events")
         writer, durability = self._writer, self._durability
         if writer is None or durability is None:
-            raise RuntimeError("persist() by an actor that has not recovered, or has ended")
+            raise RuntimeError(
+                "persist() by an actor that has not recovered, has ended, or is to activate() first"
+            )
         payload = _encode(event)
         journal = durability.journal
         journal.admit(writer, len(payload))
@@ -217,8 +244,12 @@ class PersistentActor(Actor):
             await result
 
     def _begin(self, durability: Durability) -> None:
-        cell = self._placed
         self._durability = durability
+        if self.epoch:
+            self._own_log(durability)
+
+    def _own_log(self, durability: Durability) -> None:
+        cell = self._placed
         self._writer = durability.journal.open(
             cell.kind, cell.key, epoch=self.epoch, seq=self.seq, on_fenced=cell.abandon
         )

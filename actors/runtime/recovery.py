@@ -116,6 +116,11 @@ class Recovery:
             lambda: self._sources.events.activate(self._kind, self._key)
         )
 
+    async def known(self) -> bool:
+        """Whether there ever was an incarnation."""
+        events, kind, key = self._sources.events, self._kind, self._key
+        return await self._until_it_works(lambda: events.epoch(kind, key)) > 0
+
     async def from_snapshot(self) -> bool:
         """Restore the snapshot and replay what came after it.
 

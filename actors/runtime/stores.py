@@ -41,6 +41,10 @@ class EventStore(Protocol):
         """Begin an incarnation: a durable counter goes up by one and is its epoch (>= 1)."""
         ...
 
+    async def epoch(self, kind: str, key: str) -> int:
+        """Return the newest epoch, 0 if nothing was ever activated under this name."""
+        ...
+
     async def read(self, kind: str, key: str, *, after: int, limit: int) -> Sequence[EventRow]:
         """Return up to `limit` rows with seq > after, ascending."""
         ...

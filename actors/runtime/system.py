@@ -442,7 +442,8 @@ class ActorSystem:
 
         What it raises is the failure of the actor that called `after`; logged, if none did.
         """
-        return Alarm(self.timers, self.now() + delay_s, function, self.home)
+        home = self.home
+        return Alarm(self.timers, self.now() + delay_s, function, home, owner=home.owner())
 
     def statistics(self) -> Statistics:
         """Counts for metrics; cheap."""

@@ -6,12 +6,15 @@ import heapq
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import structlog
 import trio
 
 from .home import Home
+
+if TYPE_CHECKING:
+    from .actor import Actor
 
 _log = structlog.get_logger("actors")
 
@@ -93,6 +96,7 @@ class Timers:
                             due.expire()
                         except BaseException:  # one that raises must not stop all others
                             _log.exception("timer_failed", timer=repr(due))
+                    del due
 
 
 class TimerOwner(Protocol):
@@ -170,21 +174,30 @@ class Timer:
 
 
 class Alarm:
-    """A function called once at a time, unless cancelled before."""
+    """A function called once at a time, unless cancelled before. `owner`: whose failure it is if it
+    raises; the instance is held until then.
+    """
 
     __slots__ = ("_function", "_home", "_owner", "done")
 
     def __init__(
-        self, timers: Timers, at_s: float, function: Callable[[], object], home: Home
+        self,
+        timers: Timers,
+        at_s: float,
+        function: Callable[[], object],
+        home: Home,
+        *,
+        owner: Actor | None,
     ) -> None:
         self.done = False
         self._function = function
         self._home = home
-        self._owner = home.owner()
+        self._owner = owner
         timers.add(at_s, self)
 
     def cancel(self) -> None:
         self.done = True
+        self._function, self._owner = _nothing, None  # it stays in the heap, and holds nobody there
 
     def abandon(self) -> None:
         self.cancel()
@@ -192,3 +205,7 @@ class Alarm:
     def expire(self) -> None:
         self.done = True
         self._home.call_back(self._owner, self._function)
+
+
+def _nothing() -> None:
+    pass

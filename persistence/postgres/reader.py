@@ -10,7 +10,7 @@ import psycopg
 from persistence.batching import BatchingActor
 from persistence.errors import RowRefused, StoreError
 from persistence.postgres.connection import PostgresLink, qualified
-from persistence.requests import LastSeq, Ping, Read, ReadBefore, StoreRequest
+from persistence.requests import Epoch, LastSeq, Ping, Read, ReadBefore, StoreRequest
 from persistence.rows import EventRow
 from persistence.settings import PostgresSettings
 
@@ -21,6 +21,7 @@ _READ_BEFORE: Final = (
     "SELECT * FROM {schema}.read_before(%b::text[], %b::text[], %b::int8[], %b::int8[], %b::int8[])"
 )
 _LAST_SEQS: Final = "SELECT * FROM {schema}.last_seqs(%b::text[], %b::text[])"
+_EPOCHS: Final = "SELECT * FROM {schema}.epochs(%b::text[], %b::text[])"
 _BEYOND_ALL: Final = 2**63 - 1
 
 
@@ -40,6 +41,7 @@ class EventReader(BatchingActor):
         self._after = qualified(settings, _READ_AFTER)
         self._before = qualified(settings, _READ_BEFORE)
         self._last = qualified(settings, _LAST_SEQS)
+        self._epochs = qualified(settings, _EPOCHS)
 
     def on_stop(self) -> None:
         self._link.close()
@@ -81,8 +83,9 @@ class EventReader(BatchingActor):
             return [None] * len(requests)
         cursor = connection.cursor(binary=True)
         names = [[one.kind for one in requests], [one.key for one in requests]]
-        if kind is LastSeq:
-            newest: dict[int, int] = dict(cursor.execute(self._last, names).fetchall())
+        if kind is LastSeq or kind is Epoch:
+            call = self._last if kind is LastSeq else self._epochs
+            newest: dict[int, int] = dict(cursor.execute(call, names).fetchall())
             return [newest.get(place, 0) for place in range(1, len(requests) + 1)]
         if kind is Read:
             call, edges = self._after, [one.after for one in requests]

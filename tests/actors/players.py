@@ -18,6 +18,7 @@ import msgspec
 import trio
 import trio.testing
 
+from actors.activations import Activations
 from actors.client import Client
 from actors.directory import directory_kind
 from actors.doorman import Doorman
@@ -288,6 +289,7 @@ async def open_house(
         clock_ms=clock_ms,
         keepalive_s=20.0,
         max_message_bytes=65_536,
+        activations=Activations(settings),
     )
     async with ActorSystem("house", seed=1) as system:
         system.use_stores(events, snapshots, durability)

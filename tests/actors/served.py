@@ -19,6 +19,7 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket
 
+from actors.activations import Activations
 from actors.doorman import Doorman
 from actors.gateway import SessionGateway
 from actors.history import KIND as HISTORY
@@ -237,6 +238,7 @@ async def serve(
             clock_ms=unix_ms,
             keepalive_s=wire.keepalive_s,
             max_message_bytes=wire.max_message_bytes,
+            activations=Activations(settings),
         )
         doorman = Doorman(wire, settings)
         gateway = SessionGateway(system, context, lambda: secrets.token_urlsafe(12), doorman)

@@ -263,6 +263,8 @@ async def test_a_node_that_refuses_sends_refuses_those_without_a_ref_too(
     settings = msgspec.structs.replace(unlimited(), in_flight_all=2)
     async with open_house(events=events, sessions=settings) as house:
         ada, bob = await joined(house, "ada"), await joined(house, "bob")
+        await ada.ask(RoomSend(room="lobby", body="a room's first waits for an epoch"))
+        ada.got(RoomMessage)
         events.delay_s = 1.0
         for ref in (1, None):  # what bears no ref is under way, too
             ada.tell(RoomSend(ref=ref, room="lobby", body="taken up"))
@@ -284,6 +286,8 @@ async def test_what_bears_no_ref_counts_among_what_a_session_has_under_way(
     events = MemoryEventStore()
     async with open_house(events=events, sessions=unlimited(in_flight=3)) as house:
         ada = await joined(house, "ada")
+        await ada.ask(RoomSend(room="lobby", body="a room's first waits for an epoch"))
+        ada.got(RoomMessage)
         events.delay_s = 1.0
         for _ in range(5):
             ada.tell(RoomSend(room="lobby", body="x"))

@@ -168,6 +168,8 @@ class Stage(AbstractContextManager["Stage"]):
             while len(self._servers.pids) == 2:
                 await trio.sleep(0.01)
         self._servers.revive()
+        # A server that starts now would find PostgreSQL in its recovery, and rightly refuse.
+        (await trio.to_thread.run_sync(self._connect)).close()
 
     async def postgres_setting(self, name: str, value: str | None) -> None:
         """Change a setting of PostgreSQL while it runs; None: back to its default."""

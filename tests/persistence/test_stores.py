@@ -80,6 +80,8 @@ async def test_events_and_snapshots_go_there_and_back(
         assert await events.read_before(unique, "a", before=0, limit=2) == rows[3:]
         assert await events.read_before(unique, "a", before=4, limit=2) == rows[1:3]
         assert await events.last_seq(unique, "a") == 5
+        assert await events.epoch(unique, "a") == epoch
+        assert await events.epoch(unique, "nobody") == 0
         snapshot = (unique, "a", 5, epoch, 1, b"state")
         await snapshots.save([snapshot])
         assert await snapshots.load(unique, "a") == snapshot

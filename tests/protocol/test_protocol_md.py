@@ -144,6 +144,12 @@ def test_the_limits_are_the_defaults_of_the_settings() -> None:
         "The same after a pause": (session.deliveries_burst, "at once"),
         "Pushes to others, all sessions together": (session.deliveries_all_per_s, "a second"),
         "Rooms and matches, a session": (session.topics, "at once"),
+        "Rooms and matches joined that are not in memory, a session": (
+            session.activations_per_s,
+            "a second",
+        ),
+        "Of these after a pause": (session.activations_burst, "at once"),
+        "Of these, all sessions together": (session.activations_all_per_s, "a second"),
         "Sessions in a room": (room.members, "at once"),
         "Members named in an answer": (room.members_listed, "users"),
         "Messages in the answer to a join": (room.joined_messages, "messages"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import math
 from typing import Any
 
@@ -8,6 +9,7 @@ import trio
 
 import actors
 from actors import Kind
+from actors.runtime.cell import Cell
 from actors.runtime.testing import Probe, advance, open_system, settle
 
 from .sample import Add, Counter, Crash, Crashed, Get, Member, Nap, Refuse
@@ -323,3 +325,17 @@ async def test_refusals_and_ticks_are_never_quarantined(autojump_clock: object) 
         await trio.sleep(60.0)
         assert not ticker.is_alive()
         assert system.quarantined == 0
+
+
+async def test_an_actor_that_has_ended_is_not_kept_until_it_would_have_been_idle(
+    autojump_clock: object,
+) -> None:
+    async with open_system() as system:
+        system.register(counters(idle_after_s=3600.0))
+        for number in range(10):
+            await system.ref("counter", f"{number}").ask(Get())
+            await system.ref("counter", f"{number}").stop()
+        await trio.sleep(60)  # the deadlines of the asks hold whom they asked, too
+        gc.collect()
+        kept = [one for one in gc.get_objects() if isinstance(one, Cell) and one.kind == "counter"]
+        assert kept == []

@@ -179,6 +179,7 @@ def test_every_alarm_rings_at_its_time_unless_cancelled(
                     start + delay,
                     lambda number=number: rung.append((number, trio.current_time() - start)),  # type: ignore[misc]  # bound now
                     Home.current(),
+                    owner=None,
                 )
                 if cancelled and pause != 0:
                     alarm.cancel()

@@ -1,0 +1,50 @@
+"""What it may cost that clients name rooms and matches: how many they may bring to life.
+
+Whoever joins a name that is not in memory has the node read the stores for it and build an actor.
+An empty room leaves again, and a match that there is none of; so what is bounded here is the rate.
+"""
+
+from __future__ import annotations
+
+from actors.rules.bucket import Bucket
+from actors.runtime.ref import ActorRef
+from actors.runtime.system import ActorSystem
+from actors.settings import SessionSettings
+from protocol.errors import BUSY, RATE_LIMITED, RequestError
+
+_SESSION = RequestError(RATE_LIMITED, "too many rooms or matches that were not in memory")
+_NODE = RequestError(BUSY, "too many rooms or matches are being brought to life")
+
+
+class Activations:
+    """The budget of a node, and of each session a share that it cannot go beyond.
+
+    Not for each user: a guest is a new user each time, and a token makes one session at a time.
+
+    Attributes:
+        refused: how often either said no.
+    """
+
+    __slots__ = ("_all", "_settings", "refused")
+
+    def __init__(self, settings: SessionSettings) -> None:
+        self._settings = settings
+        self._all = Bucket(settings.activations_all_per_s, settings.activations_all_burst)
+        self.refused = 0
+
+    def of_session(self) -> Bucket:
+        """The budget of a session that begins."""
+        return Bucket(self._settings.activations_per_s, self._settings.activations_burst)
+
+    def refuse(self, system: ActorSystem, session: Bucket, owner: ActorRef) -> RequestError | None:
+        """Charge a session that asks `owner`, if that brings it to life; what to refuse it with."""
+        if system.lookup(owner.kind, owner.key) is not None:
+            return None
+        now = system.now()
+        if not session.take(now):
+            self.refused += 1
+            return _SESSION
+        if not self._all.take(now):
+            self.refused += 1
+            return _NODE
+        return None
