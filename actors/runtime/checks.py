@@ -50,6 +50,12 @@ def check_callable(what: str, value: object) -> None:
         raise TypeError(f"{what} is called, and {value!r} cannot be")
 
 
+def check_type(what: str, value: object, wanted: type) -> None:
+    """Raise TypeError unless it is one of these."""
+    if not isinstance(value, wanted):
+        raise TypeError(f"{what} is a {wanted.__name__}, and not {value!r}")
+
+
 def check_name(what: str, name: object) -> None:
     """Raise ValueError unless it is a string that is not empty."""
     if not isinstance(name, str) or not name:

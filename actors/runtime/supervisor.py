@@ -8,7 +8,7 @@ from typing import Literal
 
 from .actor import Actor
 from .cell import Cell, Place, State
-from .checks import check_word
+from .checks import check_type, check_word
 from .child import Child, ChildSpec
 from .errors import Escalation
 from .handlers import handles
@@ -66,6 +66,8 @@ class Supervisor(Actor):
             self.within_s if within_s is None else within_s,
         )
         check_word("strategy", self.strategy, Strategy)
+        for spec in self.children:
+            check_type("a child", spec, ChildSpec)
         _check_all_different("ids", [spec.id for spec in self.children])
         _check_all_different("names", [(s.kind, s.key or s.id) for s in self.children])
         self._up = False

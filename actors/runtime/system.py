@@ -17,6 +17,7 @@ from trio.lowlevel import enable_ki_protection
 
 from .actor import Actor
 from .cell import Cell, Place, State
+from .checks import check_type
 from .child import ChildSpec
 from .dead_letters import DeadLetters
 from .dispatcher import Dispatcher, Workers
@@ -30,7 +31,7 @@ from .loop_cell import LoopCell
 from .mailbox import Mailbox
 from .panic import end_of_all, presentable
 from .ref import ActorRef
-from .restart import RestartPolicy
+from .restart import DEFAULT, RestartPolicy
 from .roots import DrainGroup, RootGroup
 from .statistics import Statistics
 from .stores import EventStore, SnapshotStore
@@ -124,7 +125,7 @@ class ActorSystem:
     async def __aenter__(self) -> Self:
         self.home = Home.current()
         # What a ref points to that has no cell yet. It is ended, so nothing ever reaches it.
-        self.vacant = Cell(self, Place("", "", Actor, RestartPolicy(), Group(self, "")))
+        self.vacant = Cell(self, Place("", "", Actor, DEFAULT, Group(self, "")))
         self.vacant.state = State.ENDED
         self._ending = trio.Event()
         self._ended = trio.Event()
@@ -236,11 +237,13 @@ class ActorSystem:
         Raises ActorExists if the name is taken, and what the constructor raises.
 
         """
+        if policy is not None:
+            check_type("policy", policy, RestartPolicy)
         factory = functools.partial(cls, *args, **kwargs)
         first = self.make(factory)
         kind = kind or type(first).__name__
         group = self._group(kind)
-        place = Place(kind, key or self._number(kind), factory, policy or RestartPolicy(), group)
+        place = Place(kind, key or self._number(kind), factory, policy or DEFAULT, group)
         cell = self._seat(first, place)
         try:
             cell.begin(first)
@@ -255,6 +258,7 @@ class ActorSystem:
 
         Raises ValueError if the name is registered.
         """
+        check_type("what is registered", kind, Kind)
         group = self._group(kind.name)
         if group.kind is not None:
             raise ValueError(f"kind {kind.name!r} is registered already")
@@ -291,7 +295,7 @@ class ActorSystem:
         first = self.make(factory)
         group = RootGroup(self, f"supervisor/{key}")
         group.closed = self.closing
-        cell = self._seat(first, Place("supervisor", key, factory, RestartPolicy(), group))
+        cell = self._seat(first, Place("supervisor", key, factory, DEFAULT, group))
         self._groups[group.name] = group
         cell.begin(first)
         return cell.ref

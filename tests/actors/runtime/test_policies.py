@@ -93,6 +93,19 @@ def test_none_zero_and_infinity_mean_what_they_say() -> None:
     kind(retry_failed_after_s=0)
 
 
+async def test_what_is_no_policy_no_kind_and_no_spec_is_refused_at_the_call(
+    autojump_clock: object,
+) -> None:
+    async with open_system() as system:
+        with pytest.raises(TypeError, match="policy is a RestartPolicy, and not 'permanent'"):
+            system.start(Counter, policy=untyped("permanent"))
+        with pytest.raises(TypeError, match="is a Kind"):
+            system.register(untyped(Counter))
+        with pytest.raises(TypeError, match="a child is a ChildSpec"):
+            system.supervise([untyped(Counter)])
+        assert list(system.actors()) == []
+
+
 async def test_supervise_refuses_at_the_call(autojump_clock: object) -> None:
     async with open_system() as system:
         with pytest.raises(ValueError, match="ids of their own"):
