@@ -1,4 +1,4 @@
-"""The stores by themselves: events appended and snapshots saved a second, on embedded servers.
+"""The stores by themselves: events, snapshots and commands a second, on embedded servers.
 
     python -m bench.stores                      batches of 1, 50 and 500, two seconds each
     python -m bench.stores --json               the same for a program
@@ -10,18 +10,23 @@ committed, so a batch's latency is what an acknowledgement waits for at that loa
 from __future__ import annotations
 
 import argparse
+import random
 import secrets
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from pykka import ActorRef
 
+from bench.wallets import KINDS, Refused, Transfer, TransferAll, open_wallets
 from persistence import PostgresSettings, RedisSettings
+from persistence.commands import CommandTable, CommandWorker
+from persistence.commands.worker import Execute
 from persistence.embedded import EmbeddedServers
 from persistence.postgres import EventReader, EventWriter, migrate
 from persistence.redis import SnapshotWorker
@@ -29,6 +34,9 @@ from persistence.requests import Activate, Append, Load, Read, Save
 
 ASK_TIMEOUT_S = 30.0
 READ_ROWS = 100
+WALLETS = 10_000
+WORKERS = 2
+"""Of commands: two connections keep PostgreSQL busy while one of them waits for a commit."""
 INBOX_HOLDS = 1000
 """So many calls at once find room in an inbox for sure."""
 
@@ -139,6 +147,45 @@ def figures(options: argparse.Namespace, servers: EmbeddedServers) -> Iterator[R
         yield measure("snapshots loaded", batch, seconds, lambda: ask(worker, *loads))  # noqa: B023
     for ref in (writer, reader, worker):
         ref.stop()
+    yield from transfers(options, postgres)
+
+
+def transfers(options: argparse.Namespace, postgres: PostgresSettings) -> Iterator[Row]:
+    """Commands, each with a key: two wallets locked, one checked, both changed, two entries."""
+    owners = [str(n) for n in range(WALLETS)]
+    open_wallets(postgres, owners, 10**9)
+    table = CommandTable(KINDS, refusals=(Refused,))
+    dice = random.Random(1)
+    forms: tuple[tuple[str, type[Transfer], int], ...] = (
+        ("transfers", Transfer, 100),
+        ("transfers, arrays", TransferAll, 500),
+    )
+    for what, form, most in forms:
+        workers: list[ActorRef[Any]] = [
+            CommandWorker.start(postgres, table, batch=most) for _ in range(WORKERS)
+        ]
+
+        def transfer(batch: int, form: type[Transfer], workers: list[ActorRef[Any]]) -> None:
+            futures = [
+                workers[n % WORKERS].ask(
+                    Execute(
+                        form(dice.choice(owners), dice.choice(owners), 1),
+                        owners[n % WALLETS],
+                        secrets.token_hex(8),
+                        time.monotonic() + ASK_TIMEOUT_S,
+                    ),
+                    block=False,
+                )
+                for n in range(batch)
+            ]
+            for future in futures:
+                future.get(timeout=ASK_TIMEOUT_S)
+
+        for batch in options.batch:
+            work = partial(transfer, batch, form, workers)
+            yield measure(what, batch, options.seconds, work)
+        for ref in workers:
+            ref.stop()
 
 
 def main() -> int:

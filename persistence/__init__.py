@@ -6,8 +6,10 @@ beside it stand `persistence.postgres` (EventWriter, EventReader, migrate, get_o
 """
 
 from persistence.errors import (
+    CommandExpired,
     DataDirLocked,
     EmbeddedStartFailed,
+    KeyReused,
     MigrationDrift,
     RowRefused,
     StoreBusy,
@@ -20,11 +22,13 @@ from persistence.settings import EmbeddedSettings, PostgresSettings, RedisSettin
 from persistence.snapshots import SnapshotStore
 
 __all__ = [
+    "CommandExpired",
     "DataDirLocked",
     "EmbeddedSettings",
     "EmbeddedStartFailed",
     "EventRow",
     "EventStore",
+    "KeyReused",
     "MigrationDrift",
     "PostgresSettings",
     "RedisSettings",

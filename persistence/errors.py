@@ -41,6 +41,23 @@ class RowRefused(StoreError):
     permanent = True
 
 
+class KeyReused(StoreError):
+    """An idempotency key came before, with another command: a retry is useless."""
+
+    permanent = True
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"the key {self.key!r} came before with another command"
+
+
+class CommandExpired(StoreError):
+    """A command's time was over before it began: it has not acted."""
+
+
 class MigrationDrift(StoreError):
     """The database and the migration files disagree; `file` is the first one that does."""
 

@@ -83,7 +83,10 @@ def qualified(settings: PostgresSettings, text: LiteralString) -> sql.Composed:
 
 @contextmanager
 def transaction(connection: psycopg.Connection, settings: PostgresSettings) -> Iterator[None]:
-    """A transaction in which plain names are those of our schema, and whose commit is durable."""
+    """A transaction in which plain names are those of our schema, and whose commit is durable.
+
+    Raises psycopg.OperationalError: the connection is lost, and whether it has committed unknown.
+    """
     with connection.transaction():
         connection.execute(
             sql.SQL(
@@ -102,6 +105,8 @@ def transaction(connection: psycopg.Connection, settings: PostgresSettings) -> I
             " WHERE current_setting('synchronous_commit') = 'off'"
         )
         yield
+    if connection.closed:  # psycopg leaves a block on such a connection as if all were well
+        raise psycopg.OperationalError("the connection is lost")
 
 
 def _timeout_ms(settings: PostgresSettings) -> str:
@@ -136,13 +141,13 @@ class PostgresLink:
         reused = self._connection is not None
         try:
             try:
-                return work(self._opened())
+                return work(self.opened())
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 # Deadlock, shutdown, lost connection: all mended by another attempt, or by none.
                 self.close()
                 if not reused:
                     raise
-                return work(self._opened())
+                return work(self.opened())
         except _REFUSED as error:
             raise RowRefused(" ".join(str(error).split())) from None
         except psycopg.Error as error:
@@ -151,7 +156,11 @@ class PostgresLink:
             self._reconnect.failed(failure.reason)
             raise failure from None
 
-    def _opened(self) -> psycopg.Connection:
+    def opened(self) -> psycopg.Connection:
+        """The connection, opened if it is not; for work that `run` must not do twice.
+
+        Raises `StoreUnavailable`.
+        """
         if self._connection is None:
             if self._reconnect.waiting:
                 raise StoreUnavailable(STORE, self._reconnect.reason)

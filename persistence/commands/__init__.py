@@ -1,0 +1,29 @@
+"""Commands: facts that several entities share, changed in PostgreSQL transactions.
+
+A command is a frozen Struct, and a function of (transaction, command) that returns an answer or
+refuses. `CommandKind` says which belongs to which; `CommandWorker`s, threads with a connection
+each, run many of them in one commit; `CommandStore` is what trio code asks.
+
+What the frame promises:
+
+- An answer means committed and durable. A refusal means that nothing of the command was written.
+- A command with a `key` acts once for its (service, user, key), over retries and restarts; a retry
+  gets the first answer, and a key that comes with another command raises `KeyReused`.
+- What failed in passing (a deadlock, a lost connection) is done again, at most until the deadline
+  of its asker. Whether a commit whose answer was lost took place is asked of PostgreSQL.
+- What nobody waits for any more does not begin.
+"""
+
+from persistence.commands.kinds import CommandKind, CommandTable
+from persistence.commands.store import CommandStore
+from persistence.commands.transaction import Pushed, Transaction
+from persistence.commands.worker import CommandWorker
+
+__all__ = [
+    "CommandKind",
+    "CommandStore",
+    "CommandTable",
+    "CommandWorker",
+    "Pushed",
+    "Transaction",
+]

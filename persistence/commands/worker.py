@@ -1,0 +1,346 @@
+"""The threads that run commands."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import msgspec
+import psycopg
+from psycopg import errors
+
+from persistence.batching import BatchingActor
+from persistence.commands.answered import Answered, Name, look_up, remember
+from persistence.commands.kinds import CommandKind, CommandTable
+from persistence.commands.transaction import Pushed, Transaction
+from persistence.errors import CommandExpired, KeyReused, RowRefused, StoreUnavailable
+from persistence.postgres import connection as postgres
+from persistence.postgres.connection import PostgresLink, unavailable
+from persistence.requests import Ping, StoreRequest
+from persistence.settings import PostgresSettings
+
+_PASSING: Final = (errors.SerializationFailure, errors.DeadlockDetected)
+_LOST: Final = (psycopg.OperationalError, psycopg.InterfaceError)
+_ATTEMPTS: Final = 6
+"""Of a batch that meets deadlocks. The pauses between them add up to about 0.3 s."""
+_FIRST_PAUSE_S: Final = 0.01
+_ASK_STATUS_FOR_S: Final = 5.0
+_LOCK: Final = "SELECT count(pg_advisory_xact_lock(number)) FROM unnest(%s::bigint[]) AS number"
+"""In the order of the array: `unnest` gives its elements one after the other."""
+
+
+class Execute(StoreRequest, frozen=True, gc=False):
+    """Run a command. Reply: `Done`.
+
+    `expires_at`, in seconds of time.monotonic: then nobody waits for it any more.
+    """
+
+    command: Any
+    user: str
+    key: str | None
+    expires_at: float
+
+
+class Done(msgspec.Struct, frozen=True, gc=False):
+    """A command that has committed: its answer, and whether it had been given before."""
+
+    answer: Any
+    repeated: bool
+
+
+class _Undo(Exception):  # noqa: N818 - not an error: the way out of a transaction
+    """A command failed after it had written: all must be done again, each behind a savepoint."""
+
+
+class CommandWorker(BatchingActor):
+    """Runs what has queued up in one transaction, on a connection of its own.
+
+    At first without savepoints, which cost as much as a command: nearly always all go well, or
+    refuse before they have written. If one does not, the batch is rolled back and done again with
+    a savepoint for each.
+
+    Arguments:
+        pushed: called after a commit with the inboxes that have something new, in this thread.
+        batch: commands of one transaction, at most.
+    """
+
+    def __init__(
+        self,
+        settings: PostgresSettings,
+        table: CommandTable,
+        pushed: Callable[[Sequence[Pushed]], None] = lambda _: None,
+        *,
+        batch: int = 100,
+    ) -> None:
+        super().__init__(capacity=settings.inbox_messages)
+        self.batch_weight = batch
+        self._settings = settings
+        self._table = table
+        self._on_pushed = pushed
+        self._link = PostgresLink(settings)
+        self._rng = random.Random()
+
+    def on_stop(self) -> None:
+        self._link.close()
+
+    def on_failure(self, *_: Any) -> None:
+        self._link.close()
+
+    def weigh(self, request: StoreRequest) -> int:  # noqa: ARG002 - all weigh the same
+        return 1
+
+    def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
+        answers: dict[int, Any] = {}
+        jobs = []
+        for place, request in enumerate(requests):
+            if isinstance(request, Ping):
+                self._link.run(lambda connection: connection.execute("SELECT 1"))
+                answers[place] = None
+            elif not isinstance(request, Execute):
+                answers[place] = RowRefused(f"not for a worker of commands: {request}")
+            elif (job := self._job(request)) is not None:
+                jobs.append((place, job))
+            else:
+                answers[place] = CommandExpired(type(request.command).__name__)
+        for (place, _), done in zip(jobs, self._run([job for _, job in jobs]), strict=True):
+            answers[place] = done
+        return [answers[place] for place in range(len(requests))]
+
+    def _job(self, request: Execute) -> _Job | None:
+        """What is to be done; None: nobody waits for it."""
+        if request.expires_at <= time.monotonic():
+            return None
+        return _Job(request, self._table.of(request.command))
+
+    def _run(self, jobs: Sequence[_Job]) -> Sequence[Any]:
+        """Answer each, in order; what goes wrong for all of them is raised."""
+        guarded, attempt = False, 0
+        while jobs:
+            try:
+                return self._transact(jobs, guarded=guarded)
+            except _Undo:
+                guarded = True
+            except (*_PASSING, errors.UniqueViolation) as error:
+                attempt += 1
+                if attempt >= _ATTEMPTS or not _some_wait(jobs):
+                    raise unavailable(error) from None
+                time.sleep(self._rng.random() * _FIRST_PAUSE_S * 2**attempt)
+            except errors.QueryCanceled as error:  # it took longer than it may
+                raise unavailable(error) from None
+            except _LOST as error:
+                self._link.close()
+                attempt += 1
+                if attempt >= _ATTEMPTS or not _some_wait(jobs):
+                    raise unavailable(error) from None
+            except psycopg.Error as error:
+                raise unavailable(error) from None
+        return []
+
+    def _transact(self, jobs: Sequence[_Job], *, guarded: bool) -> Sequence[Any]:
+        connection = self._link.opened()
+        about_to_commit: str | None = None
+        outcomes: Sequence[Any] = ()
+        pushed: list[Pushed] = []
+        try:
+            with postgres.transaction(connection, self._settings):
+                batch = _Batch(connection, jobs, self._table.refusals, guarded=guarded)
+                outcomes = batch.run()
+                pushed = batch.transaction.finish()
+                remember(connection, batch.answered)
+                row = connection.execute("SELECT pg_current_xact_id_if_assigned()::text").fetchone()
+                about_to_commit = row[0] if row else None
+        except _LOST:
+            if about_to_commit is None or not self._has_committed(about_to_commit):
+                raise
+        if pushed:
+            self._on_pushed(pushed)
+        return outcomes
+
+    def _has_committed(self, xid: str) -> bool:
+        """Ask PostgreSQL what became of a transaction whose end was not heard.
+
+        Raises `StoreUnavailable`: it cannot say in time.
+        """
+        self._link.close()
+        until = time.monotonic() + _ASK_STATUS_FOR_S
+        while True:
+            try:
+                connection = self._link.opened()
+                row = connection.execute("SELECT pg_xact_status(%s::xid8)", (xid,)).fetchone()
+                status = str(row[0]) if row else ""
+            except (psycopg.Error, StoreUnavailable) as error:
+                self._link.close()
+                status = str(error)
+            if status in {"committed", "aborted"}:
+                return status == "committed"
+            if time.monotonic() > until:
+                raise StoreUnavailable("postgresql", f"the end of a commit is not known: {status}")
+            time.sleep(0.05)
+
+
+class _Job:
+    """One command of a batch."""
+
+    __slots__ = ("expires_at", "kind", "name", "request", "request_hash")
+
+    def __init__(self, request: Execute, kind: CommandKind) -> None:
+        self.request = request
+        self.kind = kind
+        self.expires_at = request.expires_at
+        self.name: Name | None = None
+        self.request_hash = b""
+        if request.key is not None:
+            self.name = Name(kind.service, request.user, request.key)
+            self.request_hash = kind.hash(request.command)
+
+
+def _lock_number(name: str) -> int:
+    """Two names of one number only wait for one another without need."""
+    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def _some_wait(jobs: Sequence[_Job]) -> bool:
+    now = time.monotonic()
+    return any(job.expires_at > now for job in jobs)
+
+
+class _Batch:
+    """The commands of one transaction, and what they came to."""
+
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        jobs: Sequence[_Job],
+        refusals: tuple[type[Exception], ...],
+        *,
+        guarded: bool,
+    ) -> None:
+        self.transaction = Transaction(connection)
+        self.answered: dict[Name, Answered] = {}
+        self._connection = connection
+        self._jobs = jobs
+        self._refusals = refusals
+        self._guarded = guarded
+
+    def run(self) -> list[Any]:
+        """An outcome for each job, in order: `Done`, or an exception for its asker."""
+        jobs = self._jobs
+        before = look_up(self._connection, [job.name for job in jobs if job.name is not None])
+        outcomes: list[Any] = [None] * len(jobs)
+        first: dict[Name, int] = {}
+        fresh: list[int] = []
+        for place, job in enumerate(jobs):
+            if job.name is None or (job.name not in before and job.name not in first):
+                fresh.append(place)
+                if job.name is not None:
+                    first[job.name] = place
+        self._lock([jobs[place] for place in fresh])
+        self._run_fresh(fresh, outcomes)
+        for place, job in enumerate(jobs):
+            if outcomes[place] is None:
+                assert job.name is not None
+                outcomes[place] = self._again(job, before, first, outcomes)
+        return outcomes
+
+    def _lock(self, jobs: Sequence[_Job]) -> None:
+        names = {
+            name
+            for job in jobs
+            if job.kind.locks is not None
+            for name in job.kind.locks(job.request.command)
+        }
+        if names:
+            self._connection.execute(_LOCK, (sorted(map(_lock_number, names)),))
+
+    def _run_fresh(self, places: Sequence[int], outcomes: list[Any]) -> None:
+        groups: dict[type, list[int]] = {}
+        for place in places:
+            if self._jobs[place].kind.run_all is not None:
+                groups.setdefault(self._jobs[place].kind.command, []).append(place)
+        for place in places:
+            job = self._jobs[place]
+            if job.kind.run_all is None:
+                outcomes[place] = self._one(job)
+            elif (group := groups.pop(job.kind.command, None)) is not None:
+                found = self._all(job.kind, [self._jobs[other] for other in group])
+                for other, outcome in zip(group, found, strict=True):
+                    outcomes[other] = outcome
+
+    def _again(
+        self,
+        job: _Job,
+        before: dict[Name, Answered],
+        first: dict[Name, int],
+        outcomes: Sequence[Any],
+    ) -> Any:
+        """What a command is answered whose key has come before, in this batch or an older one."""
+        assert job.name is not None
+        earlier = before.get(job.name) or self.answered.get(job.name)
+        if earlier is None:  # it was refused, in this very batch
+            return outcomes[first[job.name]]
+        if earlier.request_hash != job.request_hash:
+            return KeyReused(job.name.key)
+        return Done(job.kind.decode(earlier.answer), repeated=True)
+
+    def _one(self, job: _Job) -> Any:
+        run = job.kind.run
+        assert run is not None
+        with self._kept_apart() as outcome:
+            outcome.value = self._done(job, run(self.transaction, job.request.command))
+        return outcome.value
+
+    def _all(self, kind: CommandKind, jobs: Sequence[_Job]) -> Sequence[Any]:
+        run_all = kind.run_all
+        assert run_all is not None
+        with self._kept_apart() as outcome:
+            found = run_all(self.transaction, [job.request.command for job in jobs])
+            outcome.value = [
+                answer if isinstance(answer, Exception) else self._done(job, answer)
+                for job, answer in zip(jobs, found, strict=True)
+            ]
+        if not isinstance(outcome.value, Exception):
+            done: Sequence[Any] = outcome.value
+            return done
+        if len(jobs) == 1:
+            return [outcome.value]
+        return [self._all(kind, [job])[0] for job in jobs]
+
+    def _done(self, job: _Job, answer: Any) -> Done:
+        if job.name is not None:
+            self.answered[job.name] = Answered(job.request_hash, job.kind.encode(answer))
+        return Done(answer, repeated=False)
+
+    @contextmanager
+    def _kept_apart(self) -> Iterator[_Outcome]:
+        """Run one function: what it raises becomes its outcome, and nothing it wrote stays."""
+        outcome = _Outcome()
+        mark = self.transaction.mark()
+        answered = len(self.answered)
+        try:
+            if self._guarded:
+                with self._connection.transaction():  # a savepoint
+                    yield outcome
+            else:
+                yield outcome
+        except (*_PASSING, *_LOST):
+            raise  # the whole transaction is over
+        except Exception as error:
+            refused = isinstance(error, self._refusals)
+            if not self._guarded and (self.transaction.wrote or not refused):
+                raise _Undo from error
+            self.transaction.back_to(mark)
+            for name in list(self.answered)[answered:]:
+                del self.answered[name]
+            outcome.value = error
+
+
+class _Outcome:
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value: Any = None

@@ -1,0 +1,78 @@
+"""Wallets: what the tests of commands move about. Their sum must never change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from bench.wallets import KINDS, Left, Refused, Transfer, move
+from persistence import PostgresSettings
+from persistence.commands import CommandKind, CommandTable, Transaction
+from persistence.postgres.connection import connect, transaction
+
+
+class Careless(Transfer, frozen=True):
+    """The same by someone who checks last, and locks in any order."""
+
+
+class Fail(msgspec.Struct, frozen=True):
+    """Write, and fail."""
+
+    owner: str
+
+
+class Tell(msgspec.Struct, frozen=True):
+    user: str
+    text: str
+    fail: bool = False
+
+
+def _careless(tx: Transaction, command: Careless) -> Left:
+    move(tx, command.target, command.amount, command.note)
+    found = tx.read("SELECT balance FROM wallets WHERE owner = %s FOR UPDATE", (command.source,))
+    row = found.fetchone()
+    assert row is not None
+    if row[0] < command.amount:
+        raise Refused("not that much")
+    move(tx, command.source, -command.amount, command.note)
+    return Left(row[0] - command.amount)
+
+
+def _fail(tx: Transaction, command: Fail) -> None:
+    tx.write("UPDATE wallets SET balance = 7 WHERE owner = %s", (command.owner,))
+    raise ZeroDivisionError("a mistake")
+
+
+def _tell(tx: Transaction, command: Tell) -> None:
+    tx.emit("told", command.user, "told", command.text.encode())
+    tx.push(command.user, "told", command.text.encode())
+    if command.fail:
+        raise Refused("told nobody")
+
+
+def table() -> CommandTable:
+    def kind(name: str, command: type[msgspec.Struct], **given: Any) -> CommandKind:
+        return CommandKind(service="wallet", name=name, command=command, **given)
+
+    return CommandTable(
+        [
+            *KINDS,
+            kind("careless", Careless, answer=Left, run=_careless),
+            kind("fail", Fail, run=_fail),
+            kind("tell", Tell, run=_tell),
+        ],
+        refusals=(Refused,),
+    )
+
+
+def balances(settings: PostgresSettings) -> dict[str, int]:
+    with connect(settings) as connection, transaction(connection, settings):
+        return dict(connection.execute("SELECT owner, balance FROM wallets").fetchall())
+
+
+def notes(settings: PostgresSettings) -> list[str]:
+    """The note of each transfer that was made, as often as it was."""
+    with connect(settings) as connection, transaction(connection, settings):
+        rows = connection.execute("SELECT note FROM entries WHERE amount < 0 ORDER BY id")
+        return [note for (note,) in rows]
