@@ -23,6 +23,7 @@ from protocol import handshake, tls
 from protocol.addresses import Addresses, Door, host_of
 from protocol.errors import DRAIN
 from protocol.flusher import WOULD_BLOCK, Flusher, FlusherStatistics
+from protocol.gathering import Window
 from protocol.handler import Handler
 from protocol.handshake import HEAD_END, Accepted, Refused
 from protocol.keepalive import Wheel
@@ -119,7 +120,7 @@ class Gateway:
         self._addresses = Addresses(
             self.settings.trusted_proxies, self.settings.forwarded_header, self.settings.ipv6_prefix
         )
-        self._flusher = flusher or Flusher(self.settings.gather_s)
+        self._flusher = flusher or Flusher(Window(self.settings.gather_s))
         self._poller = Poller(turn or self._flusher)
         self._wheel = Wheel(self.settings.keepalive_s)
         self._ids = itertools.count(1)

@@ -64,8 +64,9 @@ class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
     outbox_bytes: int = 1_048_576
     """What may wait to be sent to one client; over it the client leaves as a slow consumer."""
     gather_s: Annotated[float, Meta(ge=0, le=1)] = 0.005
-    """What is said in rooms goes to a client this long after its last send, all together; at once
-    to one that was sent nothing for as long. 0: always at once."""
+    """While the loop is busy, what is said in rooms goes to a client up to this long after its last
+    send, all together; at once to one that was sent nothing for as long, and to all while the loop
+    has time to spare. 0: always at once."""
     keepalive_s: float = 20.0
     """Between two pings."""
     keepalive_timeout_s: float = 60.0

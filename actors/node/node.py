@@ -52,6 +52,7 @@ from persistence.postgres import EventReader, EventWriter
 from persistence.redis import SnapshotWorker
 from protocol.flusher import Flusher
 from protocol.gateway import Gateway
+from protocol.gathering import Window
 from protocol.http import Check, application, serve_http
 from protocol.settings import WireSettings
 
@@ -135,7 +136,7 @@ class Node:
             async with ActorSystem("node") as system:
                 events, snapshots, durability = await self._start_stores(system)
                 with Watchdog(system) as watchdog:
-                    flusher = Flusher(self.settings.wire.gather_s)
+                    flusher = Flusher(Window(self.settings.wire.gather_s))
                     system.dispatcher.enclose(flusher)
                     topics = Topics(flusher.broadcast, Fanout(self.settings.sessions))
                     matches = self._register(system, topics, events)

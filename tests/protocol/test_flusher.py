@@ -11,6 +11,7 @@ import trio.testing
 
 from protocol.codec import MSGPACK
 from protocol.flusher import Flusher
+from protocol.gathering import Window
 from protocol.outbox import Outbox
 
 GATHER_S = 0.005
@@ -34,9 +35,19 @@ class Line:
     def sent_all(self) -> None: ...
 
 
+class Fixed(Window):
+    """A window that is as it is."""
+
+    def __init__(self, s: float) -> None:
+        super().__init__(s)
+        self.present_s = s
+
+    def look(self, now: float, busy_s: float, sends: int) -> None: ...
+
+
 @asynccontextmanager
 async def flushing(gather_s: float = GATHER_S) -> AsyncIterator[tuple[Flusher, Outbox, Line]]:
-    flusher, line = Flusher(gather_s), Line()
+    flusher, line = Flusher(Fixed(gather_s)), Line()
     async with trio.open_nursery() as nursery:
         await nursery.start(flusher.run)
         await trio.testing.wait_all_tasks_blocked()
@@ -114,6 +125,49 @@ async def test_with_nothing_to_gather_for_each_leaves_at_once(
             outbox.push_soon(frame)
             await trio.sleep(0.001)
     assert line.got == [(0, b"a"), (1, b"b"), (2, b"c")]
+
+
+async def test_what_is_pushed_again_in_one_turn_leaves_with_the_rest_of_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with flushing(0.0) as (flusher, outbox, line):
+        with flusher:
+            for frame in (b"a", b"b", b"c"):
+                flusher.broadcast(frame, [outbox])
+            assert line.got == [(0, b"a")]
+        assert line.got == [(0, b"a"), (0, b"bc")]
+        await trio.sleep(0.001)
+        with flusher:
+            flusher.broadcast(b"d", [outbox])
+        assert line.got[2:] == [(1, b"d")]
+
+
+async def test_a_busy_room_is_gathered_for_only_while_the_loop_is_busy(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    window = Window(GATHER_S)
+    flusher, line = Flusher(window), Line()
+    outbox = Outbox(MSGPACK, 1_000_000, flusher, line)
+
+    async def chat(busy_s: float) -> float:
+        """Messages 1 ms apart, each of which takes so long; what part of them was a send."""
+        before, count = len(line.got), 1000
+        for _ in range(count):
+            with flusher:
+                flusher.broadcast(b"x", [outbox])
+                autojump_clock.jump(busy_s)
+            await trio.sleep(0.001 - busy_s)
+        return (len(line.got) - before) / count
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(flusher.run)
+        assert await chat(busy_s=0.0001) == 1.0
+        assert window.present_s == 0
+        assert await chat(busy_s=0.0008) < 0.4
+        assert window.present_s == GATHER_S
+        await chat(busy_s=0.00001)
+        assert await chat(busy_s=0.00001) == 1.0
+        nursery.cancel_scope.cancel()
 
 
 async def test_what_waits_for_one_that_has_gone_is_dropped(
