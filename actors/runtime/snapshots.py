@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple
 
 import structlog
@@ -52,9 +53,13 @@ class SnapshotStatistics:
 
 
 class Held(NamedTuple):
-    """The newest of an actor that is not in the store yet; without a row it is a deletion."""
+    """The newest of an actor that is not in the store yet; without a row it is a deletion.
+
+    `writer` is that of the incarnation that took it.
+    """
 
     row: SnapshotRow | None
+    writer: Writer | None = None
 
     @property
     def size(self) -> int:
@@ -68,7 +73,8 @@ class Snapshotter:
     A snapshot is handed in with its actor's writer and goes nowhere before the journal has
     committed the seq up to which it is true: a snapshot ahead of the log would bring back events
     that never happened. Until the store has it, `latest` answers for it, so that an actor that is
-    woken again before the store came back loses nothing. Home thread only.
+    woken again before the store came back loses nothing. A newer one takes the place of an older
+    one wherever that waits: however long a store is away, an actor holds one. Home thread only.
     """
 
     def __init__(
@@ -84,6 +90,7 @@ class Snapshotter:
         self._log = structlog.get_logger("actors.snapshots")
         self._held: dict[tuple[str, str], Held] = {}
         self._ready: dict[tuple[str, str], Held] = {}
+        self._awaited: set[Writer] = set()  # which call back; once, however many snapshots wait
         self._bytes = 0
         self._limit = self.settings.max_batch_rows
         self._counts = SnapshotStatistics()
@@ -93,10 +100,9 @@ class Snapshotter:
 
     def offer(self, row: SnapshotRow, writer: Writer) -> None:
         """Keep a snapshot in place of an older one; it is saved once its seq is committed."""
-        name = (row[0], row[1])
-        held = Held(row)
-        self._hold(name, held)
-        writer.when_committed(row[2], lambda: self._settle(name, held, writer))
+        self._hold((row[0], row[1]), Held(row, writer))
+        if writer not in self._awaited:
+            self._settle(writer)
 
     def discard(self, kind: str, key: str) -> None:
         """Delete what is stored for an actor: its life is over."""
@@ -172,14 +178,25 @@ class Snapshotter:
             self._bytes -= held.size
             self._ready.pop(name, None)
 
-    def _settle(self, name: tuple[str, str], held: Held, writer: Writer) -> None:
-        if self._held.get(name) is not held:
-            return  # a newer one took its place
+    def _settle(self, writer: Writer) -> None:
+        """See whether the snapshot of a writer may go now, and have it seen to again if not."""
+        name = (writer.kind, writer.key)
+        held = self._held.get(name)
+        if held is None or held.row is None or held.writer is not writer:
+            return  # another took its place
+        seq = held.row[2]
         if writer.fenced:
             self._release(name)  # it may hold events that are not in the log
             self._note_change()
-        else:
+        elif writer.committed >= seq:
             self._make_ready(name, held)
+        else:
+            self._awaited.add(writer)
+            writer.when_committed(seq, partial(self._look_again, writer))
+
+    def _look_again(self, writer: Writer) -> None:
+        self._awaited.discard(writer)
+        self._settle(writer)
 
     def _make_ready(self, name: tuple[str, str], held: Held) -> None:
         self._ready[name] = held

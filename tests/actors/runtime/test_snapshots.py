@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -89,6 +90,30 @@ async def test_only_the_newest_of_an_actor_is_kept(
     assert store.rows == {("k", "a"): row("a", 9)}
     assert store.saves == [1]
     assert entries[-1]["event"] == "snapshot_store_is_back"
+
+
+async def test_what_a_newer_snapshot_replaced_is_kept_by_nothing_while_its_events_wait(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """For ten minutes an actor writes and is snapshotted once a second, and nothing commits."""
+    store = MemorySnapshotStore()
+    payloads = [bytes(20_000) for _ in range(600)]
+    unshared = sys.getrefcount(payloads[0])
+    async with running(store) as snapshotter:
+        writer = writer_at("a", queued=600, committed=0)
+        for seq, payload in enumerate(payloads, 1):
+            snapshotter.offer(row("a", seq, payload), writer)
+            await trio.sleep(1)
+        statistics = snapshotter.statistics()
+        assert (statistics.waiting_rows, statistics.waiting_bytes) == (1, 20_000)
+        kept = [seq for seq in range(600) if sys.getrefcount(payloads[seq]) > unshared]
+        assert kept == [599]
+        commit(writer, 599)
+        await trio.sleep(60)
+        assert store.rows == {}
+        commit(writer, 600)
+        await snapshotter.flush()
+        assert store.rows["k", "a"][2] == 600
 
 
 async def test_snapshots_of_many_actors_go_together(
