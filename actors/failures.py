@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import pykka
 import structlog
@@ -16,6 +16,7 @@ from actors.runtime.errors import (
     Refusal,
     StoreBusy,
 )
+from actors.runtime.future import Future
 from protocol.errors import (
     BUSY,
     FAILED,
@@ -47,6 +48,21 @@ _ROWS: Final[tuple[tuple[type[BaseException], ErrorCode], ...]] = (
     (Fenced, UNAVAILABLE),
     (JournalClosed, UNAVAILABLE),
 )
+
+
+MOST_RETRIES: Final = 64
+"""Of one request, as long as its first answer is not there."""
+
+
+def with_others(first: Future[Any]) -> Future[Any]:
+    """Let a retry wait for the answer that others wait for already.
+
+    What they leave behind stays until the store is back, so that there is a bound to it.
+    Raises StoreBusy beyond it.
+    """
+    if first.waiting >= MOST_RETRIES:
+        raise StoreBusy("the first try still waits for the event store, as do many others")
+    return first
 
 
 def request_error(error: BaseException) -> RequestError:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from actors.failures import Refused
+from actors.failures import Refused, with_others
 from actors.matches.host import MatchHost
 from actors.matches.messages import (
     Arrived,
@@ -415,7 +415,7 @@ class Match(RunningMatch):
     ) -> Any:
         """`reply()` when what is pending for the player has been committed; now if nothing is."""
         future = pending.get(player)
-        return reply() if future is None else future.map(lambda _: reply())
+        return reply() if future is None else with_others(future).map(lambda _: reply())
 
     def _await_commit(
         self, pending: dict[str, Future[Any]], player: str, future: Future[Any]

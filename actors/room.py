@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from actors.failures import Refused
+from actors.failures import Refused, with_others
 from actors.history import ReadBefore, read_before
 from actors.messages import (
     ComeBack,
@@ -264,7 +264,8 @@ class Room(PersistentActor):
             earlier = self._said.earlier(who.user, key)
             if earlier is not None:
                 # A retry gets the first one's answer, which may still wait for its commit.
-                return self._uncommitted.get(earlier[0], Sent(*earlier))
+                first = self._uncommitted.get(earlier[0])
+                return Sent(*earlier) if first is None else with_others(first)
         self._topics.charge(self._topic, message.session)
         at = self._clock_ms()
         said = Posted(who.user, who.name, body, at, key)

@@ -70,6 +70,11 @@ class Future(pykka.Future[T]):
         """Whether a value or an exception is there."""
         return self._state != PENDING
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for it, or are to be called back. Who gave up on an ask counts, too."""
+        return 0 if self._waiters is None else len(self._waiters)
+
     def result(self) -> T:
         """The value, or raises the exception. Raises RuntimeError while pending."""
         if self._state == _VALUE:

@@ -12,13 +12,14 @@ import structlog
 import trio
 from trio.testing import MockClock
 
+from actors.failures import MOST_RETRIES
 from actors.rules.room import Posted
 from actors.runtime.durability import DurabilitySettings
 from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
 from actors.settings import RoomSettings
-from protocol.messages import Ok, RoomJoin, RoomSend
-from tests.actors.players import House, Player, open_house
+from protocol.messages import ErrorReply, Ok, RoomJoin, RoomSend
+from tests.actors.players import House, Player, open_house, unlimited
 
 EACH_S = 2.0
 BODY = "x" * 300
@@ -107,3 +108,26 @@ async def test_ten_minutes_without_a_store_hold_no_more_than_three(
                 keys = [msgspec.msgpack.decode(row[5], type=Posted).key for row in rows[:-1]]
                 assert len(set(keys)) == len(keys)
                 assert {key for key in talk.acknowledged if key[0] == str(n)} <= set(keys)
+
+
+async def test_retries_of_one_send_do_not_pile_up_either(autojump_clock: MockClock) -> None:
+    events = MemoryEventStore()
+    async with open_house(events=events, sessions=unlimited(in_flight=1000)) as house:
+        ada = await house.player("ada")
+        await ada.ask(RoomJoin(room="lobby"))
+        await ada.ask(RoomSend(room="lobby", body="hello"))
+        events.away = True
+        for ref in range(1, 101):
+            ada.tell(RoomSend(room="lobby", body="hello", key="once", ref=ref))
+        await ada.settle()
+        refused = [reply for reply in ada.replies if isinstance(reply, ErrorReply)]
+        assert {reply.code for reply in refused} == {"unavailable"}
+        assert 100 - MOST_RETRIES <= len(refused) < 100
+        await trio.sleep(600)
+        events.away = False
+        await trio.sleep(5)
+        ada.take()
+        ada.replies.clear()
+        sent = await ada.ask(RoomSend(room="lobby", body="hello", key="once"))
+        assert sent.offset == 2
+        assert len(events.rows("room", "lobby")) == 2
