@@ -83,6 +83,20 @@ class DataDirLocked(StoreError):
         return f"data directory {self.path} is in use by {holder}"
 
 
+class SchemaInUse(StoreError):
+    """Another server works on the same schema, or has taken this one's place; `holder` says who."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(holder)
+        self.holder = holder
+
+    def __str__(self) -> str:
+        return (
+            f"another server works on the same schema: {self.holder}; give each its own"
+            " ([postgres] schema), or see [server] alone"
+        )
+
+
 class EmbeddedStartFailed(StoreError):
     """An embedded server did not start; `log_tail` is the end of what it had to say."""
 

@@ -30,6 +30,7 @@ from persistence import (
     EmbeddedStartFailed,
     MigrationDrift,
     PostgresSettings,
+    SchemaInUse,
     StoreUnavailable,
     postgres,
     redis,
@@ -53,6 +54,7 @@ EXPECTED: dict[type[BaseException], Exit] = {
     EmbeddedStartFailed: Exit.STORE,
     StoreUnavailable: Exit.STORE,
     MigrationDrift: Exit.MIGRATION,
+    SchemaInUse: Exit.NOT_ALONE,
 }
 """What can go wrong outside this program: one line and a code, never a traceback."""
 
@@ -161,6 +163,31 @@ def stores(loaded: Loaded) -> Iterator[Stores]:
         raise StoreUnavailable(error.store, f"{error.reason}; see [{section}] url") from error
 
 
+@contextmanager
+def the_only_server(loaded: Loaded, found: Stores) -> Iterator[postgres.Lease | None]:
+    """The lease of the schema, where others could be on it too.
+
+    Raises SchemaInUse: there is another server, and [server] alone does not allow that.
+    """
+    if not loaded.config.postgres.url:  # the lock on the data directory sees to it
+        yield None
+        return
+    with postgres.Lease(found.postgres) as lease:
+        try:
+            lease.take()
+        except SchemaInUse as error:
+            if loaded.config.server.alone:
+                raise
+            log.warning("not alone", holder=error.holder, schema=found.postgres.schema)
+            yield None
+            return
+        try:
+            yield lease
+        finally:
+            if not lease.lost:
+                lease.release()
+
+
 # --- commands ------------------------------------------------------------------------------------
 
 
@@ -200,6 +227,8 @@ def serve(loaded: Loaded, signals: Signals, version: str) -> None:
             http = stack.enter_context(listening("http", settings.http.host, settings.http.port))
         found = stack.enter_context(stores(loaded))
         signals.check()
+        lease = stack.enter_context(the_only_server(loaded, found))
+        signals.check()
         line = banner(loaded, clients, http, found, version)
         node = Node(
             settings=settings,
@@ -212,6 +241,7 @@ def serve(loaded: Loaded, signals: Signals, version: str) -> None:
             files=files,
             about={"name": "greenroom", "version": version},
             log=writer,
+            lease=lease,
         )
         stopping = Stopping(
             signals,
@@ -222,6 +252,8 @@ def serve(loaded: Loaded, signals: Signals, version: str) -> None:
         # After the loop too: the stores stop in a bounded time, which nobody is to interrupt.
         signals.only_note()
         trio.run(node.run, clients, http, lambda: announce(line), stopping)
+        if lease is not None and lease.lost:
+            raise SchemaInUse("it has taken this one's place")
     log.info("stopped")
 
 

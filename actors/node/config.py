@@ -56,6 +56,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     data_dir: DataDir = "data"
     drain_s: Seconds = 2.0
     stop_timeout_s: PositiveSeconds = 30.0
+    alone: bool = True
 
 
 class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

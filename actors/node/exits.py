@@ -18,6 +18,7 @@ class Exit(enum.IntEnum):
     MIGRATION = 7
     CUT_SHORT = 8
     INCOMPLETE = 9
+    NOT_ALONE = 10
 
 
 EXITS = {
@@ -31,4 +32,5 @@ EXITS = {
     Exit.MIGRATION: "the database is not what this version expects",
     Exit.CUT_SHORT: "stopping took longer than server.stop_timeout_s",
     Exit.INCOMPLETE: "a package that the command needs is not installed",
+    Exit.NOT_ALONE: "another server works on the same database schema",
 }

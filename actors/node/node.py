@@ -47,8 +47,9 @@ from actors.settings import MatchSettings, RoomSettings, SessionSettings
 from actors.tokens import Tokens
 from actors.topics import Topics
 from actors.warden import warden_kind
-from persistence import EventStore, PostgresSettings, RedisSettings, SnapshotStore
-from persistence.postgres import EventReader, EventWriter
+from persistence import EventStore, PostgresSettings, RedisSettings, SnapshotStore, StoreUnavailable
+from persistence.postgres import EventReader, EventWriter, Lease
+from persistence.postgres.lease import BEAT_S
 from persistence.redis import SnapshotWorker
 from protocol.flusher import Flusher
 from protocol.gateway import Gateway
@@ -102,6 +103,7 @@ class Node:
         files: how many the process may have open.
         about: what the HTTP index says of this server.
         log: what writes the log.
+        lease: of the database, where other servers could work on it too.
     """
 
     settings: Settings
@@ -114,6 +116,7 @@ class Node:
     files: int
     about: Mapping[str, str]
     log: LogWriter
+    lease: Lease | None = None
 
     async def run(
         self,
@@ -133,6 +136,8 @@ class Node:
         web_over = trio.Event()
         async with trio.open_nursery() as outer:
             await outer.start(stopping.listen)
+            if self.lease is not None:
+                outer.start_soon(_hold, self.lease, stopping)
             async with ActorSystem("node") as system:
                 events, snapshots, durability = await self._start_stores(system)
                 with Watchdog(system) as watchdog:
@@ -279,6 +284,19 @@ def _check_draining(stopping: Stopping) -> Check:
         return "draining" if stopping.asked.is_set() else None
 
     return check
+
+
+async def _hold(lease: Lease, stopping: Stopping) -> None:
+    """Say all the time that this server lives; stop it if another has taken its place."""
+    while not lease.lost:
+        await trio.sleep(BEAT_S)
+        beat = partial(lease.beat, draining=stopping.asked.is_set())
+        try:
+            # A store that is frozen must not keep the server from ending.
+            await trio.to_thread.run_sync(beat, abandon_on_cancel=True)
+        except StoreUnavailable as error:
+            log.debug("lease not renewed", error=str(error))
+    stopping.ask("another server has taken this one's place")
 
 
 async def _keep_alive(embedded: Revivable) -> None:

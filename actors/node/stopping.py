@@ -83,6 +83,7 @@ class Stopping:
         self.asked = trio.Event()
         self.hurry = trio.CancelScope()
         self._before = before
+        self._nursery: trio.Nursery | None = None
         self._limit_s = limit_s
         self._forced_exit = forced_exit
 
@@ -91,12 +92,21 @@ class Stopping:
     ) -> None:
         """Handle signals until cancelled."""
         with trio.open_signal_receiver(*_heeded()) as signals:
-            async with trio.open_nursery() as nursery:
+            async with trio.open_nursery() as self._nursery:
+                nursery = self._nursery
                 for number in self._before.noted[:1]:
                     self._handle(number, nursery)
                 task_status.started()
                 async for number in signals:
                     self._handle(number, nursery)
+
+    def ask(self, why: str) -> None:
+        """Drain as on a signal, for a reason that the process found out by itself."""
+        if not self.asked.is_set():
+            log.error("draining", why=why)
+            self.asked.set()
+            assert self._nursery is not None, "it listens first"
+            self._nursery.start_soon(self._limit)
 
     def _handle(self, number: int, nursery: trio.Nursery) -> None:
         name = signal.Signals(number).name

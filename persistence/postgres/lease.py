@@ -1,0 +1,217 @@
+"""One server works on a schema: a row says which, and beats while it lives.
+
+It guards nothing: what two servers do to one room is sorted out by epochs, and each of them is
+refused again and again. It tells people that there are two. Not an advisory lock, since that is a
+session's, and behind a pooler there is none.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import psycopg
+
+from persistence.errors import SchemaInUse, StoreUnavailable
+from persistence.postgres.connection import PostgresLink, connect, qualified
+from persistence.settings import PostgresSettings
+
+BEAT_S: Final = 2.0
+"""Between two beats."""
+SILENT_S: Final = 2 * BEAT_S + 0.5
+"""One that is not heard for so long, while it is listened to, is not there any more."""
+LAPSED_S: Final = 15.0
+"""A row that is older need not be listened to."""
+DRAIN_S: Final = 30.0
+"""So long one that is stopping is waited for at most."""
+LOOK_S: Final = 0.1
+RELEASE_S: Final = 2.0
+"""A server that ends waits so long to say so; a store that is away must not keep it."""
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """A process: where it runs and since when, so that one of the same machine is known to be gone
+    as soon as it is. `started`: in the kernel's ticks, as a process id is used again.
+    """
+
+    host: str
+    machine: str
+    namespace: str
+    pid: int
+    started: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+    def is_gone(self) -> bool:
+        """Whether it has ended, for all that can be known from here."""
+        here = this_process()
+        if (self.machine, self.namespace) != (here.machine, here.namespace):
+            return False
+        return _started(self.pid) != self.started
+
+
+def this_process() -> Holder:
+    """Who we are."""
+    return Holder(
+        socket.gethostname(),
+        _read(Path("/proc/sys/kernel/random/boot_id")),
+        _namespace(),
+        os.getpid(),
+        _started(os.getpid()),
+    )
+
+
+class Held(NamedTuple):
+    """The row as it was read."""
+
+    holder: Holder
+    beats: int
+    draining: bool
+    age_s: float
+
+
+class Lease:
+    """The lease of the schema that the settings name. Every method blocks.
+
+    Arguments:
+        settings: where.
+        holder: who asks for it; by default this process.
+        sleep: for tests.
+
+    Attributes:
+        lost: another server has taken it over.
+    """
+
+    def __init__(
+        self,
+        settings: PostgresSettings,
+        holder: Holder | None = None,
+        *,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self.lost = False
+        self._settings = settings
+        self._holder = holder or this_process()
+        self._name = msgspec.json.encode(self._holder).decode()
+        self._link = PostgresLink(settings)
+        self._sleep = sleep
+        self._beating = threading.Lock()
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # A beat that a frozen store holds up is left to itself.
+        if self._beating.acquire(blocking=False):
+            self._link.close()
+
+    def take(self) -> None:
+        """Take it, once nobody has it who lives.
+
+        One that is stopping is waited for, at most `DRAIN_S`. One that was killed is known to be
+        gone at once if it ran here, and else after `SILENT_S`.
+
+        Raises SchemaInUse: another server lives. StoreUnavailable.
+        """
+        heard: Held | None = None
+        silent_s = waited_s = 0.0
+        while True:
+            held = self._read()
+            if heard is not None and held is not None and held[:2] != heard[:2]:
+                silent_s = 0.0
+                if held.holder == heard.holder and not held.draining:
+                    raise SchemaInUse(str(held.holder))
+            heard = held
+            free = (
+                held is None
+                or silent_s >= SILENT_S
+                or held.age_s > LAPSED_S
+                or held.holder.is_gone()
+                or (held.draining and waited_s >= DRAIN_S)
+            )
+            if free and self._claim(held):
+                return
+            self._sleep(LOOK_S)
+            silent_s += LOOK_S
+            waited_s += LOOK_S
+
+    def beat(self, *, draining: bool) -> bool:
+        """Say that we live; returns whether the lease is ours still. Raises StoreUnavailable."""
+        with self._beating:
+            beaten = self._run(
+                "UPDATE {schema}.lease SET beats = beats + 1, draining = %s,"
+                " beat_at = clock_timestamp() WHERE holder = %s",
+                (draining, self._name),
+            )
+            self.lost = not beaten and not self._claim(None)  # None: somebody cleared the table
+        return not self.lost
+
+    def release(self) -> None:
+        """Let another have it, if a store that answers lets us say so."""
+
+        def say() -> None:
+            try:
+                with connect(self._settings) as connection:
+                    text = qualified(self._settings, "DELETE FROM {schema}.lease WHERE holder = %s")
+                    connection.execute(text, (self._name,))
+            except (StoreUnavailable, psycopg.Error):
+                pass  # it lapses
+
+        saying = threading.Thread(target=say, daemon=True)
+        saying.start()
+        saying.join(RELEASE_S)
+
+    def _read(self) -> Held | None:
+        text = qualified(
+            self._settings,
+            "SELECT holder, beats, draining,"
+            " extract(epoch FROM clock_timestamp() - beat_at)::float8 FROM {schema}.lease",
+        )
+        row = self._link.run(lambda connection: connection.execute(text).fetchone())
+        if row is None:
+            return None
+        return Held(msgspec.json.decode(row[0], type=Holder), *row[1:])
+
+    def _claim(self, held: Held | None) -> bool:
+        """Take it from who had it when we looked; returns whether nobody else was faster."""
+        if held is None:
+            return self._run(
+                "INSERT INTO {schema}.lease (holder) VALUES (%s) ON CONFLICT DO NOTHING",
+                (self._name,),
+            )
+        return self._run(
+            "UPDATE {schema}.lease SET holder = %s, beats = 0, draining = false,"
+            " beat_at = clock_timestamp() WHERE holder = %s AND beats = %s",
+            (self._name, msgspec.json.encode(held.holder).decode(), held.beats),
+        )
+
+    def _run(self, text: Any, arguments: tuple[Any, ...]) -> bool:
+        statement = qualified(self._settings, text)
+        return self._link.run(lambda to: to.execute(statement, arguments).rowcount) == 1
+
+
+def _started(pid: int) -> str:
+    """When a process was started, in the kernel's ticks; "" if there is none."""
+    fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 and fields[0] != "Z" else ""
+
+
+def _namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="latin-1").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,169 @@
+"""The lease of a schema: one server has it, and what each way of ending makes of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import msgspec
+import psycopg
+import pytest
+
+from persistence import PostgresSettings, SchemaInUse
+from persistence.postgres import migrate
+from persistence.postgres.lease import BEAT_S, DRAIN_S, SILENT_S, Holder, Lease, this_process
+
+LeaseOf = Callable[..., Lease]
+
+
+@pytest.fixture
+def settings(postgres_url: str, unique: str) -> PostgresSettings:
+    found = PostgresSettings(url=postgres_url, schema=unique)
+    migrate(found)
+    return found
+
+
+@pytest.fixture
+def lease_of(settings: PostgresSettings) -> Iterator[LeaseOf]:
+    """Makes leases: whose, and on which clock."""
+    with ExitStack() as stack:
+
+        def make(holder: Holder | None = None, clock: Listener | None = None) -> Lease:
+            return stack.enter_context(Lease(settings, holder, sleep=clock or Listener()))
+
+        yield make
+
+
+def elsewhere(name: str) -> Holder:
+    """A process of another machine, of which nobody here knows whether it lives."""
+    return msgspec.structs.replace(this_process(), host=name, machine=name)
+
+
+class Listener:
+    """Stands in for time: counts what was slept, and lets something happen at times."""
+
+    def __init__(self, happens: Callable[[float], object] = lambda _: None) -> None:
+        self.slept_s = 0.0
+        self._happens = happens
+
+    def __call__(self, seconds: float) -> None:
+        self.slept_s += seconds
+        self._happens(self.slept_s)
+
+
+def beating(lease: Lease, *, draining: bool = False) -> Callable[[float], object]:
+    """Beats as a server does."""
+    beats = [0.0]
+
+    def beat(now: float) -> None:
+        if now - beats[0] >= BEAT_S:
+            beats[0] = now
+            lease.beat(draining=draining)
+
+    return beat
+
+
+def test_the_first_server_takes_it_at_once(lease_of: LeaseOf) -> None:
+    clock = Listener()
+    lease = lease_of(clock=clock)
+    lease.take()
+    assert clock.slept_s == 0
+    assert lease.beat(draining=False)
+
+
+def test_beside_a_server_that_lives_a_second_is_refused_within_a_beat(lease_of: LeaseOf) -> None:
+    first = lease_of(elsewhere("a"))
+    first.take()
+    clock = Listener(beating(first))
+    with pytest.raises(SchemaInUse, match=r"process \d+ on a; give each its own"):
+        lease_of(elsewhere("b"), clock).take()
+    assert clock.slept_s <= BEAT_S + 0.2
+    assert first.beat(draining=False)
+
+
+def test_a_server_that_stopped_in_order_is_not_waited_for(lease_of: LeaseOf) -> None:
+    first = lease_of(elsewhere("a"))
+    first.take()
+    first.release()
+    clock = Listener()
+    lease_of(elsewhere("b"), clock).take()
+    assert clock.slept_s == 0
+
+
+def test_a_server_killed_here_is_known_to_be_gone_at_once(lease_of: LeaseOf) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    here = this_process()
+    started = lease_of(msgspec.structs.replace(here, pid=gone.pid, started="1"))
+    started.take()
+    clock = Listener()
+    lease_of(clock=clock).take()  # its process id lives, as another process
+    assert clock.slept_s == 0
+    gone.kill()
+    gone.communicate()
+    assert msgspec.structs.replace(here, pid=gone.pid).is_gone()
+    assert not here.is_gone()
+
+
+def test_a_server_that_vanished_elsewhere_is_listened_to_for_a_while(lease_of: LeaseOf) -> None:
+    first = lease_of(elsewhere("a"))
+    first.take()
+    clock = Listener()
+    lease_of(elsewhere("b"), clock).take()
+    assert SILENT_S <= clock.slept_s < SILENT_S + 0.5
+    assert not first.beat(draining=False)  # should it wake up
+    assert first.lost
+
+
+def test_one_that_vanished_long_ago_is_not_listened_to(
+    lease_of: LeaseOf, settings: PostgresSettings
+) -> None:
+    lease_of(elsewhere("a")).take()
+    with psycopg.connect(settings.url) as connection:
+        connection.execute(
+            f"UPDATE {settings.schema}.lease SET beat_at = now() - interval '1 hour'"
+        )
+    clock = Listener()
+    lease_of(elsewhere("b"), clock).take()
+    assert clock.slept_s == 0
+
+
+def test_one_that_drains_is_waited_for_and_not_for_ever(lease_of: LeaseOf) -> None:
+    first = lease_of(elsewhere("a"))
+    first.take()
+    first.beat(draining=True)
+    beat = beating(first, draining=True)
+
+    def drains(now: float) -> None:
+        if now < 7:
+            beat(now)
+        elif now < 7.2:
+            first.release()
+
+    clock = Listener(drains)
+    second = lease_of(elsewhere("b"), clock)
+    second.take()
+    assert 7 <= clock.slept_s < 7.5
+    second.beat(draining=True)
+    slow = Listener(beating(second, draining=True))
+    lease_of(elsewhere("c"), slow).take()
+    assert DRAIN_S <= slow.slept_s < DRAIN_S + 0.5
+
+
+def test_a_lease_that_somebody_cleared_is_taken_again(
+    lease_of: LeaseOf, settings: PostgresSettings
+) -> None:
+    lease = lease_of()
+    lease.take()
+    with psycopg.connect(settings.url) as connection:
+        connection.execute(f"DELETE FROM {settings.schema}.lease")
+    assert lease.beat(draining=False)
+    assert not lease.lost
+
+
+def test_of_two_that_find_it_free_one_gets_it(lease_of: LeaseOf) -> None:
+    one, two = lease_of(elsewhere("a")), lease_of(elsewhere("b"))
+    assert one._read() is None
+    one.take()
+    assert not two._claim(None)
