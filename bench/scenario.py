@@ -41,9 +41,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """Connections at once, of all generators together."""
         return 0
 
+    def crowd(self) -> int:
+        """The most sessions on one topic."""
+        members: int = getattr(self, "members", 0)
+        return members
+
     def needs(self) -> list[str]:
         """Settings that Greenroom is started with, where the load goes beyond the defaults."""
-        return more_connections(self.sessions())
+        return more_connections(self.sessions()) + crowds(self.crowd())
 
     def intended(self) -> float | None:
         """Events a second that the schedule brings; None: there is no such number."""
@@ -64,6 +69,13 @@ def unlimited(messages_s: float) -> list[str]:
     if messages_s <= 80:  # the default limit is 100 on average
         return []
     return ["sessions.messages_per_s=0", "sessions.bytes_per_s=0"]
+
+
+def crowds(members: int) -> list[str]:
+    """Settings for topics of so many members: what goes to more than 100 has a budget."""
+    if members <= 100:
+        return []
+    return ["sessions.deliveries_per_s=0", "sessions.deliveries_all_per_s=0"]
 
 
 class Order(msgspec.Struct, frozen=True):
