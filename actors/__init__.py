@@ -57,6 +57,7 @@ from .runtime.messages import Terminated
 from .runtime.panic import HandlerPanic
 from .runtime.persistence import PersistentActor
 from .runtime.quarantine import QuarantinePolicy
+from .runtime.read_budget import RecoverySettings
 from .runtime.recovery import LogGap, RecoveryFailed, UnreadableEvent
 from .runtime.ref import ActorRef
 from .runtime.restart import Backoff, RestartPolicy, RestartWindow
@@ -99,6 +100,7 @@ __all__ = [
     "QuarantinePolicy",
     "Quarantined",
     "RecoveryFailed",
+    "RecoverySettings",
     "Refusal",
     "RestartPolicy",
     "RestartWindow",

@@ -53,18 +53,27 @@ class EventStore:
         epoch = await self._reader.ask(Epoch(kind, key), timeout=self._timeout_s)
         return cast("int", epoch)
 
-    async def read(self, kind: str, key: str, *, after: int, limit: int) -> list[EventRow]:
-        """The first `limit` events with seq > `after`, ascending, from the primary."""
-        rows = await self._reader.ask(Read(kind, key, after, limit), timeout=self._timeout_s)
+    async def read(
+        self, kind: str, key: str, *, after: int, limit: int, max_bytes: int | None = None
+    ) -> list[EventRow]:
+        """The first `limit` events with seq > `after`, ascending, from the primary.
+
+        None more once their payloads have come to `max_bytes`, which the last may exceed.
+        """
+        request = Read(kind, key, after, limit, max_bytes)
+        rows = await self._reader.ask(request, timeout=self._timeout_s)
         return cast("list[EventRow]", rows)
 
-    async def read_before(self, kind: str, key: str, *, before: int, limit: int) -> list[EventRow]:
+    async def read_before(
+        self, kind: str, key: str, *, before: int, limit: int, max_bytes: int | None = None
+    ) -> list[EventRow]:
         """The last `limit` events with seq < `before` (0: the newest), ascending.
 
-        A replica is asked only for what lies before a known event, and believed only if its answer
-        reaches up to that event: one that lags would leave a silent gap.
+        `max_bytes` as in `read`, from the newest down. A replica is asked only for what lies before
+        a known event, and believed only if its answer reaches up to that event: one that lags would
+        leave a silent gap.
         """
-        request = ReadBefore(kind, key, before, limit)
+        request = ReadBefore(kind, key, before, limit, max_bytes)
         if self._history is not None and before > 1:
             try:
                 rows = cast(

@@ -48,6 +48,8 @@ class Read(StoreRequest, frozen=True, gc=False):
     key: str
     after: int
     limit: int
+    max_bytes: int | None = None
+    """None more once their payloads have come to so many bytes."""
 
 
 class ReadBefore(StoreRequest, frozen=True, gc=False):
@@ -57,6 +59,7 @@ class ReadBefore(StoreRequest, frozen=True, gc=False):
     key: str
     before: int
     limit: int
+    max_bytes: int | None = None
 
 
 class LastSeq(StoreRequest, frozen=True, gc=False):

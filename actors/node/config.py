@@ -23,6 +23,7 @@ from msgspec import Meta, inspect
 
 from actors.node.logs import LogSettings
 from actors.runtime.journal_settings import JournalSettings
+from actors.runtime.read_budget import RecoverySettings
 from actors.runtime.snapshots import SnapshotSettings
 from actors.settings import MatchSettings, RoomSettings, SessionSettings
 from persistence.settings import EmbeddedSettings, PostgresSettings, RedisSettings
@@ -85,6 +86,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     redis: RedisSettings = RedisSettings()
     journal: JournalSettings = JournalSettings()
     snapshots: SnapshotSettings = SnapshotSettings()
+    recovery: RecoverySettings = RecoverySettings()
     sessions: SessionSettings = SessionSettings()
     rooms: RoomSettings = RoomSettings()
     matches: MatchSettings = MatchSettings()

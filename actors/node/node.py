@@ -39,6 +39,7 @@ from actors.rules.game import Game
 from actors.runtime.child import ChildSpec
 from actors.runtime.durability import Durability, DurabilitySettings
 from actors.runtime.journal_settings import JournalSettings
+from actors.runtime.read_budget import RecoverySettings
 from actors.runtime.snapshots import SnapshotSettings
 from actors.runtime.system import ActorSystem
 from actors.runtime.watchdog import Watchdog
@@ -74,6 +75,8 @@ class Settings(Protocol):
     def journal(self) -> JournalSettings: ...
     @property
     def snapshots(self) -> SnapshotSettings: ...
+    @property
+    def recovery(self) -> RecoverySettings: ...
     @property
     def sessions(self) -> SessionSettings: ...
     @property
@@ -228,7 +231,11 @@ class Node:
         durability = system.use_stores(
             events,
             snapshots,
-            DurabilitySettings(journal=settings.journal, snapshots=settings.snapshots),
+            DurabilitySettings(
+                journal=settings.journal,
+                snapshots=settings.snapshots,
+                recovery=settings.recovery,
+            ),
         )
         return events, snapshots, durability
 

@@ -13,6 +13,7 @@ import trio
 
 from .journal import Journal
 from .journal_settings import STORE_BACKOFF, JournalSettings
+from .read_budget import ReadBudget, RecoverySettings
 from .recovery import Recovery, Sources
 from .snapshots import SnapshotSettings, Snapshotter
 from .stores import EventStore, SnapshotStore
@@ -27,6 +28,7 @@ class DurabilitySettings:
 
     journal: JournalSettings = field(default_factory=JournalSettings)
     snapshots: SnapshotSettings = field(default_factory=SnapshotSettings)
+    recovery: RecoverySettings = field(default_factory=RecoverySettings)
     read_timeout_s: float = 10.0
 
 
@@ -39,6 +41,7 @@ class Durability:
         turn: what the journal resolves futures in.
 
     Attributes:
+        read_budget: of what recoveries read.
         recovered, replayed: how many actors, and from how many events, since the start.
         unsnapshotable: how often an actor's snapshot() raised or returned what msgpack cannot hold.
     """
@@ -58,6 +61,7 @@ class Durability:
         self.snapshotter = (
             None if snapshots is None else Snapshotter(snapshots, settings.snapshots, rng=self.rng)
         )
+        self.read_budget = ReadBudget(settings.recovery)
         self.recovered = 0
         self.replayed = 0
         self.unsnapshotable = 0
@@ -67,6 +71,7 @@ class Durability:
             backoff=STORE_BACKOFF,
             rng=self.rng,
             timeout_s=settings.read_timeout_s,
+            budget=self.read_budget,
         )
         self._log = structlog.get_logger("actors.durability")
 
@@ -97,16 +102,20 @@ class Durability:
         if actor.looks_first and not await recovery.known():
             return actor, 0
         epoch = actor.epoch = await recovery.activate()
-        # A first incarnation has nothing to come back to: what the snapshot store may hold is of
-        # another database, and a new actor need not wait for a store that is away.
-        if epoch == 1 or not await recovery.from_snapshot():
-            ignored = recovery.ignored
-            if recovery.spoilt:
-                actor = another()
-                actor.epoch = epoch
-                recovery = Recovery(actor, self._sources)
-            actor.snapshot_ignored = ignored
-            await recovery.from_events()
+        try:
+            # A first incarnation has nothing to come back to: what the snapshot store may hold is
+            # of another database, and a new actor need not wait for a store that is away.
+            if epoch == 1 or not await recovery.from_snapshot():
+                ignored = recovery.ignored
+                if recovery.spoilt:
+                    actor = another()
+                    actor.epoch = epoch
+                    recovery.let_go()
+                    recovery = Recovery(actor, self._sources)
+                actor.snapshot_ignored = ignored
+                await recovery.from_events()
+        finally:
+            recovery.let_go()
         self.recovered += 1
         self.replayed += recovery.replayed
         actor.log.debug(

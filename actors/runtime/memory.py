@@ -6,8 +6,10 @@ fail in the ways that real ones do. Sharing one between two systems stands for a
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import trio
 
@@ -90,16 +92,19 @@ class MemoryEventStore(Faults):
         await self._before()
         return self.epochs.get((kind, key), 0)
 
-    async def read(self, kind: str, key: str, *, after: int, limit: int) -> Sequence[EventRow]:
-        await self._before()
-        return [row for row in self.rows(kind, key) if row[2] > after][:limit]
-
-    async def read_before(
-        self, kind: str, key: str, *, before: int, limit: int
+    async def read(
+        self, kind: str, key: str, *, after: int, limit: int, max_bytes: int | None = None
     ) -> Sequence[EventRow]:
         await self._before()
-        rows = [row for row in self.rows(kind, key) if not before or row[2] < before]
-        return rows[-limit:] if limit else []
+        rows = (row for row in self.rows(kind, key) if row[2] > after)
+        return _page(rows, limit, max_bytes)
+
+    async def read_before(
+        self, kind: str, key: str, *, before: int, limit: int, max_bytes: int | None = None
+    ) -> Sequence[EventRow]:
+        await self._before()
+        rows = (row for row in reversed(self.rows(kind, key)) if not before or row[2] < before)
+        return _page(rows, limit, max_bytes)[::-1]
 
     async def last_seq(self, kind: str, key: str) -> int:
         await self._before()
@@ -109,6 +114,17 @@ class MemoryEventStore(Faults):
         kind, key, seq, epoch = row[:4]
         there = self._logs[kind, key].get(seq)
         return self.epochs[kind, key] > epoch or (there is not None and there[3] != epoch)
+
+
+def _page(rows: Iterable[EventRow], limit: int, max_bytes: int | None) -> list[EventRow]:
+    page: list[EventRow] = []
+    room = math.inf if max_bytes is None else max_bytes
+    for row in islice(rows, limit):
+        page.append(row)
+        room -= len(row[5])
+        if room <= 0:
+            break
+    return page
 
 
 class MemorySnapshotStore(Faults):

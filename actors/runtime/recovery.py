@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import msgspec
 import trio
 
+from .read_budget import ReadBudget
 from .stores import EventRow, EventStore, SnapshotRow, is_permanent
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PAGE_ROWS = 1_000
-"""Rows read at once; decoding and applying them takes the loop a few ms, then it breathes."""
+"""Rows read at once, at most; decoding and applying them takes the loop a few ms, then it breathes.
+"""
 
 
 class RecoveryFailed(Exception):  # noqa: N818 - the end state's name
@@ -82,6 +85,7 @@ class Sources(NamedTuple):
 
     Attributes:
         load: the newest snapshot of (kind, key), None if there is none; absent without a store.
+        budget: what all recoveries together may hold.
     """
 
     events: EventStore
@@ -89,6 +93,7 @@ class Sources(NamedTuple):
     backoff: Backoff
     rng: random.Random
     timeout_s: float
+    budget: ReadBudget
 
 
 class Recovery:
@@ -96,7 +101,7 @@ class Recovery:
 
     A store that is away is waited for: what the actor was sent meanwhile waits in its bounded
     mailbox, and whoever asked has a deadline. Snapshots alone are not waited for, unless the actor
-    says that it has state which no event holds.
+    says that it has state which no event holds. What it reads counts in a budget, until `let_go`.
     """
 
     def __init__(self, actor: PersistentActor, sources: Sources) -> None:
@@ -109,6 +114,9 @@ class Recovery:
         self.snapshot_seq: int | None = None
         self.ignored: str | None = None
         self.spoilt = False
+        self._budget = sources.budget
+        self._page = 0  # set aside for a page of events
+        self._snapshot_bytes = 0
 
     async def activate(self) -> int:
         """Begin the incarnation and return its epoch."""
@@ -120,6 +128,11 @@ class Recovery:
         """Whether there ever was an incarnation."""
         events, kind, key = self._sources.events, self._kind, self._key
         return await self._until_it_works(lambda: events.epoch(kind, key)) > 0
+
+    def let_go(self) -> None:
+        """All that was read has been taken over, or given up."""
+        self._budget.give_back(self._page + self._snapshot_bytes)
+        self._page = self._snapshot_bytes = 0
 
     async def from_snapshot(self) -> bool:
         """Restore the snapshot and replay what came after it.
@@ -144,29 +157,21 @@ class Recovery:
             self._log.warning("snapshot_ignored", seq=seq, reason=why)
             return False
         self.snapshot_seq = self._actor.seq = seq
-        await self._replay(rows[1:] if seq else rows, more=len(rows) == PAGE_ROWS)
+        await self._replay(rows[1:] if seq else rows, more=self._is_full(rows))
         return True
 
     async def from_events(self) -> None:
         """Replay the log, or the last of it if the actor says that no more matters."""
-        last, checkpoint = self._actor.replay_last, self._actor.checkpoint
-        if last is None:
-            begin = 0 if checkpoint is None else await self._find_last(checkpoint)
-            self._actor.seq = max(0, begin - 1)
-            rows = await self._read(after=self._actor.seq)
-            await self._replay(rows, more=len(rows) == PAGE_ROWS)
-            return
-        events, kind, key = self._sources.events, self._kind, self._key
-        rows = await self._until_it_works(
-            # At least one row: it says where the log stands.
-            lambda: events.read_before(kind, key, before=0, limit=max(1, last))
-        )
-        if rows:
-            self._actor.seq = rows[0][2] - 1
-        if last > 0:
-            await self._replay(rows, more=False)
-        elif rows:
-            self._actor.seq = rows[-1][2]
+        actor, events, kind, key = self._actor, self._sources.events, self._kind, self._key
+        if actor.replay_last is not None:
+            newest = await self._until_it_works(lambda: events.last_seq(kind, key))
+            actor.seq = max(0, newest - actor.replay_last)
+        elif actor.checkpoint is not None:
+            actor.seq = max(0, await self._find_last(actor.checkpoint) - 1)
+        rows = await self._read(after=actor.seq)
+        if rows and actor.replay_last is not None:
+            actor.seq = rows[0][2] - 1  # of a log whose beginning is kept no more
+        await self._replay(rows, more=self._is_full(rows))
 
     async def _find_last(self, event_type: type[msgspec.Struct]) -> int:
         """The seq of the last event of a type; 0: there is none. From the end of the log backwards,
@@ -175,8 +180,16 @@ class Recovery:
         name = self._actor.event_names[event_type]
         events, kind, key, before = self._sources.events, self._kind, self._key, 0
         while True:
+            await self._set_aside()
             rows = await self._until_it_works(
-                partial(events.read_before, kind, key, before=before, limit=PAGE_ROWS)
+                partial(
+                    events.read_before,
+                    kind,
+                    key,
+                    before=before,
+                    limit=PAGE_ROWS,
+                    max_bytes=self._page,
+                )
             )
             for row in reversed(rows):
                 if row[4] == name:
@@ -203,31 +216,57 @@ class Recovery:
             if not more:
                 return
             rows = await self._read(after=actor.seq)
-            more = len(rows) == PAGE_ROWS
+            more = self._is_full(rows)
 
     async def _read(self, *, after: int) -> Sequence[EventRow]:
-        events, kind, key = self._sources.events, self._kind, self._key
+        await self._set_aside()
+        events, kind, key, page = self._sources.events, self._kind, self._key, self._page
         return await self._until_it_works(
-            lambda: events.read(kind, key, after=after, limit=PAGE_ROWS)
+            lambda: events.read(kind, key, after=after, limit=PAGE_ROWS, max_bytes=page)
         )
+
+    def _is_full(self, rows: Sequence[EventRow]) -> bool:
+        """Whether a page was cut short, so that there may be more."""
+        return len(rows) == PAGE_ROWS or sum(len(row[5]) for row in rows) >= self._page
+
+    async def _set_aside(self) -> None:
+        """Have room for a page. Who has it keeps it to the end, and never waits for another."""
+        if not self._page:
+            self._page = await self._budget.take_page()
 
     async def _load(self) -> SnapshotRow | None:
         load = self._sources.load
         if load is None:
             return None
+
+        async def load_within_budget() -> SnapshotRow | None:
+            await self._set_aside()
+            try:
+                with trio.fail_after(self._sources.timeout_s):
+                    found = await load(self._kind, self._key)
+            except BaseException:
+                self.let_go()  # others may need no snapshots
+                raise
+            if found is not None:
+                self._snapshot_bytes = len(found[5])
+                self._budget.add(self._snapshot_bytes)
+            return found
+
         if self._actor.needs_snapshot:
-            return await self._until_it_works(lambda: load(self._kind, self._key))
+            return await self._until_it_works(load_within_budget, timeout_s=math.inf)
         try:
-            return await load(self._kind, self._key)
+            return await load_within_budget()
         except Exception as error:  # whatever a store raises means: not now
             self._log.warning("snapshot_unavailable", error=repr(error))
             return None
 
-    async def _until_it_works(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _until_it_works(
+        self, call: Callable[[], Awaitable[T]], *, timeout_s: float | None = None
+    ) -> T:
         attempt = 0
         while True:
             try:
-                with trio.fail_after(self._sources.timeout_s):
+                with trio.fail_after(self._sources.timeout_s if timeout_s is None else timeout_s):
                     return await call()
             except Exception as error:  # whatever a store raises means: try again
                 if is_permanent(error):

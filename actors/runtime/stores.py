@@ -45,14 +45,22 @@ class EventStore(Protocol):
         """Return the newest epoch, 0 if nothing was ever activated under this name."""
         ...
 
-    async def read(self, kind: str, key: str, *, after: int, limit: int) -> Sequence[EventRow]:
-        """Return up to `limit` rows with seq > after, ascending."""
+    async def read(
+        self, kind: str, key: str, *, after: int, limit: int, max_bytes: int | None = None
+    ) -> Sequence[EventRow]:
+        """Return up to `limit` rows with seq > after, ascending.
+
+        None more once their payloads have come to `max_bytes`, which the last may exceed.
+        """
         ...
 
     async def read_before(
-        self, kind: str, key: str, *, before: int, limit: int
+        self, kind: str, key: str, *, before: int, limit: int, max_bytes: int | None = None
     ) -> Sequence[EventRow]:
-        """Return the last `limit` rows with seq < before, ascending; before=0 means the newest."""
+        """Return the last `limit` rows with seq < before, ascending; before=0 means the newest.
+
+        `max_bytes` as in `read`, from the newest down.
+        """
         ...
 
     async def last_seq(self, kind: str, key: str) -> int:

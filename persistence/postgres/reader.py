@@ -94,10 +94,9 @@ class EventReader(BatchingActor):
         else:
             raise RowRefused(f"not for a reader: {requests[0]}")
         limits = [one.limit for one in requests]
+        room = [_BEYOND_ALL if one.max_bytes is None else one.max_bytes for one in requests]
         pages: list[list[EventRow]] = [[] for _ in requests]
-        for place, *event in cursor.execute(
-            call, [*names, edges, limits, [_BEYOND_ALL] * len(requests)]
-        ):
+        for place, *event in cursor.execute(call, [*names, edges, limits, room]):
             one = requests[place - 1]
             pages[place - 1].append((one.kind, one.key, *event))
         return pages if kind is Read else [page[::-1] for page in pages]

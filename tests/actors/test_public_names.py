@@ -38,6 +38,7 @@ PUBLIC = [
     "QuarantinePolicy",
     "Quarantined",
     "RecoveryFailed",
+    "RecoverySettings",
     "Refusal",
     "RestartPolicy",
     "RestartWindow",

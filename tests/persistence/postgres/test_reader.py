@@ -37,6 +37,15 @@ def test_read_before_gives_the_last_ones_ascending(reader: Ref, kind: str) -> No
     assert ask(reader, ReadBefore(kind, "a", 1, 5)) == []
 
 
+def test_a_page_ends_once_its_bytes_have_come_together(reader: Ref, kind: str) -> None:
+    # Each payload is one byte. The one that reaches the bound is in it, so there is always one.
+    assert seqs(ask(reader, Read(kind, "a", 2, 9, 3))) == [3, 4, 5]
+    assert seqs(ask(reader, Read(kind, "a", 2, 2, 3))) == [3, 4]
+    assert seqs(ask(reader, Read(kind, "a", 9, 9, 0))) == [10]
+    assert seqs(ask(reader, ReadBefore(kind, "a", 0, 9, 3))) == [8, 9, 10]
+    assert seqs(ask(reader, ReadBefore(kind, "a", 3, 9, 0))) == [2]
+
+
 def test_last_seq_is_the_newest_or_zero(reader: Ref, kind: str) -> None:
     assert ask(reader, LastSeq(kind, "a")) == 10
     assert ask(reader, LastSeq(kind, "nobody")) == 0
