@@ -19,6 +19,7 @@ for them.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -28,6 +29,7 @@ import trio
 import trio.testing
 
 from .actor import Actor
+from .checks import check_seconds
 from .handlers import handles
 from .ref import ActorRef
 from .system import ActorSystem
@@ -84,16 +86,22 @@ async def settle() -> None:
 
 
 async def advance(seconds: float) -> None:
-    """Move the clock on, and wait until everything that was due is done.
+    """Move the clock on, from one due time to the next, each with all that it brings about.
 
-    Raises RuntimeError if the test does not run on trio's MockClock.
+    So a ticker ticks as often as it would have in that time. Raises RuntimeError if the test does
+    not run on trio's MockClock, ValueError for what is no duration.
     """
+    check_seconds("seconds", seconds, finite=True)
     clock = trio.lowlevel.current_clock()
     if not isinstance(clock, trio.testing.MockClock):
         raise RuntimeError("advance() needs trio's MockClock: use the fixture autojump_clock")
+    end_s = trio.current_time() + seconds
     await settle()
-    clock.jump(seconds)
-    await settle()
+    while (now := trio.current_time()) < end_s:
+        next_s = now + trio.lowlevel.current_statistics().seconds_to_next_deadline
+        # Not past it by a rounding, and yet by more than nothing.
+        clock.jump(max(min(next_s, end_s) - now, math.ulp(now)))
+        await settle()
 
 
 class Probe:

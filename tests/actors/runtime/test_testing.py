@@ -53,6 +53,37 @@ async def test_advance_turns_the_clock(mock_clock: object) -> None:
         assert rung == [10.0]
 
 
+async def test_advance_stops_at_every_time_at_which_something_is_due(mock_clock: object) -> None:
+    class Busy(actors.Actor):
+        def __init__(self) -> None:
+            self.ticks: list[float] = []
+            self.rung: list[float] = []
+
+        def on_start(self) -> None:
+            self.start_ticks(60.0, "tick")
+            self.start_timer(0.1, 0.1)
+
+        @actors.handles(str)
+        def tick(self, _: str) -> None:
+            self.ticks.append(self.system.now())
+
+        @actors.handles(float)
+        def ring(self, message: float) -> None:
+            self.rung.append(self.system.now())
+            self.start_timer(message, message)
+
+    async with open_system() as system:
+        busy = Busy()
+        system.start(lambda: busy, kind="busy")
+        began = system.now()
+        await advance(600.0)
+        assert system.now() - began == pytest.approx(600.0)
+        assert [at - began for at in busy.ticks] == pytest.approx([60.0 * n for n in range(1, 11)])
+        assert len(busy.rung) == pytest.approx(6000, abs=1)
+        await advance(0.0)
+        assert system.now() - began == pytest.approx(600.0)
+
+
 async def test_advance_needs_a_clock_that_can_be_turned() -> None:
     with pytest.raises(RuntimeError, match="autojump_clock"):
         await advance(1.0)
