@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .checks import check_seconds
 from .mailbox import Control
 from .timers import Timer
 
@@ -24,8 +25,9 @@ class ActorTimers:
         self, delay_s: float, message: Any, *, name: str | None, interval_s: float | None = None
     ) -> Timer:
         """See `Actor.start_timer` and `Actor.start_ticks`."""
-        if interval_s is not None and interval_s <= 0:
-            raise ValueError(f"ticks need an interval above 0 s, not {interval_s}")
+        check_seconds("delay", delay_s)
+        if interval_s is not None:
+            check_seconds("interval_s", interval_s, above_zero=True)
         if name is not None:
             self.cancel(name)
         system = self._cell.system

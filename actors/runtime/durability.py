@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from .checks import check_seconds
 from .journal import Journal
 from .journal_settings import STORE_BACKOFF, JournalSettings
 from .read_budget import ReadBudget, RecoverySettings
@@ -30,6 +31,9 @@ class DurabilitySettings:
     snapshots: SnapshotSettings = field(default_factory=SnapshotSettings)
     recovery: RecoverySettings = field(default_factory=RecoverySettings)
     read_timeout_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        check_seconds("read_timeout_s", self.read_timeout_s, above_zero=True)
 
 
 class Durability:

@@ -15,6 +15,7 @@ import structlog
 import trio
 from trio.lowlevel import enable_ki_protection
 
+from .checks import check_seconds
 from .errors import Refusal, bare
 from .home import Home
 from .panic import presentable
@@ -215,9 +216,12 @@ class Future(pykka.Future[T]):
     def get(self, *, timeout: float | None = None) -> T:
         """Block the calling thread until the result is there, at most `timeout` seconds.
 
-        Raises pykka.Timeout if it is not there by then; RuntimeError in the event loop's own
-        thread, which would wait for itself.
+        Raises pykka.Timeout if it is not there by then; ValueError for what is no duration;
+        RuntimeError in the event loop's own thread, which would wait for itself.
         """
+        if timeout is not None:
+            check_seconds("timeout", timeout)
+            timeout = min(timeout, threading.TIMEOUT_MAX)
         if self._get_hook is not None:
             return super().get(timeout=timeout)
         if self._state == PENDING:

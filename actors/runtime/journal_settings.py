@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from .checks import check_count, check_seconds
 from .restart import Backoff
 
 STORE_BACKOFF: Final = Backoff(first_s=0.05, factor=2.0, max_s=1.0, jitter=0.25)
@@ -26,6 +27,8 @@ class JournalSettings:
         append_timeout_s: how long one append may take before it is sent again.
         backoff: between attempts while the store is away.
         drain_s: how long a stopping system waits for what is queued.
+
+    Raises ValueError for what makes no sense.
     """
 
     max_events: int = 50_000
@@ -36,6 +39,13 @@ class JournalSettings:
     append_timeout_s: float = 30.0
     backoff: Backoff = STORE_BACKOFF
     drain_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_events", "max_bytes", "max_batch_events", "max_batch_bytes"):
+            check_count(name, getattr(self, name), least=1)
+        check_seconds("pace_s", self.pace_s, finite=True)
+        check_seconds("append_timeout_s", self.append_timeout_s, above_zero=True)
+        check_seconds("drain_s", self.drain_s)
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from .actor import Actor
+from .checks import check_seconds
 from .commit_queue import Writer
 from .durability import Durability
 from .errors import Fenced, NoStores
@@ -111,6 +112,7 @@ class PersistentActor(Actor):
             name: msgspec.msgpack.Decoder(event_type)
             for event_type, name in cls.event_names.items()
         }
+        check_seconds(f"{cls.__name__}.snapshot_interval_s", cls.snapshot_interval_s)
         cls._has_snapshot = cls.snapshot is not PersistentActor.snapshot
         if len(cls.event_decoders) < len(cls.event_names):
             raise TypeError(f"{cls.__name__}: two event types have the same name in the log")

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import structlog
 import trio
 
+from .checks import check_count, check_seconds
 from .commit_queue import Writer
 from .restart import Backoff
 from .stores import SnapshotRow, SnapshotStore
@@ -29,6 +30,8 @@ class SnapshotSettings:
         backoff: between attempts while the store is away. Soon after it is back, what was offered
             meanwhile is in it.
         flush_s: how long a stopping system waits for what is left.
+
+    Raises ValueError for what makes no sense.
     """
 
     max_rows: int = 100_000
@@ -38,6 +41,12 @@ class SnapshotSettings:
     save_timeout_s: float = 10.0
     backoff: Backoff = RETRIES
     flush_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_rows", "max_bytes", "max_batch_rows", "max_batch_bytes"):
+            check_count(name, getattr(self, name), least=1)
+        check_seconds("save_timeout_s", self.save_timeout_s, above_zero=True)
+        check_seconds("flush_s", self.flush_s)
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from .checks import check_seconds
 from .errors import HandlerHung
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class interruptible:  # noqa: N801 -- a context manager, named like trio's move_
     __slots__ = ("began", "deadline", "limit_s", "outer", "raised", "who")
 
     def __init__(self, limit_s: float, who: Mapping[str, str] = _NOBODY) -> None:
+        if not limit_s >= 0.0:
+            raise ValueError(f"limit_s is at least 0 s, and not {limit_s!r}")
         self.limit_s = limit_s
         self.who = who
         self.began = 0.0  # when it was entered, by perf_counter; 0: it guards nothing
@@ -264,6 +267,7 @@ class Watchdog:
     """
 
     def __init__(self, system: ActorSystem, *, stuck_after_s: float = 1.0) -> None:
+        check_seconds("stuck_after_s", stuck_after_s, above_zero=True)
         self.stuck = 0  # how many handlers were found stuck
         self._dispatcher = system.dispatcher
         self._home_thread = system.home.thread
