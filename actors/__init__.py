@@ -45,6 +45,7 @@ from .runtime.errors import (
     StartFailed,
     StoreBusy,
     SystemFailed,
+    UnhandledMessage,
     Unstorable,
 )
 from .runtime.future import Future
@@ -115,6 +116,7 @@ __all__ = [
     "Terminated",
     "ThreadingActor",
     "Timer",
+    "UnhandledMessage",
     "UnreadableEvent",
     "Unstorable",
     "handles",

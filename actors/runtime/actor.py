@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import pykka
 import structlog
 
+from .errors import UnhandledMessage
 from .future import Future
 from .handlers import HandlerTable
 from .mailbox import Mailbox, MailboxSpec
@@ -160,7 +161,8 @@ class Actor(_PykkaActor):
     def start_timer(self, delay_s: float, message: Any, *, name: str | None = None) -> Timer:
         """Get `message` in `delay_s` seconds. A timer of the same name is replaced.
 
-        Timers are the instance's: they end when it stops or is restarted.
+        Timers are the instance's: they end when it stops or is restarted. Raises ValueError for a
+        delay that is negative or not a number; infinity is never.
         """
         return self._placed.actor_timers().start(delay_s, message, name=name)
 
@@ -174,7 +176,8 @@ class Actor(_PykkaActor):
     ) -> Timer:
         """Get `message` every `interval_s` seconds, without drift; first in `first_s`, or as long.
 
-        While one is undelivered no other is added, so ticks never pile up.
+        While one is undelivered no other is added, so ticks never pile up. Raises ValueError for an
+        interval of 0 s or less, and like `start_timer`.
         """
         return self._placed.actor_timers().start(
             interval_s if first_s is None else first_s, message, name=name, interval_s=interval_s
@@ -233,8 +236,12 @@ class Actor(_PykkaActor):
         """Before the first message of this instance. May be async."""
 
     def on_receive(self, message: Any) -> Any:
-        """Messages that no handler claims. May be async; what it returns is the reply."""
-        self.log.warning("unexpected_message", message=type(message).__name__)
+        """Messages that no handler claims. May be async; what it returns is the reply.
+
+        Unless overridden it raises UnhandledMessage: the asker's error, and for a message that was
+        told, a dead letter. An override can leave messages to `super().on_receive(message)`.
+        """
+        raise UnhandledMessage(self._placed.name, type(message).__name__)
 
     def on_stop(self) -> Any:
         """After the last message, not after a failure. May be async."""

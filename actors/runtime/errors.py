@@ -124,6 +124,21 @@ class Quarantined(Refusal):
         )
 
 
+class UnhandledMessage(Refusal, TypeError):  # noqa: N818 -- named like what it is about
+    """No handler of the actor takes messages of this type. A told one becomes a dead letter.
+
+    `name` is the actor's, kind/key, `message` the type.
+    """
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(name, message)
+        self.name = name
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.name} has no handler for {self.message}"
+
+
 class Escalation(Exception):  # noqa: N818 -- what a supervisor does when it gives up
     """A supervisor gave up: its children failed more often than it allows."""
 

@@ -24,6 +24,7 @@ class ThreadInbox:
         self.capacity = capacity
         self.name = name  # of its actor, for errors
         self.refused = 0
+        self.present: Envelope[Any] | None = None  # what was taken out last
         self._queue: queue.SimpleQueue[Envelope[Any]] = queue.SimpleQueue()
 
     def put(self, envelope: Envelope[Any]) -> None:
@@ -39,7 +40,8 @@ class ThreadInbox:
 
     def get(self) -> Envelope[Any]:
         """Take out the oldest; waits for one."""
-        return self._queue.get()
+        envelope = self.present = self._queue.get()
+        return envelope
 
     def get_nowait(self) -> Envelope[Any]:
         """Take out the oldest. Raises queue.Empty."""

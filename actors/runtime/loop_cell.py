@@ -12,7 +12,7 @@ from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 
 from .cell import Place, State
 from .dispatcher import SLICE_S, SLOW_HANDLER_S
-from .errors import MailboxFull, Quarantined, Refusal, bare
+from .errors import MailboxFull, Quarantined, Refusal, UnhandledMessage, bare
 from .future import Future
 from .lifecycle import LoopLife
 from .mailbox import Control, Mailbox
@@ -216,7 +216,10 @@ class LoopCell(LoopLife):
         if reply is not None:
             reply.settle_quietly(error=presentable(error))
         if isinstance(error, Refusal):
-            if reply is None:
+            if reply is None and isinstance(error, UnhandledMessage):
+                message = item.message if isinstance(item, Envelope) else item
+                self.system.dead_letters.add(self.ref, message, "unhandled")
+            elif reply is None:
                 _log.debug("refused", kind=self.kind, key=self.key, error=str(error))
             return True
         message = item.message if isinstance(item, Envelope) else item

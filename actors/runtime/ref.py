@@ -9,6 +9,7 @@ import pykka
 import trio
 from trio.lowlevel import enable_ki_protection
 
+from .checks import check_seconds
 from .errors import MailboxFull, StartFailed
 from .future import Future
 from .mailbox import Control
@@ -49,6 +50,12 @@ class ActorRef(pykka.ActorRef[Any]):
 
     def __hash__(self) -> int:
         return hash((self.kind, self.key))
+
+    def __copy__(self) -> ActorRef:
+        return self  # a name is copied by naming it, wherever that is
+
+    def __deepcopy__(self, _memo: object) -> ActorRef:
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _load, (self.kind, self.key)
@@ -162,10 +169,14 @@ class ActorRef(pykka.ActorRef[Any]):
         handler raised, or AskTimeout after `timeout` seconds (None: the system's default;
         infinity: never). `block=True` waits and returns the reply, in other threads only; Pykka's
         default is to block, which a loop cannot.
+
+        Raises ValueError for a timeout that is negative or not a number.
         """
         system = self._system
         if timeout is None:
             timeout = system.default_timeout_s
+        elif type(timeout) is not float or not timeout >= 0.0:
+            check_seconds("timeout", timeout)
         future = Reply(system.home, self, message, timeout)
         cell = self._cell
         if cell.thread == get_ident():
@@ -197,8 +208,11 @@ class ActorRef(pykka.ActorRef[Any]):
         """Stop the actor after what is in its mailbox. From any thread.
 
         Returns a future, or with `block=True` its result: True once it has ended, False if it
-        was dead before. With `block`, raises pykka.Timeout after `timeout` seconds.
+        was dead before. With `block`, raises pykka.Timeout after `timeout` seconds; ValueError if
+        that is no duration.
         """
+        if timeout is not None:
+            check_seconds("timeout", timeout)
         future: Future[bool] = Future(self._system.home)
         if self._system.home.here():
             self._stop_here(future)

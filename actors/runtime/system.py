@@ -8,7 +8,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import pykka
 import structlog
@@ -17,12 +17,13 @@ from trio.lowlevel import enable_ki_protection
 
 from .actor import Actor
 from .cell import Cell, Place, State
-from .checks import check_type
+from .checks import check_seconds, check_type
 from .child import ChildSpec
 from .dead_letters import DeadLetters
 from .dispatcher import Dispatcher, Workers
 from .durability import Durability, DurabilitySettings
 from .errors import ActorFailed, SystemFailed
+from .future import Future
 from .home import Home
 from .index import Index
 from .journal import Journal
@@ -42,6 +43,7 @@ from .timers import Alarm, Timers
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
+T = TypeVar("T")
 _log = structlog.get_logger("actors")
 _current: contextvars.ContextVar[ActorSystem | None] = contextvars.ContextVar(
     "actor_system", default=None
@@ -76,6 +78,7 @@ class ActorSystem:
         events: EventStore | None = None,
         snapshots: SnapshotStore | None = None,
     ) -> None:
+        check_seconds("default_timeout_s", default_timeout_s)
         self.name = name
         self.default_timeout_s = default_timeout_s
         self.random = random.Random(seed)
@@ -234,11 +237,23 @@ class ActorSystem:
             key: the second half; by default a number
             policy: for when it fails; by default it is restarted, at most 3 times in 5 s
 
-        Raises ActorExists if the name is taken, and what the constructor raises.
+        From any thread: from another one than the loop's it waits until the actor has its place,
+        at most the system's default timeout, and the constructor still runs in the loop's thread.
+
+        Raises:
+            ActorExists: the name is taken.
+            ActorDeadError: the system is stopping.
+            pykka.Timeout: the loop was busy for longer; the actor may yet be started.
+            Exception: what the constructor raises.
 
         """
         if policy is not None:
             check_type("policy", policy, RestartPolicy)
+        if not self.home.here():
+            make = functools.partial(
+                self.start, cls, *args, kind=kind, key=key, policy=policy, **kwargs
+            )
+            return self._from_thread(make)
         factory = functools.partial(cls, *args, **kwargs)
         first = self.make(factory)
         kind = kind or type(first).__name__
@@ -254,11 +269,14 @@ class ActorSystem:
 
     @enable_ki_protection
     def register(self, kind: Kind) -> None:
-        """Have actors of this kind brought to life by their first message.
+        """Have actors of this kind brought to life by their first message. From any thread.
 
         Raises ValueError if the name is registered.
         """
         check_type("what is registered", kind, Kind)
+        if not self.home.here():
+            self._from_thread(functools.partial(self.register, kind))
+            return
         group = self._group(kind.name)
         if group.kind is not None:
             raise ValueError(f"kind {kind.name!r} is registered already")
@@ -288,6 +306,16 @@ class ActorSystem:
         Raises ActorExists if the name is taken, and ValueError for what makes no sense: another
         strategy, numbers out of range, children that share an id or a name.
         """
+        if not self.home.here():
+            make = functools.partial(
+                self.supervise,
+                specs,
+                strategy,
+                max_restarts=max_restarts,
+                within_s=within_s,
+                key=key,
+            )
+            return self._from_thread(make)
         key = key or self._number("supervisor")
         factory = functools.partial(
             Supervisor, specs, strategy=strategy, max_restarts=max_restarts, within_s=within_s
@@ -432,6 +460,15 @@ class ActorSystem:
         number = self._numbers[kind] = self._numbers.get(kind, 0) + 1
         return str(number)
 
+    def _from_thread(self, function: Callable[[], T]) -> T:
+        """Call a function in the loop's thread and wait for what comes of it."""
+        result: Future[T] = Future(self.home)
+        try:
+            self.home.call_soon(_settle, result, function)
+        except trio.RunFinishedError:
+            raise pykka.ActorDeadError(f"{self.name}: its event loop has ended") from None
+        return result.get(timeout=self.default_timeout_s)
+
     # --- time, threads, counts -------------------------------------------------------------------
 
     def call_soon(self, function: Callable[..., object], *args: Any) -> None:
@@ -444,9 +481,13 @@ class ActorSystem:
     def after(self, delay_s: float, function: Callable[[], object]) -> Alarm:
         """Call a function in `delay_s` seconds; the alarm can be cancelled.
 
-        What it raises is the failure of the actor that called `after`; logged, if none did.
+        What it raises is the failure of the actor that called `after`; logged, if none did. From
+        any thread. Raises ValueError for a delay that is negative or not a number.
         """
+        check_seconds("delay_s", delay_s)
         home = self.home
+        if not home.here():
+            return self._from_thread(functools.partial(self.after, delay_s, function))
         return Alarm(self.timers, self.now() + delay_s, function, home, owner=home.owner())
 
     def statistics(self) -> Statistics:
@@ -462,3 +503,10 @@ class ActorSystem:
             refused=self.refused,
             dropped=self.dropped,
         )
+
+
+def _settle(result: Future[T], function: Callable[[], T]) -> None:
+    try:
+        result.settle_quietly(function())
+    except BaseException as error:
+        result.settle_quietly(error=presentable(error))

@@ -14,8 +14,9 @@ from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 from pykka.messages import _ActorStop
 
 from .cell import Cell, Place, State
-from .errors import MailboxFull
+from .errors import MailboxFull, UnhandledMessage
 from .future import Future
+from .home import Home
 from .inbox import ThreadInbox
 from .mailbox import Control, MailboxSpec
 from .messages import Reason
@@ -37,6 +38,15 @@ class ThreadingActor(pykka.ThreadingActor):
     use_daemon_thread = True
     mailbox: ClassVar[MailboxSpec] = MailboxSpec()
     """Its capacity counts; an inbox between threads always refuses when it is full."""
+
+    def on_receive(self, message: Any) -> Any:
+        """Messages that are no proxy's; what it returns is the reply.
+
+        Unless overridden it raises UnhandledMessage: the asker's error, and for a message that was
+        told, a dead letter.
+        """
+        name = self.actor_ref.actor_urn.removeprefix("urn:actor:")
+        raise UnhandledMessage(name, type(message).__name__)
 
 
 class ThreadCell(Cell):
@@ -70,7 +80,7 @@ class ThreadCell(Cell):
         home = self.system.home
         overrides = {
             "_actor_ref": self.ref,
-            "_handle_receive": functools.partial(_receive, actor),
+            "_handle_receive": functools.partial(self._receive, actor, home),
             "_handle_failure": functools.partial(_note_failure, actor, errors),
             "_stop": functools.partial(_stop, actor, errors),
             # What is left in the inbox is the next incarnation's, or answered when the cell ends.
@@ -116,6 +126,23 @@ class ThreadCell(Cell):
             home.call_soon(self._thread_ended, actor, errors)
         except trio.RunFinishedError:
             _log.warning("thread_outlived_its_system", kind=self.kind, key=self.key)
+
+    def _receive(self, actor: Any, home: Home, message: Any) -> Any:
+        """Pykka's, but for what nobody handles, and for what is no `Exception`.
+
+        That would stop every actor that Pykka knows.
+        """
+        try:
+            return type(actor)._handle_receive(actor, message)  # noqa: SLF001 -- Pykka's seam
+        except UnhandledMessage:
+            if self.inbox.present is None or self.inbox.present.reply_to is not None:
+                raise
+            with suppress(trio.RunFinishedError):
+                home.call_soon(self.system.dead_letters.add, self.ref, message, "unhandled")
+        except Exception:
+            raise
+        except BaseException as error:
+            raise presentable(error) from error
 
     def _thread_ended(self, actor: Any, errors: list[BaseException]) -> None:
         if actor is not self._actor or not self.alive:
@@ -181,16 +208,6 @@ class ThreadCell(Cell):
         super().end(reason)
         for message in self.inbox.close(lambda: self.obituary(reason)):
             self.system.dead_letters.add(self.ref, message, reason)
-
-
-def _receive(actor: Any, message: Any) -> Any:
-    """Pykka's, but for what is no `Exception`: that would stop every actor Pykka knows."""
-    try:
-        return type(actor)._handle_receive(actor, message)  # noqa: SLF001 -- Pykka's seam
-    except BaseException as error:
-        if isinstance(error, Exception):
-            raise
-        raise presentable(error) from error
 
 
 def _note_failure(actor: Any, errors: list[BaseException], *exc_info: Any) -> None:

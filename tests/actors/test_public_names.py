@@ -53,6 +53,7 @@ PUBLIC = [
     "Terminated",
     "ThreadingActor",
     "Timer",
+    "UnhandledMessage",
     "UnreadableEvent",
     "Unstorable",
     "handles",

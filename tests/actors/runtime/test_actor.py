@@ -189,9 +189,41 @@ async def test_a_subclass_that_forgets_the_base_constructor_works(autojump_clock
         assert await system.start(Forgetful).ask(Get()) == 7
 
 
-async def test_an_unknown_message_is_logged_and_answered_with_none(autojump_clock: object) -> None:
+async def test_a_message_that_no_handler_takes_is_an_error_for_the_asker(
+    autojump_clock: object,
+) -> None:
     async with open_system() as system:
-        assert await system.start(Counter).ask({"what": "is this"}) is None
+        counter = system.start(Counter, kind="counter", key="a")
+        with pytest.raises(actors.UnhandledMessage, match="counter/a has no handler for dict"):
+            await counter.ask({"what": "is this"})
+        with pytest.raises(TypeError):
+            await counter.ask(b"nor this")
+        assert system.dead_letters.count == 0
+        assert await counter.ask(Get()) == 0
+        assert system.restarts == 0
+
+
+async def test_a_message_that_no_handler_takes_and_nobody_asked_is_a_dead_letter(
+    autojump_clock: object,
+) -> None:
+    class Choosy(Counter):
+        def on_receive(self, message: Any) -> Any:
+            return "text" if isinstance(message, str) else super().on_receive(message)
+
+    async with open_system() as system:
+        counters = [system.start(Counter), system.start(Choosy)]
+        for counter in counters:
+            counter.tell(b"what is this")
+            await settle()
+            letter = system.dead_letters.last[-1]
+            assert (letter.ref, letter.message, letter.reason) == (
+                counter,
+                b"what is this",
+                "unhandled",
+            )
+        assert await counters[1].ask("text") == "text"
+        assert system.dead_letters.count == 2
+        assert system.restarts == 0
 
 
 async def test_actor_start_uses_the_current_system(autojump_clock: object) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import pickle
 import threading
 import time
 from functools import partial
 from typing import Any
 
+import msgspec
 import pykka
 import pytest
 import trio
@@ -190,6 +194,98 @@ async def test_the_actors_own_ref_is_ours() -> None:
     async with open_system() as system:
         ref = system.start(Reflective, key="me")
         assert await ref.ask("?") is ref
+
+
+class Errand(msgspec.Struct, frozen=True):
+    to: actors.ActorRef
+
+
+@dataclasses.dataclass
+class Note:
+    to: actors.ActorRef
+
+
+class Traveller(actors.ThreadingActor):
+    """Does in its thread what an actor does in the loop."""
+
+    def on_receive(self, message: Any) -> Any:
+        match message:
+            case Errand(to):
+                copies = [copy.copy(to), copy.deepcopy(to), pickle.loads(pickle.dumps(to))]
+                return [*copies, dataclasses.asdict(Note(to))["to"]]
+            case "start":
+                return Counter.start(7, key="of a thread")
+            case "system":
+                return actors.ActorSystem.current()
+            case _:
+                return super().on_receive(message)
+
+
+async def test_a_ref_is_copied_and_pickled_in_a_thread() -> None:
+    async with open_system() as system:
+        counter = system.start(Counter)
+        assert await system.start(Traveller).ask(Errand(counter)) == [counter] * 4
+    assert copy.deepcopy(counter) == counter  # where no system is
+
+
+async def test_an_actor_in_a_thread_has_the_system_and_starts_others() -> None:
+    async with open_system() as system:
+        traveller = system.start(Traveller)
+        assert await traveller.ask("system") is system
+        started = await traveller.ask("start")
+        assert await started.ask(Get()) == 7
+        with pytest.raises(actors.ActorExists):
+            await traveller.ask("start")
+        assert [ref.key for ref in system.actors("Counter")] == ["of a thread"]
+
+
+async def test_what_an_actor_in_a_thread_does_not_handle_is_an_error_or_a_dead_letter() -> None:
+    async with open_system() as system:
+        traveller = system.start(Traveller, kind="traveller", key="a")
+        with pytest.raises(actors.UnhandledMessage, match="traveller/a has no handler for bytes"):
+            await traveller.ask(b"?")
+        traveller.tell(b"!")
+        await until(lambda: system.dead_letters.count)
+        letter = system.dead_letters.last[-1]
+        assert (letter.ref, letter.message, letter.reason) == (traveller, b"!", "unhandled")
+        assert await traveller.ask("system") is system
+        assert system.restarts == 0
+
+
+async def test_a_system_is_used_from_any_thread() -> None:
+    class Broken(Counter):
+        def __init__(self) -> None:
+            raise Crashed("constructor")
+
+    def work(system: actors.ActorSystem) -> list[Any]:
+        rung = threading.Event()
+        system.after(0.0, rung.set)
+        assert rung.wait(5)
+        with pytest.raises(Crashed):
+            system.start(Broken)
+        system.register(actors.Kind("kind", lambda _key: Counter(1)))
+        with pytest.raises(ValueError, match="registered already"):
+            system.register(actors.Kind("kind", lambda _key: Counter(1)))
+        system.supervise([ChildSpec("child", Counter)], key="s")
+        refs = [system.start(Counter, 2), system.ref("kind", "a"), system.ref("s", "child")]
+        return [ref.ask(Get(), block=True) for ref in refs]
+
+    async with open_system() as system:
+        assert await trio.to_thread.run_sync(work, system) == [2, 1, 0]
+
+
+async def test_a_system_whose_loop_has_ended_says_so_to_other_threads() -> None:
+    systems: list[actors.ActorSystem] = []
+
+    async def main() -> None:
+        async with actors.ActorSystem() as system:
+            systems.append(system)
+
+    thread = threading.Thread(target=trio.run, args=(main,))
+    thread.start()
+    await trio.to_thread.run_sync(thread.join)
+    with pytest.raises(actors.ActorDeadError, match="loop has ended"):
+        systems[0].start(Counter)
 
 
 async def test_pykkas_proxy_reaches_a_thread() -> None:
