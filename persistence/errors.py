@@ -84,7 +84,7 @@ class DataDirLocked(StoreError):
 
 
 class SchemaInUse(StoreError):
-    """Another server works on the same schema, or has taken this one's place; `holder` says who."""
+    """Another server works on the same schema; `holder` says which."""
 
     def __init__(self, holder: str) -> None:
         super().__init__(holder)
@@ -95,6 +95,13 @@ class SchemaInUse(StoreError):
             f"another server works on the same schema: {self.holder}; give each its own"
             " ([postgres] schema), or see [server] alone"
         )
+
+
+class Replaced(StoreError):
+    """Another server took this one for dead, and works on its schema now."""
+
+    def __init__(self) -> None:
+        super().__init__("another server took this one for dead, and is in its place")
 
 
 class EmbeddedStartFailed(StoreError):

@@ -30,6 +30,7 @@ from persistence import (
     EmbeddedStartFailed,
     MigrationDrift,
     PostgresSettings,
+    Replaced,
     SchemaInUse,
     StoreUnavailable,
     postgres,
@@ -55,6 +56,7 @@ EXPECTED: dict[type[BaseException], Exit] = {
     StoreUnavailable: Exit.STORE,
     MigrationDrift: Exit.MIGRATION,
     SchemaInUse: Exit.NOT_ALONE,
+    Replaced: Exit.NOT_ALONE,
 }
 """What can go wrong outside this program: one line and a code, never a traceback."""
 
@@ -253,7 +255,7 @@ def serve(loaded: Loaded, signals: Signals, version: str) -> None:
         signals.only_note()
         trio.run(node.run, clients, http, lambda: announce(line), stopping)
         if lease is not None and lease.lost:
-            raise SchemaInUse("it has taken this one's place")
+            raise Replaced
     log.info("stopped")
 
 

@@ -296,13 +296,13 @@ def _check_draining(stopping: Stopping) -> Check:
 async def _hold(lease: Lease, stopping: Stopping) -> None:
     """Say all the time that this server lives; stop it if another has taken its place."""
     while not lease.lost:
-        await trio.sleep(BEAT_S)
         beat = partial(lease.beat, draining=stopping.asked.is_set())
         try:
             # A store that is frozen must not keep the server from ending.
             await trio.to_thread.run_sync(beat, abandon_on_cancel=True)
         except StoreUnavailable as error:
             log.debug("lease not renewed", error=str(error))
+        await trio.sleep(BEAT_S)
     stopping.ask("another server has taken this one's place")
 
 

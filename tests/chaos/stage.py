@@ -22,6 +22,7 @@ import msgspec
 import psycopg
 import trio
 
+from persistence import Replaced
 from persistence.embedded import EmbeddedServers
 from tests.chaos import known
 from tests.chaos.faulty import SOCKET_VARIABLE, Order
@@ -124,7 +125,9 @@ class Stage(AbstractContextManager["Stage"]):
     def retire(self, server: Server) -> None:
         """Keep what a server that has ended said of errors."""
         for line in server.err:
-            if line.startswith("{"):
+            if line == f"greenroom: {Replaced()}":
+                self.said["replaced"] += 1
+            elif line.startswith("{"):
                 self.said[_NAMES.sub("...", msgspec.json.decode(line)["event"])] += 1
             else:
                 self.tracebacks.append(line)
