@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -20,6 +19,7 @@ from actors.matches.messages import (
     RollCall,
     StartMatch,
 )
+from actors.matches.pending import Pending
 from actors.matches.referee import GameCrashed, Referee
 from actors.matches.running import RETRY_S, RunningMatch
 from actors.messages import (
@@ -65,10 +65,10 @@ class Match(RunningMatch):
 
     def __init__(self, host: MatchHost, name: str) -> None:
         super().__init__(host, name)
-        self._joins: dict[str, Future[Any]] = {}  # player -> the join is durable
+        self._joins = Pending()
         self._arriving: set[Future[Any]] = set()  # answers to joins that are not durable yet
-        self._leaves: dict[str, Future[Any]] = {}  # player -> the leave is durable
-        self._moves: dict[str, Future[Any]] = {}  # player -> the last input is durable
+        self._leaves = Pending()
+        self._moves = Pending()
 
     def on_recovered(self) -> None:
         self.live = True
@@ -140,11 +140,12 @@ class Match(RunningMatch):
         return self._create(created)
 
     def _create(self, created: Created) -> Any:
-        durable = self.persist(created)
+        durable = self.persist(created, MatchReport(self.name, 0))
+        self.pipe_to_self(durable, lambda _: RollCall())
         guard(self.system, self.actor_ref)
         self.cancel_timer("rest")
         self.mind_the_clock()
-        return durable.map(lambda _: self.report())
+        return durable
 
     def _refused(self) -> None:
         self.tell_directory(MatchReport(self.name, 0, REFUSED))  # one that listed it asks for ever
@@ -175,7 +176,7 @@ class Match(RunningMatch):
             self.check_room(event)
             referee.join(player)
             referee.seen_by(player)  # what cannot be encoded fails here, in the actor's own turn
-            self._await_commit(self._joins, player, self.log_and_push(event))
+            self._joins.put(player, self.log_and_push(event))
             self.after_step(show=True)
             self.report()
         durable = self._joins.get(player)
@@ -335,7 +336,7 @@ class Match(RunningMatch):
             self.forget(session)
         self.cancel_timer(f"away:{player}")
         durable = self.log_and_push(event)
-        self._await_commit(self._leaves, player, durable)
+        self._leaves.put(player, durable)
         for other in [one for one, who in self.sessions.items() if who == player]:
             self.lose(other)  # now that it has heard of it
         self.after_step(show=True)
@@ -362,7 +363,7 @@ class Match(RunningMatch):
             event = Moved(player, message.seq, message.input, taken.tick)
             self.check_room(event)
             self._judge(referee, message)
-            self._await_commit(self._moves, player, self.persist(event))
+            self._moves.put(player, self.persist(event))
             self._after_input()
         else:
             self._judge(referee, message)
@@ -371,7 +372,7 @@ class Match(RunningMatch):
                 record.tick = taken.tick
             self.mark_dirty()
             self._after_input()
-        return self._once_durable(self._moves, player, lambda: taken)
+        return self._once_durable(player, taken)
 
     def _judge(self, referee: Referee, message: Input) -> None:
         # What the game says of an input, no as well as yes, is said once for its seq. Whatever else
@@ -403,26 +404,17 @@ class Match(RunningMatch):
         if isinstance(said, str):
             raise Refused(ERRORS[said])
         taken = InputTaken(said, self.durable_inputs)
-        return self._once_durable(self._moves, message.user, lambda: taken)
+        return self._once_durable(message.user, taken)
 
     def _after_input(self) -> None:
         self.host.counters.inputs += 1
         if not self.tick_hz:
             self.after_step(show=True)
 
-    def _once_durable(
-        self, pending: dict[str, Future[Any]], player: str, reply: Callable[[], Any]
-    ) -> Any:
-        """`reply()` when what is pending for the player has been committed; now if nothing is."""
-        future = pending.get(player)
-        return reply() if future is None else with_others(future).map(lambda _: reply())
-
-    def _await_commit(
-        self, pending: dict[str, Future[Any]], player: str, future: Future[Any]
-    ) -> None:
-        """Keep what is not durable yet, and no longer: players come and go for ever."""
-        pending[player] = future
-        future.on_done(partial(_committed, pending, player))
+    def _once_durable(self, player: str, taken: InputTaken) -> InputTaken | Future[InputTaken]:
+        """`taken` when the player's last input has been committed; now if it was, or is never."""
+        durable = self._moves.get(player)
+        return taken if durable is None else with_others(durable).map(lambda _: taken)
 
     # --- its end ---------------------------------------------------------------------------------
 
@@ -443,11 +435,6 @@ class Match(RunningMatch):
 def _tell_failure(answer: Future[Any], done: Future[Any]) -> None:
     if (error := done.exception()) is not None:
         answer.settle_quietly(error=error)
-
-
-def _committed(pending: dict[str, Future[Any]], player: str, done: Future[Any]) -> None:
-    if done.exception() is None and pending.get(player) is done:
-        del pending[player]
 
 
 class VolatileMatch(Match):

@@ -173,11 +173,7 @@ class RunningMatch(RecordedMatch):
         self.log.info("match_ended", reason=reason, tick=self.record.tick)
         self.voice.ended(self.record, ended)
         self.mind_the_clock()
-        durable.on_done(self._end_is_durable)
-
-    def _end_is_durable(self, done: Future[Any]) -> None:
-        if self.live and done.exception() is None:
-            self.start_timer(0.0, Over(), name="over")  # told, it could find the mailbox full
+        self.pipe_to_self(durable, _over)
 
     @handles(Over)
     def over(self, _message: Over) -> None:
@@ -232,3 +228,8 @@ class RunningMatch(RecordedMatch):
         except (MailboxFull, ActorDeadError) as error:
             # It asks again, at its next sweep.
             self.log.warning("directory_not_told", error=repr(error))
+
+
+def _over(durable: Future[Any]) -> Over:
+    durable.result()  # what it raises is the match's failure: it is not over
+    return Over()

@@ -24,7 +24,7 @@ from protocol.errors import (
     ErrorCode,
 )
 from protocol.messages import InputTaken, MatchEnded, MatchEvent, MatchRecovered, MatchStatePush
-from tests.actors.games import Counting, Hands, Ledger
+from tests.actors.games import Counting, Hands
 from tests.actors.table import SMALL, Player, Table, settled, table
 
 
@@ -608,19 +608,3 @@ async def test_who_was_away_at_the_end_is_told_of_it(
         bob.reconnect()
         await bob.resume(match, 1, 4)
         assert [type(push) for push in bob.seen.pushes] == [MatchRecovered]
-
-
-async def test_those_who_came_and_went_leave_nothing_behind(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    async with table(Ledger) as here:
-        match = await here.create("ledger")
-        for number in range(5):
-            player = here.player(f"user{number}")
-            await player.join(match)
-            await player.input(match, 1, 1)
-            await player.leave(match)
-            await player.vanish()
-        cell = here.system.lookup("match", match)
-        assert cell is not None
-        assert cell.actor_or_none()._joins == cell.actor_or_none()._moves == {}

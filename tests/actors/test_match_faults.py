@@ -12,11 +12,12 @@ import trio.testing
 
 from actors.failures import Refused
 from actors.matches.referee import GameCrashed
+from actors.messages import Join
 from actors.runtime.errors import Quarantined, StoreBusy
-from protocol.errors import MATCH_ENDED
+from protocol.errors import MATCH_ENDED, UNAVAILABLE
 from protocol.messages import MatchEnded, MatchRestarted, MatchStatePush
 from tests.actors.games import STUCK_S, Counting, Faulty, FaultyTurns, stay_in_c
-from tests.actors.table import SMALL, Player, Table, table
+from tests.actors.table import SMALL, Player, Table, settled, table
 
 EVERY_FAULT = [
     *["tick", "exit", "hang", "stuck", "talk", "babble", "shout", "view", "panorama", "snapshot"],
@@ -142,6 +143,30 @@ async def test_an_input_that_crashes_the_game_is_undone_and_told_to_its_sender(
             *["Created", "Joined", "Joined", "Moved"],
             *["Crashed", "Crashed", "Moved"],
         ]
+
+
+async def test_a_game_that_crashes_when_a_join_becomes_durable_fails_its_match(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    with structlog.testing.capture_logs() as entries:
+        async with table(FaultyTurns) as one:
+            match, ada, _bob = await two_players(one, "faulty_turns")
+            one.stores.events.away = True
+            cyd = one.player("cyd")
+            message = Join(cyd.session, cyd.seen.id, "cyd", "Cyd")
+            joining = one.match(match).ask(message)
+            await settled()
+            go_wrong("view", 1, at_tick=0)
+            one.stores.events.away = False
+            with pytest.raises(Refused) as caught:
+                await joining
+            assert caught.value.error == UNAVAILABLE
+            await trio.sleep(1)
+            assert one.host.counters.crashes == 1
+            assert one.log(match)[-1] == "Crashed"
+            assert len(ada.got(MatchRestarted)) == 1
+            assert (await cyd.join(match)).players == ["ada", "bob", "cyd"]
+    assert "callback_failed" not in {entry["event"] for entry in entries}
 
 
 @pytest.mark.parametrize("move", ["stuck", "stuck and rejected"])
