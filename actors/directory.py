@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 from pykka import ActorDeadError
 
-from actors.failures import Refused
+from actors.failures import Refused, with_others
 from actors.matches.host import MatchHost
 from actors.matches.messages import Disown, MatchReport, RollCall, StartMatch
 from actors.messages import DIRECTORY, Create, List
@@ -35,6 +35,8 @@ WAKE_EVERY_S: Final = 0.05
 WAKE_AT_ONCE: Final = 20
 """After a start so many matches are woken at a time, 400 a second, so that their recoveries do not
 keep players' first requests waiting."""
+MAKE_AGAIN_S: Final = 60.0
+"""A match that has not answered by then, as the store is away, is asked again."""
 STOCK_EVERY: Final = 1_000
 """Stock is taken after so many events and half as many as there are entries. A recovery reads no
 more than that, and the log holds no more than three times what it would without."""
@@ -156,7 +158,8 @@ class Directory(PersistentActor):
         if message.key is not None:
             before = register.find(message.user, message.key)
             if before is not None:
-                return self._answers.get(before, MatchCreated(before))
+                first = self._answers.get(before)
+                return MatchCreated(before) if first is None else with_others(first)
         if message.game not in self._host.games:
             raise Refused(UNKNOWN_GAME)
         if len(msgspec.msgpack.encode(message.params)) > settings.params_bytes:
@@ -179,7 +182,7 @@ class Directory(PersistentActor):
         return answer
 
     def _make(self, opened: Opened, start: StartMatch) -> None:
-        made = self.system.ref("match", opened.match).ask(start)
+        made = self.system.ref("match", opened.match).ask(start, timeout=MAKE_AGAIN_S)
         self.pipe_to_self(made, partial(_Made, opened, start))
 
     @handles(_Made)

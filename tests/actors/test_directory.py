@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from actors.directory import WAKE_AT_ONCE
-from actors.failures import Refused
+from actors.failures import MOST_RETRIES, Refused
 from actors.matches.host import MatchHost
 from actors.matches.messages import MatchReport
 from actors.messages import DIRECTORY, Create
@@ -299,6 +299,26 @@ async def test_a_create_that_met_its_deadline_comes_to_be_and_a_retry_is_told(
         await trio.sleep(6)
         assert len(await one.listed()) == 2
         assert match in {listed.match for listed in await one.listed()}
+
+
+async def test_retries_of_one_create_do_not_pile_up_while_the_store_is_away(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(Counting) as one:
+        await one.listed()
+        one.stores.events.away = True
+        directory = one.system.ref(*DIRECTORY)
+        tries = [directory.ask(Create("host", "counting", {}, "k")) for _ in range(100)]
+        await settled()
+        refused = [one for one in tries if one.done]
+        assert 100 - MOST_RETRIES <= len(refused) < 100
+        assert {type(one.exception()) for one in refused} == {StoreBusy}
+        await trio.sleep(600)
+        one.stores.events.away = False
+        await trio.sleep(6)
+        match = await one.create("counting", key="k")
+        assert [listed.match for listed in await one.listed()] == [match]
+        assert one.log(match) == ["Created"]
 
 
 async def test_who_waits_for_a_match_is_told_when_the_directory_crashes(
