@@ -89,5 +89,13 @@ class Delete(StoreRequest, frozen=True, gc=False):
     key: str
 
 
+class Increment(StoreRequest, frozen=True, gc=False):
+    """Add to a counter. Reply: counts of this window and the one before, ms into this one."""
+
+    name: str
+    amount: int
+    window_ms: int
+
+
 class Ping(StoreRequest, frozen=True, gc=False):
     """Does the store answer? Reply: None."""

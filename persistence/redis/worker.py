@@ -54,7 +54,7 @@ def connect(settings: RedisSettings) -> redis.Redis:
             protocol=2,
         )
     except ValueError as error:
-        raise StoreUnavailable(STORE, _one_line(error)) from None
+        raise StoreUnavailable(STORE, one_line(error)) from None
 
 
 def check(settings: RedisSettings) -> None:
@@ -63,7 +63,7 @@ def check(settings: RedisSettings) -> None:
     try:
         client.ping()
     except (RedisError, OSError) as error:
-        raise StoreUnavailable(STORE, _one_line(error)) from None
+        raise StoreUnavailable(STORE, one_line(error)) from None
     finally:
         client.close()
 
@@ -100,7 +100,7 @@ class SnapshotWorker(BatchingActor):
             try:
                 answers = self._answer(requests)
             except (RedisError, OSError) as error:
-                reason = _one_line(error)
+                reason = one_line(error)
                 self._reconnect.failed(reason)
                 return [StoreUnavailable(STORE, reason)] * len(requests)
         except StoreError as error:
@@ -159,7 +159,7 @@ def _packed(row: SnapshotRow) -> bytes:
 def _interpret(request: StoreRequest, replies: Sequence[Any]) -> Any:
     for reply in replies:
         if isinstance(reply, Exception):
-            return StoreUnavailable(STORE, _one_line(reply))
+            return StoreUnavailable(STORE, one_line(reply))
     if not isinstance(request, Load):
         return None
     held = replies[0]
@@ -169,5 +169,6 @@ def _interpret(request: StoreRequest, replies: Sequence[Any]) -> Any:
     return (request.kind, request.key, seq, epoch, schema, held[_HEADER.size :])
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,102 @@
+"""The thread that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import redis
+from redis.exceptions import NoScriptError, RedisError
+
+from persistence.batching import BatchingActor
+from persistence.errors import RowRefused, StoreUnavailable
+from persistence.reconnect import Reconnect
+from persistence.redis.worker import STORE, connect, one_line
+from persistence.requests import Increment, Ping, StoreRequest
+from persistence.settings import RedisSettings
+
+# A window slides by two that stand still: this one, and what is left of the one before. The clock
+# is the store's, so that all nodes mean the same window. One key, which goes away by itself.
+_INCREMENT: Final = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local window = tonumber(ARGV[1])
+local slot = math.floor(now / window)
+local held = redis.call('HMGET', KEYS[1], 'slot', 'count', 'before')
+local count, before = 0, 0
+if tonumber(held[1]) == slot then
+  count, before = tonumber(held[2]), tonumber(held[3])
+elseif tonumber(held[1]) == slot - 1 then
+  before = tonumber(held[2])
+end
+count = count + tonumber(ARGV[2])
+redis.call('HSET', KEYS[1], 'slot', slot, 'count', count, 'before', before)
+redis.call('PEXPIRE', KEYS[1], 2 * window)
+return {count, before, now % window}
+"""
+
+
+class CounterWorker(BatchingActor):
+    """Increments counters: what has queued up is one pipeline, one round trip.
+
+    A batch whose answer was lost is not sent again, or it would count twice: its askers are told
+    that the store is away.
+    """
+
+    def __init__(self, settings: RedisSettings) -> None:
+        super().__init__(capacity=settings.inbox_messages)
+        self.batch_weight = settings.batch_commands
+        self._prefix = settings.prefix
+        self._client = connect(settings)
+        self._reconnect = Reconnect(settings.first_retry_s, settings.max_retry_s)
+        self._script = ""
+
+    def on_stop(self) -> None:
+        self._client.close()
+
+    def on_failure(self, *_: Any) -> None:
+        self._client.close()
+
+    def weigh(self, request: StoreRequest) -> int:  # noqa: ARG002 - all weigh the same
+        return 1
+
+    def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
+        """In the order they came: (count of this window, of the one before, ms into this one)."""
+        if self._reconnect.waiting:
+            return [StoreUnavailable(STORE, self._reconnect.reason)] * len(requests)
+        try:
+            answers = self._answer(requests)
+        except (RedisError, OSError) as error:
+            self._script = ""
+            self._reconnect.failed(one_line(error))
+            return [StoreUnavailable(STORE, one_line(error))] * len(requests)
+        self._reconnect.succeeded()
+        return answers
+
+    def _answer(self, requests: Sequence[StoreRequest]) -> list[Any]:
+        if not self._script:
+            self._script = str(self._client.script_load(_INCREMENT))
+        replies = self._execute(requests)
+        if any(isinstance(reply, NoScriptError) for reply in replies):
+            # They went with a restart, and none of these has counted.
+            self._script = str(self._client.script_load(_INCREMENT))
+            replies = self._execute(requests)
+        return [_interpret(one, reply) for one, reply in zip(requests, replies, strict=True)]
+
+    def _execute(self, requests: Sequence[StoreRequest]) -> list[Any]:
+        pipeline: redis.client.Pipeline = self._client.pipeline(transaction=False)
+        for request in requests:
+            if isinstance(request, Increment):
+                key = f"{self._prefix}counter:{request.name}"
+                pipeline.evalsha(self._script, 1, key, request.window_ms, request.amount)
+            else:
+                pipeline.ping()
+        return pipeline.execute(raise_on_error=False)
+
+
+def _interpret(request: StoreRequest, reply: Any) -> Any:
+    if isinstance(reply, Exception):
+        return StoreUnavailable(STORE, one_line(reply))
+    if isinstance(request, Increment):
+        return tuple(reply)
+    return None if isinstance(request, Ping) else RowRefused(f"not for a counter: {request}")

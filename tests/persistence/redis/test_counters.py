@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from pykka import ActorRef
+
+import actors
+from persistence import RedisSettings, RowRefused, StoreUnavailable
+from persistence.counters import Counters
+from persistence.redis.counters import CounterWorker
+from persistence.redis.worker import connect
+from persistence.requests import Increment, Load, Ping
+from tests.persistence.asking import ask, hanging_up
+
+Ref = ActorRef[Any]
+
+HOUR_MS = 3_600_000
+
+
+@pytest.fixture
+def counting(redis: RedisSettings) -> Iterator[Ref]:
+    ref: Ref = CounterWorker.start(redis)
+    yield ref
+    ref.stop()
+
+
+def test_it_counts_up_and_names_stay_apart(counting: Ref, unique: str) -> None:
+    totals = [sum(ask(counting, Increment(unique, n, HOUR_MS))[:2]) for n in (1, 2, 3)]
+    assert totals == [1, 3, 6]
+    assert ask(counting, Increment(f"{unique}:other", 1, HOUR_MS))[0] == 1
+    assert ask(counting, Ping()) is None
+    with pytest.raises(RowRefused, match="not for a counter"):
+        ask(counting, Load("k", "a"))
+
+
+def test_of_many_at_once_on_several_nodes_each_sees_another_total(
+    redis: RedisSettings, unique: str
+) -> None:
+    nodes: list[Ref] = [CounterWorker.start(redis) for _ in range(3)]
+    with ThreadPoolExecutor(6) as pool:
+        request = Increment(unique, 1, HOUR_MS)
+        totals = list(pool.map(lambda n: sum(ask(nodes[n % 3], request)[:2]), range(90)))
+    assert sorted(totals) == list(range(1, 91))
+    for node in nodes:
+        node.stop()
+
+
+def test_a_counter_goes_away_by_itself(counting: Ref, redis: RedisSettings, unique: str) -> None:
+    ask(counting, Increment(unique, 1, HOUR_MS))
+    client: Any = connect(redis)
+    assert 0 < client.pttl(f"{redis.prefix}counter:{unique}") <= 2 * HOUR_MS
+    client.close()
+
+
+def test_scripts_that_went_with_a_restart_are_loaded_again(
+    counting: Ref, redis: RedisSettings, unique: str
+) -> None:
+    ask(counting, Increment(unique, 1, HOUR_MS))
+    client: Any = connect(redis)
+    client.script_flush()
+    client.close()
+    assert sum(ask(counting, Increment(unique, 1, HOUR_MS))[:2]) == 2
+
+
+async def test_while_the_store_is_away_a_node_counts_for_itself(unique: str) -> None:
+    with hanging_up() as store:
+        settings = RedisSettings(url=f"redis://127.0.0.1:{store.port}/0", first_retry_s=1e6)
+        async with actors.ActorSystem() as system:
+            worker = system.start(CounterWorker, settings)
+            counters = Counters(worker, lambda: 0.0, timeout_s=60.0)
+            for n in range(1, 4):
+                assert await counters.add(unique, window_s=1e6) == (n, False)
+            assert counters.fallbacks == 3
+
+
+class Away:
+    """A worker that is never there."""
+
+    async def ask(self, message: Any, *, timeout: float | None = None) -> Any:
+        raise StoreUnavailable("redis", "away")
+
+
+@given(st.lists(st.tuples(st.floats(0, 3), st.integers(1, 5)), max_size=60))
+def test_a_window_slides(steps: list[tuple[float, int]]) -> None:
+    """Never less than came within it; never more than came within it and the one before."""
+    now = 1000.0
+    counters = Counters(Away(), lambda: now)
+    came: list[tuple[float, int]] = []
+    for later_s, amount in steps:
+        now += later_s
+        came.append((now, amount))
+
+        async def add(amount: int = amount) -> float:
+            return (await counters.add("n", amount, window_s=2.0)).total
+
+        total = trio.run(add)
+        this_window = now - now % 2.0
+        assert total >= sum(n for at, n in came if at >= this_window)
+        assert total <= sum(n for at, n in came if at > now - 4.0)
+
+
+async def test_a_node_keeps_no_more_names_than_it_may() -> None:
+    counters = Counters(Away(), lambda: 0.0, names=2)
+    for name, expected in (("a", 1), ("b", 1), ("a", 2), ("c", 1), ("a", 3), ("b", 1)):
+        assert (await counters.add(name, window_s=60.0)).total == expected
