@@ -32,19 +32,24 @@ _SWEEP_AT: Final = 1024
 class Visitor:
     """One address: what it holds, and its budgets."""
 
-    __slots__ = ("connections", "connects", "opens", "refusals", "resumes", "sessions")
+    __slots__ = (
+        "connections", "connects", "deliveries", "opens", "refusals", "resumes", "sessions",
+    )  # fmt: skip
 
     def __init__(self, wire: WireSettings, settings: SessionSettings) -> None:
         self.connections = 0
         self.sessions = 0
         self.connects = Bucket(wire.address_connects_per_s, wire.address_connects_burst)
         self.refusals = Bucket(_REFUSALS_PER_S, _REFUSALS_BURST)
+        self.deliveries = Bucket(
+            settings.address_deliveries_per_s, settings.address_deliveries_burst
+        )
         self.opens = Bucket(settings.address_opens_per_s, settings.address_opens_burst)
         self.resumes = Bucket(settings.address_resumes_per_s, settings.address_resumes_burst)
 
     def gone(self, now: float) -> bool:
         """Whether nothing is left to remember."""
-        buckets = (self.connects, self.refusals, self.opens, self.resumes)
+        buckets = (self.connects, self.deliveries, self.refusals, self.opens, self.resumes)
         return not (self.connections or self.sessions) and all(
             bucket.full(now) for bucket in buckets
         )
@@ -122,6 +127,10 @@ class Doorman:
         """A session of this address began."""
         if address is not None:
             self._visitor(address, self._clock()).sessions += 1
+
+    def deliveries(self, address: str) -> Bucket:
+        """What sessions of this address may have pushed to others. It must have one: `began`."""
+        return self._visitors[address].deliveries
 
     def ended(self, address: str | None) -> None:
         """It is over."""

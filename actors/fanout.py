@@ -2,7 +2,7 @@
 
 A message to a room of ten thousand is ten thousand frames, and a limit on messages does not see
 that: 100 a second are a million frames a second, more than a node can send. So each session has a
-budget of deliveries, and the node another one, which all sessions together draw on.
+budget of deliveries, its address a larger one, as sessions are cheap, and the node the largest.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class Fanout:
         """One for a session."""
         return Bucket(self._settings.deliveries_per_s, self._settings.deliveries_burst)
 
-    def charge(self, budget: Bucket, deliveries: int) -> None:
-        """Charge a session's budget and the node's; both, or neither.
+    def charge(self, budget: Bucket, shared: Bucket | None, deliveries: int) -> None:
+        """Charge a session's budget, the one that it has a share in, and the node's; all or none.
 
         Raises:
-            Refused: RATE_LIMITED for the session's, BUSY for the node's; with when to retry.
+            Refused: BUSY for the node's, else RATE_LIMITED; with when to retry.
         """
         now = trio.current_time()
         if not budget.take(now, deliveries):
@@ -50,8 +50,18 @@ class Fanout:
                 f"It would go to {deliveries:,} at once.",
                 retry_in_s=budget.ready_in(now, deliveries),
             )
+        if shared is not None and not shared.take(now, deliveries):
+            budget.give_back(deliveries)
+            self.refused += 1
+            raise Refused(
+                RATE_LIMITED,
+                "Its address has too much pushed to others.",
+                retry_in_s=shared.ready_in(now, deliveries),
+            )
         if not self._node.take(now, deliveries):
             budget.give_back(deliveries)
+            if shared is not None:
+                shared.give_back(deliveries)
             self.refused += 1
             raise Refused(
                 BUSY,

@@ -178,6 +178,7 @@ class SessionGateway:
         if address is not None:
             self._addresses[key] = address
             self.doorman.began(address)
+            context.topics.share(key, self.doorman.deliveries(address))
         client.session = self._system.start(
             self._session_class,
             key,

@@ -64,6 +64,9 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """What one session may have pushed to others: a message to a room counts once for each member,
     where there are more than 100 of them."""
     deliveries_burst: Count = 100_000
+    address_deliveries_per_s: Rate = 200_000.0
+    """The same of all sessions of one address."""
+    address_deliveries_burst: Count = 500_000
     deliveries_all_per_s: Rate = 1_000_000.0
     """The same of all sessions of this process."""
     deliveries_all_burst: Count = 1_000_000

@@ -61,7 +61,7 @@ class Broadcast(Protocol):
 class Listener:
     """A session as the hub knows it: who it is, and the connection that is its own now."""
 
-    __slots__ = ("budget", "link", "name", "session", "topics", "user")
+    __slots__ = ("budget", "link", "name", "session", "shared", "topics", "user")
 
     def __init__(self, session: str, user: str, name: str) -> None:
         self.session = session
@@ -70,6 +70,8 @@ class Listener:
         self.link: Link | None = None
         self.budget: Bucket | None = None
         """Of what it has pushed to others; None: it has not been charged yet."""
+        self.shared: Bucket | None = None
+        """The same of all sessions of its address, if that has limits."""
         self.topics: dict[str, _Topic] = {}
 
 
@@ -237,6 +239,12 @@ class Topics:
             listener.topics.pop(topic, None)
         return list(there.members.values())
 
+    def share(self, session: str, shared: Bucket) -> None:
+        """Have a session draw on a budget of pushes that others draw on as well."""
+        listener = self._listeners.get(session)
+        if listener is not None:
+            listener.shared = shared
+
     def charge(self, topic: str, session: str, pushes: int = 1) -> None:
         """Have a session pay for pushes to everyone on a topic, before they are made.
 
@@ -250,7 +258,7 @@ class Topics:
         if listener is not None:  # else it is over, and what it asked for is let through
             if listener.budget is None:
                 listener.budget = fanout.budget()
-            fanout.charge(listener.budget, len(there.live) * pushes)
+            fanout.charge(listener.budget, listener.shared, len(there.live) * pushes)
 
     # --- pushes ----------------------------------------------------------------------------------
 

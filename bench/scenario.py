@@ -75,7 +75,11 @@ def crowds(members: int) -> list[str]:
     """Settings for topics of so many members: what goes to more than 100 has a budget."""
     if members <= 100:
         return []
-    return ["sessions.deliveries_per_s=0", "sessions.deliveries_all_per_s=0"]
+    return [
+        "sessions.deliveries_per_s=0",
+        "sessions.address_deliveries_per_s=0",
+        "sessions.deliveries_all_per_s=0",
+    ]
 
 
 class Order(msgspec.Struct, frozen=True):

@@ -383,6 +383,28 @@ async def test_all_sessions_together_have_a_budget_of_deliveries(
         await bob.ask(RoomSend(room="lobby", body="two"))
 
 
+async def test_many_sessions_of_one_address_do_not_multiply_its_pushes(
+    autojump_clock: MockClock,
+) -> None:
+    settings = msgspec.structs.replace(
+        unlimited(), address_deliveries_per_s=103.0, address_deliveries_burst=520
+    )
+    async with open_house(sessions=settings) as house:
+        await crowded(house, 101)
+        mallory = [house.connect(address="192.0.2.1") for _ in range(2)]
+        for one in mallory:
+            await one.open("mallory")
+            await one.ask(RoomJoin(room="lobby"))  # 202 and 204, with its leaving
+        await mallory[0].ask(RoomSend(room="lobby", body="x"))
+        assert await mallory[1].refused(RoomSend(room="lobby", body="x")) == "rate_limited"
+        ada = house.connect(address="192.0.2.2")
+        await ada.open("ada")
+        await ada.ask(RoomJoin(room="lobby"))
+        await ada.ask(RoomSend(room="lobby", body="others may"))
+        await trio.sleep(1.1)
+        await mallory[1].ask(RoomSend(room="lobby", body="x"))
+
+
 # --- limits of an address ------------------------------------------------------------------------
 
 

@@ -142,6 +142,10 @@ def test_the_limits_are_the_defaults_of_the_settings() -> None:
         "Bytes of requests, a session": (session.bytes_per_s, "a second"),
         "Pushes to others, a session": (session.deliveries_per_s, "a second"),
         "The same after a pause": (session.deliveries_burst, "at once"),
+        "Pushes to others, all sessions of one address": (
+            session.address_deliveries_per_s,
+            "a second",
+        ),
         "Pushes to others, all sessions together": (session.deliveries_all_per_s, "a second"),
         "Rooms and matches, a session": (session.topics, "at once"),
         "Rooms and matches joined that are not in memory, a session": (
