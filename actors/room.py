@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -271,8 +270,8 @@ class Room(PersistentActor):
         said = Posted(who.user, who.name, body, at, key)
         sent = self.persist(said, Sent(self.seq + 1, at))
         if key is not None:
+            self._forget_committed()
             self._uncommitted[self.seq] = sent
-            sent.on_done(partial(self._committed, self.seq))
         self._topics.publish(self._topic, self._message(self.seq, said))
         return sent
 
@@ -292,9 +291,15 @@ class Room(PersistentActor):
             at=said.at,
         )
 
-    def _committed(self, offset: int, sent: Future[Any]) -> None:
-        if sent.exception() is None:  # one that failed stays, and so does any retry of it
-            del self._uncommitted[offset]
+    def _forget_committed(self) -> None:
+        # With the next keyed send, in the room's own turn: commits come in order, and a message to
+        # itself for each would cost more than to look.
+        uncommitted = self._uncommitted
+        while uncommitted:
+            offset, sent = next(iter(uncommitted.items()))
+            if not sent.done or sent.exception() is not None:
+                return  # one that failed stays, and so does any retry of it
+            del uncommitted[offset]
 
     # --- what is asked ---------------------------------------------------------------------------
 

@@ -44,6 +44,18 @@ async def test_a_join_tells_where_the_room_stands(autojump_clock: MockClock) -> 
         ]
 
 
+async def test_a_room_does_not_keep_the_answers_of_what_is_committed(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        ada = await joined(house, "ada")
+        for number in range(50):
+            await ada.ask(RoomSend(room="lobby", body="hello", key=f"k{number}"))
+        cell = house.system.lookup("room", "lobby")
+        assert cell is not None
+        assert len(cell.actor_or_none()._uncommitted) == 1  # until the next one is sent
+
+
 async def test_joining_twice_is_harmless(autojump_clock: MockClock) -> None:
     async with open_house() as house:
         ada = await joined(house, "ada")
