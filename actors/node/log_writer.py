@@ -61,6 +61,7 @@ class LogWriter:
             if self._waiting_bytes + len(line) > self._queue_bytes:
                 self.dropped += 1
                 self._untold += 1
+                self._changed.notify_all()
                 return
             self._waiting_bytes += len(line)
             self._queue.append(line)
@@ -73,24 +74,27 @@ class LogWriter:
         """Wait until all is written, for so long at most; returns whether it is."""
         deadline = time.monotonic() + timeout_s
         with self._changed:
-            while self._waiting_bytes and (left_s := deadline - time.monotonic()) > 0:
+            while self._pending() and (left_s := deadline - time.monotonic()) > 0:
                 self._changed.wait(left_s)
-            return not self._waiting_bytes
+            return not self._pending()
+
+    def _pending(self) -> bool:
+        return bool(self._waiting_bytes or self._untold)
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                while not self._queue:
+                while not (self._queue or self._untold):
                     self._changed.wait()
                 lines, untold = list(self._queue), self._untold
                 self._queue.clear()
-                self._untold = 0
             batch = b"".join(lines)
-            if untold:  # they were dropped while these waited, or behind them
+            if untold:  # they would have stood behind these
                 batch += self._told(untold).encode(self._encoding, "backslashreplace")
             written = self._put(batch)
             with self._changed:
                 self._waiting_bytes -= sum(map(len, lines))
+                self._untold -= untold
                 if not written:
                     self.dropped += len(lines)
                 self._changed.notify_all()
