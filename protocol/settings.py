@@ -95,5 +95,8 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Where HTTP listens. It has no authentication: leave it on an address of your own."""
 
     enabled: bool = True
+    ready_without: tuple[Literal["postgresql", "redis"], ...] = ("redis",)
+    """Stores without which `/readyz` still answers 200, as degraded. Without Redis play goes on,
+    and no other node would fare better; without PostgreSQL nothing is acknowledged."""
     host: Host = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 7351

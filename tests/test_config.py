@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.node.config import Config, ConfigError, allowed, known_keys, load
+from actors.node.logs import LAST_WORDS_S
 
 SHIPPED = Path(__file__).parent.parent / "config.toml"
 EXAMPLES = {"arena": "arena:Arena", "tictactoe": "tictactoe:TicTacToe"}
@@ -280,4 +281,21 @@ def test_a_section_that_stands_twice_is_one_line_that_says_what_to_do(tmp_path: 
     file.write_text(SHIPPED.read_text("utf-8") + '\n[games]\nchess = "my:Chess"\n', "utf-8")
     assert refused(file=file) == (
         f"{file}: [games] stands there twice: put the keys of both under one"
+    )
+
+
+def test_a_stop_has_time_for_all_of_its_parts_and_kubernetes_for_the_stop() -> None:
+    config = Config()
+    one_store = 5.0  # what an actor has where it says nothing else; they stop together
+    parts = [config.server.drain_s, config.journal.drain_s, config.snapshots.flush_s, one_store]
+    assert sum(parts) + 1 < config.server.stop_timeout_s <= 30 - 2 * LAST_WORDS_S - 1
+
+
+def test_an_operator_chooses_without_which_stores_it_is_ready() -> None:
+    chosen = {"[]": (), '["redis", "postgresql"]': ("redis", "postgresql")}
+    for text, stores in chosen.items():
+        loaded = load(SHIPPED, environment={"GREENROOM_HTTP__READY_WITHOUT": text})
+        assert loaded.config.http.ready_without == stores
+    assert refused(overrides=['http.ready_without=["valkey"]']).endswith(
+        'must be a list, each one of "postgresql", "redis"'
     )

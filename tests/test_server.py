@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 import trio
@@ -27,7 +28,7 @@ from actors.node.exits import EXITS, Exit
 from persistence import PostgresSettings
 from persistence.embedded import EmbeddedServers
 from persistence.postgres import migrate
-from protocol.client import ClientSettings, Room, connect
+from protocol.client import ClientSettings, RequestTimedOut, Room, connect
 from protocol.messages import Message
 from tests.persistence.pooler import transaction_pooler
 from tests.protocol.live import upgrade
@@ -109,6 +110,24 @@ def test_health_readiness_and_metrics_answer(running: Server) -> None:
     assert (status, '"ready":true' in body) == (200, True), body
     assert running.metric("greenroom_connections") >= 0
     assert running.metric("greenroom_actors_all") > 0
+
+
+def test_without_valkey_it_is_degraded_and_without_postgresql_not_ready(running: Server) -> None:
+    named = {pid: Path(f"/proc/{pid}/comm").read_text("utf-8").strip() for pid in running.family()}
+    for name, status, ready in (("valkey-server", 200, True), ("postgres", 503, False)):
+        frozen = [pid for pid in named if named[pid] == name]
+        assert frozen
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            answered, body = running.get("/readyz")
+        finally:
+            for pid in frozen:
+                os.kill(pid, signal.SIGCONT)
+        assert answered == status
+        told = msgspec.json.decode(body)
+        assert (told["ready"], told["degraded"]) == (ready, ready)
+        assert "no answer within" in told["checks"]["redis" if ready else "postgresql"]
 
 
 async def test_two_clients_talk(running: Server) -> None:
@@ -506,6 +525,28 @@ async def test_a_stop_that_takes_too_long_is_cut_short(tmp_path: Path) -> None:
                 assert await trio.to_thread.run_sync(server.stop) == Exit.CUT_SHORT
             assert await trio.to_thread.run_sync(wait_until_gone, family) == set()
     assert "greenroom: ended by force: stopping took longer than 1 s" in server.err
+
+
+async def test_a_stop_that_cannot_save_all_ends_in_time_and_says_so(tmp_path: Path) -> None:
+    """PostgreSQL is frozen: its writer is waited for, and it has to be killed itself."""
+    limits = ("journal.drain_s=0.2", "server.stop_timeout_s=12")
+    server = await trio.to_thread.run_sync(lambda: Server(tmp_path, *limits))
+    with server, trio.fail_after(60):
+        family = server.family()
+        settings = ClientSettings(give_up_after_s=0.1, request_timeout_s=0.5)
+        async with connect(server.ws, name="ada", settings=settings) as ada:
+            room = await ada.join("lobby")
+            await room.send("kept")
+            for pid in family:
+                if Path(f"/proc/{pid}/comm").read_text("utf-8") == "postgres\n":
+                    os.kill(pid, signal.SIGSTOP)
+            with pytest.raises(RequestTimedOut):
+                await room.send("never acknowledged")
+            # Neither a success nor ended by force, which would leave a frozen child behind.
+            assert await trio.to_thread.run_sync(server.stop) == Exit.UNSAVED
+        assert await trio.to_thread.run_sync(wait_until_gone, family) == set()
+    last = server.events()[-1]
+    assert (last["saved"], last["killed"]) == (False, ["PostgreSQL"])
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.1, 0.3])

@@ -206,7 +206,7 @@ def token_secrets(named: Sequence[str], where: PostgresSettings) -> list[bytes]:
     ]
 
 
-def serve(loaded: Loaded, signals: Signals, version: str) -> None:
+def serve(loaded: Loaded, signals: Signals, version: str) -> Exit:
     """Run until told to stop."""
     settings = loaded.config
     writer = logs.configure(settings.log)
@@ -253,13 +253,21 @@ def serve(loaded: Loaded, signals: Signals, version: str) -> None:
         )
         # After the loop too: the stores stop in a bounded time, which nobody is to interrupt.
         signals.only_note()
-        trio.run(node.run, clients, http, lambda: announce(line), stopping)
+        saved = trio.run(node.run, clients, http, lambda: announce(line), stopping)
         if lease is not None and lease.lost:
             raise Replaced
-    log.info("stopped")
+        killed = []
+        if found.embedded is not None:
+            # Within what is left, the log's last words included, of the time for all of it.
+            killed = found.embedded.stop(within_s=stopping.left_s - 2 * logs.LAST_WORDS_S)
+    if saved and not killed:
+        log.info("stopped")
+        return Exit.OK
+    log.error("stopped, but not as it should", saved=saved, killed=killed)
+    return Exit.UNSAVED
 
 
-def check_config(loaded: Loaded, _: Signals, __: str) -> None:
+def check_config(loaded: Loaded, _: Signals, __: str) -> Exit:
     """Say whether the configuration can be used and what in it is not the default."""
     tls_context(loaded)
     check_addresses(loaded)
@@ -271,17 +279,19 @@ def check_config(loaded: Loaded, _: Signals, __: str) -> None:
     for name, (value, origin) in loaded.changed.items():
         shown = "(hidden)" if name.rpartition(".")[2] in SECRET_KEYS else repr(value)
         print(f"  {name} = {shown} ({origin})")
+    return Exit.OK
 
 
-def migrate_only(loaded: Loaded, _: Signals, __: str) -> None:
+def migrate_only(loaded: Loaded, _: Signals, __: str) -> Exit:
     """Bring the database up to date and end. `serve` does that as well."""
     logs.configure(loaded.config.log)
     check_addresses(loaded)
     with stores(loaded) as found:
         print(f"the database is up to date; data in {found.where}")
+    return Exit.OK
 
 
-COMMANDS: Mapping[str, Callable[[Loaded, Signals, str], None]] = {
+COMMANDS: Mapping[str, Callable[[Loaded, Signals, str], Exit]] = {
     "serve": serve,
     "check-config": check_config,
     "migrate": migrate_only,
@@ -299,7 +309,7 @@ def run(command: str, file: Path | None, overrides: Sequence[str], *, version: s
     """
     signals = Signals()
     try:
-        COMMANDS[command](load(file, overrides=overrides), signals, version)
+        return COMMANDS[command](load(file, overrides=overrides), signals, version)
     except KeyboardInterrupt:
         return Exit.OK
     except tuple(EXPECTED) as error:
@@ -308,4 +318,3 @@ def run(command: str, file: Path | None, overrides: Sequence[str], *, version: s
     except Exception:
         log.exception("stopped by an unexpected failure")
         return Exit.FAILED
-    return Exit.OK

@@ -56,7 +56,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     data_dir: DataDir = "data"
     drain_s: Seconds = 2.0
-    stop_timeout_s: PositiveSeconds = 30.0
+    stop_timeout_s: PositiveSeconds = 25.0
     alone: bool = True
 
 

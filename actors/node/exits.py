@@ -19,6 +19,7 @@ class Exit(enum.IntEnum):
     CUT_SHORT = 8
     INCOMPLETE = 9
     NOT_ALONE = 10
+    UNSAVED = 11
 
 
 EXITS = {
@@ -33,4 +34,5 @@ EXITS = {
     Exit.CUT_SHORT: "stopping took longer than server.stop_timeout_s",
     Exit.INCOMPLETE: "a package that the command needs is not installed",
     Exit.NOT_ALONE: "another server works on the same database schema",
+    Exit.UNSAVED: "stopped, but a store could not take all, or had to be killed; the log tells",
 }

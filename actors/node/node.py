@@ -56,7 +56,7 @@ from protocol.flusher import Flusher
 from protocol.gateway import Gateway
 from protocol.gathering import Window
 from protocol.http import Check, application, serve_http
-from protocol.settings import WireSettings
+from protocol.settings import HttpSettings, WireSettings
 
 log = structlog.get_logger("actors.node")
 
@@ -71,6 +71,8 @@ class Settings(Protocol):
 
     @property
     def wire(self) -> WireSettings: ...
+    @property
+    def http(self) -> HttpSettings: ...
     @property
     def journal(self) -> JournalSettings: ...
     @property
@@ -127,8 +129,10 @@ class Node:
         http: Sequence[socket.socket],
         started: Callable[[], None],
         stopping: Stopping,
-    ) -> None:
+    ) -> bool:
         """Serve until `stopping` is asked; drain; return when nothing needs the stores any more.
+
+        Returns whether all was saved.
 
         Arguments:
             clients: listening sockets for clients; closed in the end.
@@ -176,6 +180,7 @@ class Node:
                             "redis": _check(snapshots.ping),
                             "node": _check_draining(stopping),
                         },
+                        may_fail=self.settings.http.ready_without,
                         readings=metrics.readings,
                     )
                     if http:
@@ -186,6 +191,7 @@ class Node:
                 log.info("saving", actors=system.statistics().actors)
             web_over.set()
             outer.cancel_scope.cancel()
+        return not durability.unsaved
 
     async def _serve(
         self,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import threading
+import time
 from types import FrameType
 from typing import NoReturn
 
@@ -67,8 +69,9 @@ class Stopping:
     Arguments:
         before: what came before `listen`.
         drain_s: seconds over which connections are closed.
-        limit_s: seconds from the first signal until the process is ended by force. What it has
-            acknowledged is in the stores; a snapshot may be missing, which costs a longer recovery.
+        limit_s: seconds from the first signal until the process is ended by force, whatever it is
+            at by then, the stop of embedded servers included. What it has acknowledged is in the
+            stores; a snapshot may be missing, which costs a longer recovery.
         forced_exit: the exit code then.
 
     Attributes:
@@ -83,46 +86,51 @@ class Stopping:
         self.asked = trio.Event()
         self.hurry = trio.CancelScope()
         self._before = before
-        self._nursery: trio.Nursery | None = None
         self._limit_s = limit_s
+        self._asked_at = math.inf
         self._forced_exit = forced_exit
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the process is ended by force."""
+        return max(0.0, self._limit_s - max(0.0, time.monotonic() - self._asked_at))
 
     async def listen(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Handle signals until cancelled."""
         with trio.open_signal_receiver(*_heeded()) as signals:
-            async with trio.open_nursery() as self._nursery:
-                nursery = self._nursery
-                for number in self._before.noted[:1]:
-                    self._handle(number, nursery)
-                task_status.started()
-                async for number in signals:
-                    self._handle(number, nursery)
+            for number in self._before.noted[:1]:
+                self._handle(number)
+            task_status.started()
+            async for number in signals:
+                self._handle(number)
 
     def ask(self, why: str) -> None:
         """Drain as on a signal, for a reason that the process found out by itself."""
         if not self.asked.is_set():
             log.error("draining", why=why)
-            self.asked.set()
-            assert self._nursery is not None, "it listens first"
-            self._nursery.start_soon(self._limit)
+            self._begin()
 
-    def _handle(self, number: int, nursery: trio.Nursery) -> None:
+    def _handle(self, number: int) -> None:
         name = signal.Signals(number).name
         if not self.asked.is_set():
             log.info("draining", on=name, another="hurries")
-            self.asked.set()
-            nursery.start_soon(self._limit)
+            self._begin()
         elif not self.hurry.cancel_called:
             log.info("hurrying", on=name, another="ends the process")
             self.hurry.cancel()
         else:
             self._end(f"{name} for the third time")
 
-    async def _limit(self) -> None:
-        await trio.sleep(self._limit_s)
-        self._end(f"stopping took longer than {self._limit_s:g} s")
+    def _begin(self) -> None:
+        self.asked.set()
+        self._asked_at = time.monotonic()
+        # A thread: what holds up a stop may be the loop itself, or come after it.
+        why = f"stopping took longer than {self._limit_s:g} s"
+        limit = threading.Timer(self._limit_s, self._end, [why])
+        limit.daemon = True
+        limit.start()
 
     def _end(self, why: str) -> NoReturn:
         # In a thread, for a standard error that nobody reads must not keep it from ending.

@@ -69,6 +69,8 @@ class Durability:
         self.recovered = 0
         self.replayed = 0
         self.unsnapshotable = 0
+        self.unsaved = 0
+        """Events and snapshots that `close` could not write."""
         self._sources = Sources(
             events=events,
             load=self.snapshotter.load if self.snapshotter is not None else None,
@@ -145,11 +147,13 @@ class Durability:
         with trio.move_on_after(self.settings.journal.drain_s):
             await self.journal.drain()
         lost = self.journal.close()
+        self.unsaved += lost
         if lost:
             self._log.error("events_not_committed", events=lost, acknowledged=0)
         if self.snapshotter is not None:
             with trio.move_on_after(self.settings.snapshots.flush_s):
                 await self.snapshotter.flush()
             left = self.snapshotter.statistics().waiting_rows
+            self.unsaved += left
             if left:
                 self._log.warning("snapshots_not_saved", snapshots=left)

@@ -99,6 +99,11 @@ class EmbeddedPostgres:
         assert self.child is not None
         self.child.wait_until(self._ready, timeout_s=self._settings.start_timeout_s)
 
+    def end_orphans(self) -> None:
+        """After it was killed: its own children, which end by themselves unless frozen."""
+        with suppress(EmbeddedStartFailed):  # of no use to a stop; the next start looks again
+            end_leftovers(self._cluster, "postgres", timeout_s=1.0)
+
     def _ready(self) -> bool:
         """What pg_ctl looks at: line 8 of postmaster.pid, which names its process in line 1."""
         assert self.child is not None

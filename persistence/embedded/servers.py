@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -99,21 +101,28 @@ class EmbeddedServers:
             server.start()
         return [server.name for server in dead]
 
-    def stop(self) -> None:
+    def stop(self, within_s: float = math.inf) -> list[str]:
         """Stop both in order, kill what takes longer than `stop_timeout_s`, free the directory.
 
-        Harmless if that has been done.
+        Harmless if that has been done. Returns the names of those that had to be killed.
+        `within_s`: the same limit, where less time is left.
         """
-        children = [server.child for server in self._servers() if server.child is not None]
-        for child in children:
+        deadline = time.monotonic() + min(within_s, self._settings.stop_timeout_s)
+        killed = []
+        children = {s.name: s.child for s in self._servers() if s.child is not None}
+        for child in children.values():
             child.ask_to_stop()
-        for child in children:
-            child.wait_or_kill(self._settings.stop_timeout_s)
+        for name, child in children.items():
+            if not child.wait_or_kill(deadline - time.monotonic()):
+                killed.append(name)
+        if self._postgres is not None and self._postgres.name in killed:
+            self._postgres.end_orphans()
         if self._sockets is not None:
             self._sockets.remove()
         if self._lock is not None:
             self._lock.release()
         self._valkey = self._postgres = self._sockets = self._lock = None
+        return killed
 
     def _servers(self) -> list[EmbeddedValkey | EmbeddedPostgres]:
         return [server for server in (self._valkey, self._postgres) if server is not None]

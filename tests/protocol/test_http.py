@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -42,11 +43,19 @@ async def get(port: int, path: str) -> Answer:
 
 @asynccontextmanager
 async def served(
-    checks: dict[str, Check] | None = None, stop: trio.Event | None = None
+    checks: dict[str, Check] | None = None,
+    stop: trio.Event | None = None,
+    *,
+    may_fail: Sequence[str] = (),
 ) -> AsyncIterator[int]:
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    app = application(about={"name": "test"}, checks=checks or {}, readings=lambda: READINGS)
+    app = application(
+        about={"name": "test"},
+        checks=checks or {},
+        may_fail=may_fail,
+        readings=lambda: READINGS,
+    )
     stop = stop or trio.Event()
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
@@ -80,7 +89,43 @@ async def test_ready_while_all_checks_pass() -> None:
     async with served({"stores": fine}) as port:
         answer = await get(port, "/readyz")
         assert answer.status == 200
-        assert msgspec.json.decode(answer.body) == {"ready": True, "checks": {"stores": "ok"}}
+        assert msgspec.json.decode(answer.body) == {
+            "ready": True,
+            "degraded": False,
+            "checks": {"stores": "ok"},
+        }
+
+
+async def test_what_may_fail_makes_it_degraded_and_no_less_ready() -> None:
+    async def away() -> str | None:
+        return "away"
+
+    async with served({"a": fine, "b": away}, may_fail=["b"]) as port:
+        answer = await get(port, "/readyz")
+        assert answer.status == 200
+        assert msgspec.json.decode(answer.body) == {
+            "ready": True,
+            "degraded": True,
+            "checks": {"a": "ok", "b": "away"},
+        }
+    async with served({"a": away, "b": away}, may_fail=["b"]) as port:
+        answer = await get(port, "/readyz")
+        assert answer.status == 503
+        body = msgspec.json.decode(answer.body)
+        assert (body["ready"], body["degraded"]) == (False, False)
+
+
+async def test_checks_run_side_by_side() -> None:
+    """For a probe has one second for all of them."""
+    both = [trio.Event(), trio.Event()]
+
+    async def meet(mine: int) -> str | None:
+        both[mine].set()
+        await both[1 - mine].wait()
+        return None
+
+    async with served({"a": partial(meet, 0), "b": partial(meet, 1)}) as port:
+        assert (await get(port, "/readyz")).status == 200
 
 
 async def test_a_failing_check_says_why() -> None:
@@ -95,6 +140,7 @@ async def test_a_failing_check_says_why() -> None:
         assert answer.status == 503
         assert msgspec.json.decode(answer.body) == {
             "ready": False,
+            "degraded": False,
             "checks": {"a": "ok", "b": "draining", "c": "ConnectionError: refused"},
         }
 
