@@ -21,7 +21,7 @@ from actors.messages import (
     TopicMessage,
     room_topic,
 )
-from actors.rules.room import Entry, LogState, Posted, RoomLog, newest
+from actors.rules.room import Entry, LogState, Page, Posted, RoomLog, newest
 from actors.rules.roster import Roster
 from actors.runtime.future import Future
 from actors.runtime.handlers import handles
@@ -320,12 +320,28 @@ class Room(PersistentActor):
         if message.limit > settings.history_limit:
             raise Refused(OUT_OF_RANGE, f"limit: at most {settings.history_limit}")
         page = self._said.page(message.before, message.limit, settings.answer_bytes)
-        if not page.older:
-            return _history(page.held)
-        rows = read_before(self.system, ReadBefore(KIND, self._name, page.before, page.older))
-        return rows.map(
-            lambda found: _joined_history(found, page.held, page.before, settings.answer_bytes)
-        )
+        first = page.held[0].offset if page.held else page.before
+        forgets = bool(settings.history_s or settings.history_messages)
+        may_begin = forgets and 1 < first <= self._said.held_after + 1
+        if not page.older and not may_begin:
+            return History(_messages(page.held), more=first > 1)
+        # One more than is to be shown says whether there are older ones: history need not begin
+        # with the first message (`rooms.history_s`, `rooms.history_messages`).
+        wanted = ReadBefore(KIND, self._name, page.before, page.older + 1)
+        rows = read_before(self.system, wanted)
+        return rows.map(lambda found: self._joined(found, page, settings.answer_bytes))
+
+    def _joined(self, rows: Sequence[EventRow], page: Page, max_bytes: int) -> History:
+        """A page whose older part came from the event log."""
+        before = page.before
+        reaches = bool(rows) and rows[-1][2] == before - 1
+        if not reaches and (rows or before - 1 > self.committed):
+            # While the store is behind by more than memory holds, what is between is on its way.
+            raise Refused(UNAVAILABLE, "some of these messages are still being stored")
+        shown = [Entry(row[2], _decode(row[5])) for row in rows[-page.older :] if page.older]
+        entries = newest(shown + page.held, len(shown) + len(page.held), max_bytes)
+        oldest = rows[0][2] if rows else before
+        return History(_messages(entries), more=bool(entries) and entries[0].offset > oldest)
 
     def _member(self, message: TopicMessage) -> Member:
         member = self._roster.person(message.session)
@@ -350,18 +366,3 @@ def room_kind(topics: Topics, settings: RoomSettings, clock_ms: Callable[[], int
 
 def _messages(entries: Sequence[Entry]) -> list[Message]:
     return [Message(offset, said.user, said.name, said.body, said.at) for offset, said in entries]
-
-
-def _history(entries: Sequence[Entry]) -> History:
-    return History(_messages(entries), more=bool(entries) and entries[0].offset > 1)
-
-
-def _joined_history(
-    rows: Sequence[EventRow], held: list[Entry], before: int, max_bytes: int
-) -> History:
-    """A page whose older part came from the event log, up to offset `before`, exclusive."""
-    if not rows or rows[-1][2] != before - 1:
-        # While the store is behind by more than memory holds, what is between is on its way there.
-        raise Refused(UNAVAILABLE, "some of these messages are still being stored")
-    entries = [Entry(row[2], _decode(row[5])) for row in rows]
-    return _history(newest(entries + held, len(entries) + len(held), max_bytes))

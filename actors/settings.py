@@ -104,6 +104,10 @@ class RoomSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     a client must not be too slow for its own resume."""
     history_limit: Count = 200
     """Messages one room.history may ask for."""
+    history_s: Seconds = 0.0
+    """Messages are kept for so long; 0: for ever. The last of a room stays in any case."""
+    history_messages: Annotated[int, Meta(ge=0)] = 0
+    """The last so many of a room are kept; 0: all. What memory holds is shown all the same."""
     keys: Count = 1024
     """The last so many keyed sends of a room are remembered, so that a retry acts once."""
     idle_after_s: PositiveSeconds = 300.0
@@ -132,6 +136,8 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """A match without any connected player ends after this."""
     remember_ended_s: PositiveSeconds = 3_600.0
     """How long the idempotency key of an ended match is known."""
+    log_s: Seconds = 0.0
+    """The log of an ended match is kept for so long, then nothing is left of it; 0: for ever."""
     ended_keys: Count = 10_000
     """So many of them at most, the last ones; about 500 bytes each."""
     snapshot_interval_s: PositiveSeconds = 1.0

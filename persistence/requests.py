@@ -99,3 +99,37 @@ class Increment(StoreRequest, frozen=True, gc=False):
 
 class Ping(StoreRequest, frozen=True, gc=False):
     """Does the store answer? Reply: None."""
+
+
+class Step(msgspec.Struct, frozen=True, gc=False):
+    """What a keeper has done: up to which name (None: there are no more), and how much went."""
+
+    reached: str | None
+    deleted: int
+
+
+class TrimLogs(StoreRequest, frozen=True, gc=False):
+    """Delete old events of the next `names` names of a kind, `most` of them. Reply: a `Step`.
+
+    What is beyond the last `kept` of a name goes, and what was written before `before_us`; never
+    the newest.
+    """
+
+    kind: str
+    after: str
+    names: int
+    kept: int
+    before_us: int
+    most: int
+
+
+class DropEnded(StoreRequest, frozen=True, gc=False):
+    """Delete all of those of the next `names` names whose last event is a `last_type` written
+    before `before_us`. Reply: a `Step`.
+    """
+
+    kind: str
+    last_type: str
+    after: str
+    names: int
+    before_us: int

@@ -43,12 +43,15 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     `url`: redis://, rediss:// or unix://; empty means the embedded Valkey.
     `prefix`: goes before every key, so that several servers can share one Redis.
+    `snapshot_expire_s`: a snapshot that was not saved again for so long goes, and with it whatever
+    no event holds; 0: never. Its actor comes back from its events.
     `timeout_s`: for connecting and for each answer.
     `batch_commands`: the most commands that one round trip carries.
     The others are as in `PostgresSettings`.
     """
 
     url: str = ""
+    snapshot_expire_s: Annotated[float, Meta(ge=0)] = 30 * 86_400.0
     prefix: str = "greenroom:"
     timeout_s: Seconds = 5.0
     batch_commands: Count = 1024

@@ -34,10 +34,12 @@ from actors.node.garbage import Garbage
 from actors.node.log_writer import LogWriter
 from actors.node.metrics import Metrics
 from actors.node.stopping import Stopping
+from actors.retention import Retention
 from actors.room import room_kind
 from actors.rules.game import Game
 from actors.runtime.child import ChildSpec
 from actors.runtime.durability import Durability, DurabilitySettings
+from actors.runtime.journal import unix_us
 from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.read_budget import RecoverySettings
 from actors.runtime.snapshots import SnapshotSettings
@@ -49,7 +51,8 @@ from actors.tokens import Tokens
 from actors.topics import Topics
 from actors.warden import warden_kind
 from persistence import EventStore, PostgresSettings, RedisSettings, SnapshotStore, StoreUnavailable
-from persistence.postgres import EventReader, EventWriter, Lease
+from persistence.keeping import Keeping
+from persistence.postgres import EventKeeper, EventReader, EventWriter, Lease
 from persistence.postgres.lease import BEAT_S
 from persistence.redis import SnapshotWorker
 from protocol.flusher import Flusher
@@ -223,6 +226,8 @@ class Node:
             ChildSpec(id="reader", factory=partial(EventReader, postgres)),
             ChildSpec(id="snapshots", factory=partial(SnapshotWorker, self.redis)),
         ]
+        if _forgets(settings.rooms, settings.matches):
+            specs.append(ChildSpec(id="keeper", factory=partial(EventKeeper, postgres)))
         if replica:
             specs.append(
                 ChildSpec(id="replica", factory=partial(EventReader, postgres, url=replica))
@@ -253,7 +258,12 @@ class Node:
             ],
             key=HISTORY,
         )
-        matches = MatchHost(self.games, topics, self.settings.matches)
+        rooms, of_matches = self.settings.rooms, self.settings.matches
+        if _forgets(rooms, of_matches):
+            keeping = Keeping(system.ref(STORES, "keeper"))
+            make = partial(Retention, keeping, rooms, of_matches, unix_us)
+            system.supervise([ChildSpec(id="0", factory=make)], key="retention")
+        matches = MatchHost(self.games, topics, of_matches)
         system.register(directory_kind(matches))
         system.register(warden_kind(topics))
         system.register(room_kind(topics, self.settings.rooms, _unix_ms))
@@ -274,6 +284,11 @@ class Node:
             max_message_bytes=settings.wire.max_message_bytes,
             activations=Activations(settings.sessions),
         )
+
+
+def _forgets(rooms: RoomSettings, matches: MatchSettings) -> bool:
+    """Whether there is history that is not kept for ever."""
+    return bool(rooms.history_s or rooms.history_messages or matches.log_s)
 
 
 def _new_id() -> str:

@@ -153,6 +153,11 @@ class PersistentActor(Actor):
 
     # What it may do.
 
+    @property
+    def committed(self) -> int:
+        """The seq up to which the log is durable, as far as is known."""
+        return self.seq if self._writer is None else self._writer.committed
+
     async def activate(self) -> None:
         """Take over the log, if this actor `looks_first` and has not yet.
 

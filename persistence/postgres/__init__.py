@@ -1,6 +1,7 @@
 """Events in PostgreSQL: the threads that own a connection each, migrations, shared secrets."""
 
 from persistence.postgres.address import address_problem
+from persistence.postgres.keeper import EventKeeper
 from persistence.postgres.lease import Lease
 from persistence.postgres.migrate import Migration, known_migrations, migrate
 from persistence.postgres.reader import EventReader
@@ -8,6 +9,7 @@ from persistence.postgres.secrets import get_or_create_secret
 from persistence.postgres.writer import EventWriter
 
 __all__ = [
+    "EventKeeper",
     "EventReader",
     "EventWriter",
     "Lease",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from typing import Any, Final
@@ -33,7 +34,11 @@ if #held == 16 then
   local new_epoch, new_seq = struct.unpack('>I8I8', ARGV[1])
   if new_epoch < epoch or (new_epoch == epoch and new_seq < seq) then return 0 end
 end
-redis.call('SET', KEYS[1], ARGV[1])
+if ARGV[2] == '0' then
+  redis.call('SET', KEYS[1], ARGV[1])
+else
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+end
 return 1
 """
 
@@ -75,6 +80,7 @@ class SnapshotWorker(BatchingActor):
         super().__init__(capacity=settings.inbox_messages)
         self.batch_weight = settings.batch_commands
         self._prefix = settings.prefix
+        self._expire_ms = str(math.ceil(settings.snapshot_expire_s * 1000))
         self._client = connect(settings)
         self._reconnect = Reconnect(settings.first_retry_s, settings.max_retry_s)
         self._script = ""
@@ -132,7 +138,7 @@ class SnapshotWorker(BatchingActor):
             case Save(rows) if rows:
                 for row in rows:
                     key = self._key(row[0], row[1])
-                    pipeline.evalsha(self._script, 1, key, _packed(row))
+                    pipeline.evalsha(self._script, 1, key, _packed(row), self._expire_ms)
             case Load(kind, key):
                 pipeline.get(self._key(kind, key))
             case Delete(kind, key):

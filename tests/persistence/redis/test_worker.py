@@ -122,6 +122,26 @@ def test_a_value_that_is_none_of_ours_is_as_good_as_none(
     assert ask(worker, Load(unique, "a")) == snapshot(unique, "a", 1)
 
 
+def test_a_snapshot_that_nobody_renews_expires_and_each_save_renews_it(
+    redis: RedisSettings, unique: str
+) -> None:
+    def left_ms(settings: RedisSettings) -> int:
+        worker = SnapshotWorker.start(settings)
+        client = connect(redis)
+        try:
+            ask(worker, Save([snapshot(unique, "a", 1)]))
+            client.pexpire(f"{redis.prefix}snapshot:{unique}:a", 1_000)
+            ask(worker, Save([snapshot(unique, "a", 2)]))
+            left: Any = client.pttl(f"{redis.prefix}snapshot:{unique}:a")
+            return int(left)
+        finally:
+            client.close()
+            worker.stop()
+
+    assert 50_000 < left_ms(msgspec.structs.replace(redis, snapshot_expire_s=60.0)) <= 60_000
+    assert left_ms(msgspec.structs.replace(redis, snapshot_expire_s=0.0)) == -1  # never
+
+
 def test_nothing_is_nothing(worker: Ref) -> None:
     assert ask(worker, Save([])) is None
     assert ask(worker, Ping()) is None
