@@ -49,15 +49,15 @@ class PartAgain(msgspec.Struct, frozen=True, gc=False):
 class Place:
     """A topic that the session may be in: who owns it, and how the membership stands."""
 
-    __slots__ = ("leaving", "membership", "misled", "owner")
+    __slots__ = ("believed", "leaving", "membership", "owner")
 
     def __init__(self, owner: ActorRef) -> None:
         self.owner = owner
         self.membership = Membership()
         self.leaving = False
         """The session is to be out, though the owner may not have heard of that yet."""
-        self.misled = False
-        """Its client was told that a leave failed, and is to be told if it acts all the same."""
+        self.believed = False
+        """Its client takes itself for a member, by what it was told, and has to be told if not."""
 
 
 class Places:
@@ -116,8 +116,8 @@ class Places:
         """
         self._client = client
         for topic, place in list(self._places.items()):
-            place.misled = False
-            if topic not in positions:
+            place.believed = topic in positions
+            if not place.believed:
                 self._stands(topic, place, place.membership.gives_up(keep_place=True))
         for topic, position in positions.items():
             self._resume(client, topic, position)
@@ -158,7 +158,7 @@ class Places:
             if place.leaving:
                 return
             place.membership = place.membership.gives_up(keep_place=False)
-            place.leaving = True
+            place.leaving, place.believed = True, False
         message = Leave(self._session, self._user)
         client.begin(ref, self._ask_out(topic, place, message, self._settings.ask_timeout_s))
 
@@ -201,21 +201,24 @@ class Places:
         topic, place = message.topic, self._places[message.topic]
         membership, number = place.membership, message.number
         if message.asked in (Leave, Part):
-            now = membership.answered_out(number, _out(message.done))
-            if message.asked is Leave:
-                place.misled = now.owes and (place.misled or not membership.owes)
-            self._stands(topic, place, now)
+            answer = _out(message.done)
+            if answer is Answer.DONE and message.asked is Leave:
+                place.believed = False
+            self._stands(topic, place, membership.answered_out(number, answer))
             return
-        membership = membership.answered_in(number, _in(message.done))
-        error = message.done.exception()
-        client = message.client
-        if (
-            error is not None
-            and client is not None
+        answer, error, client = _in(message.done), message.done.exception(), message.client
+        membership = membership.answered_in(number, answer)
+        if answer is Answer.DONE:
+            place.believed = True
+        elif error is None:
+            place.believed = False  # it was told of the end
+        elif (
+            client is not None
             and client is self._client
             and number == membership.entered  # else a join has been asked since, and tells
         ):
             client.push(TopicLost(topic=topic, code=request_error(error).error.code))
+            place.believed = False
             membership = membership.gives_up(keep_place=True)
         self._stands(topic, place, membership)
 
@@ -229,7 +232,7 @@ class Places:
         """The owner has ended the membership; the client has been told."""
         place = self._places.get(topic)
         if place is not None:
-            place.misled = False
+            place.believed = False
             self._stands(topic, place, place.membership.gone())
 
     # --- within ----------------------------------------------------------------------------------
@@ -270,6 +273,7 @@ class Places:
         if place is None:
             client.push(TopicLost(topic=topic, code=TOO_MANY_TOPICS.code))
             return
+        place.believed = True
         message = Resume(
             self._session, client.id, self._user, self._name, position.epoch, position.offset
         )
@@ -284,7 +288,7 @@ class Places:
         client: Client | None = None,
     ) -> Future[Any]:
         place.membership = place.membership.asks_in()
-        place.leaving = place.misled = False
+        place.leaving = False
         return self._ask(topic, place, message, timeout_s, client)
 
     def _ask_out(
@@ -309,10 +313,10 @@ class Places:
     def _stands(self, topic: str, place: Place, membership: Membership) -> None:
         """Note how a membership stands now, and see to what is owed."""
         place.membership = membership
-        place.leaving = membership.owes
+        place.leaving = membership.gave_up
         if membership.over:
             del self._places[topic]
-            if place.misled and self._client is not None:
+            if place.believed and self._client is not None:
                 self._client.push(TopicLost(topic=topic, code=NOT_JOINED.code))
         elif membership.due and membership.tries:
             delay_s = AGAIN.delay_s(membership.tries + 1, self._actor.system.random)

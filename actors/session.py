@@ -317,9 +317,8 @@ class Session(Actor):
 
     @handles(TopicGone)
     def topic_gone(self, message: TopicGone) -> None:
-        """Be in a topic no more, unless it was joined anew since that was said."""
-        if not self._topics.is_member(message.topic, self._session):
-            self._places.gone(message.topic)
+        """Be in a topic no more. It comes in order with the answers of the topic's owner."""
+        self._places.gone(message.topic)
 
 
 def configured(context: Context) -> type[Session]:

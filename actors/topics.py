@@ -329,6 +329,19 @@ class Topics:
             link.outbox.push(link.encoding.frame(push_for(there.members[session].user)))
             self.delivered += 1
 
+    def publish_one(self, topic: str, session: str, push: msgspec.Struct) -> None:
+        """Push to one member, if it is subscribed now. One that is not has no connection, or has
+        one whose client says where it stands next, and is answered by that.
+
+        Raises:
+            EncodeError: `push` cannot be encoded.
+        """
+        there = self._topics.get(topic)
+        link = None if there is None else there.live.get(session)
+        if link is not None:
+            link.outbox.push(link.encoding.frame(push))
+            self.delivered += 1
+
     def send(self, session: str, connection: int, push: msgspec.Struct) -> bool:
         """Push to one session, if `connection` still is its own; returns whether it was.
 

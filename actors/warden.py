@@ -58,12 +58,10 @@ class Warden(Actor):
                 message.ref.notify(ComeBack())
         if message.reason != "failed":
             return
+        self._topics.publish(topic, TopicLost(topic=topic, code=FAILED.code))
         members = self._topics.dissolve(topic)
         self.log.warning("topic dissolved", topic=topic, members=len(members))
-        lost = TopicLost(topic=topic, code=FAILED.code)
         for listener in members:
-            if listener.link is not None:
-                self._topics.send(listener.session, listener.link.id, lost)
             with contextlib.suppress(pykka.ActorDeadError):
                 self.system.ref(SESSION_KIND, listener.session).notify(TopicGone(topic))
 

@@ -160,10 +160,8 @@ class MatchVoice:
 
     def lost(self, session: str) -> None:
         """Tell one session that it is in the match no more, as its user is none of the players."""
-        link = self._topics.link(session)
-        if link is not None:
-            push = TopicLost(topic=self.topic, code=NOT_JOINED.code)
-            self._topics.send(session, link.id, push)
+        lost = TopicLost(topic=self.topic, code=NOT_JOINED.code)
+        self._topics.publish_one(self.topic, session, lost)
 
     def _event(self, said: Said) -> MatchEvent:
         return MatchEvent(

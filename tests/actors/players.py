@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -30,6 +30,7 @@ from actors.match import match_kind
 from actors.matches.host import MatchHost
 from actors.messages import Leave
 from actors.room import room_kind
+from actors.rules.game import Game
 from actors.runtime.child import ChildSpec
 from actors.runtime.durability import DurabilitySettings
 from actors.runtime.loop_cell import LoopCell
@@ -85,6 +86,8 @@ class Player:
         self.client: Client = handler.client
         self.encoding = encoding
         self.pushes: list[Push] = []
+        self.heard: list[Push | Ok | ErrorReply] = []
+        """All that came, in order."""
         self.replies: list[Ok | ErrorReply] = []
         self.closed: CloseCode | None = None
         self.opened: SessionOpened | None = None
@@ -117,6 +120,7 @@ class Player:
             self.closed = CLOSES[parse_close(payload)[0]]
             return
         message = self.encoding.decode_server(payload)
+        self.heard.append(message)
         if isinstance(message, ErrorReply):
             self.replies += message.each()
         elif isinstance(message, Ok):
@@ -233,10 +237,13 @@ class House:
         return player
 
     def break_room(self, name: str) -> None:
-        """Have the room crash, by a message that no client can send; another one each time, since
-        one that crashes an actor twice is not tried again."""
+        self.break_owner("room", name)
+
+    def break_owner(self, kind: str, key: str) -> None:
+        """Have a room or match crash, by a message that no client can send; another one each time,
+        since one that crashes an actor twice is not tried again."""
         poison: Any = [f"not hashable {next(self._ids)}"]
-        self.system.ref("room", name).tell(Leave(session=poison, user=""))
+        self.system.ref(kind, key).tell(Leave(session=poison, user=""))
 
     async def second_device(self, player: Player) -> Player:
         """Another session of the player's user."""
@@ -272,6 +279,7 @@ async def open_house(
     sessions: SessionSettings | None = None,
     rooms: RoomSettings | None = None,
     durability: DurabilitySettings | None = None,
+    games: Sequence[type[Game]] = (TicTacToe,),
 ) -> AsyncIterator[House]:
     """A node for the time of a test. Sharing the stores of an earlier one stands for a restart."""
     events = events or MemoryEventStore()
@@ -300,7 +308,7 @@ async def open_house(
         system.supervise(readers, key=HISTORY)
         system.register(warden_kind(topics))
         system.register(room_kind(topics, rooms or RoomSettings(), clock_ms))
-        matches = MatchHost({"tictactoe": TicTacToe}, topics, clock_ms=clock_ms)
+        matches = MatchHost({game.name: game for game in games}, topics, clock_ms=clock_ms)
         system.register(directory_kind(matches))
         system.register(match_kind(matches))
         house = House(

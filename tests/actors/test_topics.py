@@ -153,6 +153,18 @@ def test_the_owner_of_a_topic_still_counts_a_session_that_is_over() -> None:
     topics.end("s1")
 
 
+def test_one_member_is_told_if_it_is_subscribed() -> None:
+    line, other, newer = Line(1), Line(2), Line(3)
+    topics = hub(line, other)
+    topics.publish_one("room:r", "s1", said("alone"))
+    assert line.got() == frames("alone")
+    topics.attach("s1", "u1", "n1", newer)  # its client has yet to say where it stands
+    topics.publish_one("room:r", "s1", said("late"))
+    topics.publish_one("room:r", "nobody", said("late"))
+    topics.publish_one("room:none", "s2", said("late"))
+    assert (line.got(), other.got(), newer.got()) == (b"", b"", b"")
+
+
 def test_a_dissolved_topic_has_no_members() -> None:
     lines = [Line(1), Line(2)]
     topics = hub(*lines)

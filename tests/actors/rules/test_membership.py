@@ -24,13 +24,15 @@ class TwoViews(RuleBasedStateMachine):
         self.queue: deque[tuple[str, int, bool]] = deque()  # (what, number, is it still answered?)
         self.answers: list[tuple[str, int, Answer]] = []
         self.given_up = False
+        self.given_up_at = 0
+        self.hopes: set[int] = set()  # requests to be in since then, not answered yet
 
     # --- the session ---
 
     @rule(lost=st.booleans())
     def ask_in(self, lost: bool) -> None:
         self.view = self.view.asks_in()
-        self.given_up = False
+        self.hopes.add(self.view.last)
         self._send("in", lost=lost)
 
     @precondition(lambda self: not self.view.over)
@@ -43,7 +45,8 @@ class TwoViews(RuleBasedStateMachine):
     @rule(keep_place=st.booleans())
     def give_up(self, keep_place: bool) -> None:
         self.view = self.view.gives_up(keep_place=keep_place)
-        self.given_up = True
+        self.given_up, self.given_up_at = True, self.view.last
+        self.hopes.clear()
 
     @precondition(lambda self: self.view.due)
     @rule(lost=st.booleans())
@@ -83,7 +86,7 @@ class TwoViews(RuleBasedStateMachine):
             self.queue[index] = (what, number, False)
             self.answers.append((what, number, Answer.UNKNOWN))
 
-    @precondition(lambda self: self.member and not self.queue)
+    @precondition(lambda self: self.member)
     @rule()
     def end(self) -> None:
         """The session hears of it behind what it was answered before: both are messages to it."""
@@ -104,6 +107,9 @@ class TwoViews(RuleBasedStateMachine):
     def _hear(self, what: str, number: int, answer: Answer) -> None:
         heard = self.view.answered_in if what == "in" else self.view.answered_out
         self.view = heard(number, answer)
+        self.hopes.discard(number)
+        if what == "in" and number > self.given_up_at and answer not in LOST:
+            self.given_up = False
 
     # --- what holds ---
 
@@ -115,7 +121,7 @@ class TwoViews(RuleBasedStateMachine):
 
     @invariant()
     def what_was_given_up_is_owed_until_it_is_so(self) -> None:
-        if self.given_up and (self.member or any(what == "in" for what, _, _ in self.queue)):
+        if self.given_up and not self.hopes and self.member:
             assert self.view.stage == "leaving"
 
     def teardown(self) -> None:
