@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,3 +76,18 @@ def test_a_frozen_server_is_replaced_and_stops_when_it_wakes(
         assert first.process.wait(30) == Exit.NOT_ALONE
         assert "took this one for dead" in first.err[-1]
         assert second.process.poll() is None
+
+
+def test_a_frozen_server_that_need_not_be_alone_goes_on_when_it_wakes(
+    tmp_path: Path, shared: tuple[str, ...]
+) -> None:
+    patient = (*shared, "server.alone=false")
+    with Server(tmp_path / "first", *patient) as first:
+        os.kill(first.process.pid, signal.SIGSTOP)
+        with Server(tmp_path / "second", *patient) as second:
+            os.kill(first.process.pid, signal.SIGCONT)
+            deadline = time.monotonic() + 30
+            while not any(event["event"] == "not alone" for event in first.events()):
+                assert time.monotonic() < deadline, first.err
+                time.sleep(0.05)
+            assert first.stop() == second.stop() == Exit.OK

@@ -174,11 +174,11 @@ def the_only_server(loaded: Loaded, found: Stores) -> Iterator[postgres.Lease | 
     if not loaded.config.postgres.url:  # the lock on the data directory sees to it
         yield None
         return
-    with postgres.Lease(found.postgres) as lease:
+    with postgres.Lease(found.postgres, binding=loaded.config.server.alone) as lease:
         try:
             lease.take()
         except SchemaInUse as error:
-            if loaded.config.server.alone:
+            if lease.binding:
                 raise
             log.warning("not alone", holder=error.holder, schema=found.postgres.schema)
             yield None
@@ -254,7 +254,7 @@ def serve(loaded: Loaded, signals: Signals, version: str) -> Exit:
         # After the loop too: the stores stop in a bounded time, which nobody is to interrupt.
         signals.only_note()
         saved = trio.run(node.run, clients, http, lambda: announce(line), stopping)
-        if lease is not None and lease.lost:
+        if lease is not None and lease.lost and lease.binding:
             raise Replaced
         killed = []
         if found.embedded is not None:

@@ -315,7 +315,9 @@ def _check_draining(stopping: Stopping) -> Check:
 
 
 async def _hold(lease: Lease, stopping: Stopping) -> None:
-    """Say all the time that this server lives; stop it if another has taken its place."""
+    """Say all the time that this server lives, until another has taken its place: then stop it, or
+    warn if it need not be alone.
+    """
     while not lease.lost:
         beat = partial(lease.beat, draining=stopping.asked.is_set())
         try:
@@ -324,7 +326,11 @@ async def _hold(lease: Lease, stopping: Stopping) -> None:
         except StoreUnavailable as error:
             log.debug("lease not renewed", error=str(error))
         await trio.sleep(BEAT_S)
-    stopping.ask("another server has taken this one's place")
+    why = "another server has taken this one's place"
+    if lease.binding:
+        stopping.ask(why)
+    else:
+        log.warning("not alone", why=why)
 
 
 async def _keep_alive(embedded: Revivable) -> None:

@@ -83,6 +83,7 @@ class Lease:
     Arguments:
         settings: where.
         holder: who asks for it; by default this process.
+        binding: whether a server that has lost it must stop.
         sleep: for tests.
 
     Attributes:
@@ -94,9 +95,11 @@ class Lease:
         settings: PostgresSettings,
         holder: Holder | None = None,
         *,
+        binding: bool = True,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.lost = False
+        self.binding = binding
         self._settings = settings
         self._holder = holder or this_process()
         self._name = msgspec.json.encode(self._holder).decode()
