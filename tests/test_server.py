@@ -113,9 +113,10 @@ def test_health_readiness_and_metrics_answer(running: Server) -> None:
 
 
 def test_without_valkey_it_is_degraded_and_without_postgresql_not_ready(running: Server) -> None:
-    named = {pid: Path(f"/proc/{pid}/comm").read_text("utf-8").strip() for pid in running.family()}
+    assert running.get("/readyz")[0] == 200  # each store has its connection, and process, by now
     for name, status, ready in (("valkey-server", 200, True), ("postgres", 503, False)):
-        frozen = [pid for pid in named if named[pid] == name]
+        comms = {pid: Path(f"/proc/{pid}/comm") for pid in running.family()}
+        frozen = [pid for pid in comms if comms[pid].read_text("utf-8").strip() == name]
         assert frozen
         for pid in frozen:
             os.kill(pid, signal.SIGSTOP)
