@@ -154,7 +154,7 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     answers: Annotated[int, Meta(ge=1, le=1024)] = 32
     """Of each player's inputs the answers to the last so many are remembered, so that one that is
     sent again is answered as the first time and does not act again; an older one is refused. It is
-    for what a break leaves without an answer: some RTTs of inputs. About 130 bytes each."""
+    for what a break leaves without an answer: some RTTs of inputs. About 200 bytes each."""
     happenings: Count = 256
     """What a game may say in one step; more is a crash of its match."""
     value_bytes: Count = 131_072
