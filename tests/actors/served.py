@@ -52,7 +52,7 @@ from protocol.messages import (
 )
 from protocol.settings import WireSettings
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 P = TypeVar("P", bound=Push)
 
 

@@ -226,7 +226,7 @@ async def table(
     host = MatchHost(
         {game.name: game for game in games},
         Topics(),
-        MatchSettings(**settings),
+        MatchSettings(**{"call_limit_s": 60.0} | settings),
         clock_ms=lambda: int(trio.current_time() * 1000),
         new_name=lambda: f"m{next(names)}",
         new_seed=lambda: 7,
