@@ -17,8 +17,9 @@ RECEIVE_BYTES = 131_072
 """Of the socket, or the kernel would read some MiB in the client's stead."""
 LONG = 30
 """Messages of 4,000 bytes that it sends first, so that answers are of 100 KiB and more."""
-MANY = 1_000
-"""Requests: their answers are far more than socket buffers and an outbox hold together."""
+MANY = 300
+"""Requests: their answers are far more than socket buffers and an outbox hold together, and what
+they cost is not so far over a session's rate that it would be closed as flooding."""
 
 
 _GONE = (ConnectionClosed, OSError, trio.BrokenResourceError)
