@@ -17,10 +17,16 @@ from persistence.errors import (
     StoreBusy,
     StoreError,
     StoreUnavailable,
+    TooManySchedules,
 )
 from persistence.events import EventStore
 from persistence.rows import EventRow, SnapshotRow
-from persistence.settings import EmbeddedSettings, PostgresSettings, RedisSettings
+from persistence.settings import (
+    EmbeddedSettings,
+    PostgresSettings,
+    RedisSettings,
+    ScheduleSettings,
+)
 from persistence.snapshots import SnapshotStore
 
 __all__ = [
@@ -36,10 +42,12 @@ __all__ = [
     "RedisSettings",
     "Replaced",
     "RowRefused",
+    "ScheduleSettings",
     "SchemaInUse",
     "SnapshotRow",
     "SnapshotStore",
     "StoreBusy",
     "StoreError",
     "StoreUnavailable",
+    "TooManySchedules",
 ]

@@ -58,6 +58,19 @@ class CommandExpired(StoreError):
     """A command's time was over before it began: it has not acted."""
 
 
+class TooManySchedules(StoreError):
+    """A target has as many schedules as it may; what was asked had no effect."""
+
+    def __init__(self, kind: str, key: str, most: int) -> None:
+        super().__init__(kind, key, most)
+        self.kind = kind
+        self.key = key
+        self.most = most
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.key} has {self.most} schedules, which is as many as it may"
+
+
 class MigrationDrift(StoreError):
     """The database and the migration files disagree; `file` is the first one that does."""
 

@@ -60,6 +60,30 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_retry_s: Seconds = 0.5
 
 
+class ScheduleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Durable schedules: how many there may be, and how patiently they are delivered.
+
+    `of_target`: the most that wait for one (kind, key).
+    `payload_bytes`: the longest payload.
+    `in_flight`: so many are delivered at once, and held in memory.
+    `look_every_s`: the table is looked at so often though nothing is known to be due: another
+    node may have set something and died, and clocks are moved.
+    `answer_timeout_s`: how long a target has to acknowledge one.
+    `first_retry_s`, `max_retry_s`: the pause before the next attempt, doubling from the one to the
+    other.
+    `max_attempts`: then it is given up.
+    """
+
+    of_target: Count = 1000
+    payload_bytes: Count = 4096
+    in_flight: Count = 500
+    look_every_s: Seconds = 5.0
+    answer_timeout_s: Seconds = 10.0
+    first_retry_s: Seconds = 1.0
+    max_retry_s: Seconds = 300.0
+    max_attempts: Count = 20
+
+
 class EmbeddedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The servers that Greenroom starts itself when no URL says where others are.
 

@@ -181,6 +181,32 @@ def test_two_terminals_talk(running: Server) -> None:
             bob.kill()
 
 
+def test_a_server_delivers_what_is_due_and_counts_what_becomes_of_it(
+    postgres: PostgresSettings, unique: str, tmp_path: Path
+) -> None:
+    """A room takes no schedules, and nobody is of a kind that was taken out."""
+    mine = msgspec.structs.replace(postgres, schema=unique)
+    migrate(mine)
+    rows = f"INSERT INTO {unique}.schedules VALUES (%s, 'k', 'n', 1, 0, 0, 0, '')"
+    with psycopg.connect(postgres.url) as connection:
+        for kind in ("room", "taken_out"):
+            connection.execute(rows, (kind,))
+    settings = (f"postgres.url={postgres.url}", f"postgres.schema={unique}")
+    with Server(tmp_path, *settings) as server:
+        deadline = time.monotonic() + 30
+        while (
+            server.metric("greenroom_schedule_attempts_failed_total") < 1
+            or server.metric("greenroom_schedules_put_off_total") < 1
+        ):
+            assert time.monotonic() < deadline, server.get("/metrics")
+            time.sleep(0.02)
+        assert server.metric("greenroom_schedules_delivered_total") >= 1
+        assert server.metric("greenroom_schedule_late_seconds") > 1e9, "due in 1970"
+        assert server.stop() == Exit.OK
+    said = {event["event"] for event in server.events()}
+    assert "schedules of a kind that is not here are put off" in said
+
+
 def test_a_taken_port_is_one_line(running: Server, tmp_path: Path) -> None:
     for key, port in (("listen.port", running.port), ("http.port", running.http_port)):
         data = f"server.data_dir={tmp_path / key}"

@@ -26,7 +26,12 @@ from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.read_budget import RecoverySettings
 from actors.runtime.snapshots import SnapshotSettings
 from actors.settings import MatchSettings, RoomSettings, SessionSettings
-from persistence.settings import EmbeddedSettings, PostgresSettings, RedisSettings
+from persistence.settings import (
+    EmbeddedSettings,
+    PostgresSettings,
+    RedisSettings,
+    ScheduleSettings,
+)
 from protocol.settings import Host, HttpSettings, WireSettings
 
 ENVIRONMENT_PREFIX = "GREENROOM_"
@@ -87,6 +92,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     journal: JournalSettings = JournalSettings()
     snapshots: SnapshotSettings = SnapshotSettings()
     recovery: RecoverySettings = RecoverySettings()
+    schedules: ScheduleSettings = ScheduleSettings()
     sessions: SessionSettings = SessionSettings()
     rooms: RoomSettings = RoomSettings()
     matches: MatchSettings = MatchSettings()

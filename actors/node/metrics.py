@@ -13,6 +13,7 @@ from actors.node.log_writer import LogWriter
 from actors.runtime.durability import Durability
 from actors.runtime.system import ActorSystem
 from actors.runtime.watchdog import Watchdog
+from actors.scheduler import ScheduleCounters
 from actors.topics import Topics
 from protocol.gateway import Gateway
 from protocol.http import Reading
@@ -38,6 +39,7 @@ class Metrics:
     sessions: SessionGateway
     topics: Topics
     matches: MatchHost
+    schedules: ScheduleCounters
 
     def readings(self) -> Iterator[Reading]:
         """Every reading, now. Cheap but for one look at each connection's outbox."""
@@ -46,6 +48,7 @@ class Metrics:
         yield from self._matches()
         yield from self._runtime()
         yield from self._stores()
+        yield from self._schedules()
 
     def _wire(self) -> Iterator[Reading]:
         gateway, topics = self.gateway.statistics(), self.topics
@@ -140,3 +143,17 @@ class Metrics:
             yield _counter("snapshots_saved", "Snapshots saved.", snapshots.saved)
             yield _counter("snapshots_dropped", "Given up for want of room.", snapshots.dropped)
             yield _counter("snapshot_retries", "Attempts that failed.", snapshots.retries)
+
+    def _schedules(self) -> Iterator[Reading]:
+        counts = self.schedules
+        yield _gauge("schedules_in_flight", "Schedules being delivered.", counts.in_flight)
+        text = "How long after its time the last one was delivered."
+        yield _gauge("schedule_late_seconds", text, counts.late_s)
+        yield _counter("schedules_delivered", "Deliveries, each attempt.", counts.delivered)
+        yield _counter("schedules_acknowledged", "Those acknowledged.", counts.acknowledged)
+        text = "Attempts refused, failed or not answered."
+        yield _counter("schedule_attempts_failed", text, counts.failed)
+        yield _counter("schedules_given_up", "Given up after too many.", counts.given_up)
+        yield _counter("schedules_put_off", "Put off, their kind unknown here.", counts.homeless)
+        yield _counter("schedule_looks", "Looks at what is due.", counts.looks)
+        yield _counter("schedule_looks_failed", "As the store was away.", counts.failed_looks)

@@ -45,16 +45,26 @@ from actors.runtime.read_budget import RecoverySettings
 from actors.runtime.snapshots import SnapshotSettings
 from actors.runtime.system import ActorSystem
 from actors.runtime.watchdog import Watchdog
+from actors.scheduler import KIND as SCHEDULER
+from actors.scheduler import Bell, ScheduleCounters, scheduler_spec
 from actors.session import Context
 from actors.settings import MatchSettings, RoomSettings, SessionSettings
 from actors.tokens import Tokens
 from actors.topics import Topics
 from actors.warden import warden_kind
-from persistence import EventStore, PostgresSettings, RedisSettings, SnapshotStore, StoreUnavailable
+from persistence import (
+    EventStore,
+    PostgresSettings,
+    RedisSettings,
+    ScheduleSettings,
+    SnapshotStore,
+    StoreUnavailable,
+)
 from persistence.keeping import Keeping
 from persistence.postgres import EventKeeper, EventReader, EventWriter, Lease
 from persistence.postgres.lease import BEAT_S
 from persistence.redis import SnapshotWorker
+from persistence.schedules import ScheduleStore, ScheduleWorker
 from protocol.flusher import Flusher
 from protocol.gateway import Gateway
 from protocol.gathering import Window
@@ -82,6 +92,8 @@ class Settings(Protocol):
     def snapshots(self) -> SnapshotSettings: ...
     @property
     def recovery(self) -> RecoverySettings: ...
+    @property
+    def schedules(self) -> ScheduleSettings: ...
     @property
     def sessions(self) -> SessionSettings: ...
     @property
@@ -155,6 +167,7 @@ class Node:
                     system.dispatcher.enclose(flusher)
                     topics = Topics(flusher.broadcast, Fanout(self.settings.sessions))
                     matches = self._register(system, topics, events)
+                    schedules = self._start_scheduler(system)
                     wire = fitting(self.settings.wire, self.files)
                     doorman = Doorman(wire, self.settings.sessions)
                     sessions = SessionGateway(system, self._context(topics), _new_id, doorman)
@@ -175,6 +188,7 @@ class Node:
                         sessions=sessions,
                         topics=topics,
                         matches=matches,
+                        schedules=schedules,
                     )
                     web = application(
                         about=self.about,
@@ -225,6 +239,9 @@ class Node:
             ChildSpec(id="writer", factory=partial(EventWriter, postgres)),
             ChildSpec(id="reader", factory=partial(EventReader, postgres)),
             ChildSpec(id="snapshots", factory=partial(SnapshotWorker, self.redis)),
+            ChildSpec(
+                id="schedules", factory=partial(ScheduleWorker, postgres, settings.schedules)
+            ),
         ]
         if _forgets(settings.rooms, settings.matches):
             specs.append(ChildSpec(id="keeper", factory=partial(EventKeeper, postgres)))
@@ -270,6 +287,14 @@ class Node:
         system.register(match_kind(matches))
         system.ref(*DIRECTORY).tell(Wake())
         return matches
+
+    def _start_scheduler(self, system: ActorSystem) -> ScheduleCounters:
+        """After the kinds that it delivers to, so that it stops before them."""
+        settings, bell, counters = self.settings.schedules, Bell(), ScheduleCounters()
+        schedules = ScheduleStore(system.ref(STORES, "schedules"), settings, bell.ring)
+        spec = scheduler_spec(schedules, settings, bell, counters)
+        system.supervise([spec], key=SCHEDULER)
+        return counters
 
     def _context(self, topics: Topics) -> Context:
         settings = self.settings

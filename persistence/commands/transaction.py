@@ -7,6 +7,9 @@ from typing import Any, LiteralString, NamedTuple
 
 import psycopg
 
+from persistence.schedules.transaction import TransactionSchedules
+from persistence.settings import ScheduleSettings
+
 Rows = psycopg.Cursor[tuple[Any, ...]]
 
 
@@ -25,8 +28,11 @@ class Transaction:
     end.
     """
 
-    def __init__(self, connection: psycopg.Connection) -> None:
+    def __init__(self, connection: psycopg.Connection, schedules: ScheduleSettings) -> None:
         self._connection = connection
+        self._schedules = schedules
+        self.earliest_us: int | None = None
+        """When the first of the schedules that were set or moved is due; None: there are none."""
         self.wrote = False
         """Whether a command that refuses now has to be rolled back."""
         self._emitted: list[tuple[str, str, str, bytes]] = []
@@ -40,6 +46,11 @@ class Transaction:
         """Run a statement that may change something."""
         self.wrote = True
         return self._connection.execute(statement, parameters)
+
+    @property
+    def schedules(self) -> TransactionSchedules:
+        """Sets, moves and cancels durable schedules, at once, in this transaction."""
+        return TransactionSchedules(self, self._schedules)
 
     def emit(self, kind: str, key: str, type_: str, payload: bytes) -> None:
         """Write an event of (kind, key) into the log."""

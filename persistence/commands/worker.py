@@ -21,7 +21,7 @@ from persistence.errors import CommandExpired, KeyReused, RowRefused, StoreUnava
 from persistence.postgres import connection as postgres
 from persistence.postgres.connection import PostgresLink, unavailable
 from persistence.requests import Ping, StoreRequest
-from persistence.settings import PostgresSettings
+from persistence.settings import PostgresSettings, ScheduleSettings
 
 _PASSING: Final = (errors.SerializationFailure, errors.DeadlockDetected)
 _LOST: Final = (psycopg.OperationalError, psycopg.InterfaceError)
@@ -66,6 +66,9 @@ class CommandWorker(BatchingActor):
     Arguments:
         pushed: called after a commit with the inboxes that have something new, in this thread.
         batch: commands of one transaction, at most.
+        schedules: how many schedules commands may set, and how long ones.
+        scheduled: called after a commit with the earliest time, in microseconds, that a schedule
+            was set or moved to, in this thread.
     """
 
     def __init__(
@@ -75,12 +78,16 @@ class CommandWorker(BatchingActor):
         pushed: Callable[[Sequence[Pushed]], None] = lambda _: None,
         *,
         batch: int = 100,
+        schedules: ScheduleSettings = ScheduleSettings(),  # noqa: B008 - frozen
+        scheduled: Callable[[int], None] = lambda _: None,
     ) -> None:
         super().__init__(capacity=settings.inbox_messages)
         self.batch_weight = batch
         self._settings = settings
         self._table = table
         self._on_pushed = pushed
+        self._schedules = schedules
+        self._on_scheduled = scheduled
         self._link = PostgresLink(settings)
         self._rng = random.Random()
 
@@ -145,11 +152,12 @@ class CommandWorker(BatchingActor):
         about_to_commit: str | None = None
         outcomes: Sequence[Any] = ()
         pushed: list[Pushed] = []
+        transaction = Transaction(connection, self._schedules)
         try:
             with postgres.transaction(connection, self._settings):
-                batch = _Batch(connection, jobs, self._table.refusals, guarded=guarded)
+                batch = _Batch(connection, transaction, jobs, self._table.refusals, guarded=guarded)
                 outcomes = batch.run()
-                pushed = batch.transaction.finish()
+                pushed = transaction.finish()
                 remember(connection, batch.answered)
                 row = connection.execute("SELECT pg_current_xact_id_if_assigned()::text").fetchone()
                 about_to_commit = row[0] if row else None
@@ -158,6 +166,8 @@ class CommandWorker(BatchingActor):
                 raise
         if pushed:
             self._on_pushed(pushed)
+        if transaction.earliest_us is not None:
+            self._on_scheduled(transaction.earliest_us)
         return outcomes
 
     def _has_committed(self, xid: str) -> bool:
@@ -215,12 +225,13 @@ class _Batch:
     def __init__(
         self,
         connection: psycopg.Connection,
+        transaction: Transaction,
         jobs: Sequence[_Job],
         refusals: tuple[type[Exception], ...],
         *,
         guarded: bool,
     ) -> None:
-        self.transaction = Transaction(connection)
+        self.transaction = transaction
         self.answered: dict[Name, Answered] = {}
         self._connection = connection
         self._jobs = jobs

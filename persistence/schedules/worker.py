@@ -1,0 +1,154 @@
+"""The thread that keeps schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any, Final
+
+import psycopg
+
+from persistence.batching import BatchingActor
+from persistence.errors import RowRefused, StoreError, TooManySchedules
+from persistence.postgres.connection import PostgresLink, qualified
+from persistence.requests import Ping, StoreRequest
+from persistence.schedules import calls
+from persistence.schedules.requests import (
+    CancelSchedule,
+    ClaimSchedules,
+    MoveSchedule,
+    SetSchedule,
+    SettleSchedules,
+)
+from persistence.schedules.rows import Claim, Claimed
+from persistence.settings import PostgresSettings, ScheduleSettings
+
+_SCHEMA: Final = ("FROM ", "FROM {schema}.", 1)
+
+
+class ScheduleWorker(BatchingActor):
+    """Sets, moves, cancels, claims and settles, on a connection of its own.
+
+    What has queued up is done in order, neighbours of one sort in one call and one commit.
+
+    Arguments:
+        clock: in microseconds since 1970; None: PostgreSQL's own, which nodes share. For tests.
+    """
+
+    batch_weight = 500
+
+    def __init__(
+        self,
+        settings: PostgresSettings,
+        schedules: ScheduleSettings,
+        *,
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        super().__init__(capacity=settings.inbox_messages)
+        self._link = PostgresLink(settings)
+        self._most = schedules.of_target
+        self._clock: Callable[[], int | None] = clock or (lambda: None)
+        self._set = qualified(settings, calls.SET.replace(*_SCHEMA))
+        self._move = qualified(settings, calls.MOVE.replace(*_SCHEMA))
+        self._cancel = qualified(settings, calls.CANCEL.replace(*_SCHEMA))
+        self._claim = qualified(settings, calls.CLAIM.replace(*_SCHEMA))
+        self._settle = qualified(settings, calls.SETTLE.replace(*_SCHEMA))
+
+    def on_stop(self) -> None:
+        self._link.close()
+
+    def on_failure(self, *_: Any) -> None:
+        self._link.close()
+
+    def weigh(self, request: StoreRequest) -> int:  # noqa: ARG002 - all weigh the same
+        return 1
+
+    def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
+        answers: list[Any] = []
+        for _, neighbours in groupby(requests, type):
+            some = list(neighbours)
+            try:
+                answers += self._link.run(lambda to, some=some: self._do(to, some))  # type: ignore[misc]
+            except StoreError as error:
+                answers += [error] * len(some)
+        return answers
+
+    def _do(self, connection: psycopg.Connection, requests: Sequence[Any]) -> Sequence[Any]:
+        """Requests of one type, in one call if it can take many."""
+        match requests[0]:
+            case SetSchedule():
+                return self._in_order_of_names(
+                    requests, lambda some: self._set_all(connection, some)
+                )
+            case MoveSchedule():
+                return self._in_order_of_names(
+                    requests, lambda some: self._move_all(connection, some)
+                )
+            case CancelSchedule():
+                return self._in_order_of_names(
+                    requests, lambda some: self._cancel_all(connection, some)
+                )
+            case ClaimSchedules():
+                return [self._claim_due(connection, request) for request in requests]
+            case SettleSchedules():
+                return [self._settle_all(connection, request) for request in requests]
+            case Ping():
+                connection.execute("SELECT 1")
+                return [None] * len(requests)
+        raise RowRefused(f"not for a worker of schedules: {requests[0]}")
+
+    def _in_order_of_names(
+        self, requests: Sequence[Any], call: Callable[[Sequence[Any]], Sequence[Any]]
+    ) -> Sequence[Any]:
+        """So that two workers never wait for one another in a circle. Those of one name stay as
+        they came.
+        """
+        order = sorted(
+            range(len(requests)),
+            key=lambda n: (requests[n].kind, requests[n].key, requests[n].name),
+        )
+        answers: list[Any] = [None] * len(requests)
+        for place, answer in zip(order, call([requests[n] for n in order]), strict=True):
+            answers[place] = answer
+        return answers
+
+    def _set_all(
+        self, connection: psycopg.Connection, requests: Sequence[SetSchedule]
+    ) -> Sequence[Any]:
+        rows = connection.execute(
+            self._set, [*calls.columns(requests), self._most, self._clock()]
+        ).fetchall()
+        return [
+            TooManySchedules(request.kind, request.key, self._most) if id_ is None else due_us
+            for request, (_, id_, due_us) in zip(requests, rows, strict=True)
+        ]
+
+    def _move_all(
+        self, connection: psycopg.Connection, requests: Sequence[MoveSchedule]
+    ) -> Sequence[int | None]:
+        rows = connection.execute(self._move, [*calls.columns(requests), self._clock()]).fetchall()
+        moved: dict[int, int] = {place: due_us for place, _, due_us in rows}
+        return [moved.get(place) for place in range(1, len(requests) + 1)]
+
+    def _cancel_all(
+        self, connection: psycopg.Connection, requests: Sequence[CancelSchedule]
+    ) -> Sequence[bool]:
+        rows = connection.execute(self._cancel, calls.columns(requests)).fetchall()
+        there = {place for (place,) in rows}
+        return [place in there for place in range(1, len(requests) + 1)]
+
+    def _claim_due(self, connection: psycopg.Connection, request: ClaimSchedules) -> Claim:
+        cursor = connection.cursor(binary=True)
+        cursor.execute(self._claim, (request.room, request.claim_us, self._clock()))
+        *rows, (*_, now_us, later_us) = cursor.fetchall()
+        found = sorted((Claimed(*row[:7]) for row in rows), key=lambda row: row.due_us)
+        return Claim(found, now_us, later_us)
+
+    def _settle_all(
+        self, connection: psycopg.Connection, request: SettleSchedules
+    ) -> Sequence[Any]:
+        if not request.settled:
+            return []
+        parameters = [*calls.settled_columns(request.settled), self._clock()]
+        rows = connection.execute(self._settle, parameters).fetchall()
+        return [request.settled[place - 1] for (place,) in rows]
