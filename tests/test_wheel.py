@@ -21,10 +21,10 @@ from packaging.requirements import Requirement
 
 from actors.node.exits import Exit
 from protocol.client import connect
+from tests.pages import page
 from tests.server_process import ROOT, Server, environment
 
-README = (ROOT / "README.md").read_text("utf-8")
-EXAMPLE = re.search(r"```python\n(import trio\nimport actors\n.*?)```", README, re.DOTALL)
+EXAMPLE = page("actors/README.md").programs[0].text
 
 EMBEDDER = '''
 """What an embedder writes: actors of one's own, supervised, asked, watched, durable."""
@@ -263,8 +263,7 @@ def test_the_runtime_alone_asks_for_four_packages(wheel: Path) -> None:
 def test_the_embedders_example_of_the_readme_runs_on_the_runtime_alone(
     runtime: Environment,
 ) -> None:
-    assert EXAMPLE is not None
-    done = runtime.run("python", "-W", "error", "-c", EXAMPLE[1])
+    done = runtime.run("python", "-W", "error", "-c", EXAMPLE)
     assert "restarted, and counts from 0" in done.stdout, done.stderr
 
 
@@ -335,10 +334,8 @@ def test_a_program_with_the_client_is_type_checked_strictly(
 ) -> None:
     done = strict(full, tmp_path, CLIENT)
     assert (done.stdout, done.returncode) == ("", 0)
-    (readme,) = re.findall(
-        r"```python\n(import trio\nfrom protocol.client.*?)```", README, re.DOTALL
-    )
-    done = strict(full, tmp_path, readme, "--allow-untyped-defs", "--allow-untyped-calls")
+    (shown,) = page("protocol/README.md").programs
+    done = strict(full, tmp_path, shown.text, "--allow-untyped-defs", "--allow-untyped-calls")
     assert (done.stdout, done.returncode) == ("", 0)
 
 

@@ -1,9 +1,10 @@
 """Decides from a run's records alone whether the server kept its word.
 
 Each rule is a generator over the history that yields what it finds wrong, by the name under which
-README states the guarantee. The approach is Jepsen's (Kingsbury, https://jepsen.io): clients
-record calls with their times, faults come from outside, and only the record is judged. Chat rooms
-are logs with a total order, so the check is linear in the records: no search over interleavings.
+actors/node/README.md states the guarantee. The approach is Jepsen's (Kingsbury,
+https://jepsen.io): clients record calls with their times, faults come from outside, and only the
+record is judged. Chat rooms are logs with a total order, so the check is linear in the records: no
+search over interleavings.
 """
 
 from __future__ import annotations
