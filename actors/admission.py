@@ -6,6 +6,7 @@ import math
 import random
 
 from protocol.messages import SHEDDABLE, name_of
+from protocol.metrics import Histogram
 
 SHEDDABLE_OPS = frozenset(map(name_of, SHEDDABLE))
 
@@ -41,11 +42,12 @@ class Admission:
             looked at them yet.
         allowed: so many may be, now.
         shed: requests refused for this.
+        answer_s: how long answers took.
     """
 
     __slots__ = (
-        "_answers", "_last_read", "_looked_at", "_rng", "_took_s", "allowed", "handed", "limit",
-        "shed", "under_way",
+        "_answers", "_last_read", "_looked_at", "_rng", "_took_s", "allowed", "answer_s", "handed",
+        "limit", "shed", "under_way",
     )  # fmt: skip
 
     def __init__(self, limit: int, rng: random.Random | None = None) -> None:
@@ -58,6 +60,11 @@ class Admission:
         self._looked_at = -math.inf
         self._last_read = -math.inf  # when the last of those who were refused is read from
         self._rng = rng or random.Random()
+        self.answer_s = Histogram(
+            "greenroom_answer_seconds",
+            "From a request's turn in its session to its answer, those answered at once left out.",
+            (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+        )
 
     def full(self, *, to_come: bool = False) -> bool:
         """Whether as many are under way as may be; with those `to_come`, that were handed on."""
@@ -97,6 +104,7 @@ class Admission:
         self.under_way -= 1
         self._answers += 1
         self._took_s += now - began_at
+        self.answer_s.observe(now - began_at)
         if now - self._looked_at < LOOK_EVERY_S:
             return
         slow = self._took_s > TARGET_S * self._answers

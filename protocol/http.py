@@ -6,70 +6,24 @@ It knows nothing of actors: what it says comes from the checks and readings it i
 from __future__ import annotations
 
 import logging
-import math
 import socket
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Literal
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import hypercorn
 import hypercorn.trio
-import msgspec
 import trio
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from protocol.metrics import METRICS_TYPE, Readings, render
+
 CHECK_TIMEOUT_S = 0.8
 """A check that takes longer has failed. All run at once: Kubernetes gives a probe 1 s."""
 
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""Prometheus' text format, https://prometheus.io/docs/instrumenting/exposition_formats/."""
-
 Check = Callable[[], Awaitable[str | None]]
 """Returns what is wrong, or None."""
-
-
-class Reading(msgspec.Struct, frozen=True):
-    """One value of one metric. Readings of the same name stand together, with different labels."""
-
-    name: str
-    kind: Literal["gauge", "counter"]
-    help: str
-    value: float
-    labels: Mapping[str, str] = {}
-
-
-def render(readings: Iterable[Reading]) -> str:
-    """Return readings in Prometheus' text format."""
-    return "".join(_lines(readings))
-
-
-def _lines(readings: Iterable[Reading]) -> Iterator[str]:
-    families: dict[str, list[Reading]] = {}
-    for reading in readings:
-        families.setdefault(reading.name, []).append(reading)
-    for name, family in families.items():
-        yield f"# HELP {name} {_escape(family[0].help)}\n# TYPE {name} {family[0].kind}\n"
-        for reading in family:
-            labels = ",".join(
-                f'{label}="{_escape(value, quote=True)}"' for label, value in reading.labels.items()
-            )
-            yield f"{name}{{{labels}}} " if labels else f"{name} "
-            yield f"{_number(reading.value)}\n"
-
-
-def _escape(text: str, *, quote: bool = False) -> str:
-    text = text.replace("\\", r"\\").replace("\n", r"\n")
-    return text.replace('"', r"\"") if quote else text
-
-
-def _number(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    return str(int(value)) if value == int(value) else repr(float(value))
 
 
 def application(
@@ -77,7 +31,7 @@ def application(
     about: Mapping[str, str],
     checks: Mapping[str, Check],
     may_fail: Collection[str] = (),
-    readings: Callable[[], Iterable[Reading]],
+    readings: Readings,
 ) -> Starlette:
     """Return the HTTP application.
 
@@ -112,7 +66,7 @@ def application(
         return JSONResponse(body, status_code=200 if ready else 503)
 
     async def metrics(_: Request) -> Response:
-        return Response(render(readings()), media_type=METRICS_TYPE)
+        return Response(render(readings), media_type=METRICS_TYPE)
 
     return Starlette(
         routes=[

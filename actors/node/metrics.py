@@ -16,7 +16,7 @@ from actors.runtime.watchdog import Watchdog
 from actors.scheduler import ScheduleCounters
 from actors.topics import Topics
 from protocol.gateway import Gateway
-from protocol.http import Reading
+from protocol.metrics import Histogram, Reading
 
 
 def _gauge(name: str, text: str, value: float, **labels: str) -> Reading:
@@ -41,7 +41,7 @@ class Metrics:
     matches: MatchHost
     schedules: ScheduleCounters
 
-    def readings(self) -> Iterator[Reading]:
+    def readings(self) -> Iterator[Reading | Histogram]:
         """Every reading, now. Cheap but for one look at each connection's outbox."""
         yield from self._wire()
         yield from self._sessions()
@@ -67,7 +67,7 @@ class Metrics:
         yield _counter("sent_bytes", "Bytes sent to clients.", flusher.bytes_sent)
         yield _counter("sends_blocked", "Sends to a full socket.", flusher.would_block)
 
-    def _sessions(self) -> Iterator[Reading]:
+    def _sessions(self) -> Iterator[Reading | Histogram]:
         sessions = self.sessions
         present = len(self.topics.sessions)
         yield _gauge("sessions", "Sessions, those that wait for their client included.", present)
@@ -76,6 +76,7 @@ class Metrics:
         yield _counter("sessions_taken_over", "Connections taken over.", sessions.taken_over)
         admission = sessions.admission
         yield _gauge("requests", "Requests that are being answered.", admission.under_way)
+        yield admission.answer_s
         yield _gauge("requests_allowed", "So many may be, for now.", admission.allowed)
         yield _counter("shed", "Requests refused as too many are under way.", admission.shed)
         yield _counter(

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 
 from protocol import http
-from protocol.http import CHECK_TIMEOUT_S, Check, Reading, application, render, serve_http
+from protocol.http import CHECK_TIMEOUT_S, Check, application, serve_http
+from protocol.metrics import Histogram, Reading, render
 
 READINGS = [
     Reading("greenroom_sessions", "gauge", "Sessions.", 3),
@@ -164,11 +165,11 @@ async def test_metrics_are_prometheus_text() -> None:
     assert answer.body.decode().splitlines() == [
         "# HELP greenroom_sessions Sessions.",
         "# TYPE greenroom_sessions gauge",
-        "greenroom_sessions 3",
+        "greenroom_sessions 3.0",
         "# HELP greenroom_restarts_total Restarts.",
         "# TYPE greenroom_restarts_total counter",
-        'greenroom_restarts_total{kind="room"} 2',
-        'greenroom_restarts_total{kind="match"} 0',
+        'greenroom_restarts_total{kind="room"} 2.0',
+        'greenroom_restarts_total{kind="match"} 0.0',
     ]
 
 
@@ -187,7 +188,29 @@ async def test_it_prints_nothing_of_its_own(capfd: pytest.CaptureFixture[str]) -
 
 @given(st.text(), st.floats())
 def test_any_label_and_value_is_one_line(text: str, value: float) -> None:
-    lines = render([Reading("m", "gauge", text, value, {"label": text})]).split("\n")
+    rendered = render(lambda: [Reading("m", "gauge", text, value, {"label": text})])
+    lines = rendered.decode("utf-8", "surrogatepass").split("\n")
     assert len(lines) == 4
     assert lines[3] == ""
     assert float(lines[2].rpartition(" ")[2]) == value or value != value
+
+
+@given(st.lists(st.floats(0, 10)))
+def test_a_histogram_counts_each_duration_once(durations: list[float]) -> None:
+    histogram = Histogram("m_seconds", "Durations.", (0.1, 1.0))
+    for duration in durations:
+        histogram.observe(duration)
+    lines = render(lambda: [histogram]).decode().splitlines()
+    found = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    for bound in (0.1, 1.0):
+        below = sum(duration <= bound for duration in durations)
+        assert float(found[f'm_seconds_bucket{{le="{bound}"}}']) == below
+    assert float(found['m_seconds_bucket{le="+Inf"}']) == len(durations)
+    assert float(found["m_seconds_count"]) == len(durations)
+    assert float(found["m_seconds_sum"]) == pytest.approx(sum(durations))
+
+
+def test_readings_of_one_name_agree_on_kind_and_labels() -> None:
+    for other in (Reading("m", "gauge", "", 1, {"b": "x"}), Reading("m", "counter", "", 1)):
+        with pytest.raises(ValueError, match="metric m"):
+            render(lambda other=other: [Reading("m", "gauge", "", 1), other])  # type: ignore[misc]
