@@ -150,12 +150,12 @@ DECLARE
 BEGIN
     SET LOCAL synchronous_commit TO off;
     RETURN QUERY
-        WITH due AS MATERIALIZED (
-            SELECT s.kind, s.key, s.name FROM schedules AS s
-            WHERE s.next_us <= at_us ORDER BY s.next_us LIMIT room FOR UPDATE SKIP LOCKED
-        )
         UPDATE schedules AS s SET next_us = at_us + claim_us, attempts = s.attempts + 1
-        FROM due WHERE s.kind = due.kind AND s.key = due.key AND s.name = due.name
+        -- By place: a plan that does not know how many there will be joins the whole table by name.
+        WHERE s.ctid = ANY (ARRAY(
+            SELECT d.ctid FROM schedules AS d
+            WHERE d.next_us <= at_us ORDER BY d.next_us LIMIT room FOR UPDATE SKIP LOCKED
+        ))
         RETURNING s.kind, s.key, s.name, s.id, s.due_us, s.attempts, s.payload, at_us, 0::bigint;
     RETURN QUERY
         SELECT NULL, NULL, NULL, NULL::bigint, NULL::bigint, NULL::integer, NULL::bytea, at_us,

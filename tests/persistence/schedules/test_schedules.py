@@ -282,3 +282,28 @@ def test_requests_that_have_queued_up_are_done_in_order_by_postgresqls_clock(
         assert ask(ref, CancelSchedule("match", "1", "end", 2))
     finally:
         ref.stop()
+
+
+def test_a_look_reads_what_is_due_and_not_what_waits(settings: PostgresSettings) -> None:
+    """Whatever the planner makes of a table that has grown."""
+    schema = settings.schema
+    read = (
+        f"SELECT pg_stat_get_xact_tuples_fetched('{schema}.schedules'::regclass),"
+        f" pg_stat_get_xact_tuples_returned('{schema}.schedules'::regclass),"
+        f" (SELECT sum(pg_stat_get_xact_tuples_returned(indexrelid)) FROM pg_index"
+        f"  WHERE indrelid = '{schema}.schedules'::regclass)"
+    )
+    with connect(settings) as connection:
+        connection.execute(
+            f"INSERT INTO {schema}.schedules SELECT 'match', n, 'end', n, n, n, 0, ''"
+            " FROM generate_series(1, 20000) AS n"
+        )
+        connection.execute(f"ANALYZE {schema}.schedules")
+        with connection.transaction():
+            found = connection.execute(
+                f"SELECT * FROM {schema}.claim_schedules(500, 1, 10)"
+            ).fetchall()
+            counts = connection.execute(read).fetchone()
+        assert len(found) == 11
+        assert counts is not None
+        assert all(count < 100 for count in counts), counts
