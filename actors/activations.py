@@ -1,7 +1,7 @@
-"""What it may cost that clients name rooms and matches: how many they may bring to life.
+"""How many rooms and matches clients may bring to life by naming them.
 
-Whoever joins a name that is not in memory has the node read the stores for it and build an actor.
-An empty room leaves again, and a match that there is none of; so what is bounded here is the rate.
+A join of a name that is not in memory makes the node read the stores and build an actor. An empty
+room leaves memory again, and so does a match that does not exist; so the rate is bounded here.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Activations:
         return Bucket(self._settings.activations_per_s, self._settings.activations_burst)
 
     def refuse(self, system: ActorSystem, session: Bucket, owner: ActorRef) -> RequestError | None:
-        """Charge a session that asks `owner`, if that brings it to life; what to refuse it with."""
+        """Charge the session if asking `owner` brings it to life. Returns a refusal, or None."""
         if system.lookup(owner.kind, owner.key) is not None:
             return None
         now = system.now()

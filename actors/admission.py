@@ -11,16 +11,16 @@ from protocol.metrics import Histogram
 SHEDDABLE_OPS = frozenset(map(name_of, SHEDDABLE))
 
 TARGET_S = 2.0
-"""A mean answer that takes longer says that too much was taken up. Its deadline is 5 s."""
+"""If answers take longer on average, too many requests were taken up. Their deadline is 5 s."""
 LOOK_EVERY_S = 0.25
 FEWER, MORE = 0.75, 1.5
 READS_PER_S = 1_000
-"""How often those who are refused are read from, all together; more often if over 500 are."""
+"""Refused clients are read from so often a second, all together; more often if over 500 wait."""
 LONGEST_PAUSE_S = 0.5
-"""After which each of them is, however many there are."""
+"""Each refused client is read from after this at the latest, however many there are."""
 FLOOR = 512
-"""So many are always taken up: there must be answers to learn from, and commits of some hundreds
-are what a node does most with."""
+"""So many requests are always taken up. Their answers say how long answers take, and a node does
+most when it commits some hundreds together."""
 
 
 class Admission:

@@ -49,12 +49,12 @@ class Client:
         self.session: ActorRef | None = None
         """The session that this connection serves; None: none yet, or none any more."""
         self.in_flight: set[int] = set()
-        """Refs of what is being answered, and numbers below 0 for what bears none."""
+        """Refs of what is being answered; a number below 0 for each request without one."""
         self._unasked = 0  # the last of these numbers
         self.max_in_flight = max_in_flight
 
     def may_ask(self, ref: int | None) -> bool:
-        """Whether a request may be taken up; if not, it has been answered, should it bear a ref."""
+        """Whether a request may be taken up. If not, it was refused: answered, if it has a ref."""
         in_flight = self.in_flight
         if ref in in_flight:
             self.refuse(RequestError(REF_IN_USE), ref)
@@ -65,8 +65,8 @@ class Client:
         return True
 
     def has_room(self, ref: int | None) -> bool:
-        """Whether the node may have one more request under way; if not, it has been answered,
-        should it bear a ref. One that bears none costs as much as any other.
+        """Whether the node may answer one more request now. If not, it was refused, and answered if
+        it has a ref. A request without a ref costs as much as any other.
         """
         if not self.admission.full():
             return True
@@ -75,8 +75,8 @@ class Client:
         return False
 
     def takes_up(self, ref: int | None) -> bool:
-        """Whether client and node may have one more under way, that was just read; if not, it is
-        refused, and those that were read with it are refused along with it.
+        """Whether client and node may answer one more request that was just read. If not, it is
+        refused, and so are the requests behind it in the same read.
         """
         admission = self.admission
         if admission.full(to_come=True):
@@ -87,14 +87,14 @@ class Client:
         else:
             admission.handed += 1
             return True
-        # None that is under way is answered before the rest of what was read is handled.
+        # No request is answered while a read is being handled, so those behind find no room either.
         self.connection.shed(error, ref, SHEDDABLE_OPS, admission.read_next_in)
         return False
 
     def begin(self, ref: int | None, future: Future[object]) -> None:
-        """Answer `ref` with what the future comes to, as soon as it does, past the session.
+        """Answer `ref` with the result of the future as soon as it is there, past the session.
 
-        Without a ref nothing is answered; that it is under way counts all the same.
+        Without a ref nothing is answered, but the request counts as under way all the same.
         """
         if ref is None:
             self._unasked -= 1

@@ -36,10 +36,11 @@ WAKE_AT_ONCE: Final = 20
 """After a start so many matches are woken at a time, 400 a second, so that their recoveries do not
 keep players' first requests waiting."""
 MAKE_AGAIN_S: Final = 60.0
-"""A match that has not answered by then, as the store is away, is asked again."""
+"""A match that has not answered by then is asked again: the store may have been away."""
 STOCK_EVERY: Final = 1_000
-"""Stock is taken after so many events and half as many as there are entries. A recovery reads no
-more than that, and the log holds no more than three times what it would without."""
+"""A `Stock` is logged when so many events, plus one for every two entries, have come since the last
+one. A recovery reads no more than that, and the log is at most three times as long as it would be
+without."""
 
 
 class Wake(msgspec.Struct, frozen=True, gc=False):
@@ -69,7 +70,7 @@ class _Sweep(msgspec.Struct, frozen=True, gc=False):
 
 
 class Directory(PersistentActor):
-    """All matches that run, and for a while the keys of those that ran. One of it in the server.
+    """Knows all matches that run, and for a while the keys of those that ended. A server has one.
 
     A match is made by its own actor, which lets its game judge the params, and only then entered
     here: what a game will not have leaves nothing behind. If the server ends in between, there is a
@@ -90,7 +91,7 @@ class Directory(PersistentActor):
         self._register = Register(host.settings.ended_keys)
         self._stock_seq = 0
         self._from_snapshot = False
-        # Not persistent: of the matches that reported to this incarnation.
+        # Not persistent: how many players each match has that reported to this incarnation.
         self._players: dict[str, int] = {}
         self._answers: dict[str, Future[Any]] = {}  # match -> to who waits until it is in the log
         self._to_wake: list[str] = []
@@ -136,7 +137,7 @@ class Directory(PersistentActor):
             answer.settle_quietly(error=Refused(UNAVAILABLE, "the directory is restarting"))
 
     def _take_stock(self, *, now: bool = False) -> None:
-        """Have the log say all that is known, once enough has come since it last did."""
+        """Log a `Stock` once enough events have come since the last one."""
         since = self.seq - self._stock_seq
         if since < STOCK_EVERY + len(self._register) // 2 and not now:
             return

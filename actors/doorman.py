@@ -21,11 +21,11 @@ from protocol.settings import WireSettings
 KEPT_FOR_RESUMES: Final = 0.1
 """The part of `sessions.max_sessions` and `sessions.address_sessions` that new ones leave free."""
 AGAIN_S: Final = 5.0
-"""When to come again if that hangs on others, who leave when they like."""
+"""When to come again, where it depends on others who leave when they like."""
 _REFUSALS_PER_S: Final = 10.0
 _REFUSALS_BURST: Final = 20
-"""So often an address is told why it is refused, which costs a read and a write; then the socket is
-closed at once."""
+"""An address is told so often why it is refused, which costs a read and a write. Beyond that its
+sockets are closed at once."""
 _SWEEP_AT: Final = 1024
 
 
@@ -156,7 +156,7 @@ class Doorman:
         return visitor
 
     def _sweep(self, now: float) -> None:
-        """Forget who left nothing; at most every other time as many are new as there were."""
+        """Forget addresses that hold nothing; the next sweep is when twice as many are known."""
         self._visitors = {
             address: visitor for address, visitor in self._visitors.items() if not visitor.gone(now)
         }

@@ -1,4 +1,4 @@
-"""What one request has pushed to others: charged by how many they are.
+"""Charges a request by how many others it is pushed to.
 
 A message to a room of ten thousand is ten thousand frames, and a limit on messages does not see
 that: 100 a second are a million frames a second, more than a node can send. So each session has a
@@ -17,8 +17,8 @@ from actors.settings import SessionSettings
 from protocol.errors import BUSY, RATE_LIMITED
 
 FREE: Final = 100
-"""What goes to so many at most is not charged: there the limit on messages is the narrower one, and
-to commit a message costs more than to push it."""
+"""A push to so many at most is not charged. There the limit on messages is the narrower one, and to
+commit a message costs more than to push it."""
 
 
 class Fanout:

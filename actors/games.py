@@ -15,7 +15,7 @@ from actors.matches.host import name_problem
 from actors.rules.game import Game
 
 MAX_TICK_HZ: Final = 1000.0
-"""Beyond it a tick has less time than the loop needs to come round to it."""
+"""Above it a tick has less time than the event loop needs to get to it."""
 
 
 class NoSuchGame(Exception):  # noqa: N818 - a state, not a failure of this program
@@ -74,7 +74,7 @@ def _told(error: BaseException) -> str:
 
 
 def _unplayable(game: type[Game]) -> str | None:
-    """What in the class no match could go by; None: nothing."""
+    """What makes the class unplayable; None: it can be played."""
     hz: object = game.tick_hz
     if not isinstance(hz, int | float) or isinstance(hz, bool) or not 0 <= hz <= MAX_TICK_HZ:
         return f"tick_hz = {hz!r} is not allowed: must be a number from 0 up to {MAX_TICK_HZ:g}"

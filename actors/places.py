@@ -24,7 +24,7 @@ from protocol.errors import NOT_JOINED, TOO_MANY_TOPICS, UNAVAILABLE, RequestErr
 from protocol.messages import Position, TopicLost
 
 AGAIN: Final = Backoff(first_s=0.1, factor=2.0, max_s=5.0)
-"""Until an owner that was too busy to let the session go is asked again."""
+"""After this an owner that was too busy to let the session go is asked again."""
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ class Place:
         self.leaving = False
         """The session is to be out, though the owner may not have heard of that yet."""
         self.believed = False
-        """Its client takes itself for a member, by what it was told, and has to be told if not."""
+        """The client was told that it is a member. If it is not, it has to be told."""
 
 
 class Places:
@@ -173,11 +173,11 @@ class Places:
             self.ask(client, ref, place.owner, message)
 
     def repeat(self, client: Client, ref: int | None, topic: str, message: msgspec.Struct) -> None:
-        """Ask the owner of a topic, whether the session is in it or not, for an answer once given.
+        """Ask the owner of a topic, joined or not, to repeat an answer that it has given.
 
-        For a match that has ended: all were let go by that, and an input that ended it may still
-        wait for its answer, or have lost it. A stranger can bring a match to life with it, as with
-        a join that fails.
+        It is for a match that has ended. The end let everyone go, but the answer to the input that
+        ended it may be still to come, or lost. A stranger can bring a match to life in this way, as
+        with a join that fails, so it is charged.
         """
         if not client.may_ask(ref):
             return
@@ -190,7 +190,7 @@ class Places:
     def ask(
         self, client: Client, ref: int | None, target: ActorRef, message: msgspec.Struct
     ) -> None:
-        """Ask an actor on behalf of the client, who may ask."""
+        """Ask an actor on behalf of the client. The caller has checked that it may ask."""
         client.begin(ref, target.ask(message, timeout=self._settings.ask_timeout_s))
 
     # --- what the owners answer ------------------------------------------------------------------
@@ -257,7 +257,9 @@ class Places:
         return place
 
     def _has_room(self) -> bool:
-        """Those that the client has left count no more, up to as many as it may be in."""
+        """Whether one more place is allowed. Topics that are being left do not count, as long as
+        they are fewer than the limit themselves.
+        """
         count, limit = len(self._places), self._settings.topics
         if count < limit:
             return True

@@ -1,4 +1,4 @@
-"""History that is kept no longer goes, a little at a time."""
+"""Deletes history that is to be kept no longer, a little at a time."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from actors.runtime.persistence import event_name
 from actors.settings import MatchSettings, RoomSettings
 
 NAMES: Final = 200
-"""Rooms or matches of one step."""
+"""How many rooms or matches one step looks at."""
 EVENTS: Final = 500
 """Events that one step deletes, at most: some 5 ms of PostgreSQL's time."""
 PAUSE_S: Final = 0.25
 """Between two steps: 2,000 events a second at most."""
 EVERY_S: Final = 600.0
-"""Between two rounds over all there is."""
+"""Between two rounds over all rooms and matches."""
 ALL: Final = 2**62
 
 

@@ -1,9 +1,10 @@
 """The warden of topics: sees to the members of an owner that has ended.
 
-A room that crashes is restarted and its members stay. One that keeps crashing ends as failed, and
-nobody is left to remove its members: the warden does that, by one watch for each room in place of
-one for each member. One that lost its log to an incarnation on another node would come back with
-its next message; until then its members would hold what it had pushed in vain for true.
+A room that crashes is restarted, and its members stay. A room that keeps crashing ends as failed,
+and nobody is left to remove its members: the warden does that, with one watch for each room in
+place of one for each member. A room that lost its log to an incarnation on another node would come
+back only with its next message. Until then its members would believe in pushes that were never
+stored.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ class Warden(Actor):
 
     @handles(Terminated)
     def ended(self, message: Terminated) -> None:
-        """Dissolve what has failed, bring back what was fenced. Whatever else ends an owner, it has
-        no members, or the system stops.
+        """Remove the members of an owner that failed; bring back one that was fenced. An owner that
+        ended in another way has no members, or the system stops.
         """
         topic = f"{message.ref.kind}:{message.ref.key}"
         if message.reason == "fenced" and self._topics.members(topic):

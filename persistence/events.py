@@ -58,7 +58,8 @@ class EventStore:
     ) -> list[EventRow]:
         """The first `limit` events with seq > `after`, ascending, from the primary.
 
-        None more once their payloads have come to `max_bytes`, which the last may exceed.
+        The event with which the payloads reach `max_bytes` together is the last; it may exceed
+        them.
         """
         request = Read(kind, key, after, limit, max_bytes)
         rows = await self._reader.ask(request, timeout=self._timeout_s)

@@ -8,7 +8,7 @@ from persistence.requests import Asked, DropEnded, TrimLogs
 
 
 class Keeping:
-    """Steps of deleting what is kept no longer. `keeper` answers for an `EventKeeper`.
+    """Deletes what is to be kept no longer, step by step. `keeper` answers for an `EventKeeper`.
 
     What comes of each call may be awaited, and is a `Step`; or raises `StoreUnavailable`, or what
     the `ask` raises after `timeout_s`.

@@ -49,7 +49,7 @@ class Read(StoreRequest, frozen=True, gc=False):
     after: int
     limit: int
     max_bytes: int | None = None
-    """None more once their payloads have come to so many bytes."""
+    """The row with which the payloads reach so many bytes together is the last; None: no bound."""
 
 
 class ReadBefore(StoreRequest, frozen=True, gc=False):

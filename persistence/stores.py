@@ -37,7 +37,7 @@ def open_stores(
     redis: RedisSettings,
     embedded: EmbeddedSettings | None = None,
 ) -> Iterator[Stores]:
-    """Start what has no URL, look whether the rest answers, bring the database up to date.
+    """Start the stores without a URL, check that the others answer, bring the database up to date.
 
     Blocks, and stops in the end what it started. From the main thread, before trio runs.
 

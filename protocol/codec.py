@@ -35,7 +35,7 @@ _MIN_INT = -(2**63)
 _MAX_WHOLE: Final = 2.0**53
 """Beyond it a float cannot tell one integer from the next."""
 _GAMES_OWN: Final = frozenset(field for own in OWN_VALUES.values() for field in own)
-"""Fields whose numbers mean to a game what they are, so that a 7.0 in them stays one."""
+"""Fields that are a game's own: it is for the game to say what 7.0 means, so it stays 7.0."""
 
 _UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError, TypeError)
 """What msgspec raises for bad bytes, besides its own errors: UnicodeDecodeError for a string that
@@ -104,8 +104,8 @@ class Encoding:
         return request
 
     def peek(self, data: bytes) -> tuple[str, int | None]:
-        """Op and ref of what seems a request, unchecked but for these; ref None: it has none. An
-        empty op: it is no request, or its ref is none.
+        """Op and ref of what seems to be a request; nothing else is checked. A ref of None: it has
+        none. An empty op: it is no request, or its ref is not valid.
         """
         envelope = self._envelope(data)
         op, ref = envelope.op, envelope.valid_ref()
@@ -169,7 +169,7 @@ class Encoding:
         return request
 
     def _envelope(self, data: bytes | bytearray | memoryview | str) -> _Envelope:
-        """Op and ref of what is well-formed, else nothing: of half a message neither is true."""
+        """Op and ref of a well-formed message; of a broken one nothing, as neither is certain."""
         try:
             envelope: _Envelope = self._decode_envelope(data)
         except _UNDECODABLE:

@@ -97,9 +97,10 @@ class Gateway:
         tls_context: serve TLS with it; `protocol.tls.server_context` makes one.
         flusher: of all connections; without one the gateway makes its own.
         door: lets connections in by their address; without one it lets in all.
-        turn: entered before a row of reads and left after it; else the flusher itself is. A layer
-            above that queues what handlers are given can do it all on leaving, and then leave the
-            flusher, which it has entered before: so what that leads to is sent in the same step.
+        turn: entered before a row of reads and left after it; by default the flusher. A layer above
+            that queues what its handlers are given can bring a turn of its own: it enters the
+            flusher, does on leaving all that is queued, and leaves the flusher last. So what that
+            work sends leaves in the same step.
     """
 
     def __init__(

@@ -17,8 +17,9 @@ BUSY: Final = 0.4
 """Above this part of the loop's time the window grows. A node that has more than half of its time
 left can send at once."""
 IDLE: Final = 0.3
-"""Below this it shrinks: not what the load is, as the window may be why, but what it would be if
-each push were a send. That is a guess, and on the safe side: not all of the load is sending."""
+"""Below this part it shrinks. What counts is not the load, which may be low because of the window,
+but what the load would be if each push were a send. That is a guess on the safe side: not all of
+the load is sending."""
 CALM_LOOKS: Final = 10
 """It shrinks when so many looks in a row have said so: load comes in bursts, and what was learnt in
 one is not to be learnt again in the next."""

@@ -21,13 +21,13 @@ class Handler(Protocol):
         """A message that is no request. Usually answered with `Connection.refuse`."""
 
     def shed(self, error: RequestError, count: int, size_bytes: int) -> None:
-        """So many requests were refused by `error` behind the one for which `Connection.shed` was
-        called, of so many bytes together.
+        """`Connection.shed` was called for a request, and `count` requests behind it, of
+        `size_bytes` together, were refused by the same `error`.
         """
 
     def fragments(self, count: int) -> None:
-        """So many frames came that ended no message; called before what came along with them is
-        handled.
+        """`count` frames came that ended no message. Called before the messages of the same read
+        are handled.
         """
 
     def disconnected(self, close: CloseCode | int, reason: str) -> None:

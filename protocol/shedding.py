@@ -1,4 +1,4 @@
-"""What a read brought and a server with too much to do does not take up."""
+"""Requests of one read that a server with too much to do refuses together."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """`python -m protocol.tables`: write the tables of PROTOCOL.md that follow from the code.
 
-What a table says is the code's; what it means is the page's: the last column of a table of fields
-and all the prose are kept. A heading has to be there first, for the reader's sake. `--check` writes
-nothing, says what is out of date, and ends with 1.
+The facts in a table come from the code. What they mean is the page's: the last column of a table of
+fields, and all the prose, are kept. A heading has to be there first, for the reader's sake.
+`--check` writes nothing, says what is out of date, and ends with 1.
 """
 
 from __future__ import annotations

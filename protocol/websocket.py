@@ -170,7 +170,7 @@ class Connection:
         self._read_next_in = read_next_in
 
     def end_shed(self) -> None:
-        """Answer what is shed, if anything is: what comes next is looked at again."""
+        """Answer what has been refused together, if anything; the next request is judged anew."""
         shed, self._shed = self._shed, None
         if shed is None:
             return
@@ -376,8 +376,8 @@ class Connection:
         self._scope = None
 
     async def _rest(self) -> None:
-        """Before the next read of a client that is closed and sends on, for up to
-        `close_timeout_s`: as fast as it can, it would have a core to itself.
+        """Wait before the next read of a client that was closed and goes on sending, for up to
+        `close_timeout_s`. Read from as fast as it can send, it would take a whole core.
         """
         with trio.CancelScope() as self._scope:
             await trio.sleep(_LAST_READS_S)

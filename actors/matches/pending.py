@@ -1,4 +1,4 @@
-"""What a match has logged and is not durable yet, by player."""
+"""What a match has logged that is not durable yet, by player."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ SPARE: Final = 16
 
 
 class Pending:
-    """The last of each player; looked through now and then, so that it does not grow with all who
-    ever came and went. Nothing is done when one becomes durable: that would be outside of the
-    actor's turn, and once for each input.
+    """Keeps the last future of each player. Futures that are done are swept out now and then, so
+    that it does not grow with everyone who ever came and went. Nothing happens when one is done:
+    that would be outside of the actor's turn, and once for each input.
     """
 
     def __init__(self) -> None:

@@ -76,7 +76,7 @@ log = structlog.get_logger("actors.node")
 STORES = "stores"
 """Kind of the stores' actors."""
 REVIVE_EVERY_S = 1.0
-"""How often it is looked whether an embedded server has died."""
+"""How often to look whether an embedded server has died."""
 
 
 class Settings(Protocol):

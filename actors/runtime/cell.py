@@ -54,7 +54,7 @@ class Parent(Protocol):
         """The cell has ended."""
 
     def rest_s(self, key: str) -> float:
-        """How long who failed is left alone, in seconds; infinity: that is not known, or for ever.
+        """How long an actor that failed rests, in seconds; infinity: for ever, or it is not known.
 
         Zero: the next message tries again.
         """

@@ -1,4 +1,4 @@
-"""What is wrong with a setting is said where it is given, and not where it is first used."""
+"""Checks of settings: a wrong one is an error where it is given, not where it is first used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check_word(what: str, word: object, allowed: Any) -> None:
 def check_seconds(
     what: str, seconds: float, *, above_zero: bool = False, finite: bool = False
 ) -> None:
-    """Raise ValueError unless it is a duration: from 0 s, or above it, to infinity, or below it.
+    """Raise ValueError unless it is a duration: 0 s or more, and if told so above 0 or finite.
 
     Raises TypeError for what is no number.
     """

@@ -54,7 +54,7 @@ class Child:
 
     @property
     def ended(self) -> bool:
-        """Whether it ended and is not to come back."""
+        """Whether it has ended and will not come back."""
         return self.cell is not None and not self.cell.alive
 
     def placed(self, cell: Cell) -> None:

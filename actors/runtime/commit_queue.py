@@ -12,7 +12,7 @@ from .stores import EventRow
 T = TypeVar("T")
 
 ROW_OVERHEAD_BYTES = 512
-"""What a waiting event takes beside its payload: tuples, strings, a future (about 480 bytes)."""
+"""Bytes that a waiting event takes beside its payload: tuples, strings, a future; about 480."""
 
 
 class Writer:

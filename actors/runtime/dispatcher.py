@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from .lifecycle import LoopLife
 
 _TURN_S: Final = 0.001
-"""How long actors run before I/O gets its turn, at least."""
+"""How long actors run before I/O gets its turn: at least so long."""
 _LONG_TURN_S: Final = 0.02
-"""And at most. A pass of the loop over a thousand sockets that all have something to read takes
-tens of ms; if actors had 1 ms after each, a node would read what comes and do none of it."""
+"""And at most so long. A pass of the loop over a thousand sockets that all have something to read
+takes tens of ms. With 1 ms for actors after each pass, a node would read all that comes and do none
+of it."""
 SLICE_S: Final = 0.000_25
 """How long one actor runs before the next one's turn, and then at most _SLICE messages."""
 _SLICE: Final = 64

@@ -68,7 +68,7 @@ class Future(pykka.Future[T]):
 
     @property
     def done(self) -> bool:
-        """Whether a value or an exception is there."""
+        """Whether it has a value or an exception."""
         return self._state != PENDING
 
     @property

@@ -11,8 +11,8 @@ from .errors import ActorExists
 class Index:
     """Cells by kind and key.
 
-    Two levels, because a flat one needs a tuple a name, 56 bytes an actor, and because all of a
-    kind are wanted now and then.
+    Two levels: a flat index needs a tuple for each name, 56 bytes an actor, and all actors of one
+    kind are asked for now and then.
     """
 
     def __init__(self) -> None:

@@ -220,7 +220,8 @@ class Journal:
         except BaseException as error:
             self._answer.set_exception(presentable(error))
         else:
-            # One that is there already would have the next batch sent, and answered, within this.
+            # A future that is done already would have the next batch sent and answered within this
+            # call.
             if isinstance(coming, Future) and not coming.done:
                 self._answer = coming
             else:

@@ -163,7 +163,7 @@ class Group:
                 # Also then: a message that comes while it stops brings this very cell back.
                 self._watch_idle(cell, idle_after_s, cell.handled)
 
-        # Of nobody: whoever sent the first message is not to be held for as long as this lives.
+        # No owner: whoever sent the first message would be held in memory as long as this actor.
         system = self.system
         at_s = system.now() + idle_after_s
         self.cells[cell] = Alarm(system.timers, at_s, look, system.home, owner=None)

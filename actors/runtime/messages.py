@@ -46,7 +46,7 @@ class Kill(NamedTuple):
 
 
 class Abandon(NamedTuple):
-    """End the incarnation at once, its state being worth nothing; what waits re-activates."""
+    """End the incarnation at once: its state is worth nothing. What waits brings the actor back."""
 
 
 class Broken(NamedTuple):

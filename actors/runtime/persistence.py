@@ -120,7 +120,8 @@ class PersistentActor(Actor):
     # What a persistent actor says about itself.
 
     def apply(self, event: Any) -> None:
-        """Change the state by an event: no I/O, no clock, no chance, and nothing else changes it.
+        """Change the state by an event, without I/O, clock or chance. Nothing else changes the
+        state.
 
         Called by `persist` and by recovery. If it raises, the event is not queued and the actor
         fails: an event that cannot be applied must not reach the log.
@@ -161,12 +162,12 @@ class PersistentActor(Actor):
     async def activate(self) -> None:
         """Take over the log, if this actor `looks_first` and has not yet.
 
-        To be awaited by a handler before the first event, and before anything is shown to others
-        that stands for one: until the epoch is in the store, another incarnation may have the same.
+        A handler must await it before the first event, and before it shows others anything that
+        stands for one: until the epoch is in the store, another incarnation may have the same.
 
         Raises:
-            Fenced: somebody else was first. This incarnation ends, and the next message, that very
-                one sent again, say, finds one that has read what is there now.
+            Fenced: another incarnation was first. This one ends. The next message, such as this one
+                sent again, reaches an incarnation that has read what is there now.
         """
         if self._writer is not None:
             return

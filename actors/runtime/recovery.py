@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PAGE_ROWS = 1_000
-"""Rows read at once, at most; decoding and applying them takes the loop a few ms, then it breathes.
+"""Rows read at once, at most. To decode and apply them takes a few ms; then other tasks have a
+turn.
 """
 
 
@@ -130,7 +131,7 @@ class Recovery:
         return await self._until_it_works(lambda: events.epoch(kind, key)) > 0
 
     def let_go(self) -> None:
-        """All that was read has been taken over, or given up."""
+        """Give back the memory: all that was read has been taken over, or given up."""
         self._budget.give_back(self._page + self._snapshot_bytes)
         self._page = self._snapshot_bytes = 0
 
@@ -161,7 +162,7 @@ class Recovery:
         return True
 
     async def from_events(self) -> None:
-        """Replay the log, or the last of it if the actor says that no more matters."""
+        """Replay the log, or only the end of it if the actor says that the rest does not matter."""
         actor, events, kind, key = self._actor, self._sources.events, self._kind, self._key
         if actor.replay_last is not None:
             newest = await self._until_it_works(lambda: events.last_seq(kind, key))
@@ -170,7 +171,7 @@ class Recovery:
             actor.seq = max(0, await self._find_last(actor.checkpoint) - 1)
         rows = await self._read(after=actor.seq)
         if rows and actor.replay_last is not None:
-            actor.seq = rows[0][2] - 1  # of a log whose beginning is kept no more
+            actor.seq = rows[0][2] - 1  # the beginning of this log was deleted
         await self._replay(rows, more=self._is_full(rows))
 
     async def _find_last(self, event_type: type[msgspec.Struct]) -> int:
@@ -230,7 +231,9 @@ class Recovery:
         return len(rows) == PAGE_ROWS or sum(len(row[5]) for row in rows) >= self._page
 
     async def _set_aside(self) -> None:
-        """Have room for a page. Who has it keeps it to the end, and never waits for another."""
+        """Wait for room for a page. A recovery keeps it to the end and never waits for a second
+        one.
+        """
         if not self._page:
             self._page = await self._budget.take_page()
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class Reply(Future[Any]):
-    """What an ask comes to. Whatever becomes of the actor and of its system, it does."""
+    """The future of an ask. It always has a result in the end, whatever becomes of actor and
+    system.
+    """
 
     __slots__ = ("_ref", "_timeout_s")
 
@@ -45,5 +47,5 @@ class Reply(Future[Any]):
             )
 
     def _question(self) -> tuple[str, str]:
-        """Who was asked, and the type of what."""
+        """Who was asked, and the type of the message."""
         return f"{self._ref.kind}/{self._ref.key}", type(self._value).__name__

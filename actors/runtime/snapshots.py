@@ -62,7 +62,7 @@ class SnapshotStatistics:
 
 
 class Held(NamedTuple):
-    """The newest of an actor that is not in the store yet; without a row it is a deletion.
+    """An actor's newest snapshot, which is not in the store yet; without a row, a deletion.
 
     `writer` is that of the incarnation that took it.
     """

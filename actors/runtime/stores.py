@@ -19,9 +19,9 @@ SnapshotRow: TypeAlias = tuple[str, str, int, int, int, bytes]
 class EventStore(Protocol):
     """The truth: an append-only log for each (kind, key), in one durable database.
 
-    Any exception that a method raises means "this did not work, or nobody knows; try again", but
-    one with a true attribute `permanent`: such a row or name can never be stored, and none of the
-    batch was.
+    An exception that a method raises means "this did not work, or nobody knows; try again". One
+    with a true attribute `permanent` means that such a row or name can never be stored, and that
+    none of the batch was.
     """
 
     def append(self, rows: Sequence[EventRow]) -> Awaitable[Sequence[tuple[str, str]]]:
@@ -50,7 +50,7 @@ class EventStore(Protocol):
     ) -> Sequence[EventRow]:
         """Return up to `limit` rows with seq > after, ascending.
 
-        None more once their payloads have come to `max_bytes`, which the last may exceed.
+        The row with which the payloads reach `max_bytes` together is the last; it may exceed them.
         """
         ...
 

@@ -30,7 +30,7 @@ _RETIRE_AFTER: Final = 100
 _POLITE: Final = 2
 """Interruptions that a block may swallow before it is interrupted wherever it goes."""
 _STORM: Final = 10_000
-"""Interruptions in a row, then; unwinding takes one for each handler that is in the way."""
+"""At most so many interruptions in a row, then: to unwind takes one for each handler in the way."""
 _COMPLAIN_EVERY_S: Final = 1.0
 """At most so often is it logged that interruptions are swallowed."""
 

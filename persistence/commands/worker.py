@@ -30,7 +30,7 @@ _ATTEMPTS: Final = 6
 _FIRST_PAUSE_S: Final = 0.01
 _ASK_STATUS_FOR_S: Final = 5.0
 _LOCK: Final = "SELECT count(pg_advisory_xact_lock(number)) FROM unnest(%s::bigint[]) AS number"
-"""In the order of the array: `unnest` gives its elements one after the other."""
+"""Takes locks in the order of the array: `unnest` gives its elements one after the other."""
 
 
 class Execute(StoreRequest, frozen=True, gc=False):

@@ -25,8 +25,8 @@ T = TypeVar("T")
 
 STORE = "postgresql"
 
-# What a value can be to blame for, either side of the connection: a NUL character, half a surrogate
-# pair, a number beyond 64 bits, a row of another shape.
+# Errors for which a value is to blame, on either side of the connection: a NUL character, half a
+# surrogate pair, a number beyond 64 bits, a row of another shape.
 _REFUSED = (psycopg.DataError, psycopg.IntegrityError, TypeError, ValueError, OverflowError)
 
 

@@ -1,4 +1,4 @@
-"""The thread that deletes what is kept no longer."""
+"""The thread that deletes what is to be kept no longer."""
 
 from __future__ import annotations
 

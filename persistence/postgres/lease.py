@@ -25,14 +25,14 @@ from persistence.settings import PostgresSettings
 BEAT_S: Final = 2.0
 """Between two beats."""
 SILENT_S: Final = 2 * BEAT_S + 0.5
-"""One that is not heard for so long, while it is listened to, is not there any more."""
+"""A server that is silent for so long, while another one listens, is gone."""
 LAPSED_S: Final = 15.0
-"""A row that is older need not be listened to."""
+"""A row that was renewed longer ago than this is known at once to be of a server that is gone."""
 DRAIN_S: Final = 30.0
-"""So long one that is stopping is waited for at most."""
+"""How long a server that is stopping is waited for, at most."""
 LOOK_S: Final = 0.1
 RELEASE_S: Final = 2.0
-"""A server that ends waits so long to say so; a store that is away must not keep it."""
+"""How long a server that ends tries to say so; a store that is away must not keep it."""
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -116,10 +116,10 @@ class Lease:
             self._link.close()
 
     def take(self) -> None:
-        """Take it, once nobody has it who lives.
+        """Take the lease, once no living server has it.
 
-        One that is stopping is waited for, at most `DRAIN_S`. One that was killed is known to be
-        gone at once if it ran here, and else after `SILENT_S`.
+        A server that is stopping is waited for, at most `DRAIN_S`. One that was killed is known to
+        be gone at once if it ran on this machine, and otherwise after `SILENT_S`.
 
         Raises SchemaInUse: another server lives. StoreUnavailable.
         """
@@ -157,7 +157,7 @@ class Lease:
         return not self.lost
 
     def release(self) -> None:
-        """Let another have it, if a store that answers lets us say so."""
+        """Give the lease up, if the store answers."""
 
         def say() -> None:
             try:

@@ -15,8 +15,8 @@ from protocol.errors import ErrorCode
 from protocol.messages.envelope import Request
 
 Repeat = Literal["harmless", "by key", "acts again"]
-"""What a second coming of the same request does: nothing that the first did not; nothing if it
-bears the idempotency `key` of the first; it acts again."""
+"""What the same request does when it comes again: nothing that the first did not; nothing, if it
+has the idempotency `key` of the first; or it acts again."""
 
 Caller = Literal["connection", "session"]
 """Who may send it: a connection that has no session yet (or whose session refuses it), or the
@@ -48,7 +48,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
         return name_of(self.request)
 
     def may_repeat(self, request: Request) -> bool:
-        """Whether it may be sent again by who does not know if it has acted."""
+        """Whether a client that does not know if it has acted may send it again."""
         if self.repeat == "by key":
             return getattr(request, "key", None) is not None
         return self.repeat == "harmless"

@@ -54,8 +54,9 @@ class Call:
         self.repeatable = OPS[self.op].may_repeat(request)
         self.on_ok = on_ok
         self.on_lost = on_lost
-        """Of a request whose `ok` counts though nobody waits any more, as that says where one is a
-        member: called in place of `on_ok` once no `ok` can come. None: it is no such request.
+        """For a request whose `ok` counts although nobody waits for it any more, since it says
+        where one is a member. Called in place of `on_ok` once no `ok` can come. None: it is no such
+        request.
         """
         self.sent = False
         """It has been handed to a connection at least once."""
@@ -111,7 +112,7 @@ class Calls:
         return call
 
     def next_to_send(self) -> Call | None:
-        """The oldest request that is not on this connection yet; from now on it is."""
+        """Take the oldest request that was not given to this connection yet."""
         if not self._queued:
             return None
         ref = next(iter(self._queued))
