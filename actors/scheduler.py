@@ -27,7 +27,7 @@ from actors.runtime.mailbox import MailboxSpec
 from actors.runtime.ref import ActorRef
 from actors.runtime.restart import Backoff
 from persistence import ScheduleSettings
-from persistence.schedules import Claimed, ScheduleStore, Settled
+from persistence.schedules import Claim, Claimed, ScheduleStore, Settled
 
 KIND: Final = "scheduler"
 CLAIM_S: Final = 10.0
@@ -35,6 +35,9 @@ CLAIM_S: Final = 10.0
 being delivered comes again then."""
 HELD_S: Final = 0.05
 """Between looks at a row that is due and that somebody works on."""
+SETTLE_S: Final = 0.02
+"""From an answer to the look that settles it, together with others; a crash meanwhile brings them
+again."""
 STORE_RETRY_S: Final = 1.0
 DRAIN_S: Final = 3.0
 """When it stops, what is being delivered has so long to be acknowledged."""
@@ -169,32 +172,49 @@ class Scheduler(Actor):
 
     @handles(_Look)
     async def look(self, _: _Look) -> None:
-        """Settle, claim and deliver; then wait for what is due next."""
+        """Claim what is due and deliver it; settle what was answered; wait for what is next."""
         self._look_at_s = self._bell.planned_us = math.inf
         self._counters.looks += 1
+        # What is due goes first, unless it might be what was answered while the store was away.
+        if (self._away or self._crowded) and not await self._settle():
+            return
+        room = self._room
+        asked_s = self.system.now()
         try:
-            await self._settle()
-            room = self._settings.in_flight - len(self._flying) - len(self._settled)
-            asked_s = self.system.now()
-            claim = await self._schedules.claim(max(room, 0), self._claim_s)
+            claim = await self._schedules.claim(room, self._claim_s)
         except Exception as error:  # whatever a store raises means: not now
             self._store_is_away(error)
+            return
+        self._take(claim, room, asked_s)
+        if not await self._settle():
             return
         if self._away:
             self._away = False
             self.log.info("schedules go on")
+        if self._settled:  # somebody works on their rows
+            self._look_in(HELD_S)
+        if len(claim.rows) == room and self._room:
+            self._look_in(0.0)  # more may be due; without room the first answers bring a look
+
+    def _take(self, claim: Claim, room: int, asked_s: float) -> None:
+        """Deliver, and plan the next look."""
         now_s = self.system.now()
         self._ahead_us = claim.now_us - (asked_s + now_s) / 2 * 1e6
         if now_s - asked_s < CLAIM_S / 2:  # else others may soon take them for lapsed
             for claimed in claim.rows:
                 self._deliver(claimed, claim.now_us)
-        if room <= 0 or len(claim.rows) == room:
-            # More may be due. The first answer brings a look, and the end of a claim at the latest.
-            self._look_in(self._settings.look_every_s)
-        else:
-            self._look_in(wait_s(claim.now_us, claim.later_us, self._settings.look_every_s))
-        if self._settled:  # somebody works on their rows
-            self._look_in(HELD_S)
+        look_every_s = self._settings.look_every_s
+        full = len(claim.rows) == room
+        self._look_in(look_every_s if full else wait_s(claim.now_us, claim.later_us, look_every_s))
+
+    @property
+    def _room(self) -> int:
+        return max(self._settings.in_flight - len(self._flying) - len(self._settled), 0)
+
+    @property
+    def _crowded(self) -> bool:
+        """Whether what is to be settled keeps others from being delivered."""
+        return 2 * len(self._settled) >= self._settings.in_flight
 
     def _store_is_away(self, error: Exception) -> None:
         self._counters.failed_looks += 1
@@ -203,12 +223,20 @@ class Scheduler(Actor):
             self.log.warning("schedules wait for the store", error=str(error))
         self._look_in(STORE_RETRY_S)
 
-    async def _settle(self) -> None:
-        """What fails here is still to be settled."""
-        if self._settled:
-            some = self._settled
-            left = await self._schedules.settle(some)
-            self._settled = left + self._settled[len(some) :]
+    async def _settle(self) -> bool:
+        """Settle what has been answered; False: the store is away, and nothing was settled."""
+        some = self._settled
+        if not some:
+            return True
+        try:
+            self._settled = await self._schedules.settle(some)
+        except Exception as error:  # whatever a store raises means: not now
+            self._store_is_away(error)
+            return False
+        again_us = [one.wait_us for one in some if one.wait_us is not None]
+        if again_us:
+            self._look_in(min(again_us) / 1e6)
+        return True
 
     def _look_in(self, delay_s: float) -> None:
         """Look then, or before if that is planned."""
@@ -240,7 +268,7 @@ class Scheduler(Actor):
 
     @handles(_Answered)
     def answered(self, message: _Answered) -> None:
-        """Settle one with the next look, which is at once."""
+        """Note what is to be settled, with what others answer in a moment."""
         claimed, error = message.claimed, message.done.exception()
         del self._flying[claimed]
         self._counters.in_flight = len(self._flying)
@@ -249,7 +277,8 @@ class Scheduler(Actor):
             self._settled.append(Settled(claimed))
         else:
             self._failed(claimed, error)
-        self._look_in(STORE_RETRY_S if self._away else 0.0)
+        if not self._away:
+            self._look_in(0.0 if self._crowded else SETTLE_S)
 
     def _failed(self, claimed: Claimed, error: BaseException) -> None:
         log = self.log.bind(
@@ -277,7 +306,6 @@ class Scheduler(Actor):
             )
         wait_us = round(self._settings.max_retry_s * 1e6)
         self._settled.append(Settled(claimed, wait_us, kept=True))
-        self._look_in(0.0)
 
 
 def wait_s(now_us: int, later_us: int | None, look_every_s: float) -> float:

@@ -199,7 +199,7 @@ def main() -> int:
         # TemporaryDirectory is closed to others, and root's PostgreSQL runs as nobody if it can.
         Path(temporary).chmod(0o711)
         with EmbeddedServers(Path(temporary, "data"), redis=False) as servers:
-            postgres = PostgresSettings(url=servers.postgres_url)
+            postgres = PostgresSettings(url=servers.postgres_url, statement_timeout_s=600.0)
             migrate(postgres)
             found = trio.run(measure, options, postgres)
     if options.json:

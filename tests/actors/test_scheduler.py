@@ -25,6 +25,7 @@ from actors.runtime.system import ActorSystem
 from actors.runtime.testing import advance, open_system, run, settle
 from actors.scheduler import (
     CLAIM_S,
+    SETTLE_S,
     STORE_RETRY_S,
     Bell,
     Fired,
@@ -223,7 +224,7 @@ async def test_a_target_that_refuses_gets_it_again_with_growing_pauses_until_it_
         assert {fired.id for _, _, fired in here.came} == {id_}
         pauses = [after - before for before, after in zip(here.times, here.times[1:], strict=False)]
         for pause, full in zip(pauses, (1.0, 2.0, 4.0), strict=True):
-            assert full / 2 <= pause <= full + 0.001
+            assert full / 2 <= pause <= full + SETTLE_S + 0.001
         assert (here.counters.failed, here.counters.given_up) == (4, 1)
         assert here.rows() == 0
 
