@@ -135,7 +135,7 @@ class Match(RunningMatch):
         return self._create(created) if self.epoch else self._create_first(created)
 
     async def _create_first(self, created: Created) -> Any:
-        """Take an epoch, now that the game has judged: what it refuses leaves nothing."""
+        """Take an epoch now that the game has accepted: a match that it refuses leaves nothing."""
         await self.activate()
         return self._create(created)
 
@@ -182,7 +182,8 @@ class Match(RunningMatch):
         durable = self._joins.get(player)
         if durable is None:
             return self._arrive(message)
-        # Here already, though it hears nothing yet: who goes before the join is durable has gone.
+        # The session counts as here, though it hears nothing yet: it may go before the join is
+        # durable.
         self._attend(message.session, player)
         return self._once_arrived(durable, message)
 
@@ -259,8 +260,8 @@ class Match(RunningMatch):
         return record.ended is None
 
     def _missed(self, epoch: int, offset: int | None = None) -> list[Said] | None:
-        """What was said since a position, as the record tells it; None also if it is very long.
-        Without an offset: since the last one that stands of what the incarnation `epoch` said.
+        """What was said since a position, by the record; None also if that is very long. Without an
+        offset: since the last offset that is still true of what the incarnation `epoch` said.
         """
         record = self.record
         if offset is None:
@@ -412,7 +413,7 @@ class Match(RunningMatch):
             self.after_step(show=True)
 
     def _once_durable(self, player: str, taken: InputTaken) -> InputTaken | Future[InputTaken]:
-        """`taken` when the player's last input has been committed; now if it was, or is never."""
+        """`taken` once the player's last input is committed; at once if it is, or never will be."""
         durable = self._moves.get(player)
         return taken if durable is None else with_others(durable).map(lambda _: taken)
 

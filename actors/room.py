@@ -66,7 +66,7 @@ class Rest(msgspec.Struct, frozen=True, gc=False):
 
 
 class Room(PersistentActor):
-    """Members, order, and the end of the log in memory; all of it in the event store.
+    """Has the members, the order, and the end of the log; all of the log is in the event store.
 
     Members are the hub's: a room that crashed finds them there, watches them anew, and tells them
     that it is back. What was said is the log's: an offset is an event's seq. Fan-out happens at
@@ -127,8 +127,8 @@ class Room(PersistentActor):
             self.start_timer(0.0, Rest())  # unless who looks comes in
 
     def _tell_of_restart(self, before: int) -> None:
-        """Set members back to what the log and the incarnation `before` agree on, and on from there
-        by what others wrote since, which is something only if a room of this name was elsewhere.
+        """Set members back to where the log and the incarnation `before` agree, and push what
+        others wrote since. That is something only if a room of this name was on another node.
         """
         said, topics, topic = self._said, self._topics, self._topic
         agreed = said.agreed(before)

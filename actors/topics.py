@@ -69,7 +69,7 @@ class Listener:
         self.name = name
         self.link: Link | None = None
         self.budget: Bucket | None = None
-        """Of what it has pushed to others; None: it has not been charged yet."""
+        """Its budget of pushes to others; None: it has not been charged yet."""
         self.shared: Bucket | None = None
         """The same of all sessions of its address, if that has limits."""
         self.topics: dict[str, _Topic] = {}

@@ -34,8 +34,9 @@ class Door(Protocol):
     """Lets connections in, by their address."""
 
     def enter(self, address: str) -> float | None:
-        """One more connection of this address. None: it is in, and `leave` must be called for it.
-        Else it is not, and may come again in so many seconds; 0 or less: not even an answer is due.
+        """Ask to let in one more connection of this address. None: it is in, and `leave` must be
+        called for it. A number: it is not, and may come again in so many seconds; 0 or less: it
+        does not even get an answer.
         """
 
     def leave(self, address: str) -> None:

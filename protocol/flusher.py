@@ -2,8 +2,8 @@
 
 Whatever was produced for a client meanwhile, replies and broadcasts of many rooms, leaves in one
 `send`. A `send` for each frame costs a system call each (2 us and more); waking a task for each
-connection costs 10 us on top. Around whatever produces much (`with flusher:`) it is held, and sends
-on leaving; for what comes from elsewhere it has a task.
+connection costs 10 us on top. Whatever produces much enters it (`with flusher:`), and it sends on
+leaving; for what comes from elsewhere it has a task.
 
 What is pushed to a client a second time within one turn leaves with what follows in it: a loop
 with a backlog has long turns. And while the loop is busy with clients that get much, what is pushed
@@ -45,8 +45,7 @@ class FlusherStatistics(msgspec.Struct, frozen=True):
 
 
 class Flusher:
-    """`mark` and `mark_soon` are what outboxes call, `broadcast` who has much to say; `run` is the
-    task.
+    """Outboxes call `mark` and `mark_soon`, topics call `broadcast`; `run` is the task.
 
     Args:
         window: between two sends to a client, where all that waits may wait. Without one nothing

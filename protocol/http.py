@@ -20,7 +20,8 @@ from starlette.routing import Route
 from protocol.metrics import METRICS_TYPE, Readings, render
 
 CHECK_TIMEOUT_S = 0.8
-"""A check that takes longer has failed. All run at once: Kubernetes gives a probe 1 s."""
+"""A check that takes longer has failed. Checks run side by side, as Kubernetes gives a probe 1 s.
+"""
 
 Check = Callable[[], Awaitable[str | None]]
 """Returns what is wrong, or None."""

@@ -86,8 +86,8 @@ def _bound(
 async def accept_from(listener: socket.socket, take: Callable[[socket.socket, str], None]) -> None:
     """Give `take` every connection's socket (non-blocking, TCP_NODELAY) and its peer's address.
 
-    Returns when `listener` is closed. Running out of file descriptors is logged and waited out; an
-    error of one connection is that connection's.
+    Returns when `listener` is closed. When file descriptors run out it logs that and waits; an
+    error of one connection ends that connection alone.
     """
     count = 0
     while True:

@@ -16,8 +16,8 @@ from actors.runtime.future import Future
 
 
 class StartMatch(msgspec.Struct, frozen=True, gc=False):
-    """The directory to a match: come to be, if your game will have these params, and say how you
-    stand. Answered with `MatchReport` once it is durable, by one that is there as well.
+    """From the directory to a match: come into being, if your game accepts these params, and say
+    how you stand. Answered with `MatchReport` once that is durable, also by a match that was there.
     """
 
     game: str

@@ -20,7 +20,7 @@ from typing import TextIO
 
 
 class LogWriter:
-    """A stream for a logger, which is never told that it is full, closed, or none.
+    """A stream for a logger, which never learns that the real one is full, closed or missing.
 
     Safe from any thread. `write` neither waits nor raises.
 

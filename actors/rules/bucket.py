@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 FORGIVEN = 0.1
-"""The part of a client's rate by which it may be over for good and is still not a flood."""
+"""A client may exceed its rate by this part for good, without being a flood."""
 
 
 class Bucket:

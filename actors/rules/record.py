@@ -98,7 +98,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False, array_like=True):
     said: int | str
     """The tick it acts at, or the code it was refused with."""
     fingerprint: int | None = None
-    """Of the input; None in what was written before there was one."""
+    """The input's; None in what was written before answers had one."""
 
 
 class Place(msgspec.Struct):

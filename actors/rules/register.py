@@ -13,14 +13,14 @@ from typing import Any, Final
 import msgspec
 
 REFUSED: Final = "refused"
-"""Why one that was announced is closed that its game then would not have."""
+"""Why a match is closed that was announced, and that its game then did not accept."""
 
 
 class Opened(msgspec.Struct, frozen=True, gc=False, tag="match.opened", omit_defaults=True):
     """A match was made; `at` in milliseconds since 1970, UTC.
 
-    `params` and `seed` are of logs that were written when a match was announced before it was made:
-    one that runs may have to be made still. None: it is there.
+    `params` and `seed` are in logs from when a match was announced before it was made: such a match
+    may still have to be made. None: it is there.
     """
 
     match: str
@@ -80,7 +80,7 @@ class Register:
     # --- questions -------------------------------------------------------------------------------
 
     def find(self, user: str, key: str) -> str | None:
-        """The match that this user had made with this key, be it made yet, running or ended."""
+        """The match of this user with this key, be it in the making, running or ended."""
         match = self._keys.get((user, key))
         if match is not None:
             return match

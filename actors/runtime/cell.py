@@ -290,7 +290,7 @@ class Cell:
         self.ref = ActorRef(self.system, self.kind, self.key)
 
     def obituary(self, reason: Reason) -> pykka.ActorDeadError:
-        """What those are told whose messages the actor has not handled."""
+        """What is told to those whose messages the actor has not handled."""
         if reason in ("failed", "escalated"):
             return ActorFailed(self.name, self.parent.rest_s(self.key), self.error)
         return pykka.ActorDeadError(f"{self.name} ended ({reason}) before it handled the message")

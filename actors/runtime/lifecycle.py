@@ -218,7 +218,9 @@ class LoopLife(Cell):
         return halted
 
     def _recovers(self) -> bool:
-        """Whether it waits for its own state: what can be cut off at any moment, and begun anew."""
+        """Whether it waits for its own state: a wait that can be cut off at any moment and begun
+        anew.
+        """
         return self.state is State.RECOVERING and self.worker is not None
 
     def abandon(self) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Piped:
     """Stands between a future and the mailbox of the instance that waits for it.
 
-    It is the instance's, as its timers are: the next one has not asked, and does not know what
-    the result is an answer to.
+    It belongs to the instance, as its timers do: the next instance has not asked, and would not
+    know what the result answers.
     """
 
     __slots__ = ("_actor", "_cell", "_future", "_message")

@@ -59,7 +59,7 @@ class Quarantine:
         self._suspects: dict[int, _Suspect] = {}
         self._tried: int | None = None  # let through last, though suspect
         self.empty_at_s = 0.0
-        """When nothing of what is here counts any more."""
+        """When no crash that is noted here counts any more."""
 
     @property
     def empty(self) -> bool:
@@ -111,7 +111,7 @@ class Quarantine:
             self._tried = None
 
     def note_cancelled(self) -> None:
-        """What was tried was cut off: that says nothing of it."""
+        """The message that was tried was cut off: that says nothing about it."""
         self._tried = None
 
 

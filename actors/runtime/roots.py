@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class DrainGroup(Group):
-    """Holds no actors, but the place in the order of stopping at which stores get what is left."""
+    """Holds no actors. It marks when, in the order of stopping, the stores get what is left."""
 
     def __init__(self, system: ActorSystem, durability: Durability) -> None:
         super().__init__(system, "durability/")

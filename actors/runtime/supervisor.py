@@ -35,10 +35,10 @@ class Supervisor(Actor):
 
     Children that a strategy restarts along with a failed one keep their mailboxes, as always.
 
-    They start after `on_start`, and stop after `on_stop` or `on_failure`. It counts as started when
-    all of them have; if one fails before that, so does the supervisor. Whatever takes time, a child
-    that recovers from a store included, it does not wait for it: it hears of failures, requests and
-    a stop meanwhile.
+    Children start after `on_start`, and stop after `on_stop` or `on_failure`. The supervisor counts
+    as started when all of them have; if one fails before that, so does the supervisor. It waits for
+    nothing that takes time, such as a child that recovers from a store: meanwhile it hears of
+    failures, requests and a stop.
 
     Raises ValueError for another word, for numbers that make no sense, and for children that share
     an id or a name.

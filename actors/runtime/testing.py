@@ -99,7 +99,7 @@ async def advance(seconds: float) -> None:
     await settle()
     while (now := trio.current_time()) < end_s:
         next_s = now + trio.lowlevel.current_statistics().seconds_to_next_deadline
-        # Not past it by a rounding, and yet by more than nothing.
+        # Rounding must neither take the clock past it nor leave the clock where it is.
         clock.jump(max(min(next_s, end_s) - now, math.ulp(now)))
         await settle()
 

@@ -71,7 +71,7 @@ class Timers:
             self._limit = max(_COMPACT_FROM, 2 * len(heap))
 
     def close(self) -> None:
-        """Abandon what is left: nobody will look at the clock any more."""
+        """Tell what is left that its time will not come: nobody looks at the clock any more."""
         left = [due for _, _, due in self._heap if not due.done]
         self._heap.clear()
         for due in left:
