@@ -22,6 +22,7 @@ import actors.runtime.watchdog
 import persistence
 from actors.node.config import known_keys
 from actors.node.exits import EXITS
+from bench.__main__ import SCENARIOS
 from protocol.client import connect
 from tests.chaos.checker import RULES
 from tests.pages import Block, Page, page, pages
@@ -98,6 +99,11 @@ def test_every_guarantee_has_the_rule_that_judges_it() -> None:
     rows = re.findall(r"^\| .+ \| ((?:`\w+`(?:, )?)+) \| \[", OPERATORS.text, re.MULTILINE)
     named = {rule for row in rows for rule in re.findall(r"\w+", row)}
     assert named == {rule.__name__ for rule in RULES}
+
+
+def test_the_page_for_load_testers_lists_every_scenario() -> None:
+    cells = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", page("bench/README.md").text, re.MULTILINE)
+    assert set(SCENARIOS) <= {name for cell in cells for name in re.findall(r"\w+", cell)}
 
 
 def test_every_class_that_the_page_for_embedders_names_is_there() -> None:
