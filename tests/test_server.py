@@ -666,6 +666,74 @@ def test_a_log_that_nobody_reads_stops_no_server(tmp_path: Path) -> None:
     os.close(read_end)
 
 
+@pytest.mark.parametrize("err", ["apart", "the same pipe"])
+def test_an_output_that_nobody_reads_stops_no_server(
+    err: str, free_port: int, tmp_path: Path
+) -> None:
+    """`greenroom 2>&1 | reader`, whose reader stalls."""
+    read_end, write_end = full_pipe()
+    process = subprocess.Popen(
+        [
+            *[sys.executable, "server.py", "--set", f"server.data_dir={tmp_path}"],
+            *["--set", "listen.port=0", "--set", f"http.port={free_port}"],
+        ],
+        cwd=ROOT,
+        env=environment(),
+        stdout=write_end,
+        stderr=write_end if err != "apart" else subprocess.DEVNULL,
+    )
+    os.close(write_end)
+    with process:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{free_port}/readyz", timeout=10):
+                    break
+            except OSError:
+                if time.monotonic() > deadline:
+                    process.kill()
+                    raise
+                time.sleep(0.05)
+        process.terminate()
+        try:
+            assert process.wait(30) == Exit.OK
+        finally:
+            process.kill()
+    os.close(read_end)
+
+
+def test_an_error_line_that_nobody_reads_keeps_no_process_from_ending() -> None:
+    read_end, write_end = full_pipe()
+    ended = subprocess.run(
+        [sys.executable, "server.py", "check-config", "--set", "listen.port=none"],
+        cwd=ROOT, env=environment(), stderr=write_end, timeout=30, check=False,
+    )  # fmt: skip
+    assert ended.returncode == Exit.CONFIG
+    os.close(write_end)
+    os.close(read_end)
+
+
+def test_a_start_that_hangs_is_ended_in_the_time_for_a_stop() -> None:
+    program = (
+        "import os\n"
+        "from actors.node.stopping import Signals, Stopping\n"
+        "Stopping(Signals(), drain_s=0, limit_s=0.2, forced_exit=8)\n"
+        "print('hangs', flush=True)\n"
+        "os.read(os.pipe()[0], 1)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.terminate()
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == Exit.CUT_SHORT
+    assert err == "greenroom: ended by force: stopping took longer than 0.2 s\n"
+
+
 def test_a_log_that_nobody_reads_does_not_keep_a_process_from_being_ended(tmp_path: Path) -> None:
     read_end, write_end = full_pipe()
     program = (

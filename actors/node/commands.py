@@ -6,13 +6,14 @@ of it back in reverse order.
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import structlog
 import trio
@@ -22,6 +23,7 @@ from actors.node import logs
 from actors.node.config import SECRET_KEYS, ConfigError, Loaded, load
 from actors.node.exits import Exit
 from actors.node.files import raise_limit
+from actors.node.log_writer import descriptor, write_all
 from actors.node.node import Node
 from actors.node.stopping import Signals, Stopping
 from actors.settings import STORED_SECRET
@@ -132,15 +134,26 @@ def banner(
     return f"greenroom {version} is up: clients at {where}{web}, data in {found.where}"
 
 
-def announce(line: str) -> None:
-    """Print the banner; a standard output that is full or closed stops no server."""
-    try:
-        print(line, flush=True)
-    except OSError as error:
-        log.warning("cannot print to the standard output", error=str(error), line=line)
-        # What Python still holds of the line would fail again when it exits, and make that 120.
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+def say(stream: TextIO | None, line: str, *, wait_s: float = 0.0) -> None:
+    """Print a line, and wait `wait_s` at most until it is written.
+
+    A stream that is full, closed, or a pipe that nobody reads stops no server: the line is written
+    by a thread of its own, and logged if it cannot be.
+    """
+    fd = descriptor(stream)
+    if fd is None:
+        return
+
+    def write() -> None:
+        try:
+            write_all(fd, f"{line}\n".encode(errors="backslashreplace"))
+        except OSError as error:
+            log.warning("cannot print", fd=fd, error=str(error), line=line)
+
+    # A daemon: one that hangs in a write must not keep the process from ending.
+    writer = threading.Thread(target=write, name="say", daemon=True)
+    writer.start()
+    writer.join(wait_s)
 
 
 def _address(host: str, listeners: list[socket.socket]) -> str:
@@ -212,6 +225,12 @@ def serve(loaded: Loaded, signals: Signals, version: str) -> Exit:
     writer = logs.configure(settings.log)
     for doubt in loaded.doubts:
         log.warning(doubt)
+    stopping = Stopping(
+        signals,
+        drain_s=settings.server.drain_s,
+        limit_s=settings.server.stop_timeout_s,
+        forced_exit=Exit.CUT_SHORT,
+    )
     files = raise_limit()
     tls = tls_context(loaded)
     check_addresses(loaded)
@@ -245,15 +264,9 @@ def serve(loaded: Loaded, signals: Signals, version: str) -> Exit:
             log=writer,
             lease=lease,
         )
-        stopping = Stopping(
-            signals,
-            drain_s=settings.server.drain_s,
-            limit_s=settings.server.stop_timeout_s,
-            forced_exit=Exit.CUT_SHORT,
-        )
         # After the loop too: the stores stop in a bounded time, which nobody is to interrupt.
         signals.only_note()
-        saved = trio.run(node.run, clients, http, lambda: announce(line), stopping)
+        saved = trio.run(node.run, clients, http, lambda: say(sys.stdout, line), stopping)
         if lease is not None and lease.lost and lease.binding:
             raise Replaced
         killed = []
@@ -313,7 +326,7 @@ def run(command: str, file: Path | None, overrides: Sequence[str], *, version: s
     except KeyboardInterrupt:
         return Exit.OK
     except tuple(EXPECTED) as error:
-        print(f"greenroom: {error}", file=sys.stderr)
+        say(sys.stderr, f"greenroom: {error}", wait_s=logs.LAST_WORDS_S)
         return next(code for kind, code in EXPECTED.items() if isinstance(error, kind))
     except Exception:
         log.exception("stopped by an unexpected failure")

@@ -8,7 +8,6 @@ tells how the trouble began.
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import select
@@ -39,7 +38,7 @@ class LogWriter:
     ) -> None:
         self.dropped = 0
         self._stream = stream
-        self._fd = _descriptor(stream)
+        self._fd = descriptor(stream)
         self._encoding = getattr(stream, "encoding", None) or "utf-8"
         self._queue_bytes = queue_bytes
         self._told = told
@@ -106,29 +105,31 @@ class LogWriter:
                 self._stream.write(data.decode(self._encoding))
                 self._stream.flush()
                 return True
-            while data:
-                data = data[self._some(data) :]
+            write_all(self._fd, data)
         except (OSError, ValueError):  # closed, or a full disk
             return False
         return True
 
-    def _some(self, data: bytes) -> int:
-        # Past Python's own buffer: its lock, held by a thread that hangs in a write, makes the
-        # interpreter abort when it exits.
-        assert self._fd is not None
-        while True:
-            try:
-                return os.write(self._fd, data)
-            except BlockingIOError:  # whoever shares the pipe has made it non-blocking
-                poll = select.poll()
-                poll.register(self._fd, select.POLLOUT)
-                poll.poll()
-            except OSError as error:
-                if error.errno != errno.EINTR:
-                    raise
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data`, however long its reader takes; for threads that nobody waits for.
+
+    Past Python's own buffer: its lock, held by a thread that hangs in a write, makes the
+    interpreter abort when it exits.
+
+    Raises OSError: closed, or a full disk.
+    """
+    while data:
+        try:
+            data = data[os.write(fd, data) :]
+        except BlockingIOError:  # whoever shares the pipe has made it non-blocking
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            poll.poll()
 
 
-def _descriptor(stream: TextIO | None) -> int | None:
+def descriptor(stream: TextIO | None) -> int | None:
+    """The file behind a stream; None: there is none."""
     try:
         return None if stream is None else stream.fileno()
     except (OSError, ValueError, io.UnsupportedOperation):

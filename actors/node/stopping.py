@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import queue
 import signal
 import threading
 import time
@@ -39,6 +40,9 @@ class Signals:
 
     def __init__(self) -> None:
         self.noted: list[int] = []
+        self.asked_at = math.inf
+        """When the process was first asked to stop, by the monotonic clock."""
+        self._asked: queue.SimpleQueue[None] = queue.SimpleQueue()  # its put may interrupt itself
         self._starting = True
         for number in _heeded():
             signal.signal(number, self._note)
@@ -52,8 +56,19 @@ class Signals:
         """From now on not even a second one interrupts: the loop is about to take over."""
         self._starting = False
 
+    def ask(self) -> None:
+        """The process is to stop: from the first time on, the time for that runs."""
+        if self.asked_at == math.inf:
+            self.asked_at = time.monotonic()
+            self._asked.put(None)
+
+    def wait(self) -> None:
+        """Wait until the process is asked to stop; for one thread."""
+        self._asked.get()
+
     def _note(self, number: int, _: FrameType | None) -> None:
         self.noted.append(number)
+        self.ask()
         if self._starting and len(self.noted) > 1:
             raise KeyboardInterrupt
 
@@ -71,7 +86,8 @@ class Stopping:
         drain_s: seconds over which connections are closed.
         limit_s: seconds from the first signal until the process is ended by force, whatever it is
             at by then, the stop of embedded servers included. What it has acknowledged is in the
-            stores; a snapshot may be missing, which costs a longer recovery.
+            stores; a snapshot may be missing, which costs a longer recovery. A start that does not
+            come to its end is held to it too.
         forced_exit: the exit code then.
 
     Attributes:
@@ -87,13 +103,14 @@ class Stopping:
         self.hurry = trio.CancelScope()
         self._before = before
         self._limit_s = limit_s
-        self._asked_at = math.inf
         self._forced_exit = forced_exit
+        # A thread: what holds up a stop may be the loop itself, or come before or after it.
+        threading.Thread(target=self._limit, name="stop limit", daemon=True).start()
 
     @property
     def left_s(self) -> float:
         """Seconds until the process is ended by force."""
-        return max(0.0, self._limit_s - max(0.0, time.monotonic() - self._asked_at))
+        return max(0.0, self._limit_s - max(0.0, time.monotonic() - self._before.asked_at))
 
     async def listen(
         self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -125,12 +142,12 @@ class Stopping:
 
     def _begin(self) -> None:
         self.asked.set()
-        self._asked_at = time.monotonic()
-        # A thread: what holds up a stop may be the loop itself, or come after it.
-        why = f"stopping took longer than {self._limit_s:g} s"
-        limit = threading.Timer(self._limit_s, self._end, [why])
-        limit.daemon = True
-        limit.start()
+        self._before.ask()
+
+    def _limit(self) -> None:
+        self._before.wait()
+        time.sleep(self.left_s)
+        self._end(f"stopping took longer than {self._limit_s:g} s")
 
     def _end(self, why: str) -> NoReturn:
         # In a thread, for a standard error that nobody reads must not keep it from ending.
