@@ -20,6 +20,7 @@ from actors.runtime.restart import RestartPolicy
 from actors.runtime.system import ActorSystem
 from actors.session import KIND, Attach, Context, Detach, configured
 from actors.tokens import Claims
+from actors.warden import guard
 from protocol.errors import (
     FLOODING,
     NO_SESSION,
@@ -194,6 +195,7 @@ class SessionGateway:
         client.connection.expect_within(None)
         positions = resume.positions if resume is not None else {}
         client.session.tell(Attach(client.id, ref, resumed=False, positions=positions))
+        guard(self._system, client.session)
 
     def _ended(self, session: str) -> None:
         address = self._addresses.pop(session, None)

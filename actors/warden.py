@@ -30,14 +30,14 @@ SESSION_KIND = "session"
 
 
 class Guard(msgspec.Struct, frozen=True, gc=False):
-    """From the owner of the topic `<kind>:<key>`, when it starts."""
+    """From the owner of the topic `<kind>:<key>` when it starts, or of a session that is new."""
 
     kind: str
     key: str
 
 
 class Warden(Actor):
-    """Watches the owners of topics. One for each node, as the hub is."""
+    """Watches the owners of topics, and sessions. One for each node, as the hub is."""
 
     def __init__(self, topics: Topics) -> None:
         super().__init__()
@@ -50,6 +50,14 @@ class Warden(Actor):
 
     @handles(Terminated)
     def ended(self, message: Terminated) -> None:
+        """See to what an actor has left behind in the hub."""
+        if message.ref.kind == SESSION_KIND:
+            # It does so itself, at its end; but nothing may hang on a hook that can fail.
+            self._topics.end(message.ref.key)
+        else:
+            self._owner_ended(message)
+
+    def _owner_ended(self, message: Terminated) -> None:
         """Remove the members of an owner that failed; bring back one that was fenced. An owner that
         ended in another way has no members, or the system stops.
         """
@@ -78,6 +86,6 @@ def warden_kind(topics: Topics) -> Kind:
 
 
 def guard(system: ActorSystem, owner: ActorRef) -> None:
-    """Have the warden watch the owner of a topic."""
+    """Have the warden watch the owner of a topic, or a session."""
     with contextlib.suppress(pykka.ActorDeadError):
         system.ref(KIND, "topics").notify(Guard(owner.kind, owner.key))

@@ -8,6 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from actors.runtime.memory import MemoryEventStore
+from actors.session import Session
 from actors.settings import RoomSettings, SessionSettings
 from protocol.codec import JSON, MSGPACK, Encoding
 from protocol.errors import (
@@ -43,6 +44,25 @@ from tests.actors.players import (
     token_of,
     unlimited,
 )
+
+
+@pytest.mark.parametrize("hook", ["on_stop", "on_start"])
+async def test_a_session_whose_hook_fails_leaves_nothing_behind(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, hook: str
+) -> None:
+    def broken(_: Session) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(Session, hook, broken)
+    async with open_house() as house:
+        ada = house.connect()
+        ada.tell(SessionOpen(ref=999, name="ada"))
+        await trio.sleep(1)
+        if hook == "on_stop":
+            await ada.ask(SessionClose())
+            await trio.sleep(1)
+        assert not house.topics.sessions
+
 
 # --- opening -------------------------------------------------------------------------------------
 
