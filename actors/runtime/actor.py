@@ -177,7 +177,7 @@ class Actor(_PykkaActor):
         """Get `message` every `interval_s` seconds, without drift; first in `first_s`, or as long.
 
         While one is undelivered no other is added, so ticks never pile up. Raises ValueError for an
-        interval of 0 s or less, and like `start_timer`.
+        interval below a microsecond, and like `start_timer`.
         """
         return self._placed.actor_timers().start(
             interval_s if first_s is None else first_s, message, name=name, interval_s=interval_s

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, Final
 
-from .checks import check_seconds
+from .checks import check_between, check_seconds
 from .mailbox import Control
 from .timers import Timer
 
 if TYPE_CHECKING:
     from .lifecycle import LoopLife
+
+
+SHORTEST_S: Final = 1e-6
+"""Between two ticks. Much less is lost in the clock's own float, and the next would be due now, for
+ever."""
 
 
 class ActorTimers:
@@ -28,6 +34,7 @@ class ActorTimers:
         check_seconds("delay", delay_s)
         if interval_s is not None:
             check_seconds("interval_s", interval_s, above_zero=True)
+            check_between("interval_s", interval_s, SHORTEST_S, math.inf)
         if name is not None:
             self.cancel(name)
         system = self._cell.system

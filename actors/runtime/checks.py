@@ -62,6 +62,16 @@ def check_name(what: str, name: object) -> None:
         raise ValueError(f"{what} is a string that is not empty, and not {name!r}")
 
 
+def check_key(what: str, key: object) -> None:
+    """Raise TypeError unless it is a string: 5 and "5" would be two actors with one log."""
+    if not isinstance(key, str):
+        raise TypeError(f"{what} is a string, and not {key!r}")
+
+
 def _check_number(what: str, value: object) -> None:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{what} is a number, and not {value!r}")
+    try:
+        float(value)
+    except OverflowError:  # an int beyond 1.8e308; its digits are not worth showing
+        raise ValueError(f"{what} is a number that a float can hold, and not one larger") from None

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 class ChildSpec(RestartPolicy):
     """One child of a supervisor.
 
-    `factory()` makes an Actor, a Supervisor or a pykka.ThreadingActor. The child's name is
-    (`kind`, `key`); by default that is (the supervisor's key, `id`). `restart` is `permanent`,
-    `transient` or `temporary`; see `RestartPolicy` for this and the rest. `max_restarts` and
-    `within_s` are the supervisor's for all its children together; those here do not count.
+    `factory()` makes an Actor, a Supervisor or a pykka.ThreadingActor, a new one each time. The
+    child's name is (`kind`, `key`); by default that is (the supervisor's key, `id`). `restart` is
+    `permanent`, `transient` or `temporary`; see `RestartPolicy` for this and the rest.
+    `max_restarts` and `within_s` are the supervisor's for all its children together; those here do
+    not count.
 
     Raises ValueError or TypeError for what makes no sense.
     """
@@ -35,6 +36,10 @@ class ChildSpec(RestartPolicy):
         RestartPolicy.__post_init__(self)  # super() fails in a dataclass with slots
         check_name("id", self.id)
         check_callable("factory", self.factory)
+        if self.kind is not None:
+            check_name("kind", self.kind)
+        if self.key is not None:
+            check_name("key", self.key)
 
 
 class Child:

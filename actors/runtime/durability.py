@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from .checks import check_seconds
+from .checks import check_seconds, check_type
 from .journal import Journal
 from .journal_settings import STORE_BACKOFF, JournalSettings
 from .read_budget import ReadBudget, RecoverySettings
@@ -33,6 +33,9 @@ class DurabilitySettings:
     read_timeout_s: float = 10.0
 
     def __post_init__(self) -> None:
+        check_type("journal", self.journal, JournalSettings)
+        check_type("snapshots", self.snapshots, SnapshotSettings)
+        check_type("recovery", self.recovery, RecoverySettings)
         check_seconds("read_timeout_s", self.read_timeout_s, above_zero=True)
 
 

@@ -139,6 +139,10 @@ class UnhandledMessage(Refusal, TypeError):  # noqa: N818 -- named like what it 
         return f"{self.name} has no handler for {self.message}"
 
 
+class Misfit(TypeError):  # noqa: N818 -- says what was made
+    """A factory made what cannot be a new actor. Not public: to others it is a TypeError."""
+
+
 class Escalation(Exception):  # noqa: N818 -- what a supervisor does when it gives up
     """A supervisor gave up: its children failed more often than it allows."""
 

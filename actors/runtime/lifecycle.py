@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
+import pykka
 import structlog
 from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 
@@ -157,6 +158,8 @@ class LoopLife(Cell):
         return self.actor
 
     def _seat(self, actor: Actor) -> None:
+        if isinstance(actor, pykka.ThreadingActor):
+            raise TypeError(f"{self.name}: the factory made a {type(actor).__name__} this time")
         actor._cell = self  # type: ignore[assignment]  # noqa: SLF001 -- an actor's own cell
         self.actor = actor
         self.context = actor._made_in  # noqa: SLF001 -- what its constructor set

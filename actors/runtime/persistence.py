@@ -189,7 +189,8 @@ class PersistentActor(Actor):
         Raises:
             StoreBusy: too much waits for the store; nothing was applied.
             Fenced: this incarnation has lost the log; nothing was applied.
-            TypeError: the event's type is not among `events`, or it cannot be encoded.
+            TypeError: the event's type is not among `events`, or it cannot be encoded: an int
+                beyond 64 bits, say, or half a surrogate pair. Nothing was applied.
             RuntimeError: called by an incarnation that has ended, or by `apply`.
         """
         name = self.event_names.get(type(event))
@@ -200,7 +201,12 @@ class PersistentActor(Actor):
             raise RuntimeError(
                 "persist() by an actor that has not recovered, has ended, or is to activate() first"
             )
-        payload = _encode(event)
+        try:
+            payload = _encode(event)
+        except (
+            Exception
+        ) as error:  # TypeError, OverflowError, UnicodeEncodeError, RecursionError, ...
+            raise TypeError(f"{name} cannot be encoded: {error}") from error
         journal = durability.journal
         journal.admit(writer, len(payload))
         before = writer.queued

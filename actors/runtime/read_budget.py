@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import trio
 
+from .checks import check_count
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoverySettings:
@@ -16,10 +18,16 @@ class RecoverySettings:
         held_bytes: of what all recoveries of a node have read and not yet taken over, or may get
             from a read that is under way. So many pages are read at once, and a snapshot counts
             beside its page from when its size is known.
+
+    Raises ValueError or TypeError for what makes no sense.
     """
 
     page_bytes: int = 1024 * 1024
     held_bytes: int = 64 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        check_count("page_bytes", self.page_bytes, least=1)
+        check_count("held_bytes", self.held_bytes, least=1)
 
 
 class ReadBudget:

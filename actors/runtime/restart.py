@@ -41,8 +41,10 @@ class Backoff:
         """Seconds to wait before the restart number `restart` (from 1) in the present window."""
         if restart <= 1:
             return 0.0
-        # The exponent is bounded because a float power overflows near 1e308.
-        full = min(self.max_s, self.first_s * self.factor ** min(restart - 2, 64))
+        try:
+            full = min(self.max_s, self.first_s * self.factor ** (restart - 2))
+        except OverflowError:  # a float power, beyond 1.8e308
+            full = self.max_s if self.first_s else 0.0
         return full * (1.0 - self.jitter * rng.random())
 
 

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import structlog
 import trio
 
-from .checks import check_count, check_seconds
+from .checks import check_count, check_seconds, check_type
 from .commit_queue import Writer
 from .restart import Backoff
 from .stores import SnapshotRow, SnapshotStore
@@ -31,7 +31,7 @@ class SnapshotSettings:
             meanwhile is in it.
         flush_s: how long a stopping system waits for what is left.
 
-    Raises ValueError for what makes no sense.
+    Raises ValueError or TypeError for what makes no sense.
     """
 
     max_rows: int = 100_000
@@ -46,6 +46,7 @@ class SnapshotSettings:
         for name in ("max_rows", "max_bytes", "max_batch_rows", "max_batch_bytes"):
             check_count(name, getattr(self, name), least=1)
         check_seconds("save_timeout_s", self.save_timeout_s, above_zero=True)
+        check_type("backoff", self.backoff, Backoff)
         check_seconds("flush_s", self.flush_s)
 
 

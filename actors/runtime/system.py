@@ -17,12 +17,12 @@ from trio.lowlevel import enable_ki_protection
 
 from .actor import Actor
 from .cell import Cell, Place, State
-from .checks import check_seconds, check_type
+from .checks import check_key, check_name, check_seconds, check_type
 from .child import ChildSpec
 from .dead_letters import DeadLetters
 from .dispatcher import Dispatcher, Workers
 from .durability import Durability, DurabilitySettings
-from .errors import ActorFailed, SystemFailed
+from .errors import ActorFailed, Misfit, SystemFailed
 from .future import Future
 from .home import Home
 from .index import Index
@@ -37,7 +37,7 @@ from .roots import DrainGroup, RootGroup
 from .statistics import Statistics
 from .stores import EventStore, SnapshotStore
 from .supervisor import Strategy, Supervisor
-from .thread_cell import ThreadCell
+from .thread_cell import ThreadCell, check_new
 from .timers import Alarm, Timers
 
 if TYPE_CHECKING:
@@ -244,11 +244,17 @@ class ActorSystem:
             ActorExists: the name is taken.
             ActorDeadError: the system is stopping.
             pykka.Timeout: the loop was busy for longer; the actor may yet be started.
+            TypeError: what `cls` made is no actor, or one that has or had a place already.
+            ValueError: a name that is no string, or empty.
             Exception: what the constructor raises.
 
         """
         if policy is not None:
             check_type("policy", policy, RestartPolicy)
+        if kind is not None:
+            check_name("kind", kind)
+        if key is not None:
+            check_name("key", key)
         if not self.home.here():
             make = functools.partial(
                 self.start, cls, *args, kind=kind, key=key, policy=policy, **kwargs
@@ -306,6 +312,8 @@ class ActorSystem:
         Raises ActorExists if the name is taken, and ValueError for what makes no sense: another
         strategy, numbers out of range, children that share an id or a name.
         """
+        if key is not None:
+            check_name("key", key)
         if not self.home.here():
             make = functools.partial(
                 self.supervise,
@@ -343,6 +351,8 @@ class ActorSystem:
 
         Raises RuntimeError if the system has stores.
         """
+        if settings is not None:
+            check_type("settings", settings, DurabilitySettings)
         if self.durability is not None:
             raise RuntimeError("the system has stores already")
         self.durability = durability = Durability(
@@ -364,9 +374,16 @@ class ActorSystem:
     # --- names -----------------------------------------------------------------------------------
 
     def ref(self, kind: str, key: str) -> ActorRef:
-        """The ref of that name, whether or not the actor is there now."""
+        """The ref of that name, whether or not the actor is there now.
+
+        Raises TypeError for what is no string.
+        """
         cell = self.lookup(kind, key)
-        return cell.ref if cell is not None else ActorRef(self, kind, key)
+        if cell is not None:
+            return cell.ref
+        check_key("kind", kind)
+        check_key("key", key)
+        return ActorRef(self, kind, key)
 
     def actors(self, kind: str | None = None) -> Iterator[ActorRef]:
         """The refs of all actors that are there now, or of all of a kind."""
@@ -392,15 +409,25 @@ class ActorSystem:
         raise pykka.ActorDeadError(f"{ref} is not alive")
 
     def make(self, factory: Callable[[], Any]) -> Any:
-        """Call the factory with this system as the current one. Raises what it raises."""
+        """Call the factory with this system as the current one.
+
+        Raises what it raises, and TypeError if it made no new actor of this runtime.
+        """
         home = self.home
         before, home.whose = home.whose, None
         try:
             made, context = self.dispatcher.contexts.call(factory)
         finally:
             home.whose = before
-        if context is not None and isinstance(made, Actor):
-            made._made_in = context  # noqa: SLF001 -- the runtime's
+        if isinstance(made, Actor):
+            if made._cell is not None:  # noqa: SLF001 -- the runtime's
+                raise Misfit(f"the factory made no new actor but {made} again")
+            if context is not None:
+                made._made_in = context  # noqa: SLF001 -- likewise
+        elif isinstance(made, pykka.ThreadingActor):
+            check_new(made)
+        else:
+            raise Misfit(f"{type(made).__name__} is no actor of this runtime")
         return made
 
     def try_to_make(self, place: Place | Cell) -> tuple[Any, Exception | None]:
@@ -417,9 +444,11 @@ class ActorSystem:
         """Make the first instance and the cell of that name, and start it.
 
         What the constructor raises is a failure for the parent. Raises ActorExists if the name is
-        taken, ActorDeadError if the system is stopping.
+        taken, ActorDeadError if the system is stopping, TypeError if the factory made no new actor.
         """
         first, error = self.try_to_make(place)
+        if isinstance(error, Misfit):
+            raise error  # which no other attempt would mend
         cell = self._seat(first, place)
         cell.begin_or_fail(first, error)
         return cell
@@ -432,10 +461,8 @@ class ActorSystem:
         cell: Cell
         if isinstance(first, pykka.ThreadingActor):
             cell = ThreadCell(self, place, spec.capacity)
-        elif first is None or isinstance(first, Actor):
+        else:  # or None, if its constructor raised
             cell = LoopCell(self, place, Mailbox(spec))
-        else:
-            raise TypeError(f"{type(first).__name__} is no actor of this runtime")
         self._index.add(cell)
         place.parent.adopt(cell)
         return cell

@@ -14,13 +14,14 @@ from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 from pykka.messages import _ActorStop
 
 from .cell import Cell, Place, State
-from .errors import MailboxFull, UnhandledMessage
+from .errors import MailboxFull, Misfit, UnhandledMessage
 from .future import Future
 from .home import Home
 from .inbox import ThreadInbox
 from .mailbox import Control, MailboxSpec
 from .messages import Reason
 from .panic import presentable
+from .ref import ActorRef
 
 if TYPE_CHECKING:
     from .system import ActorSystem
@@ -47,6 +48,12 @@ class ThreadingActor(pykka.ThreadingActor):
         """
         name = self.actor_ref.actor_urn.removeprefix("urn:actor:")
         raise UnhandledMessage(name, type(message).__name__)
+
+
+def check_new(actor: pykka.ThreadingActor) -> None:
+    """Raise TypeError if the instance has, or had, a place in a tree."""
+    if isinstance(vars(actor).get("_actor_ref"), ActorRef):
+        raise Misfit(f"the factory made no new actor but {actor} again")
 
 
 class ThreadCell(Cell):

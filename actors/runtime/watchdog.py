@@ -68,8 +68,8 @@ class interruptible:  # noqa: N801 -- a context manager, named like trio's move_
     __slots__ = ("began", "deadline", "limit_s", "outer", "raised", "who")
 
     def __init__(self, limit_s: float, who: Mapping[str, str] = _NOBODY) -> None:
-        if not limit_s >= 0.0:
-            raise ValueError(f"limit_s is at least 0 s, and not {limit_s!r}")
+        if type(limit_s) is not float or not limit_s >= 0.0:
+            check_seconds("limit_s", limit_s)
         self.limit_s = limit_s
         self.who = who
         self.began = 0.0  # when it was entered, by perf_counter; 0: it guards nothing

@@ -253,6 +253,30 @@ async def test_an_undeclared_event_is_a_type_error(autojump_clock: Clock) -> Non
             await add(system, 1)
 
 
+def deep() -> list[Any]:
+    """More lists in one another than an encoder follows."""
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    return nested
+
+
+@pytest.mark.parametrize("amount", [2**70, -(2**64), "\ud800", {"\ud800": 1}, object(), deep()])
+async def test_an_event_that_cannot_be_encoded_is_a_type_error_and_not_applied(
+    autojump_clock: Clock, amount: Any
+) -> None:
+    class Hasty(Ledger):
+        @actors.handles(Add)
+        def add(self, message: Add) -> actors.Future[int]:
+            with pytest.raises(TypeError, match="Added cannot be encoded"):
+                self.persist(Added(amount))
+            return self.persist(Added(message.amount))
+
+    async with Stores().system(Hasty) as system:
+        await add(system, 1)
+        assert (await value(system)).history == [1]
+
+
 async def test_an_event_that_was_renamed_keeps_its_name_in_the_log_by_its_tag(
     autojump_clock: Clock,
 ) -> None:

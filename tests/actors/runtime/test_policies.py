@@ -13,7 +13,7 @@ from actors import Backoff, ChildSpec, Kind, MailboxSpec, RestartPolicy, Restart
 from actors.runtime import mailbox, messages, restart, supervisor
 from actors.runtime.testing import open_system
 
-from .sample import Counter
+from .sample import Counter, Crash, Get
 
 NAN, INFINITE = float("nan"), float("inf")
 
@@ -60,6 +60,12 @@ def untyped(value: Any) -> Any:
         (lambda: Supervisor([], max_restarts=-1), "max_restarts"),
         (lambda: Supervisor([], within_s=NAN), "within_s"),
         (lambda: Supervisor([child("a"), child("a")]), "'a'"),
+        (lambda: child(kind=untyped([1])), "kind"),
+        (lambda: child(kind=""), "kind"),
+        (lambda: child(key=untyped(5)), "key"),
+        (lambda: actors.JournalSettings(pace_s=1e308), "pace_s"),
+        (lambda: actors.RecoverySettings(page_bytes=0), "page_bytes"),
+        (lambda: actors.RecoverySettings(held_bytes=-1), "held_bytes"),
         (lambda: Supervisor([child("a", key="c"), child("b", key="c")]), "'c'"),
     ],
 )
@@ -78,6 +84,14 @@ def test_what_makes_no_sense_is_refused_by_name(give: Callable[[], object], name
         lambda: ChildSpec("a", untyped(None)),
         lambda: Kind("a", untyped("Counter")),
         lambda: MailboxSpec(untyped(True)),
+        lambda: actors.JournalSettings(backoff=untyped(None)),
+        lambda: actors.JournalSettings(backoff=untyped(0.5)),
+        lambda: actors.SnapshotSettings(backoff=untyped("fast")),
+        lambda: actors.RecoverySettings(page_bytes=untyped(NAN)),
+        lambda: actors.RecoverySettings(held_bytes=untyped(None)),
+        lambda: actors.DurabilitySettings(journal=untyped({})),
+        lambda: actors.DurabilitySettings(snapshots=untyped(None)),
+        lambda: actors.DurabilitySettings(recovery=untyped(1)),
     ],
 )
 def test_what_is_of_another_type_is_refused(give: Callable[[], object]) -> None:
@@ -104,6 +118,63 @@ async def test_what_is_no_policy_no_kind_and_no_spec_is_refused_at_the_call(
         with pytest.raises(TypeError, match="a child is a ChildSpec"):
             system.supervise([untyped(Counter)])
         assert list(system.actors()) == []
+
+
+async def test_a_name_is_a_string_wherever_it_is_given(autojump_clock: object) -> None:
+    async with open_system() as system:
+        for name in (5, [1], "", b"a"):
+            with pytest.raises(ValueError, match="key is a string"):
+                system.start(Counter, key=untyped(name))
+            with pytest.raises(ValueError, match="kind is a string"):
+                system.start(Counter, kind=untyped(name))
+            with pytest.raises(ValueError, match="key is a string"):
+                system.supervise([child("a")], key=untyped(name))
+        for kind, key in ((5, "a"), ("a", 5), ("a", None)):
+            with pytest.raises(TypeError, match="is a string"):
+                system.ref(untyped(kind), untyped(key))
+        assert list(system.actors()) == []
+
+
+class Thread(actors.ThreadingActor):
+    """Of a class of its own, which a factory may return by mistake."""
+
+
+@pytest.mark.parametrize("cls", [Counter, Thread, Supervisor])
+async def test_an_instance_has_one_place(cls: type) -> None:
+    async with open_system() as system:
+        one = cls()
+        first = system.start(lambda: one, kind="one", key="first")
+        with pytest.raises(TypeError, match="no new actor"):
+            system.start(lambda: one, kind="one", key="second")
+        assert await first.stop()
+        with pytest.raises(TypeError, match="no new actor"):
+            system.start(lambda: one, kind="one", key="third")
+        assert list(system.actors()) == []
+
+
+async def test_a_factory_that_makes_the_failed_instance_again_is_a_failure(
+    autojump_clock: object,
+) -> None:
+    async with open_system() as system:
+        one = Counter()
+        again = system.start(lambda: one)
+        again.tell(Crash())
+        with pytest.raises(actors.ActorFailed) as raised:
+            await again.ask(Get())
+        assert "no new actor" in str(raised.value.__cause__ or raised.value)
+
+
+async def test_what_is_no_actor_is_refused_by_its_type(autojump_clock: object) -> None:
+    async with open_system() as system:
+        for made in (None, 5, Counter):
+            with pytest.raises(TypeError, match=f"{type(made).__name__} is no actor"):
+                system.start(untyped(lambda made=made: made))
+        tree = system.supervise([ChildSpec("a", untyped(lambda: None))], key="t")
+        with pytest.raises(actors.StartFailed):
+            await tree.started()
+        system.register(Kind("k", untyped(lambda key: None)))
+        with pytest.raises(TypeError, match="NoneType is no actor"):
+            await system.ref("k", "a").ask(Get())
 
 
 async def test_supervise_refuses_at_the_call(autojump_clock: object) -> None:

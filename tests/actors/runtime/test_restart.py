@@ -78,3 +78,20 @@ def test_no_delay_is_negative_or_above_the_maximum(
 ) -> None:
     backoff = Backoff(first_s=first_s, factor=factor, max_s=5.0, jitter=jitter)
     assert 0.0 <= backoff.delay_s(nth, random.Random(seed)) <= 5.0
+
+
+@given(
+    st.builds(
+        Backoff,
+        first_s=st.floats(0.0, 1e300),
+        factor=st.floats(1.0, 1e6),
+        max_s=st.floats(0.0, allow_infinity=True),
+        jitter=st.floats(0.0, 1.0),
+    ),
+    st.integers(1, 100_000),
+    st.randoms(use_true_random=False),
+)
+def test_a_delay_is_a_duration_whatever_the_backoff(
+    backoff: Backoff, restart: int, rng: random.Random
+) -> None:
+    assert 0.0 <= backoff.delay_s(restart, rng) <= backoff.max_s
