@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +17,7 @@ from .mailbox import Control
 from .messages import Reason, Terminated
 from .ref import ActorRef
 from .restart import RestartPolicy, RestartWindow
+from .timers import Alarm
 
 if TYPE_CHECKING:
     from .system import ActorSystem
@@ -78,6 +80,7 @@ class Cell:
     """
 
     __slots__ = (
+        "_deadline",
         "_ended",
         "_started",
         "error",
@@ -116,6 +119,7 @@ class Cell:
         self.window: RestartWindow | None = None
         self.watchers: dict[Cell, None] | None = None
         self.watching: set[ActorRef] | None = None
+        self._deadline: Alarm | None = None  # by which it must have stopped
         self._ended: Future[bool] | None = None
         self._started: Future[bool] | None = None
         self.ref = ActorRef(system, place.kind, place.key, self)
@@ -226,13 +230,36 @@ class Cell:
             self._started.settle_quietly(well)
 
     def stop(self, reason: Reason = "stopped") -> Future[bool]:
-        """Ask the actor to stop. The future is True once it has ended."""
+        """Ask the actor to stop, and kill it if it takes longer than its policy allows.
+
+        The future is True once it has ended.
+        """
         future = self.when_ended()
         if self.state in (State.WAITING, State.HALTED, State.FAILED):
             self.end(reason)
         elif self.alive:
             self.request_stop(reason)
+            if self._deadline is None:
+                self._set_deadline(self.shutdown_s, self._overdue)
         return future
+
+    def _overdue(self) -> None:
+        _log.warning("killed_after_deadline", kind=self.kind, key=self.key, s=self.shutdown_s)
+        self.kill()
+
+    def _set_deadline(self, seconds: float, function: Callable[[], object]) -> None:
+        """Call the function unless the cell has ended, or begun anew, by then."""
+        self._drop_deadline()
+        if seconds < math.inf and self.alive:
+            # Of nobody: whoever asks for the stop has no part in what becomes of it.
+            system = self.system
+            at_s = system.now() + seconds
+            self._deadline = Alarm(system.timers, at_s, function, system.home, owner=None)
+
+    def _drop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
     def when_ended(self) -> Future[bool]:
         """A future that is True once the actor has ended."""
@@ -270,6 +297,7 @@ class Cell:
         if self.state is State.ENDED:
             return
         self.state = State.ENDED
+        self._drop_deadline()
         self.has_started(well=False)
         self.thread = -1
         self.reason = reason

@@ -262,7 +262,7 @@ class Workers:
             with worker.scope:
                 await self._work_on(worker)
         except BaseException as raised:
-            if not worker.scope.cancelled_caught or ends_task(raised):
+            if not worker.scope.cancelled_caught or ends_task(raised, worker.task):
                 raise
             error = raised  # what a cancelled handler raised beside its Cancelled
         if worker.scope.cancelled_caught:

@@ -6,6 +6,8 @@ import math
 
 import pykka
 
+from .panic import shown
+
 
 class ActorFailed(pykka.ActorDeadError):
     """The actor failed more often than it may, or could not start; a later message may try again.
@@ -22,7 +24,7 @@ class ActorFailed(pykka.ActorDeadError):
         self.__cause__ = cause
 
     def __str__(self) -> str:
-        why = "" if self.cause is None else f": {self.cause!r}"
+        why = "" if self.cause is None else f": {shown(self.cause)}"
         if math.isinf(self.retry_after_s):
             return f"{self.name} failed{why}"
         return f"{self.name} failed{why}; it is tried again in {self.retry_after_s:.1f} s"
@@ -44,7 +46,7 @@ class StartFailed(Exception):  # noqa: N818 -- named for what happened
     def __str__(self) -> str:
         if self.cause is None:
             return f"{self.name} ended before it had started"
-        return f"{self.name} did not start: {self.cause!r}"
+        return f"{self.name} did not start: {shown(self.cause)}"
 
 
 class NoStores(RuntimeError):  # noqa: N818 -- a state, as in trio.ClosedResourceError
@@ -78,7 +80,7 @@ class AskTimeout(pykka.Timeout):
         self.__cause__ = cause
 
     def __str__(self) -> str:
-        why = "" if self.cause is None else f"; it failed: {self.cause!r}"
+        why = "" if self.cause is None else f"; it failed: {shown(self.cause)}"
         return f"{self.name} did not answer {self.message} within {self.timeout_s:g} s{why}"
 
 

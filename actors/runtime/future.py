@@ -143,7 +143,9 @@ class Future(pykka.Future[T]):
     def expire(self, error: BaseException | None = None) -> None:
         """Fail with `error` or pykka.Timeout if pending; a value that comes later is let go."""
         if self._state == PENDING:
-            self._settle(_EXPIRED, (error or pykka.Timeout("nobody waits any more"), None))
+            if error is None:  # and not `or`: an exception may be falsy
+                error = pykka.Timeout("nobody waits any more")
+            self._settle(_EXPIRED, (error, None))
 
     @enable_ki_protection
     def settle_quietly(self, value: T | None = None, error: BaseException | None = None) -> None:
@@ -165,7 +167,7 @@ class Future(pykka.Future[T]):
         if other._state == _VALUE:
             self.settle_quietly(other._value)
         else:
-            self.settle_quietly(error=other._value[0])
+            self.settle_quietly(error=presentable(other._value[0]))
 
     # --- waiting for it --------------------------------------------------------------------------
 

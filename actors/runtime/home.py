@@ -14,6 +14,7 @@ import structlog
 import trio
 
 from .errors import MailboxFull
+from .panic import shown
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -104,7 +105,7 @@ class Home:
         """Have the owner of a function that raised fail, or log it if there is none."""
         cell = None if owner is None else owner._cell  # noqa: SLF001 -- the runtime's
         if owner is None or cell is None:
-            _log.error("callback_failed", callback=repr(function), exc_info=error)
+            _log.error("callback_failed", callback=shown(function), exc_info=error)
         else:
             cell.broke(owner, error, "callback")
 
@@ -137,7 +138,7 @@ class Home:
                 function(*args)
             except BaseException:
                 # An exception from here would end the whole trio run as an internal error.
-                _log.exception("call_from_thread_failed", function=repr(function))
+                _log.exception("call_from_thread_failed", function=shown(function))
         if self._jobs and not self._woken:
             self._woken = True
             try:

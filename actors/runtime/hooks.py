@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from .panic import end_of_all, ends_task
+from .panic import end_of_all
 
 if TYPE_CHECKING:
     from .lifecycle import LoopLife
@@ -42,15 +42,18 @@ async def _await_hooks(cell: LoopLife, result: Any, steps: Steps, then: Then) ->
     try:
         await result
         for step in steps:
+            if not cell.alive:  # it was left behind
+                break
             result = step()
             if result is not None and isawaitable(result):
                 await result
     except BaseException as raised:
-        if ends_task(raised):
+        if cell.ends_worker(raised):
             raise
         error = raised
     cell.leave_worker()
-    then(error)
+    if cell.alive:
+        then(error)
 
 
 def farewell(cell: LoopLife, *hooks: Callable[[], Any]) -> Steps:
@@ -74,7 +77,7 @@ async def _guarded_wait(cell: LoopLife, result: Any) -> None:
     try:
         await result
     except BaseException as error:
-        if ends_task(error):
+        if cell.ends_worker(error):
             raise
         _failed(cell, error)
 

@@ -17,7 +17,7 @@ from .errors import Fenced, JournalClosed, StoreBusy, Unstorable
 from .future import Future
 from .home import Home
 from .journal_settings import JournalSettings, JournalStatistics
-from .panic import ends_task, presentable
+from .panic import ends_task, presentable, shown
 from .stores import EventRow, EventStore, is_permanent
 
 RESOLVE_AT_ONCE = 256
@@ -327,7 +327,7 @@ class Journal:
         # One line per attempt; the back-off bounds their rate to about one a second.
         self._log.warning(
             "event_store_failed",
-            error=repr(error),
+            error=shown(error),
             attempt=attempt,
             retry_in_s=round(delay_s, 3),
             rows=len(rows),
@@ -343,12 +343,14 @@ class Journal:
             key=row[1],
             seq=row[2],
             type=row[4],
-            error=repr(error),
+            error=shown(error),
         )
         # Its actor has applied it, and what it queued since builds on it: the same way out as for
         # a fenced one, back to what the log says.
         outcome = self._queue.commit([(row[0], row[1])])
-        self._resolve(outcome, lambda: Unstorable(f"the event store can never hold it: {error}"))
+        self._resolve(
+            outcome, lambda: Unstorable(f"the event store can never hold it: {shown(error, str)}")
+        )
 
     def _resolve(
         self, outcome: Outcome[tuple[Future[Any], Any]], refusal: Callable[[], Exception]
@@ -400,9 +402,10 @@ class Journal:
 
 
 async def _await_for(future: Future[Any], coming: Awaitable[Any]) -> None:
+    task = trio.lowlevel.current_task()
     try:
         future.set(await coming)
     except BaseException as error:  # whatever a store raises means: try again
-        if ends_task(error):
+        if ends_task(error, task):
             raise
         future.set_exception(presentable(error))

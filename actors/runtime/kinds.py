@@ -14,6 +14,7 @@ from .cell import Cell, Place
 from .checks import check_callable, check_name, check_seconds
 from .errors import ActorFailed, NoStores
 from .messages import Reason
+from .panic import shown
 from .recovery import RecoveryFailed
 from .restart import RestartPolicy, RestartWindow
 from .shutdown import stop_together
@@ -122,17 +123,17 @@ class Group:
         """The cell failed beyond its intensity."""
         if self.kind is not None and self.kind.retry_failed_after_s > 0:
             self._rest(cell.key, self.kind.retry_failed_after_s, error)
-        _log.error("actor_gave_up", kind=cell.kind, key=cell.key, error=repr(error))
+        _log.error("actor_gave_up", kind=cell.kind, key=cell.key, error=shown(error))
         cell.end("failed")
 
     def child_ended(self, cell: Cell, reason: Reason) -> None:
         look = self.cells.pop(cell, None)
         if look is not None:  # or it would keep what was once looked at for as long as an idle one
             look.cancel()
-        if reason != "stopped" or cell.policy.restart != "permanent" or self.closed:
+        if reason not in ("stopped", "killed") or cell.policy.restart != "permanent" or self.closed:
             return
-        # A permanent actor that stopped by itself is started anew, under the same name, and that
-        # counts like a failure, or one that stops in on_start would start for ever.
+        # A permanent actor that stopped by itself, in time or not, is started anew, under the same
+        # name. That counts like a failure, or one that stops in on_start would start for ever.
         window = cell.window or RestartWindow(cell.policy.max_restarts, cell.policy.within_s)
         window, exceeded = window.record(self.system.now())
         if exceeded:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pykka
 import structlog
@@ -18,13 +18,16 @@ from .future import Future
 from .hooks import farewell, run_hooks
 from .mailbox import Control, Mailbox
 from .messages import Abandon, Broken, Halt, Kill, Reason, Stop
-from .panic import end_of_all
+from .panic import end_of_all, ends_task
 
 if TYPE_CHECKING:
     from .actor import Actor
     from .system import ActorSystem
 
 _log = structlog.get_logger("actors")
+
+GRACE_S: Final = 1.0
+"""How long a cancelled actor may still take in its own clean-up before it is left behind."""
 
 Order = Stop | Halt | Kill | Abandon | Broken
 
@@ -79,7 +82,7 @@ class LoopLife(Cell):
         if self.claimed or actor is None or actor._results_to_come:  # noqa: SLF001 -- see Piped
             return False
         try:
-            return actor.may_passivate()
+            return bool(actor.may_passivate())
         except BaseException as error:
             self.broke(actor, error, "may_passivate")
             return False
@@ -98,6 +101,10 @@ class LoopLife(Cell):
     def occupy(self, job: Coroutine[Any, Any, None]) -> None:
         """Have a worker do this; until it is done, the mailbox waits."""
         self.worker = self.system.workers.run(job, self)
+
+    def ends_worker(self, error: BaseException) -> bool:
+        """Whether what a job of the worker raised is for the worker, and not for the actor."""
+        return self.worker is None or ends_task(error, self.worker.task)
 
     def leave_worker(self) -> None:
         """The worker is done with what it was to do; what it set in its context is the actor's."""
@@ -138,7 +145,7 @@ class LoopLife(Cell):
         if self.killing is None and self.halted is not None:
             self._be_halted()
         else:
-            self.end(self.killing or "killed")
+            self._cut_off(self.killing or "killed")
 
     # --- beginning -------------------------------------------------------------------------------
 
@@ -234,6 +241,8 @@ class LoopLife(Cell):
         if not self.alive:
             return
         if self.worker is not None:
+            if self.killing is None:
+                self._set_deadline(GRACE_S, self._left_behind)
             self.killing = reason
             self.worker.scope.cancel()
         elif self.dispatcher.running is self and self.state is not State.RUNNING:
@@ -242,6 +251,11 @@ class LoopLife(Cell):
             self.control(Control(Kill(reason)), first=True)
         else:
             self.end(reason)
+
+    def _left_behind(self) -> None:
+        """It shields itself from being cancelled: what it still does, it does as nobody."""
+        _log.error("left_behind", kind=self.kind, key=self.key)
+        self.end(self.killing or "killed")
 
     def cancel(self) -> None:
         if self.worker is not None:
@@ -290,6 +304,8 @@ class LoopLife(Cell):
         _log.error("actor_failed", kind=self.kind, key=self.key, message=message, exc_info=error)
         if (end := end_of_all(error)) is not None:
             self.system.fail(end)
+        if not self.alive:  # it was left behind
+            return
         self.state = State.FAILING
         self.error = error
         self._end_timers()
@@ -317,11 +333,27 @@ class LoopLife(Cell):
         """The instance is gone for `reason`; if it may come back and something waits, it does."""
         may_come_back = reason in ("passivated", "fenced") and self.system.may_start(self.kind)
         if may_come_back and self.mailbox.queue:
-            self.actor = None
-            self.stopping = None
-            self.start()
+            self._come_back()
         else:
             self.end(reason)
+
+    def _cut_off(self, reason: Reason) -> None:
+        """The instance was cancelled. What waits for one that only passivated brings it back."""
+        mailbox, actor = self.mailbox, self.actor
+        something_waits = len(mailbox.queue) > mailbox.controls
+        passivates = self.stopping == "passivated" and self.system.may_start(self.kind)
+        if actor is not None and passivates and something_waits:
+            self._end_timers()
+            actor._killed()  # noqa: SLF001 -- the runtime's hook
+            self._come_back()
+        else:
+            self.end(reason)
+
+    def _come_back(self) -> None:
+        self._drop_deadline()
+        self.actor = None
+        self.stopping = self.killing = None
+        self.start()
 
     def _be_halted(self) -> None:
         self.actor = None

@@ -17,7 +17,7 @@ from .future import Future
 from .lifecycle import LoopLife
 from .mailbox import Control, Mailbox
 from .messages import ORDERS
-from .panic import ends_task, presentable
+from .panic import presentable, shown
 from .quarantine import Quarantine
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class LoopCell(LoopLife):
         try:
             result = await handler
         except BaseException as error:
-            if ends_task(error):
+            if self.ends_worker(error):
                 if self.quarantine is not None:
                     self.quarantine.note_cancelled()
                 if reply is not None:
@@ -220,7 +220,7 @@ class LoopCell(LoopLife):
                 message = item.message if isinstance(item, Envelope) else item
                 self.system.dead_letters.add(self.ref, message, "unhandled")
             elif reply is None:
-                _log.debug("refused", kind=self.kind, key=self.key, error=str(error))
+                _log.debug("refused", kind=self.kind, key=self.key, error=shown(error))
             return True
         message = item.message if isinstance(item, Envelope) else item
         # Not the runtime's own messages: one tick is equal to all others and no more to blame.

@@ -9,7 +9,18 @@ ends more than the actor.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import trio
+
+
+def shown(value: object, how: Callable[[object], str] = repr) -> str:
+    """The `repr`, or `str`, of something that is not ours: there is one, whatever that raises."""
+    try:
+        return how(value)
+    except BaseException as error:
+        return f"<{type(value).__name__}, whose {how.__name__}() raises {type(error).__name__}>"
 
 
 class HandlerPanic(Exception):  # noqa: N818 -- Rust's word for it
@@ -19,9 +30,21 @@ class HandlerPanic(Exception):  # noqa: N818 -- Rust's word for it
     """
 
 
-def ends_task(error: BaseException) -> bool:
-    """Whether it must go on up through the task that it was raised in."""
-    return _within(error, trio.Cancelled, GeneratorExit) is not None
+def ends_task(error: BaseException, task: trio.lowlevel.Task | None) -> bool:
+    """Whether it must go on up through the task in whose code it came up.
+
+    That is a Cancelled if the task is cancelled, and whatever comes up in a coroutine that is
+    closed from without. Code that raises a GeneratorExit, or a Cancelled that it once caught
+    elsewhere, fails by it as by any other exception.
+    """
+    try:
+        here = trio.lowlevel.current_task() is task
+    except RuntimeError:  # the loop has ended, and what is left of its tasks is cleared away
+        here = False
+    if not here:
+        return True
+    cancelled = trio.current_effective_deadline() == -math.inf
+    return cancelled and _within(error, trio.Cancelled) is not None
 
 
 def end_of_all(error: BaseException) -> BaseException | None:
@@ -31,7 +54,8 @@ def end_of_all(error: BaseException) -> BaseException | None:
 
 def _within(error: BaseException, *kinds: type[BaseException]) -> BaseException | None:
     if isinstance(error, BaseExceptionGroup):
-        return next(filter(None, (_within(each, *kinds) for each in error.exceptions)), None)
+        found = (_within(each, *kinds) for each in error.exceptions)
+        return next((each for each in found if each is not None), None)
     return error if isinstance(error, kinds) else None
 
 
@@ -39,6 +63,6 @@ def presentable(error: BaseException) -> Exception:
     """The exception to show to others: itself, or a HandlerPanic that it caused."""
     if isinstance(error, Exception):
         return error
-    panic = HandlerPanic(f"{type(error).__name__}: {error}")
+    panic = HandlerPanic(f"{type(error).__name__}: {shown(error, str)}")
     panic.__cause__ = error
     return panic

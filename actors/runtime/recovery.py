@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import msgspec
 import trio
 
+from .panic import shown
 from .read_budget import ReadBudget
 from .stores import EventRow, EventStore, SnapshotRow, is_permanent
 
@@ -151,7 +152,7 @@ class Recovery:
             try:
                 self._actor.restore(msgspec.msgpack.decode(payload), schema)
             except BaseException as error:  # torn bytes, or a state that restore() will not have
-                why = f"it cannot be restored: {error!r}"
+                why = f"it cannot be restored: {shown(error)}"
                 self.spoilt = True
         if why is not None:
             self.ignored = why
@@ -211,7 +212,7 @@ class Recovery:
                 try:
                     actor.apply(event)
                 except BaseException as error:
-                    why = f"({row[4]}) cannot be applied: {error!r}"
+                    why = f"({row[4]}) cannot be applied: {shown(error)}"
                     raise RecoveryFailed(self._kind, self._key, seq, why) from error
             self.replayed += len(rows)
             if not more:
@@ -260,7 +261,7 @@ class Recovery:
         try:
             return await load_within_budget()
         except Exception as error:  # whatever a store raises means: not now
-            self._log.warning("snapshot_unavailable", error=repr(error))
+            self._log.warning("snapshot_unavailable", error=shown(error))
             return None
 
     async def _until_it_works(
@@ -275,6 +276,6 @@ class Recovery:
                 if is_permanent(error):
                     raise
                 if attempt % 10 == 0:
-                    self._log.warning("recovery_waits", error=repr(error), attempt=attempt + 1)
+                    self._log.warning("recovery_waits", error=shown(error), attempt=attempt + 1)
             attempt += 1
             await trio.sleep(self._sources.backoff.delay_s(attempt + 1, self._sources.rng))

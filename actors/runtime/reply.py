@@ -34,9 +34,9 @@ class Reply(Future[Any]):
     def expire(self, error: BaseException | None = None) -> None:
         """The deadline has passed, or whatever `error` says."""
         if not self.done:
-            super().expire(
-                error or AskTimeout(*self._question(), self._timeout_s, self._ref.trouble())
-            )
+            if error is None:
+                error = AskTimeout(*self._question(), self._timeout_s, self._ref.trouble())
+            super().expire(error)
 
     def abandon(self) -> None:
         """The system has ended, and with it the clock that would have let the deadline pass."""

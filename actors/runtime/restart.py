@@ -82,9 +82,10 @@ class RestartPolicy:
     `restart` is `permanent` (it is started again always, even after it stopped by itself),
     `transient` (after a failure) or `temporary` (never): Erlang/OTP's words. `max_restarts` in
     `within_s` seconds are its intensity. `shutdown_s` is how long it may take from the request to
-    stop, handling its mailbox included, until it is cancelled: in seconds; infinity waits for ever;
-    None is 5 s, and for a Supervisor as long as its children take. `quarantine` is for messages
-    that crash it again and again.
+    stop, or to passivate, whoever makes it, handling its mailbox included, until it is cancelled:
+    in seconds; infinity waits for ever; None is 5 s, and for a Supervisor as long as its children
+    take. Who shields himself from that is left behind a second later, and a thread at once.
+    `quarantine` is for messages that crash it again and again.
 
     Raises ValueError for other words, and for numbers that make no sense.
     """

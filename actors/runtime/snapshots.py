@@ -12,6 +12,7 @@ import trio
 
 from .checks import check_count, check_seconds, check_type
 from .commit_queue import Writer
+from .panic import ends_task, presentable, shown
 from .restart import Backoff
 from .stores import SnapshotRow, SnapshotStore
 
@@ -136,6 +137,7 @@ class Snapshotter:
     async def run(self) -> None:
         """Save batch after batch, until cancelled."""
         attempt = 0
+        task = trio.lowlevel.current_task()
         while True:
             batch = self._take()
             if not batch:
@@ -144,9 +146,11 @@ class Snapshotter:
             try:
                 with trio.fail_after(self.settings.save_timeout_s):
                     await self._save(batch)
-            except Exception as error:  # whatever a store raises means: try again
+            except BaseException as error:  # whatever a store raises means: try again
+                if ends_task(error, task):
+                    raise
                 attempt += 1
-                await self._back_off(attempt, batch, error)
+                await self._back_off(attempt, batch, presentable(error))
                 continue
             if attempt:
                 self._log.info("snapshot_store_is_back", attempts=attempt)
@@ -258,7 +262,7 @@ class Snapshotter:
         delay_s = self.settings.backoff.delay_s(attempt + 1, self._rng)
         self._log.warning(
             "snapshot_store_failed",
-            error=repr(error),
+            error=shown(error),
             attempt=attempt,
             retry_in_s=round(delay_s, 3),
             first="/".join(batch[0][0]),

@@ -15,6 +15,7 @@ from .handlers import handles
 from .loop_cell import LoopCell
 from .mailbox import Control
 from .messages import ChildEnded, ChildFailed, Reason, RoundOver
+from .panic import shown
 from .ref import ActorRef
 from .restart import RestartWindow
 from .round import Round
@@ -121,7 +122,7 @@ class Supervisor(Actor):
             return  # restarted or stopped already, for the sake of a sibling
         if not self._up and not child.came_up:
             # As in Erlang/OTP: a tree that does not come up whole does not come up.
-            raise Escalation(f"{cell.name} did not start: {error!r}") from error
+            raise Escalation(f"{cell.name} did not start: {shown(error)}") from error
         if cell.policy.restart == "temporary":
             cell.end("failed")
             return
@@ -203,7 +204,7 @@ class Supervisor(Actor):
             try:
                 cell = self.system.place(place)
             except Exception as error:  # its name is taken, or it is no actor of this runtime
-                raise Escalation(f"{kind}/{key} cannot be started: {error!r}") from error
+                raise Escalation(f"{kind}/{key} cannot be started: {shown(error)}") from error
             child.placed(cell)
             return cell
         if cell.state in (State.FAILED, State.HALTED):
@@ -215,7 +216,7 @@ class Supervisor(Actor):
         """How many restarts there were in the window, this one included. Raises Escalation."""
         self._window, exceeded = self._window.record(self.system.now())
         if exceeded:
-            raise Escalation(f"{self.actor_ref} gives up: {error!r}") from error
+            raise Escalation(f"{self.actor_ref} gives up: {shown(error)}") from error
         return len(self._window.at_s)
 
 

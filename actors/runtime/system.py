@@ -30,7 +30,7 @@ from .journal import Journal
 from .kinds import Group, Kind
 from .loop_cell import LoopCell
 from .mailbox import Mailbox
-from .panic import end_of_all, presentable
+from .panic import end_of_all, presentable, shown
 from .ref import ActorRef
 from .restart import DEFAULT, RestartPolicy
 from .roots import DrainGroup, RootGroup
@@ -198,7 +198,7 @@ class ActorSystem:
         if self._failure is not None and (ours or exc is None):
             if end_of_all(self._failure) is not None:
                 raise self._failure
-            raise SystemFailed(f"{self.name}: {self._failure}") from self._failure
+            raise SystemFailed(f"{self.name}: {shown(self._failure, str)}") from self._failure
         return ours
 
     async def stop(self) -> None:
@@ -212,7 +212,8 @@ class ActorSystem:
 
         Or `error` itself, if it is a SystemExit or KeyboardInterrupt.
         """
-        self._failure = self._failure or error
+        if self._failure is None:
+            self._failure = error
         self._outer.cancel_scope.cancel()
 
     # --- starting --------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from .home import Home
+from .panic import shown
 
 if TYPE_CHECKING:
     from .actor import Actor
@@ -95,7 +96,7 @@ class Timers:
                         try:
                             due.expire()
                         except BaseException:  # one that raises must not stop all others
-                            _log.exception("timer_failed", timer=repr(due))
+                            _log.exception("timer_failed", timer=shown(due))
                     del due
 
 
