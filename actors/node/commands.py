@@ -26,6 +26,7 @@ from actors.node.files import raise_limit
 from actors.node.log_writer import descriptor, write_all
 from actors.node.node import Node
 from actors.node.stopping import Signals, Stopping
+from actors.node.terminal import watch_terminal
 from actors.settings import STORED_SECRET
 from persistence import (
     DataDirLocked,
@@ -231,6 +232,7 @@ def serve(loaded: Loaded, signals: Signals, version: str) -> Exit:
         limit_s=settings.server.stop_timeout_s,
         forced_exit=Exit.CUT_SHORT,
     )
+    watch_terminal()
     files = raise_limit()
     tls = tls_context(loaded)
     check_addresses(loaded)

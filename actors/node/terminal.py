@@ -1,0 +1,48 @@
+"""Tells a process in the foreground of a terminal that the terminal is gone.
+
+The kernel tells only the leader of the session, a shell as a rule, which tells its jobs. Where the
+leader is another program that waits for its children (`xterm -e make run`, `tmux new 'make run'`),
+nobody tells the server, and it would live on without anybody to stop it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import threading
+from typing import Final
+
+LOOK_EVERY_S: Final = 1.0
+"""How often to look whether the process is still in the foreground."""
+
+
+def watch_terminal() -> None:
+    """Send the process SIGHUP when its controlling terminal is closed.
+
+    Only for who is in its foreground by then: a job in the background is its shell's, which may
+    have been told to let it live (`disown`). Where SIGHUP is ignored (`nohup`), nothing is watched.
+    """
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        return
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY)
+    except OSError:  # there is none: a service, a container
+        return
+    threading.Thread(target=_watch, args=(terminal,), name="terminal", daemon=True).start()
+
+
+def _watch(terminal: int) -> None:
+    poll = select.poll()
+    poll.register(terminal, 0)  # what is typed is of no interest; a hang-up always comes
+    foreground = True
+    while True:
+        # It fails once the terminal is gone; what was true before counts.
+        with contextlib.suppress(OSError):
+            foreground = os.tcgetpgrp(terminal) == os.getpgrp()
+        if poll.poll(LOOK_EVERY_S * 1000):
+            break
+    os.close(terminal)
+    if foreground:
+        os.kill(os.getpid(), signal.SIGHUP)
