@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from actors.rules.bucket import Bucket
 from actors.runtime.ref import ActorRef
-from actors.runtime.system import ActorSystem
+from actors.runtime.system_view import SystemView
 from actors.settings import SessionSettings
 from protocol.errors import BUSY, RATE_LIMITED, RequestError
 
@@ -36,7 +36,7 @@ class Activations:
         """The budget of a session that begins."""
         return Bucket(self._settings.activations_per_s, self._settings.activations_burst)
 
-    def refuse(self, system: ActorSystem, session: Bucket, owner: ActorRef) -> RequestError | None:
+    def refuse(self, system: SystemView, session: Bucket, owner: ActorRef) -> RequestError | None:
         """Charge the session if asking `owner` brings it to life. Returns a refusal, or None."""
         if system.lookup(owner.kind, owner.key) is not None:
             return None

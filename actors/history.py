@@ -20,7 +20,7 @@ from actors.runtime.future import Future
 from actors.runtime.handlers import handles
 from actors.runtime.mailbox import MailboxSpec
 from actors.runtime.stores import EventRow, EventStore
-from actors.runtime.system import ActorSystem
+from actors.runtime.system_view import SystemView
 from protocol.errors import UNAVAILABLE
 
 KIND = "history"
@@ -68,7 +68,7 @@ class HistoryReader(Actor):
             raise Refused(UNAVAILABLE, "older messages cannot be read now") from error
 
 
-def read_before(system: ActorSystem, message: ReadBefore) -> Future[Any]:
+def read_before(system: SystemView, message: ReadBefore) -> Future[Any]:
     """Ask the reader that serves this actor; the future is of the rows."""
     reader = zlib.crc32(message.key.encode()) % READERS
     return system.ref(KIND, str(reader)).ask(message)

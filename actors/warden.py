@@ -20,7 +20,7 @@ from actors.runtime.handlers import handles
 from actors.runtime.kinds import Kind
 from actors.runtime.messages import Terminated
 from actors.runtime.ref import ActorRef
-from actors.runtime.system import ActorSystem
+from actors.runtime.system_view import SystemView
 from actors.topics import Topics
 from protocol.errors import FAILED
 from protocol.messages import TopicLost
@@ -85,7 +85,7 @@ def warden_kind(topics: Topics) -> Kind:
     return Kind(name=KIND, factory=ConfiguredWarden, restart="permanent")
 
 
-def guard(system: ActorSystem, owner: ActorRef) -> None:
+def guard(system: SystemView, owner: ActorRef) -> None:
     """Have the warden watch the owner of a topic, or a session."""
     with contextlib.suppress(pykka.ActorDeadError):
         system.ref(KIND, "topics").notify(Guard(owner.kind, owner.key))

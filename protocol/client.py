@@ -15,13 +15,8 @@ terminal.
 from __future__ import annotations
 
 import importlib.util
-import random
 import signal
-import ssl
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Literal
 
 if __name__ == "__main__":  # before the imports that take their time, or lack something
     # Ctrl-C ends a program that has not begun, rather than as a traceback out of an import.
@@ -32,9 +27,8 @@ if __name__ == "__main__":  # before the imports that take their time, or lack s
             " pip install 'greenroom[client]' brings it"
         )
 
-from protocol.codec import JSON, MSGPACK
-from protocol.messages import Request, SessionOpen, SessionResume
 from protocol.remote.backoff import Backoff
+from protocol.remote.connecting import DEFAULT_URL, connect
 from protocol.remote.errors import (
     CannotConnect,
     ClientError,
@@ -44,7 +38,6 @@ from protocol.remote.errors import (
     RequestTimedOut,
     TopicGone,
 )
-from protocol.remote.link import Target, carrying_nursery
 from protocol.remote.match import Match, MatchUpdate
 from protocol.remote.positions import Gap
 from protocol.remote.room import Room, RoomUpdate
@@ -72,65 +65,6 @@ __all__ = [
     "TopicGone",
     "connect",
 ]
-
-DEFAULT_URL = "ws://127.0.0.1:7350/ws"
-"""Where a server with the default config listens."""
-
-
-@asynccontextmanager
-async def connect(
-    url: str = DEFAULT_URL,
-    *,
-    name: str | None = None,
-    token: str | None = None,
-    encoding: Literal["msgpack", "json"] = "msgpack",
-    tls: ssl.SSLContext | None = None,
-    settings: ClientSettings | None = None,
-    rng: random.Random | None = None,
-) -> AsyncIterator[Session]:
-    """Open a session; hold a connection to it; end it on leaving.
-
-    The first connection is tried for once, so that a wrong address is told at once. Later ones are
-    tried for until they succeed, `settings.give_up_after_s` pass, or the server says not to.
-
-    Arguments:
-        url: `ws://host:port/path`, or `wss://` for TLS.
-        name: open a new session as a guest of this name; 1 to 64 characters.
-        token: instead, take over the session of this token (`session.opened.token`).
-        encoding: msgpack is the smaller, json the more readable.
-        tls: for `wss://`; None: the system's certificates.
-        settings: timeouts, back-off, bounds.
-        rng: for the jitter.
-
-    Raises:
-        CannotConnect: the first connection failed.
-        RequestFailed: the server refused the name or the token.
-        Disconnected: the server closed before the session was open.
-    """
-    settings = settings or ClientSettings()
-    greeting: Request
-    if name is not None and token is None:
-        greeting = SessionOpen(name=name)
-    elif token is not None and name is None:
-        greeting = SessionResume(token=token)
-    else:
-        raise ValueError("give either a name or a token")
-    target = Target(
-        url=url,
-        encoding={"msgpack": MSGPACK, "json": JSON}[encoding],
-        tls=tls,
-        timeout_s=settings.connect_timeout_s,
-        close_timeout_s=settings.close_timeout_s,
-        max_message_bytes=settings.max_message_bytes,
-    )
-    session = Session(target, greeting, settings, rng or random.Random())
-    async with carrying_nursery() as nursery:
-        await nursery.start(session.channel.run)
-        try:
-            yield session
-        finally:
-            await session.channel.leave()
-
 
 if __name__ == "__main__":
     from protocol.terminal import main

@@ -12,22 +12,16 @@ from datetime import datetime
 
 import trio
 
-from protocol.client import (
-    DEFAULT_URL,
-    CannotConnect,
-    ClientError,
-    ClientSettings,
-    Connected,
-    Gap,
-    Room,
-    RoomUpdate,
-    Session,
-    connect,
-)
 from protocol.codec import EncodeError
 from protocol.messages import Message, RoomJoined
 from protocol.prompt import Prompt, plain
+from protocol.remote.connecting import DEFAULT_URL, connect
+from protocol.remote.errors import CannotConnect, ClientError
 from protocol.remote.link import NOBODY_LISTENS
+from protocol.remote.positions import Gap
+from protocol.remote.room import Room, RoomUpdate
+from protocol.remote.session import Session
+from protocol.remote.settings import ClientSettings, Connected
 from protocol.words import in_words
 
 BACKLOG = 20

@@ -1,6 +1,8 @@
 """Imports run one way: server, bench, tests -> actors -> actors.runtime, protocol, persistence.
 
-The last three know nothing of one another; actors.rules knows nothing at all.
+The last three know nothing of one another; actors.rules knows nothing at all. And there are no
+circles: no module imports itself by way of others, whether an import stands at the top of a file,
+in a function or under TYPE_CHECKING.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -41,6 +44,42 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom):
             base = list(package[: len(package) - node.level + 1]) if node.level else []
             yield node.lineno, ".".join([*base, *([node.module] if node.module else [])])
+
+
+def module_name(path: Path, root: Path) -> str:
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def import_graph(folder: Path, root: Path) -> dict[str, set[str]]:
+    """Which modules of the folder each of them imports, anywhere in its text.
+
+    `from package import name` is an import of the module `package.name` if there is one.
+    """
+    paths = {module_name(path, root): path for path in folder.rglob("*.py")}
+    graph: dict[str, set[str]] = {module: set() for module in paths}
+    for module, path in paths.items():
+        package = path.relative_to(root).with_suffix("").parts[:-1]
+        for node in ast.walk(ast.parse(path.read_text(), str(path))):
+            if isinstance(node, ast.Import):
+                graph[module].update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                base = list(package[: len(package) - node.level + 1]) if node.level else []
+                name = ".".join([*base, *([node.module] if node.module else [])])
+                for alias in node.names:
+                    deeper = f"{name}.{alias.name}"
+                    graph[module].add(deeper if deeper in paths else name)
+        graph[module] &= paths.keys()
+    return graph
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Modules of which each is imported by the one before it, the first by the last; or none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(reversed(error.args[1]))
+    return []
 
 
 def is_within(module: str, allowed: set[str]) -> bool:
@@ -80,6 +119,35 @@ def test_wire_and_stores_know_nothing_of_the_other_layers(folder: str) -> None:
     ]
     assert files(folder)
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("folder", ["actors", "protocol", "persistence", "bench", "examples"])
+def test_no_module_imports_itself_by_way_of_others(folder: str) -> None:
+    graph = import_graph(ROOT / folder, ROOT)
+    assert len(graph) > 1
+    assert not circle(graph), " imports ".join(circle(graph))
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "from .a import A",
+        "from house import a",
+        "import house.a",
+        "def late():\n    from .a import A",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .a import A",
+    ],
+)
+def test_a_circle_is_found_however_it_is_closed(back: str, tmp_path: Path) -> None:
+    house = tmp_path / "house"
+    house.mkdir()
+    (house / "__init__.py").touch()
+    (house / "a.py").write_text("from .b import B\n")
+    (house / "b.py").write_text("from . import c\n")
+    (house / "c.py").write_text("import trio\n")
+    assert not circle(import_graph(house, tmp_path))
+    (house / "c.py").write_text(f"{back}\n")
+    assert {"house.a", "house.b", "house.c"} == set(circle(import_graph(house, tmp_path)))
 
 
 def test_the_public_names_come_from_the_runtime_alone() -> None:

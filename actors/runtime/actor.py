@@ -13,16 +13,13 @@ import structlog
 from .errors import UnhandledMessage
 from .future import Future
 from .handlers import HandlerTable
+from .lifecycle import LoopLife
 from .mailbox import Mailbox, MailboxSpec
-from .messages import Reason
 from .piped import Piped
-
-if TYPE_CHECKING:
-    from .loop_cell import LoopCell
-    from .ref import ActorRef
-    from .system import ActorSystem
-    from .timers import Timer
-
+from .reasons import Reason
+from .ref import ActorRef
+from .system_view import SystemView, current_system
+from .timers import Timer
 
 if TYPE_CHECKING:
     # Pykka types its hooks as `-> None`, and an `async def on_start` would be an error in every
@@ -63,10 +60,9 @@ class Actor(_PykkaActor):
     """How many messages may wait, and what happens beyond that."""
 
     _table: ClassVar[HandlerTable]
-    _cell: LoopCell | None = None
+    _cell: LoopLife | None = None
     _log: Any = None
     _made_in: Context | None = None  # what its constructor set, if anything
-    _results_to_come = 0  # see `pipe_to_self`
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -86,9 +82,7 @@ class Actor(_PykkaActor):
         Arguments go to the constructor; see `ActorSystem.start` for naming the actor.
         Raises RuntimeError where there is no current system.
         """
-        from .system import ActorSystem
-
-        return ActorSystem.current().start(cls, *args, **kwargs)
+        return current_system().start(cls, *args, **kwargs)
 
     @staticmethod
     def _create_actor_inbox() -> Any:
@@ -105,7 +99,7 @@ class Actor(_PykkaActor):
         return f"{type(self).__name__} ({self.actor_urn})"
 
     @property
-    def _placed(self) -> LoopCell:
+    def _placed(self) -> LoopLife:
         if self._cell is None:
             raise RuntimeError(
                 f"{type(self).__name__} has no place in a system yet; do this in on_start"
@@ -135,8 +129,8 @@ class Actor(_PykkaActor):
     # --- context ---------------------------------------------------------------------------------
 
     @property
-    def system(self) -> ActorSystem:
-        """The system this actor lives in."""
+    def system(self) -> SystemView:
+        """The `ActorSystem` this actor lives in; `runtime.system_view` says why its type is not."""
         return self._placed.system
 
     @property

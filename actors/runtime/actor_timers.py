@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from .cell import Cell
 from .checks import check_between, check_seconds
 from .mailbox import Control
 from .timers import Timer
-
-if TYPE_CHECKING:
-    from .lifecycle import LoopLife
-
 
 SHORTEST_S: Final = 1e-6
 """Between two ticks. Much less is lost in the clock's own float, and the next would be due now, for
@@ -23,7 +20,7 @@ class ActorTimers:
 
     __slots__ = ("_cell", "_timers")
 
-    def __init__(self, cell: LoopLife) -> None:
+    def __init__(self, cell: Cell) -> None:
         self._cell = cell
         self._timers: dict[str | Timer, Timer] = {}
 

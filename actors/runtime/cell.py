@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import enum
 import math
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Final, Protocol
 
 import pykka
 import structlog
+import trio
 
+from .dispatcher import Dispatcher, Workers
 from .errors import ActorFailed
 from .future import Future
 from .mailbox import Control
-from .messages import Reason, Terminated
-from .ref import ActorRef
+from .messages import Terminated
+from .reasons import Reason
+from .ref import ActorRef, Naming
 from .restart import RestartPolicy, RestartWindow
 from .timers import Alarm
 
-if TYPE_CHECKING:
-    from .system import ActorSystem
-
 _log = structlog.get_logger("actors")
+
+GRACE_S: Final = 1.0
+"""How long a cancelled actor may still take in its own clean-up before it is left behind."""
 
 
 class State(enum.Enum):
@@ -73,6 +77,52 @@ class Place:
     parent: Parent
 
 
+class Host(Naming, Protocol):
+    """A system, as the cells in it see it: names, places, time, and what it counts."""
+
+    random: random.Random
+    nursery: trio.Nursery
+    dispatcher: Dispatcher
+    workers: Workers
+    restarts: int
+    quarantined: int
+    refused: int  # by full mailboxes, like `dropped`
+    dropped: int
+
+    def now(self) -> float:
+        """Trio's clock, in seconds."""
+
+    def after(self, delay_s: float, function: Callable[[], object]) -> Alarm:
+        """Call a function in `delay_s` seconds; the alarm can be cancelled."""
+
+    def call_soon(self, function: Callable[..., object], *args: Any) -> None:
+        """Call a function at home, soon; from any thread. Raises MailboxFull, RunFinishedError."""
+
+    def fail(self, error: BaseException) -> None:
+        """The root gives up, or an actor asks for the end of all."""
+
+    def lookup(self, kind: str, key: str) -> Cell | None:
+        """The cell of that name, if there is one now."""
+
+    def registered(self, kind: str) -> bool:
+        """Whether the kind is registered."""
+
+    def make(self, factory: Callable[[], Any]) -> Any:
+        """Call the factory with this system as the current one. Raises what it raises."""
+
+    def try_to_make(self, place: Place | Cell) -> tuple[Any, Exception | None]:
+        """An instance, or what its constructor raised."""
+
+    def place(self, place: Place) -> Cell:
+        """Make the first instance and the cell of that name, and start it.
+
+        Raises ActorExists if the name is taken, ActorDeadError if the system is stopping.
+        """
+
+    def forget(self, cell: Cell) -> None:
+        """The cell has ended: its name is free."""
+
+
 class Cell:
     """Identity, life and watchers of one actor. Subclasses run it: in the loop, or in a thread.
 
@@ -102,7 +152,7 @@ class Cell:
         "window",
     )
 
-    def __init__(self, system: ActorSystem, place: Place) -> None:
+    def __init__(self, system: Host, place: Place) -> None:
         self.system = system
         self.kind = place.kind
         self.key = place.key

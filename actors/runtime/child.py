@@ -1,17 +1,19 @@
-"""One child of a supervisor: what was asked for, and what became of it."""
+"""One child of a supervisor: what was asked for, what became of it, and word of that."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, NamedTuple
 
+from .cell import Cell
 from .checks import check_callable, check_name
+from .future import Future
+from .reasons import Reason
 from .restart import RestartPolicy
 
-if TYPE_CHECKING:
-    from .cell import Cell
-    from .future import Future
+Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
+"""Who is restarted when a child fails: it alone; all children; it and those started after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +71,20 @@ class Child:
 
     def _started(self, started: Future[bool]) -> None:
         self.came_up = self.came_up or (started.exception() is None and started.result())
+
+
+class ChildFailed(NamedTuple):
+    """To a supervisor: the incarnation in this cell failed."""
+
+    child: Child
+    cell: Cell
+    error: BaseException
+    incarnation: int
+
+
+class ChildEnded(NamedTuple):
+    """To a supervisor: this cell ended by itself."""
+
+    child: Child
+    cell: Cell
+    reason: Reason

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 
-if TYPE_CHECKING:
-    from .ref import ActorRef
+from .ref import ActorRef
 
 _KEPT: Final = 100
 _LOGGED_PER_S: Final = 10

@@ -14,19 +14,15 @@ from collections import deque
 from collections.abc import Coroutine
 from contextlib import AbstractContextManager
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 import trio
 from trio.lowlevel import current_task, enable_ki_protection, reschedule, wait_task_rescheduled
 
 from .contexts import Contexts
-from .home import Home
+from .home import Home, Tenant
 from .panic import ends_task
-
-if TYPE_CHECKING:
-    from .cell import Cell
-    from .lifecycle import LoopLife
 
 _TURN_S: Final = 0.001
 """How long actors run before I/O gets its turn: at least so long."""
@@ -49,6 +45,23 @@ def _abort(_raise_cancel: object) -> trio.lowlevel.Abort:
     return trio.lowlevel.Abort.SUCCEEDED
 
 
+class Runnable(Tenant, Protocol):
+    """What stands in the run queue: an actor that has something to do."""
+
+    @property
+    def context(self) -> contextvars.Context | None:
+        """The one it runs in, if that is not the shared one."""
+
+    def run(self, limit: int) -> int:
+        """Do what is to be done next, at most `limit` messages; returns how many that was."""
+
+    def keep(self, context: contextvars.Context) -> None:
+        """The slice that has just ended changed this context: it is the actor's own from now on."""
+
+    def job_cancelled(self, error: BaseException | None = None) -> None:
+        """The worker was cancelled, while it awaited something for this actor."""
+
+
 class Dispatcher:
     """The run queue and the task that works it off.
 
@@ -64,7 +77,7 @@ class Dispatcher:
         self.started = 0.0
         self.slow = 0  # handlers that took longer than SLOW_HANDLER_S
         self.handled = 0
-        self.queue: deque[LoopLife] = deque()
+        self.queue: deque[Runnable] = deque()
         self._home: Home
         self._parked: trio.lowlevel.Task | None = None
         self._held = False
@@ -79,11 +92,11 @@ class Dispatcher:
         self.contexts.open()
 
     @property
-    def running(self) -> LoopLife | None:
+    def running(self) -> Tenant | None:
         """See above."""
         return self._home.whose if self.entered else None
 
-    def add(self, cell: LoopLife) -> None:
+    def add(self, cell: Runnable) -> None:
         """Have the cell run soon. It must not be in the queue already."""
         self.queue.append(cell)
         if self._parked is not None and not self._held:
@@ -170,7 +183,7 @@ class Dispatcher:
             if perf_counter() > until:
                 return
 
-    def run_now(self, cell: LoopLife) -> None:
+    def run_now(self, cell: Runnable) -> None:
         """Have an idle cell handle one message there and then, in the caller's own task.
 
         Not while `entered`.
@@ -195,7 +208,7 @@ class Dispatcher:
             self.entered = False
             home.whose = before
 
-    def note_slow(self, cell: Cell, message: Any, seconds: float) -> None:
+    def note_slow(self, cell: Tenant, message: Any, seconds: float) -> None:
         """Count a handler that held the loop too long; log one a second."""
         self.slow += 1
         now = perf_counter()
@@ -216,7 +229,7 @@ class Worker:
 
     __slots__ = ("cell", "job", "scope", "task")
 
-    def __init__(self, job: Coroutine[Any, Any, None], cell: LoopLife) -> None:
+    def __init__(self, job: Coroutine[Any, Any, None], cell: Runnable) -> None:
         self.job: Coroutine[Any, Any, None] | None = job
         self.cell = cell
         self.scope = trio.CancelScope()
@@ -233,7 +246,7 @@ class Workers:
         self._idle: list[Worker] = []
         self.busy = 0
 
-    def run(self, job: Coroutine[Any, Any, None], cell: LoopLife) -> Worker:
+    def run(self, job: Coroutine[Any, Any, None], cell: Runnable) -> Worker:
         """Have a task await `job` for `cell`; if the worker is cancelled the cell is told.
 
         Called in the cell's own context, in which the task then goes on.

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import structlog
 import trio
@@ -15,12 +15,11 @@ from .checks import check_seconds, check_type
 from .journal import Journal
 from .journal_settings import STORE_BACKOFF, JournalSettings
 from .read_budget import ReadBudget, RecoverySettings
-from .recovery import Recovery, Sources
+from .recovery import Recoverable, Recovery, Sources
 from .snapshots import SnapshotSettings, Snapshotter
 from .stores import EventStore, SnapshotStore
 
-if TYPE_CHECKING:
-    from .persistence import PersistentActor
+A = TypeVar("A", bound=Recoverable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +90,7 @@ class Durability:
             if self.snapshotter is not None:
                 nursery.start_soon(self.snapshotter.run)
 
-    async def recover(
-        self, actor: PersistentActor, another: Callable[[], PersistentActor]
-    ) -> tuple[PersistentActor, int]:
+    async def recover(self, actor: A, another: Callable[[], A]) -> tuple[A, int]:
         """Bring an actor, or `another()` in its place, to where its log stands.
 
         Returns it, and how many events that took.
@@ -136,7 +133,7 @@ class Durability:
         )
         return actor, recovery.replayed
 
-    async def activate(self, actor: PersistentActor) -> int:
+    async def activate(self, actor: Recoverable) -> int:
         """Begin the first incarnation of an actor that has looked, or a later one if another was
         first; return its epoch.
         """

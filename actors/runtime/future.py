@@ -17,17 +17,13 @@ from trio.lowlevel import enable_ki_protection
 
 from .checks import check_seconds
 from .errors import Refusal, bare
-from .home import Home
+from .home import Home, Owner, Tenant
 from .panic import presentable
-
-if TYPE_CHECKING:
-    from .actor import Actor
-
 
 T = TypeVar("T")
 M = TypeVar("M")
 if TYPE_CHECKING:
-    _Callback = tuple[Callable[["Future[T]"], object], Actor | None]  # and whose it is
+    _Callback = tuple[Callable[["Future[T]"], object], Tenant | None, Any]  # and whose it is
     _Waiter = trio.lowlevel.Task | _Callback[T]
 ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 
@@ -182,8 +178,10 @@ class Future(pykka.Future[T]):
         home = self._home
         if home is None:
             home = self._home = Home.current()
-        cell = home.whose
-        waiter = (callback, home.owner() if cell is None else cell.actor)
+        tenant = home.whose
+        if tenant is None:
+            tenant = home.tenant()
+        waiter = (callback, tenant, None if tenant is None else tenant.actor)
         if self._state == PENDING:
             self._enlist(waiter)
             if self._state == PENDING or not self._delist(waiter):
@@ -259,14 +257,15 @@ class Future(pykka.Future[T]):
 
     def _call(self, waiter: _Callback[T]) -> None:
         # Home.call_back, inlined: that saves a third.
-        callback, owner = waiter
+        callback, tenant, actor = waiter
         home = self._home
         assert home is not None
         before = home.whose
-        home.whose = None if owner is None else owner._cell  # noqa: SLF001 -- the runtime's
+        home.whose = None if actor is None else tenant
         try:
             callback(self)
         except BaseException as error:  # whoever sets the future must not suffer for who waits
+            owner = None if tenant is None or actor is None else Owner(tenant, actor)
             home.blame(owner, error, callback)
         finally:
             home.whose = before

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple, Protocol
 
 import pykka
 import structlog
@@ -16,11 +16,33 @@ import trio
 from .errors import MailboxFull
 from .panic import shown
 
-if TYPE_CHECKING:
-    from .actor import Actor
-    from .lifecycle import LoopLife
-
 _log = structlog.get_logger("actors")
+
+
+class Tenant(Protocol):
+    """An actor that lives here, as far as its home must know it."""
+
+    @property
+    def kind(self) -> str:
+        """The first half of its name."""
+
+    @property
+    def key(self) -> str:
+        """The second."""
+
+    @property
+    def actor(self) -> Any:
+        """The present instance, None between two."""
+
+    def broke(self, actor: Any, error: BaseException, what: str) -> None:
+        """Code of that instance raised, outside its turn: in its turn it fails of it."""
+
+
+class Owner(NamedTuple):
+    """The actor, and which instance of it, that left something to be called later."""
+
+    tenant: Tenant
+    actor: Any
 
 
 class Home:
@@ -50,8 +72,8 @@ class Home:
         self.thread = get_ident()
         self.capacity = capacity
         self.free_awaits = 0  # how many done futures were awaited since the last checkpoint
-        self.whose: LoopLife | None = None  # the actor whose plain code is on the stack
-        self.working: dict[trio.lowlevel.Task, LoopLife] = {}  # and those which await, by task
+        self.whose: Tenant | None = None  # the actor whose plain code is on the stack
+        self.working: dict[trio.lowlevel.Task, Tenant] = {}  # and those which await, by task
         self._token = token
         self._jobs: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._woken = False
@@ -80,20 +102,26 @@ class Home:
             raise MailboxFull(f"{self.capacity} calls wait for the event loop")
         self.call_soon(function, *args)
 
-    def owner(self) -> Actor | None:
-        """The instance of an actor whose code calls this, in whatever handler, hook or callback."""
-        cell = self.whose
-        if cell is None and self.working:
+    def tenant(self) -> Tenant | None:
+        """The actor whose code calls this, in whatever handler, hook or callback."""
+        tenant = self.whose
+        if tenant is None and self.working:
             try:
-                cell = self.working.get(trio.lowlevel.current_task())
+                tenant = self.working.get(trio.lowlevel.current_task())
             except RuntimeError:  # between tasks, in what another thread had called
-                cell = None
-        return None if cell is None else cell.actor
+                tenant = None
+        return tenant
 
-    def call_back(self, owner: Actor | None, function: Callable[[], object]) -> None:
+    def owner(self) -> Owner | None:
+        """The actor, and the instance of it, whose code calls this."""
+        tenant = self.tenant()
+        actor = None if tenant is None else tenant.actor
+        return None if tenant is None or actor is None else Owner(tenant, actor)
+
+    def call_back(self, owner: Owner | None, function: Callable[[], object]) -> None:
         """Call what `owner` left to be called later. If it raises, that is the owner's failure."""
         before = self.whose
-        self.whose = None if owner is None else owner._cell  # noqa: SLF001 -- the runtime's
+        self.whose = None if owner is None else owner.tenant
         try:
             function()
         except BaseException as error:  # whoever is on the stack must not suffer for the owner
@@ -101,13 +129,12 @@ class Home:
         finally:
             self.whose = before
 
-    def blame(self, owner: Actor | None, error: BaseException, function: object) -> None:
+    def blame(self, owner: Owner | None, error: BaseException, function: object) -> None:
         """Have the owner of a function that raised fail, or log it if there is none."""
-        cell = None if owner is None else owner._cell  # noqa: SLF001 -- the runtime's
-        if owner is None or cell is None:
+        if owner is None:
             _log.error("callback_failed", callback=shown(function), exc_info=error)
         else:
-            cell.broke(owner, error, "callback")
+            owner.tenant.broke(owner.actor, error, "callback")
 
     def call_soon(self, function: Callable[..., object], *args: Any) -> None:
         """Call `function(*args)` at home, soon, in the order of the calls. From any thread.

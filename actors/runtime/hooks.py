@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import structlog
 
+from .cell import Host
 from .panic import end_of_all
-
-if TYPE_CHECKING:
-    from .lifecycle import LoopLife
 
 _log = structlog.get_logger("actors")
 
@@ -20,7 +18,31 @@ Steps = Iterator[Callable[[], Any]]
 Then = Callable[[BaseException | None], None]
 
 
-def run_hooks(cell: LoopLife, steps: Steps, then: Then) -> None:
+class Hooked(Protocol):
+    """Whose hooks they are."""
+
+    kind: str
+    key: str
+
+    @property
+    def system(self) -> Host:
+        """Where it lives."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+
+    def occupy(self, job: Coroutine[Any, Any, None]) -> None:
+        """Have a worker do this; until it is done, the mailbox waits."""
+
+    def ends_worker(self, error: BaseException) -> bool:
+        """Whether it must go on up through the task of the worker."""
+
+    def leave_worker(self) -> None:
+        """The worker is done with what it was to do."""
+
+
+def run_hooks(cell: Hooked, steps: Steps, then: Then) -> None:
     """Call each step, from the first that returns an awaitable on in a worker; then `then(None)`.
 
     An exception skips the remaining steps: `then(error)`.
@@ -37,7 +59,7 @@ def run_hooks(cell: LoopLife, steps: Steps, then: Then) -> None:
     then(None)
 
 
-async def _await_hooks(cell: LoopLife, result: Any, steps: Steps, then: Then) -> None:
+async def _await_hooks(cell: Hooked, result: Any, steps: Steps, then: Then) -> None:
     error: BaseException | None = None
     try:
         await result
@@ -56,13 +78,13 @@ async def _await_hooks(cell: LoopLife, result: Any, steps: Steps, then: Then) ->
         then(error)
 
 
-def farewell(cell: LoopLife, *hooks: Callable[[], Any]) -> Steps:
+def farewell(cell: Hooked, *hooks: Callable[[], Any]) -> Steps:
     """Steps that are all taken: the error of one is logged and does not keep the next from it."""
     for hook in hooks:
         yield partial(_guarded, cell, hook)
 
 
-def _guarded(cell: LoopLife, hook: Callable[[], Any]) -> Any:
+def _guarded(cell: Hooked, hook: Callable[[], Any]) -> Any:
     try:
         result = hook()
     except BaseException as error:
@@ -73,7 +95,7 @@ def _guarded(cell: LoopLife, hook: Callable[[], Any]) -> Any:
     return None
 
 
-async def _guarded_wait(cell: LoopLife, result: Any) -> None:
+async def _guarded_wait(cell: Hooked, result: Any) -> None:
     try:
         await result
     except BaseException as error:
@@ -82,7 +104,7 @@ async def _guarded_wait(cell: LoopLife, result: Any) -> None:
         _failed(cell, error)
 
 
-def _failed(cell: LoopLife, error: BaseException) -> None:
+def _failed(cell: Hooked, error: BaseException) -> None:
     _log.error("hook_failed", kind=cell.kind, key=cell.key, exc_info=error)
     if (end := end_of_all(error)) is not None:
         cell.system.fail(end)

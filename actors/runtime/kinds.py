@@ -6,22 +6,19 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
-from .cell import Cell, Place
+from .cell import Cell, Host, Place
 from .checks import check_callable, check_name, check_seconds
 from .errors import ActorFailed, NoStores
-from .messages import Reason
 from .panic import shown
+from .reasons import Reason
 from .recovery import RecoveryFailed
 from .restart import RestartPolicy, RestartWindow
 from .shutdown import stop_together
 from .timers import Alarm
-
-if TYPE_CHECKING:
-    from .system import ActorSystem
 
 _log = structlog.get_logger("actors")
 
@@ -66,7 +63,7 @@ class _Rest(NamedTuple):
 class Group:
     """All actors of one kind in a system, and what becomes of each that fails."""
 
-    def __init__(self, system: ActorSystem, name: str, kind: Kind | None = None) -> None:
+    def __init__(self, system: Host, name: str, kind: Kind | None = None) -> None:
         self.name = name
         self.kind = kind
         self.cells: dict[Cell, Alarm | None] = {}  # with the next look at whether it is idle

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 import pykka
 import structlog
 from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 
 from .actor_timers import ActorTimers
-from .cell import Cell, Place, State
+from .cell import GRACE_S, Cell, Place, State
 from .dispatcher import Dispatcher, Worker
 from .errors import Fenced
 from .future import Future
 from .hooks import farewell, run_hooks
+from .instance import Instance
 from .mailbox import Control, Mailbox
-from .messages import Abandon, Broken, Halt, Kill, Reason, Stop
+from .messages import Abandon, Broken, Halt, Kill, Stop
 from .panic import end_of_all, ends_task
-
-if TYPE_CHECKING:
-    from .actor import Actor
-    from .system import ActorSystem
+from .reasons import Reason
+from .system_view import SystemView
 
 _log = structlog.get_logger("actors")
 
-GRACE_S: Final = 1.0
-"""How long a cancelled actor may still take in its own clean-up before it is left behind."""
 
 Order = Stop | Halt | Kill | Abandon | Broken
 
@@ -37,6 +34,7 @@ class LoopLife(Cell):
 
     `claimed` says that nobody need put the cell on the run queue: it is there, or it is running,
     or a worker has it, or it is not to run now. `worker` is who awaits a handler or a hook for it.
+    `results_to_come` counts what the present instance waits for (see `Actor.pipe_to_self`).
     """
 
     __slots__ = (
@@ -47,19 +45,23 @@ class LoopLife(Cell):
         "halted",
         "killing",
         "mailbox",
+        "results_to_come",
         "stopping",
         "timers",
         "worker",
     )
 
-    def __init__(self, system: ActorSystem, place: Place, mailbox: Mailbox) -> None:
+    system: SystemView  # what its actor is given as such
+
+    def __init__(self, system: SystemView, place: Place, mailbox: Mailbox) -> None:
         super().__init__(system, place)
         self.thread = system.home.thread
         self.mailbox = mailbox
         self.dispatcher: Dispatcher = system.dispatcher
-        self.actor: Actor | None = None
+        self.actor: Instance | None = None
         self.context: Context | None = None  # the instance's, if it has changed one
         self.claimed = True
+        self.results_to_come = 0
         self.worker: Worker | None = None
         self.timers: ActorTimers | None = None
         self.stopping: Reason | None = None  # asked to stop, for this reason
@@ -70,7 +72,7 @@ class LoopLife(Cell):
         """Do what is to be done next, at most `limit` messages; returns how many that was."""
         raise NotImplementedError
 
-    def actor_or_none(self) -> Actor | None:
+    def actor_or_none(self) -> Any:
         return self.actor
 
     @property
@@ -79,7 +81,7 @@ class LoopLife(Cell):
 
     def idle(self) -> bool:
         actor = self.actor
-        if self.claimed or actor is None or actor._results_to_come:  # noqa: SLF001 -- see Piped
+        if self.claimed or actor is None or self.results_to_come:
             return False
         try:
             return bool(actor.may_passivate())
@@ -121,7 +123,7 @@ class LoopLife(Cell):
         if self.actor is not None and not replaced:
             self.context = context
 
-    def broke(self, actor: Actor, error: BaseException, what: str) -> None:
+    def broke(self, actor: Any, error: BaseException, what: str) -> None:
         """Code of that instance raised, outside its turn: in its turn it fails of it."""
         if self.alive and self.actor is actor:
             self.control(Control(Broken(actor, error, what)), first=True)
@@ -149,7 +151,7 @@ class LoopLife(Cell):
 
     # --- beginning -------------------------------------------------------------------------------
 
-    def begin(self, actor: Actor) -> None:
+    def begin(self, actor: Instance) -> None:
         self._seat(actor)
         self.incarnation += 1
         self.state = State.STARTING
@@ -164,11 +166,12 @@ class LoopLife(Cell):
         self._seat(self.system.make(self.factory))
         return self.actor
 
-    def _seat(self, actor: Actor) -> None:
+    def _seat(self, actor: Instance) -> None:
         if isinstance(actor, pykka.ThreadingActor):
             raise TypeError(f"{self.name}: the factory made a {type(actor).__name__} this time")
-        actor._cell = self  # type: ignore[assignment]  # noqa: SLF001 -- an actor's own cell
+        actor._cell = self  # noqa: SLF001 -- an actor's own cell
         self.actor = actor
+        self.results_to_come = 0
         self.context = actor._made_in  # noqa: SLF001 -- what its constructor set
 
     def start_up(self) -> None:
@@ -195,7 +198,7 @@ class LoopLife(Cell):
 
         run_hooks(self, iter((recover, on_start)), then)
 
-    def _present(self) -> Actor:
+    def _present(self) -> Instance:
         assert self.actor is not None
         return self.actor
 

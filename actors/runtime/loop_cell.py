@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pykka
 import structlog
@@ -19,9 +19,7 @@ from .mailbox import Control, Mailbox
 from .messages import ORDERS
 from .panic import presentable, shown
 from .quarantine import Quarantine
-
-if TYPE_CHECKING:
-    from .system import ActorSystem
+from .system_view import SystemView
 
 _log = structlog.get_logger("actors")
 _RUNNING = State.RUNNING
@@ -32,7 +30,7 @@ class LoopCell(LoopLife):
 
     __slots__ = ("quarantine",)
 
-    def __init__(self, system: ActorSystem, place: Place, mailbox: Mailbox) -> None:
+    def __init__(self, system: SystemView, place: Place, mailbox: Mailbox) -> None:
         super().__init__(system, place, mailbox)
         self.quarantine: Quarantine | None = None  # made at the first crash
 

@@ -1,20 +1,11 @@
-"""Messages that the runtime itself sends, and the names of the ways an actor can end."""
+"""Messages that the runtime itself sends: to whoever watches, and to its own cells."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from .actor import Actor
-    from .cell import Cell
-    from .child import Child
-    from .ref import ActorRef
-    from .round import Round
-
-Reason = Literal["stopped", "failed", "escalated", "passivated", "killed", "fenced", "absent"]
-"""How an actor ended. `stopped`: asked to. `failed`: more often than allowed. `escalated`: its
-supervisor gave up. `passivated`: idle; the next message brings it back. `killed`: it did not stop
-by its deadline. `fenced`: another incarnation owns its log. `absent`: there was none."""
+from .reasons import Reason
+from .ref import ActorRef
 
 
 class Terminated(NamedTuple):
@@ -52,33 +43,9 @@ class Abandon(NamedTuple):
 class Broken(NamedTuple):
     """Fail this instance: code of its own raised where no handler was running."""
 
-    actor: Actor
+    actor: Any
     error: BaseException
     what: str
-
-
-class ChildFailed(NamedTuple):
-    """To a supervisor: the incarnation in this cell failed."""
-
-    child: Child
-    cell: Cell
-    error: BaseException
-    incarnation: int
-
-
-class ChildEnded(NamedTuple):
-    """To a supervisor: this cell ended by itself."""
-
-    child: Child
-    cell: Cell
-    reason: Reason
-
-
-class RoundOver(NamedTuple):
-    """To a supervisor: a round of its own is done, or could not start a child."""
-
-    round: Round
-    error: Exception | None
 
 
 ORDERS: frozenset[type[Any]] = frozenset({Stop, Halt, Kill, Abandon, Broken})

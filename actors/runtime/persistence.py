@@ -15,7 +15,7 @@ from .durability import Durability
 from .errors import Fenced, NoStores
 from .future import Future
 from .handlers import handles
-from .messages import Reason
+from .reasons import Reason
 
 _encode = msgspec.msgpack.Encoder().encode
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .future import Future
+from .instance import Instance
+from .lifecycle import LoopLife
 from .mailbox import Control
-
-if TYPE_CHECKING:
-    from .actor import Actor
-    from .lifecycle import LoopLife
 
 
 class Piped:
@@ -25,7 +23,7 @@ class Piped:
     def __init__(
         self,
         cell: LoopLife,
-        actor: Actor,
+        actor: Instance,
         future: Future[Any],
         message: Callable[[Future[Any]], Any],
     ) -> None:
@@ -33,7 +31,8 @@ class Piped:
         self._actor = actor
         self._future = future
         self._message = message
-        actor._results_to_come += 1  # noqa: SLF001 -- ends with the instance
+        if cell.actor is actor:  # and not one that goes on after its end
+            cell.results_to_come += 1
         future.on_done(self._arrived)
 
     def _arrived(self, _done: Future[Any]) -> None:
@@ -43,7 +42,7 @@ class Piped:
         """Make the message, in the actor's turn, if the instance that asked is still there."""
         if self._cell.actor is not self._actor:
             return False
-        self._actor._results_to_come -= 1  # noqa: SLF001 -- see above
+        self._cell.results_to_come -= 1
         try:
             control.message = self._message(self._future)
         except BaseException as error:

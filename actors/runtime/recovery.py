@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import msgspec
 import trio
 
 from .panic import shown
 from .read_budget import ReadBudget
+from .ref import ActorRef
+from .restart import Backoff
 from .stores import EventRow, EventStore, SnapshotRow, is_permanent
 
 if TYPE_CHECKING:
     import structlog
-
-    from .persistence import PersistentActor
-    from .restart import Backoff
 
 T = TypeVar("T")
 
@@ -98,6 +97,36 @@ class Sources(NamedTuple):
     budget: ReadBudget
 
 
+class Recoverable(Protocol):
+    """An actor, as its recovery sees it: see `PersistentActor`."""
+
+    schema_version: ClassVar[int]
+    replay_last: ClassVar[int | None]
+    checkpoint: ClassVar[type[msgspec.Struct] | None]
+    looks_first: ClassVar[bool]
+    needs_snapshot: ClassVar[bool]
+    event_names: ClassVar[Mapping[type, str]]
+    event_decoders: ClassVar[dict[str, msgspec.msgpack.Decoder[Any]]]
+    seq: int
+    epoch: int
+    event_epoch: int
+    snapshot_ignored: str | None
+
+    @property
+    def actor_ref(self) -> ActorRef:
+        """Its name."""
+
+    @property
+    def log(self) -> Any:
+        """A structlog logger."""
+
+    def apply(self, event: Any) -> None:
+        """Change the state by an event."""
+
+    def restore(self, state: Any, schema: int) -> None:
+        """Take over a state."""
+
+
 class Recovery:
     """One recovery of one actor, after `activate` has shut out every earlier incarnation.
 
@@ -106,7 +135,7 @@ class Recovery:
     says that it has state which no event holds. What it reads counts in a budget, until `let_go`.
     """
 
-    def __init__(self, actor: PersistentActor, sources: Sources) -> None:
+    def __init__(self, actor: Recoverable, sources: Sources) -> None:
         self._actor = actor
         self._sources = sources
         self._kind = actor.actor_ref.kind

@@ -2,24 +2,80 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import Any, Final, Literal, Protocol, cast, overload
 
 import pykka
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from .checks import check_seconds
+from .dispatcher import Dispatcher, Runnable
 from .errors import MailboxFull, StartFailed
 from .future import Future
-from .mailbox import Control
-from .messages import Reason
+from .home import Home
+from .mailbox import Control, Mailbox
+from .reasons import Reason
 from .reply import Reply
+from .target import Target
+from .timers import Timers
 
-if TYPE_CHECKING:
-    from .cell import Cell
-    from .loop_cell import LoopCell
-    from .system import ActorSystem
+
+class Undelivered(Protocol):
+    """Where a ref leaves what nobody can take."""
+
+    def add(self, ref: ActorRef, message: Any, reason: str) -> None:
+        """Note a dead letter."""
+
+
+class Naming(Protocol):
+    """A system, as its refs see it: who has a name now, and when is it."""
+
+    default_timeout_s: float
+    home: Home
+    timers: Timers
+
+    @property
+    def vacant(self) -> Target:
+        """What stands for nobody: it has ended, so nothing ever reaches it."""
+
+    @property
+    def dead_letters(self) -> Undelivered:
+        """Where messages go that nobody can take."""
+
+    def ref(self, kind: str, key: str) -> ActorRef:
+        """The ref of that name, whether or not the actor is there now."""
+
+    def lookup(self, kind: str, key: str) -> Target | None:
+        """Who has that name, if anybody has it now."""
+
+    def locate(self, ref: ActorRef, last: Target) -> Target:
+        """Who takes messages for `ref`, brought to life if that can be. `last` is who did before.
+
+        Raises ActorFailed, ActorDeadError.
+        """
+
+    def may_start(self, kind: str) -> bool:
+        """Whether a message brings an actor of this kind to life, now."""
+
+
+class Near(Target, Runnable, Protocol):
+    """A target in the loop of whoever sends: its mailbox is at hand.
+
+    Whoever puts something in has it run, unless somebody has `claimed` that already.
+    """
+
+    mailbox: Mailbox
+    dispatcher: Dispatcher
+    claimed: bool
+
+    def put(self, item: Any) -> None:
+        """Put it in the mailbox by its policy, and count. Raises MailboxFull."""
+
+
+CURRENT: Final[ContextVar[Naming | None]] = ContextVar("actor_system", default=None)
+"""The system whose `async with`, or actor, the code is in."""
 
 
 class ActorRef(pykka.ActorRef[Any]):
@@ -31,12 +87,12 @@ class ActorRef(pykka.ActorRef[Any]):
 
     __slots__ = ("_cell", "_system", "key", "kind")
 
-    def __init__(self, system: ActorSystem, kind: str, key: str, cell: Cell | None = None) -> None:
+    def __init__(self, system: Naming, kind: str, key: str, cell: Target | None = None) -> None:
         # Not Pykka's, which would hold on to one incarnation.
         self._system = system
         self.kind = kind
         self.key = key
-        self._cell: Cell = cell or system.vacant
+        self._cell: Target = system.vacant if cell is None else cell
 
     def __repr__(self) -> str:
         return f"<ActorRef {self.kind}/{self.key}>"
@@ -115,7 +171,7 @@ class ActorRef(pykka.ActorRef[Any]):
             self._tell_elsewhere(message)
             return
         # The rest is LoopCell.tell and Mailbox.put, inlined: that saves a quarter of a tell.
-        cell = cast("LoopCell", cell)
+        cell = cast("Near", cell)
         mailbox = cell.mailbox
         queue = mailbox.queue
         if len(queue) < mailbox.capacity:
@@ -244,7 +300,7 @@ class ActorRef(pykka.ActorRef[Any]):
 
     # --- the uncommon ways -----------------------------------------------------------------------
 
-    def _target(self) -> Cell:
+    def _target(self) -> Target:
         """The cell that takes messages now. Raises ActorDeadError, ActorFailed."""
         cell = self._cell
         if not cell.alive:
@@ -267,7 +323,7 @@ class ActorRef(pykka.ActorRef[Any]):
             cell = found
         cell.tell_from_thread(message)
 
-    def _taker(self, message: Any) -> Cell:
+    def _taker(self, message: Any) -> Target:
         """The cell for a told message. Raises ActorDeadError, and then it is a dead letter."""
         try:
             return self._target()
@@ -324,6 +380,12 @@ class _Stopped:
 
 
 def _load(kind: str, key: str) -> ActorRef:
-    from .system import ActorSystem
+    return current_naming().ref(kind, key)
 
-    return ActorSystem.current().ref(kind, key)
+
+def current_naming() -> Naming:
+    """The system the caller is in. Raises RuntimeError."""
+    system = CURRENT.get()
+    if system is None:
+        raise RuntimeError("no actor system here: open one with `async with ActorSystem()`")
+    return system

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import pykka
 
 from .errors import AskTimeout
 from .future import PENDING, Future
+from .home import Home
 
-if TYPE_CHECKING:
-    from .home import Home
-    from .ref import ActorRef
+
+class Answerer(Protocol):
+    """Who was asked, as far as a reply that does not come must name it."""
+
+    @property
+    def kind(self) -> str:
+        """The first half of the name."""
+
+    @property
+    def key(self) -> str:
+        """The second."""
+
+    def trouble(self) -> BaseException | None:
+        """What the actor failed of, while it is not back."""
 
 
 class Reply(Future[Any]):
@@ -21,7 +33,7 @@ class Reply(Future[Any]):
 
     __slots__ = ("_ref", "_timeout_s")
 
-    def __init__(self, home: Home, ref: ActorRef, message: Any, timeout_s: float) -> None:
+    def __init__(self, home: Home, ref: Answerer, message: Any, timeout_s: float) -> None:
         # Not the base's __init__ but what it does: a call less on the way of every ask.
         self._home = home
         self._state = PENDING

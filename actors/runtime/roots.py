@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from .cell import Cell
+from .cell import Cell, Host
 from .durability import Durability
 from .kinds import Group
-
-if TYPE_CHECKING:
-    from .system import ActorSystem
 
 
 class DrainGroup(Group):
     """Holds no actors. It marks when, in the order of stopping, the stores get what is left."""
 
-    def __init__(self, system: ActorSystem, durability: Durability) -> None:
+    def __init__(self, system: Host, durability: Durability) -> None:
         super().__init__(system, "durability/")
         self._durability = durability
 

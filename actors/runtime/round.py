@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import trio
 
+from .cell import Cell
+from .child import Child
 from .shutdown import halt_one, stop_one
-
-if TYPE_CHECKING:
-    from .cell import Cell
-    from .child import Child
 
 
 class Round:
@@ -79,3 +77,10 @@ class Round:
             if cell is not None:
                 await cell.when_started()
                 await trio.lowlevel.checkpoint_if_cancelled()
+
+
+class RoundOver(NamedTuple):
+    """To a supervisor: a round of its own is done, or could not start a child."""
+
+    round: Round
+    error: Exception | None

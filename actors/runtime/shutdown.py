@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import structlog
 import trio
 
-from .cell import Cell
-from .lifecycle import GRACE_S
-from .messages import Reason
+from .cell import GRACE_S, Cell
+from .reasons import Reason
 
 _log = structlog.get_logger("actors")
 

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 from .actor import Actor
 from .cell import Cell, Place, State
 from .checks import check_type, check_word
-from .child import Child, ChildSpec
+from .child import Child, ChildEnded, ChildFailed, ChildSpec, Strategy
 from .errors import Escalation
 from .handlers import handles
-from .loop_cell import LoopCell
 from .mailbox import Control
-from .messages import ChildEnded, ChildFailed, Reason, RoundOver
 from .panic import shown
+from .reasons import Reason
 from .ref import ActorRef
 from .restart import RestartWindow
-from .round import Round
+from .round import Round, RoundOver
 from .shutdown import stop_one
-
-Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
-"""Who is restarted when a child fails: it alone; all children; it and those started after it."""
 
 
 class Supervisor(Actor):
@@ -231,7 +226,7 @@ class _Parent:
 
     __slots__ = ("_cell", "_child", "_incarnation")
 
-    def __init__(self, cell: LoopCell, child: Child) -> None:
+    def __init__(self, cell: Cell, child: Child) -> None:
         self._cell = cell
         self._child = child
         self._incarnation = cell.incarnation

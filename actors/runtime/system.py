@@ -18,7 +18,7 @@ from trio.lowlevel import enable_ki_protection
 from .actor import Actor
 from .cell import Cell, Place, State
 from .checks import check_key, check_name, check_seconds, check_type
-from .child import ChildSpec
+from .child import ChildSpec, Strategy
 from .dead_letters import DeadLetters
 from .dispatcher import Dispatcher, Workers
 from .durability import Durability, DurabilitySettings
@@ -31,12 +31,14 @@ from .kinds import Group, Kind
 from .loop_cell import LoopCell
 from .mailbox import Mailbox
 from .panic import end_of_all, presentable, shown
-from .ref import ActorRef
+from .ref import CURRENT, ActorRef, Naming
 from .restart import DEFAULT, RestartPolicy
 from .roots import DrainGroup, RootGroup
 from .statistics import Statistics
 from .stores import EventStore, SnapshotStore
-from .supervisor import Strategy, Supervisor
+from .supervisor import Supervisor
+from .system_view import current_system
+from .target import Target
 from .thread_cell import ThreadCell, check_new
 from .timers import Alarm, Timers
 
@@ -45,9 +47,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _log = structlog.get_logger("actors")
-_current: contextvars.ContextVar[ActorSystem | None] = contextvars.ContextVar(
-    "actor_system", default=None
-)
 
 
 class ActorSystem:
@@ -102,7 +101,7 @@ class ActorSystem:
         self._failure: BaseException | None = None
         self._outer: trio.Nursery
         self._manager: AbstractAsyncContextManager[trio.Nursery]
-        self._token: contextvars.Token[ActorSystem | None]
+        self._token: contextvars.Token[Naming | None]
         self._stopping = trio.CancelScope(shield=True)
         self._ending: trio.Event
         self._ended: trio.Event
@@ -110,14 +109,13 @@ class ActorSystem:
     @staticmethod
     def current() -> ActorSystem:
         """The system whose `async with`, or actor, the caller is in. Raises RuntimeError."""
-        system = _current.get()
-        if system is None:
-            raise RuntimeError("no actor system here: open one with `async with ActorSystem()`")
+        system = current_system()
+        assert isinstance(system, ActorSystem)
         return system
 
     def is_current(self) -> bool:
         """Whether this is the caller's current system."""
-        return _current.get() is self
+        return CURRENT.get() is self
 
     def now(self) -> float:
         """Trio's clock, in seconds."""
@@ -134,7 +132,7 @@ class ActorSystem:
         self._ended = trio.Event()
         self._manager = trio.open_nursery()
         self._outer = await self._manager.__aenter__()
-        self._token = _current.set(self)
+        self._token = CURRENT.set(self)
         self.dispatcher.open(self.home)
         await self._outer.start(self._run)
         events, snapshots = self._stores
@@ -186,7 +184,7 @@ class ActorSystem:
             self._ending.set()
             with trio.CancelScope(shield=True):
                 await self._ended.wait()
-            _current.reset(self._token)
+            CURRENT.reset(self._token)
             ours = False
             if self._outer.cancel_scope.cancel_called:  # by `fail`, or because a task of ours broke
                 ours = bool(await self._manager.__aexit__(exc_type, exc, traceback))
@@ -394,10 +392,10 @@ class ActorSystem:
         """The cell of that name, if there is one now."""
         return self._index.find(kind, key)
 
-    def locate(self, ref: ActorRef, last: Cell) -> Cell:
+    def locate(self, ref: ActorRef, last: Target) -> Cell:
         """The cell that takes messages for `ref`, brought to life if its kind is registered.
 
-        Raises ActorFailed, ActorDeadError. `last` is the cell the ref had before.
+        Raises ActorFailed, ActorDeadError. `last` is what the ref led to before.
         """
         cell = self.lookup(ref.kind, ref.key)
         if cell is not None:

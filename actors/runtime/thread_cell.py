@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import pykka
 import structlog
@@ -13,18 +13,15 @@ import trio
 from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 from pykka.messages import _ActorStop
 
-from .cell import Cell, Place, State
+from .cell import Cell, Host, Place, State
 from .errors import MailboxFull, Misfit, UnhandledMessage
 from .future import Future
 from .home import Home
 from .inbox import ThreadInbox
 from .mailbox import Control, MailboxSpec
-from .messages import Reason
 from .panic import presentable
+from .reasons import Reason
 from .ref import ActorRef
-
-if TYPE_CHECKING:
-    from .system import ActorSystem
 
 _log = structlog.get_logger("actors")
 
@@ -65,7 +62,7 @@ class ThreadCell(Cell):
 
     __slots__ = ("_actor", "_halted", "_stopping", "inbox")
 
-    def __init__(self, system: ActorSystem, place: Place, capacity: int) -> None:
+    def __init__(self, system: Host, place: Place, capacity: int) -> None:
         super().__init__(system, place)
         self.inbox = ThreadInbox(capacity, self.name)
         self._actor: Any = None

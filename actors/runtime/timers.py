@@ -6,16 +6,13 @@ import heapq
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 import trio
 
-from .home import Home
+from .home import Home, Owner
 from .panic import shown
-
-if TYPE_CHECKING:
-    from .actor import Actor
 
 _log = structlog.get_logger("actors")
 
@@ -188,7 +185,7 @@ class Alarm:
         function: Callable[[], object],
         home: Home,
         *,
-        owner: Actor | None,
+        owner: Owner | None,
     ) -> None:
         self.done = False
         self._function = function

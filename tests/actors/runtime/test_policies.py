@@ -10,7 +10,8 @@ import pytest
 
 import actors
 from actors import Backoff, ChildSpec, Kind, MailboxSpec, RestartPolicy, RestartWindow, Supervisor
-from actors.runtime import mailbox, messages, restart, supervisor
+from actors.runtime import mailbox, reasons, restart
+from actors.runtime.child import Strategy
 from actors.runtime.testing import open_system
 
 from .sample import Counter, Crash, Get
@@ -208,9 +209,9 @@ async def test_a_taken_name_leaves_the_tree_that_has_it_in_its_place(
         (actors.MailboxSpec, mailbox.OnFull),
         (actors.RestartPolicy, restart.Restart),
         (actors.ChildSpec, restart.Restart),
-        (actors.Supervisor, supervisor.Strategy),
-        (actors.ActorSystem.supervise, supervisor.Strategy),
-        (actors.Terminated, messages.Reason),
+        (actors.Supervisor, Strategy),
+        (actors.ActorSystem.supervise, Strategy),
+        (actors.Terminated, reasons.Reason),
     ],
 )
 def test_help_names_the_words_that_are_allowed(of: Any, words: Any) -> None:

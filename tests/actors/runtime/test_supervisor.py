@@ -8,7 +8,7 @@ import trio
 
 import actors
 from actors import ChildSpec
-from actors.runtime.supervisor import Strategy
+from actors.runtime.child import Strategy
 from actors.runtime.testing import Probe, open_system, settle
 
 from .sample import Add, Counter, Crash, Get, Member, Nap

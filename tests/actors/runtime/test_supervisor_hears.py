@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import actors
 from actors import ChildSpec
+from actors.runtime.child import Strategy
 from actors.runtime.memory import MemoryEventStore
-from actors.runtime.supervisor import Strategy
 from actors.runtime.testing import Probe, open_system, run, settle
 
 from .persistent import Crash as LedgerCrash

@@ -1,0 +1,73 @@
+"""The way in: a session, with a connection that is held to it."""
+
+from __future__ import annotations
+
+import random
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Literal
+
+from protocol.codec import JSON, MSGPACK
+from protocol.messages import Request, SessionOpen, SessionResume
+from protocol.remote.link import Target, carrying_nursery
+from protocol.remote.session import Session
+from protocol.remote.settings import ClientSettings
+
+DEFAULT_URL = "ws://127.0.0.1:7350/ws"
+"""Where a server with the default config listens."""
+
+
+@asynccontextmanager
+async def connect(
+    url: str = DEFAULT_URL,
+    *,
+    name: str | None = None,
+    token: str | None = None,
+    encoding: Literal["msgpack", "json"] = "msgpack",
+    tls: ssl.SSLContext | None = None,
+    settings: ClientSettings | None = None,
+    rng: random.Random | None = None,
+) -> AsyncIterator[Session]:
+    """Open a session; hold a connection to it; end it on leaving.
+
+    The first connection is tried for once, so that a wrong address is told at once. Later ones are
+    tried for until they succeed, `settings.give_up_after_s` pass, or the server says not to.
+
+    Arguments:
+        url: `ws://host:port/path`, or `wss://` for TLS.
+        name: open a new session as a guest of this name; 1 to 64 characters.
+        token: instead, take over the session of this token (`session.opened.token`).
+        encoding: msgpack is the smaller, json the more readable.
+        tls: for `wss://`; None: the system's certificates.
+        settings: timeouts, back-off, bounds.
+        rng: for the jitter.
+
+    Raises:
+        CannotConnect: the first connection failed.
+        RequestFailed: the server refused the name or the token.
+        Disconnected: the server closed before the session was open.
+    """
+    settings = settings or ClientSettings()
+    greeting: Request
+    if name is not None and token is None:
+        greeting = SessionOpen(name=name)
+    elif token is not None and name is None:
+        greeting = SessionResume(token=token)
+    else:
+        raise ValueError("give either a name or a token")
+    target = Target(
+        url=url,
+        encoding={"msgpack": MSGPACK, "json": JSON}[encoding],
+        tls=tls,
+        timeout_s=settings.connect_timeout_s,
+        close_timeout_s=settings.close_timeout_s,
+        max_message_bytes=settings.max_message_bytes,
+    )
+    session = Session(target, greeting, settings, rng or random.Random())
+    async with carrying_nursery() as nursery:
+        await nursery.start(session.channel.run)
+        try:
+            yield session
+        finally:
+            await session.channel.leave()
