@@ -174,13 +174,6 @@ class RecordedMatch(PersistentActor):
         self.record.past_crash_ticks = math.ceil(self.tick_hz * PAST_CRASH_S)
         self.record.min_players = self.game.min_players if self.game is not None else 1
 
-    def check_room(self, event: AnyEvent) -> None:
-        """Raise `StoreBusy` now if the log has no room for `event`, before the game acts on it."""
-        assert self._durability is not None
-        assert self._writer is not None
-        size = len(msgspec.msgpack.encode(event))
-        self._durability.journal.admit(self._writer, size)
-
     # --- failing ---------------------------------------------------------------------------------
 
     @handles(Unsound)

@@ -222,6 +222,19 @@ class PersistentActor(Actor):
             self._become_dirty()
         return journal.append(writer, name, payload, reply)
 
+    def check_room(self, event: msgspec.Struct) -> None:
+        """Raise now what `persist` would for want of room, before anything acts on the event.
+
+        Raises:
+            StoreBusy: too much waits for the store.
+            Fenced: this incarnation has lost the log.
+            RuntimeError: called by an incarnation that has not recovered, or has ended.
+        """
+        writer, durability = self._writer, self._durability
+        if writer is None or durability is None:
+            raise RuntimeError("check_room() by an actor that has not recovered, or has ended")
+        durability.journal.admit(writer, len(_encode(event)))
+
     def mark_dirty(self) -> None:
         """Say that state changed which no event holds: it is to be in the next snapshot.
 

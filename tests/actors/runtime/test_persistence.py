@@ -81,6 +81,32 @@ async def test_the_store_being_busy_is_said_before_anything_is_applied(
     assert stores.seqs() == [1, 2, 3]
 
 
+async def test_an_actor_asks_for_room_in_the_log_before_it_acts(autojump_clock: Clock) -> None:
+    acted: list[str] = []
+
+    class Careful(Ledger):
+        @actors.handles(str)
+        def act(self, message: str) -> None:
+            self.check_room(Added(1))
+            acted.append(message)
+
+    stores = Stores()
+    settings = actors.DurabilitySettings(journal=actors.JournalSettings(max_events=2))
+    async with stores.system(Careful, settings=settings) as system:
+        ref = system.ref("ledger", "a")
+        await ref.ask("room")
+        stores.events.away = True
+        kept = [ref.ask(Add(1), timeout=60), ref.ask(Add(2), timeout=60)]
+        with pytest.raises(actors.StoreBusy):
+            await ref.ask("no room")
+        with structlog.testing.capture_logs():
+            await trio.sleep(10)
+        stores.events.away = False
+        assert [await future for future in kept] == [1, 3]
+        await ref.ask("room again")
+    assert acted == ["room", "room again"]
+
+
 async def test_an_event_that_cannot_be_applied_never_reaches_the_log(autojump_clock: Clock) -> None:
     class Strict(Ledger):
         def apply(self, event: Added) -> None:
