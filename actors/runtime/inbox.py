@@ -24,7 +24,6 @@ class ThreadInbox:
         self.capacity = capacity
         self.name = name  # of its actor, for errors
         self.refused = 0
-        self.present: Envelope[Any] | None = None  # what was taken out last
         self._queue: queue.SimpleQueue[Envelope[Any]] = queue.SimpleQueue()
 
     def put(self, envelope: Envelope[Any]) -> None:
@@ -40,8 +39,7 @@ class ThreadInbox:
 
     def get(self) -> Envelope[Any]:
         """Take out the oldest; waits for one."""
-        envelope = self.present = self._queue.get()
-        return envelope
+        return self._queue.get()
 
     def get_nowait(self) -> Envelope[Any]:
         """Take out the oldest. Raises queue.Empty."""

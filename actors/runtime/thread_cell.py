@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import sys
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -13,13 +11,12 @@ import trio
 from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 from pykka.messages import _ActorStop
 
+from .actor_thread import ActorThread
 from .cell import Cell, Host, Place, State
 from .errors import MailboxFull, Misfit, UnhandledMessage
 from .future import Future
-from .home import Home
 from .inbox import ThreadInbox
 from .mailbox import Control, MailboxSpec
-from .panic import presentable
 from .reasons import Reason
 from .ref import ActorRef
 
@@ -60,109 +57,81 @@ class ThreadCell(Cell):
     supervisor learns of it; one under `ask` goes to the asker only. The inbox outlives a restart.
     """
 
-    __slots__ = ("_actor", "_halted", "_stopping", "inbox")
+    __slots__ = ("_halted", "_running", "_stopping", "inbox")
 
     def __init__(self, system: Host, place: Place, capacity: int) -> None:
         super().__init__(system, place)
         self.inbox = ThreadInbox(capacity, self.name)
-        self._actor: Any = None
+        self._running: ActorThread | None = None
         self._halted: Future[bool] | None = None
         self._stopping: Reason | None = None
 
     def actor_or_none(self) -> Any:
-        return self._actor
+        return None if self._running is None else self._running.actor
 
     def begin(self, actor: Any) -> None:
         if not isinstance(actor, pykka.ThreadingActor):
             raise TypeError(f"{self.name}: the factory made a {type(actor).__name__} this time")
         self.incarnation += 1
-        self._actor = actor
         # On the instance, so that any ThreadingActor will do, whatever made it.
-        instance: Any = actor
-        instance.actor_inbox = self.inbox
-        errors: list[BaseException] = []
-        home = self.system.home
-        overrides = {
-            "_actor_ref": self.ref,
-            "_handle_receive": functools.partial(self._receive, actor, home),
-            "_handle_failure": functools.partial(_note_failure, actor, errors),
-            "_stop": functools.partial(_stop, actor, errors),
-            # What is left in the inbox is the next incarnation's, or answered when the cell ends.
-            "_actor_loop_teardown": _nothing,
-            "_actor_loop_setup": functools.partial(self._set_up, actor, errors, home),
-            # A new thread has no context variables; so it gets those that every actor begins with.
-            "_actor_loop": functools.partial(
-                self.system.dispatcher.contexts.fresh().run,
-                self._run,
-                actor,
-                errors,
-                home,
-            ),
-        }
-        for name, value in overrides.items():
-            setattr(instance, name, value)
+        actor.actor_inbox = self.inbox
+        actor._actor_ref = self.ref  # noqa: SLF001 -- Pykka has no other way to say who it is
+        self._running = ActorThread(
+            actor,
+            self.inbox,
+            f"{self.name}-{self.incarnation}",
+            started=self._started_in_thread,
+            ended=self._ended_in_thread,
+            unhandled=self._unhandled_in_thread,
+        )
         self.state = State.STARTING
         try:
-            actor._start_actor_loop()  # noqa: SLF001 -- Pykka's seam
+            # A new thread has no context variables; so it gets those that every actor begins with.
+            self._running.start(self.system.dispatcher.contexts.fresh())
         except BaseException:  # the process may have no more threads
-            self._actor = None
+            self._running = None
             raise
 
-    def _set_up(self, actor: Any, errors: list[BaseException], home: Any) -> None:
-        """In the thread: `on_start`, and word of it."""
-        type(actor)._actor_loop_setup(actor)  # noqa: SLF001 -- Pykka's seam
-        if not errors:
-            with suppress(trio.RunFinishedError):
-                home.call_soon(self._thread_started, actor)
+    # --- called in the thread --------------------------------------------------------------------
 
-    def _thread_started(self, actor: Any) -> None:
-        if actor is self._actor and self.state is State.STARTING:
-            self.state = State.RUNNING
-            self.has_started()
+    def _started_in_thread(self, thread: ActorThread) -> None:
+        with suppress(trio.RunFinishedError):
+            self.system.home.call_soon(self._thread_started, thread)
 
-    def _run(self, actor: Any, errors: list[BaseException], home: Any) -> None:
-        """The thread."""
+    def _ended_in_thread(self, thread: ActorThread) -> None:
         try:
-            type(actor)._actor_loop(actor)  # noqa: SLF001 -- Pykka's seam
-        except BaseException as error:  # nothing may end a thread unseen
-            errors.append(error)
-        try:
-            home.call_soon(self._thread_ended, actor, errors)
+            self.system.home.call_soon(self._thread_ended, thread)
         except trio.RunFinishedError:
             _log.warning("thread_outlived_its_system", kind=self.kind, key=self.key)
 
-    def _receive(self, actor: Any, home: Home, message: Any) -> Any:
-        """Pykka's, but for what nobody handles, and for what is no `Exception`.
+    def _unhandled_in_thread(self, message: Any) -> None:
+        with suppress(trio.RunFinishedError):
+            self.system.home.call_soon(self.system.dead_letters.add, self.ref, message, "unhandled")
 
-        That would stop every actor that Pykka knows.
-        """
-        try:
-            return type(actor)._handle_receive(actor, message)  # noqa: SLF001 -- Pykka's seam
-        except UnhandledMessage:
-            if self.inbox.present is None or self.inbox.present.reply_to is not None:
-                raise
-            with suppress(trio.RunFinishedError):
-                home.call_soon(self.system.dead_letters.add, self.ref, message, "unhandled")
-        except Exception:
-            raise
-        except BaseException as error:
-            raise presentable(error) from error
+    # --- and what comes of it at home ------------------------------------------------------------
 
-    def _thread_ended(self, actor: Any, errors: list[BaseException]) -> None:
-        if actor is not self._actor or not self.alive:
+    def _thread_started(self, thread: ActorThread) -> None:
+        if thread is self._running and self.state is State.STARTING:
+            self.state = State.RUNNING
+            self.has_started()
+
+    def _thread_ended(self, thread: ActorThread) -> None:
+        if thread is not self._running or not self.alive:
             return
-        self._actor = None
+        self._running = None
         halted, self._halted = self._halted, None
         if self._stopping is not None:
             self.end(self._stopping)
         elif halted is not None:
             self.state = State.HALTED
             halted.settle_quietly(True)
-        elif errors:
-            _log.error("actor_failed", kind=self.kind, key=self.key, exc_info=errors[0])
-            self.failed(errors[0])
+        elif thread.error is not None:
+            _log.error("actor_failed", kind=self.kind, key=self.key, exc_info=thread.error)
+            self.failed(thread.error)
         else:
             self.end("stopped")
+
+    # --- messages, and being asked to end --------------------------------------------------------
 
     def tell(self, message: Any) -> None:
         self.inbox.put(Envelope(message))
@@ -199,10 +168,9 @@ class ThreadCell(Cell):
 
     def kill(self, reason: Reason = "killed") -> None:
         """Leave the thread to itself: a thread cannot be cancelled."""
-        if self._actor is not None:
+        if self._running is not None:
             _log.error("thread_left_behind", kind=self.kind, key=self.key)
-            self._actor.actor_stopped.set()
-            self._actor._stop = _nothing  # no hook  # noqa: SLF001 -- Pykka's seam
+            self._running.abandon()
         self.end(reason)
         self.inbox.put_control(Envelope(_ActorStop()))  # or it would wait for its next message
 
@@ -212,24 +180,3 @@ class ThreadCell(Cell):
         super().end(reason)
         for message in self.inbox.close(lambda: self.obituary(reason)):
             self.system.dead_letters.add(self.ref, message, reason)
-
-
-def _note_failure(actor: Any, errors: list[BaseException], *exc_info: Any) -> None:
-    """In place of Pykka's, which logs and unregisters: the cell does what is to be done."""
-    errors.append(exc_info[1])
-    actor.actor_stopped.set()
-
-
-def _stop(actor: Any, errors: list[BaseException]) -> None:
-    """Pykka's `_stop`, and a note of what it was for.
-
-    Pykka calls it for a stop message and also for a BaseException such as SystemExit.
-    """
-    error = sys.exc_info()[1]
-    if error is not None:
-        errors.append(error)
-    type(actor)._stop(actor)  # noqa: SLF001 -- Pykka's seam
-
-
-def _nothing() -> None:
-    pass

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import trio
+
 import actors
 from actors.runtime.testing import open_system, settle
 
@@ -71,3 +73,23 @@ def refuse(_answer: object) -> object:
         raise ValueError("not this")
     except ValueError as error:
         raise actors.Refusal("no") from error
+
+
+async def test_a_failed_request_to_a_thread_leaves_no_cycle() -> None:
+    class Refuses(actors.ThreadingActor):
+        def on_receive(self, message: Any) -> Any:
+            raise KeyError(message)
+
+    async with open_system() as system:
+        ref = system.start(Refuses)
+
+        async def fail() -> None:
+            for _ in range(20):  # more than the timers keep of deadlines that were met
+                failed = ref.ask("hello")
+                done = trio.Event()
+                failed.on_done(lambda _: done.set())  # noqa: B023 -- called before the next
+                await done.wait()
+                assert isinstance(failed.exception(), KeyError)
+
+        found = await cycles_of(fail)
+        assert found["Reply"] == found["KeyError"] == 0, found

@@ -104,6 +104,15 @@ async def test_what_is_no_exception_goes_to_the_asker_and_the_thread_goes_on() -
         assert system.restarts == 0
 
 
+async def test_an_actor_of_pykkas_is_left_as_pykka_made_it() -> None:
+    async with open_system() as system:
+        clerk = system.start(Clerk)
+        await clerk.ask("hello")
+        cell = system.lookup(clerk.kind, clerk.key)
+        assert cell is not None
+        assert vars(cell.actor_or_none()).keys() == vars(Clerk()).keys()
+
+
 @pytest.mark.parametrize("fault", [Crash("bang"), SystemExit(3)])
 async def test_a_thread_that_fails_is_restarted_with_its_inbox(fault: Any) -> None:
     diary: list[str] = []

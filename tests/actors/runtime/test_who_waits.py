@@ -216,15 +216,20 @@ async def test_a_full_inbox_of_a_thread_keeps_nobody_from_ending() -> None:
         gate.set()
 
 
-async def test_an_actor_for_which_there_is_no_thread_does_not_start() -> None:
+async def test_an_actor_for_which_there_is_no_thread_does_not_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     starts: list[bool] = []
 
     class Threadless(Answers):
-        def _start_actor_loop(self) -> None:
-            if not starts.pop(0):
-                raise RuntimeError("can't start new thread")
-            super()._start_actor_loop()
+        pass
 
+    def start(thread: threading.Thread, *, really: Any = threading.Thread.start) -> None:
+        if thread.name.startswith("Threadless") and not starts.pop(0):
+            raise RuntimeError("can't start new thread")
+        really(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
     async with open_system() as system:
         starts = [False]
         with pytest.raises(RuntimeError, match="new thread"):

@@ -1,0 +1,147 @@
+"""The thread of a pykka.ThreadingActor: Pykka's rules, and word of how it went."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import Context
+from typing import Any, Final
+
+import pykka
+from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
+
+from .errors import UnhandledMessage
+from .inbox import ThreadInbox
+from .panic import presentable
+
+_PROXIED: Final = (ProxyCall, ProxyGetAttr, ProxySetAttr)
+
+
+class ActorThread:
+    """Has one instance handle what is in the inbox, by its public hooks, until it is stopped.
+
+    An exception under `tell` ends it, one under `ask` goes to the asker only. Pykka has a loop of
+    its own for that, which reports to a registry that all actors of the process share, and ends
+    them all for a SystemExit in one; hence this one.
+
+    Args:
+        actor: any pykka.ThreadingActor
+        inbox: outlives it
+        name: of the thread, after its class: kind/key and the number of the instance
+        started: called in the thread once `on_start` has returned
+        ended: called in the thread as the last thing
+        unhandled: called in the thread with a told message that the actor does not handle
+
+    """
+
+    __slots__ = (
+        "_abandoned",
+        "_ended",
+        "_inbox",
+        "_name",
+        "_started",
+        "_unhandled",
+        "actor",
+        "error",
+    )
+
+    def __init__(
+        self,
+        actor: pykka.ThreadingActor,
+        inbox: ThreadInbox,
+        name: str,
+        *,
+        started: Callable[[ActorThread], None],
+        ended: Callable[[ActorThread], None],
+        unhandled: Callable[[Any], None],
+    ) -> None:
+        self.actor = actor
+        self.error: BaseException | None = None  # the first that the actor failed of
+        self._inbox = inbox
+        self._name = name
+        self._started = started
+        self._ended = ended
+        self._unhandled = unhandled
+        self._abandoned = False
+
+    def start(self, context: Context) -> None:
+        """Begin, with these context variables.
+
+        Raises RuntimeError if the process may have no more threads.
+        """
+        thread = threading.Thread(
+            target=context.run, args=(self._run,), name=f"{type(self.actor).__name__}-{self._name}"
+        )
+        thread.daemon = self.actor.use_daemon_thread
+        thread.start()
+
+    def abandon(self) -> None:
+        """Leave it to itself: without a hook it ends after its message, or with the next one."""
+        self._abandoned = True
+        self.actor.actor_stopped.set()
+
+    def _run(self) -> None:
+        try:
+            self._live()
+        except BaseException as error:  # nothing may end a thread unseen
+            self._fail(error)
+        self._ended(self)
+
+    def _live(self) -> None:
+        actor, inbox = self.actor, self._inbox
+        try:
+            actor.on_start()
+        except Exception as error:
+            self._fail(error)
+        else:
+            self._started(self)
+        while not actor.actor_stopped.is_set():
+            envelope = inbox.get()
+            if isinstance(envelope.message, _ActorStop):
+                self._stop()
+            else:
+                self._handle(envelope.message, envelope.reply_to)
+
+    def _handle(self, message: Any, reply: pykka.Future[Any] | None) -> None:
+        try:
+            if isinstance(message, _PROXIED):
+                result = self.actor._handle_receive(message)  # noqa: SLF001 -- as proxies work
+            else:
+                result = self.actor.on_receive(message)
+        except BaseException as raised:
+            self._raised(presentable(raised), message, reply)
+        else:
+            if reply is not None:
+                try:  # noqa: SIM105 -- `suppress` would cost as much as all the rest
+                    reply.set(result)
+                except queue.Full:
+                    pass  # the actor has answered it by itself
+        finally:
+            del message, reply  # a traceback holds this frame, and the reply holds the traceback
+
+    def _raised(self, error: Exception, message: Any, reply: pykka.Future[Any] | None) -> None:
+        if reply is not None:
+            with suppress(queue.Full):  # as above
+                reply.set_exception((type(error), error, error.__traceback__))
+        elif isinstance(error, UnhandledMessage):
+            self._unhandled(message)
+        else:
+            self._fail(error)
+            try:
+                self.actor.on_failure(type(error), error, error.__traceback__)
+            except Exception as another:
+                self._fail(another)
+
+    def _stop(self) -> None:
+        self.actor.actor_stopped.set()
+        if not self._abandoned:
+            try:
+                self.actor.on_stop()
+            except Exception as error:
+                self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        self.error = self.error or error
+        self.actor.actor_stopped.set()
