@@ -1,7 +1,8 @@
 """Greenroom's command line; actors/node/commands.py does what it says.
 
-Only the standard library is imported until Ctrl-C is dealt with and it is known what is asked for:
-an installation of the runtime alone, without the packages that a server needs, says so in a line.
+Only the standard library is imported until Ctrl-C is dealt with and it is known what is asked for.
+A Python without the packages that are needed, as the system's own is beside a checkout's virtual
+environment, says so in a line; so this file is read by older ones than we need, too.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from pathlib import Path
 
 VERSION = "0.1.0"  # as in pyproject.toml; a test holds them together
 
-EXTRA = frozenset({"hiredis", "hypercorn", "psycopg", "redis", "starlette", "websockets"})
-"""What pyproject.toml's extra `server` brings, of which the runtime needs nothing."""
+PACKAGES = frozenset({
+    "msgspec", "pykka", "structlog", "trio", "tomllib",
+    "hiredis", "hypercorn", "prometheus_client", "psycopg", "redis", "starlette", "websockets",
+})  # fmt: skip
+"""What pyproject.toml names for the runtime and its extra `server`; tomllib is Python 3.11's."""
+INCOMPLETE = 9  # `Exit.INCOMPLETE`, which cannot be imported where it is needed; a test holds them
 
 LAYERS = """\
 Every command takes --config FILE and --set SECTION.KEY=VALUE. Settings come, the later winning,
@@ -56,6 +61,15 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def incomplete(what: str, lacking: str) -> int:
+    """Say what this Python lacks and where it is to be had; returns the exit code."""
+    hint = "pip install 'greenroom[server,embedded]' brings all"
+    if (Path(__file__).parent / "Makefile").is_file():  # a checkout
+        hint = "make run sets all up, and then .venv/bin/python server.py has it"
+    print(f"{what} needs {lacking}, which {sys.executable} has not; {hint}", file=sys.stderr)
+    return INCOMPLETE
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     # Until a command listens to signals there is nothing to bring to an end: a Ctrl-C ends the
@@ -64,20 +78,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or (given[0].startswith("-") and given[0] not in {"-h", "--help", "--version"}):
         given.insert(0, "serve")
-    options = parser().parse_args(given)
+    if sys.version_info < (3, 11):  # noqa: UP036 - a checkout is tried with whichever is there
+        return incomplete("greenroom", "Python 3.11 or newer")
+    what = "greenroom"
     try:
+        options = parser().parse_args(given)
+        what = f"greenroom: {options.command}"
         from actors.node import commands
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in EXTRA:
+        if error.name is None or error.name.partition(".")[0] not in PACKAGES:
             raise
-        from actors.node.exits import Exit
-
-        print(
-            f"greenroom: {options.command} needs the package {error.name}, which is not installed;"
-            " pip install 'greenroom[server,embedded]' brings all",
-            file=sys.stderr,
-        )
-        return Exit.INCOMPLETE
+        return incomplete(what, f"the package {error.name}")
     return commands.run(options.command, options.config, options.set, version=VERSION)
 
 

@@ -23,8 +23,8 @@ if __name__ == "__main__":  # before the imports that take their time, or lack s
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if importlib.util.find_spec("trio_websocket") is None:
         sys.exit(
-            "the client needs the package trio_websocket, which is not installed;"
-            " pip install 'greenroom[client]' brings it"
+            f"the client needs the package trio_websocket, which {sys.executable} has not;"
+            " pip install 'greenroom[client]' brings it, and in a checkout .venv/bin/python has it"
         )
 
 from protocol.remote.backoff import Backoff

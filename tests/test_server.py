@@ -24,6 +24,7 @@ import pytest
 import trio
 import trustme
 
+import server
 from actors.node.exits import EXITS, Exit
 from persistence import PostgresSettings
 from persistence.embedded import EmbeddedServers
@@ -746,3 +747,37 @@ def test_a_log_that_nobody_reads_does_not_keep_a_process_from_being_ended(tmp_pa
     assert ended.returncode == Exit.CUT_SHORT
     os.close(write_end)
     os.close(read_end)
+
+
+# --- without what it needs -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["check-config"]], ids=" ".join)
+def test_a_python_without_our_packages_is_told_which_has_them(arguments: list[str]) -> None:
+    """The system's own beside the checkout's virtual environment."""
+    bare = [sys.executable, "-S", "server.py"]  # -S: without site-packages
+    ended = subprocess.run(
+        [*bare, *arguments],
+        cwd=ROOT, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    (line,) = ended.stderr.splitlines()
+    assert ended.returncode == Exit.INCOMPLETE == server.INCOMPLETE
+    assert re.match(r"greenroom needs the package \w+, which \S*python\S* has not; ", line)
+    assert line.endswith("make run sets all up, and then .venv/bin/python server.py has it")
+
+
+def test_every_package_that_the_command_needs_is_known_to_be_one() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    named = [*project["dependencies"], *extras["server"], *extras["stores"]]
+    names = {re.split(r"[\[>=]", name)[0].replace("-", "_") for name in named}
+    assert names - {"greenroom"} <= server.PACKAGES
+
+
+def test_an_older_python_is_told_which_it_must_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 10, 4))
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert server.main(["--version"]) == Exit.INCOMPLETE
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -280,10 +280,8 @@ def test_a_command_that_needs_an_extra_says_which_in_one_line(runtime: Environme
     assert line.endswith("; pip install 'greenroom[server,embedded]' brings all")
     done = runtime.run("python", "-m", "protocol.client")
     (line,) = done.stderr.splitlines()
-    assert line == (
-        "the client needs the package trio_websocket, which is not installed;"
-        " pip install 'greenroom[client]' brings it"
-    )
+    assert line.startswith("the client needs the package trio_websocket, which ")
+    assert "pip install 'greenroom[client]' brings it" in line
     assert done.returncode == 1
 
 
