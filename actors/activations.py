@@ -13,13 +13,16 @@ from actors.settings import SessionSettings
 from protocol.errors import BUSY, RATE_LIMITED, RequestError
 
 _SESSION = RequestError(RATE_LIMITED, "too many rooms or matches that were not in memory")
+_ADDRESS = RequestError(RATE_LIMITED, "its address names too many that were not in memory")
 _NODE = RequestError(BUSY, "too many rooms or matches are being brought to life")
 
 
 class Activations:
-    """The budget of a node, and of each session a share that it cannot go beyond.
+    """The budget of a node, and of each session and each address a share that it cannot go beyond.
 
     Not for each user: a guest is a new user each time, and a token makes one session at a time.
+    Sessions are cheap, so that without the address's a hundred of them have the node busy with what
+    nobody says a word in.
 
     Attributes:
         refused: how often either said no.
@@ -36,15 +39,33 @@ class Activations:
         """The budget of a session that begins."""
         return Bucket(self._settings.activations_per_s, self._settings.activations_burst)
 
-    def refuse(self, system: SystemView, session: Bucket, owner: ActorRef) -> RequestError | None:
+    def refuse(
+        self, system: SystemView, session: Bucket, shared: Bucket | None, owner: ActorRef
+    ) -> RequestError | None:
         """Charge the session if asking `owner` brings it to life. Returns a refusal, or None."""
         if system.lookup(owner.kind, owner.key) is not None:
             return None
-        now = system.now()
+        return self.charge(system.now(), session, shared)
+
+    def charge(self, now: float, session: Bucket, shared: Bucket | None) -> RequestError | None:
+        """Charge a session, its address and the node for one that comes to life; all or none.
+
+        Returns a refusal, or None.
+
+        `shared`: the address's budget; None: it has no limits.
+        """
         if not session.take(now):
-            self.refused += 1
-            return _SESSION
+            return self._refused(_SESSION, session, now)
+        if shared is not None and not shared.take(now):
+            session.give_back(1)
+            return self._refused(_ADDRESS, shared, now)
         if not self._all.take(now):
-            self.refused += 1
-            return _NODE
+            session.give_back(1)
+            if shared is not None:
+                shared.give_back(1)
+            return self._refused(_NODE, self._all, now)
         return None
+
+    def _refused(self, error: RequestError, budget: Bucket, now: float) -> RequestError:
+        self.refused += 1
+        return RequestError(error.error, error.detail, retry_in_s=budget.ready_in(now))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NoReturn
 
 import msgspec
 from pykka import ActorDeadError
@@ -12,6 +13,7 @@ from pykka import ActorDeadError
 from actors.failures import Refused, with_others
 from actors.matches.host import MatchHost
 from actors.matches.messages import Disown, MatchReport, RollCall, StartMatch
+from actors.matches.standing import Standing
 from actors.messages import DIRECTORY, Create, List
 from actors.rules.register import Closed, Opened, Register, Stock
 from actors.runtime.errors import AskTimeout, MailboxFull, Refusal
@@ -37,6 +39,8 @@ WAKE_AT_ONCE: Final = 20
 keep players' first requests waiting."""
 MAKE_AGAIN_S: Final = 60.0
 """A match that has not answered by then is asked again: the store may have been away."""
+AGAIN_S: Final = 0.5
+"""Not sooner is one who found no room told to try again: an end has to be logged first."""
 STOCK_EVERY: Final = 1_000
 """A `Stock` is logged when so many events, plus one for every two entries, have come since the last
 one. A recovery reads no more than that, and the log is at most three times as long as it would be
@@ -91,8 +95,7 @@ class Directory(PersistentActor):
         self._register = Register(host.settings.ended_keys)
         self._stock_seq = 0
         self._from_snapshot = False
-        # Not persistent: how many players each match has that reported to this incarnation.
-        self._players: dict[str, int] = {}
+        self._standing = Standing(int(host.settings.unjoined_after_s * 1000))
         self._answers: dict[str, Future[Any]] = {}  # match -> to who waits until it is in the log
         self._to_wake: list[str] = []
 
@@ -103,7 +106,7 @@ class Directory(PersistentActor):
         if isinstance(event, Stock):
             self._stock_seq = self.seq
         elif isinstance(event, Closed):
-            self._players.pop(event.match, None)
+            self._standing.gone(event.match)
 
     def restore(self, state: Any, schema: int) -> None:  # noqa: ARG002 - there was one
         """Take over one of the snapshots that were written before the log held a `Stock`."""
@@ -165,10 +168,7 @@ class Directory(PersistentActor):
             raise Refused(UNKNOWN_GAME)
         if len(msgspec.msgpack.encode(message.params)) > settings.params_bytes:
             raise Refused(TOO_LONG, f"params: at most {settings.params_bytes} bytes of msgpack")
-        if register.count() >= settings.max_matches:
-            raise Refused(TOO_MANY_MATCHES)
-        if register.count_of(message.user) >= settings.max_matches_of_user:
-            raise Refused(TOO_MANY_MATCHES, f"{settings.max_matches_of_user} of this user run")
+        self._check_room(message.user, message.address)
         opened = Opened(
             match=self._host.name_match(message.game),
             game=message.game,
@@ -177,10 +177,33 @@ class Directory(PersistentActor):
             key=message.key,
         )
         register.reserve(opened)
+        self._standing.reserve(opened, message.address)
         answer = self._answers[opened.match] = Future(self.system.home)
         start = StartMatch(opened.game, message.params, self._host.new_seed(), opened.at)
         self._make(opened, start)
         return answer
+
+    def _check_room(self, user: str, address: str | None) -> None:
+        """Raises `Refused` if there is no room for one more, of the user, its address, or at all.
+
+        The params were measured by now and no more: a game's own types may run its code, and that
+        is to fail a match of its own, not the directory.
+        """
+        register, standing, settings = self._register, self._standing, self._host.settings
+        most = settings.max_matches_of_address
+        if register.count_of(user) >= settings.max_matches_of_user:
+            detail = f"{settings.max_matches_of_user} of this user run"
+            self._no_room(detail, lambda opened: opened.user == user)
+        if address is not None and most and standing.count_at(address) >= most:
+            detail = f"{most} that clients of this address had made run"
+            self._no_room(detail, lambda opened: standing.address_of(opened.match) == address)
+        if register.count() >= settings.max_matches:
+            self._no_room("", lambda _: True)
+
+    def _no_room(self, detail: str, counts: Callable[[Opened], bool]) -> NoReturn:
+        left_ms = self._standing.frees_in_ms(self._host.clock_ms(), counts)
+        again_s = None if left_ms is None else max(AGAIN_S, left_ms / 1000)
+        raise Refused(TOO_MANY_MATCHES, detail, retry_in_s=again_s)
 
     def _make(self, opened: Opened, start: StartMatch) -> None:
         made = self.system.ref("match", opened.match).ask(start, timeout=MAKE_AGAIN_S)
@@ -201,12 +224,13 @@ class Directory(PersistentActor):
             except Refusal as refusal:
                 error = refusal
             else:
-                self._players[opened.match] = 0
+                self._standing.reported(opened.match, 0)
                 self._answers[opened.match].follow(durable)
                 self.pipe_to_self(durable, lambda _: _Announced(opened.match))
                 self._take_stock()
                 return
         self._register.release(opened.match)
+        self._standing.gone(opened.match)
         self._answers.pop(opened.match).settle_quietly(error=error)
         if not isinstance(error, Refused):  # it may be there
             self._tell(opened.match, Disown())
@@ -229,7 +253,7 @@ class Directory(PersistentActor):
                 continue
             found.append(
                 MatchSummary(
-                    name, opened.game, self._players.get(name, 0), game.max_players, opened.at
+                    name, opened.game, self._standing.players(name), game.max_players, opened.at
                 )
             )
             if len(found) == message.limit:
@@ -244,7 +268,7 @@ class Directory(PersistentActor):
         if message.match not in self._register.running:
             return
         if message.ended is None:
-            self._players[message.match] = message.players
+            self._standing.reported(message.match, message.players)
             self._register.made(message.match)
             return
         self.log.info("match_closed", match=message.match, reason=message.ended)
@@ -252,7 +276,7 @@ class Directory(PersistentActor):
             self.persist(Closed(message.match, message.ended, self._host.clock_ms()))
         except Refusal as refusal:  # the sweep asks it again
             self.log.warning("end_not_logged", match=message.match, reason=str(refusal))
-            self._players.pop(message.match, None)
+            self._standing.silent(message.match)
         else:
             self._take_stock()
 
@@ -288,7 +312,7 @@ class Directory(PersistentActor):
         self._forget_old()
         self._take_stock(now=self._from_snapshot)
         if not self._to_wake:
-            self._to_wake = [name for name in self._register.running if name not in self._players]
+            self._to_wake = [name for name in self._register.running if name not in self._standing]
             self.wake_some(_WakeSome())
 
     def _forget_old(self) -> None:

@@ -9,7 +9,7 @@ all sessions is kept for them: a flood of new sessions keeps nobody out who was 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
 
@@ -29,11 +29,22 @@ sockets are closed at once."""
 _SWEEP_AT: Final = 1024
 
 
+class Share(NamedTuple):
+    """What a session has in common with the others of its address."""
+
+    address: str
+    deliveries: Bucket
+    """What they may have pushed to others."""
+    activations: Bucket
+    """What they may bring to life."""
+
+
 class Visitor:
     """One address: what it holds, and its budgets."""
 
     __slots__ = (
-        "connections", "connects", "deliveries", "opens", "refusals", "resumes", "sessions",
+        "activations", "connections", "connects", "deliveries", "opens", "refusals", "resumes",
+        "sessions",
     )  # fmt: skip
 
     def __init__(self, wire: WireSettings, settings: SessionSettings) -> None:
@@ -44,12 +55,18 @@ class Visitor:
         self.deliveries = Bucket(
             settings.address_deliveries_per_s, settings.address_deliveries_burst
         )
+        self.activations = Bucket(
+            settings.address_activations_per_s, settings.address_activations_burst
+        )
         self.opens = Bucket(settings.address_opens_per_s, settings.address_opens_burst)
         self.resumes = Bucket(settings.address_resumes_per_s, settings.address_resumes_burst)
 
     def gone(self, now: float) -> bool:
         """Whether nothing is left to remember."""
-        buckets = (self.connects, self.deliveries, self.refusals, self.opens, self.resumes)
+        buckets = (
+            self.connects, self.deliveries, self.activations, self.refusals, self.opens,
+            self.resumes,
+        )  # fmt: skip
         return not (self.connections or self.sessions) and all(
             bucket.full(now) for bucket in buckets
         )
@@ -123,14 +140,13 @@ class Doorman:
             most = self._settings.address_sessions if anew else 0
             self._admit(visitor, visitor.resumes, now, most)
 
-    def began(self, address: str | None) -> None:
-        """A session of this address began."""
-        if address is not None:
-            self._visitor(address, self._clock()).sessions += 1
-
-    def deliveries(self, address: str) -> Bucket:
-        """What sessions of this address may have pushed to others. It must have one: `began`."""
-        return self._visitors[address].deliveries
+    def began(self, address: str | None) -> Share | None:
+        """A session of this address began; returns its share in what they may do together."""
+        if address is None:
+            return None
+        visitor = self._visitor(address, self._clock())
+        visitor.sessions += 1
+        return Share(address, visitor.deliveries, visitor.activations)
 
     def ended(self, address: str | None) -> None:
         """It is over."""

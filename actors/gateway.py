@@ -175,11 +175,10 @@ class SessionGateway:
             return
         key = self._new_id()
         context.topics.attach(key, user, name, client)
-        address = client.connection.address
-        if address is not None:
-            self._addresses[key] = address
-            self.doorman.began(address)
-            context.topics.share(key, self.doorman.deliveries(address))
+        share = self.doorman.began(client.connection.address)
+        if share is not None:
+            self._addresses[key] = share.address
+            context.topics.share(key, share.deliveries)
         client.session = self._system.start(
             self._session_class,
             key,
@@ -187,6 +186,7 @@ class SessionGateway:
             name,
             client.limits,
             context,
+            share,
             kind=KIND,
             key=key,
             policy=_FAIL_ALONE,

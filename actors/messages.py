@@ -116,6 +116,8 @@ class Create(msgspec.Struct, frozen=True, gc=False):
     game: str
     params: dict[str, Any]
     key: str | None = None
+    address: str | None = None
+    """Whose clients may have so many made together; None: it has no limits."""
 
 
 class List(msgspec.Struct, frozen=True, gc=False):

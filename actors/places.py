@@ -11,6 +11,7 @@ import msgspec
 
 from actors.activations import Activations
 from actors.client import Client
+from actors.doorman import Share
 from actors.failures import Refused, request_error
 from actors.messages import Join, Leave, Part, Resume, TopicMessage
 from actors.rules.membership import Answer, Membership
@@ -75,7 +76,7 @@ class Places:
 
     __slots__ = (
         "_activations", "_actor", "_budget", "_client", "_name", "_places", "_session",
-        "_settings", "_user",
+        "_settings", "_shared", "_user",
     )  # fmt: skip
 
     def __init__(
@@ -87,10 +88,12 @@ class Places:
         name: str,
         *,
         activations: Activations,
+        share: Share | None,
     ) -> None:
         self._actor = actor
         self._activations = activations
         self._budget = activations.of_session()
+        self._shared = None if share is None else share.activations
         self._settings = settings
         self._session = session
         self._user = user
@@ -187,6 +190,19 @@ class Places:
         else:
             self.ask(client, ref, self._owner(topic), message)
 
+    def create(
+        self, client: Client, ref: int | None, directory: ActorRef, message: msgspec.Struct
+    ) -> None:
+        """Ask for a match to be made, which costs what it costs to bring one to life."""
+        if not client.may_ask(ref):
+            return
+        now = self._actor.system.now()
+        refused = self._activations.charge(now, self._budget, self._shared)
+        if refused is not None:
+            client.refuse(refused, ref)
+        else:
+            self.ask(client, ref, directory, message)
+
     def ask(
         self, client: Client, ref: int | None, target: ActorRef, message: msgspec.Struct
     ) -> None:
@@ -247,7 +263,9 @@ class Places:
         """
         if topic in self._places:
             return None
-        return self._activations.refuse(self._actor.system, self._budget, self._owner(topic))
+        return self._activations.refuse(
+            self._actor.system, self._budget, self._shared, self._owner(topic)
+        )
 
     def _take(self, topic: str) -> Place | None:
         """The place in a topic, the present one or a new one; None: there are too many."""

@@ -9,6 +9,7 @@ import msgspec
 
 from actors.activations import Activations
 from actors.client import Client
+from actors.doorman import Share
 from actors.messages import (
     DIRECTORY,
     Create,
@@ -108,10 +109,17 @@ class Session(Actor):
     Arguments:
         session: the key of the actor.
         limits: the client's, which a new connection does not reset.
+        share: in what its address may do; None: that has no limits.
     """
 
-    def __init__(
-        self, session: str, user: str, name: str, limits: ClientLimits, context: Context
+    def __init__(  # noqa: PLR0917 - the system starts an actor with positional arguments
+        self,
+        session: str,
+        user: str,
+        name: str,
+        limits: ClientLimits,
+        context: Context,
+        share: Share | None = None,
     ) -> None:
         super().__init__()
         self._session = session
@@ -119,6 +127,7 @@ class Session(Actor):
         self._name = name
         self._limits = limits
         self._context = context
+        self._share = share
         self._topics = context.topics
         self._clock_ms = context.clock_ms
         self._client: Client | None = None
@@ -136,6 +145,7 @@ class Session(Actor):
             self._user,
             self._name,
             activations=context.activations,
+            share=self._share,
         )
 
     @handles(Attach)
@@ -144,6 +154,8 @@ class Session(Actor):
         client = self._topics.link(self._session)
         if not isinstance(client, Client) or client.id != message.connection:
             return  # it has ended, or been taken over, while this was on its way
+        if client.connection.closed:
+            return  # nothing is brought to life for one that has gone; its `Detach` is on its way
         self._client = client
         client.limits = self._limits
         self.cancel_timer("expire")
@@ -201,12 +213,23 @@ class Session(Actor):
             self._client.session = None
             self._client.close(code)
 
+    def _who_hears(self) -> Client | None:
+        """The client, if it can still be told anything.
+
+        What only tells it something (a question, a join, a match made for it to join) is dropped
+        once its connection is closed: a flood is over when it goes, and not when all that it had
+        sent is worked off for nobody. What others see of it (a send, an input, a leave) acts, and
+        so does the end of the session: whoever says it and goes has said it.
+        """
+        client = self._client
+        return None if client is None or client.connection.closed else client
+
     # --- requests about itself -------------------------------------------------------------------
 
     @handles(Ping)
     def ping(self, request: Ping) -> None:
         """Answer at once."""
-        client = self._client
+        client = self._who_hears()
         if client is not None and client.may_ask(request.ref):
             client.ok(request.ref, Pong(self._clock_ms()))
 
@@ -230,8 +253,9 @@ class Session(Actor):
     @handles(RoomJoin)
     def join_room(self, request: RoomJoin) -> None:
         """Pass a join on."""
-        if self._client is not None:
-            self._places.join(self._client, request.ref, room_topic(request.room))
+        client = self._who_hears()
+        if client is not None:
+            self._places.join(client, request.ref, room_topic(request.room))
 
     @handles(RoomLeave)
     def leave_room(self, request: RoomLeave) -> None:
@@ -249,31 +273,39 @@ class Session(Actor):
     @handles(RoomHistory)
     def history(self, request: RoomHistory) -> None:
         """Pass a question on."""
-        if self._client is not None:
+        client = self._who_hears()
+        if client is not None:
             message = ReadHistory(self._session, request.before, request.limit)
-            self._places.pass_on(self._client, request.ref, room_topic(request.room), message)
+            self._places.pass_on(client, request.ref, room_topic(request.room), message)
 
     @handles(RoomMembers)
     def members(self, request: RoomMembers) -> None:
         """Pass a question on."""
-        if self._client is not None:
+        client = self._who_hears()
+        if client is not None:
             message = ListMembers(self._session)
-            self._places.pass_on(self._client, request.ref, room_topic(request.room), message)
+            self._places.pass_on(client, request.ref, room_topic(request.room), message)
 
     # --- requests to matches ---------------------------------------------------------------------
 
     @handles(MatchCreate)
     def create_match(self, request: MatchCreate) -> None:
         """Ask the directory."""
-        client = self._client
-        if client is not None and client.may_ask(request.ref):
-            message = Create(self._user, request.game, request.params, request.key)
-            self._places.ask(client, request.ref, self.system.ref(*DIRECTORY), message)
+        client, share = self._who_hears(), self._share
+        if client is not None:
+            message = Create(
+                self._user,
+                request.game,
+                request.params,
+                request.key,
+                address=None if share is None else share.address,
+            )
+            self._places.create(client, request.ref, self.system.ref(*DIRECTORY), message)
 
     @handles(MatchList)
     def list_matches(self, request: MatchList) -> None:
         """Ask the directory."""
-        client = self._client
+        client = self._who_hears()
         if client is not None and client.may_ask(request.ref):
             message = List(request.game, request.limit)
             self._places.ask(client, request.ref, self.system.ref(*DIRECTORY), message)
@@ -281,8 +313,9 @@ class Session(Actor):
     @handles(MatchJoin)
     def join_match(self, request: MatchJoin) -> None:
         """Pass a join on."""
-        if self._client is not None:
-            self._places.join(self._client, request.ref, match_topic(request.match))
+        client = self._who_hears()
+        if client is not None:
+            self._places.join(client, request.ref, match_topic(request.match))
 
     @handles(MatchLeave)
     def leave_match(self, request: MatchLeave) -> None:
@@ -300,6 +333,8 @@ class Session(Actor):
             message = Input(self._session, self._user, request.seq, request.input)
             self._places.pass_on(client, request.ref, topic, message)
         elif request.ref is not None:
+            if client.connection.closed:
+                return
             again = Repeat(self._session, self._user, request.seq, request.input)
             self._places.repeat(client, request.ref, topic, again)
 

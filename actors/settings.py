@@ -73,10 +73,14 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ask_timeout_s: PositiveSeconds = 5.0
     """How long a room or match has for an answer."""
     activations_per_s: Rate = 10.0
-    """Rooms and matches that are not in memory, which a session may name in a join or a resume."""
+    """Rooms and matches that a session may bring to life: that are not in memory and that it names
+    in a join or a resume, and matches that it has made. One costs about ten plain requests."""
     activations_burst: Count = 128
     """So many may come at once after a pause. Not fewer than `topics`, or what a session was in
     is refused to it in part when it comes back to a server that has just started."""
+    address_activations_per_s: Rate = 50.0
+    """The same of all sessions of one address."""
+    address_activations_burst: Count = 500
     activations_all_per_s: Rate = 1_000.0
     """The same of all sessions of this process."""
     activations_all_burst: Count = 20_000
@@ -126,6 +130,8 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Matches that run at once."""
     max_matches_of_user: Count = 20
     """The same of those that one user had made."""
+    max_matches_of_address: Annotated[int, Meta(ge=0)] = 200
+    """The same of those that all clients of one address had made; 0: no limit."""
     params_bytes: Count = 8_192
     """The longest `params` of a match, as msgpack. They are part of its log and its snapshots."""
     list_limit: Count = 100
@@ -134,6 +140,9 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How long a player whose session ended keeps the place; 0: leaves at once."""
     abandon_after_s: PositiveSeconds = 120.0
     """A match without any connected player ends after this."""
+    unjoined_after_s: PositiveSeconds = 15.0
+    """One that nobody has joined ends so long after its creation, if that is sooner: it holds one
+    of `max_matches`, for nobody."""
     remember_ended_s: PositiveSeconds = 3_600.0
     """How long the idempotency key of an ended match is known."""
     log_s: Seconds = 0.0

@@ -87,7 +87,9 @@ UNKNOWN_MATCH: Final = ErrorCode("unknown_match", "There is no such match.")
 MATCH_FULL: Final = ErrorCode("match_full", "The match has all its players.")
 MATCH_ENDED: Final = ErrorCode("match_ended", "The match is over.")
 TOO_MANY_MATCHES: Final = ErrorCode(
-    "too_many_matches", "As many matches run as may, of all users or of this one.", retry=True
+    "too_many_matches",
+    "As many matches run as may: of all users, of this one, or of its address.",
+    retry=True,
 )
 BAD_INPUT: Final = ErrorCode("bad_input", "The game does not take this input.")
 REJECTED: Final = ErrorCode("rejected", "The rules of the game do not allow this now.")

@@ -105,7 +105,10 @@ class RunningMatch(RecordedMatch):
             self.cancel_timer("tick")
         alone = going and not self.sessions
         if alone and not self._alone:
-            delay_s = self.host.settings.abandon_after_s
+            settings = self.host.settings
+            delay_s = settings.abandon_after_s
+            if self.record.unjoined:
+                delay_s = min(delay_s, settings.unjoined_after_s)
             self.start_timer(delay_s, Abandoned(self.epoch), name="abandoned")
         elif self._alone and not alone:
             self.cancel_timer("abandoned")

@@ -157,6 +157,11 @@ class Record(msgspec.Struct):
     past_crash_ticks: int = 0
     """A match that came more than so many ticks beyond its last crash has got past it."""
 
+    @property
+    def unjoined(self) -> bool:
+        """Whether nobody has ever joined: a join is said, and nothing is before the first."""
+        return not self.offset
+
     # --- events ----------------------------------------------------------------------------------
 
     def apply(self, event: AnyEvent, epoch: int) -> None:

@@ -176,10 +176,15 @@ class Table:
         return self.system.ref("match", name)
 
     async def create(
-        self, game: str, key: str | None = None, user: str = "host", **params: Any
+        self,
+        game: str,
+        key: str | None = None,
+        user: str = "host",
+        address: str | None = None,
+        **params: Any,
     ) -> str:
         created: MatchCreated = await self.system.ref(*DIRECTORY).ask(
-            Create(user, game, params, key)
+            Create(user, game, params, key, address)
         )
         await settled()
         return created.match

@@ -23,6 +23,7 @@ from actors.settings import RoomSettings, SessionSettings
 from actors.topics import Topics
 from persistence import PostgresSettings, RedisSettings
 from protocol.messages import (
+    MatchCreate,
     MatchInput,
     MatchJoin,
     MatchLeave,
@@ -35,6 +36,7 @@ from protocol.messages import (
     RoomSend,
     RoomState,
     SessionClose,
+    SessionResume,
     TopicLost,
 )
 from tests.actors.games import Counting
@@ -296,6 +298,89 @@ async def test_all_sessions_together_may_bring_only_so_many_rooms_to_life(
         await cyd.ask(RoomJoin(room="adas"))
         await trio.sleep(1)
         await cyd.ask(RoomJoin(room="cyds"))
+
+
+async def test_sessions_of_one_address_may_bring_only_so_many_rooms_to_life(
+    autojump_clock: MockClock,
+) -> None:
+    limits = budget(address_activations_per_s=1.0, address_activations_burst=2)
+    async with open_house(sessions=limits) as house:
+        for name in ("ada", "bob"):
+            player = house.connect(address="203.0.113.7")
+            await player.open(name)
+            await player.ask(RoomJoin(room=f"{name}s"))
+        cyd = house.connect(address="203.0.113.7")
+        await cyd.open("cyd")
+        assert await cyd.refused(RoomJoin(room="cyds")) == "rate_limited"
+        assert await cyd.refused(MatchCreate(game="tictactoe")) == "rate_limited"
+        other = house.connect(address="198.51.100.9")
+        await other.open("dee")
+        await other.ask(RoomJoin(room="dees"))
+        await trio.sleep(1)
+        await cyd.ask(RoomJoin(room="cyds"))
+
+
+async def test_a_match_made_costs_as_much_as_one_brought_to_life(
+    autojump_clock: MockClock,
+) -> None:
+    limits = budget(activations_per_s=1.0, activations_burst=2)
+    async with open_house(sessions=limits) as house:
+        ada = await house.player("ada")
+        for _ in range(2):
+            await ada.ask(MatchCreate(game="tictactoe"))
+        assert await ada.refused(MatchCreate(game="tictactoe")) == "rate_limited"
+        await trio.sleep(1)
+        await ada.ask(MatchCreate(game="tictactoe"))
+
+
+async def test_what_only_tells_a_client_that_has_gone_is_dropped_and_what_it_said_acts(
+    autojump_clock: MockClock,
+) -> None:
+    events = MemoryEventStore()
+    async with open_house(events=events) as house:
+        ada, _ = await in_room(house, "ada")
+        ada.tell(RoomSend(room="lobby", body="a last word"))
+        for number in range(50):
+            ada.tell(RoomJoin(room=f"r{number}"))
+            ada.tell(RoomLeave(room=f"r{number}"))
+        ada.tell(MatchCreate(game="tictactoe", key="k"))
+        ada.leave()
+        await trio.sleep(1)
+        assert there(house, "room") == ["lobby"]
+        assert there(house, "match") == []
+        assert house.gateway.activations.refused == 0
+        assert [row[2] for row in events.rows("room", "lobby")] == [1]
+
+
+async def test_a_session_that_its_client_has_closed_and_gone_is_over(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        ada = await house.player("ada")
+        ada.tell(SessionClose())
+        ada.leave()
+        await trio.sleep(1)
+        assert there(house, "session") == []
+
+
+async def test_a_resume_whose_client_has_gone_brings_nothing_to_life(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house(sessions=budget(activations_per_s=0.001, activations_burst=1)) as house:
+        ada = await house.player("ada")
+        token = token_of(ada)
+        ada.tell(RoomLeave(room="r0"))  # so that the resume has to wait its turn
+        ada = house.connect()
+        ada.tell(SessionResume(ref=1, token=token, positions={"room:r1": Position(1, 0)}))
+        ada.leave()
+        await trio.sleep(1)
+        assert there(house, "room") == []
+        ada = house.connect()
+        await ada.resume(token, {})
+        await ada.ask(RoomJoin(room="r2"))  # it has paid for nothing yet
+        ada.leave()
+        await trio.sleep(61)
+        assert there(house, "session") == []
 
 
 async def test_a_resume_beyond_the_budget_is_told_of_each_topic_that_it_may_try_again(

@@ -118,6 +118,61 @@ async def test_one_user_cannot_have_every_match(autojump_clock: trio.testing.Moc
         await two.create("counting", user="bob")
 
 
+async def test_clients_of_one_address_cannot_have_every_match(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(Counting, max_matches_of_address=3, unjoined_after_s=15) as one:
+        made = [
+            await one.create("counting", user=f"guest-{number}", address="203.0.113.7")
+            for number in range(3)
+        ]
+        await one.player("ada").join(made[0])
+        await trio.sleep(5)
+        with pytest.raises(Refused, match="3 that clients of this address") as caught:
+            await one.create("counting", user="guest-9", address="203.0.113.7")
+        assert caught.value.error == TOO_MANY_MATCHES
+        again_s = caught.value.retry_in_s
+        assert again_s == pytest.approx(10, abs=0.1)  # those that were joined may go on
+        assert again_s is not None
+        await one.create("counting", user="bob", address="198.51.100.9")
+        await one.create("counting", user="cyd")  # the machine's own
+        await trio.sleep(again_s + 1)
+        await one.create("counting", user="guest-9", address="203.0.113.7")
+        assert made[0] in {match.match for match in await one.listed()}
+
+
+async def test_what_was_not_made_takes_nothing_of_its_address(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(Counting, max_matches_of_address=1) as one:
+        for _ in range(3):
+            await refused(REJECTED, one.create("counting", address="a", refuse=True))
+        await one.create("counting", address="a")
+        await refused(TOO_MANY_MATCHES, one.create("counting", address="a"))
+
+
+async def test_a_match_that_nobody_joins_ends_soon_and_writes_its_creation_and_end_alone(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(Counting, max_matches=2, unjoined_after_s=15, abandon_after_s=120) as one:
+        empty, joined = await one.create("counting"), await one.create("counting")
+        ada = one.player("ada")
+        await ada.join(joined)
+        await ada.vanish()
+        with pytest.raises(Refused) as caught:
+            await one.create("counting")
+        assert caught.value.retry_in_s == pytest.approx(15, abs=0.1)
+        await trio.sleep(16)
+        assert [match.match for match in await one.listed()] == [joined]
+        assert one.log(empty) == ["Created", "Ended"]
+        assert [row[4] for row in one.stores.events.rows(*DIRECTORY)] == [
+            "match.opened",
+            "match.opened",
+            "match.closed",
+        ]
+        await one.create("counting")
+
+
 async def test_an_end_makes_room_for_another_match(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -256,7 +311,7 @@ async def test_an_end_that_the_directory_did_not_hear_of_is_found_by_the_next_st
 async def test_a_full_store_refuses_to_create_and_nothing_is_left_behind(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with table(Counting, durability=SMALL) as one:
+    async with table(Counting, durability=SMALL, unjoined_after_s=60) as one:
         await one.listed()
         one.stores.events.delay_s = 0.5
         made: list[str] = []

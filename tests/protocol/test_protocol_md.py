@@ -148,11 +148,12 @@ def test_the_limits_are_the_defaults_of_the_settings() -> None:
         ),
         "Pushes to others, all sessions together": (session.deliveries_all_per_s, "a second"),
         "Rooms and matches, a session": (session.topics, "at once"),
-        "Rooms and matches joined that are not in memory, a session": (
+        "Rooms and matches joined that are not in memory, or created, a session": (
             session.activations_per_s,
             "a second",
         ),
         "Of these after a pause": (session.activations_burst, "at once"),
+        "Of these, all sessions of one address": (session.address_activations_per_s, "a second"),
         "Of these, all sessions together": (session.activations_all_per_s, "a second"),
         "Sessions in a room": (room.members, "at once"),
         "Members named in an answer": (room.members_listed, "users"),
@@ -162,6 +163,8 @@ def test_the_limits_are_the_defaults_of_the_settings() -> None:
         "`limit` of `room.history`": (room.history_limit, "messages"),
         "Keyed sends remembered, a room": (room.keys, "keys"),
         "Matches that one user had made and that run": (match.max_matches_of_user, "at once"),
+        "The same, all clients of one address": (match.max_matches_of_address, "at once"),
+        "A match that nobody has joined ends after": (match.unjoined_after_s, "seconds"),
         "`params` of a match": (match.params_bytes, "bytes of msgpack"),
         "Keys of ended matches": (match.ended_keys, "keys"),
         "Answers to inputs remembered, a player of a match": (match.answers, "inputs"),
