@@ -1,4 +1,4 @@
-"""The functions of 0005_schedules.sql: how each is called, for a worker and within a command.
+"""The functions of 0008_schedules.sql: how each is called, for a worker and within a command.
 
 Each takes columns, so that many go in one call. Rows are locked in the order given; sort them where
 others lock several, too.

@@ -31,6 +31,11 @@ def test_our_own_migrations_apply_to_an_empty_schema(empty: PostgresSettings) ->
     assert migrate(empty) == []
 
 
+def test_no_two_of_our_migrations_have_one_number() -> None:
+    numbers = [int(migration.file[:4]) for migration in known_migrations()]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
 def test_a_file_that_changed_since_is_drift_and_names_it(empty: PostgresSettings) -> None:
     migrate(empty, [FIRST])
     changed = Migration(FIRST.file, FIRST.statements + " -- harmless?")
