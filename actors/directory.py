@@ -14,7 +14,7 @@ from actors.failures import Refused, with_others
 from actors.matches.host import MatchHost
 from actors.matches.messages import Disown, MatchReport, RollCall, StartMatch
 from actors.matches.standing import Standing
-from actors.messages import DIRECTORY, Create, List
+from actors.messages import DIRECTORY, ComeBack, Create, List
 from actors.rules.register import Closed, Opened, Register, Stock
 from actors.runtime.errors import AskTimeout, MailboxFull, Refusal
 from actors.runtime.future import Future
@@ -22,6 +22,7 @@ from actors.runtime.handlers import handles
 from actors.runtime.kinds import Kind
 from actors.runtime.mailbox import MailboxSpec
 from actors.runtime.persistence import PersistentActor
+from actors.warden import guard
 from protocol.errors import (
     OUT_OF_RANGE,
     TOO_LONG,
@@ -117,6 +118,7 @@ class Directory(PersistentActor):
         self._from_snapshot = True
 
     def on_recovered(self) -> None:
+        guard(self.system, self.actor_ref, comes_back=True)
         self._forget_old()
         self._to_wake = list(self._register.running)
         self.start_ticks(SWEEP_S, _Sweep(), name="sweep")
@@ -284,6 +286,10 @@ class Directory(PersistentActor):
     def wake(self, _message: Wake) -> int:
         """How many matches run. To have been asked is enough: `on_recovered` wakes them."""
         return len(self._register.running)
+
+    @handles(ComeBack)
+    def come_back(self, _: ComeBack) -> None:
+        """Its start has seen to the matches."""
 
     @handles(_WakeSome)
     def wake_some(self, _message: _WakeSome) -> None:

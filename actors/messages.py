@@ -68,8 +68,8 @@ class Resume(TopicMessage, frozen=True, gc=False):
 
 
 class ComeBack(msgspec.Struct, frozen=True, gc=False):
-    """To the owner of a topic that lost its log to an incarnation elsewhere: be there again, for
-    the members that it has here. That it was told is enough.
+    """To the owner of a topic, or the directory, that lost its log to an incarnation elsewhere: be
+    there again, for those that it has here. That it was told is enough.
     """
 
 

@@ -16,7 +16,7 @@ from actors.failures import Refused, request_error
 from actors.messages import Join, Leave, Part, Resume, TopicMessage
 from actors.rules.membership import Answer, Membership
 from actors.runtime.actor import Actor
-from actors.runtime.errors import ActorFailed, MailboxFull, Quarantined, StoreBusy
+from actors.runtime.errors import ActorFailed, Fenced, MailboxFull, Quarantined, StoreBusy
 from actors.runtime.future import Future
 from actors.runtime.ref import ActorRef
 from actors.runtime.restart import Backoff
@@ -201,7 +201,8 @@ class Places:
         if refused is not None:
             client.refuse(refused, ref)
         else:
-            self.ask(client, ref, directory, message)
+            timeout_s = self._settings.ask_timeout_s
+            client.begin(ref, _ask_again_if_fenced(directory, message, timeout_s))
 
     def ask(
         self, client: Client, ref: int | None, target: ActorRef, message: msgspec.Struct
@@ -349,6 +350,24 @@ class Places:
         # occupied, and whoever waits is told in the end.
         message = Part(self._session, self._user, place.membership.keeps_place)
         self._ask_out(topic, place, message, math.inf)
+
+
+def _ask_again_if_fenced(
+    target: ActorRef, message: msgspec.Struct, timeout_s: float
+) -> Future[Any]:
+    """Ask, and once more if the actor finds out by this that its log is another incarnation's.
+
+    Nothing was written then, and the actor comes back from the log as it is now. After one server
+    has replaced another this is what the first request meets, and its client is to know of none.
+    """
+    answer: Future[Any] = Future()
+
+    def asked(done: Future[Any]) -> None:
+        fenced = isinstance(done.exception(), Fenced)
+        answer.follow(target.ask(message, timeout=timeout_s) if fenced else done)
+
+    target.ask(message, timeout=timeout_s).on_done(asked)
+    return answer
 
 
 def _in(done: Future[Any]) -> Answer:

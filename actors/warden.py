@@ -34,6 +34,8 @@ class Guard(msgspec.Struct, frozen=True, gc=False):
 
     kind: str
     key: str
+    comes_back: bool = False
+    """Should it lose its log, it is brought back though nobody is in its topic."""
 
 
 class Warden(Actor):
@@ -42,11 +44,14 @@ class Warden(Actor):
     def __init__(self, topics: Topics) -> None:
         super().__init__()
         self._topics = topics
+        self._come_back: set[tuple[str, str]] = set()
 
     @handles(Guard)
     def guard(self, message: Guard) -> None:
         """Watch an owner."""
         self.watch(self.system.ref(message.kind, message.key))
+        if message.comes_back:
+            self._come_back.add((message.kind, message.key))
 
     @handles(Terminated)
     def ended(self, message: Terminated) -> None:
@@ -62,7 +67,8 @@ class Warden(Actor):
         ended in another way has no members, or the system stops.
         """
         topic = f"{message.ref.kind}:{message.ref.key}"
-        if message.reason == "fenced" and self._topics.members(topic):
+        always = (message.ref.kind, message.ref.key) in self._come_back
+        if message.reason == "fenced" and (always or self._topics.members(topic)):
             with contextlib.suppress(pykka.ActorDeadError):
                 message.ref.notify(ComeBack())
         if message.reason != "failed":
@@ -85,7 +91,7 @@ def warden_kind(topics: Topics) -> Kind:
     return Kind(name=KIND, factory=ConfiguredWarden, restart="permanent")
 
 
-def guard(system: SystemView, owner: ActorRef) -> None:
-    """Have the warden watch the owner of a topic, or a session."""
+def guard(system: SystemView, owner: ActorRef, *, comes_back: bool = False) -> None:
+    """Have the warden watch the owner of a topic, or a session; `comes_back`: see `Guard`."""
     with contextlib.suppress(pykka.ActorDeadError):
-        system.ref(KIND, "topics").notify(Guard(owner.kind, owner.key))
+        system.ref(KIND, "topics").notify(Guard(owner.kind, owner.key, comes_back))

@@ -14,6 +14,7 @@ import trio
 from trio.testing import MockClock
 
 from actors.failures import Refused
+from actors.messages import DIRECTORY
 from actors.rules.game import Game
 from actors.runtime.errors import Fenced
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
@@ -22,8 +23,11 @@ from examples.tictactoe import TicTacToe
 from persistence import PostgresSettings, RedisSettings
 from protocol.client import Gap, RequestFailed, connect
 from protocol.messages import (
+    MatchCreate,
     MatchEnded,
+    Matches,
     MatchEvent,
+    MatchList,
     MatchRestarted,
     Position,
     RoomJoin,
@@ -158,6 +162,36 @@ async def test_more_than_memory_holds_is_a_state_to_start_from(autojump_clock: M
         assert [message.body for message in there.messages] == ["b3", "b4"]
         assert (await ada.ask(RoomSend(room="lobby", body="a5"))).offset == 5
         assert bodies(ada)[-1] == "a5"
+
+
+# --- the directory of matches ---------------------------------------------------------------------
+
+
+async def test_a_replaced_servers_first_match_is_made_though_its_directory_has_lost_its_log(
+    autojump_clock: MockClock,
+) -> None:
+    async with two_houses() as (one, two):
+        ada, bob = await one.player("ada"), await two.player("bob")
+        first = (await ada.ask(MatchCreate(game="tictactoe", key="k"))).match
+        other = (await bob.ask(MatchCreate(game="tictactoe"))).match
+        mine = (await ada.ask(MatchCreate(game="tictactoe"))).match
+        listed: Matches = await ada.ask(MatchList())
+        assert {match.match for match in listed.matches} == {first, other, mine}
+        assert (await bob.ask(MatchCreate(game="tictactoe"))).match not in {first, other, mine}
+
+
+async def test_a_directory_that_has_lost_its_log_comes_back_though_nobody_asks(
+    autojump_clock: MockClock,
+) -> None:
+    stores = Stores()
+    async with table(TicTacToe, stores=stores) as one:
+        await one.create("tictactoe")
+        async with table(TicTacToe, stores=stores) as two:
+            await two.create("tictactoe")
+            with pytest.raises(Fenced):
+                await one.create("tictactoe")
+            await trio.sleep(0.1)
+            assert stores.events.epochs[DIRECTORY] == 3
 
 
 # --- a match --------------------------------------------------------------------------------------
