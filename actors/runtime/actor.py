@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import pykka
 import structlog
 
+from .checks import check_callable
 from .errors import UnhandledMessage
 from .future import Future
 from .handlers import HandlerTable
@@ -46,7 +47,9 @@ class Actor(_PykkaActor):
     asker gets it, `on_failure` runs, and by its restart policy a new instance takes over the
     mailbox. So does what is no `Exception` (see `HandlerPanic`), but SystemExit and
     KeyboardInterrupt, which end the system: all actors stop in order, and the exception comes out
-    of `async with ActorSystem()`. What an actor's callbacks raise is its failure, too.
+    of `async with ActorSystem()`. What an actor's callbacks raise is its failure, too. A Ctrl-C is
+    not raised in an actor: whatever runs there runs to its end, also if it spins (see
+    `ActorSystem`).
 
     An actor has context variables of its own, the decimal context among them: it begins with those
     that were set when the system was opened (decimals: with decimal.DefaultContext), and what it
@@ -144,12 +147,13 @@ class Actor(_PykkaActor):
     def watch(self, ref: ActorRef) -> None:
         """Get one `Terminated(ref, reason)` when that actor ends; at once if there is none.
 
-        A restart is not an end. Watching twice is watching once.
+        A restart is not an end. Watching twice is watching once, also an actor that is not there,
+        until its Terminated has been handled.
         """
         self._placed.watch(ref)
 
     def unwatch(self, ref: ActorRef) -> None:
-        """Watch no more."""
+        """Watch no more: a Terminated does not come, even if under way."""
         self._placed.unwatch(ref)
 
     def start_timer(self, delay_s: float, message: Any, *, name: str | None = None) -> Timer:
@@ -200,10 +204,12 @@ class Actor(_PykkaActor):
         are: after a restart or a stop they do not come any more. An actor that waits for one is
         not idle. The name is Akka's.
 
-        Raises TypeError for a future that cannot tell when it is done (`pykka.ThreadingFuture`).
+        Raises TypeError for a future that cannot tell when it is done (`pykka.ThreadingFuture`),
+        and for a message that is none yet, and no function that makes one.
         """
         if not isinstance(future, Future):
             raise TypeError(f"a {type(future).__name__} does not tell when it is done")
+        check_callable("message", message)
         Piped(self._placed, self, future, message)
 
     def stop(self) -> None:

@@ -139,6 +139,7 @@ class Cell:
         "incarnation",
         "key",
         "kind",
+        "notices",
         "parent",
         "policy",
         "reason",
@@ -169,6 +170,7 @@ class Cell:
         self.window: RestartWindow | None = None
         self.watchers: dict[Cell, None] | None = None
         self.watching: set[ActorRef] | None = None
+        self.notices: dict[ActorRef, Control] | None = None  # of ends, yet to be handled
         self._deadline: Alarm | None = None  # by which it must have stopped
         self._ended: Future[bool] | None = None
         self._started: Future[bool] | None = None
@@ -358,8 +360,8 @@ class Cell:
         for watcher in self.watchers or ():
             if watcher.watching is not None:  # a room outlives thousands of its sessions
                 watcher.watching.discard(self.ref)
-            watcher.control(Control(Terminated(self.ref, reason)))
-        self.watchers = self.watching = None
+            watcher.notify(Terminated(self.ref, reason))
+        self.watchers = self.watching = self.notices = None
         self.parent.child_ended(self, reason)
         if self._ended is not None:
             self._ended.settle_quietly(True)
@@ -379,7 +381,8 @@ class Cell:
         """See `Actor.watch`."""
         cell = self.system.lookup(ref.kind, ref.key)
         if cell is None:
-            self.control(Control(Terminated(ref, ref.ended_as() or "absent")))
+            if self.notices is None or ref not in self.notices:
+                self.notify(Terminated(ref, ref.ended_as() or "absent"))
             return
         if cell.watchers is None:
             cell.watchers = {}
@@ -390,9 +393,30 @@ class Cell:
 
     def unwatch(self, ref: ActorRef) -> None:
         """See `Actor.unwatch`."""
+        if self.notices is not None:
+            self.notices.pop(ref, None)
         if self.watching is not None and ref in self.watching:
             self.watching.discard(ref)
             self._off_the_list_of(ref)
+
+    def notify(self, end: Terminated) -> None:
+        """Have the actor hear of an end, in place of an earlier one that it has yet to hear of."""
+        if self.notices is None:
+            self.notices = {}
+        notice = self.notices.get(end.ref)
+        if notice is not None:
+            notice.message = end
+            return
+        notice = self.notices[end.ref] = Control(end, self)
+        self.control(notice)
+
+    def take(self, notice: Control) -> bool:
+        """Whether the actor still wants to hear of that end."""
+        notices, ref = self.notices, notice.message.ref
+        if notices is None or notices.get(ref) is not notice:
+            return False
+        del notices[ref]
+        return True
 
     def _off_the_list_of(self, ref: ActorRef) -> None:
         cell = self.system.lookup(ref.kind, ref.key)

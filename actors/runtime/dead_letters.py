@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 
+from .checks import check_callable
 from .ref import ActorRef
 
 _KEPT: Final = 100
@@ -42,6 +43,7 @@ class DeadLetters:
 
     def subscribe(self, callback: Callable[[DeadLetter], object]) -> Callable[[], None]:
         """Have `callback` called with every dead letter; returns the way to end that."""
+        check_callable("callback", callback)
         self._subscribers.append(callback)
         return lambda: self._subscribers.remove(callback)
 

@@ -15,7 +15,7 @@ import structlog
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from .checks import check_seconds
+from .checks import check_callable, check_seconds
 from .errors import Refusal, bare
 from .home import Home, Owner, Tenant
 from .panic import presentable
@@ -175,6 +175,8 @@ class Future(pykka.Future[T]):
         callback must leave the actor's state alone: for that there is `Actor.pipe_to_self`. Call
         this at home only.
         """
+        if not callable(callback):
+            check_callable("callback", callback)
         home = self._home
         if home is None:
             home = self._home = Home.current()
@@ -278,6 +280,7 @@ class Future(pykka.Future[T]):
         Unless it is a Refusal, an exception of `func` is also the failure of the actor that called
         this.
         """
+        check_callable("func", func)
         mapped: Future[M] = Future(self._home)
 
         def apply(done: Future[T]) -> None:

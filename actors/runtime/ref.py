@@ -226,13 +226,16 @@ class ActorRef(pykka.ActorRef[Any]):
         infinity: never). `block=True` waits and returns the reply, in other threads only; Pykka's
         default is to block, which a loop cannot.
 
-        Raises ValueError for a timeout that is negative or not a number.
+        Raises ValueError for a timeout that is negative or not a number, and RuntimeError for
+        `block=True` in the loop; then nothing is sent.
         """
         system = self._system
         if timeout is None:
             timeout = system.default_timeout_s
         elif type(timeout) is not float or not timeout >= 0.0:
             check_seconds("timeout", timeout)
+        if block:
+            self._check_may_block()
         future = Reply(system.home, self, message, timeout)
         cell = self._cell
         if cell.thread == get_ident():
@@ -265,10 +268,12 @@ class ActorRef(pykka.ActorRef[Any]):
 
         Returns a future, or with `block=True` its result: True once it has ended, False if it
         was dead before. With `block`, raises pykka.Timeout after `timeout` seconds; ValueError if
-        that is no duration.
+        that is no duration; RuntimeError in the loop, and then nobody is asked to stop.
         """
         if timeout is not None:
             check_seconds("timeout", timeout)
+        if block:
+            self._check_may_block()
         future: Future[bool] = Future(self._system.home)
         if self._system.home.here():
             self._stop_here(future)
@@ -297,6 +302,10 @@ class ActorRef(pykka.ActorRef[Any]):
         Raises ActorDeadError if the actor is not alive.
         """
         return pykka.ActorProxy(actor_ref=self)
+
+    def _check_may_block(self) -> None:
+        if self._system.home.here():
+            raise RuntimeError("block=True would stop the event loop; await the future")
 
     # --- the uncommon ways -----------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from trio.lowlevel import enable_ki_protection
 
 from .actor import Actor
 from .cell import Cell, Place, State
-from .checks import check_key, check_name, check_seconds, check_type
+from .checks import check_callable, check_key, check_name, check_seconds, check_type
 from .child import ChildSpec, Strategy
 from .dead_letters import DeadLetters
 from .dispatcher import Dispatcher, Workers
@@ -64,6 +64,12 @@ class ActorSystem:
             actors of this system there is `use_stores`
         snapshots: a snapshot store for them; without one, recovery replays events
 
+    A first Ctrl-C ends the body of `async with`, whereupon actors stop in order; it comes out of
+    that as a KeyboardInterrupt. It does not interrupt a handler, hook, constructor or callback of
+    an actor: one that spins is waited for, or its state would be half changed. (`watchdog` is for
+    those.) A Ctrl-C during the stop hurries: no actor is waited for any more, and what they await
+    is cancelled.
+
     Raises SystemFailed on the way out if a supervisor at the root gave up.
 
     """
@@ -103,6 +109,7 @@ class ActorSystem:
         self._manager: AbstractAsyncContextManager[trio.Nursery]
         self._token: contextvars.Token[Naming | None]
         self._stopping = trio.CancelScope(shield=True)
+        self._running: trio.Event
         self._ending: trio.Event
         self._ended: trio.Event
 
@@ -123,24 +130,33 @@ class ActorSystem:
 
     # --- life ------------------------------------------------------------------------------------
 
+    @enable_ki_protection
     async def __aenter__(self) -> Self:
         self.home = Home.current()
         # What a ref points to that has no cell yet. It is ended, so nothing ever reaches it.
         self.vacant = Cell(self, Place("", "", Actor, DEFAULT, Group(self, "")))
         self.vacant.state = State.ENDED
+        self._running = trio.Event()
         self._ending = trio.Event()
         self._ended = trio.Event()
         self._manager = trio.open_nursery()
         self._outer = await self._manager.__aenter__()
         self._token = CURRENT.set(self)
         self.dispatcher.open(self.home)
-        await self._outer.start(self._run)
-        events, snapshots = self._stores
-        if events is not None:
-            self.use_stores(events, snapshots)
+        self._outer.start_soon(self._run)
+        try:
+            # Not nursery.start(), which a Ctrl-C or a cancellation would leave half-way.
+            if (interrupted := await _wait_through(self._running)) is not None:
+                raise interrupted
+            events, snapshots = self._stores
+            if events is not None:
+                self.use_stores(events, snapshots)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
         return self
 
-    async def _run(self, task_status: trio.TaskStatus[None]) -> None:
+    async def _run(self) -> None:
         try:
             # The shield is the reason for this task: when the body of `async with` is cancelled,
             # actors go on until they are stopped in order.
@@ -149,7 +165,7 @@ class ActorSystem:
                     self.workers = Workers(self.nursery, self.home)
                     self.nursery.start_soon(self.timers.run)
                     self.nursery.start_soon(self.dispatcher.run)
-                    task_status.started()
+                    self._running.set()
                     await self._ending.wait()
                     self.nursery.cancel_scope.cancel()
         finally:
@@ -166,6 +182,9 @@ class ActorSystem:
             cell.end("killed")
         self.timers.close()
 
+    # Where a Ctrl-C may come out is said here, line by line: anywhere else it would leave a nursery
+    # open.
+    @enable_ki_protection
     async def __aexit__(
         self,
         exc_type: type[BaseException] | None,
@@ -180,10 +199,11 @@ class ActorSystem:
                 except KeyboardInterrupt as error:  # of a Ctrl-C while an actor was on the stack
                     interrupted = error
                 await self.stop()
+        except KeyboardInterrupt as error:  # no more order: what still runs is cancelled
+            interrupted = error
         finally:
             self._ending.set()
-            with trio.CancelScope(shield=True):
-                await self._ended.wait()
+            interrupted = await _wait_through(self._ended) or interrupted
             CURRENT.reset(self._token)
             ours = False
             if self._outer.cancel_scope.cancel_called:  # by `fail`, or because a task of ours broke
@@ -502,6 +522,7 @@ class ActorSystem:
 
         Raises MailboxFull if too many calls wait, trio.RunFinishedError if the loop has ended.
         """
+        check_callable("function", function)
         self.home.offer(function, *args)
 
     def after(self, delay_s: float, function: Callable[[], object]) -> Alarm:
@@ -511,6 +532,7 @@ class ActorSystem:
         any thread. Raises ValueError for a delay that is negative or not a number.
         """
         check_seconds("delay_s", delay_s)
+        check_callable("function", function)
         home = self.home
         if not home.here():
             return self._from_thread(functools.partial(self.after, delay_s, function))
@@ -529,6 +551,18 @@ class ActorSystem:
             refused=self.refused,
             dropped=self.dropped,
         )
+
+
+async def _wait_through(event: trio.Event) -> KeyboardInterrupt | None:
+    """Wait for what is sure to come, whoever cancels; returns the last Ctrl-C meanwhile."""
+    interrupted: KeyboardInterrupt | None = None
+    with trio.CancelScope(shield=True):
+        while not event.is_set():
+            try:
+                await event.wait()
+            except KeyboardInterrupt as error:
+                interrupted = error
+    return interrupted
 
 
 def _settle(result: Future[T], function: Callable[[], T]) -> None:

@@ -28,6 +28,11 @@ class ThreadingActor(pykka.ThreadingActor):
 
     Started by `ActorSystem.start` or a supervisor, like any pykka.ThreadingActor. A daemon, for a
     blocked call that outlives its deadline must not keep the process from ending.
+
+    Pykka's rules hold in it: what a handler raises that was asked goes to the asker alone, and the
+    actor goes on; under `tell` it fails the actor. A SystemExit or KeyboardInterrupt fails or
+    answers like any other: from a thread it ends nothing beyond the actor. A Ctrl-C is not raised
+    in it.
     """
 
     use_daemon_thread = True

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 import actors
+from actors.runtime.memory import MemoryEventStore
 from actors.runtime.testing import open_system, settle
 
 from .sample import Add, Counter, Get, Member
@@ -188,3 +189,126 @@ def test_ctrl_c_in_a_callback_or_a_constructor_comes_when_the_runtime_is_done() 
     with pytest.raises(KeyboardInterrupt):
         trio.run(main2)
     assert diary[-1] == "told"
+
+
+class SlowToEnd(Member):
+    """Is stopping when somebody presses Ctrl-C."""
+
+    def on_stop(self) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        super().on_stop()
+
+
+class SlowerToEnd(SlowToEnd):
+    """The same, in a worker, and again and again."""
+
+    async def on_stop(self) -> None:  # type: ignore[override]  # a hook may be async
+        super().on_stop()
+        for _ in range(3):
+            await trio.sleep(0)
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("cls", [SlowToEnd, SlowerToEnd])
+@pytest.mark.parametrize("waits", [False, True])
+def test_ctrl_c_while_an_actor_stops_at_the_end_comes_out_as_it_is(
+    cls: type[SlowToEnd], waits: bool
+) -> None:
+    diary: list[str] = []
+
+    async def main() -> None:
+        async with actors.ActorSystem() as system:
+            ann = system.start(cls, "ann", diary)
+            await ann.ask(Add(1))
+        if waits:
+            await trio.sleep(0)
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    assert diary == ["ann starts", "ann stops"]
+
+
+class Interrupting(trio.abc.Instrument):
+    """Presses Ctrl-C before the nth step of the main task."""
+
+    def __init__(self, nth: int) -> None:
+        self.left = nth
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task.name.endswith("main"):
+            self.left -= 1
+            if self.left == 0:
+                signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("nth", range(1, 12))
+def test_at_whatever_step_ctrl_c_comes_the_system_is_left_whole(nth: int) -> None:
+    """Also at its opening, and in the waits of its end."""
+    left = []
+
+    async def main() -> None:
+        try:
+            async with actors.ActorSystem() as system:
+                ann = system.start(Member, "ann", [])
+                await ann.ask(Add(1))
+                await trio.sleep(0)
+                await ann.stop()
+        finally:
+            left.append("left")
+        await trio.sleep(0)
+
+    try:
+        trio.run(main, instruments=[Interrupting(nth)])
+    except KeyboardInterrupt:
+        assert len(left) <= 1
+    else:
+        assert left == ["left"]
+
+
+async def test_a_system_that_is_opened_in_a_cancelled_scope_closes_again(
+    autojump_clock: object,
+) -> None:
+    with trio.move_on_after(10.0) as limit:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            async with actors.ActorSystem():
+                await trio.sleep_forever()
+        assert scope.cancelled_caught
+    assert not limit.cancelled_caught
+
+
+async def test_a_system_whose_stores_are_none_is_not_left_half_open(
+    autojump_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("no stores")
+
+    monkeypatch.setattr(actors.ActorSystem, "use_stores", refuse)
+    with pytest.raises(ValueError, match="no stores"):
+        async with actors.ActorSystem(events=MemoryEventStore()):
+            pass
+    async with actors.ActorSystem() as system:
+        assert await system.start(Member, "ann", []).ask(Add(1)) == 1
+
+
+async def test_a_thread_ends_no_system_and_goes_on_after_what_it_was_asked_raised() -> None:
+    class Quitting(actors.ThreadingActor):
+        def on_receive(self, message: object) -> object:
+            if message == "quit":
+                raise SystemExit(3)
+            if message == "crash":
+                raise ValueError("crash")
+            return message
+
+    async with open_system() as system:
+        ref = system.start(Quitting)
+        with pytest.raises(ValueError, match="crash"):
+            await ref.ask("crash")
+        assert await ref.ask("here") == "here"
+        assert system.restarts == 0
+        with pytest.raises(actors.HandlerPanic, match="SystemExit"):
+            await ref.ask("quit")
+        assert await ref.ask("here") == "here"
+        ref.tell("quit")
+        assert await ref.ask("here") == "here"
+        assert system.restarts == 1

@@ -291,3 +291,27 @@ async def test_a_future_of_a_thread_cannot_be_piped(autojump_clock: object) -> N
         waiter = system.start(Waiter, [])
         with pytest.raises(TypeError, match="ThreadingFuture"):
             await waiter.ask(Wait("never", pykka.ThreadingFuture()))
+
+
+async def test_what_is_to_be_called_with_a_result_must_be_a_function(
+    autojump_clock: object,
+) -> None:
+    class Careless(actors.Actor):
+        @actors.handles(str)
+        def pipe(self, message: Any) -> None:
+            self.pipe_to_self(actors.Future(), message)
+
+    async with open_system() as system:
+        with pytest.raises(TypeError, match="message is called, and 'x' cannot be"):
+            await system.start(Careless).ask("x")
+        future: actors.Future[int] = actors.Future()
+        wrong: Any = 5
+        for give in (
+            future.on_done,
+            future.map,
+            system.call_soon,
+            system.dead_letters.subscribe,
+            lambda function: system.after(1.0, function),
+        ):
+            with pytest.raises(TypeError, match="and 5 cannot be"):
+                give(wrong)

@@ -351,3 +351,17 @@ async def test_an_ask_from_a_task_is_answered_without_a_switch_unless_others_wai
         assert not behind.done
         await behind
         assert order == ["at once", "told", "asked behind it"]
+
+
+async def test_what_would_block_the_loop_is_refused_before_anything_is_sent(
+    autojump_clock: object,
+) -> None:
+    async with open_system() as system:
+        counter = system.start(Counter)
+        with pytest.raises(RuntimeError, match="block=True"):
+            counter.stop(block=True)
+        with pytest.raises(RuntimeError, match="block=True"):
+            counter.ask(Add(1), block=True)
+        await trio.sleep(1.0)
+        assert counter.is_alive()
+        assert await counter.ask(Get()) == 0

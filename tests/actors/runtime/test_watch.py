@@ -4,7 +4,7 @@ import actors
 from actors import Kind, Terminated
 from actors.runtime.testing import Probe, open_system, settle
 
-from .sample import Add, Counter, Crash, Get
+from .sample import Add, Counter, Crash, Get, Nap
 
 
 async def test_a_watcher_hears_of_an_end_once(autojump_clock: object) -> None:
@@ -137,3 +137,72 @@ async def test_an_actor_that_fails_for_good_is_reported_as_failed(autojump_clock
         probe.watch(counter)
         counter.tell(Crash())
         await probe.expect(Terminated(counter, "failed"))
+
+
+class Listener(Counter):
+    """Watches, and stops watching, as it is told; keeps what it hears."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[Terminated] = []
+
+    @actors.handles(list)
+    def do(self, steps: list[tuple[str, actors.ActorRef]]) -> None:
+        for step, ref in steps:
+            getattr(self, step)(ref)
+
+    @actors.handles(Terminated)
+    def terminated(self, message: Terminated) -> None:
+        self.heard.append(message)
+
+    @actors.handles(str)
+    def tell_all(self, message: str) -> list[Terminated]:
+        return self.heard
+
+
+async def test_watching_an_absent_actor_twice_is_watching_it_once(autojump_clock: object) -> None:
+    async with open_system() as system:
+        listener, absent = system.start(Listener), system.ref("nobody", "x")
+        await listener.ask([("watch", absent), ("watch", absent)])
+        assert await listener.ask("?") == [Terminated(absent, "absent")]
+        await listener.ask([("watch", absent)])  # it has heard, and asks anew
+        assert await listener.ask("?") == [Terminated(absent, "absent")] * 2
+
+
+async def test_who_watches_again_before_it_heard_of_the_end_hears_of_it_once(
+    autojump_clock: object,
+) -> None:
+    async with open_system() as system:
+        listener, counter = system.start(Listener), system.start(Counter, kind="c", key="1")
+        cell = system.lookup(listener.kind, listener.key)
+        assert cell is not None
+        await listener.ask([("watch", counter)])
+        napping = listener.ask(Nap(1.0))
+        await counter.stop()
+        cell.watch(counter)
+        await napping
+        assert await listener.ask("?") == [Terminated(counter, "stopped")]
+        # Of two under one name that ended before it could hear of either, it hears of the latter.
+        napping = listener.ask(Nap(1.0))
+        first = system.start(Counter, kind="c", key="1")
+        cell.watch(first)
+        await first.stop()
+        second = system.start(Counter, kind="c", key="1")
+        cell.watch(second)
+        found = system.lookup("c", "1")
+        assert found is not None
+        found.kill()
+        await napping
+        assert await listener.ask("?") == [
+            Terminated(counter, "stopped"),
+            Terminated(counter, "killed"),
+        ]
+
+
+async def test_who_unwatches_an_absent_actor_at_once_hears_nothing(autojump_clock: object) -> None:
+    async with open_system() as system:
+        listener, absent = system.start(Listener), system.ref("nobody", "x")
+        await listener.ask([("watch", absent), ("unwatch", absent)])
+        assert await listener.ask("?") == []
+        await listener.ask([("watch", absent), ("unwatch", absent), ("watch", absent)])
+        assert await listener.ask("?") == [Terminated(absent, "absent")]
