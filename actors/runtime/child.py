@@ -67,7 +67,7 @@ class Child:
     def placed(self, cell: Cell) -> None:
         """This cell stands for it from now on."""
         self.cell = cell
-        cell.when_started().on_done(self._started)
+        cell.when_started().when_done(self._started)
 
     def _started(self, started: Future[bool]) -> None:
         self.came_up = self.came_up or (started.exception() is None and started.result())

@@ -10,6 +10,19 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+def enterable(context: Context) -> Context:
+    """Return the context, or a copy if somebody up the stack is in it: none is entered twice."""
+    try:
+        context.run(_nothing)
+    except RuntimeError:
+        return context.copy()
+    return context
+
+
+def _nothing() -> None:
+    pass
+
+
 class Contexts:
     """Makes contexts that are as the system found them when it was opened.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context, copy_context
 from typing import Any, Final, NamedTuple
 
 import structlog
@@ -36,24 +37,33 @@ class DeadLetters:
         self.last: deque[DeadLetter] = deque(maxlen=_KEPT)
         self._now = now
         self._log = structlog.get_logger("actors")
-        self._subscribers: list[Callable[[DeadLetter], object]] = []
+        self._subscribers: dict[object, tuple[Callable[[DeadLetter], object], Context]] = {}
         self._second = -1
         self._logged = 0
         self._unlogged = 0
 
     def subscribe(self, callback: Callable[[DeadLetter], object]) -> Callable[[], None]:
-        """Have `callback` called with every dead letter; returns the way to end that."""
+        """Have `callback` called with every dead letter; returns the way to end that.
+
+        It sees a copy of the context variables there are now, and not those of whoever sent the
+        letter.
+        """
         check_callable("callback", callback)
-        self._subscribers.append(callback)
-        return lambda: self._subscribers.remove(callback)
+        subscription = object()
+        self._subscribers[subscription] = (callback, copy_context())
+
+        def unsubscribe() -> None:
+            self._subscribers.pop(subscription, None)
+
+        return unsubscribe
 
     def add(self, ref: ActorRef, message: Any, reason: str) -> None:
         letter = DeadLetter(ref, message, reason, self._now())
         self.count += 1
         self.last.append(letter)
-        for callback in tuple(self._subscribers):
+        for callback, context in tuple(self._subscribers.values()):
             try:
-                callback(letter)
+                context.copy().run(callback, letter)  # one may lead to another
             except BaseException:
                 self._log.exception("dead_letter_subscriber_failed")
         second = int(letter.at_s)

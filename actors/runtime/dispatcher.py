@@ -96,6 +96,13 @@ class Dispatcher:
         """See above."""
         return self._home.whose if self.entered else None
 
+    def is_current(self, task: trio.lowlevel.Task) -> bool:
+        """Whether the caller is in this task."""
+        try:
+            return current_task() is task
+        except RuntimeError:  # between tasks, in what another thread had called
+            return False
+
     def add(self, cell: Runnable) -> None:
         """Have the cell run soon. It must not be in the queue already."""
         self.queue.append(cell)

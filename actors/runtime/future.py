@@ -7,6 +7,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable
+from contextvars import Context, copy_context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -17,13 +18,14 @@ from trio.lowlevel import enable_ki_protection
 
 from .checks import check_callable, check_seconds
 from .errors import Refusal, bare
-from .home import Home, Owner, Tenant
+from .home import Home, Owner
 from .panic import presentable
 
 T = TypeVar("T")
 M = TypeVar("M")
 if TYPE_CHECKING:
-    _Callback = tuple[Callable[["Future[T]"], object], Tenant | None, Any]  # and whose it is
+    # And whose it is; if nobody's, the context it was left in; if the runtime's, neither.
+    _Callback = tuple[Callable[["Future[T]"], object], Owner | None, Context | None]
     _Waiter = trio.lowlevel.Task | _Callback[T]
 ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 
@@ -155,7 +157,7 @@ class Future(pykka.Future[T]):
     def follow(self, other: pykka.Future[Any]) -> None:
         """Take over what `other` comes to; a TypeError if that is not a future of this runtime."""
         if isinstance(other, Future):
-            other.on_done(self._copy)
+            other.when_done(self._copy)
         else:  # of a thread, with no way to be told when it is done
             self.settle_quietly(error=TypeError(f"{type(other).__name__} cannot be a reply"))
 
@@ -171,24 +173,38 @@ class Future(pykka.Future[T]):
     def on_done(self, callback: Callable[[Future[T]], object]) -> None:
         """Call `callback(self)` at home: at once if done, else inside `set`.
 
-        What it raises is the failure of the actor that called `on_done`; logged, if none did. A
-        callback must leave the actor's state alone: for that there is `Actor.pipe_to_self`. Call
-        this at home only.
+        If that is inside another callback, it is called right after that one. What it raises is the
+        failure of the actor that called `on_done`; logged, if none did. It sees the context
+        variables of that actor, or a copy of those of whoever else called `on_done`. A callback
+        must leave the actor's state alone: for that there is `Actor.pipe_to_self`. Call this at
+        home only.
         """
         if not callable(callback):
             check_callable("callback", callback)
         home = self._home
         if home is None:
             home = self._home = Home.current()
-        tenant = home.whose
-        if tenant is None:
-            tenant = home.tenant()
-        waiter = (callback, tenant, None if tenant is None else tenant.actor)
-        if self._state == PENDING:
-            self._enlist(waiter)
-            if self._state == PENDING or not self._delist(waiter):
-                return  # still pending, or a thread just set it and will have it called
+        owner = home.owner()
+        waiter = (callback, owner, copy_context() if owner is None else None)
+        if self._is_pending_for(waiter):
+            return
         self._call(waiter)
+
+    def when_done(self, callback: Callable[[Future[T]], object]) -> None:
+        """`on_done` for the runtime's own, which raises nothing and looks at no context."""
+        if self._home is None:
+            self._home = Home.current()
+        waiter = (callback, None, None)
+        if not self._is_pending_for(waiter):
+            self._call(waiter)
+
+    def _is_pending_for(self, waiter: _Callback[T]) -> bool:
+        """Whether the callback will be called later."""
+        if self._state != PENDING:
+            return False
+        self._enlist(waiter)
+        # Still pending, or a thread just set it and will have it called.
+        return self._state == PENDING or not self._delist(waiter)
 
     def __await__(self) -> Generator[Any, Any, T]:
         if self._get_hook is not None:
@@ -251,26 +267,35 @@ class Future(pykka.Future[T]):
 
     def _announce(self) -> None:
         waiters, self._waiters = self._waiters, None
-        for waiter in waiters or ():
-            if isinstance(waiter, tuple):
-                self._call(waiter)
-            else:
-                trio.lowlevel.reschedule(waiter)
-
-    def _call(self, waiter: _Callback[T]) -> None:
-        # Home.call_back, inlined: that saves a third.
-        callback, tenant, actor = waiter
+        if waiters is None:
+            return
         home = self._home
         assert home is not None
-        before = home.whose
-        home.whose = None if actor is None else tenant
+        if home.calling:
+            for waiter in waiters:
+                if isinstance(waiter, tuple):
+                    home.callbacks.append((self._call, waiter))
+                else:
+                    trio.lowlevel.reschedule(waiter)
+            return
+        home.calling = True
         try:
-            callback(self)
-        except BaseException as error:  # whoever sets the future must not suffer for who waits
-            owner = None if tenant is None or actor is None else Owner(tenant, actor)
-            home.blame(owner, error, callback)
+            for waiter in waiters:
+                if isinstance(waiter, tuple):
+                    self._call(waiter)
+                    if home.callbacks:
+                        home.call_callbacks()
+                else:
+                    trio.lowlevel.reschedule(waiter)
         finally:
-            home.whose = before
+            home.calling = False
+
+    def _call(self, waiter: _Callback[T]) -> None:
+        # Whoever sets the future must not suffer for who waits.
+        callback, owner, context = waiter
+        home = self._home
+        assert home is not None
+        home.call_back(owner, context, callback, self)
 
     # --- Pykka's combinators, made of callbacks so that they can be awaited ----------------------
 
@@ -321,5 +346,5 @@ class Future(pykka.Future[T]):
                     joined.settle_quietly(error=error)
 
         for future in everyone:
-            future.on_done(check)
+            future.when_done(check)
         return joined

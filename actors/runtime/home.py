@@ -6,6 +6,7 @@ import queue
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context
 from threading import get_ident
 from typing import Any, NamedTuple, Protocol
 
@@ -37,6 +38,11 @@ class Tenant(Protocol):
     def broke(self, actor: Any, error: BaseException, what: str) -> None:
         """Code of that instance raised, outside its turn: in its turn it fails of it."""
 
+    def call_back(
+        self, actor: Any, whose: Tenant | None, function: Callable[..., object], *args: Any
+    ) -> None:
+        """Call what that instance left to be called, with the context variables it sees."""
+
 
 class Owner(NamedTuple):
     """The actor, and which instance of it, that left something to be called later."""
@@ -61,6 +67,8 @@ class Home:
         "_jobs",
         "_token",
         "_woken",
+        "callbacks",
+        "calling",
         "capacity",
         "free_awaits",
         "thread",
@@ -72,6 +80,8 @@ class Home:
         self.thread = get_ident()
         self.capacity = capacity
         self.free_awaits = 0  # how many done futures were awaited since the last checkpoint
+        self.calling = False  # a future calls back; what that sets is lined up in `callbacks`
+        self.callbacks: list[tuple[Callable[[Any], None], Any]] = []
         self.whose: Tenant | None = None  # the actor whose plain code is on the stack
         self.working: dict[trio.lowlevel.Task, Tenant] = {}  # and those which await, by task
         self._token = token
@@ -93,8 +103,16 @@ class Home:
             return home
 
     def here(self) -> bool:
-        """Whether the caller is at home already."""
-        return get_ident() == self.thread
+        """Whether the caller is at home already: in this thread, and this run of trio in it.
+
+        A thread goes on after its loop has ended, and may run another one.
+        """
+        if get_ident() != self.thread:
+            return False
+        try:
+            return trio.lowlevel.current_trio_token() is self._token
+        except RuntimeError:  # outside trio
+            return False
 
     def offer(self, function: Callable[..., object], *args: Any) -> None:
         """`call_soon` for the messages of others: raises MailboxFull if `capacity` calls wait."""
@@ -118,16 +136,48 @@ class Home:
         actor = None if tenant is None else tenant.actor
         return None if tenant is None or actor is None else Owner(tenant, actor)
 
-    def call_back(self, owner: Owner | None, function: Callable[[], object]) -> None:
-        """Call what `owner` left to be called later. If it raises, that is the owner's failure."""
+    def call_back(
+        self,
+        owner: Owner | None,
+        context: Context | None,
+        function: Callable[..., object],
+        *args: Any,
+    ) -> None:
+        """Call what was left to be called later. If it raises, that is the owner's failure.
+
+        It sees the owner's context variables, as the owner's handlers do; `context` is for what
+        nobody owns.
+        """
         before = self.whose
         self.whose = None if owner is None else owner.tenant
         try:
-            function()
+            if owner is not None:
+                if owner.tenant is before:  # its own code is on the stack
+                    function(*args)
+                else:
+                    owner.tenant.call_back(owner.actor, before, function, *args)
+            elif context is not None:
+                context.run(function, *args)
+            else:
+                function(*args)
         except BaseException as error:  # whoever is on the stack must not suffer for the owner
             self.blame(owner, error, function)
         finally:
             self.whose = before
+
+    def call_callbacks(self) -> None:
+        """Call what a callback has lined up: in a loop, for a chain of futures is of any length.
+
+        What one of them lines up comes before the others.
+        """
+        left = deque(self.callbacks)
+        self.callbacks.clear()
+        while left:
+            call, waiter = left.popleft()
+            call(waiter)
+            if self.callbacks:
+                left.extendleft(reversed(self.callbacks))
+                self.callbacks.clear()
 
     def blame(self, owner: Owner | None, error: BaseException, function: object) -> None:
         """Have the owner of a function that raised fail, or log it if there is none."""

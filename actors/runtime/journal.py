@@ -227,7 +227,7 @@ class Journal:
             else:
                 assert self._nursery is not None
                 self._nursery.start_soon(_await_for, self._answer, coming)
-        self._answer.on_done(self._arrived)
+        self._answer.when_done(self._arrived)
 
     def _arrived(self, answer: Future[Any]) -> None:
         if answer is not self._answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from functools import partial
 from typing import Any
 
 import pykka
@@ -12,9 +13,11 @@ from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 
 from .actor_timers import ActorTimers
 from .cell import GRACE_S, Cell, Place, State
+from .contexts import enterable
 from .dispatcher import Dispatcher, Worker
 from .errors import Fenced
 from .future import Future
+from .home import Tenant
 from .hooks import farewell, run_hooks
 from .instance import Instance
 from .mailbox import Control, Mailbox
@@ -129,6 +132,34 @@ class LoopLife(Cell):
             self.control(Control(Broken(actor, error, what)), first=True)
         else:
             _log.error("failed_too_late", kind=self.kind, key=self.key, what=what, exc_info=error)
+
+    def call_back(
+        self,
+        actor: Any,
+        whose: Tenant | None,
+        function: Callable[..., object],
+        *args: Any,
+    ) -> None:
+        """Call what that instance left to be called, with the context variables it sees.
+
+        `whose` is the cell whose plain code is on the stack.
+        """
+        contexts = self.dispatcher.contexts
+        if self.actor is not actor:  # it is gone, and what it had set
+            contexts.fresh().run(function, *args)
+            return
+        task = None if self.worker is None else self.worker.task
+        if task is not None:
+            if whose is None and self.dispatcher.is_current(task):
+                function(*args)  # its own code is on the stack
+            else:
+                enterable(task.context).run(function, *args)
+        elif self.context is not None:
+            enterable(self.context).run(function, *args)
+        else:
+            _, changed = contexts.call(partial(function, *args))
+            if changed is not None and self.actor is actor:
+                self.context = changed
 
     def resume(self) -> None:
         """Whoever had the cell is done with it."""

@@ -33,7 +33,7 @@ class Piped:
         self._message = message
         if cell.actor is actor:  # and not one that goes on after its end
             cell.results_to_come += 1
-        future.on_done(self._arrived)
+        future.when_done(self._arrived)
 
     def _arrived(self, _done: Future[Any]) -> None:
         self._cell.control(Control(None, self))

@@ -337,7 +337,8 @@ class ActorRef(pykka.ActorRef[Any]):
         try:
             return self._target()
         except pykka.ActorDeadError:
-            self._system.dead_letters.add(self, message, "dead")
+            if self._system.home.here():  # or its loop has ended, and its clock with it
+                self._system.dead_letters.add(self, message, "dead")
             raise
 
     def tell_soon(self, message: Any) -> None:

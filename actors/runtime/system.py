@@ -529,14 +529,23 @@ class ActorSystem:
         """Call a function in `delay_s` seconds; the alarm can be cancelled.
 
         What it raises is the failure of the actor that called `after`; logged, if none did. From
-        any thread. Raises ValueError for a delay that is negative or not a number.
+        any thread. It sees the context variables of that actor, or a copy of those of whoever else
+        called `after`.
+
+        Raises ValueError for a delay that is negative or not a number, ActorDeadError once the
+        system has ended.
         """
         check_seconds("delay_s", delay_s)
         check_callable("function", function)
         home = self.home
         if not home.here():
             return self._from_thread(functools.partial(self.after, delay_s, function))
-        return Alarm(self.timers, self.now() + delay_s, function, home, owner=home.owner())
+        if self._ended.is_set():
+            raise pykka.ActorDeadError(f"{self.name} has ended, and its clock with it")
+        owner = home.owner()
+        context = contextvars.copy_context() if owner is None else None
+        at_s = self.now() + delay_s
+        return Alarm(self.timers, at_s, function, home, owner=owner, context=context)
 
     def statistics(self) -> Statistics:
         """Counts for metrics; cheap."""

@@ -6,6 +6,7 @@ import heapq
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from contextvars import Context
 from typing import Any, Final, Protocol
 
 import structlog
@@ -172,11 +173,13 @@ class Timer:
 
 
 class Alarm:
-    """A function called once at a time, unless cancelled before. `owner`: whose failure it is if it
-    raises; the instance is held until then.
+    """A function called once at a time, unless cancelled before.
+
+    `owner`: whose failure it is if it raises, and whose context variables it sees; the instance is
+    held until then. `context`: what it sees if it is nobody's.
     """
 
-    __slots__ = ("_function", "_home", "_owner", "done")
+    __slots__ = ("_context", "_function", "_home", "_owner", "done")
 
     def __init__(
         self,
@@ -186,8 +189,10 @@ class Alarm:
         home: Home,
         *,
         owner: Owner | None,
+        context: Context | None = None,
     ) -> None:
         self.done = False
+        self._context = context
         self._function = function
         self._home = home
         self._owner = owner
@@ -195,14 +200,15 @@ class Alarm:
 
     def cancel(self) -> None:
         self.done = True
-        self._function, self._owner = _nothing, None  # it stays in the heap, and holds nobody there
+        # It stays in the heap, and holds nobody there.
+        self._function, self._owner, self._context = _nothing, None, None
 
     def abandon(self) -> None:
         self.cancel()
 
     def expire(self) -> None:
         self.done = True
-        self._home.call_back(self._owner, self._function)
+        self._home.call_back(self._owner, self._context, self._function)
 
 
 def _nothing() -> None:

@@ -161,3 +161,113 @@ async def test_a_task_that_is_used_again_keeps_nothing_of_the_actor_before(
         for number in range(3):
             await system.start(Setter).ask(Set(number, 0.1))
             assert await system.start(Setter).ask(Look(0.1)) == UNTOUCHED
+
+
+class LeaveACallback(msgspec.Struct, frozen=True):
+    """Have code called later, by whatever is set to set it off."""
+
+    how: str
+    value: int
+    wait_s: float | None = None
+
+
+class Caller(Setter):
+    """Sets variables in what it leaves to be called, and answers with what they were there."""
+
+    @actors.handles(LeaveACallback)
+    def leave(self, message: LeaveACallback) -> Any:
+        if message.wait_s is not None:
+            return self.leave_later(message)
+        answer: actors.Future[Any] = actors.Future()
+        trigger: actors.Future[None] = actors.Future()
+
+        def called(_: object = None) -> Any:
+            before = (VARIABLE.get(), decimal.getcontext().prec)
+            VARIABLE.set(message.value)
+            decimal.getcontext().prec = 5
+            answer.set(before)
+            return before
+
+        if message.how == "after":
+            self.system.after(0.1, called)
+        else:
+            if message.how == "map":
+                trigger.map(called)
+            else:
+                trigger.on_done(called)
+            self.system.ref("trigger", "1").tell(trigger)
+        return answer
+
+    async def leave_later(self, message: LeaveACallback) -> Any:
+        answer = self.leave(LeaveACallback(message.how, message.value))
+        await trio.sleep(message.wait_s or 0.0)
+        return await answer
+
+
+class Trigger(actors.Actor):
+    """Sets futures, with variables of its own."""
+
+    @actors.handles(actors.Future)
+    def trigger(self, future: actors.Future[None]) -> None:
+        VARIABLE.set("trigger's")
+        decimal.getcontext().prec = 3
+        future.set()
+        assert VARIABLE.get() == "trigger's"
+        assert decimal.getcontext().prec == 3
+
+
+@pytest.mark.parametrize("how", ["after", "on_done", "map"])
+@pytest.mark.parametrize("wait_s", [None, 0.5])
+async def test_a_callback_sees_and_sets_the_variables_of_its_actor(
+    autojump_clock: object, how: str, wait_s: float | None
+) -> None:
+    async with open_system() as system:
+        system.start(Trigger, kind="trigger", key="1")
+        one, other = system.start(Caller), system.start(Caller)
+        assert await one.ask(LeaveACallback(how, 1, wait_s)) == UNTOUCHED
+        assert await one.ask(Look()) == (1, 5)
+        assert await other.ask(Look()) == UNTOUCHED
+        assert await other.ask(LeaveACallback(how, 2, wait_s)) == UNTOUCHED
+        assert await one.ask(LeaveACallback(how, 3, wait_s)) == (1, 5)
+        assert await other.ask(LeaveACallback(how, 4, wait_s)) == (2, 5)
+        assert await one.ask(Look(0.1)) == (3, 5)
+        assert await system.start(Caller).ask(Look()) == UNTOUCHED
+        assert (VARIABLE.get(), decimal.getcontext().prec) == UNTOUCHED
+
+
+async def test_a_callback_of_nobody_sees_a_copy_of_what_was_there_when_it_was_left(
+    autojump_clock: object,
+) -> None:
+    async with open_system() as system:
+        seen: list[Any] = []
+
+        def called(_: object = None) -> None:
+            seen.append(VARIABLE.get())
+            VARIABLE.set("callback's")
+
+        token = VARIABLE.set("body's")
+        trigger: actors.Future[None] = actors.Future()
+        trigger.on_done(called)
+        trigger.map(called)
+        system.after(0.1, called)
+        system.dead_letters.subscribe(called)
+        VARIABLE.reset(token)
+        one = system.start(Trigger)
+        one.tell(trigger)
+        await trio.sleep(0.2)
+        one.tell("nobody handles this")
+        await settle()
+        assert seen == ["body's"] * 4
+        assert VARIABLE.get() == "default"
+        assert await system.start(Setter).ask(Look()) == UNTOUCHED
+
+
+async def test_a_callback_of_an_instance_that_is_gone_leaves_the_next_one_alone(
+    autojump_clock: object,
+) -> None:
+    async with open_system() as system:
+        one = system.start(Caller)
+        answer = one.ask(LeaveACallback("after", 1))
+        one.tell(Crash())
+        assert await answer == UNTOUCHED
+        assert await one.ask(Look()) == UNTOUCHED

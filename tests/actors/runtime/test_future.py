@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from typing import Any
 
 import pykka
 import pytest
@@ -9,8 +10,9 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+import actors
 from actors import Future
-from actors.runtime.testing import settle
+from actors.runtime.testing import open_system, settle
 
 
 async def test_everyone_who_waits_gets_the_value(autojump_clock: object) -> None:
@@ -239,3 +241,70 @@ def test_nobody_who_waits_is_forgotten_or_woken_twice(steps: list[str]) -> None:
         assert len(woken) == len(set(woken)) == steps.count("wait") - cancelled
 
     trio.run(main)
+
+
+LONG = 5_000
+"""Far more than the interpreter lets calls nest."""
+
+
+async def test_a_chain_of_any_length_is_settled(autojump_clock: object) -> None:
+    first: Future[int] = Future()
+    last = first
+    for _ in range(LONG):
+        last = last.map(lambda value: value + 1)
+    first.set(0)
+    assert await last == LONG
+    failed: Future[int] = Future()
+    last = failed
+    for _ in range(LONG):
+        last = last.map(lambda value: value + 1)
+    failed.set_exception(KeyError("no"))
+    with pytest.raises(KeyError, match="no"):
+        await last
+
+
+async def test_what_a_callback_sets_is_called_back_before_what_waits_beside_it(
+    autojump_clock: object,
+) -> None:
+    first: Future[None] = Future()
+    second: Future[None] = Future()
+    seen: list[str] = []
+
+    def set_second(_: object) -> None:
+        second.set()
+        seen.append("first")
+
+    second.on_done(lambda _: seen.append("second"))
+    first.on_done(set_second)
+    first.on_done(lambda _: seen.append("beside"))
+    first.set()
+    assert seen == ["first", "second", "beside"]
+
+
+class Link(actors.Actor):
+    """Answers with what the next one comes to."""
+
+    def __init__(self, following: actors.ActorRef | None) -> None:
+        super().__init__()
+        self.following = following
+
+    @actors.handles(int)
+    def pass_on(self, message: int) -> Any:
+        return message if self.following is None else self.following.ask(message)
+
+    @actors.handles(str)
+    async def pass_on_later(self, message: str) -> Any:
+        return message if self.following is None else self.following.ask(message)
+
+
+@pytest.mark.parametrize("message", [7, "later"])
+async def test_a_chain_of_actors_of_any_length_answers(
+    autojump_clock: object, message: object
+) -> None:
+    async with open_system(default_timeout_s=60) as system:
+        link: actors.ActorRef | None = None
+        for _ in range(LONG // 5):
+            link = system.start(Link, link)
+        assert link is not None
+        assert await link.ask(message) == message
+        assert system.restarts == 0

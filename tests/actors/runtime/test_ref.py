@@ -365,3 +365,62 @@ async def test_what_would_block_the_loop_is_refused_before_anything_is_sent(
         await trio.sleep(1.0)
         assert counter.is_alive()
         assert await counter.ask(Get()) == 0
+
+
+async def open_and_leave() -> tuple[actors.ActorSystem, actors.ActorRef]:
+    async with actors.ActorSystem() as system:
+        return system, system.start(Counter)
+
+
+def test_what_is_sent_after_the_loop_has_ended_is_an_actor_dead_error() -> None:
+    system, counter = trio.run(open_and_leave)
+
+    async def send() -> None:
+        await counter.send(Add(1))
+
+    def try_all() -> None:
+        for call in (
+            lambda: counter.tell(Add(1)),
+            lambda: counter.notify(Add(1)),
+            lambda: counter.ask(Get(), block=True),
+            lambda: counter.ask(Get()).result(),
+            lambda: system.after(1.0, lambda: None),
+            lambda: system.start(Counter),
+        ):
+            with pytest.raises(actors.ActorDeadError):
+                call()
+        assert counter.stop(block=True) is False
+
+    async def in_a_second_loop() -> None:
+        try_all()
+        with pytest.raises(actors.ActorDeadError):
+            await send()
+        with pytest.raises(actors.ActorDeadError):
+            await counter.ask(Get())
+        async with actors.ActorSystem() as other:  # which is not taken for the first
+            try_all()
+            assert await other.start(Counter, 3).ask(Get()) == 3
+
+    try_all()
+    trio.run(in_a_second_loop)
+
+
+def test_a_future_that_is_set_after_its_loop_has_ended_wakes_nobody() -> None:
+    future: actors.Future[int] = actors.Future()
+    seen: list[object] = []
+
+    async def wait() -> None:
+        future.on_done(seen.append)
+        with trio.move_on_after(0.01):
+            await future
+
+    trio.run(wait)
+    future.set(1)
+    assert future.result() == 1
+    assert seen == []
+
+
+async def test_an_ended_system_rings_no_alarm(autojump_clock: object) -> None:
+    system, _ = await open_and_leave()
+    with pytest.raises(actors.ActorDeadError, match="has ended"):
+        system.after(1.0, lambda: None)
