@@ -31,6 +31,7 @@ class ActorThread:
         inbox: outlives it
         name: of the thread, after its class: kind/key and the number of the instance
         started: called in the thread once `on_start` has returned
+        handled: called in the thread after each message
         ended: called in the thread as the last thing
         unhandled: called in the thread with a told message that the actor does not handle
 
@@ -39,11 +40,13 @@ class ActorThread:
     __slots__ = (
         "_abandoned",
         "_ended",
+        "_handled",
         "_inbox",
         "_name",
         "_started",
         "_unhandled",
         "actor",
+        "busy",
         "error",
     )
 
@@ -54,6 +57,7 @@ class ActorThread:
         name: str,
         *,
         started: Callable[[ActorThread], None],
+        handled: Callable[[], None],
         ended: Callable[[ActorThread], None],
         unhandled: Callable[[Any], None],
     ) -> None:
@@ -61,7 +65,9 @@ class ActorThread:
         self.error: BaseException | None = None  # the first that the actor failed of
         self._inbox = inbox
         self._name = name
+        self.busy = False  # with a message
         self._started = started
+        self._handled = handled
         self._ended = ended
         self._unhandled = unhandled
         self._abandoned = False
@@ -105,6 +111,7 @@ class ActorThread:
                 self._handle(envelope.message, envelope.reply_to)
 
     def _handle(self, message: Any, reply: pykka.Future[Any] | None) -> None:
+        self.busy = True
         try:
             if isinstance(message, _PROXIED):
                 result = self.actor._handle_receive(message)  # noqa: SLF001 -- as proxies work
@@ -119,6 +126,8 @@ class ActorThread:
                 except queue.Full:
                     pass  # the actor has answered it by itself
         finally:
+            self._handled()
+            self.busy = False
             del message, reply  # a traceback holds this frame, and the reply holds the traceback
 
     def _raised(self, error: Exception, message: Any, reply: pykka.Future[Any] | None) -> None:

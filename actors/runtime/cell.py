@@ -86,6 +86,7 @@ class Host(Naming, Protocol):
     workers: Workers
     restarts: int
     quarantined: int
+    handled_in_threads: int  # by those that have ended
     refused: int  # by full mailboxes, like `dropped`
     dropped: int
 

@@ -34,7 +34,8 @@ class Kind(_KindFields):
     """A kind of actor that its first message brings to life, one per key.
 
     `factory(key)` makes an instance. `idle_after_s` passivates an actor that got no message for so
-    many seconds (at least that, at most twice as long) and agrees by `may_passivate`; None: never.
+    many seconds (at least that, at most twice as long) and agrees by `may_passivate`, which one
+    in a thread is not asked; None: never.
     Beyond its restart intensity an actor ends as `failed`, alone: no other of its kind notices.
     After `retry_failed_after_s` seconds its next message tries again; infinity: never. The other
     fields are `RestartPolicy`'s.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import pykka
+import trio
 
 from .errors import AskTimeout
 from .future import PENDING, Future
@@ -42,6 +43,17 @@ class Reply(Future[Any]):
         self._event = None
         self._ref = ref
         self._timeout_s = timeout_s
+
+    def set(self, value: Any = None) -> None:
+        """Pykka's way to answer, from a thread. A future of this runtime is followed."""
+        if not isinstance(value, Future):
+            super().set(value)
+            return
+        assert self._home is not None
+        try:
+            self._home.call_soon(self.follow, value)
+        except trio.RunFinishedError:
+            self.abandon()
 
     def expire(self, error: BaseException | None = None) -> None:
         """The deadline has passed, or whatever `error` says."""

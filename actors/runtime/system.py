@@ -39,7 +39,7 @@ from .stores import EventStore, SnapshotStore
 from .supervisor import Supervisor
 from .system_view import current_system
 from .target import Target
-from .thread_cell import ThreadCell, check_new
+from .thread_cell import ThreadCell, ThreadingActor, check_new
 from .timers import Alarm, Timers
 
 if TYPE_CHECKING:
@@ -70,6 +70,10 @@ class ActorSystem:
     those.) A Ctrl-C during the stop hurries: no actor is waited for any more, and what they await
     is cancelled.
 
+    Attributes:
+        dead_letters: messages that nobody could take: their `count`, the `last` 100, and
+            `subscribe(callback)` to be told of each.
+
     Raises SystemFailed on the way out if a supervisor at the root gave up.
 
     """
@@ -94,6 +98,7 @@ class ActorSystem:
         self.dead_letters = DeadLetters(self.now)
         self.restarts = 0
         self.quarantined = 0
+        self.handled_in_threads = 0  # by those that have ended
         self.refused = 0  # by full mailboxes, like `dropped`
         self.dropped = 0
         self.closing = False
@@ -476,7 +481,8 @@ class ActorSystem:
         """The cell that fits the first instance, entered under its name."""
         if place.parent.closed:
             raise pykka.ActorDeadError(f"{place.kind}/{place.key}: the system is stopping")
-        spec = getattr(first, "mailbox", Actor.mailbox)
+        ours = isinstance(first, (Actor, ThreadingActor))  # a foreign `mailbox` is its own affair
+        spec = first.mailbox if ours else Actor.mailbox
         cell: Cell
         if isinstance(first, pykka.ThreadingActor):
             cell = ThreadCell(self, place, spec.capacity)
@@ -551,7 +557,9 @@ class ActorSystem:
         """Counts for metrics; cheap."""
         return Statistics(
             actors=len(self._index),
-            handled=self.dispatcher.handled,
+            handled=self.dispatcher.handled
+            + self.handled_in_threads
+            + sum(cell.handled for cell in self._index.cells() if isinstance(cell, ThreadCell)),
             restarts=self.restarts,
             dead_letters=self.dead_letters.count,
             quarantined=self.quarantined,

@@ -13,12 +13,14 @@ from pykka.messages import _ActorStop
 
 from .actor_thread import ActorThread
 from .cell import Cell, Host, Place, State
+from .checks import check_type
 from .errors import MailboxFull, Misfit, UnhandledMessage
 from .future import Future
 from .inbox import ThreadInbox
 from .mailbox import Control, MailboxSpec
 from .reasons import Reason
 from .ref import ActorRef
+from .system_view import current_system
 
 _log = structlog.get_logger("actors")
 
@@ -26,8 +28,9 @@ _log = structlog.get_logger("actors")
 class ThreadingActor(pykka.ThreadingActor):
     """A Pykka ThreadingActor that says how much its inbox holds. It may block; it owns a thread.
 
-    Started by `ActorSystem.start` or a supervisor, like any pykka.ThreadingActor. A daemon, for a
-    blocked call that outlives its deadline must not keep the process from ending.
+    Started by `start` in the current system, by `ActorSystem.start` or by a supervisor. What it
+    returns is the reply; if that is an `actors.Future`, the reply is what the future comes to. A
+    daemon, for a blocked call that outlives its deadline must not keep the process from ending.
 
     Pykka's rules hold in it: what a handler raises that was asked goes to the asker alone, and the
     actor goes on; under `tell` it fails the actor. A SystemExit or KeyboardInterrupt fails or
@@ -37,7 +40,25 @@ class ThreadingActor(pykka.ThreadingActor):
 
     use_daemon_thread = True
     mailbox: ClassVar[MailboxSpec] = MailboxSpec()
-    """Its capacity counts; an inbox between threads always refuses when it is full."""
+    """Its capacity counts. An inbox between threads always refuses when it is full; a class that
+    says another `on_full` is a ValueError."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        check_type(f"{cls.__name__}.mailbox", cls.mailbox, MailboxSpec)
+        if cls.mailbox.on_full != "refuse":
+            raise ValueError(
+                f"{cls.__name__}.mailbox: the inbox of an actor in a thread refuses when it is"
+                f" full; {cls.mailbox.on_full!r} is for actors in the loop"
+            )
+
+    @classmethod
+    def start(cls, *args: Any, **kwargs: Any) -> ActorRef:
+        """Start an actor in the current system, as `Actor.start` does.
+
+        Raises RuntimeError where there is no current system.
+        """
+        return current_system().start(cls, *args, **kwargs)
 
     def on_receive(self, message: Any) -> Any:
         """Messages that are no proxy's; what it returns is the reply.
@@ -71,6 +92,15 @@ class ThreadCell(Cell):
         self._halted: Future[bool] | None = None
         self._stopping: Reason | None = None
 
+    def idle(self) -> bool:
+        running = self._running
+        return (
+            self.state is State.RUNNING
+            and running is not None
+            and not running.busy
+            and self.inbox.empty()
+        )
+
     def actor_or_none(self) -> Any:
         return None if self._running is None else self._running.actor
 
@@ -86,6 +116,7 @@ class ThreadCell(Cell):
             self.inbox,
             f"{self.name}-{self.incarnation}",
             started=self._started_in_thread,
+            handled=self._handled_in_thread,
             ended=self._ended_in_thread,
             unhandled=self._unhandled_in_thread,
         )
@@ -102,6 +133,9 @@ class ThreadCell(Cell):
     def _started_in_thread(self, thread: ActorThread) -> None:
         with suppress(trio.RunFinishedError):
             self.system.home.call_soon(self._thread_started, thread)
+
+    def _handled_in_thread(self) -> None:
+        self.handled += 1
 
     def _ended_in_thread(self, thread: ActorThread) -> None:
         try:
@@ -125,7 +159,14 @@ class ThreadCell(Cell):
             return
         self._running = None
         halted, self._halted = self._halted, None
-        if self._stopping is not None:
+        if (
+            self._stopping == "passivated"
+            and not self.inbox.empty()
+            and self.system.may_start(self.kind)
+        ):
+            self._stopping = None
+            self.start()  # for what came while it stopped
+        elif self._stopping is not None:
             self.end(self._stopping)
         elif halted is not None:
             self.state = State.HALTED
@@ -139,14 +180,24 @@ class ThreadCell(Cell):
     # --- messages, and being asked to end --------------------------------------------------------
 
     def tell(self, message: Any) -> None:
-        self.inbox.put(Envelope(message))
+        self._put(Envelope(message))
 
     def tell_from_thread(self, message: Any) -> None:
-        self.inbox.put(Envelope(message))
+        self._put(Envelope(message))
+        if not self.alive:  # it ended at this moment, and nobody looks at its inbox any more
+            with suppress(trio.RunFinishedError):
+                self.system.home.call_soon(self._turn_away)
+
+    def _put(self, envelope: Envelope[Any]) -> None:
+        try:
+            self.inbox.put(envelope)
+        except MailboxFull:
+            self.system.refused += 1
+            raise
 
     def ask(self, message: Any, future: Future[Any]) -> None:
         try:
-            self.inbox.put(Envelope(message, future))
+            self._put(Envelope(message, future))
         except MailboxFull as error:
             future.settle_quietly(error=error)
 
@@ -155,8 +206,9 @@ class ThreadCell(Cell):
 
     def request_stop(self, reason: Reason) -> None:
         if self._stopping is None:
-            self._stopping = reason
             self.inbox.put_control(Envelope(_ActorStop()))
+        if self._stopping in (None, "passivated"):
+            self._stopping = reason
 
     def halt(self) -> Future[bool]:
         """End the instance after what is in its inbox now; what comes later is the next one's."""
@@ -183,5 +235,14 @@ class ThreadCell(Cell):
         if not self.alive:
             return
         super().end(reason)
+        self.system.handled_in_threads += self.handled
+        self._turn_away()
+
+    def _turn_away(self) -> None:
+        """Say of all that is left in the inbox that the actor has ended, or bring it back."""
+        reason = self.reason or "stopped"
         for message in self.inbox.close(lambda: self.obituary(reason)):
-            self.system.dead_letters.add(self.ref, message, reason)
+            if reason == "passivated" and self.system.may_start(self.kind):
+                self.ref.tell_soon(message)
+            else:
+                self.system.dead_letters.add(self.ref, message, reason)

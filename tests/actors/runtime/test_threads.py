@@ -371,3 +371,90 @@ def test_an_inbox_answers_what_is_left_in_it() -> None:
     assert inbox.close(lambda: actors.ActorDeadError("x/y")) == ["told"]
     assert isinstance(future.exception(), actors.ActorDeadError)
     assert inbox.empty()
+
+
+class Plain(actors.ThreadingActor):
+    """Answers with what it is sent."""
+
+    mailbox = actors.MailboxSpec(capacity=2)
+
+    def __init__(self, _key: str = "") -> None:
+        super().__init__()
+
+    def on_receive(self, message: Any) -> Any:
+        if isinstance(message, threading.Event):
+            message.wait(60)
+            return None
+        return message.ask(Get()) if isinstance(message, actors.ActorRef) else message
+
+
+@pytest.mark.parametrize("on_full", ["wait", "drop_oldest", "drop_newest"])
+def test_a_policy_that_an_inbox_of_a_thread_does_not_have_is_refused(on_full: Any) -> None:
+    with pytest.raises(ValueError, match="refuses when it is full"):
+        type("Waiting", (actors.ThreadingActor,), {"mailbox": actors.MailboxSpec(2, on_full)})
+
+
+async def test_what_a_thread_handles_and_refuses_is_counted() -> None:
+    async with open_system() as system:
+        plain, gate = system.start(Plain), threading.Event()
+        before = system.statistics()
+        asked = plain.ask(gate)
+        cell = system.lookup(plain.kind, plain.key)
+        assert isinstance(cell, ThreadCell)
+        await until(cell.inbox.empty)
+        told = [plain.ask(1), plain.ask(2)]
+        with pytest.raises(actors.MailboxFull):
+            plain.tell(3)
+        with pytest.raises(actors.MailboxFull):
+            await plain.ask(3)
+        gate.set()
+        await asked
+        assert [await each for each in told] == [1, 2]
+        await plain.stop()
+        after = system.statistics()
+        assert (after.refused - before.refused, after.handled - before.handled) == (2, 3)
+
+
+async def test_an_idle_thread_is_passivated_and_comes_back() -> None:
+    async with open_system() as system:
+        system.register(actors.Kind("plain", Plain, idle_after_s=0.05))
+        plain = system.ref("plain", "a")
+        assert await plain.ask(1) == 1
+        await until(lambda: not plain.is_alive())
+        assert plain.ended_as() == "passivated"
+        assert [await plain.ask(number) for number in range(3)] == [0, 1, 2]
+
+
+async def test_what_comes_while_a_thread_is_passivated_is_handled() -> None:
+    async with open_system() as system:
+        system.register(actors.Kind("plain", Plain))
+        plain = system.ref("plain", "a")
+        for number in range(100):
+            await plain.ask(number)
+            cell = system.lookup("plain", "a")
+            assert cell is not None
+            cell.stop("passivated")
+            assert await plain.ask(number) == number
+
+
+async def test_a_thread_that_returns_a_future_answers_with_what_it_comes_to() -> None:
+    async with open_system() as system:
+        plain, counter = system.start(Plain), system.start(Counter, 5)
+        assert await plain.ask(counter) == 5
+        await counter.stop()
+        with pytest.raises(actors.ActorDeadError):
+            await plain.ask(counter)
+
+
+async def test_start_of_the_class_starts_in_the_tree() -> None:
+    async with open_system() as system:
+        plain = Plain.start("key")
+        assert list(system.actors("Plain")) == [plain]
+        assert await plain.ask(1) == 1
+    assert not plain.is_alive()
+    assert "dead_letters" in (actors.ActorSystem.__doc__ or "")
+
+
+def test_start_of_the_class_outside_a_system_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="no actor system here"):
+        Plain.start()
