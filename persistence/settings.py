@@ -30,7 +30,7 @@ class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     url: str = ""
     replica_url: str = ""
     schema: Annotated[str, Meta(pattern="^[a-z_][a-z0-9_]{0,62}$")] = "greenroom"
-    connect_timeout_s: Seconds = 5.0
+    connect_timeout_s: Annotated[float, Meta(ge=2)] = 5.0
     statement_timeout_s: Seconds = 30.0
     batch_rows: Count = 4096
     inbox_messages: Count = 4096

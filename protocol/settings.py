@@ -17,8 +17,9 @@ Path = Annotated[
 Host = Annotated[
     str,
     Meta(
-        pattern=r"^[^\s]+\Z",
-        description='an address or a name of this machine, "0.0.0.0" or "::" for every one',
+        pattern=r"^([^\s\[\]:]+|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[^\s\[\]]+)?)\Z",
+        description="an address or a name of this machine, without brackets and port,"
+        ' "0.0.0.0" or "::" for every one',
     ),
 ]
 

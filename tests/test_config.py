@@ -145,13 +145,15 @@ def test_an_unknown_key_gets_a_suggestion_and_the_list(tmp_path: Path) -> None:
     file = written(tmp_path, "[listen]\nprot = 1\n")
     assert refused(file=file) == (
         f"{file}: [listen] has no key prot, did you mean port?"
-        " it has host, port, tls_certificate, tls_key"
+        " It has host, port, tls_certificate, tls_key"
     )
 
 
 def test_a_key_of_another_section_is_pointed_at(tmp_path: Path) -> None:
     file = written(tmp_path, '[log]\ntls_key = ""\n')
-    assert f"{file}: [log] has no key tls_key, it belongs to [listen];" in refused(file=file)
+    assert f"{file}: [log] has no key tls_key, it belongs to [listen]. It has " in refused(
+        file=file
+    )
 
 
 def test_a_wrong_value_says_what_is_allowed(tmp_path: Path) -> None:
@@ -228,6 +230,16 @@ def test_an_empty_variable_is_unset() -> None:
     """As Compose makes it of `${HOST}` where its own environment has none."""
     empty = {f"GREENROOM_{section}__{key}".upper(): "" for section, key in KEYS}
     assert load(SHIPPED, environment=empty) == load(SHIPPED, environment={})
+    blank = dict.fromkeys(empty, " \t")
+    assert load(SHIPPED, environment=blank) == load(SHIPPED, environment={})
+
+
+@pytest.mark.parametrize("key", ["postgres.url", "postgres.replica_url", "redis.url"])
+def test_blank_text_is_empty_whatever_layer_brings_it(key: str, tmp_path: Path) -> None:
+    section, _, name = key.partition(".")
+    loaded = load(written(tmp_path, f"[{section}]\n{name} = ' '\n"), environment={})
+    assert (loaded.config, loaded.changed) == (Config(), {})
+    assert load(environment={}, overrides=[f"{key}= "]).config == load(environment={}).config
 
 
 def test_no_address_to_listen_on_is_not_every_address(tmp_path: Path) -> None:
@@ -236,7 +248,7 @@ def test_no_address_to_listen_on_is_not_every_address(tmp_path: Path) -> None:
             file = written(tmp_path, f"[{section}]\nhost = '{text}'\n")
             assert refused(file=file) == (
                 f"{file}: [{section}] host = '{text}' is not allowed: must be an address or a name"
-                ' of this machine, "0.0.0.0" or "::" for every one'
+                ' of this machine, without brackets and port, "0.0.0.0" or "::" for every one'
             )
 
 
@@ -248,6 +260,7 @@ def test_no_address_to_listen_on_is_not_every_address(tmp_path: Path) -> None:
         "greenroom_listen__port",
         "Greenroom_Listen__Port",
         "Greenroom_Listen_Port",
+        "GREENROOM_Listen__Port",
     ],
 )
 def test_a_variable_that_was_meant_as_a_setting_is_told(name: str) -> None:
@@ -261,8 +274,11 @@ def test_a_variable_that_was_meant_as_a_setting_is_told(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("GREENROOM_HOME", "/srv"),
-        ("GREENROOM_PORT", "7350"),
+        ("GREENROOM_PORT", "tcp://10.0.0.1:7350"),
+        ("GREENROOM_PORT_7350_TCP", "tcp://10.0.0.1:7350"),
+        ("GREENROOM_PORT_7350_TCP_PORT", "7350"),
+        ("GREENROOM_SERVICE_PORT_CLIENTS", "7350"),
+        ("GREENROOM_PORT", ""),
         ("GREENROOM_SERVICE_HOST", "10.0.0.1"),
         ("GREENROOM_SERVICE_PORT", "7350"),
         ("GREENROOM_HTTP_PORT", "tcp://10.0.0.1:7351"),
@@ -274,6 +290,20 @@ def test_a_variable_that_was_meant_as_a_setting_is_told(name: str) -> None:
 )
 def test_what_others_or_kubernetes_name_alike_is_not_told(name: str, value: str) -> None:
     assert load(SHIPPED, environment={name: value}).doubts == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("GREENROOM_PORT", ", did you mean GREENROOM_LISTEN__PORT or GREENROOM_HTTP__PORT?"),
+        ("GREENROOM_HOME", ": a setting is GREENROOM_SECTION__KEY, in capitals"),
+        ("GREENROOM_Foo__Bar", ": a setting is GREENROOM_SECTION__KEY, in capitals"),
+    ],
+)
+def test_any_other_variable_of_our_name_is_told(name: str, hint: str) -> None:
+    loaded = load(SHIPPED, environment={name: "7400"})
+    assert loaded.config == load(SHIPPED, environment={}).config
+    assert loaded.doubts == (f"environment variable {name} sets nothing{hint}",)
 
 
 def test_a_section_that_stands_twice_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
@@ -299,3 +329,78 @@ def test_an_operator_chooses_without_which_stores_it_is_ready() -> None:
     assert refused(overrides=['http.ready_without=["valkey"]']).endswith(
         'must be a list, each one of "postgresql", "redis"'
     )
+
+
+# --- what cannot work ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host", ["[::1]", "[::]", "::1]", "127.0.0.1:7350", "host:7350", "[::1]:7"]
+)
+def test_a_host_with_brackets_or_a_port_is_refused(host: str) -> None:
+    for section in ("listen", "http"):
+        line = refused(overrides=[f"{section}.host={host}"])
+        assert line.startswith(f"--set {section}.host: [{section}] host = '{host}' is not allowed:")
+        assert "without brackets and port" in line
+
+
+@pytest.mark.parametrize("host", ["::1", "::", "fe80::1%eth0", "::ffff:10.0.0.1", "10.0.0.1", "a"])
+def test_a_host_is_an_address_or_a_name(host: str) -> None:
+    overrides = [f"listen.host={host}", "log.level=info"]
+    assert load(environment={}, overrides=overrides).config.listen.host == host
+
+
+@pytest.mark.parametrize(
+    ("clients", "http"),
+    [
+        ("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "::"), ("::", "::1"),
+        ("localhost", "::1"), ("localhost", "127.0.0.1"), ("a.example", "a.example"),
+    ],
+)  # fmt: skip
+def test_two_listeners_on_one_port_are_refused(clients: str, http: str) -> None:
+    hosts = [f"listen.host={clients}", f"http.host={http}"]
+    assert refused(overrides=[*hosts, "http.port=7350"]) == (
+        "--set http.port: [http] port = 7350 and [listen] port = 7350:"
+        " only one of them can have the port"
+    )
+    assert refused(overrides=[*hosts, "listen.port=7351"]).startswith(
+        "--set listen.port: [listen] port = 7351 and [http] port = 7351: "
+    )
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["listen.port=0", "http.port=0"],
+        ["http.port=7350", "http.enabled=false"],
+        ["http.port=7350", "listen.host=10.0.0.1"],
+        ["http.port=7350", "listen.host=::1"],
+        ["http.port=7350", "listen.host=a.example"],
+        ["server.drain_s=25"],
+    ],
+)
+def test_what_does_not_meet_is_no_conflict(overrides: list[str]) -> None:
+    load(environment={}, overrides=overrides)
+
+
+def test_a_drain_beyond_the_time_for_the_stop_is_refused(tmp_path: Path) -> None:
+    why = "a stop is cut short before all connections are closed"
+    assert refused(overrides=["server.drain_s=600"]) == (
+        f"--set server.drain_s: [server] drain_s = 600.0 and [server] stop_timeout_s = 25.0: {why}"
+    )
+    file = written(tmp_path, "[server]\ndrain_s = 20\n")
+    assert refused(file=file, overrides=["server.stop_timeout_s=1"]) == (
+        f"{file}, --set server.stop_timeout_s: [server] drain_s = 20.0 and"
+        f" [server] stop_timeout_s = 1.0: {why}"
+    )
+
+
+@pytest.mark.parametrize("section", ["postgres", "redis", "schedules"])
+def test_a_first_pause_beyond_the_longest_is_refused(section: str) -> None:
+    line = refused(overrides=[f"{section}.first_retry_s=301"])
+    assert line.startswith(f"--set {section}.first_retry_s: [{section}] first_retry_s = 301.0 and ")
+
+
+def test_a_time_to_connect_that_libpq_does_not_know_is_refused() -> None:
+    line = refused(overrides=["postgres.connect_timeout_s=0.5"])
+    assert line.endswith("connect_timeout_s = 0.5 is not allowed: must be a number from 2")

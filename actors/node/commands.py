@@ -109,7 +109,7 @@ def listening(section: str, host: str, port: int) -> Iterator[list[socket.socket
     try:
         sockets = listen(host, port)
     except OSError as error:
-        where = f"{host or '*'}:{port}"
+        where = f"{_bracketed(host)}:{port}"
         raise CannotListen(
             f"cannot listen on {where}: {error.strerror}; see [{section}] host and port"
         ) from error
@@ -158,8 +158,11 @@ def say(stream: TextIO | None, line: str, *, wait_s: float = 0.0) -> None:
 
 
 def _address(host: str, listeners: list[socket.socket]) -> str:
-    name = f"[{host}]" if ":" in host else host or "*"
-    return f"{name}:{listeners[0].getsockname()[1]}"
+    return f"{_bracketed(host)}:{listeners[0].getsockname()[1]}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host or "*"
 
 
 @contextmanager

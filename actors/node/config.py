@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import math
+import operator
 import os
 import re
 import tomllib
@@ -21,6 +22,7 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 import msgspec
 from msgspec import Meta, inspect
 
+from actors.node.conflicts import conflicts
 from actors.node.logs import LogSettings
 from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.read_budget import RecoverySettings
@@ -36,6 +38,14 @@ from protocol.settings import Host, HttpSettings, WireSettings
 
 ENVIRONMENT_PREFIX = "GREENROOM_"
 DEFAULT_FILE = Path("config.toml")
+SETTING = "a setting is GREENROOM_SECTION__KEY, in capitals"
+OF_KUBERNETES = re.compile(
+    r"GREENROOM_(\w+_)?("
+    r"SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?|PORT(?==\w+://)"
+    r")=.*",
+    re.DOTALL,
+)
+"""What Kubernetes tells every container about the services named greenroom, or greenroom-http."""
 SECRET_KEYS = frozenset({"url", "replica_url", "token_secrets"})
 """Keys whose values are never printed: a store's URL bears its password, too."""
 
@@ -157,6 +167,7 @@ def load(
         for (section, key), value in values.items()
         if sections[section][key] != _default(section, key)
     }
+    _check_together(config, changed)
     return Loaded(config, file, changed, tuple(_doubts(environment)))
 
 
@@ -192,31 +203,38 @@ def _from_file(file: Path) -> Iterator[tuple[tuple[str, str], _Value]]:
 
 def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[tuple[str, str], _Value]]:
     for name in sorted(environment):
-        # Without "__" it is somebody else's (GREENROOM_HOME, say), not a key of ours. An empty one
-        # is unset: what Compose makes of a variable that its own environment lacks.
-        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name and environment[name]:
+        # An empty one is unset: what Compose makes of a variable that its own environment lacks.
+        if _is_setting(name) and environment[name].strip():
             section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
             origin = f"environment variable {name}"
             _check_section(section, origin)
             yield (section, key), _Value(environment[name], origin, text=True)
 
 
+def _is_setting(name: str) -> bool:
+    return name.startswith(ENVIRONMENT_PREFIX) and "__" in name and name == name.upper()
+
+
 def _doubts(environment: Mapping[str, str]) -> Iterator[str]:
-    """Variables that are no settings, but for a slip: one underscore, small letters, a typo."""
+    """Variables of our name that are no settings: one underscore, small letters, another's."""
     meant = {
         f"{section}_{key}": f"{ENVIRONMENT_PREFIX}{section}__{key}".upper()
         for section in Config.__struct_fields__
         for key in _keys(section)
     }
     for name in sorted(environment):
-        upper = name.upper()
-        if not upper.startswith(ENVIRONMENT_PREFIX) or (name == upper and "__" in name):
+        upper, value = name.upper(), environment[name].strip()
+        if not upper.startswith(ENVIRONMENT_PREFIX) or _is_setting(name) or not value:
             continue
-        if "://" in environment[name] and upper.endswith("_PORT"):
-            continue  # Kubernetes describes a service named greenroom-http so
+        if OF_KUBERNETES.fullmatch(f"{name}={value}"):
+            continue
         word = upper.removeprefix(ENVIRONMENT_PREFIX).replace("__", "_").lower()
-        if close := difflib.get_close_matches(word, meant, n=1, cutoff=0.9):
-            yield f"environment variable {name} sets nothing, did you mean {meant[close[0]]}?"
+        close = difflib.get_close_matches(word, meant, n=1, cutoff=0.9)
+        names = [meant[one] for one in close] or [
+            setting for setting in meant.values() if setting.endswith(f"__{word.upper()}")
+        ]
+        hint = f", did you mean {' or '.join(names)}?" if names else f": {SETTING}"
+        yield f"environment variable {name} sets nothing{hint}"
 
 
 def _from_overrides(overrides: Sequence[str]) -> Iterator[tuple[tuple[str, str], _Value]]:
@@ -259,14 +277,14 @@ def _check_section(section: str, origin: str) -> None:
     sections = Config.__struct_fields__
     if section not in sections:
         raise ConfigError(
-            f"{origin}: unknown section [{section}]{_meant(section, sections, '[{}]')};"
-            f" there are {', '.join(f'[{name}]' for name in sections)}"
+            f"{origin}: unknown section [{section}]{_meant(section, sections, '[{}]')}"
+            f" There are {', '.join(f'[{name}]' for name in sections)}"
         )
 
 
 def _meant(word: str, known: Sequence[str], form: str = "{}") -> str:
     close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
-    return f", did you mean {form.format(close[0])}?" if close else ""
+    return f", did you mean {form.format(close[0])}?" if close else "."
 
 
 def _convert(section: str, key: str, value: _Value) -> Any:
@@ -275,18 +293,19 @@ def _convert(section: str, key: str, value: _Value) -> Any:
     if keys and key not in keys:
         hint = _meant(key, list(keys))
         elsewhere = [f"[{other}]" for other in Config.__struct_fields__ if key in _keys(other)]
-        if not hint and elsewhere:
-            hint = f", it belongs to {' or '.join(elsewhere)};"
-        hint = hint or ";"
+        if hint == "." and elsewhere:
+            hint = f", it belongs to {' or '.join(elsewhere)}."
         raise ConfigError(
-            f"{value.origin}: [{section}] has no key {key}{hint} it has {', '.join(keys)}"
+            f"{value.origin}: [{section}] has no key {key}{hint} It has {', '.join(keys)}"
         )
     raw = value.raw
     if value.text and not _is_text(kind):
         with contextlib.suppress(tomllib.TOMLDecodeError):  # text then, which is not allowed below
             raw = tomllib.loads(f"v = {raw}")["v"]
     try:
-        converted = msgspec.convert(raw, kind)
+        # Blank is empty, whatever layer brings it.
+        blank = isinstance(raw, str) and not raw.strip()
+        converted = msgspec.convert("" if blank else raw, kind)
         if converted == math.inf:  # no time or size is: a stop that waits for ever is no stop
             raise msgspec.ValidationError("not finite")
         return converted
@@ -308,6 +327,18 @@ def _section(section: str, keys: dict[str, Any], values: Mapping[tuple[str, str]
             values[section, key].origin for key in keys if keys[key] != _default(section, key)
         )
         raise ConfigError(f"{', '.join(origins)}: [{section}] {error}") from error
+
+
+def _check_together(config: Config, changed: Mapping[str, tuple[Any, str]]) -> None:
+    def value(name: str) -> Any:
+        return operator.attrgetter(name)(config)
+
+    for conflict in conflicts(value):
+        # What somebody has changed comes first: the other key may only be in its way.
+        names = sorted(conflict.keys, key=lambda name: name not in changed)
+        origins = dict.fromkeys(changed[name][1] for name in names if name in changed)
+        told = [f"[{name.replace('.', '] ')} = {value(name)!r}" for name in names]
+        raise ConfigError(f"{', '.join(origins)}: {' and '.join(told)}: {conflict.why}")
 
 
 def _is_text(kind: Any) -> bool:

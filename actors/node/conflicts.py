@@ -1,0 +1,52 @@
+"""Keys of the configuration that are each allowed, and cannot be what they are together."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+
+class Conflict(NamedTuple):
+    """Two keys, as `section.key`, and what is wrong with them together."""
+
+    keys: tuple[str, str]
+    why: str
+
+
+def conflicts(value: Callable[[str], Any]) -> Iterator[Conflict]:
+    """All that there are; `value` gives what `section.key` is."""
+    port = value("http.port")
+    if (
+        value("http.enabled")
+        and port == value("listen.port") != 0
+        and _overlap(value("http.host"), value("listen.host"))
+    ):
+        yield Conflict(("http.port", "listen.port"), "only one of them can have the port")
+    if value("server.drain_s") > value("server.stop_timeout_s"):
+        why = "a stop is cut short before all connections are closed"
+        yield Conflict(("server.drain_s", "server.stop_timeout_s"), why)
+    for section in ("postgres", "redis", "schedules"):
+        first, longest = f"{section}.first_retry_s", f"{section}.max_retry_s"
+        if value(first) > value(longest):
+            yield Conflict((first, longest), "the first pause is longer than the longest")
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether listening on both hosts takes an address twice. Names are not resolved."""
+    ones, others = _addresses(one), _addresses(other)
+    if ones is None or others is None:
+        return one == other
+    return any(
+        a.version == b.version and (a == b or a.is_unspecified or b.is_unspecified)
+        for a in ones
+        for b in others
+    )
+
+
+def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address] | None:
+    several = {"::": ["::", "0.0.0.0"], "localhost": ["127.0.0.1", "::1"]}
+    try:
+        return [ipaddress.ip_address(text) for text in several.get(host.lower(), [host])]
+    except ValueError:
+        return None
