@@ -54,6 +54,12 @@ MOST_RETRIES: Final = 64
 """Of one request, as long as its first answer is not there."""
 
 
+def refuse_late(until: float, now: float) -> None:
+    """Refuse what nobody waits for any more: its asker was told that it failed."""
+    if now >= until:
+        raise Refused(UNAVAILABLE, "it took too long")
+
+
 def with_others(first: Future[Any]) -> Future[Any]:
     """Let a retry wait for the answer that others wait for already.
 

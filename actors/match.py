@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from actors.failures import Refused, with_others
+from actors.failures import Refused, refuse_late, with_others
 from actors.matches.host import MatchHost
 from actors.matches.messages import (
     Arrived,
@@ -165,6 +165,7 @@ class Match(RunningMatch):
     def join(self, message: Join) -> Any:
         """Give the user a place, or the place that is the user's already."""
         referee, player = self._playing(), message.user
+        refuse_late(message.until, self.system.now())
         if not self.host.topics.is_current(message.session, message.connection):
             raise Refused(UNAVAILABLE, "the connection is gone")
         if player not in self.record.places:
@@ -215,10 +216,13 @@ class Match(RunningMatch):
     def _arrive(self, message: Join) -> MatchState:
         """Let a session hear the match. Its player's place is durable."""
         referee, topics, session = self._playing(), self.host.topics, message.session
-        if not topics.subscribe(self.topic, session, message.connection, self.epoch):
+        late = self.system.now() >= message.until  # the commit came after who asked had given up
+        if late or not topics.subscribe(self.topic, session, message.connection, self.epoch):
             if not topics.is_member(self.topic, session):
                 self._absent(session)
-            raise Refused(UNAVAILABLE, "the connection is gone")  # the place is kept for a while
+            raise Refused(
+                UNAVAILABLE, "nobody waits for it any more"
+            )  # the place is kept for a while
         self._attend(session, message.user)
         self.mind_the_clock()
         return self.voice.where_it_stands(self.record, referee, self.epoch, message.user)
@@ -233,6 +237,7 @@ class Match(RunningMatch):
     def resume(self, message: Resume) -> bool:
         """Attach the player's session again, and tell it what it missed."""
         record, state = self.record, None
+        refuse_late(message.until, self.system.now())
         if record.created is None:
             raise Refused(UNKNOWN_MATCH)
         if message.user not in record.places:

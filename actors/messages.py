@@ -7,6 +7,7 @@ wire (protocol/messages), so that a session passes them on as they are. A refusa
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -29,6 +30,10 @@ class Join(TopicMessage, frozen=True, gc=False):
     connection: int
     user: str
     name: str
+    until: float = math.inf
+    """When whoever asked is told that it failed, by the system's clock. From then on the owner must
+    not act: the client would get what is pushed on a topic that it knows itself not to be in.
+    """
 
 
 class Leave(TopicMessage, frozen=True, gc=False):
@@ -65,6 +70,8 @@ class Resume(TopicMessage, frozen=True, gc=False):
     name: str
     epoch: int
     offset: int
+    until: float = math.inf
+    """As of a join."""
 
 
 class ComeBack(msgspec.Struct, frozen=True, gc=False):

@@ -143,8 +143,10 @@ class Places:
         if place is None:
             client.refuse(RequestError(TOO_MANY_TOPICS), ref)
             return
-        message = Join(self._session, client.id, self._user, self._name)
-        joined = self._ask_in(topic, place, message, self._settings.ask_timeout_s)
+        timeout_s = self._settings.ask_timeout_s
+        until = self._actor.system.now() + timeout_s
+        message = Join(self._session, client.id, self._user, self._name, until)
+        joined = self._ask_in(topic, place, message, timeout_s)
         client.begin(ref, joined)
 
     def leave(self, client: Client, ref: int | None, topic: str) -> None:
@@ -295,10 +297,17 @@ class Places:
             client.push(TopicLost(topic=topic, code=TOO_MANY_TOPICS.code))
             return
         place.believed = True
+        timeout_s = self._settings.resume_timeout_s
         message = Resume(
-            self._session, client.id, self._user, self._name, position.epoch, position.offset
+            self._session,
+            client.id,
+            self._user,
+            self._name,
+            position.epoch,
+            position.offset,
+            until=self._actor.system.now() + timeout_s,
         )
-        self._ask_in(topic, place, message, self._settings.resume_timeout_s, client)
+        self._ask_in(topic, place, message, timeout_s, client)
 
     def _ask_in(
         self,

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from actors.failures import Refused, with_others
+from actors.failures import Refused, refuse_late, with_others
 from actors.history import ReadBefore, read_before
 from actors.messages import (
     ComeBack,
@@ -157,6 +157,7 @@ class Room(PersistentActor):
         """Raises Refused: ROOM_FULL; RATE_LIMITED or BUSY, as too many would be told of it;
         UNAVAILABLE if the session has no such connection any more.
         """
+        refuse_late(message.until, self.system.now())
         if message.session not in self._roster and len(self._roster) < self._settings.members:
             # A resume is not charged: many come back at once, and have paid when they joined.
             self._topics.charge(self._topic, message.session, pushes=2)  # it will leave, too
@@ -174,6 +175,7 @@ class Room(PersistentActor):
     @handles(Resume)
     def resume(self, message: Resume) -> bool:
         """Raises Refused: like a join."""
+        refuse_late(message.until, self.system.now())
         self._enter(message.session, message.connection, message.user, message.name)
         missed = self._said.since(message.epoch, message.offset, self._settings.answer_bytes)
         self._topics.send(message.session, message.connection, self._recovered(missed))

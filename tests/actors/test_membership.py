@@ -219,6 +219,45 @@ async def test_a_join_that_met_its_deadline_makes_no_member(autojump_clock: Mock
         assert house.instance("session", session_of(ada))._places.stages() == {}
 
 
+async def test_a_join_that_met_its_deadline_is_pushed_nothing_when_its_room_comes_back(
+    autojump_clock: MockClock,
+) -> None:
+    events = MemoryEventStore()
+    async with open_house(events=events) as house:
+        ada, bob = await house.player("ada"), await house.player("bob")
+        events.away = True
+        ada.tell(RoomJoin(ref=91, room="lobby"))
+        await trio.sleep(1)
+        bob.tell(RoomJoin(ref=92, room="lobby"))
+        await trio.sleep(4.5)  # ada has been told, bob not yet
+        events.away = False
+        assert isinstance(await bob.replied(92), Ok)
+        assert ada.pushes == []
+        await trio.sleep(30)
+        await ada.settle()
+        assert ada.pushes == []
+        assert bob.got(RoomJoined) == []
+
+
+async def test_a_join_of_a_match_that_met_its_deadline_is_pushed_nothing_after(
+    autojump_clock: MockClock,
+) -> None:
+    events = MemoryEventStore()
+    async with open_house(events=events) as house:
+        ada, bob = await house.player("ada"), await house.player("bob")
+        match = (await ada.ask(MatchCreate(game="tictactoe"))).match
+        events.away = True
+        ada.tell(MatchJoin(ref=91, match=match))
+        await trio.sleep(1)
+        bob.tell(MatchJoin(ref=92, match=match))
+        await trio.sleep(4.5)
+        events.away = False
+        assert isinstance(await bob.replied(92), Ok)
+        await trio.sleep(30)
+        await ada.settle()
+        assert ada.pushes == []
+
+
 @pytest.mark.parametrize("again", [False, True])
 async def test_a_leave_right_behind_a_join_of_a_match_cancels_it(
     autojump_clock: MockClock, again: bool
