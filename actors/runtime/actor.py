@@ -217,7 +217,10 @@ class Actor(_PykkaActor):
         self._placed.stop()
 
     def passivate(self) -> None:
-        """Stop, and let the next message bring the actor back.
+        """Stop after what is in the mailbox now, and let the next message bring the actor back.
+
+        `may_passivate` has the last word, behind those messages: one of them may have given the
+        actor something to stay for.
 
         Raises RuntimeError for an actor whose kind is not registered: nobody could bring it back.
         """

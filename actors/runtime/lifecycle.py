@@ -86,6 +86,10 @@ class LoopLife(Cell):
         actor = self.actor
         if self.claimed or actor is None or self.results_to_come:
             return False
+        return self._agrees(actor)
+
+    def _agrees(self, actor: Instance) -> bool:
+        """Whether the actor lets itself be passivated."""
         try:
             return bool(actor.may_passivate())
         except BaseException as error:
@@ -314,6 +318,11 @@ class LoopLife(Cell):
                 self.resume()
         elif isinstance(order, Halt) and self.halted is None:
             self.resume()  # it was halted another way, and has been started since
+        elif self.stopping == "passivated" and not self._agrees(self._present()):
+            # What stood before this order in the mailbox has given it something to do.
+            self.stopping = None
+            self._drop_deadline()
+            self.resume()
         else:
             self._stop(order)
 

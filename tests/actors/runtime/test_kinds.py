@@ -339,3 +339,38 @@ async def test_an_actor_that_has_ended_is_not_kept_until_it_would_have_been_idle
         gc.collect()
         kept = [one for one in gc.get_objects() if isinstance(one, Cell) and one.kind == "counter"]
         assert kept == []
+
+
+async def test_what_waits_before_a_passivation_may_keep_the_actor() -> None:
+    """As in a room that is empty and asks to leave memory, with a join in its mailbox already."""
+
+    class Place(actors.Actor):
+        def __init__(self, key: str) -> None:
+            super().__init__()
+            self.guests: list[str] = []
+
+        @actors.handles(str)
+        def take(self, who: str) -> list[str]:
+            if who == "nobody":
+                self.passivate()
+            else:
+                self.guests.append(who)
+            return self.guests
+
+        def may_passivate(self) -> bool:
+            return not self.guests
+
+    class Crowd(actors.Actor):
+        @actors.handles(tuple)
+        def come(self, whose: tuple[actors.ActorRef, ...]) -> None:
+            (place,) = whose
+            place.tell("nobody")
+            place.tell("ada")
+
+    async with open_system() as system:
+        system.register(actors.Kind("place", Place))
+        place = system.ref("place", "a")
+        await system.start(Crowd).ask((place,))
+        await trio.sleep(0.01)
+        assert place.is_alive()
+        assert await place.ask("bob") == ["ada", "bob"]
