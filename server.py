@@ -27,6 +27,9 @@ Every command takes --config FILE and --set SECTION.KEY=VALUE. Settings come, th
 from the defaults, the file (config.toml in this folder if there is one), the environment
 (GREENROOM_SECTION__KEY=VALUE) and --set."""
 
+BY_SIGNAL = """\
+  130, 143, 129  ended by SIGINT, SIGTERM or SIGHUP in the first moments, as a shell shows it"""
+
 COMMANDS = {
     "serve": "start the server (this is the default)",
     "check-config": "check the configuration and show what is not the default",
@@ -42,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="greenroom",
         description="A real-time game server: sessions, rooms and matches, supervised and durable.",
-        epilog=f"{LAYERS}\n\nexit codes:\n{codes}",
+        epilog=f"{LAYERS}\n\nexit codes:\n{codes}\n{BY_SIGNAL}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     top.add_argument("--version", action="version", version=f"greenroom {VERSION}")

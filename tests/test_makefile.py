@@ -30,6 +30,15 @@ def make_pip(venv: Path, python: Path | str) -> subprocess.CompletedProcess[str]
     )
 
 
+def test_the_first_run_says_that_it_installs_before_it_does(tmp_path: Path) -> None:
+    venv = tmp_path / "venv"
+    dry = ["make", "--dry-run", f"VENV={venv}", "run"]
+    lines = subprocess.check_output(dry, cwd=ROOT, text=True).splitlines()
+    says = next(n for n, line in enumerate(lines) if "about a minute" in line)
+    installs = next(n for n, line in enumerate(lines) if " -m venv " in line)
+    assert says < installs
+
+
 def test_a_half_made_environment_is_removed_and_made_once_it_can_be(tmp_path: Path) -> None:
     venv, python = tmp_path / "venv", tmp_path / "python3"
     python.write_text(WITHOUT_VENV, "utf-8")

@@ -782,3 +782,9 @@ def test_an_older_python_is_told_which_it_must_be(monkeypatch: pytest.MonkeyPatc
         assert server.main(["--version"]) == Exit.INCOMPLETE
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_the_help_names_what_a_signal_in_the_first_moments_ends_with() -> None:
+    said = run("--help").out
+    codes = [128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    assert ", ".join(map(str, codes)) in said

@@ -17,7 +17,8 @@ from protocol.settings import WireSettings
 log = structlog.get_logger("actors.node.files")
 
 RESERVED: Final = 128
-"""For all but clients: HTTP, stores, listeners, logs. A node at rest has about thirty."""
+"""For all but clients: HTTP, stores, listeners, logs. A node at rest has about thirty. Where there
+are fewer than twice as many files at all, half of them."""
 
 
 def raise_limit() -> int:
