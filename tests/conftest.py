@@ -27,6 +27,8 @@ settings.load_profile("greenroom")
 # A shell that starts a job in the background has it ignore Ctrl-C, and so would each process that a
 # test starts; what waits for a Ctrl-C would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Nor is a run under nohup to make the servers that it starts deaf to the end of a terminal.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 class Stores(NamedTuple):
