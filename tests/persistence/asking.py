@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 from pykka import ActorRef
 
 from persistence.rows import EventRow
@@ -20,6 +22,15 @@ def ask(ref: ActorRef[Any], message: Any, timeout_s: float = 60.0) -> Any:
 
 def event(kind: str, key: str, seq: int, epoch: int = 1, payload: bytes = b"\x80") -> EventRow:
     return (kind, key, seq, epoch, "posted", payload, 1_700_000_000_000_000 + seq)
+
+
+def wait_until_held_up(other: psycopg.Connection[Any]) -> None:
+    """Return once another connection waits for what this one's transaction has locked."""
+    deadline = time.monotonic() + 60
+    asked = "SELECT 1 FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    while other.execute(asked).fetchone() is None:
+        assert time.monotonic() < deadline, "nobody waits"
+        other.execute("SELECT pg_stat_clear_snapshot()")
 
 
 class Hanger:

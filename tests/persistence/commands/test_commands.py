@@ -21,6 +21,7 @@ from persistence.commands.worker import Done, Execute
 from persistence.postgres import connection as postgres
 from persistence.postgres import migrate
 from persistence.postgres.connection import connect, transaction
+from tests.persistence.asking import wait_until_held_up
 from tests.persistence.commands.wallets import Careless, Fail, Tell, balances, notes, table
 
 Ref = pykka.ActorRef[Any]
@@ -73,14 +74,6 @@ def in_one_batch(settings: PostgresSettings, *requests: Execute) -> list[Any]:
             wait_until_held_up(other)
             futures = [ref.ask(one, block=False) for one in requests]
         return [outcome(future) for future in futures]
-
-
-def wait_until_held_up(other: psycopg.Connection[Any]) -> None:
-    deadline = time.monotonic() + 60
-    asked = "SELECT 1 FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
-    while other.execute(asked).fetchone() is None:
-        assert time.monotonic() < deadline, "nobody waits"
-        other.execute("SELECT pg_stat_clear_snapshot()")
 
 
 def outcome(future: Any) -> Any:

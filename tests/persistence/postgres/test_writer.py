@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 from pykka import ActorRef
@@ -13,18 +11,9 @@ from persistence import PostgresSettings, RowRefused, StoreUnavailable
 from persistence.postgres import EventWriter
 from persistence.postgres.connection import connect, qualified, transaction
 from persistence.requests import Activate, Append, Ping, Read
-from tests.persistence.asking import ask, event, hanging_up
+from tests.persistence.asking import ask, event, hanging_up, wait_until_held_up
 
 Ref = ActorRef[Any]
-
-
-def wait_until_held_up(other: psycopg.Connection[Any]) -> None:
-    """Return once another connection waits for what this one's transaction has locked."""
-    deadline = time.monotonic() + 60
-    asked = "SELECT 1 FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
-    while other.execute(asked).fetchone() is None:
-        assert time.monotonic() < deadline, "nobody waits"
-        other.execute("SELECT pg_stat_clear_snapshot()")
 
 
 def held(reader: Ref, kind: str, key: str) -> list[tuple[int, int]]:
