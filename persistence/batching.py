@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import abc
 import queue
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import pykka
 from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 
-from persistence.errors import StoreBusy
+from persistence.errors import RowRefused, StoreBusy, StoreError
 from persistence.requests import StoreRequest
+
+R = TypeVar("R", bound=StoreRequest)
 
 
 class Capacity(NamedTuple):
@@ -68,9 +70,9 @@ class BatchingActor(pykka.ThreadingActor):
     def _create_actor_inbox() -> BoundedInbox:
         return BoundedInbox()
 
-    @abc.abstractmethod
-    def weigh(self, request: StoreRequest) -> int:
+    def weigh(self, request: StoreRequest) -> int:  # noqa: ARG002 - here all weigh the same
         """How much of `batch_weight` a request takes up."""
+        return 1
 
     @abc.abstractmethod
     def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
@@ -114,6 +116,23 @@ class BatchingActor(pykka.ThreadingActor):
             taken.append(envelope)
             weight += self.weigh(envelope.message)
         return taken
+
+
+def each_alone(
+    work: Callable[[Sequence[R]], Sequence[Any]], requests: Sequence[R]
+) -> Sequence[Any]:
+    """Do all at once; if a value among them is refused, each by itself, so that only it fails.
+
+    Whatever else a store raises is the answer to all of them.
+    """
+    try:
+        return work(requests)
+    except RowRefused as error:
+        if len(requests) == 1:
+            return [error]
+        return [each_alone(work, [request])[0] for request in requests]
+    except StoreError as error:
+        return [error] * len(requests)
 
 
 def _reply(envelope: Envelope[StoreRequest], answer: Any) -> None:

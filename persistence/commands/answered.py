@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import psycopg
+
+from persistence.postgres.arrays import columns
 
 _LOOK_UP: Final = """
     SELECT a.service, a.user_id, a.key, a.request_hash, a.answer
@@ -43,7 +45,7 @@ def look_up(connection: psycopg.Connection, names: Sequence[Name]) -> dict[Name,
     """Those of `names` that were answered before."""
     if not names:
         return {}
-    rows = connection.execute(_LOOK_UP, _columns(names))
+    rows = connection.execute(_LOOK_UP, columns(names))
     return {Name(row[0], row[1], row[2]): Answered(row[3], row[4]) for row in rows}
 
 
@@ -54,13 +56,9 @@ def remember(connection: psycopg.Connection, answered: Mapping[Name, Answered]) 
     """
     if answered:
         rows = [(*name, *answer) for name, answer in sorted(answered.items())]
-        connection.execute(_REMEMBER, _columns(rows))
+        connection.execute(_REMEMBER, columns(rows))
 
 
 def forget(connection: psycopg.Connection, *, older_than_s: float, limit: int) -> int:
     """Drop at most `limit` of the oldest answers; returns how many."""
     return connection.execute(_FORGET, (older_than_s, limit)).rowcount
-
-
-def _columns(rows: Iterable[Sequence[object]]) -> list[list[object]]:
-    return [list(column) for column in zip(*rows, strict=True)]

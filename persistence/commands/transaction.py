@@ -7,6 +7,7 @@ from typing import Any, LiteralString, NamedTuple
 
 import psycopg
 
+from persistence.postgres.arrays import columns
 from persistence.schedules.transaction import TransactionSchedules
 from persistence.settings import ScheduleSettings
 
@@ -72,14 +73,10 @@ class Transaction:
     def finish(self) -> list[Pushed]:
         """Write what was emitted and pushed. Called by the frame, before the commit."""
         if self._emitted:
-            self._connection.execute("SELECT emit_events(%s, %s, %s, %s)", _columns(self._emitted))
+            self._connection.execute("SELECT emit_events(%s, %s, %s, %s)", columns(self._emitted))
         if not self._pushed:
             return []
         rows = self._connection.execute(
-            "SELECT * FROM push_entries(%s, %s, %s)", _columns(self._pushed)
+            "SELECT * FROM push_entries(%s, %s, %s)", columns(self._pushed)
         )
         return [Pushed(user, offset) for user, offset in rows]
-
-
-def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]

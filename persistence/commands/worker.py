@@ -13,13 +13,13 @@ import msgspec
 import psycopg
 from psycopg import errors
 
-from persistence.batching import BatchingActor
 from persistence.commands.answered import Answered, Name, look_up, remember
 from persistence.commands.kinds import CommandKind, CommandTable
 from persistence.commands.transaction import Pushed, Transaction
 from persistence.errors import CommandExpired, KeyReused, RowRefused, StoreUnavailable
 from persistence.postgres import connection as postgres
-from persistence.postgres.connection import PostgresLink, unavailable
+from persistence.postgres.actor import PostgresActor
+from persistence.postgres.connection import unavailable
 from persistence.requests import Ping, StoreRequest
 from persistence.settings import PostgresSettings, ScheduleSettings
 
@@ -56,7 +56,7 @@ class _Undo(Exception):  # noqa: N818 - not an error: the way out of a transacti
     """A command failed after it had written: all must be done again, each behind a savepoint."""
 
 
-class CommandWorker(BatchingActor):
+class CommandWorker(PostgresActor):
     """Runs what has queued up in one transaction, on a connection of its own.
 
     At first without savepoints, which cost as much as a command: nearly always all go well, or
@@ -81,24 +81,14 @@ class CommandWorker(BatchingActor):
         schedules: ScheduleSettings = ScheduleSettings(),  # noqa: B008 - frozen
         scheduled: Callable[[int], None] = lambda _: None,
     ) -> None:
-        super().__init__(capacity=settings.inbox_messages)
+        super().__init__(settings)
         self.batch_weight = batch
         self._settings = settings
         self._table = table
         self._on_pushed = pushed
         self._schedules = schedules
         self._on_scheduled = scheduled
-        self._link = PostgresLink(settings)
         self._rng = random.Random()
-
-    def on_stop(self) -> None:
-        self._link.close()
-
-    def on_failure(self, *_: Any) -> None:
-        self._link.close()
-
-    def weigh(self, request: StoreRequest) -> int:  # noqa: ARG002 - all weigh the same
-        return 1
 
     def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
         answers: dict[int, Any] = {}

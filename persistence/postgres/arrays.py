@@ -7,12 +7,18 @@ type of an element, the length, the first index; then each element behind its ow
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 _BYTEA, _INT8, _TEXT = 17, 20, 25  # types of elements, as `pg_type.oid` numbers them
 
 _head = struct.Struct("!iiIii").pack
 _length = struct.Struct("!i").pack
+
+
+def columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    """Rows turned about: a list for each column, as a call takes that does all of them at once."""
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def of_bytea(values: Sequence[bytes]) -> bytes:

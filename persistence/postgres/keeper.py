@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from persistence.batching import BatchingActor
 from persistence.errors import RowRefused, StoreError
-from persistence.postgres.connection import PostgresLink, qualified
+from persistence.postgres.actor import PostgresActor
+from persistence.postgres.connection import qualified
 from persistence.requests import DropEnded, Step, StoreRequest, TrimLogs
 from persistence.settings import PostgresSettings
 
@@ -15,25 +15,15 @@ _TRIM: Final = "SELECT * FROM {schema}.trim_logs(%s, %s, %s, %s, %s, %s)"
 _DROP: Final = "SELECT * FROM {schema}.drop_ended(%s, %s, %s, %s, %s)"
 
 
-class EventKeeper(BatchingActor):
+class EventKeeper(PostgresActor):
     """Does one step at a time, on a connection of its own: nothing else waits behind it."""
 
     batch_weight = 1
 
     def __init__(self, settings: PostgresSettings) -> None:
-        super().__init__(capacity=settings.inbox_messages)
-        self._link = PostgresLink(settings)
+        super().__init__(settings)
         self._trim = qualified(settings, _TRIM)
         self._drop = qualified(settings, _DROP)
-
-    def on_stop(self) -> None:
-        self._link.close()
-
-    def on_failure(self, *_: Any) -> None:
-        self._link.close()
-
-    def weigh(self, request: StoreRequest) -> int:  # noqa: ARG002 - a step weighs all there is
-        return 1
 
     def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
         return [self._answer(request) for request in requests]

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import psycopg
 
-from persistence.batching import BatchingActor
-from persistence.errors import RowRefused, StoreError
-from persistence.postgres.connection import PostgresLink, qualified
+from persistence.batching import each_alone
+from persistence.errors import RowRefused
+from persistence.postgres.actor import PostgresActor
+from persistence.postgres.connection import qualified
 from persistence.requests import Epoch, LastSeq, Ping, Read, ReadBefore, StoreRequest
 from persistence.rows import EventRow
 from persistence.settings import PostgresSettings
@@ -25,7 +26,7 @@ _EPOCHS: Final = "SELECT * FROM {schema}.epochs(%b::text[], %b::text[])"
 _BEYOND_ALL: Final = 2**63 - 1
 
 
-class EventReader(BatchingActor):
+class EventReader(PostgresActor):
     """Reads what has queued up with one call for each way of reading (see 0002_calls.sql).
 
     On a connection of its own, so that recovering actors do not wait behind a large append.
@@ -36,32 +37,16 @@ class EventReader(BatchingActor):
     batch_weight = 128
 
     def __init__(self, settings: PostgresSettings, *, url: str | None = None) -> None:
-        super().__init__(capacity=settings.inbox_messages)
-        self._link = PostgresLink(settings, url=url)
+        super().__init__(settings, url=url)
         self._after = qualified(settings, _READ_AFTER)
         self._before = qualified(settings, _READ_BEFORE)
         self._last = qualified(settings, _LAST_SEQS)
         self._epochs = qualified(settings, _EPOCHS)
 
-    def on_stop(self) -> None:
-        self._link.close()
-
-    def on_failure(self, *_: Any) -> None:
-        self._link.close()
-
-    def weigh(self, request: StoreRequest) -> int:  # noqa: ARG002 - reads weigh the same
-        return 1
-
     def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
-        try:
-            return self._link.run(lambda connection: self._read(connection, requests))
-        except RowRefused as error:
-            # One refused value spoils the call it is in.
-            if len(requests) == 1:
-                return [error]
-            return [self.answer([request])[0] for request in requests]
-        except StoreError as error:
-            return [error] * len(requests)
+        return each_alone(
+            lambda some: self._link.run(lambda connection: self._read(connection, some)), requests
+        )
 
     def _read(self, connection: psycopg.Connection, requests: Sequence[StoreRequest]) -> list[Any]:
         groups: dict[type[StoreRequest], list[int]] = {}

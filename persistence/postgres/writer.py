@@ -11,10 +11,11 @@ from typing import Any, Final
 import psycopg
 from psycopg import pq
 
-from persistence.batching import BatchingActor
-from persistence.errors import RowRefused, StoreError
+from persistence.batching import each_alone
+from persistence.errors import RowRefused
 from persistence.postgres import arrays
-from persistence.postgres.connection import PostgresLink, qualified, session_is_ours
+from persistence.postgres.actor import PostgresActor
+from persistence.postgres.connection import qualified, session_is_ours
 from persistence.requests import Activate, Append, Ping, StoreRequest
 from persistence.rows import EventRow
 from persistence.settings import PostgresSettings
@@ -38,7 +39,7 @@ _APPEND_APART: Final = (
 _ACTIVATE: Final = "SELECT * FROM {schema}.activate(%b::text[], %b::text[], %b::int8[])"
 
 
-class EventWriter(BatchingActor):
+class EventWriter(PostgresActor):
     """Writes what has queued up, from however many callers, in one transaction.
 
     One per node. A batch is one call of a function over arrays (0002_calls.sql), and so one round
@@ -48,17 +49,10 @@ class EventWriter(BatchingActor):
     """
 
     def __init__(self, settings: PostgresSettings) -> None:
-        super().__init__(capacity=settings.inbox_messages)
+        super().__init__(settings)
         self.batch_weight = settings.batch_rows
-        self._link = PostgresLink(settings)
         self._append_call = AppendCall(settings)
         self._activate_call = qualified(settings, _ACTIVATE)
-
-    def on_stop(self) -> None:
-        self._link.close()
-
-    def on_failure(self, *_: Any) -> None:
-        self._link.close()
 
     def weigh(self, request: StoreRequest) -> int:
         return max(1, len(request.rows)) if isinstance(request, Append) else 1
@@ -76,7 +70,7 @@ class EventWriter(BatchingActor):
         ):
             if kind in groups:
                 group = groups[kind]
-                answers.update(zip(map(id, group), _attempt(work, group), strict=True))
+                answers.update(zip(map(id, group), each_alone(work, group), strict=True))
         return [
             answers[id(request)]
             if id(request) in answers
@@ -141,7 +135,7 @@ class AppendCall:
             return []
         # Nothing was written. Some are there already, sent again or another incarnation's, or some
         # are overtaken, or a value is refused; psycopg's own way says which.
-        found = connection.execute(self._apart, _columns(rows)).fetchone()
+        found = connection.execute(self._apart, arrays.columns(rows)).fetchone()
         assert found is not None, "a function returns a row"
         places: list[int] = found[0]
         return places
@@ -155,7 +149,8 @@ class AppendCall:
         """
         try:
             columns = [
-                encode(column) for encode, column in zip(_ENCODERS, _columns(rows), strict=True)
+                encode(column)
+                for encode, column in zip(_ENCODERS, arrays.columns(rows), strict=True)
             ]
         except (UnicodeEncodeError, struct.error):
             return False
@@ -172,19 +167,3 @@ class AppendCall:
             connection.pgconn.prepare(self._name, self._text)  # if it fails, so does what follows
             self._prepared_on = connection
         return self._prepared_on is connection
-
-
-def _columns(rows: Sequence[EventRow]) -> list[list[Any]]:
-    return [list(column) for column in zip(*rows, strict=True)]
-
-
-def _attempt(work: Any, requests: Sequence[Any]) -> Sequence[Any]:
-    """Do all at once; if a value among them is refused, each by itself, so that only it fails."""
-    try:
-        return work(requests)  # type: ignore[no-any-return]  # the three signatures have no common type
-    except RowRefused as error:
-        if len(requests) == 1:
-            return [error]
-        return [_attempt(work, [request])[0] for request in requests]
-    except StoreError as error:
-        return [error] * len(requests)

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError
 
-from persistence.batching import BatchingActor
 from persistence.errors import RowRefused, StoreUnavailable
-from persistence.reconnect import Reconnect
-from persistence.redis.worker import STORE, connect, one_line
+from persistence.redis.actor import RedisActor
+from persistence.redis.connection import STORE, one_line
 from persistence.requests import Increment, Ping, StoreRequest
-from persistence.settings import RedisSettings
 
 # A window slides by two that stand still: this one, and what is left of the one before. The clock
 # is the store's, so that all nodes mean the same window. One key, which goes away by itself.
@@ -36,44 +34,15 @@ return {count, before, now % window}
 """
 
 
-class CounterWorker(BatchingActor):
+class CounterWorker(RedisActor):
     """Increments counters: what has queued up is one pipeline, one round trip.
 
     A batch whose answer was lost is not sent again, or it would count twice: its askers are told
     that the store is away.
     """
 
-    def __init__(self, settings: RedisSettings) -> None:
-        super().__init__(capacity=settings.inbox_messages)
-        self.batch_weight = settings.batch_commands
-        self._prefix = settings.prefix
-        self._client = connect(settings)
-        self._reconnect = Reconnect(settings.first_retry_s, settings.max_retry_s)
-        self._script = ""
-
-    def on_stop(self) -> None:
-        self._client.close()
-
-    def on_failure(self, *_: Any) -> None:
-        self._client.close()
-
-    def weigh(self, request: StoreRequest) -> int:  # noqa: ARG002 - all weigh the same
-        return 1
-
-    def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
+    def _converse(self, requests: Sequence[StoreRequest]) -> list[Any]:
         """In the order they came: (count of this window, of the one before, ms into this one)."""
-        if self._reconnect.waiting:
-            return [StoreUnavailable(STORE, self._reconnect.reason)] * len(requests)
-        try:
-            answers = self._answer(requests)
-        except (RedisError, OSError) as error:
-            self._script = ""
-            self._reconnect.failed(one_line(error))
-            return [StoreUnavailable(STORE, one_line(error))] * len(requests)
-        self._reconnect.succeeded()
-        return answers
-
-    def _answer(self, requests: Sequence[StoreRequest]) -> list[Any]:
         if not self._script:
             self._script = str(self._client.script_load(_INCREMENT))
         replies = self._execute(requests)

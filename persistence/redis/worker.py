@@ -8,18 +8,15 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import redis
-from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
-from redis.retry import Retry
 
-from persistence.batching import BatchingActor
-from persistence.errors import RowRefused, StoreError, StoreUnavailable
-from persistence.reconnect import Reconnect
+from persistence.batching import each_alone
+from persistence.errors import RowRefused, StoreUnavailable
+from persistence.redis.actor import RedisActor
+from persistence.redis.connection import STORE, one_line
 from persistence.requests import Delete, Load, Ping, Save, StoreRequest
 from persistence.rows import SnapshotRow
 from persistence.settings import RedisSettings
-
-STORE: Final = "redis"
 
 # A value is this header (epoch, seq, schema; big-endian) and then the payload: one string, so that
 # one GET brings it all.
@@ -43,78 +40,27 @@ return 1
 """
 
 
-def connect(settings: RedisSettings) -> redis.Redis:
-    """A client for one connection, which opens when it is first used; it never retries by itself.
-
-    Raises `StoreUnavailable` if the URL cannot be understood.
-    """
-    try:
-        return redis.Redis.from_url(
-            settings.url,
-            max_connections=1,
-            socket_timeout=settings.timeout_s,
-            socket_connect_timeout=settings.timeout_s,
-            retry=Retry(NoBackoff(), 0),
-            # RESP2 is what every Redis and Valkey speaks without a word about it first.
-            protocol=2,
-        )
-    except ValueError as error:
-        raise StoreUnavailable(STORE, one_line(error)) from None
-
-
-def check(settings: RedisSettings) -> None:
-    """Return if the store answers. Raises `StoreUnavailable`; blocks up to `timeout_s`."""
-    client = connect(settings)
-    try:
-        client.ping()
-    except (RedisError, OSError) as error:
-        raise StoreUnavailable(STORE, one_line(error)) from None
-    finally:
-        client.close()
-
-
-class SnapshotWorker(BatchingActor):
+class SnapshotWorker(RedisActor):
     """Saves and loads snapshots: what has queued up is one pipeline, one round trip."""
 
     def __init__(self, settings: RedisSettings) -> None:
-        super().__init__(capacity=settings.inbox_messages)
-        self.batch_weight = settings.batch_commands
-        self._prefix = settings.prefix
+        super().__init__(settings)
         self._expire_ms = str(math.ceil(settings.snapshot_expire_s * 1000))
-        self._client = connect(settings)
-        self._reconnect = Reconnect(settings.first_retry_s, settings.max_retry_s)
-        self._script = ""
-
-    def on_stop(self) -> None:
-        self._client.close()
-
-    def on_failure(self, *_: Any) -> None:
-        self._client.close()
 
     def weigh(self, request: StoreRequest) -> int:
         return max(1, len(request.rows)) if isinstance(request, Save) else 1
 
     def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
         """All in one pipeline, in the order they came."""
-        if self._reconnect.waiting:
-            return [StoreUnavailable(STORE, self._reconnect.reason)] * len(requests)
+        return each_alone(super().answer, requests)
+
+    def _converse(self, requests: Sequence[StoreRequest]) -> list[Any]:
         try:
-            answers = self._answer(requests)
+            return self._answer(requests)
         except (RedisError, OSError):
             # A restart between two batches is felt by nobody: everything here can be done twice.
             self._script = ""
-            try:
-                answers = self._answer(requests)
-            except (RedisError, OSError) as error:
-                reason = one_line(error)
-                self._reconnect.failed(reason)
-                return [StoreUnavailable(STORE, reason)] * len(requests)
-        except StoreError as error:
-            if len(requests) == 1:
-                return [error]
-            return [self.answer([request])[0] for request in requests]
-        self._reconnect.succeeded()
-        return answers
+            return self._answer(requests)
 
     def _answer(self, requests: Sequence[StoreRequest]) -> list[Any]:
         if not self._script and any(isinstance(request, Save) for request in requests):
@@ -173,8 +119,3 @@ def _interpret(request: StoreRequest, replies: Sequence[Any]) -> Any:
         return None  # absent, or not ours: recovery comes from the events
     epoch, seq, schema = _HEADER.unpack_from(held)
     return (request.kind, request.key, seq, epoch, schema, held[_HEADER.size :])
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from msgspec.structs import astuple
+
+from persistence.postgres.arrays import columns
 from persistence.schedules.requests import CancelSchedule, MoveSchedule, SetSchedule
 from persistence.schedules.rows import Settled
 
@@ -28,23 +31,16 @@ SETTLE: Final = (
 )
 
 
-def columns(
+def request_columns(
     requests: Sequence[SetSchedule] | Sequence[MoveSchedule] | Sequence[CancelSchedule],
 ) -> list[list[Any]]:
     """The fields of requests, which come in the order of the functions' parameters."""
-    return [
-        [getattr(request, field) for request in requests] for field in requests[0].__struct_fields__
-    ]
+    return columns(map(astuple, requests))
 
 
 def settled_columns(settled: Sequence[Settled]) -> list[list[Any]]:
-    """The same of what became of claimed schedules."""
-    return [
-        [one.claimed.kind for one in settled],
-        [one.claimed.key for one in settled],
-        [one.claimed.name for one in settled],
-        [one.claimed.id for one in settled],
-        [one.claimed.attempt for one in settled],
-        [one.wait_us for one in settled],
-        [one.kept for one in settled],
-    ]
+    """What became of claimed schedules, in the order of the function's parameters."""
+    return columns(
+        (claimed.kind, claimed.key, claimed.name, claimed.id, claimed.attempt, wait_us, kept)
+        for claimed, wait_us, kept in settled
+    )

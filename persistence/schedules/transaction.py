@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, LiteralString, Protocol
 
 from persistence.errors import TooManySchedules
-from persistence.schedules.calls import CANCEL, MOVE, SET, columns
+from persistence.schedules.calls import CANCEL, MOVE, SET, request_columns
 from persistence.schedules.requests import to_cancel, to_move, to_set
 from persistence.settings import ScheduleSettings
 
@@ -61,7 +61,7 @@ class TransactionSchedules:
             self._settings, kind, key, name, payload=payload, at_us=at_us, after_s=after_s
         )
         most = self._settings.of_target
-        rows = self._transaction.write(SET, [*columns([request]), most, None]).fetchall()
+        rows = self._transaction.write(SET, [*request_columns([request]), most, None]).fetchall()
         ((_, id_, due_us),) = rows
         if id_ is None:
             raise TooManySchedules(kind, key, most)
@@ -83,7 +83,7 @@ class TransactionSchedules:
         Raises `RowRefused` and ValueError as `set`.
         """
         request = to_move(kind, key, name, at_us=at_us, after_s=after_s)
-        rows = self._transaction.write(MOVE, [*columns([request]), None]).fetchall()
+        rows = self._transaction.write(MOVE, [*request_columns([request]), None]).fetchall()
         for _, _, due_us in rows:
             self._heard(due_us)
             return request.id
@@ -98,7 +98,7 @@ class TransactionSchedules:
         comes, so what the command does if it succeeds is done once.
         """
         request = to_cancel(kind, key, name, id)
-        rows = self._transaction.write(CANCEL, columns([request])).fetchall()
+        rows = self._transaction.write(CANCEL, request_columns([request])).fetchall()
         return bool(rows)
 
     def _heard(self, due_us: int) -> None:

@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import psycopg
 
-from persistence.batching import BatchingActor
-from persistence.errors import RowRefused, StoreError, TooManySchedules
-from persistence.postgres.connection import PostgresLink, qualified
+from persistence.batching import each_alone
+from persistence.errors import RowRefused, TooManySchedules
+from persistence.postgres.actor import PostgresActor
+from persistence.postgres.connection import qualified
 from persistence.requests import Ping, StoreRequest
 from persistence.schedules import calls
 from persistence.schedules.requests import (
@@ -26,7 +27,7 @@ from persistence.settings import PostgresSettings, ScheduleSettings
 _SCHEMA: Final = ("FROM ", "FROM {schema}.", 1)
 
 
-class ScheduleWorker(BatchingActor):
+class ScheduleWorker(PostgresActor):
     """Sets, moves, cancels, claims and settles, on a connection of its own.
 
     What has queued up is done in order, neighbours of one sort in one call and one commit.
@@ -44,8 +45,7 @@ class ScheduleWorker(BatchingActor):
         *,
         clock: Callable[[], int] | None = None,
     ) -> None:
-        super().__init__(capacity=settings.inbox_messages)
-        self._link = PostgresLink(settings)
+        super().__init__(settings)
         self._most = schedules.of_target
         self._clock: Callable[[], int | None] = clock or (lambda: None)
         self._set = qualified(settings, calls.SET.replace(*_SCHEMA))
@@ -54,24 +54,14 @@ class ScheduleWorker(BatchingActor):
         self._claim = qualified(settings, calls.CLAIM.replace(*_SCHEMA))
         self._settle = qualified(settings, calls.SETTLE.replace(*_SCHEMA))
 
-    def on_stop(self) -> None:
-        self._link.close()
-
-    def on_failure(self, *_: Any) -> None:
-        self._link.close()
-
-    def weigh(self, request: StoreRequest) -> int:  # noqa: ARG002 - all weigh the same
-        return 1
-
     def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
         answers: list[Any] = []
         for _, neighbours in groupby(requests, type):
-            some = list(neighbours)
-            try:
-                answers += self._link.run(lambda to, some=some: self._do(to, some))  # type: ignore[misc]
-            except StoreError as error:
-                answers += [error] * len(some)
+            answers += each_alone(self._run, list(neighbours))
         return answers
+
+    def _run(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
+        return self._link.run(lambda connection: self._do(connection, requests))
 
     def _do(self, connection: psycopg.Connection, requests: Sequence[Any]) -> Sequence[Any]:
         """Requests of one type, in one call if it can take many."""
@@ -116,7 +106,7 @@ class ScheduleWorker(BatchingActor):
         self, connection: psycopg.Connection, requests: Sequence[SetSchedule]
     ) -> Sequence[Any]:
         rows = connection.execute(
-            self._set, [*calls.columns(requests), self._most, self._clock()]
+            self._set, [*calls.request_columns(requests), self._most, self._clock()]
         ).fetchall()
         return [
             TooManySchedules(request.kind, request.key, self._most) if id_ is None else due_us
@@ -126,14 +116,16 @@ class ScheduleWorker(BatchingActor):
     def _move_all(
         self, connection: psycopg.Connection, requests: Sequence[MoveSchedule]
     ) -> Sequence[int | None]:
-        rows = connection.execute(self._move, [*calls.columns(requests), self._clock()]).fetchall()
+        rows = connection.execute(
+            self._move, [*calls.request_columns(requests), self._clock()]
+        ).fetchall()
         moved: dict[int, int] = {place: due_us for place, _, due_us in rows}
         return [moved.get(place) for place in range(1, len(requests) + 1)]
 
     def _cancel_all(
         self, connection: psycopg.Connection, requests: Sequence[CancelSchedule]
     ) -> Sequence[bool]:
-        rows = connection.execute(self._cancel, calls.columns(requests)).fetchall()
+        rows = connection.execute(self._cancel, calls.request_columns(requests)).fetchall()
         there = {place for (place,) in rows}
         return [place in there for place in range(1, len(requests) + 1)]
 

@@ -29,7 +29,7 @@ from persistence import (
 from persistence.embedded import EmbeddedServers, child, identity
 from persistence.postgres.connection import connect
 from persistence.redis import check
-from persistence.redis.worker import connect as connect_redis
+from persistence.redis.connection import connect as connect_redis
 from tests.persistence.embedded.launched import Launched, below, owner, running, wait_until_gone
 
 ROOT = os.geteuid() == 0

@@ -13,8 +13,8 @@ from pykka import ActorRef
 import actors
 from persistence import RedisSettings, RowRefused, StoreUnavailable
 from persistence.counters import Counters
+from persistence.redis.connection import connect
 from persistence.redis.counters import CounterWorker
-from persistence.redis.worker import connect
 from persistence.requests import Increment, Load, Ping
 from tests.persistence.asking import ask, hanging_up
 

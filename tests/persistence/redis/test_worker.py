@@ -11,7 +11,7 @@ from pykka import ActorRef
 
 from persistence import RedisSettings, RowRefused, StoreUnavailable
 from persistence.redis import SnapshotWorker, check
-from persistence.redis.worker import connect
+from persistence.redis.connection import connect
 from persistence.requests import Activate, Delete, Load, Ping, Save
 from persistence.rows import SnapshotRow
 from tests.persistence.asking import ask, hanging_up

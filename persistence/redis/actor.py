@@ -1,0 +1,57 @@
+"""What the threads that ask Redis or Valkey have in common."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from persistence.batching import BatchingActor
+from persistence.errors import StoreUnavailable
+from persistence.reconnect import Reconnect
+from persistence.redis.connection import STORE, connect, one_line
+from persistence.requests import StoreRequest
+from persistence.settings import RedisSettings
+
+
+class RedisActor(BatchingActor):
+    """A store's thread with a connection of its own and a script that it has loaded there.
+
+    A store that is away is left alone for a while after each attempt; until then it is said to be
+    away.
+    """
+
+    def __init__(self, settings: RedisSettings) -> None:
+        super().__init__(capacity=settings.inbox_messages)
+        self.batch_weight = settings.batch_commands
+        self._prefix = settings.prefix
+        self._client = connect(settings)
+        self._reconnect = Reconnect(settings.first_retry_s, settings.max_retry_s)
+        self._script = ""
+        """The name that the server has given the script; "": it has yet to be loaded."""
+
+    def on_stop(self) -> None:
+        self._client.close()
+
+    def on_failure(self, *_: Any) -> None:
+        self._client.close()
+
+    def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
+        """Ask the store, or say that it is away."""
+        if self._reconnect.waiting:
+            return [StoreUnavailable(STORE, self._reconnect.reason)] * len(requests)
+        try:
+            answers = self._converse(requests)
+        except (RedisError, OSError) as error:
+            self._script = ""
+            reason = one_line(error)
+            self._reconnect.failed(reason)
+            return [StoreUnavailable(STORE, reason)] * len(requests)
+        self._reconnect.succeeded()
+        return answers
+
+    @abc.abstractmethod
+    def _converse(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
+        """Answers to all, in order. Raises RedisError or OSError if the store does not answer."""
