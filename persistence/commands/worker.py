@@ -92,26 +92,23 @@ class CommandWorker(PostgresActor):
 
     def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
         answers: dict[int, Any] = {}
-        jobs = []
+        jobs: list[tuple[int, _Job]] = []
         for place, request in enumerate(requests):
             if isinstance(request, Ping):
                 self._link.run(lambda connection: connection.execute("SELECT 1"))
                 answers[place] = None
             elif not isinstance(request, Execute):
                 answers[place] = RowRefused(f"not for a worker of commands: {request}")
-            elif (job := self._job(request)) is not None:
-                jobs.append((place, job))
-            else:
+            elif request.expires_at <= time.monotonic():
                 answers[place] = CommandExpired(type(request.command).__name__)
+            else:
+                try:
+                    jobs.append((place, _Job(request, self._table.of(request.command))))
+                except Exception as error:  # nothing runs it, or its key needs what has no encoding
+                    answers[place] = error
         for (place, _), done in zip(jobs, self._run([job for _, job in jobs]), strict=True):
             answers[place] = done
         return [answers[place] for place in range(len(requests))]
-
-    def _job(self, request: Execute) -> _Job | None:
-        """What is to be done; None: nobody waits for it."""
-        if request.expires_at <= time.monotonic():
-            return None
-        return _Job(request, self._table.of(request.command))
 
     def _run(self, jobs: Sequence[_Job]) -> Sequence[Any]:
         """Answer each, in order; what goes wrong for all of them is raised."""

@@ -282,6 +282,23 @@ def test_an_inbox_has_no_gap_whoever_writes_it(settings: PostgresSettings) -> No
     assert dict(rows) == {owner: list(range(1, 41)) for owner in OWNERS}
 
 
+class Nobody(msgspec.Struct, frozen=True):
+    """Nothing runs it."""
+
+
+def test_what_nothing_runs_or_has_no_encoding_fails_alone(settings: PostgresSettings) -> None:
+    unknown, odd, fine = in_one_batch(
+        settings,
+        request(Nobody()),
+        request(Transfer("ada", "bob", 1, object()), "k"),  # type: ignore[arg-type]
+        request(Transfer("ada", "bob", 1, "fine")),
+    )
+    assert isinstance(unknown, LookupError)
+    assert isinstance(odd, TypeError)
+    assert isinstance(fine, Done)
+    assert sorted(notes(settings)) == ["fine", "first"]
+
+
 def test_old_answers_are_forgotten_in_steps(commands: Ref, settings: PostgresSettings) -> None:
     for n in range(5):
         ask(commands, Transfer("ada", "bob", 1), f"k-{n}")
