@@ -159,10 +159,11 @@ class Encoding:
             raise self._refusal(data, why) from None
         if type(plain) is not dict:
             raise self._refusal(data, why)
-        whole = {
-            name: value if name in _GAMES_OWN else _whole(value) for name, value in plain.items()
-        }
         try:
+            whole = {
+                name: value if name in _GAMES_OWN else _whole(value)
+                for name, value in plain.items()
+            }
             request: AnyRequest = msgspec.convert(whole, REQUEST_UNION)
         except _UNDECODABLE as error:
             raise self._refusal(data, error) from None
@@ -224,7 +225,7 @@ def _check_plain(value: Any, field: str, ref: int | None) -> None:
 
 
 def _whole(value: Any) -> Any:
-    """A value with its integral floats as integers. As deep as the decoder let it be."""
+    """A value with its integral floats as integers. Raises RecursionError: it is too deep."""
     kind = type(value)
     if kind is float:
         return int(value) if value.is_integer() and abs(value) <= _MAX_WHOLE else value

@@ -349,6 +349,19 @@ def test_an_integral_float_is_taken_where_an_integer_is_meant(
 
 
 @both
+@pytest.mark.parametrize("depth", [100, 300, 400, 600, 900, 1200, 2000])
+@pytest.mark.parametrize("ref", ["x", 1.0])
+def test_whatever_is_nested_beside_a_wrong_field_is_refused_or_taken(
+    encoding: Encoding, ref: Any, depth: int
+) -> None:
+    nested = b"\x91" * depth + b"\xc0" if encoding is MSGPACK else b"[" * depth + b"]" * depth
+    module = msgspec.json if encoding is JSON else msgspec.msgpack
+    message = module.encode({"op": "ping", "ref": ref, "deep": msgspec.Raw(nested)})
+    with contextlib.suppress(RequestError):
+        assert encoding.decode_request(message) == Ping(ref=1)
+
+
+@both
 @pytest.mark.parametrize("value", [7.5, 2.0**70, -7.0, "7"])
 def test_no_other_number_is(encoding: Encoding, value: Any) -> None:
     module = msgspec.json if encoding is JSON else msgspec.msgpack
