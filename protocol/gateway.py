@@ -61,13 +61,12 @@ class Visit:
         again_s: it was not let in, and may come again in so many seconds.
     """
 
-    __slots__ = ("_door", "_in", "address", "again_s")
+    __slots__ = ("_door", "address", "again_s")
 
     def __init__(self, door: Door | None) -> None:
         self.address: str | None = None
         self.again_s: float | None = None
         self._door = door
-        self._in = False
 
     @property
     def hopeless(self) -> bool:
@@ -76,14 +75,13 @@ class Visit:
 
     def enter(self, address: str) -> None:
         """It is this address's; ask whether it may come in."""
-        self.address = address
         if self._door is not None:
             self.again_s = self._door.enter(address)
-            self._in = self.again_s is None
+        self.address = address  # after a door that fails: it has let nobody in
 
     def leave(self) -> None:
         """It is over, let in or not."""
-        if self._in and self._door is not None and self.address is not None:
+        if self._door is not None and self.address is not None and self.again_s is None:
             self._door.leave(self.address)
 
 

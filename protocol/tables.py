@@ -20,7 +20,7 @@ from msgspec import inspect
 
 from protocol.errors import CLOSES, ERRORS
 from protocol.messages import ANSWERS, OPS, PUSHES, REQUESTS
-from protocol.messages.op import Op
+from protocol.messages.op import Op, fields_of
 
 PAGE = Path(__file__).with_name("PROTOCOL.md")
 
@@ -50,9 +50,7 @@ def documented() -> dict[str, Struct]:
         struct = pending.pop(0)
         if title(struct) not in found:
             found[title(struct)] = struct
-            info = inspect.type_info(struct)
-            assert isinstance(info, inspect.StructType)
-            pending += [part for field in info.fields for part in _parts(field.type)]
+            pending += [part for field in fields_of(struct) for part in _parts(field.type)]
     return found
 
 
@@ -110,10 +108,8 @@ def described(kind: inspect.Type) -> str:  # noqa: C901, PLR0911, PLR0912 - a ro
 
 def fields(struct: Struct) -> dict[str, str]:
     """Field -> its type and default. `op` and `ref` are the envelope's."""
-    info = inspect.type_info(struct)
-    assert isinstance(info, inspect.StructType)
     found = {}
-    for field in info.fields:
+    for field in fields_of(struct):
         if field.name == "ref":
             continue
         words = described(field.type)

@@ -8,7 +8,6 @@ that: it is there for its beginning, its end, and for whatever has to be waited 
 from __future__ import annotations
 
 import contextlib
-import math
 import socket
 import ssl
 import struct
@@ -143,14 +142,7 @@ class Connection:
 
     def refuse(self, error: RequestError, ref: int | None, others: Sequence[int] = ()) -> None:
         """Answer the request `ref` (`None`: it could not be read), and `others`, with an error."""
-        row = error.error
-        text = f"{row.message} {error.detail}".rstrip()
-        refs = list(others) or msgspec.UNSET
-        retry_in_s: float | msgspec.UnsetType = msgspec.UNSET
-        if error.retry_in_s is not None:
-            retry_in_s = math.ceil(error.retry_in_s * 100) / 100
-            text += f" Retry in {retry_in_s:g} s."
-        self.reply(ErrorReply(ref, row.code, text, row.retry, refs, retry_in_s))
+        self.reply(ErrorReply.of(error, ref, others))
 
     def shed(
         self,

@@ -73,7 +73,7 @@ COSTS: Final[dict[type[Request], int]] = {op.request: op.cost for op in OPS.valu
 SHEDDABLE: Final = frozenset(op.request for op in OPS.values() if op.sheddable)
 """What a node refuses that has too much to do."""
 
-OWN_VALUES: Final = {op.request: op.own_values() for op in OPS.values() if op.own_values()}
+OWN_VALUES: Final = {op.request: own for op in OPS.values() if (own := op.own_values())}
 """Fields that are a game's own, of the requests that have any."""
 
 PUSHES: Final[dict[str, type[Push]]] = {

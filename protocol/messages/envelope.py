@@ -7,11 +7,14 @@ Unknown fields are ignored, so that either side may be the older one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
+
+from protocol.errors import RequestError
 
 MAX_REF = 2**53 - 1  # what a JSON number carries exactly (RFC 8259, section 6)
 
@@ -53,6 +56,18 @@ class ErrorReply(msgspec.Struct, frozen=True, tag_field="op", tag="error", gc=Fa
     retry: bool = False
     refs: list[int] | msgspec.UnsetType = msgspec.UNSET
     retry_in_s: float | msgspec.UnsetType = msgspec.UNSET
+
+    @classmethod
+    def of(cls, error: RequestError, ref: int | None, others: Sequence[int] = ()) -> ErrorReply:
+        """The answer to the request `ref`, and to `others`, that failed of this."""
+        row = error.error
+        text = f"{row.message} {error.detail}".rstrip()
+        refs = list(others) or msgspec.UNSET
+        retry_in_s: float | msgspec.UnsetType = msgspec.UNSET
+        if error.retry_in_s is not None:
+            retry_in_s = math.ceil(error.retry_in_s * 100) / 100
+            text += f" Retry in {retry_in_s:g} s."
+        return cls(ref, row.code, text, row.retry, refs, retry_in_s)
 
     def each(self) -> Iterator[ErrorReply]:
         """The reply to each request by itself."""

@@ -18,10 +18,6 @@ Repeat = Literal["harmless", "by key", "acts again"]
 """What the same request does when it comes again: nothing that the first did not; nothing, if it
 has the idempotency `key` of the first; or it acts again."""
 
-Caller = Literal["connection", "session"]
-"""Who may send it: a connection that has no session yet (or whose session refuses it), or the
-session that it has."""
-
 
 class Op(msgspec.Struct, frozen=True, kw_only=True):
     """One op. `errors` are those of its own; PROTOCOL.md names those that any request may get.
@@ -39,7 +35,6 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[ErrorCode, ...] = ()
     repeat: Repeat = "acts again"
     sheddable: bool = False
-    caller: Caller = "session"
     cost: int = 1
 
     @property
@@ -55,9 +50,14 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
 
     def own_values(self) -> tuple[str, ...]:
         """Its fields that are a game's own: any value, in them or as them."""
-        info = msgspec.inspect.type_info(self.request)
-        assert isinstance(info, msgspec.inspect.StructType)
-        return tuple(field.name for field in info.fields if _is_own(field.type))
+        return tuple(field.name for field in fields_of(self.request) if _is_own(field.type))
+
+
+def fields_of(message: type[msgspec.Struct]) -> tuple[msgspec.inspect.Field, ...]:
+    """The fields of a message, with their types and limits."""
+    info = msgspec.inspect.type_info(message)
+    assert isinstance(info, msgspec.inspect.StructType)
+    return info.fields
 
 
 def name_of(message: type[msgspec.Struct] | msgspec.Struct) -> str:

@@ -81,13 +81,11 @@ OPS: Final = (
         request=SessionOpen,
         answer=SessionOpened,
         errors=(SESSION_OPEN, TOO_MANY_SESSIONS),
-        caller="connection",
     ),
     Op(
         request=SessionResume,
         answer=SessionOpened,
         errors=(BAD_TOKEN, SESSION_OPEN, TOO_MANY_SESSIONS),
-        caller="connection",
     ),
     Op(request=SessionClose),
     Op(request=Ping, answer=Pong, repeat="harmless"),

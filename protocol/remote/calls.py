@@ -128,12 +128,7 @@ class Calls:
         if isinstance(reply, Ok):
             call.succeed(reply.data)
         else:
-            retry_in_s = None if reply.retry_in_s is msgspec.UNSET else reply.retry_in_s
-            call.fail(
-                RequestFailed(
-                    call.op, reply.code, reply.message, retry=reply.retry, retry_in_s=retry_in_s
-                )
-            )
+            call.fail(RequestFailed.of(call.op, reply))
         return True
 
     def forget(self, call: Call) -> None:

@@ -214,9 +214,7 @@ class Channel:
                     except msgspec.ValidationError as error:
                         raise ClientError(f"the welcome breaks the protocol: {error}") from None
                 if isinstance(message, ErrorReply):
-                    raise RequestFailed(
-                        name_of(greeting), message.code, message.message, retry=message.retry
-                    )
+                    raise RequestFailed.of(name_of(greeting), message)
                 self._received(message, None)
         raise CannotConnect(self._target.url, f"no answer to {name_of(greeting)}")
 

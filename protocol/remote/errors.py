@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from protocol.errors import CLOSES, CloseCode
+from protocol.messages import ErrorReply
 
 
 class ClientError(Exception):
@@ -40,6 +43,12 @@ class RequestFailed(ClientError):
         self.message = message
         self.retry = retry
         self.retry_in_s = retry_in_s
+
+    @classmethod
+    def of(cls, op: str, reply: ErrorReply) -> RequestFailed:
+        """As the server's reply says."""
+        in_s = None if reply.retry_in_s is msgspec.UNSET else reply.retry_in_s
+        return cls(op, reply.code, reply.message, retry=reply.retry, retry_in_s=in_s)
 
     def __str__(self) -> str:
         return f"{self.op}: {self.code}: {self.message}"

@@ -207,6 +207,20 @@ async def test_a_refused_token_is_told_and_a_later_one_ends_the_session() -> Non
             await session.ping()
 
 
+async def test_a_refused_greeting_says_when_to_come_again() -> None:
+    async def refuses(peer: Peer) -> None:
+        request = await peer.expect(SessionOpen)
+        too_many = ErrorReply(request.ref, "too_many_sessions", "", retry=True, retry_in_s=0.5)
+        await peer.send(too_many)
+        await peer.silence()
+
+    async with scripted(refuses) as url:
+        with pytest.raises(RequestFailed, match="too_many_sessions") as failed:
+            async with connect(url, name="ada", settings=QUICK):
+                pass
+    assert failed.value.retry_in_s == 0.5
+
+
 async def test_nobody_there_is_told_at_once() -> None:
     async with scripted() as url:
         pass  # this port was free a moment ago

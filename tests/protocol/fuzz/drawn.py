@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import inspect
 
 from protocol.messages import OPS
+from protocol.messages.op import fields_of
 
 Plain = dict[Any, Any]
 
@@ -20,10 +21,8 @@ def request(dice: random.Random, idents: list[str]) -> Plain:
     `idents`: names that mean something, for fields that take a name.
     """
     op = dice.choice(list(OPS.values()))
-    info = inspect.type_info(op.request)
-    assert isinstance(info, inspect.StructType)
     drawn: Plain = {"op": op.name}
-    for field in info.fields:
+    for field in fields_of(op.request):
         if field.name != "ref" and (field.required or dice.random() < 0.5):
             drawn[field.name] = value(dice, field.type, idents)
     return drawn
