@@ -12,7 +12,6 @@ less gets fewer players, and is told so. Servers are not pinned: they and the lo
 from __future__ import annotations
 
 import resource
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,6 +25,7 @@ from bench import machine, stage
 from bench.child import ChildServer
 from bench.client import MIN_BODY
 from bench.command import main
+from bench.folder import temporary_data
 from bench.result import Options, Outcome
 from bench.rooms import RoomsLoad
 from bench.scenario import Count, Plan, Scenario
@@ -89,11 +89,8 @@ def system_files() -> int:
 def nodes(count: int, sessions_each: int, settings: list[str]) -> Iterator[list[ChildServer]]:
     """Run so many servers, each with a schema and a prefix of its own in the same stores."""
     with ExitStack() as stack:
-        folder = stack.enter_context(
-            tempfile.TemporaryDirectory(prefix="greenroom-bench-", ignore_cleanup_errors=True)
-        )
-        Path(folder).chmod(0o711)
-        stores = stack.enter_context(EmbeddedServers(Path(folder) / "data"))
+        folder = stack.enter_context(temporary_data())
+        stores = stack.enter_context(EmbeddedServers(folder / "data"))
         running = []
         for number in range(count):
             command = ["server.py", "serve"]

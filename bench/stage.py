@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import msgspec
 
 from bench import peers
 from bench.child import ChildServer, Usage, make_realtime, waited_s
 from bench.crew import Crew
+from bench.folder import temporary_data
 from bench.histogram import Histogram, merged
 from bench.result import Measure, Options, Outcome, Sample, notes
 from bench.scenario import Order, Plan, Scenario
@@ -35,9 +34,7 @@ def progress(text: str) -> None:
 @contextmanager
 def greenroom(settings: Sequence[str], core: int | None) -> Iterator[ChildServer]:
     """Run the server as shipped, on embedded stores in a folder of its own."""
-    with tempfile.TemporaryDirectory(prefix="greenroom-bench-", ignore_cleanup_errors=True) as data:
-        # TemporaryDirectory is closed to others, and root's PostgreSQL runs as nobody if it can.
-        Path(data).chmod(0o711)
+    with temporary_data() as data:
         command = ["server.py", "serve"]
         own = ("listen.port=0", "http.port=0", "server.drain_s=0", "log.level=warning")
         for setting in (f"server.data_dir={data}", *own, *settings):

@@ -10,12 +10,12 @@ committed, so a batch's latency is what an acknowledgement waits for at that loa
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import secrets
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 from pykka import ActorRef
 
+from bench.folder import temporary_data
 from bench.wallets import KINDS, Refused, Transfer, TransferAll, open_wallets
 from persistence import PostgresSettings, RedisSettings
 from persistence.commands import CommandTable, CommandWorker
@@ -69,11 +70,12 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def ask(ref: ActorRef[Any], *messages: Any) -> None:
-    """Ask all of it, and wait for the answers."""
+def ask(refs: Sequence[ActorRef[Any]], *messages: Any) -> None:
+    """Ask all of it, of one after the other, and wait for the answers."""
+    turns = itertools.cycle(refs)
     for first in range(0, len(messages), INBOX_HOLDS):
         some = messages[first : first + INBOX_HOLDS]
-        for future in [ref.ask(message, block=False) for message in some]:
+        for future in [next(turns).ask(message, block=False) for message in some]:
             future.get(timeout=ASK_TIMEOUT_S)
 
 
@@ -109,7 +111,7 @@ def figures(options: argparse.Namespace, servers: EmbeddedServers) -> Iterator[R
     worker: ActorRef[Any] = SnapshotWorker.start(redis)
     seconds = options.seconds
 
-    ask(writer, *(Activate(kind, str(n)) for n in range(options.actors)))
+    ask([writer], *(Activate(kind, str(n)) for n in range(options.actors)))
     written = 0
 
     def append() -> None:
@@ -119,7 +121,7 @@ def figures(options: argparse.Namespace, servers: EmbeddedServers) -> Iterator[R
             for n in range(written, written + batch)
         ]
         written += batch
-        ask(writer, Append(rows))
+        ask([writer], Append(rows))
 
     def save() -> None:
         nonlocal written
@@ -127,7 +129,7 @@ def figures(options: argparse.Namespace, servers: EmbeddedServers) -> Iterator[R
         rows = [
             (kind, str(n % options.actors), n, 1, 1, state) for n in range(written, written + batch)
         ]
-        ask(worker, Save(rows))
+        ask([worker], Save(rows))
 
     def numbered(make: Callable[[str], Any]) -> list[Any]:
         return [make(str(n % options.actors)) for n in range(batch)]
@@ -136,15 +138,15 @@ def figures(options: argparse.Namespace, servers: EmbeddedServers) -> Iterator[R
         yield measure("events appended", batch, seconds, append)
     for batch in options.batch:
         activations = numbered(lambda key: Activate(kind + "x", key))
-        yield measure("activations", batch, seconds, lambda: ask(writer, *activations))  # noqa: B023
+        yield measure("activations", batch, seconds, lambda: ask([writer], *activations))  # noqa: B023
     for batch in options.batch:
         reads = numbered(lambda key: Read(kind, key, 0, READ_ROWS))
-        yield measure("actors read", batch, seconds, lambda: ask(reader, *reads))  # noqa: B023
+        yield measure("actors read", batch, seconds, lambda: ask([reader], *reads))  # noqa: B023
     for batch in options.batch:
         yield measure("snapshots saved", batch, seconds, save)
     for batch in options.batch:
         loads = numbered(lambda key: Load(kind, key))
-        yield measure("snapshots loaded", batch, seconds, lambda: ask(worker, *loads))  # noqa: B023
+        yield measure("snapshots loaded", batch, seconds, lambda: ask([worker], *loads))  # noqa: B023
     for ref in (writer, reader, worker):
         ref.stop()
     yield from transfers(options, postgres)
@@ -166,20 +168,19 @@ def transfers(options: argparse.Namespace, postgres: PostgresSettings) -> Iterat
         ]
 
         def transfer(batch: int, form: type[Transfer], workers: list[ActorRef[Any]]) -> None:
-            futures = [
-                workers[n % WORKERS].ask(
+            expires_at = time.monotonic() + ASK_TIMEOUT_S
+            ask(
+                workers,
+                *(
                     Execute(
                         form(dice.choice(owners), dice.choice(owners), 1),
                         owners[n % WALLETS],
                         secrets.token_hex(8),
-                        time.monotonic() + ASK_TIMEOUT_S,
-                    ),
-                    block=False,
-                )
-                for n in range(batch)
-            ]
-            for future in futures:
-                future.get(timeout=ASK_TIMEOUT_S)
+                        expires_at,
+                    )
+                    for n in range(batch)
+                ),
+            )
 
         for batch in options.batch:
             work = partial(transfer, batch, form, workers)
@@ -191,21 +192,21 @@ def transfers(options: argparse.Namespace, postgres: PostgresSettings) -> Iterat
 def main() -> int:
     """Run the bench and print its figures."""
     options = arguments()
-    with tempfile.TemporaryDirectory(prefix="greenroom-bench-") as temporary:
-        # TemporaryDirectory is closed to others, and root's PostgreSQL runs as nobody if it can.
-        Path(temporary).chmod(0o711)
-        with EmbeddedServers(options.data or Path(temporary, "data")) as servers:
-            rows = []
+    with (
+        temporary_data() as folder,
+        EmbeddedServers(options.data or folder / "data") as servers,
+    ):
+        rows = []
+        if not options.json:
+            print(f"{'':18}{'batch':>7}{'per s':>10}{'p50 ms':>9}{'p99 ms':>9}")
+        for row in figures(options, servers):
+            rows.append(row)
             if not options.json:
-                print(f"{'':18}{'batch':>7}{'per s':>10}{'p50 ms':>9}{'p99 ms':>9}")
-            for row in figures(options, servers):
-                rows.append(row)
-                if not options.json:
-                    print(
-                        f"{row.what:18}{row.batch:7}{row.per_s:10,.0f}"
-                        f"{row.p50_ms:9.2f}{row.p99_ms:9.2f}",
-                        flush=True,
-                    )
+                print(
+                    f"{row.what:18}{row.batch:7}{row.per_s:10,.0f}"
+                    f"{row.p50_ms:9.2f}{row.p99_ms:9.2f}",
+                    flush=True,
+                )
     if options.json:
         print(msgspec.json.format(msgspec.json.encode(rows)).decode())
     return 0

@@ -13,11 +13,10 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 import msgspec
 import trio
@@ -28,6 +27,7 @@ from actors.runtime.handlers import handles
 from actors.runtime.kinds import Kind
 from actors.runtime.system import ActorSystem
 from actors.scheduler import Bell, Fired, ScheduleCounters, scheduler_spec
+from bench.folder import temporary_data
 from persistence import PostgresSettings, ScheduleSettings
 from persistence.embedded import EmbeddedServers
 from persistence.postgres import migrate
@@ -119,18 +119,30 @@ def quantile(values: Sequence[float], share: float) -> float:
     return round(values[min(len(values) - 1, int(len(values) * share))], 3)
 
 
-async def figures(options: argparse.Namespace, postgres: PostgresSettings) -> AsyncIterator[Figure]:
-    """Measure one thing after the other; each figure as soon as it is there."""
-    overdue = min(options.overdue, options.waiting)
-    settings = ScheduleSettings(of_target=options.waiting + options.due)
-    fill(postgres, options.waiting, options.payload, now_us() + YEAR_US, 1000)
-    arrivals, bell, counters = Arrivals(), Bell(), ScheduleCounters()
+@asynccontextmanager
+async def house(
+    postgres: PostgresSettings,
+    settings: ScheduleSettings,
+    arrivals: Arrivals,
+    counters: ScheduleCounters,
+) -> AsyncIterator[tuple[ActorSystem, ScheduleStore, ChildSpec]]:
+    """A system with targets, its store of schedules, and the scheduler for whoever starts it."""
+    bell = Bell()
     async with ActorSystem("bench") as system:
         worker = partial(ScheduleWorker, postgres, settings)
         await system.supervise([ChildSpec(id="schedules", factory=worker)], key="stores").started()
         schedules = ScheduleStore(system.ref("stores", "schedules"), settings, bell.ring)
         system.register(Kind("target", lambda _: Target(arrivals)))
-        spec = scheduler_spec(schedules, settings, bell, counters)
+        yield system, schedules, scheduler_spec(schedules, settings, bell, counters)
+
+
+async def figures(options: argparse.Namespace, postgres: PostgresSettings) -> AsyncIterator[Figure]:
+    """Measure one thing after the other; each figure as soon as it is there."""
+    overdue = min(options.overdue, options.waiting)
+    settings = ScheduleSettings(of_target=options.waiting + options.due)
+    fill(postgres, options.waiting, options.payload, now_us() + YEAR_US, 1000)
+    arrivals, counters = Arrivals(), ScheduleCounters()
+    async with house(postgres, settings, arrivals, counters) as (system, schedules, spec):
         await system.supervise([spec], key="scheduler").started()
 
         yield Figure("rows that wait", options.waiting, "")
@@ -170,11 +182,7 @@ async def figures(options: argparse.Namespace, postgres: PostgresSettings) -> As
             f"UPDATE {postgres.schema}.schedules SET due_us = id, next_us = id WHERE id <= %s",
             (overdue,),
         )
-    async with ActorSystem("bench") as system:
-        await system.supervise([ChildSpec(id="schedules", factory=worker)], key="stores").started()
-        schedules = ScheduleStore(system.ref("stores", "schedules"), settings, bell.ring)
-        system.register(Kind("target", lambda _: Target(arrivals)))
-        spec = scheduler_spec(schedules, settings, bell, counters)
+    async with house(postgres, settings, arrivals, counters) as (system, _, spec):
         start = time.perf_counter()
         system.supervise([spec], key="scheduler")
         await arrivals.wait(overdue)
@@ -195,13 +203,10 @@ async def measure(options: argparse.Namespace, postgres: PostgresSettings) -> li
 def main() -> int:
     """Run the bench and print its figures."""
     options = arguments()
-    with tempfile.TemporaryDirectory(prefix="greenroom-bench-") as temporary:
-        # TemporaryDirectory is closed to others, and root's PostgreSQL runs as nobody if it can.
-        Path(temporary).chmod(0o711)
-        with EmbeddedServers(Path(temporary, "data"), redis=False) as servers:
-            postgres = PostgresSettings(url=servers.postgres_url, statement_timeout_s=600.0)
-            migrate(postgres)
-            found = trio.run(measure, options, postgres)
+    with temporary_data() as folder, EmbeddedServers(folder / "data", redis=False) as servers:
+        postgres = PostgresSettings(url=servers.postgres_url, statement_timeout_s=600.0)
+        migrate(postgres)
+        found = trio.run(measure, options, postgres)
     if options.json:
         print(msgspec.json.format(msgspec.json.encode(found)).decode())
     return 0
