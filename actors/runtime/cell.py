@@ -87,14 +87,15 @@ class Host(Naming, Protocol):
     restarts: int
     quarantined: int
     handled_in_threads: int  # by those that have ended
+    in_threads: set[Cell]  # actors in threads of their own, which are there now
     refused: int  # by full mailboxes, like `dropped`
     dropped: int
 
     def now(self) -> float:
         """Trio's clock, in seconds."""
 
-    def after(self, delay_s: float, function: Callable[[], object]) -> Alarm:
-        """Call a function in `delay_s` seconds; the alarm can be cancelled."""
+    def alarm(self, delay_s: float, function: Callable[[], object]) -> Alarm:
+        """`after` for the runtime's own: nobody's failure, and nobody is held until then."""
 
     def call_soon(self, function: Callable[..., object], *args: Any) -> None:
         """Call a function at home, soon; from any thread. Raises MailboxFull, RunFinishedError."""
@@ -136,6 +137,7 @@ class Cell:
         "_started",
         "error",
         "factory",
+        "halted",
         "handled",
         "incarnation",
         "key",
@@ -172,6 +174,7 @@ class Cell:
         self.watchers: dict[Cell, None] | None = None
         self.watching: set[ActorRef] | None = None
         self.notices: dict[ActorRef, Control] | None = None  # of ends, yet to be handled
+        self.halted: Future[bool] | None = None  # asked to halt
         self._deadline: Alarm | None = None  # by which it must have stopped
         self._ended: Future[bool] | None = None
         self._started: Future[bool] | None = None
@@ -304,10 +307,7 @@ class Cell:
         """Call the function unless the cell has ended, or begun anew, by then."""
         self._drop_deadline()
         if seconds < math.inf and self.alive:
-            # Of nobody: whoever asks for the stop has no part in what becomes of it.
-            system = self.system
-            at_s = system.now() + seconds
-            self._deadline = Alarm(system.timers, at_s, function, system.home, owner=None)
+            self._deadline = self.system.alarm(seconds, function)
 
     def _drop_deadline(self) -> None:
         if self._deadline is not None:
@@ -337,7 +337,7 @@ class Cell:
         _log.info("actor_restart", kind=self.kind, key=self.key, delay_s=round(delay_s, 3))
         if delay_s > 0:
             self.state = State.WAITING
-            self.system.after(delay_s, self._end_of_wait)
+            self.system.alarm(delay_s, self._end_of_wait)
         else:
             self.start()
 
@@ -366,9 +366,18 @@ class Cell:
         self.parent.child_ended(self, reason)
         if self._ended is not None:
             self._ended.settle_quietly(True)
+        if self.halted is not None:
+            self.halted.settle_quietly(False)
         # Refs lead on to this cell, so it must not lead back to one of them: whoever comes and goes
         # would leave a cycle of seven objects, 2.5 KiB, for the collector to find some day.
         self.ref = ActorRef(self.system, self.kind, self.key)
+
+    def be_halted(self) -> None:
+        """The instance is gone as its supervisor asked: tell it, which decides what comes next."""
+        self.state = State.HALTED
+        halted, self.halted = self.halted, None
+        if halted is not None:
+            halted.settle_quietly(True)
 
     def obituary(self, reason: Reason) -> pykka.ActorDeadError:
         """What is told to those whose messages the actor has not handled."""

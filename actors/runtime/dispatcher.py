@@ -96,13 +96,6 @@ class Dispatcher:
         """See above."""
         return self._home.whose if self.entered else None
 
-    def is_current(self, task: trio.lowlevel.Task) -> bool:
-        """Whether the caller is in this task."""
-        try:
-            return current_task() is task
-        except RuntimeError:  # between tasks, in what another thread had called
-            return False
-
     def add(self, cell: Runnable) -> None:
         """Have the cell run soon. It must not be in the queue already."""
         self.queue.append(cell)
@@ -203,11 +196,7 @@ class Dispatcher:
             if cell.context is None:
                 shared = contexts.shared
                 self.handled += shared.run(cell.run, 1)
-                try:
-                    changed = shared != contexts.pristine
-                except BaseException:  # as in _work_off
-                    changed = True
-                if changed:
+                if contexts.changed(shared):
                     cell.keep(contexts.take_shared())
             else:
                 self.handled += cell.context.run(cell.run, 1)

@@ -271,24 +271,19 @@ class Future(pykka.Future[T]):
             return
         home = self._home
         assert home is not None
-        if home.calling:
-            for waiter in waiters:
-                if isinstance(waiter, tuple):
-                    home.callbacks.append((self._call, waiter))
-                else:
-                    trio.lowlevel.reschedule(waiter)
-            return
-        home.calling = True
+        nested, home.calling = home.calling, True
         try:
             for waiter in waiters:
-                if isinstance(waiter, tuple):
+                if not isinstance(waiter, tuple):
+                    trio.lowlevel.reschedule(waiter)
+                elif nested:
+                    home.callbacks.append((self._call, waiter))
+                else:
                     self._call(waiter)
                     if home.callbacks:
                         home.call_callbacks()
-                else:
-                    trio.lowlevel.reschedule(waiter)
         finally:
-            home.calling = False
+            home.calling = nested
 
     def _call(self, waiter: _Callback[T]) -> None:
         # Whoever sets the future must not suffer for who waits.

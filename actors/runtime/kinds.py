@@ -57,7 +57,6 @@ class Kind(_KindFields):
 
 class _Rest(NamedTuple):
     until_s: float
-    alarm: Alarm | None
     error: BaseException  # what it failed of
 
 
@@ -108,14 +107,20 @@ class Group:
         if policy.restart == "temporary" or self.closed:
             cell.end("failed")
             return
-        window = cell.window or RestartWindow(policy.max_restarts, policy.within_s)
-        cell.window, exceeded = window.record(self.system.now())
+        window, exceeded = self._count(cell)
         # A log that cannot be replayed now cannot be replayed a moment later either.
         if not exceeded and not isinstance(error, (RecoveryFailed, NoStores)):
-            nth = len(cell.window.at_s)
+            nth = len(window.at_s)
             cell.restart(policy.backoff.delay_s(nth, self.system.random))
             return
         self.give_up(cell, error)
+
+    def _count(self, cell: Cell) -> tuple[RestartWindow, bool]:
+        """The window after one more restart of the cell, and whether that is one too many."""
+        policy = cell.policy
+        window = cell.window or RestartWindow(policy.max_restarts, policy.within_s)
+        cell.window, exceeded = window.record(self.system.now())
+        return cell.window, exceeded
 
     def give_up(self, cell: Cell, error: BaseException) -> None:
         """The cell failed beyond its intensity."""
@@ -132,8 +137,7 @@ class Group:
             return
         # A permanent actor that stopped by itself, in time or not, is started anew, under the same
         # name. That counts like a failure, or one that stops in on_start would start for ever.
-        window = cell.window or RestartWindow(cell.policy.max_restarts, cell.policy.within_s)
-        window, exceeded = window.record(self.system.now())
+        window, exceeded = self._count(cell)
         if exceeded:
             _log.error("actor_gave_up", kind=cell.kind, key=cell.key, error="it keeps stopping")
             return
@@ -146,11 +150,9 @@ class Group:
         await stop_together(list(reversed(self.cells)))
 
     def _rest(self, key: str, seconds: float, error: BaseException) -> None:
-        now = self.system.now()
-        alarm = None
+        self._resting[key] = _Rest(self.system.now() + seconds, error)
         if not math.isinf(seconds):
-            alarm = self.system.after(seconds, functools.partial(self._resting.pop, key, None))
-        self._resting[key] = _Rest(now + seconds, alarm, error)
+            self.system.alarm(seconds, functools.partial(self._resting.pop, key, None))
 
     def _watch_idle(self, cell: Cell, idle_after_s: float, handled_before: int) -> None:
         """Look at the cell once an interval, not at the clock once a message."""
@@ -162,7 +164,4 @@ class Group:
                 # Also then: a message that comes while it stops brings this very cell back.
                 self._watch_idle(cell, idle_after_s, cell.handled)
 
-        # No owner: whoever sent the first message would be held in memory as long as this actor.
-        system = self.system
-        at_s = system.now() + idle_after_s
-        self.cells[cell] = Alarm(system.timers, at_s, look, system.home, owner=None)
+        self.cells[cell] = self.system.alarm(idle_after_s, look)

@@ -21,15 +21,12 @@ from .home import Tenant
 from .hooks import farewell, run_hooks
 from .instance import Instance
 from .mailbox import Control, Mailbox
-from .messages import Abandon, Broken, Halt, Kill, Stop
-from .panic import end_of_all, ends_task
+from .messages import Abandon, Broken, Halt, Kill, Order, Stop
+from .panic import end_of_all, ends_task, in_task
 from .reasons import Reason
 from .system_view import SystemView
 
 _log = structlog.get_logger("actors")
-
-
-Order = Stop | Halt | Kill | Abandon | Broken
 
 
 class LoopLife(Cell):
@@ -45,7 +42,6 @@ class LoopLife(Cell):
         "claimed",
         "context",
         "dispatcher",
-        "halted",
         "killing",
         "mailbox",
         "results_to_come",
@@ -69,7 +65,6 @@ class LoopLife(Cell):
         self.timers: ActorTimers | None = None
         self.stopping: Reason | None = None  # asked to stop, for this reason
         self.killing: Reason | None = None  # asked to end now, while a worker had it
-        self.halted: Future[bool] | None = None  # asked to halt
 
     def run(self, limit: int) -> int:
         """Do what is to be done next, at most `limit` messages; returns how many that was."""
@@ -154,7 +149,7 @@ class LoopLife(Cell):
             return
         task = None if self.worker is None else self.worker.task
         if task is not None:
-            if whose is None and self.dispatcher.is_current(task):
+            if whose is None and in_task(task):
                 function(*args)  # its own code is on the stack
             else:
                 enterable(task.context).run(function, *args)
@@ -180,7 +175,7 @@ class LoopLife(Cell):
         if error is not None:
             _log.error("error_while_cancelled", kind=self.kind, key=self.key, exc_info=error)
         if self.killing is None and self.halted is not None:
-            self._be_halted()
+            self.be_halted()
         else:
             self._cut_off(self.killing or "killed")
 
@@ -258,7 +253,7 @@ class LoopLife(Cell):
             return self.halted
         halted = self.halted = Future(self.system.home)
         if self.state in (State.WAITING, State.FAILED, State.HALTED):
-            self._be_halted()
+            self.be_halted()
         else:
             self.control(Control(Halt()), first=True)
             if self._recovers():
@@ -336,7 +331,7 @@ class LoopLife(Cell):
             if self.killing is not None:
                 self.end(self.killing)
             elif isinstance(order, Halt):
-                self._be_halted()
+                self.be_halted()
             else:
                 self._gone(self.stopping or reason)
 
@@ -364,7 +359,7 @@ class LoopLife(Cell):
             if self.killing is not None or self.stopping is not None:
                 self.end(self.killing or self.stopping or "failed")
             elif self.halted is not None:
-                self._be_halted()
+                self.be_halted()
             else:
                 self.failed(error)
 
@@ -398,15 +393,12 @@ class LoopLife(Cell):
         self.stopping = self.killing = None
         self.start()
 
-    def _be_halted(self) -> None:
+    def be_halted(self) -> None:
         self.actor = None
         if self.stopping is not None:  # meanwhile
             self.end(self.stopping)
             return
-        self.state = State.HALTED
-        halted, self.halted = self.halted, None
-        if halted is not None:
-            halted.settle_quietly(True)
+        super().be_halted()
 
     def _end_timers(self) -> None:
         if self.timers is not None:
@@ -424,8 +416,6 @@ class LoopLife(Cell):
         super().end(reason)
         if actor is not None and reason == "killed":
             actor._killed()  # noqa: SLF001 -- the runtime's hook
-        if self.halted is not None:
-            self.halted.settle_quietly(False)
         for item in left:
             self.turn_away(item, reason)
 

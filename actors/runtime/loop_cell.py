@@ -209,18 +209,18 @@ class LoopCell(LoopLife):
 
     def _raised(self, error: BaseException, item: Any, reply: Any) -> bool:
         """A handler raised. Whether the actor goes on."""
+        message = item.message if isinstance(item, Envelope) else item
         if isinstance(error, Refusal):
             bare(error)
-        if reply is not None:
-            reply.settle_quietly(error=presentable(error))
-        if isinstance(error, Refusal):
-            if reply is None and isinstance(error, UnhandledMessage):
-                message = item.message if isinstance(item, Envelope) else item
+            if reply is not None:
+                reply.settle_quietly(error=error)
+            elif isinstance(error, UnhandledMessage):
                 self.system.dead_letters.add(self.ref, message, "unhandled")
-            elif reply is None:
+            else:
                 _log.debug("refused", kind=self.kind, key=self.key, error=shown(error))
             return True
-        message = item.message if isinstance(item, Envelope) else item
+        if reply is not None:
+            reply.settle_quietly(error=presentable(error))
         # Not the runtime's own messages: one tick is equal to all others and no more to blame.
         if type(item) is not Control:
             if self.quarantine is None:

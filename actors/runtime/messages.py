@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from .reasons import Reason
 from .ref import ActorRef
@@ -48,5 +48,6 @@ class Broken(NamedTuple):
     what: str
 
 
-ORDERS: frozenset[type[Any]] = frozenset({Stop, Halt, Kill, Abandon, Broken})
+Order = Stop | Halt | Kill | Abandon | Broken
+ORDERS: frozenset[type[Any]] = frozenset(get_args(Order))
 """What the cell does itself, without the actor."""

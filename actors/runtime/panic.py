@@ -30,6 +30,14 @@ class HandlerPanic(Exception):  # noqa: N818 -- Rust's word for it
     """
 
 
+def in_task(task: trio.lowlevel.Task | None) -> bool:
+    """Whether the caller is in this task."""
+    try:
+        return trio.lowlevel.current_task() is task
+    except RuntimeError:  # between tasks, in what a thread had called, or the loop has ended
+        return False
+
+
 def ends_task(error: BaseException, task: trio.lowlevel.Task | None) -> bool:
     """Whether it must go on up through the task in whose code it came up.
 
@@ -37,11 +45,7 @@ def ends_task(error: BaseException, task: trio.lowlevel.Task | None) -> bool:
     closed from without. Code that raises a GeneratorExit, or a Cancelled that it once caught
     elsewhere, fails by it as by any other exception.
     """
-    try:
-        here = trio.lowlevel.current_task() is task
-    except RuntimeError:  # the loop has ended, and what is left of its tasks is cleared away
-        here = False
-    if not here:
+    if not in_task(task):
         return True
     cancelled = trio.current_effective_deadline() == -math.inf
     return cancelled and _within(error, trio.Cancelled) is not None

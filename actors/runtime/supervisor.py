@@ -200,7 +200,6 @@ class Supervisor(Actor):
                 cell = self.system.place(place)
             except Exception as error:  # its name is taken, or it is no actor of this runtime
                 raise Escalation(f"{kind}/{key} cannot be started: {shown(error)}") from error
-            child.placed(cell)
             return cell
         if cell.state in (State.FAILED, State.HALTED):
             cell.restart()
@@ -237,7 +236,7 @@ class _Parent:
 
     def adopt(self, cell: Cell) -> None:
         """Known at once: what comes next may be its failure."""
-        self._child.cell = cell
+        self._child.placed(cell)
 
     def child_failed(self, cell: Cell, error: BaseException) -> None:
         if not self._tell(ChildFailed(self._child, cell, error, cell.incarnation)):

@@ -99,6 +99,7 @@ class ActorSystem:
         self.restarts = 0
         self.quarantined = 0
         self.handled_in_threads = 0  # by those that have ended
+        self.in_threads: set[Cell] = set()
         self.refused = 0  # by full mailboxes, like `dropped`
         self.dropped = 0
         self.closing = False
@@ -124,10 +125,6 @@ class ActorSystem:
         system = current_system()
         assert isinstance(system, ActorSystem)
         return system
-
-    def is_current(self) -> bool:
-        """Whether this is the caller's current system."""
-        return CURRENT.get() is self
 
     def now(self) -> float:
         """Trio's clock, in seconds."""
@@ -553,13 +550,17 @@ class ActorSystem:
         at_s = self.now() + delay_s
         return Alarm(self.timers, at_s, function, home, owner=owner, context=context)
 
+    def alarm(self, delay_s: float, function: Callable[[], object]) -> Alarm:
+        """`after` for the runtime's own: nobody's failure, and nobody is held until then."""
+        return Alarm(self.timers, self.now() + delay_s, function, self.home, owner=None)
+
     def statistics(self) -> Statistics:
         """Counts for metrics; cheap."""
         return Statistics(
             actors=len(self._index),
             handled=self.dispatcher.handled
             + self.handled_in_threads
-            + sum(cell.handled for cell in self._index.cells() if isinstance(cell, ThreadCell)),
+            + sum(cell.handled for cell in self.in_threads),
             restarts=self.restarts,
             dead_letters=self.dead_letters.count,
             quarantined=self.quarantined,

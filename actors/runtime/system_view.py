@@ -14,6 +14,7 @@ from .kinds import Kind
 from .ref import ActorRef, current_naming
 from .restart import RestartPolicy
 from .statistics import Statistics
+from .timers import Alarm
 
 
 class SystemView(Host, Protocol):
@@ -32,9 +33,6 @@ class SystemView(Host, Protocol):
     @property
     def journal(self) -> Journal:
         """See `ActorSystem.journal`."""
-
-    def is_current(self) -> bool:
-        """See `ActorSystem.is_current`."""
 
     def start(
         self,
@@ -63,6 +61,9 @@ class SystemView(Host, Protocol):
 
     def actors(self, kind: str | None = None) -> Iterator[ActorRef]:
         """See `ActorSystem.actors`."""
+
+    def after(self, delay_s: float, function: Callable[[], object]) -> Alarm:
+        """See `ActorSystem.after`."""
 
     def statistics(self) -> Statistics:
         """See `ActorSystem.statistics`."""

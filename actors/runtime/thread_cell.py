@@ -83,13 +83,12 @@ class ThreadCell(Cell):
     supervisor learns of it; one under `ask` goes to the asker only. The inbox outlives a restart.
     """
 
-    __slots__ = ("_halted", "_running", "_stopping", "inbox")
+    __slots__ = ("_running", "_stopping", "inbox")
 
     def __init__(self, system: Host, place: Place, capacity: int) -> None:
         super().__init__(system, place)
         self.inbox = ThreadInbox(capacity, self.name)
         self._running: ActorThread | None = None
-        self._halted: Future[bool] | None = None
         self._stopping: Reason | None = None
 
     def idle(self) -> bool:
@@ -108,6 +107,7 @@ class ThreadCell(Cell):
         if not isinstance(actor, pykka.ThreadingActor):
             raise TypeError(f"{self.name}: the factory made a {type(actor).__name__} this time")
         self.incarnation += 1
+        self.system.in_threads.add(self)
         # On the instance, so that any ThreadingActor will do, whatever made it.
         actor.actor_inbox = self.inbox
         actor._actor_ref = self.ref  # noqa: SLF001 -- Pykka has no other way to say who it is
@@ -158,7 +158,6 @@ class ThreadCell(Cell):
         if thread is not self._running or not self.alive:
             return
         self._running = None
-        halted, self._halted = self._halted, None
         if (
             self._stopping == "passivated"
             and not self.inbox.empty()
@@ -168,9 +167,8 @@ class ThreadCell(Cell):
             self.start()  # for what came while it stopped
         elif self._stopping is not None:
             self.end(self._stopping)
-        elif halted is not None:
-            self.state = State.HALTED
-            halted.settle_quietly(True)
+        elif self.halted is not None:
+            self.be_halted()
         elif thread.error is not None:
             _log.error("actor_failed", kind=self.kind, key=self.key, exc_info=thread.error)
             self.failed(thread.error)
@@ -212,14 +210,12 @@ class ThreadCell(Cell):
 
     def halt(self) -> Future[bool]:
         """End the instance after what is in its inbox now; what comes later is the next one's."""
-        halted: Future[bool] = Future(self.system.home)
+        if self.halted is not None:
+            return self.halted
+        halted = self.halted = Future(self.system.home)
         if self.state in (State.WAITING, State.FAILED, State.HALTED):
-            self.state = State.HALTED
-            halted.set(True)
-        elif self._halted is not None:
-            halted.follow(self._halted)
+            self.be_halted()
         else:
-            self._halted = halted
             self.inbox.put_control(Envelope(_ActorStop()))
         return halted
 
@@ -235,6 +231,7 @@ class ThreadCell(Cell):
         if not self.alive:
             return
         super().end(reason)
+        self.system.in_threads.discard(self)
         self.system.handled_in_threads += self.handled
         self._turn_away()
 

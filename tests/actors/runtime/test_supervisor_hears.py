@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from functools import partial
 from typing import Any
 
@@ -280,3 +282,28 @@ def test_whatever_happens_all_permanent_children_are_there_in_the_end(
         assert trio.current_time() - began < 1.0
 
     run(main)
+
+
+async def test_a_thread_that_is_stopped_while_it_is_halted_holds_up_no_sibling() -> None:
+    gate, taken = threading.Event(), threading.Event()
+
+    class Busy(actors.ThreadingActor):
+        def on_receive(self, message: Any) -> Any:
+            taken.set()
+            gate.wait(60)
+
+    specs = [
+        ChildSpec("counter", Counter, kind="counter", backoff=NOW),
+        ChildSpec("busy", Busy, kind="busy", backoff=NOW, shutdown_s=math.inf),
+    ]
+    with trio.fail_after(60):
+        async with open_system() as system:
+            await system.supervise(specs, "one_for_all", key="tree").started()
+            busy, counter = system.ref("busy", "busy"), system.ref("counter", "counter")
+            busy.tell("be busy")
+            await trio.to_thread.run_sync(taken.wait)
+            counter.tell(Crash())  # all are halted for it, the thread among them
+            await settle()
+            busy.stop()
+            gate.set()
+            assert await counter.ask(Get(), timeout=60) == 0
