@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
 import math
 import operator
 import os
@@ -27,7 +28,13 @@ from actors.node.logs import LogSettings
 from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.read_budget import RecoverySettings
 from actors.runtime.snapshots import SnapshotSettings
-from actors.settings import MatchSettings, RoomSettings, SessionSettings
+from actors.settings import (
+    MatchSettings,
+    PositiveSeconds,
+    RoomSettings,
+    Seconds,
+    SessionSettings,
+)
 from persistence.settings import (
     EmbeddedSettings,
     PostgresSettings,
@@ -49,8 +56,6 @@ OF_KUBERNETES = re.compile(
 SECRET_KEYS = frozenset({"url", "replica_url", "token_secrets"})
 """Keys whose values are never printed: a store's URL bears its password, too."""
 
-Seconds = Annotated[float, Meta(ge=0)]
-PositiveSeconds = Annotated[float, Meta(gt=0)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 DataDir = Annotated[str, Meta(pattern=r"^[^\x00]+\Z", description="the path of a folder")]
 GamePath = Annotated[
@@ -251,7 +256,8 @@ def _from_overrides(overrides: Sequence[str]) -> Iterator[tuple[tuple[str, str],
 # --- keys and values -----------------------------------------------------------------------------
 
 
-def _keys(section: str) -> dict[str, Any]:
+@functools.cache
+def _keys(section: str) -> Mapping[str, Any]:
     """Key -> type. Empty for a section whose keys are free."""
     present = getattr(Config(), section)
     if isinstance(present, dict):
