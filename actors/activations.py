@@ -6,7 +6,7 @@ room leaves memory again, and so does a match that does not exist; so the rate i
 
 from __future__ import annotations
 
-from actors.rules.bucket import Bucket
+from actors.rules.bucket import Bucket, take_all
 from actors.runtime.ref import ActorRef
 from actors.runtime.system_view import SystemView
 from actors.settings import SessionSettings
@@ -54,18 +54,9 @@ class Activations:
 
         `shared`: the address's budget; None: it has no limits.
         """
-        if not session.take(now):
-            return self._refused(_SESSION, session, now)
-        if shared is not None and not shared.take(now):
-            session.give_back(1)
-            return self._refused(_ADDRESS, shared, now)
-        if not self._all.take(now):
-            session.give_back(1)
-            if shared is not None:
-                shared.give_back(1)
-            return self._refused(_NODE, self._all, now)
-        return None
-
-    def _refused(self, error: RequestError, budget: Bucket, now: float) -> RequestError:
+        short = take_all(now, 1, session, shared, self._all)
+        if short is None:
+            return None
         self.refused += 1
-        return RequestError(error.error, error.detail, retry_in_s=budget.ready_in(now))
+        row = _SESSION if short is session else _NODE if short is self._all else _ADDRESS
+        return RequestError(row.error, row.detail, retry_in_s=short.ready_in(now))

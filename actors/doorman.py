@@ -29,6 +29,11 @@ sockets are closed at once."""
 _SWEEP_AT: Final = 1024
 
 
+def for_new(sessions: int) -> int:
+    """How many of so many sessions new ones may be: the last are kept for resumes."""
+    return sessions - int(sessions * KEPT_FOR_RESUMES)
+
+
 class Share(NamedTuple):
     """What a session has in common with the others of its address."""
 
@@ -101,14 +106,11 @@ class Doorman:
         now = self._clock()
         visitor = self._visitor(address, now)
         most = self._wire.address_connections
-        if most and visitor.connections >= most:
-            again_s = AGAIN_S
-        elif visitor.connects.take(now):
+        again_s = _again_in(visitor.connections, most, visitor.connects, now)
+        if again_s is None:
             visitor.connections += 1
             return None
-        else:
-            again_s = max(0.001, visitor.connects.ready_in(now))
-        return again_s if visitor.refusals.take(now) else 0.0
+        return max(0.001, again_s) if visitor.refusals.take(now) else 0.0
 
     def leave(self, address: str) -> None:
         """See `protocol.addresses.Door`."""
@@ -125,8 +127,8 @@ class Doorman:
         if address is not None:
             now = self._clock()
             visitor = self._visitor(address, now)
-            most = self._settings.address_sessions
-            self._admit(visitor, visitor.opens, now, most - int(most * KEPT_FOR_RESUMES))
+            most = for_new(self._settings.address_sessions)
+            self._admit(visitor, visitor.opens, now, most)
 
     def resume(self, address: str | None, *, anew: bool) -> None:
         """A client wants to come back; `anew`: to a session that is to be made first.
@@ -154,14 +156,10 @@ class Doorman:
             self._visitors[address].sessions -= 1
 
     def _admit(self, visitor: Visitor, budget: Bucket, now: float, most: int) -> None:
-        if most and visitor.sessions >= most:
-            again_s = AGAIN_S
-        elif budget.take(now):
-            return
-        else:
-            again_s = budget.ready_in(now)
-        self.refused_sessions += 1
-        raise RequestError(TOO_MANY_SESSIONS, retry_in_s=again_s)
+        again_s = _again_in(visitor.sessions, most, budget, now)
+        if again_s is not None:
+            self.refused_sessions += 1
+            raise RequestError(TOO_MANY_SESSIONS, retry_in_s=again_s)
 
     def _visitor(self, address: str, now: float) -> Visitor:
         visitor = self._visitors.get(address)
@@ -177,3 +175,10 @@ class Doorman:
             address: visitor for address, visitor in self._visitors.items() if not visitor.gone(now)
         }
         self._sweep_at = max(_SWEEP_AT, 2 * len(self._visitors))
+
+
+def _again_in(held: int, most: int, budget: Bucket, now: float) -> float | None:
+    """When to come again; None: there is room for one more, which the budget has paid for."""
+    if most and held >= most:
+        return AGAIN_S
+    return None if budget.take(now) else budget.ready_in(now)

@@ -12,7 +12,7 @@ from typing import Final
 import trio
 
 from actors.failures import Refused
-from actors.rules.bucket import Bucket
+from actors.rules.bucket import Bucket, take_all
 from actors.settings import SessionSettings
 from protocol.errors import BUSY, RATE_LIMITED
 
@@ -43,28 +43,14 @@ class Fanout:
             Refused: BUSY for the node's, else RATE_LIMITED; with when to retry.
         """
         now = trio.current_time()
-        if not budget.take(now, deliveries):
-            self.refused += 1
-            raise Refused(
-                RATE_LIMITED,
-                f"It would go to {deliveries:,} at once.",
-                retry_in_s=budget.ready_in(now, deliveries),
-            )
-        if shared is not None and not shared.take(now, deliveries):
-            budget.give_back(deliveries)
-            self.refused += 1
-            raise Refused(
-                RATE_LIMITED,
-                "Its address has too much pushed to others.",
-                retry_in_s=shared.ready_in(now, deliveries),
-            )
-        if not self._node.take(now, deliveries):
-            budget.give_back(deliveries)
-            if shared is not None:
-                shared.give_back(deliveries)
-            self.refused += 1
-            raise Refused(
-                BUSY,
-                "The server pushes as much as it may.",
-                retry_in_s=self._node.ready_in(now, deliveries),
-            )
+        short = take_all(now, deliveries, budget, shared, self._node)
+        if short is None:
+            return
+        self.refused += 1
+        if short is budget:
+            error, detail = RATE_LIMITED, f"It would go to {deliveries:,} at once."
+        elif short is self._node:
+            error, detail = BUSY, "The server pushes as much as it may."
+        else:
+            error, detail = RATE_LIMITED, "Its address has too much pushed to others."
+        raise Refused(error, detail, retry_in_s=short.ready_in(now, deliveries))

@@ -11,7 +11,7 @@ import trio
 
 from actors.admission import Admission
 from actors.client import TOO_MUCH_TO_DO, Client
-from actors.doorman import KEPT_FOR_RESUMES, Doorman
+from actors.doorman import Doorman, for_new
 from actors.rules.bucket import ClientLimits
 from actors.runtime.errors import MailboxFull
 from actors.runtime.future import Future
@@ -96,8 +96,7 @@ class SessionGateway:
         Raises:
             RequestError: TOO_MANY_SESSIONS.
         """
-        settings = self._context.settings
-        most = settings.max_sessions - int(settings.max_sessions * KEPT_FOR_RESUMES)
+        most = for_new(self._context.settings.max_sessions)
         if len(self._context.topics.sessions) >= most:
             client.close(OVERLOADED)
             return

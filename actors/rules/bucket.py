@@ -53,6 +53,20 @@ class Bucket:
         return max(0.0, min(full_in, full_in + amount * self._seconds_each - self._tolerance_s))
 
 
+def take_all(now: float, amount: float, *buckets: Bucket | None) -> Bucket | None:
+    """Take `amount` from each bucket, or from none; returns the first that has fewer, if any has.
+
+    None among them stands for no limit.
+    """
+    for bucket in buckets:
+        if bucket is not None and not bucket.take(now, amount):
+            for taken in buckets[: buckets.index(bucket)]:
+                if taken is not None:
+                    taken.give_back(amount)
+            return bucket
+    return None
+
+
 class ClientLimits:
     """What one client may send: messages a second, bytes a second, and for how long far more.
 
