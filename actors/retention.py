@@ -89,7 +89,7 @@ class Retention(Actor):
         self._every_s = every_s
 
     def on_start(self) -> None:
-        if self._rooms.history_s or self._rooms.history_messages:
+        if self._rooms.forgets:
             self.start_timer(PAUSE_S, _Go("rooms", ""), name="rooms")
         if self._matches.log_s:
             self.start_timer(PAUSE_S, _Go("matches", ""), name="matches")

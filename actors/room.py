@@ -197,7 +197,6 @@ class Room(PersistentActor):
             members_total=self._roster.users,
             messages=_messages(messages),
         )
-        return True
 
     @handles(Leave, Part)
     def leave(self, message: Leave | Part) -> None:
@@ -323,8 +322,7 @@ class Room(PersistentActor):
             raise Refused(OUT_OF_RANGE, f"limit: at most {settings.history_limit}")
         page = self._said.page(message.before, message.limit, settings.answer_bytes)
         first = page.held[0].offset if page.held else page.before
-        forgets = bool(settings.history_s or settings.history_messages)
-        may_begin = forgets and 1 < first <= self._said.held_after + 1
+        may_begin = settings.forgets and 1 < first <= self._said.held_after + 1
         if not page.older and not may_begin:
             return History(_messages(page.held), more=first > 1)
         # One more than is to be shown says whether there are older ones: history need not begin

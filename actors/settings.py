@@ -122,6 +122,11 @@ class RoomSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     mailbox: Count = 4096
     """Messages that wait for their room; beyond it requests are answered `busy`."""
 
+    @property
+    def forgets(self) -> bool:
+        """Whether there is history that is not kept for ever."""
+        return bool(self.history_s or self.history_messages)
+
 
 class MatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Matches, and the directory that knows them."""

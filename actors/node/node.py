@@ -313,7 +313,7 @@ class Node:
 
 def _forgets(rooms: RoomSettings, matches: MatchSettings) -> bool:
     """Whether there is history that is not kept for ever."""
-    return bool(rooms.history_s or rooms.history_messages or matches.log_s)
+    return rooms.forgets or bool(matches.log_s)
 
 
 def _new_id() -> str:
