@@ -13,7 +13,7 @@ is skipped until the owner subscribes it again with what it missed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -270,18 +270,7 @@ class Topics:
         Raises:
             EncodeError: `push` cannot be encoded; nobody got it.
         """
-        there = self._topics.get(topic)
-        if there is None:
-            return
-        groups = there.groups()
-        frames = [encoding.frame(push) for encoding, _ in groups]
-        self.published += 1
-        for (_, outboxes), frame in zip(groups, frames, strict=True):
-            self.delivered += len(outboxes)
-            if more:
-                _one_by_one(frame, outboxes)
-            else:
-                self._broadcast(frame, outboxes)
+        self._publish(topic, push, _one_by_one if more else self._broadcast)
 
     def publish_state(self, topic: str, push: msgspec.Struct) -> None:
         """The same, conflated: of the states of a topic that a connection has not sent yet, the
@@ -290,15 +279,7 @@ class Topics:
         Raises:
             EncodeError: `push` cannot be encoded; nobody got it.
         """
-        there = self._topics.get(topic)
-        if there is None:
-            return
-        groups = there.groups()
-        frames = [encoding.frame(push) for encoding, _ in groups]
-        self.published += 1
-        for (_, outboxes), frame in zip(groups, frames, strict=True):
-            self.delivered += len(outboxes)
-            self._broadcast(frame, outboxes, topic)
+        self._publish(topic, push, self._broadcast, slot=topic)
 
     def publish_states(self, topic: str, push_for: Callable[[str], msgspec.Struct]) -> None:
         """The same where each user sees another state: `push_for(user)` is encoded for each member.
@@ -306,14 +287,8 @@ class Topics:
         Raises:
             EncodeError: as `publish_state`; some members may have got theirs.
         """
-        there = self._topics.get(topic)
-        if there is None:
-            return
-        self.published += 1
-        for session, link in list(there.live.items()):
-            frame = link.encoding.frame(push_for(there.members[session].user))
-            link.outbox.replace(topic, frame)
-            self.delivered += 1
+        for outbox, frame in self._each(topic, push_for):
+            outbox.replace(topic, frame)
 
     def publish_each(self, topic: str, push_for: Callable[[str], msgspec.Struct]) -> None:
         """Push to every subscribed member what its user is to see; none of it is conflated.
@@ -321,13 +296,8 @@ class Topics:
         Raises:
             EncodeError: as `publish`; some members may have got theirs.
         """
-        there = self._topics.get(topic)
-        if there is None:
-            return
-        self.published += 1
-        for session, link in list(there.live.items()):
-            link.outbox.push(link.encoding.frame(push_for(there.members[session].user)))
-            self.delivered += 1
+        for outbox, frame in self._each(topic, push_for):
+            outbox.push(frame)
 
     def publish_one(self, topic: str, session: str, push: msgspec.Struct) -> None:
         """Push to one member, if it is subscribed now. One that is not has no connection, or has
@@ -354,6 +324,31 @@ class Topics:
         listener.link.outbox.push(listener.link.encoding.frame(push))
         self.delivered += 1
         return True
+
+    def _publish(
+        self, topic: str, push: msgspec.Struct, broadcast: Broadcast, slot: str | None = None
+    ) -> None:
+        there = self._topics.get(topic)
+        if there is None:
+            return
+        groups = there.groups()
+        frames = [encoding.frame(push) for encoding, _ in groups]
+        self.published += 1
+        for (_, outboxes), frame in zip(groups, frames, strict=True):
+            self.delivered += len(outboxes)
+            broadcast(frame, outboxes, slot)
+
+    def _each(
+        self, topic: str, push_for: Callable[[str], msgspec.Struct]
+    ) -> Iterator[tuple[Outbox, bytes]]:
+        """Every subscribed member's outbox, and the frame that is for its user."""
+        there = self._topics.get(topic)
+        if there is None:
+            return
+        self.published += 1
+        for session, link in list(there.live.items()):
+            yield link.outbox, link.encoding.frame(push_for(there.members[session].user))
+            self.delivered += 1
 
     def _pause(self, listener: Listener) -> None:
         for there in listener.topics.values():
