@@ -50,15 +50,18 @@ class PartAgain(msgspec.Struct, frozen=True, gc=False):
 class Place:
     """A topic that the session may be in: who owns it, and how the membership stands."""
 
-    __slots__ = ("believed", "leaving", "membership", "owner")
+    __slots__ = ("believed", "membership", "owner")
 
     def __init__(self, owner: ActorRef) -> None:
         self.owner = owner
         self.membership = Membership()
-        self.leaving = False
-        """The session is to be out, though the owner may not have heard of that yet."""
         self.believed = False
         """The client was told that it is a member. If it is not, it has to be told."""
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the session is to be out, though the owner may not have heard of that yet."""
+        return self.membership.gave_up
 
 
 class Places:
@@ -135,13 +138,9 @@ class Places:
         """Ask to become a member."""
         if not client.may_ask(ref):
             return
-        refused = self._charge(topic)
-        if refused is not None:
-            client.refuse(refused, ref)
-            return
         place = self._take(topic)
-        if place is None:
-            client.refuse(RequestError(TOO_MANY_TOPICS), ref)
+        if isinstance(place, RequestError):
+            client.refuse(place, ref)
             return
         timeout_s = self._settings.ask_timeout_s
         until = self._actor.system.now() + timeout_s
@@ -163,7 +162,7 @@ class Places:
             if place.leaving:
                 return
             place.membership = place.membership.gives_up(keep_place=False)
-            place.leaving, place.believed = True, False
+            place.believed = False
         message = Leave(self._session, self._user)
         client.begin(ref, self._ask_out(topic, place, message, self._settings.ask_timeout_s))
 
@@ -270,11 +269,17 @@ class Places:
             self._actor.system, self._budget, self._shared, self._owner(topic)
         )
 
-    def _take(self, topic: str) -> Place | None:
-        """The place in a topic, the present one or a new one; None: there are too many."""
+    def _take(self, topic: str) -> Place | RequestError:
+        """The place in a topic, the present one or a new one that was paid for; or why not."""
         place = self._places.get(topic)
-        if place is None and self._has_room():
-            place = self._places[topic] = Place(self._owner(topic))
+        if place is not None:
+            return place
+        refused = self._charge(topic)
+        if refused is not None:
+            return refused
+        if not self._has_room():
+            return RequestError(TOO_MANY_TOPICS)
+        place = self._places[topic] = Place(self._owner(topic))
         return place
 
     def _has_room(self) -> bool:
@@ -288,13 +293,9 @@ class Places:
         return count - left < limit and left < limit
 
     def _resume(self, client: Client, topic: str, position: Position) -> None:
-        refused = self._charge(topic)
-        if refused is not None:
-            client.push(TopicLost(topic=topic, code=refused.error.code))
-            return
         place = self._take(topic)
-        if place is None:
-            client.push(TopicLost(topic=topic, code=TOO_MANY_TOPICS.code))
+        if isinstance(place, RequestError):
+            client.push(TopicLost(topic=topic, code=place.error.code))
             return
         place.believed = True
         timeout_s = self._settings.resume_timeout_s
@@ -318,7 +319,6 @@ class Places:
         client: Client | None = None,
     ) -> Future[Any]:
         place.membership = place.membership.asks_in()
-        place.leaving = False
         return self._ask(topic, place, message, timeout_s, client)
 
     def _ask_out(
@@ -343,7 +343,6 @@ class Places:
     def _stands(self, topic: str, place: Place, membership: Membership) -> None:
         """Note how a membership stands now, and see to what is owed."""
         place.membership = membership
-        place.leaving = membership.gave_up
         if membership.over:
             del self._places[topic]
             if place.believed and self._client is not None:

@@ -332,9 +332,7 @@ class Session(Actor):
         if topic in self._places:
             message = Input(self._session, self._user, request.seq, request.input)
             self._places.pass_on(client, request.ref, topic, message)
-        elif request.ref is not None:
-            if client.connection.closed:
-                return
+        elif request.ref is not None and not client.connection.closed:
             again = Repeat(self._session, self._user, request.seq, request.input)
             self._places.repeat(client, request.ref, topic, again)
 
