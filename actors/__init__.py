@@ -22,7 +22,7 @@ trio.run(main)
 ```
 
 This is the whole public surface. `actors.runtime.testing` has what tests need. The game server's
-own actors are modules of this package (`actors.room`, ...) and are not imported from here.
+own actors are modules of this package (`actors.chat.room`, ...) and are not imported from here.
 """
 
 from pykka import ActorDeadError

@@ -21,12 +21,12 @@ from functools import partial
 import msgspec
 import trio
 
+from actors.node.scheduler import Bell, Fired, ScheduleCounters, scheduler_spec
 from actors.runtime.actor import Actor
 from actors.runtime.child import ChildSpec
 from actors.runtime.handlers import handles
 from actors.runtime.kinds import Kind
 from actors.runtime.system import ActorSystem
-from actors.scheduler import Bell, Fired, ScheduleCounters, scheduler_spec
 from bench.folder import temporary_data
 from persistence import PostgresSettings, ScheduleSettings
 from persistence.embedded import EmbeddedServers

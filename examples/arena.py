@@ -22,7 +22,7 @@ from typing import Annotated, Any, ClassVar, Final
 import msgspec
 from msgspec import Meta
 
-from actors.rules.game import Game, Rejected
+from actors.matches import Game, Rejected
 
 SIZE: Final = 40.0
 RADIUS: Final = 1.0

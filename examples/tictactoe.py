@@ -21,7 +21,7 @@ from typing import Annotated, Any, ClassVar, Final
 import msgspec
 from msgspec import Meta
 
-from actors.rules.game import Game, Rejected
+from actors.matches import Game, Rejected
 
 EMPTY: Final = "."
 LINES: Final = (

@@ -13,7 +13,7 @@ from datetime import datetime
 import trio
 
 from protocol.codec import EncodeError
-from protocol.messages import Message, RoomJoined
+from protocol.messages.room import Message, RoomJoined
 from protocol.prompt import Prompt, plain
 from protocol.remote.connecting import DEFAULT_URL, connect
 from protocol.remote.errors import CannotConnect, ClientError

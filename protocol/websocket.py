@@ -37,7 +37,7 @@ from protocol.errors import (
 from protocol.flusher import Flusher
 from protocol.handler import Handler
 from protocol.keepalive import NEVER, Wheel
-from protocol.messages import ErrorReply
+from protocol.messages.envelope import ErrorReply
 from protocol.outbox import Outbox
 from protocol.parser import FrameReader
 from protocol.poller import Poller

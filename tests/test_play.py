@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from protocol.client import Gap, Match, RequestFailed, Session, connect
-from protocol.messages import MatchEnded, MatchEvent, MatchStatePush
+from protocol.messages.match import MatchEnded, MatchEvent, MatchStatePush
 from tests.server_process import Server
 
 CRASHING = "games.faulty=tests.actors.games:FaultyTurns"

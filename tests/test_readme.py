@@ -116,7 +116,7 @@ def test_every_class_that_the_page_for_embedders_names_is_there() -> None:
 
 
 def test_every_method_that_the_page_for_game_developers_names_is_there() -> None:
-    from actors.rules.game import Game
+    from actors.matches.rules.game import Game
 
     rows = re.findall(r"^\| (`.*?`.*?) \| .+ \|$", GAMES.text.split("\n## ")[2], re.MULTILINE)
     methods = {name for row in rows for name in re.findall(r"`(\w+)(?:\(\w*\))?`", row)}

@@ -30,7 +30,7 @@ from persistence import PostgresSettings
 from persistence.embedded import EmbeddedServers
 from persistence.postgres import migrate
 from protocol.client import Backoff, ClientSettings, RequestTimedOut, Room, connect
-from protocol.messages import Message
+from protocol.messages.room import Message
 from tests.persistence.pooler import transaction_pooler
 from tests.protocol.live import upgrade
 from tests.server_process import (

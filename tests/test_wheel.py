@@ -117,7 +117,7 @@ actors.ActorSystem().ref("counter")
 CLIENT = """
 import trio
 from protocol.client import Gap, Room, connect
-from protocol.messages import Message
+from protocol.messages.room import Message
 
 
 async def listen(room: Room) -> None:
@@ -362,7 +362,8 @@ async def test_a_server_from_the_wheel_starts_in_an_empty_folder(
 def test_a_game_is_found_beside_the_config_that_names_it(full: Environment, tmp_path: Path) -> None:
     """With the installed command, too, which Python does not run from that folder."""
     (tmp_path / "mygames.py").write_text(
-        "from actors.rules.game import Game\nclass Mine(Game):\n    name = 'mine'\n", "utf-8"
+        "from actors.matches import Game\nclass Mine(Game):\n    name = 'mine'\n",
+        "utf-8",
     )
     (tmp_path / "config.toml").write_text('[games]\nmine = "mygames:Mine"\n', "utf-8")
     done = full.run("greenroom", "check-config", cwd=tmp_path)

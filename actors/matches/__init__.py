@@ -1,1 +1,6 @@
-"""The parts of a match: what hosts it, what calls its game, what is recorded, what is said."""
+"""Matches with a game of yours: what a game is written with, and the actors that run it."""
+
+from actors.matches.rules.dice import Dice
+from actors.matches.rules.game import Game, Happening, Rejected
+
+__all__ = ["Dice", "Game", "Happening", "Rejected"]

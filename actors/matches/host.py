@@ -11,10 +11,10 @@ from typing import Final
 
 import msgspec
 
-from actors.rules.game import Game
-from actors.rules.ticks import Spread
-from actors.settings import MatchSettings
-from actors.topics import Topics
+from actors.edge.topics import Topics
+from actors.matches.rules.game import Game
+from actors.matches.rules.ticks import Spread
+from actors.matches.settings import MatchSettings
 
 MAX_GAME_NAME: Final = 48
 """So that a match's name, the game's and a random part, is within the wire's 64 characters."""

@@ -1,4 +1,5 @@
-"""What a match and its directory say to one another, and a match to itself.
+"""What sessions say to matches and their directory, what these two say to one another, and a match
+to itself.
 
 A match's messages to itself bear its epoch. A message that crashes an actor twice is quarantined,
 and a game that cannot tick must not end as a match that silently stands still.
@@ -10,9 +11,53 @@ from typing import Any
 
 import msgspec
 
-from actors.messages import Join
-from actors.rules.record import Place
+from actors.edge.topic_messages import Join, TopicMessage
+from actors.matches.rules.record import Place
 from actors.runtime.future import Future
+
+DIRECTORY = ("directory", "matches")
+"""(kind, key) of the directory of matches."""
+
+
+class Input(TopicMessage, frozen=True, gc=False):
+    """To a match: a player's input, stamped by its client. Answered with `InputTaken`."""
+
+    user: str
+    seq: int
+    input: Any
+
+
+class Repeat(TopicMessage, frozen=True, gc=False):
+    """To a match that the session is not in (any more): an input, for the case that it was taken
+    once and only its answer is wanted. It never acts. Answered with `InputTaken`.
+    """
+
+    user: str
+    seq: int
+    input: Any
+
+
+class Create(msgspec.Struct, frozen=True, gc=False):
+    """To the directory: start a match for this user. Answered with `MatchCreated`."""
+
+    user: str
+    game: str
+    params: dict[str, Any]
+    key: str | None = None
+    address: str | None = None
+    """Whose clients may have so many made together; None: it has no limits."""
+
+
+class List(msgspec.Struct, frozen=True, gc=False):
+    """To the directory: running matches. Answered with `Matches`."""
+
+    game: str | None
+    limit: int
+
+
+def match_topic(match: str) -> str:
+    """The topic of a match, as positions name it on the wire."""
+    return f"match:{match}"
 
 
 class StartMatch(msgspec.Struct, frozen=True, gc=False):

@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from actors.failures import Refused
+from actors.edge.failures import Refused
 from actors.matches.host import MatchHost
 from actors.matches.messages import Unsound
 from actors.matches.referee import GameCrashed, Referee
-from actors.rules.record import (
+from actors.matches.rules.record import (
     AnyEvent,
     Crashed,
     Created,

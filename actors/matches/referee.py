@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from actors.failures import Refused
-from actors.rules.game import Game, Happening, Rejected
+from actors.edge.failures import Refused
+from actors.matches.rules.game import Game, Happening, Rejected
 from actors.runtime.errors import HandlerHung
 from actors.runtime.watchdog import interruptible
 from protocol.errors import BAD_INPUT, REJECTED

@@ -8,15 +8,25 @@ from typing import Any, Final
 
 from pykka import ActorDeadError
 
+from actors.edge.topic_messages import TopicGone
 from actors.matches.host import MatchHost
-from actors.matches.messages import Abandoned, Disown, MatchReport, Over, Rest, Settle, Tick
+from actors.matches.messages import (
+    DIRECTORY,
+    Abandoned,
+    Disown,
+    MatchReport,
+    Over,
+    Rest,
+    Settle,
+    Tick,
+    match_topic,
+)
 from actors.matches.recorded import RecordedMatch
 from actors.matches.referee import Referee
+from actors.matches.rules.game import Happening
+from actors.matches.rules.record import Ended, Happened, Joined, Left
+from actors.matches.rules.ticks import TickSchedule
 from actors.matches.voice import MatchVoice
-from actors.messages import DIRECTORY, TopicGone, match_topic
-from actors.rules.game import Happening
-from actors.rules.record import Ended, Happened, Joined, Left
-from actors.rules.ticks import TickSchedule
 from actors.runtime.errors import MailboxFull, Refusal
 from actors.runtime.future import Future
 from actors.runtime.handlers import handles

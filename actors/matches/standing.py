@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from actors.rules.register import Opened
+from actors.matches.rules.register import Opened
 
 
 class Standing:

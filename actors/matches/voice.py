@@ -6,19 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 from actors.matches.host import MatchHost
+from actors.matches.messages import match_topic
 from actors.matches.referee import Referee
-from actors.messages import match_topic
-from actors.rules.record import Ended, Record, Said
+from actors.matches.rules.record import Ended, Record, Said
 from protocol.errors import NOT_JOINED
-from protocol.messages import (
+from protocol.messages.match import (
     MatchEnded,
     MatchEvent,
     MatchRecovered,
     MatchRestarted,
     MatchState,
     MatchStatePush,
-    TopicLost,
 )
+from protocol.messages.session import TopicLost
 
 
 class MatchVoice:

@@ -18,7 +18,8 @@ from typing import TextIO
 import structlog
 import trio
 
-from actors.games import NoSuchGame, load_games
+from actors.edge.settings import STORED_SECRET
+from actors.matches.games import NoSuchGame, load_games
 from actors.node import logs
 from actors.node.config import SECRET_KEYS, ConfigError, Loaded, load
 from actors.node.exits import Exit
@@ -27,7 +28,6 @@ from actors.node.log_writer import descriptor, write_all
 from actors.node.node import Node
 from actors.node.stopping import Signals, Stopping
 from actors.node.terminal import watch_terminal
-from actors.settings import STORED_SECRET
 from persistence import (
     DataDirLocked,
     EmbeddedStartFailed,

@@ -23,18 +23,15 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 import msgspec
 from msgspec import Meta, inspect
 
+from actors.chat.settings import RoomSettings
+from actors.edge.settings import SessionSettings
+from actors.matches.settings import MatchSettings
 from actors.node.conflicts import conflicts
 from actors.node.logs import LogSettings
+from actors.quantities import PositiveSeconds, Seconds
 from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.read_budget import RecoverySettings
 from actors.runtime.snapshots import SnapshotSettings
-from actors.settings import (
-    MatchSettings,
-    PositiveSeconds,
-    RoomSettings,
-    Seconds,
-    SessionSettings,
-)
 from persistence.settings import (
     EmbeddedSettings,
     PostgresSettings,

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import trio
 
-from actors.gateway import SessionGateway
+from actors.edge.session_gateway import SessionGateway
+from actors.edge.topics import Topics
 from actors.matches.host import MatchHost
 from actors.node.log_writer import LogWriter
+from actors.node.scheduler import ScheduleCounters
 from actors.runtime.durability import Durability
 from actors.runtime.system import ActorSystem
 from actors.runtime.watchdog import Watchdog
-from actors.scheduler import ScheduleCounters
-from actors.topics import Topics
 from protocol.gateway import Gateway
 from protocol.metrics import Histogram, Reading
 

@@ -19,24 +19,33 @@ from typing import Protocol
 import structlog
 import trio
 
-from actors.activations import Activations
-from actors.directory import Wake, directory_kind
-from actors.doorman import Doorman
-from actors.fanout import Fanout
-from actors.gateway import SessionGateway
-from actors.history import KIND as HISTORY
-from actors.history import READERS, HistoryReader
-from actors.match import match_kind
+from actors.chat.history import KIND as HISTORY
+from actors.chat.history import READERS, HistoryReader
+from actors.chat.room import room_kind
+from actors.chat.settings import RoomSettings
+from actors.edge.activations import Activations
+from actors.edge.doorman import Doorman
+from actors.edge.fanout import Fanout
+from actors.edge.session import Context
+from actors.edge.session_gateway import SessionGateway
+from actors.edge.settings import SessionSettings
+from actors.edge.tokens import Tokens
+from actors.edge.topics import Topics
+from actors.edge.warden import warden_kind
+from actors.matches.directory import Wake, directory_kind
 from actors.matches.host import MatchHost
-from actors.messages import DIRECTORY
+from actors.matches.match import match_kind
+from actors.matches.messages import DIRECTORY
+from actors.matches.rules.game import Game
+from actors.matches.settings import MatchSettings
 from actors.node.files import fitting
 from actors.node.garbage import Garbage
 from actors.node.log_writer import LogWriter
 from actors.node.metrics import Metrics
+from actors.node.retention import Retention
+from actors.node.scheduler import KIND as SCHEDULER
+from actors.node.scheduler import Bell, ScheduleCounters, scheduler_spec
 from actors.node.stopping import Stopping
-from actors.retention import Retention
-from actors.room import room_kind
-from actors.rules.game import Game
 from actors.runtime.child import ChildSpec
 from actors.runtime.durability import Durability, DurabilitySettings
 from actors.runtime.journal import unix_us
@@ -45,13 +54,6 @@ from actors.runtime.read_budget import RecoverySettings
 from actors.runtime.snapshots import SnapshotSettings
 from actors.runtime.system import ActorSystem
 from actors.runtime.watchdog import Watchdog
-from actors.scheduler import KIND as SCHEDULER
-from actors.scheduler import Bell, ScheduleCounters, scheduler_spec
-from actors.session import Context
-from actors.settings import MatchSettings, RoomSettings, SessionSettings
-from actors.tokens import Tokens
-from actors.topics import Topics
-from actors.warden import warden_kind
 from persistence import (
     EventStore,
     PostgresSettings,

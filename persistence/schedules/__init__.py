@@ -4,7 +4,7 @@ A schedule has a name, and of one name a target has one at a time: a timer of an
 outlives every process. Whoever sets it again, or moves it, replaces it.
 
 - `Transaction.schedules` sets, moves and cancels as part of a command, `ScheduleStore` for all
-  others. `actors.scheduler` delivers.
+  others. `actors.node.scheduler` delivers.
 - PostgreSQL's clock decides what is due. Nothing is delivered early, and what was due while no
   server was up is delivered when one is.
 - Delivered at least once: the row is deleted when its target has acknowledged it, so a crash in

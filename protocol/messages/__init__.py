@@ -9,52 +9,8 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from protocol.messages import match, room, session
-from protocol.messages.envelope import ErrorReply, Ok, Position, Push, Request
-from protocol.messages.match import (
-    InputTaken,
-    MatchCreate,
-    MatchCreated,
-    MatchEnded,
-    Matches,
-    MatchEvent,
-    MatchInput,
-    MatchJoin,
-    MatchLeave,
-    MatchList,
-    MatchRecovered,
-    MatchRestarted,
-    MatchState,
-    MatchStatePush,
-    MatchSummary,
-)
+from protocol.messages.envelope import ErrorReply, Ok, Push, Request
 from protocol.messages.op import Op, name_of
-from protocol.messages.room import (
-    History,
-    Member,
-    Members,
-    Message,
-    RoomHistory,
-    RoomJoin,
-    RoomJoined,
-    RoomLeave,
-    RoomLeft,
-    RoomMembers,
-    RoomMessage,
-    RoomRecovered,
-    RoomRestarted,
-    RoomSend,
-    RoomState,
-    Sent,
-)
-from protocol.messages.session import (
-    Ping,
-    Pong,
-    SessionClose,
-    SessionOpen,
-    SessionOpened,
-    SessionResume,
-    TopicLost,
-)
 
 _AREAS = (session, room, match)
 
@@ -90,15 +46,3 @@ REQUEST_UNION: Final[Any] = reduce(or_, REQUESTS.values())
 """The tagged union that a server decodes."""
 SERVER_UNION: Final[Any] = reduce(or_, (Ok, ErrorReply, *PUSHES.values()))
 """And the one that a client does."""
-
-__all__ = [
-    "ANSWERS", "COSTS", "OPS", "OWN_VALUES", "PUSHES", "REQUESTS", "REQUEST_UNION", "SERVER_UNION",
-    "SHEDDABLE", "AnyRequest", "AnyServerMessage", "ErrorReply", "History", "InputTaken",
-    "MatchCreate", "MatchCreated", "MatchEnded", "MatchEvent", "MatchInput", "MatchJoin",
-    "MatchLeave", "MatchList", "MatchRecovered", "MatchRestarted", "MatchState", "MatchStatePush",
-    "MatchSummary", "Matches", "Member", "Members", "Message", "Ok", "Op", "Ping", "Pong",
-    "Position", "Push", "Request", "RoomHistory", "RoomJoin", "RoomJoined", "RoomLeave",
-    "RoomLeft", "RoomMembers", "RoomMessage", "RoomRecovered", "RoomRestarted", "RoomSend",
-    "RoomState", "Sent", "SessionClose", "SessionOpen", "SessionOpened", "SessionResume",
-    "TopicLost", "name_of",
-]  # fmt: skip

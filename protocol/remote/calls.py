@@ -12,7 +12,9 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import trio
 
-from protocol.messages import OPS, ErrorReply, Ok, Request, name_of
+from protocol.messages import OPS
+from protocol.messages.envelope import ErrorReply, Ok, Request
+from protocol.messages.op import name_of
 from protocol.remote.errors import ClientError, ConnectionLost, RequestFailed
 
 T = TypeVar("T")

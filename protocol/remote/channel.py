@@ -15,17 +15,10 @@ import msgspec
 import trio
 
 from protocol.errors import OVERLOADED, TOO_LONG
-from protocol.messages import (
-    AnyServerMessage,
-    ErrorReply,
-    Ok,
-    Position,
-    Request,
-    SessionClose,
-    SessionOpened,
-    SessionResume,
-    name_of,
-)
+from protocol.messages import AnyServerMessage
+from protocol.messages.envelope import ErrorReply, Ok, Position, Request
+from protocol.messages.op import name_of
+from protocol.messages.session import SessionClose, SessionOpened, SessionResume
 from protocol.remote.calls import Calls
 from protocol.remote.errors import (
     CannotConnect,

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 from protocol.codec import JSON, MSGPACK
-from protocol.messages import Request, SessionOpen, SessionResume
+from protocol.messages.envelope import Request
+from protocol.messages.session import SessionOpen, SessionResume
 from protocol.remote.link import Target, carrying_nursery
 from protocol.remote.session import Session
 from protocol.remote.settings import ClientSettings

@@ -6,7 +6,7 @@ from __future__ import annotations
 import msgspec
 
 from protocol.errors import CLOSES, CloseCode
-from protocol.messages import ErrorReply
+from protocol.messages.envelope import ErrorReply
 
 
 class ClientError(Exception):

@@ -7,7 +7,9 @@ from typing import Any
 import msgspec
 
 from protocol.errors import SEQ_TOO_OLD
-from protocol.messages import (
+from protocol.messages.envelope import Position
+from protocol.messages.match import (
+    MAX_SEQ,
     InputTaken,
     MatchEnded,
     MatchEvent,
@@ -17,9 +19,7 @@ from protocol.messages import (
     MatchRestarted,
     MatchState,
     MatchStatePush,
-    Position,
 )
-from protocol.messages.match import MAX_SEQ
 from protocol.remote.calls import Caller
 from protocol.remote.errors import RequestFailed
 from protocol.remote.feed import Feed

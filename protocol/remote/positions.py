@@ -12,7 +12,9 @@ from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
-from protocol.messages import MatchEnded, MatchEvent, Message, Position
+from protocol.messages.envelope import Position
+from protocol.messages.match import MatchEnded, MatchEvent
+from protocol.messages.room import Message
 
 
 class Numbered(Protocol):

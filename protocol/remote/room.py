@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from protocol.messages import (
+from protocol.messages.envelope import Position
+from protocol.messages.room import (
     History,
     Member,
     Members,
     Message,
-    Position,
     RoomHistory,
     RoomJoined,
     RoomLeave,

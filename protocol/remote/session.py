@@ -12,8 +12,9 @@ import msgspec
 import trio
 
 from protocol.errors import ERRORS
-from protocol.messages import (
-    AnyServerMessage,
+from protocol.messages import AnyServerMessage
+from protocol.messages.envelope import Position, Request
+from protocol.messages.match import (
     MatchCreate,
     MatchCreated,
     MatchEnded,
@@ -22,15 +23,9 @@ from protocol.messages import (
     MatchList,
     MatchState,
     MatchSummary,
-    Ping,
-    Pong,
-    Position,
-    Request,
-    RoomJoin,
-    RoomState,
-    SessionOpened,
-    TopicLost,
 )
+from protocol.messages.room import RoomJoin, RoomState
+from protocol.messages.session import Ping, Pong, SessionOpened, TopicLost
 from protocol.remote.calls import new_key
 from protocol.remote.channel import Channel
 from protocol.remote.errors import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, ClassVar
 
-from actors.rules.game import Game, Rejected
+from actors.matches.rules.game import Game, Rejected
 
 STUCK_S = 0.6
 """Longer than any test lets a call take."""

@@ -18,50 +18,40 @@ import msgspec
 import trio
 import trio.testing
 
-from actors.activations import Activations
-from actors.client import Client
-from actors.directory import directory_kind
-from actors.doorman import Doorman
-from actors.fanout import Fanout
-from actors.gateway import ClientHandler, SessionGateway
-from actors.history import KIND as HISTORY
-from actors.history import READERS, HistoryReader
-from actors.match import match_kind
+from actors.chat.history import KIND as HISTORY
+from actors.chat.history import READERS, HistoryReader
+from actors.chat.room import room_kind
+from actors.chat.settings import RoomSettings
+from actors.edge.activations import Activations
+from actors.edge.connected_client import Client
+from actors.edge.doorman import Doorman
+from actors.edge.fanout import Fanout
+from actors.edge.session import Context
+from actors.edge.session_gateway import ClientHandler, SessionGateway
+from actors.edge.settings import SessionSettings
+from actors.edge.tokens import Tokens
+from actors.edge.topic_messages import Leave
+from actors.edge.topics import Topics
+from actors.edge.warden import warden_kind
+from actors.matches.directory import directory_kind
 from actors.matches.host import MatchHost
-from actors.messages import Leave
-from actors.room import room_kind
-from actors.rules.game import Game
+from actors.matches.match import match_kind
+from actors.matches.rules.game import Game
 from actors.runtime.child import ChildSpec
 from actors.runtime.durability import DurabilitySettings
 from actors.runtime.loop_cell import LoopCell
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
 from actors.runtime.system import ActorSystem
-from actors.session import Context
-from actors.settings import RoomSettings, SessionSettings
-from actors.tokens import Tokens
-from actors.topics import Topics
-from actors.warden import warden_kind
 from examples.tictactoe import TicTacToe
 from protocol.codec import MSGPACK, Encoding
 from protocol.errors import BAD_MESSAGE, CLOSES, CloseCode, RequestError
 from protocol.flusher import Flusher
 from protocol.frames import CLOSE, parse_close
 from protocol.keepalive import Wheel
-from protocol.messages import (
-    ANSWERS,
-    AnyRequest,
-    ErrorReply,
-    Ok,
-    Position,
-    Push,
-    RoomJoin,
-    RoomMessage,
-    RoomRecovered,
-    RoomState,
-    SessionOpen,
-    SessionOpened,
-    SessionResume,
-)
+from protocol.messages import ANSWERS, AnyRequest
+from protocol.messages.envelope import ErrorReply, Ok, Position, Push
+from protocol.messages.room import RoomJoin, RoomMessage, RoomRecovered, RoomState
+from protocol.messages.session import SessionOpen, SessionOpened, SessionResume
 from protocol.settings import WireSettings
 from protocol.websocket import Connection
 

@@ -19,37 +19,30 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket
 
-from actors.activations import Activations
-from actors.doorman import Doorman
-from actors.gateway import SessionGateway
-from actors.history import KIND as HISTORY
-from actors.history import READERS, HistoryReader
-from actors.messages import Leave
-from actors.room import room_kind
+from actors.chat.history import KIND as HISTORY
+from actors.chat.history import READERS, HistoryReader
+from actors.chat.room import room_kind
+from actors.chat.settings import RoomSettings
+from actors.edge.activations import Activations
+from actors.edge.doorman import Doorman
+from actors.edge.session import Context
+from actors.edge.session_gateway import SessionGateway
+from actors.edge.settings import SessionSettings
+from actors.edge.tokens import Tokens
+from actors.edge.topic_messages import Leave
+from actors.edge.topics import Topics
+from actors.edge.warden import warden_kind
 from actors.runtime.child import ChildSpec
 from actors.runtime.system import ActorSystem
-from actors.session import Context
-from actors.settings import RoomSettings, SessionSettings
-from actors.tokens import Tokens
-from actors.topics import Topics
-from actors.warden import warden_kind
 from persistence import EventStore, PostgresSettings, RedisSettings, SnapshotStore
 from persistence.postgres import EventReader, EventWriter
 from persistence.redis import SnapshotWorker
 from protocol.codec import MSGPACK, Encoding
 from protocol.gateway import Gateway
 from protocol.listener import listen
-from protocol.messages import (
-    ANSWERS,
-    AnyRequest,
-    ErrorReply,
-    Ok,
-    Position,
-    Push,
-    SessionOpen,
-    SessionOpened,
-    SessionResume,
-)
+from protocol.messages import ANSWERS, AnyRequest
+from protocol.messages.envelope import ErrorReply, Ok, Position, Push
+from protocol.messages.session import SessionOpen, SessionOpened, SessionResume
 from protocol.settings import WireSettings
 
 LIMIT_S = 60.0

@@ -13,19 +13,20 @@ import trio
 import trio.testing
 
 import actors
-from actors.directory import Wake, directory_kind
-from actors.match import match_kind
+from actors.edge.topic_messages import Join, Leave, Resume, TopicGone
+from actors.edge.topics import Topics
+from actors.edge.warden import warden_kind
+from actors.matches.directory import Wake, directory_kind
 from actors.matches.host import MatchHost
-from actors.messages import DIRECTORY, Create, Input, Join, Leave, List, Resume, TopicGone
-from actors.rules.game import Game
+from actors.matches.match import match_kind
+from actors.matches.messages import DIRECTORY, Create, Input, List
+from actors.matches.rules.game import Game
+from actors.matches.settings import MatchSettings
 from actors.runtime.durability import DurabilitySettings
 from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
-from actors.settings import MatchSettings
-from actors.topics import Topics
-from actors.warden import warden_kind
 from protocol.codec import JSON, MSGPACK, Encoding
-from protocol.messages import (
+from protocol.messages.match import (
     InputTaken,
     MatchCreated,
     Matches,

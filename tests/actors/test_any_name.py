@@ -14,20 +14,18 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.failures import Refused
-from actors.room import room_kind
-from actors.rules.game import Rejected
+from actors.chat.room import room_kind
+from actors.chat.settings import RoomSettings
+from actors.edge.failures import Refused
+from actors.edge.settings import SessionSettings
+from actors.edge.topics import Topics
+from actors.matches.rules.game import Rejected
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
 from actors.runtime.system import ActorSystem
-from actors.settings import RoomSettings, SessionSettings
-from actors.topics import Topics
 from persistence import PostgresSettings, RedisSettings
-from protocol.messages import (
-    MatchCreate,
-    MatchInput,
-    MatchJoin,
-    MatchLeave,
-    Position,
+from protocol.messages.envelope import Position
+from protocol.messages.match import MatchCreate, MatchInput, MatchJoin, MatchLeave
+from protocol.messages.room import (
     RoomJoin,
     RoomLeave,
     RoomMessage,
@@ -35,10 +33,8 @@ from protocol.messages import (
     RoomRestarted,
     RoomSend,
     RoomState,
-    SessionClose,
-    SessionResume,
-    TopicLost,
 )
+from protocol.messages.session import SessionClose, SessionResume, TopicLost
 from tests.actors.games import Counting
 from tests.actors.players import House, at, bodies, in_room, joined, open_house, token_of
 from tests.actors.served import serve

@@ -12,13 +12,14 @@ import structlog
 import trio
 from trio.testing import MockClock
 
-from actors.failures import MOST_RETRIES
-from actors.rules.room import Posted
+from actors.chat.rules.room_log import Posted
+from actors.chat.settings import RoomSettings
+from actors.edge.failures import MOST_RETRIES
 from actors.runtime.durability import DurabilitySettings
 from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
-from actors.settings import RoomSettings
-from protocol.messages import ErrorReply, Ok, RoomJoin, RoomSend
+from protocol.messages.envelope import ErrorReply, Ok
+from protocol.messages.room import RoomJoin, RoomSend
 from tests.actors.players import House, Player, open_house, unlimited
 
 EACH_S = 2.0

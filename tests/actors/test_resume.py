@@ -5,26 +5,18 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock
 
-from actors.messages import TopicGone
+from actors.chat.settings import RoomSettings
+from actors.edge.topic_messages import TopicGone
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
-from actors.settings import RoomSettings
 from protocol.codec import JSON
 from protocol.errors import (
     NORMAL,
     SESSION_FAILED,
     TAKEN_OVER,
 )
-from protocol.messages import (
-    Ok,
-    Position,
-    RoomLeft,
-    RoomMessage,
-    RoomRecovered,
-    RoomSend,
-    SessionClose,
-    SessionResume,
-    TopicLost,
-)
+from protocol.messages.envelope import Ok, Position
+from protocol.messages.room import RoomLeft, RoomMessage, RoomRecovered, RoomSend
+from protocol.messages.session import SessionClose, SessionResume, TopicLost
 from tests.actors.players import (
     at,
     in_room,

@@ -13,30 +13,25 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actors.failures import Refused
-from actors.matches.messages import MatchReport
-from actors.messages import DIRECTORY
-from actors.rules.game import Game
+from actors.chat.settings import RoomSettings
+from actors.edge.failures import Refused
+from actors.matches.messages import DIRECTORY, MatchReport
+from actors.matches.rules.game import Game
 from actors.runtime.errors import Fenced
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
-from actors.settings import RoomSettings
 from examples.tictactoe import TicTacToe
 from persistence import PostgresSettings, RedisSettings
 from protocol.client import Gap, RequestFailed, connect
-from protocol.messages import (
+from protocol.messages.envelope import Position
+from protocol.messages.match import (
     MatchCreate,
     MatchEnded,
     Matches,
     MatchEvent,
     MatchList,
     MatchRestarted,
-    Position,
-    RoomJoin,
-    RoomMessage,
-    RoomRecovered,
-    RoomRestarted,
-    RoomSend,
 )
+from protocol.messages.room import RoomJoin, RoomMessage, RoomRecovered, RoomRestarted, RoomSend
 from tests.actors import players
 from tests.actors.games import Hands
 from tests.actors.players import House, bodies, joined, open_house

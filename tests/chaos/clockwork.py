@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from actors.rules.game import Game
+from actors.matches.rules.game import Game
 
 HZ = 20.0
 _FACTOR, _STEP, _BITS = 6364136223846793005, 1442695040888963407, 2**64  # Knuth's, of MMIX

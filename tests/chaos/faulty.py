@@ -21,13 +21,13 @@ import msgspec
 import structlog
 
 import server
-from actors.directory import Directory
-from actors.match import Match
-from actors.messages import Leave
-from actors.room import Room
+from actors.chat.room import Room
+from actors.edge.session import Detach, Session
+from actors.edge.topic_messages import Leave
+from actors.matches.directory import Directory
+from actors.matches.match import Match
 from actors.runtime.actor import Actor
 from actors.runtime.handlers import HandlerTable
-from actors.session import Detach, Session
 from examples.tictactoe import TicTacToe
 from tests.chaos.clockwork import Clockwork
 

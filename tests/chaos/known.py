@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import psycopg
 
-from actors.rules.room import Posted
+from actors.chat.rules.room_log import Posted
 from persistence import PostgresSettings
 from persistence.postgres import migrate
 

@@ -11,16 +11,10 @@ from typing import Any
 import msgspec
 
 from actors.matches.messages import StartMatch
-from actors.rules.record import Created
-from protocol.messages import (
-    MatchEnded,
-    MatchRecovered,
-    Position,
-    RoomHistory,
-    RoomJoin,
-    RoomRecovered,
-    RoomSend,
-)
+from actors.matches.rules.record import Created
+from protocol.messages.envelope import Position
+from protocol.messages.match import MatchEnded, MatchRecovered
+from protocol.messages.room import RoomHistory, RoomJoin, RoomRecovered, RoomSend
 from tests.actors.players import open_house
 from tests.actors.table import Player, Stores, settled, table
 from tests.corpus.entries import Entry, Told

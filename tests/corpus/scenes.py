@@ -13,13 +13,13 @@ from unittest.mock import patch
 
 import trio
 
-from actors.failures import Refused
-from actors.messages import DIRECTORY
-from actors.rules.game import Game
-from actors.settings import RoomSettings
+from actors.chat.settings import RoomSettings
+from actors.edge.failures import Refused
+from actors.matches.messages import DIRECTORY
+from actors.matches.rules.game import Game
 from examples.arena import Arena
 from examples.tictactoe import TicTacToe
-from protocol.messages import RoomJoin, RoomSend
+from protocol.messages.room import RoomJoin, RoomSend
 from tests.actors.players import House, Player, open_house
 from tests.actors.table import Stores, Table, table
 from tests.corpus.entries import Entry
@@ -106,7 +106,7 @@ async def tictactoe() -> AsyncIterator[tuple[str, Entry]]:
         await bob.leave(other)
         yield "tictactoe-forfeited", _match(stores, other)
         await here.create("tictactoe", key="k-2")
-        with patch("actors.directory.STOCK_EVERY", 0):
+        with patch("actors.matches.directory.STOCK_EVERY", 0):
             await here.create("tictactoe")
         await here.create("tictactoe")
         yield "directory-stock", _directory(stores)

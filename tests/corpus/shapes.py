@@ -6,14 +6,16 @@ those that the scenes left behind.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from types import GenericAlias
 from typing import Any, Final
 
 import msgspec
 
-from actors.directory import Directory
-from actors.match import Match
-from actors.room import Room
+from actors.chat.room import Room
+from actors.matches.directory import Directory
+from actors.matches.match import Match
 from actors.runtime.persistence import PersistentActor
 from tests.corpus.entries import Entry
 
@@ -54,7 +56,9 @@ def _fields(struct: type[msgspec.Struct]) -> dict[str, str]:
 
 
 def _name(kind: Any) -> str:
-    return str(kind.__name__) if isinstance(kind, type) else str(kind)
+    if isinstance(kind, type) and not isinstance(kind, GenericAlias):
+        return str(kind.__name__)
+    return re.sub(r"\bactors(\.\w+)*\.", "", str(kind))  # where a type is defined is not stored
 
 
 def form(value: Any) -> Any:

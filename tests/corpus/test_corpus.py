@@ -9,7 +9,7 @@ import pytest
 
 from actors.runtime.persistence import PersistentActor
 from actors.runtime.testing import run
-from protocol.messages import InputTaken
+from protocol.messages.match import InputTaken
 from tests.actors.table import Stores, table
 from tests.corpus.entries import FOLDER, Entry, Manifest, read_entry, read_manifest, versions
 from tests.corpus.readings import told_by

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from actors.rules.game import Rejected
+from actors.matches.rules.game import Rejected
 from examples.arena import RADIUS, SIZE, Arena, Body, Params, Push
 
 Axis = st.one_of(st.floats(-1, 1), st.sampled_from([-1.0, 0.0, 1.0]))

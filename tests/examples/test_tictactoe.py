@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.rules.game import Rejected
+from actors.matches.rules.game import Rejected
 from examples.tictactoe import LINES, Move, TicTacToe
 
 Moves = st.lists(st.tuples(st.sampled_from(["ada", "bob"]), st.integers(0, 8)), max_size=40)

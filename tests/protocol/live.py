@@ -22,7 +22,9 @@ from protocol.codec import MSGPACK, Encoding
 from protocol.errors import CloseCode, RequestError
 from protocol.gateway import Gateway
 from protocol.listener import listen
-from protocol.messages import AnyRequest, Ok, Ping, Pong, SessionOpen
+from protocol.messages import AnyRequest
+from protocol.messages.envelope import Ok
+from protocol.messages.session import Ping, Pong, SessionOpen
 from protocol.settings import WireSettings
 from protocol.websocket import Connection
 

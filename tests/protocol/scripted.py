@@ -17,18 +17,9 @@ import trio_websocket
 
 from protocol.client import Backoff, ClientSettings, Gap, Room
 from protocol.codec import ENCODINGS, Encoding
-from protocol.messages import (
-    Member,
-    Message,
-    Ok,
-    Request,
-    RoomJoin,
-    RoomMessage,
-    RoomRecovered,
-    RoomState,
-    SessionClose,
-    SessionOpened,
-)
+from protocol.messages.envelope import Ok, Request
+from protocol.messages.room import Member, Message, RoomJoin, RoomMessage, RoomRecovered, RoomState
+from protocol.messages.session import SessionClose, SessionOpened
 
 R = TypeVar("R", bound=Request)
 

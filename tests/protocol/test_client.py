@@ -15,12 +15,9 @@ from protocol.client import (
     RequestTimedOut,
     connect,
 )
-from protocol.messages import (
-    ErrorReply,
+from protocol.messages.envelope import ErrorReply, Ok
+from protocol.messages.room import (
     History,
-    Ok,
-    Ping,
-    Pong,
     RoomHistory,
     RoomJoin,
     RoomJoined,
@@ -28,9 +25,8 @@ from protocol.messages import (
     RoomLeft,
     RoomSend,
     Sent,
-    SessionOpen,
-    SessionResume,
 )
+from protocol.messages.session import Ping, Pong, SessionOpen, SessionResume
 from tests.protocol.scripted import (
     BOB,
     MEMBERS,

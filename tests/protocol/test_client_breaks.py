@@ -17,18 +17,9 @@ from protocol.client import (
     TopicGone,
     connect,
 )
-from protocol.messages import (
-    Ping,
-    Pong,
-    Position,
-    RoomJoin,
-    RoomRestarted,
-    RoomSend,
-    Sent,
-    SessionOpen,
-    SessionResume,
-    TopicLost,
-)
+from protocol.messages.envelope import Position
+from protocol.messages.room import RoomJoin, RoomRestarted, RoomSend, Sent
+from protocol.messages.session import Ping, Pong, SessionOpen, SessionResume, TopicLost
 from tests.protocol.scripted import (
     BOB,
     MEMBERS,

@@ -24,7 +24,8 @@ from protocol.client import (
     connect,
 )
 from protocol.errors import TAKEN_OVER
-from protocol.messages import MatchEnded, MatchEvent, MatchStatePush, Message
+from protocol.messages.match import MatchEnded, MatchEvent, MatchStatePush
+from protocol.messages.room import Message
 from tests.protocol.cutting import Way, way_to
 from tests.server_process import ROOT, Server
 

@@ -7,7 +7,8 @@ import trio
 
 from protocol.client import Gap, Match, MatchUpdate, RequestFailed, TopicGone, connect
 from protocol.codec import EncodeError
-from protocol.messages import (
+from protocol.messages.envelope import Position
+from protocol.messages.match import (
     InputTaken,
     MatchCreate,
     MatchCreated,
@@ -23,11 +24,8 @@ from protocol.messages import (
     MatchState,
     MatchStatePush,
     MatchSummary,
-    Position,
-    SessionOpen,
-    SessionResume,
-    TopicLost,
 )
+from protocol.messages.session import SessionOpen, SessionResume, TopicLost
 from tests.protocol.scripted import QUICK, Peer, opened, part, scripted
 
 

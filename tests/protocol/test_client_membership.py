@@ -9,19 +9,9 @@ import trio
 import trio.testing
 
 from protocol.client import RequestFailed, Room, TopicGone, connect
-from protocol.messages import (
-    ErrorReply,
-    Ok,
-    Ping,
-    Pong,
-    Position,
-    RoomJoin,
-    RoomLeave,
-    RoomState,
-    SessionOpen,
-    SessionResume,
-    TopicLost,
-)
+from protocol.messages.envelope import ErrorReply, Ok, Position
+from protocol.messages.room import RoomJoin, RoomLeave, RoomState
+from protocol.messages.session import Ping, Pong, SessionOpen, SessionResume, TopicLost
 from tests.protocol.scripted import MEMBERS, QUICK, Peer, opened, part, push, said, scripted, take
 
 

@@ -14,19 +14,11 @@ from hypothesis import strategies as st
 
 from protocol.codec import ENCODINGS, JSON, MAX_DEPTH, MSGPACK, EncodeError, Encoding
 from protocol.errors import BAD_MESSAGE, UNKNOWN_OP, RequestError
-from protocol.messages import (
-    ANSWERS,
-    PUSHES,
-    REQUEST_UNION,
-    REQUESTS,
-    SERVER_UNION,
-    ErrorReply,
-    MatchInput,
-    MatchStatePush,
-    Ok,
-    Ping,
-    RoomJoin,
-)
+from protocol.messages import ANSWERS, PUSHES, REQUEST_UNION, REQUESTS, SERVER_UNION
+from protocol.messages.envelope import ErrorReply, Ok
+from protocol.messages.match import MatchInput, MatchStatePush
+from protocol.messages.room import RoomJoin
+from protocol.messages.session import Ping
 
 both = pytest.mark.parametrize("encoding", [MSGPACK, JSON], ids=repr)
 

@@ -18,7 +18,8 @@ from protocol.errors import (
     UNSUPPORTED_DATA,
     CloseCode,
 )
-from protocol.messages import Ok, Ping, SessionOpen
+from protocol.messages.envelope import Ok
+from protocol.messages.session import Ping, SessionOpen
 from tests.protocol.live import Echo, live, masked
 from tests.protocol.peers import PEERS, Connect, Peer
 

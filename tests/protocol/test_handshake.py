@@ -12,7 +12,7 @@ import trio
 
 from protocol.codec import ENCODINGS, JSON, MSGPACK
 from protocol.listener import listen
-from protocol.messages import Ping
+from protocol.messages.session import Ping
 from protocol.settings import WireSettings
 from tests.protocol.live import KEY, Raw, live, masked, upgrade
 

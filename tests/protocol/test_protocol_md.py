@@ -13,20 +13,16 @@ import msgspec
 import pytest
 
 import protocol
-from actors.settings import MatchSettings, RoomSettings, SessionSettings
+from actors.chat.settings import RoomSettings
+from actors.edge.settings import SessionSettings
+from actors.matches.settings import MatchSettings
 from protocol.codec import ENCODINGS, JSON, MAX_DEPTH, MSGPACK
 from protocol.errors import ERRORS
 from protocol.handshake import RETRY_AFTER_S
-from protocol.messages import (
-    ANSWERS,
-    COSTS,
-    PUSHES,
-    REQUESTS,
-    ErrorReply,
-    MatchJoin,
-    Ok,
-    RoomJoin,
-)
+from protocol.messages import ANSWERS, COSTS, PUSHES, REQUESTS
+from protocol.messages.envelope import ErrorReply, Ok
+from protocol.messages.match import MatchJoin
+from protocol.messages.room import RoomJoin
 from protocol.settings import WireSettings
 from protocol.tables import OutOfPlace, written
 

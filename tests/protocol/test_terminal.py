@@ -15,23 +15,20 @@ import trio
 
 from protocol.client import Disconnected, Gap
 from protocol.errors import CLOSES
-from protocol.messages import (
-    ErrorReply,
+from protocol.messages.envelope import ErrorReply, Ok
+from protocol.messages.room import (
     History,
     Member,
     Members,
     Message,
-    Ok,
     RoomHistory,
     RoomJoined,
     RoomLeft,
     RoomMembers,
     RoomSend,
     Sent,
-    SessionClose,
-    SessionOpen,
-    SessionResume,
 )
+from protocol.messages.session import SessionClose, SessionOpen, SessionResume
 from protocol.terminal import described
 from protocol.words import in_words
 from tests.protocol.scripted import BOB, Peer, opened, push, recovered, said, scripted

@@ -15,7 +15,8 @@ import trustme
 from protocol import frames
 from protocol.codec import MSGPACK
 from protocol.errors import TOO_BIG
-from protocol.messages import Ok, Ping
+from protocol.messages.envelope import Ok
+from protocol.messages.session import Ping
 from protocol.tls import server_context
 from tests.protocol.live import Raw, live, masked, upgrade
 

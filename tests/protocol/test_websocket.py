@@ -27,7 +27,10 @@ from protocol.errors import (
     UNSUPPORTED_DATA,
     RequestError,
 )
-from protocol.messages import AnyRequest, ErrorReply, Ok, Ping, RoomSend, SessionOpen
+from protocol.messages import AnyRequest
+from protocol.messages.envelope import ErrorReply, Ok
+from protocol.messages.room import RoomSend
+from protocol.messages.session import Ping, SessionOpen
 from protocol.websocket import Connection
 from tests.protocol.live import Echo, live, masked
 

@@ -10,7 +10,7 @@ import trio
 from protocol import frames
 from protocol.codec import MSGPACK
 from protocol.errors import SERVER_ERROR
-from protocol.messages import Ping, SessionOpen
+from protocol.messages.session import Ping, SessionOpen
 from tests.protocol.live import Raw, live, masked, upgrade
 
 

@@ -9,7 +9,9 @@ import trio
 from protocol import frames
 from protocol.codec import MSGPACK
 from protocol.errors import KEEPALIVE_TIMEOUT, NO_SESSION_IN_TIME, SLOW_CONSUMER
-from protocol.messages import Ok, RoomMessage, SessionOpen
+from protocol.messages.envelope import Ok
+from protocol.messages.room import RoomMessage
+from protocol.messages.session import SessionOpen
 from protocol.websocket import Connection
 from tests.protocol.live import Echo, live
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from actors.edge.tokens import Tokens
 from actors.node.commands import token_secrets
 from actors.node.config import ConfigError, load
-from actors.tokens import Tokens
 from persistence import PostgresSettings
 from persistence.postgres import get_or_create_secret
 

@@ -8,20 +8,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from protocol.codec import JSON
-from protocol.messages import (
-    OPS,
-    ErrorReply,
-    MatchCreate,
-    MatchInput,
-    Ok,
-    Request,
-    RoomHistory,
-    RoomSend,
-    SessionClose,
-    SessionOpen,
-    SessionResume,
-    name_of,
-)
+from protocol.messages import OPS
+from protocol.messages.envelope import ErrorReply, Ok, Request
+from protocol.messages.match import MatchCreate, MatchInput
+from protocol.messages.op import name_of
+from protocol.messages.room import RoomHistory, RoomSend
+from protocol.messages.session import SessionClose, SessionOpen, SessionResume
 from protocol.remote.calls import Call, Calls
 from protocol.remote.errors import ClientError, ConnectionLost, Disconnected, RequestFailed
 

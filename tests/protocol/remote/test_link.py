@@ -13,7 +13,7 @@ import trustme
 
 from protocol.client import CannotConnect, connect
 from protocol.codec import MSGPACK
-from protocol.messages import SessionClose, SessionOpen
+from protocol.messages.session import SessionClose, SessionOpen
 from protocol.remote.link import Target, open_link
 from tests.protocol.scripted import Peer, opened, scripted
 

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from protocol.messages import MatchEvent, MatchStatePush, Message, Position
+from protocol.messages.envelope import Position
+from protocol.messages.match import MatchEvent, MatchStatePush
+from protocol.messages.room import Message
 from protocol.remote.positions import Gap, recover, restart, take, widen
 
 

@@ -1,0 +1,1 @@
+"""Chat: rooms with members, an order, and history."""

@@ -1,0 +1,1 @@
+"""What rooms decide, as values: no clock, no input, no output."""

@@ -1,0 +1,62 @@
+"""How many rooms and matches clients may bring to life by naming them.
+
+A join of a name that is not in memory makes the node read the stores and build an actor. An empty
+room leaves memory again, and so does a match that does not exist; so the rate is bounded here.
+"""
+
+from __future__ import annotations
+
+from actors.edge.rules.bucket import Bucket, take_all
+from actors.edge.settings import SessionSettings
+from actors.runtime.ref import ActorRef
+from actors.runtime.system_view import SystemView
+from protocol.errors import BUSY, RATE_LIMITED, RequestError
+
+_SESSION = RequestError(RATE_LIMITED, "too many rooms or matches that were not in memory")
+_ADDRESS = RequestError(RATE_LIMITED, "its address names too many that were not in memory")
+_NODE = RequestError(BUSY, "too many rooms or matches are being brought to life")
+
+
+class Activations:
+    """The budget of a node, and of each session and each address a share that it cannot go beyond.
+
+    Not for each user: a guest is a new user each time, and a token makes one session at a time.
+    Sessions are cheap, so that without the address's a hundred of them have the node busy with what
+    nobody says a word in.
+
+    Attributes:
+        refused: how often either said no.
+    """
+
+    __slots__ = ("_all", "_settings", "refused")
+
+    def __init__(self, settings: SessionSettings) -> None:
+        self._settings = settings
+        self._all = Bucket(settings.activations_all_per_s, settings.activations_all_burst)
+        self.refused = 0
+
+    def of_session(self) -> Bucket:
+        """The budget of a session that begins."""
+        return Bucket(self._settings.activations_per_s, self._settings.activations_burst)
+
+    def refuse(
+        self, system: SystemView, session: Bucket, shared: Bucket | None, owner: ActorRef
+    ) -> RequestError | None:
+        """Charge the session if asking `owner` brings it to life. Returns a refusal, or None."""
+        if system.lookup(owner.kind, owner.key) is not None:
+            return None
+        return self.charge(system.now(), session, shared)
+
+    def charge(self, now: float, session: Bucket, shared: Bucket | None) -> RequestError | None:
+        """Charge a session, its address and the node for one that comes to life; all or none.
+
+        Returns a refusal, or None.
+
+        `shared`: the address's budget; None: it has no limits.
+        """
+        short = take_all(now, 1, session, shared, self._all)
+        if short is None:
+            return None
+        self.refused += 1
+        row = _SESSION if short is session else _NODE if short is self._all else _ADDRESS
+        return RequestError(row.error, row.detail, retry_in_s=short.ready_in(now))

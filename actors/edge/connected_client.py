@@ -1,0 +1,144 @@
+"""One client's connection as the gateway and the session see it."""
+
+from __future__ import annotations
+
+import structlog
+import trio
+
+from actors.edge.admission import SHEDDABLE_OPS, Admission
+from actors.edge.failures import request_error
+from actors.edge.rules.bucket import ClientLimits
+from actors.runtime.future import Future
+from actors.runtime.ref import ActorRef
+from protocol.codec import EncodeError, Encoding
+from protocol.errors import BUSY, INTERNAL, REF_IN_USE, TOO_MANY_REQUESTS, CloseCode, RequestError
+from protocol.messages.envelope import Ok, Push
+from protocol.outbox import Outbox
+from protocol.websocket import Connection
+
+TOO_MUCH_TO_DO = RequestError(BUSY, "the server has more to do than it can")
+_TOO_MANY = RequestError(TOO_MANY_REQUESTS)
+_log = structlog.get_logger("actors.edge.connected_client")
+
+
+class Client:
+    """A connection with the requests that are being answered on it.
+
+    It is what the hub of topics holds for a session. Refs are the connection's: a client that
+    comes back on another one starts with none in flight.
+    """
+
+    __slots__ = (
+        "_unasked", "admission", "connection", "encoding", "id", "in_flight", "limits",
+        "max_in_flight", "outbox", "session",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        connection: Connection,
+        limits: ClientLimits,
+        max_in_flight: int,
+        admission: Admission,
+    ) -> None:
+        self.admission = admission
+        self.connection = connection
+        self.id: int = connection.id
+        self.encoding: Encoding = connection.encoding
+        self.outbox: Outbox = connection.outbox
+        self.limits = limits
+        self.session: ActorRef | None = None
+        """The session that this connection serves; None: none yet, or none any more."""
+        self.in_flight: set[int] = set()
+        """Refs of what is being answered; a number below 0 for each request without one."""
+        self._unasked = 0  # the last of these numbers
+        self.max_in_flight = max_in_flight
+
+    def may_ask(self, ref: int | None) -> bool:
+        """Whether a request may be taken up. If not, it was refused: answered, if it has a ref."""
+        in_flight = self.in_flight
+        if ref in in_flight:
+            self.refuse(RequestError(REF_IN_USE), ref)
+            return False
+        if len(in_flight) >= self.max_in_flight:
+            self.refuse(_TOO_MANY, ref)
+            return False
+        return True
+
+    def has_room(self, ref: int | None) -> bool:
+        """Whether the node may answer one more request now. If not, it was refused, and answered if
+        it has a ref. A request without a ref costs as much as any other.
+        """
+        if not self.admission.full():
+            return True
+        self.admission.shed += 1
+        self.refuse(TOO_MUCH_TO_DO, ref)
+        return False
+
+    def takes_up(self, ref: int | None) -> bool:
+        """Whether client and node may answer one more request that was just read. If not, it is
+        refused, and so are the requests behind it in the same read.
+        """
+        admission = self.admission
+        if admission.full(to_come=True):
+            admission.shed += 1
+            error = TOO_MUCH_TO_DO
+        elif len(self.in_flight) >= self.max_in_flight:
+            error = _TOO_MANY
+        else:
+            admission.handed += 1
+            return True
+        # No request is answered while a read is being handled, so those behind find no room either.
+        self.connection.shed(error, ref, SHEDDABLE_OPS, admission.read_next_in)
+        return False
+
+    def begin(self, ref: int | None, future: Future[object]) -> None:
+        """Answer `ref` with the result of the future as soon as it is there, past the session.
+
+        Without a ref nothing is answered, but the request counts as under way all the same.
+        """
+        if ref is None:
+            self._unasked -= 1
+            mark = self._unasked
+        else:
+            mark = ref
+        self.in_flight.add(mark)
+        self.admission.begin()
+        began_at = trio.current_time()
+        future.on_done(lambda done: self._answer(mark, began_at, done))
+
+    def ok(self, ref: int | None, data: object = None) -> None:
+        """Answer a request with success."""
+        if ref is None:
+            return
+        try:
+            self.outbox.push(self.encoding.frame(Ok(ref, data)))
+        except EncodeError as error:
+            _log.error("reply without an encoding", data=type(data).__name__, error=str(error))
+            self.refuse(RequestError(INTERNAL), ref)
+
+    def refuse(self, error: RequestError, ref: int | None) -> None:
+        """Answer a request with an error; without a ref nobody asked to be told."""
+        if ref is not None:
+            self.connection.refuse(error, ref)
+
+    def push(self, push: Push) -> None:
+        """Push to this client alone.
+
+        Raises:
+            EncodeError: it has no encoding.
+        """
+        self.outbox.push(self.encoding.frame(push))
+
+    def close(self, code: CloseCode) -> None:
+        """Close the connection."""
+        self.connection.close(code)
+
+    def _answer(self, mark: int, began_at: float, done: Future[object]) -> None:
+        self.in_flight.discard(mark)
+        self.admission.end(began_at, trio.current_time())
+        ref = mark if mark >= 0 else None
+        error = done.exception()
+        if error is None:
+            self.ok(ref, done.result())
+        else:
+            self.refuse(request_error(error), ref)

@@ -1,0 +1,184 @@
+"""What one address may do: connections, new sessions, and coming back, each with a budget.
+
+An address is a home, a school behind one NAT, or somebody who opens connections all day. The first
+two come all at once now and then and stay; so what is held at once and the burst are large, and the
+rate is small. Who comes back to a session has a budget apart from those who open one, and a part of
+all sessions is kept for them: a flood of new sessions keeps nobody out who was there before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import trio
+
+from actors.edge.rules.bucket import Bucket
+from actors.edge.settings import SessionSettings
+from protocol.errors import TOO_MANY_SESSIONS, RequestError
+from protocol.settings import WireSettings
+
+KEPT_FOR_RESUMES: Final = 0.1
+"""The part of `sessions.max_sessions` and `sessions.address_sessions` that new ones leave free."""
+AGAIN_S: Final = 5.0
+"""When to come again, where it depends on others who leave when they like."""
+_REFUSALS_PER_S: Final = 10.0
+_REFUSALS_BURST: Final = 20
+"""An address is told so often why it is refused, which costs a read and a write. Beyond that its
+sockets are closed at once."""
+_SWEEP_AT: Final = 1024
+
+
+def for_new(sessions: int) -> int:
+    """How many of so many sessions new ones may be: the last are kept for resumes."""
+    return sessions - int(sessions * KEPT_FOR_RESUMES)
+
+
+class Share(NamedTuple):
+    """What a session has in common with the others of its address."""
+
+    address: str
+    deliveries: Bucket
+    """What they may have pushed to others."""
+    activations: Bucket
+    """What they may bring to life."""
+
+
+class Visitor:
+    """One address: what it holds, and its budgets."""
+
+    __slots__ = (
+        "activations", "connections", "connects", "deliveries", "opens", "refusals", "resumes",
+        "sessions",
+    )  # fmt: skip
+
+    def __init__(self, wire: WireSettings, settings: SessionSettings) -> None:
+        self.connections = 0
+        self.sessions = 0
+        self.connects = Bucket(wire.address_connects_per_s, wire.address_connects_burst)
+        self.refusals = Bucket(_REFUSALS_PER_S, _REFUSALS_BURST)
+        self.deliveries = Bucket(
+            settings.address_deliveries_per_s, settings.address_deliveries_burst
+        )
+        self.activations = Bucket(
+            settings.address_activations_per_s, settings.address_activations_burst
+        )
+        self.opens = Bucket(settings.address_opens_per_s, settings.address_opens_burst)
+        self.resumes = Bucket(settings.address_resumes_per_s, settings.address_resumes_burst)
+
+    def gone(self, now: float) -> bool:
+        """Whether nothing is left to remember."""
+        buckets = (
+            self.connects, self.deliveries, self.activations, self.refusals, self.opens,
+            self.resumes,
+        )  # fmt: skip
+        return not (self.connections or self.sessions) and all(
+            bucket.full(now) for bucket in buckets
+        )
+
+
+class Doorman:
+    """Knows the addresses of a node; a `protocol.addresses.Door`.
+
+    An address of None has no limits: it is a proxy's own, or the machine's.
+    """
+
+    def __init__(
+        self,
+        wire: WireSettings,
+        settings: SessionSettings,
+        clock: Callable[[], float] = trio.current_time,
+    ) -> None:
+        self.refused_sessions = 0
+        self._wire = wire
+        self._settings = settings
+        self._clock = clock
+        self._visitors: dict[str, Visitor] = {}
+        self._sweep_at = _SWEEP_AT
+
+    def __len__(self) -> int:
+        return len(self._visitors)
+
+    # --- connections -----------------------------------------------------------------------------
+
+    def enter(self, address: str) -> float | None:
+        """See `protocol.addresses.Door`."""
+        now = self._clock()
+        visitor = self._visitor(address, now)
+        most = self._wire.address_connections
+        again_s = _again_in(visitor.connections, most, visitor.connects, now)
+        if again_s is None:
+            visitor.connections += 1
+            return None
+        return max(0.001, again_s) if visitor.refusals.take(now) else 0.0
+
+    def leave(self, address: str) -> None:
+        """See `protocol.addresses.Door`."""
+        self._visitors[address].connections -= 1
+
+    # --- sessions --------------------------------------------------------------------------------
+
+    def open(self, address: str | None) -> None:
+        """A client of this address wants a new session. The last of them are kept for resumes.
+
+        Raises:
+            RequestError: TOO_MANY_SESSIONS, with when to try again.
+        """
+        if address is not None:
+            now = self._clock()
+            visitor = self._visitor(address, now)
+            most = for_new(self._settings.address_sessions)
+            self._admit(visitor, visitor.opens, now, most)
+
+    def resume(self, address: str | None, *, anew: bool) -> None:
+        """A client wants to come back; `anew`: to a session that is to be made first.
+
+        Raises:
+            RequestError: TOO_MANY_SESSIONS, with when to try again.
+        """
+        if address is not None:
+            now = self._clock()
+            visitor = self._visitor(address, now)
+            most = self._settings.address_sessions if anew else 0
+            self._admit(visitor, visitor.resumes, now, most)
+
+    def began(self, address: str | None) -> Share | None:
+        """A session of this address began; returns its share in what they may do together."""
+        if address is None:
+            return None
+        visitor = self._visitor(address, self._clock())
+        visitor.sessions += 1
+        return Share(address, visitor.deliveries, visitor.activations)
+
+    def ended(self, address: str | None) -> None:
+        """It is over."""
+        if address is not None:
+            self._visitors[address].sessions -= 1
+
+    def _admit(self, visitor: Visitor, budget: Bucket, now: float, most: int) -> None:
+        again_s = _again_in(visitor.sessions, most, budget, now)
+        if again_s is not None:
+            self.refused_sessions += 1
+            raise RequestError(TOO_MANY_SESSIONS, retry_in_s=again_s)
+
+    def _visitor(self, address: str, now: float) -> Visitor:
+        visitor = self._visitors.get(address)
+        if visitor is None:
+            if len(self._visitors) >= self._sweep_at:
+                self._sweep(now)
+            visitor = self._visitors[address] = Visitor(self._wire, self._settings)
+        return visitor
+
+    def _sweep(self, now: float) -> None:
+        """Forget addresses that hold nothing; the next sweep is when twice as many are known."""
+        self._visitors = {
+            address: visitor for address, visitor in self._visitors.items() if not visitor.gone(now)
+        }
+        self._sweep_at = max(_SWEEP_AT, 2 * len(self._visitors))
+
+
+def _again_in(held: int, most: int, budget: Bucket, now: float) -> float | None:
+    """When to come again; None: there is room for one more, which the budget has paid for."""
+    if most and held >= most:
+        return AGAIN_S
+    return None if budget.take(now) else budget.ready_in(now)

@@ -1,0 +1,1 @@
+"""What the edge decides, as values: no clock, no input, no output."""

@@ -1,0 +1,302 @@
+"""Where the wire meets the actors: a connection becomes a client, and gets a session."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import pykka
+import trio
+
+from actors.edge.admission import Admission
+from actors.edge.connected_client import TOO_MUCH_TO_DO, Client
+from actors.edge.doorman import Doorman, for_new
+from actors.edge.rules.bucket import ClientLimits
+from actors.edge.session import KIND, Attach, Context, Detach, configured
+from actors.edge.tokens import Claims
+from actors.edge.warden import guard
+from actors.runtime.errors import MailboxFull
+from actors.runtime.future import Future
+from actors.runtime.ref import ActorRef
+from actors.runtime.restart import RestartPolicy
+from actors.runtime.system import ActorSystem
+from protocol.errors import (
+    FLOODING,
+    NO_SESSION,
+    OVERLOADED,
+    RATE_LIMITED,
+    SESSION_ENDED,
+    TAKEN_OVER,
+    CloseCode,
+    RequestError,
+)
+from protocol.messages import COSTS, SHEDDABLE, AnyRequest
+from protocol.messages.session import SessionOpen, SessionResume
+from protocol.websocket import Connection
+
+_AGAIN_S = 0.01
+"""Until a full session is told again that a connection came or went. It never waits for others, so
+it is full for one turn of the dispatcher."""
+
+_FAIL_ALONE = RestartPolicy(restart="temporary")
+
+
+class SessionGateway:
+    """Gives each connection its handler, and starts a session for each client that opens one.
+
+    Arguments:
+        system: where sessions live.
+        context: what all sessions share.
+        new_id: makes an id that was never given before, of letters, digits, `-` and `_`. It need
+            not be secret, as tokens are signed.
+        doorman: knows what each address has left.
+
+    Counters for the metrics: `opened`, `resumed` and `taken_over` sessions, `rate_limited`
+    messages, `flooded` connections.
+    """
+
+    def __init__(
+        self,
+        system: ActorSystem,
+        context: Context,
+        new_id: Callable[[], str],
+        doorman: Doorman,
+    ) -> None:
+        self.opened = 0
+        self.resumed = 0
+        self.taken_over = 0
+        self.rate_limited = 0
+        self.flooded = 0
+        self.admission = Admission(context.settings.in_flight_all)
+        self.activations = context.activations
+        self._system = system
+        self._context = context
+        self._new_id = new_id
+        self._session_class = configured(context)
+        self._addresses: dict[str, str] = {}  # session -> whose it is, for those that have limits
+        self.doorman = doorman
+        context.topics.on_end = self._ended
+        system.dispatcher.enclose(self.admission)
+
+    def accept(self, connection: Connection) -> ClientHandler:
+        """Return the handler of a new connection, for `protocol.gateway.Gateway`."""
+        settings = self._context.settings
+        limits = ClientLimits(
+            messages_per_s=settings.messages_per_s,
+            messages_burst=settings.messages_burst,
+            bytes_per_s=settings.bytes_per_s,
+            bytes_burst=settings.bytes_burst,
+            flooding_s=settings.flooding_s,
+        )
+        return ClientHandler(self, Client(connection, limits, settings.in_flight, self.admission))
+
+    def open(self, client: Client, request: SessionOpen) -> None:
+        """Open a session for a guest.
+
+        Raises:
+            RequestError: TOO_MANY_SESSIONS.
+        """
+        most = for_new(self._context.settings.max_sessions)
+        if len(self._context.topics.sessions) >= most:
+            client.close(OVERLOADED)
+            return
+        self.doorman.open(client.connection.address)
+        self._start(client, request.ref, f"guest-{self._new_id()}", request.name)
+
+    def resume(self, client: Client, request: SessionResume) -> None:
+        """Have the client take over the token's session, or a new one of the same user.
+
+        Raises:
+            RequestError: BAD_TOKEN, TOO_MANY_SESSIONS.
+        """
+        topics = self._context.topics
+        claims = self._context.tokens.verify(request.token)
+        anew = claims.session not in topics.sessions
+        self.doorman.resume(client.connection.address, anew=anew)
+        if anew:
+            self._start_anew(client, request, claims)
+            return
+        older = topics.link(claims.session)
+        if isinstance(older, Client):
+            self.taken_over += 1
+            older.session = None  # nothing of it reaches the session any more
+            older.close(TAKEN_OVER)
+        topics.attach(claims.session, claims.user, claims.name, client)
+        client.session = self._system.ref(KIND, claims.session)
+        self._attach(client, request, claims)
+
+    def detach(self, session: ActorRef, connection: int) -> None:
+        """Tell a session that its connection has ended."""
+        try:
+            session.tell(Detach(connection))
+        except MailboxFull:
+            self._system.after(_AGAIN_S, partial(self.detach, session, connection))
+        except pykka.ActorDeadError:
+            pass
+
+    def _attach(self, client: Client, request: SessionResume, claims: Claims) -> None:
+        session = client.session
+        if session is None or client.connection.closed:
+            return  # it was taken over in its turn, or has gone again
+        attached = session.ask(
+            Attach(client.id, request.ref, resumed=True, positions=request.positions)
+        )
+        attached.on_done(partial(self._attached, client, request, claims))
+
+    def _attached(
+        self, client: Client, request: SessionResume, claims: Claims, attached: Future[Any]
+    ) -> None:
+        error = attached.exception()
+        if error is None:
+            self.resumed += 1
+            client.connection.expect_within(None)
+        elif isinstance(error, MailboxFull):
+            self._system.after(_AGAIN_S, partial(self._attach, client, request, claims))
+        elif not client.connection.closed:  # it ended at this very moment
+            self._start_anew(client, request, claims)
+
+    def _start_anew(self, client: Client, request: SessionResume, claims: Claims) -> None:
+        # Under a new id: the end of the old session may still be on its way to its rooms, and must
+        # not remove the new one.
+        self._start(client, request.ref, claims.user, claims.name, request)
+
+    def _start(
+        self,
+        client: Client,
+        ref: int | None,
+        user: str,
+        name: str,
+        resume: SessionResume | None = None,
+    ) -> None:
+        context = self._context
+        if len(context.topics.sessions) >= context.settings.max_sessions:
+            client.close(OVERLOADED)
+            return
+        key = self._new_id()
+        context.topics.attach(key, user, name, client)
+        share = self.doorman.began(client.connection.address)
+        if share is not None:
+            self._addresses[key] = share.address
+            context.topics.share(key, share.deliveries)
+        client.session = self._system.start(
+            self._session_class,
+            key,
+            user,
+            name,
+            client.limits,
+            context,
+            share,
+            kind=KIND,
+            key=key,
+            policy=_FAIL_ALONE,
+        )
+        self.opened += 1
+        client.connection.expect_within(None)
+        positions = resume.positions if resume is not None else {}
+        client.session.tell(Attach(client.id, ref, resumed=False, positions=positions))
+        guard(self._system, client.session)
+
+    def _ended(self, session: str) -> None:
+        address = self._addresses.pop(session, None)
+        if address is not None:
+            self.doorman.ended(address)
+
+
+class ClientHandler:
+    """What the wire calls for one connection; a `protocol.websocket.Handler`.
+
+    Rate limits and load shedding stand before the session's mailbox, so that a flood ends here.
+    """
+
+    __slots__ = ("_gateway", "client")
+
+    def __init__(self, gateway: SessionGateway, client: Client) -> None:
+        self._gateway = gateway
+        self.client = client
+
+    def received(self, request: AnyRequest) -> Awaitable[None] | None:
+        """Give a request to the session; without one, only opening and resuming are possible."""
+        client = self.client
+        size = client.connection.message_bytes
+        now = trio.current_time()
+        cost = COSTS[type(request)]
+        if not client.limits.admit(now, size, cost):
+            self._over(now, size, cost, request.ref)
+            return None
+        session = client.session
+        if session is None:
+            self._first(request)
+            return None
+        if type(request) in SHEDDABLE and not client.takes_up(request.ref):
+            return None
+        try:
+            session.tell(request)
+        except MailboxFull:
+            return self._wait_for_room(session, request)
+        except pykka.ActorDeadError:
+            client.close(SESSION_ENDED)
+        return None
+
+    def undecodable(self, error: RequestError, ref: int | None) -> None:
+        """Answer what is no request. It counts towards the limits like any other."""
+        client = self.client
+        size = client.connection.message_bytes
+        now = trio.current_time()
+        if client.limits.admit(now, size):
+            client.connection.refuse(error, ref)
+        else:
+            self._over(now, size, 1, ref)
+
+    def shed(self, error: RequestError, count: int, size_bytes: int) -> None:
+        """They count towards the limits like any others, and are answered already."""
+        client = self.client
+        if error is TOO_MUCH_TO_DO:
+            client.admission.shed += count
+        self._count(size_bytes, count)
+
+    def fragments(self, count: int) -> None:
+        """Each counts like a message, whose bytes are counted when it is whole."""
+        self._count(0, count)
+
+    def disconnected(self, close: CloseCode | int, reason: str) -> None:  # noqa: ARG002 - the wire's
+        """The session waits for another connection, unless it has one already."""
+        client = self.client
+        if client.session is not None:
+            self._gateway.detach(client.session, client.id)
+
+    def _first(self, request: AnyRequest) -> None:
+        client = self.client
+        try:
+            if isinstance(request, SessionOpen):
+                self._gateway.open(client, request)
+            elif isinstance(request, SessionResume):
+                self._gateway.resume(client, request)
+            else:
+                raise RequestError(NO_SESSION)
+        except RequestError as error:
+            client.refuse(error, request.ref)
+
+    def _over(self, now: float, size: int, cost: int, ref: int | None) -> None:
+        client = self.client
+        if client.limits.flooding(now, size, cost):
+            self._gateway.flooded += 1
+            client.close(FLOODING)
+        else:
+            self._gateway.rate_limited += 1
+            if ref is not None:
+                retry_in_s = client.limits.ready_in(now, size, cost)
+                client.refuse(RequestError(RATE_LIMITED, retry_in_s=retry_in_s), ref)
+
+    def _count(self, size: int, count: int) -> None:
+        """Count what is not answered one by one."""
+        limits, now = self.client.limits, trio.current_time()
+        if not limits.admit(now, size, count) and limits.flooding(now, size, count):
+            self._gateway.flooded += 1
+            self.client.close(FLOODING)
+
+    async def _wait_for_room(self, session: ActorRef, request: AnyRequest) -> None:
+        try:
+            await session.send(request)
+        except pykka.ActorDeadError:
+            self.client.close(SESSION_ENDED)

@@ -1,0 +1,351 @@
+"""The directory of matches: has them made, lists them, and brings them back after a start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+from typing import Any, ClassVar, Final, NoReturn
+
+import msgspec
+from pykka import ActorDeadError
+
+from actors.edge.failures import Refused, with_others
+from actors.edge.topic_messages import ComeBack
+from actors.edge.warden import guard
+from actors.matches.host import MatchHost
+from actors.matches.messages import (
+    DIRECTORY,
+    Create,
+    Disown,
+    List,
+    MatchReport,
+    RollCall,
+    StartMatch,
+)
+from actors.matches.rules.register import Closed, Opened, Register, Stock
+from actors.matches.standing import Standing
+from actors.runtime.errors import AskTimeout, MailboxFull, Refusal
+from actors.runtime.future import Future
+from actors.runtime.handlers import handles
+from actors.runtime.kinds import Kind
+from actors.runtime.mailbox import MailboxSpec
+from actors.runtime.persistence import PersistentActor
+from protocol.errors import (
+    OUT_OF_RANGE,
+    TOO_LONG,
+    TOO_MANY_MATCHES,
+    UNAVAILABLE,
+    UNKNOWN_GAME,
+)
+from protocol.messages.match import MatchCreated, Matches, MatchSummary
+
+SWEEP_S: Final = 30.0
+"""How often old keys are forgotten, and matches that have not reported asked how they stand."""
+WAKE_EVERY_S: Final = 0.05
+WAKE_AT_ONCE: Final = 20
+"""After a start so many matches are woken at a time, 400 a second, so that their recoveries do not
+keep players' first requests waiting."""
+MAKE_AGAIN_S: Final = 60.0
+"""A match that has not answered by then is asked again: the store may have been away."""
+AGAIN_S: Final = 0.5
+"""Not sooner is one who found no room told to try again: an end has to be logged first."""
+STOCK_EVERY: Final = 1_000
+"""A `Stock` is logged when so many events, plus one for every two entries, have come since the last
+one. A recovery reads no more than that, and the log is at most three times as long as it would be
+without."""
+
+
+class Wake(msgspec.Struct, frozen=True, gc=False):
+    """To the directory: be there, with all running matches. Sent once by a server that starts."""
+
+
+class _Made(msgspec.Struct, frozen=True):
+    """The match was asked to come to be, and has answered."""
+
+    opened: Opened
+    start: StartMatch
+    done: Future[Any]
+
+
+class _Announced(msgspec.Struct, frozen=True, gc=False):
+    """It is in the log that the match is there."""
+
+    match: str
+
+
+class _WakeSome(msgspec.Struct, frozen=True, gc=False):
+    """Timer: wake the next few."""
+
+
+class _Sweep(msgspec.Struct, frozen=True, gc=False):
+    """Timer: forget old keys; ask matches that have not reported."""
+
+
+class Directory(PersistentActor):
+    """Knows all matches that run, and for a while the keys of those that ended. A server has one.
+
+    A match is made by its own actor, which lets its game judge the params, and only then entered
+    here: what a game will not have leaves nothing behind. If the server ends in between, there is a
+    match that nobody knows of. It does not run, for nobody wakes it.
+
+    There is no snapshot. The log itself holds all that is known now and then (`Stock`), so that
+    neither does a recovery replay every match there ever was, nor is the whole encoded every few
+    seconds.
+    """
+
+    events: ClassVar[tuple[type[msgspec.Struct], ...]] = (Opened, Closed, Stock)
+    checkpoint: ClassVar[type[msgspec.Struct] | None] = Stock
+    mailbox: ClassVar[MailboxSpec] = MailboxSpec(capacity=4096)
+
+    def __init__(self, host: MatchHost) -> None:
+        super().__init__()
+        self._host = host
+        self._register = Register(host.settings.ended_keys)
+        self._stock_seq = 0
+        self._from_snapshot = False
+        self._standing = Standing(int(host.settings.unjoined_after_s * 1000))
+        self._answers: dict[str, Future[Any]] = {}  # match -> to who waits until it is in the log
+        self._to_wake: list[str] = []
+
+    # --- state -----------------------------------------------------------------------------------
+
+    def apply(self, event: Opened | Closed | Stock) -> None:
+        self._register.apply(event)
+        if isinstance(event, Stock):
+            self._stock_seq = self.seq
+        elif isinstance(event, Closed):
+            self._standing.gone(event.match)
+
+    def restore(self, state: Any, schema: int) -> None:  # noqa: ARG002 - there was one
+        """Take over one of the snapshots that were written before the log held a `Stock`."""
+        for entry in msgspec.convert(state, list[_Entry]):
+            self._register.apply(entry.opened)
+            if entry.closed_at is not None:
+                self._register.apply(Closed(entry.opened.match, "", entry.closed_at))
+        self._from_snapshot = True
+
+    def on_recovered(self) -> None:
+        guard(self.system, self.actor_ref, comes_back=True)
+        self._forget_old()
+        self._to_wake = list(self._register.running)
+        self.start_ticks(SWEEP_S, _Sweep(), name="sweep")
+        if self._to_wake:
+            self.log.info("matches_found", running=len(self._to_wake))
+            self.start_timer(0.0, _WakeSome(), name="wake")
+
+    def on_stop(self) -> None:
+        self._let_go()
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,  # noqa: ARG002 - Pykka's hook
+        exception_value: BaseException | None,  # noqa: ARG002
+        traceback: TracebackType | None,  # noqa: ARG002
+    ) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for answer in self._answers.values():
+            answer.settle_quietly(error=Refused(UNAVAILABLE, "the directory is restarting"))
+
+    def _take_stock(self, *, now: bool = False) -> None:
+        """Log a `Stock` once enough events have come since the last one."""
+        since = self.seq - self._stock_seq
+        if since < STOCK_EVERY + len(self._register) // 2 and not now:
+            return
+        try:
+            self.persist(self._register.stock())
+        except Refusal as refusal:  # the next event, or the sweep, tries again
+            self.log.warning("stock_not_taken", reason=str(refusal))
+            return
+        if self._from_snapshot:
+            self._from_snapshot = False
+            self.discard_snapshot()  # or every recovery would begin there
+
+    # --- for players -----------------------------------------------------------------------------
+
+    @handles(Create)
+    def create(self, message: Create) -> Any:
+        """Have a match made, once for each idempotency key of a user."""
+        register, settings = self._register, self._host.settings
+        if message.key is not None:
+            before = register.find(message.user, message.key)
+            if before is not None:
+                first = self._answers.get(before)
+                return MatchCreated(before) if first is None else with_others(first)
+        if message.game not in self._host.games:
+            raise Refused(UNKNOWN_GAME)
+        if len(msgspec.msgpack.encode(message.params)) > settings.params_bytes:
+            raise Refused(TOO_LONG, f"params: at most {settings.params_bytes} bytes of msgpack")
+        self._check_room(message.user, message.address)
+        opened = Opened(
+            match=self._host.name_match(message.game),
+            game=message.game,
+            at=self._host.clock_ms(),
+            user=message.user,
+            key=message.key,
+        )
+        register.reserve(opened)
+        self._standing.reserve(opened, message.address)
+        answer = self._answers[opened.match] = Future(self.system.home)
+        start = StartMatch(opened.game, message.params, self._host.new_seed(), opened.at)
+        self._make(opened, start)
+        return answer
+
+    def _check_room(self, user: str, address: str | None) -> None:
+        """Raises `Refused` if there is no room for one more, of the user, its address, or at all.
+
+        The params were measured by now and no more: a game's own types may run its code, and that
+        is to fail a match of its own, not the directory.
+        """
+        register, standing, settings = self._register, self._standing, self._host.settings
+        most = settings.max_matches_of_address
+        if register.count_of(user) >= settings.max_matches_of_user:
+            detail = f"{settings.max_matches_of_user} of this user run"
+            self._no_room(detail, lambda opened: opened.user == user)
+        if address is not None and most and standing.count_at(address) >= most:
+            detail = f"{most} that clients of this address had made run"
+            self._no_room(detail, lambda opened: standing.address_of(opened.match) == address)
+        if register.count() >= settings.max_matches:
+            self._no_room("", lambda _: True)
+
+    def _no_room(self, detail: str, counts: Callable[[Opened], bool]) -> NoReturn:
+        left_ms = self._standing.frees_in_ms(self._host.clock_ms(), counts)
+        again_s = None if left_ms is None else max(AGAIN_S, left_ms / 1000)
+        raise Refused(TOO_MANY_MATCHES, detail, retry_in_s=again_s)
+
+    def _make(self, opened: Opened, start: StartMatch) -> None:
+        made = self.system.ref("match", opened.match).ask(start, timeout=MAKE_AGAIN_S)
+        self.pipe_to_self(made, partial(_Made, opened, start))
+
+    @handles(_Made)
+    def made(self, message: _Made) -> None:
+        """Enter a match that is there; or tell who asked why there is none."""
+        opened, error = message.opened, message.done.exception()
+        if isinstance(error, AskTimeout):  # the store is away: it will be made, or refused, yet
+            self._make(opened, message.start)
+            return
+        if error is None and message.done.result().ended is not None:
+            error = Refused(UNAVAILABLE, "it was abandoned before it could be announced")
+        if error is None:
+            try:
+                durable = self.persist(opened, MatchCreated(opened.match))
+            except Refusal as refusal:
+                error = refusal
+            else:
+                self._standing.reported(opened.match, 0)
+                self._answers[opened.match].follow(durable)
+                self.pipe_to_self(durable, lambda _: _Announced(opened.match))
+                self._take_stock()
+                return
+        self._register.release(opened.match)
+        self._standing.gone(opened.match)
+        self._answers.pop(opened.match).settle_quietly(error=error)
+        if not isinstance(error, Refused):  # it may be there
+            self._tell(opened.match, Disown())
+
+    @handles(_Announced)
+    def announced(self, message: _Announced) -> None:
+        """A retry need not wait any more."""
+        self._answers.pop(message.match, None)
+
+    @handles(List)
+    def list(self, message: List) -> Matches:
+        """Running matches, newest first."""
+        limit = self._host.settings.list_limit
+        if message.limit > limit:
+            raise Refused(OUT_OF_RANGE, f"limit: at most {limit}")
+        found = []
+        for name, opened in reversed(self._register.running.items()):
+            game = self._host.games.get(opened.game)
+            if game is None or message.game not in {None, opened.game}:
+                continue
+            found.append(
+                MatchSummary(
+                    name, opened.game, self._standing.players(name), game.max_players, opened.at
+                )
+            )
+            if len(found) == message.limit:
+                break
+        return Matches(found)
+
+    # --- for matches -----------------------------------------------------------------------------
+
+    @handles(MatchReport)
+    def report(self, message: MatchReport) -> None:
+        """A match says how it stands."""
+        if message.match not in self._register.running:
+            return
+        if message.ended is None:
+            self._standing.reported(message.match, message.players)
+            self._register.made(message.match)
+            return
+        self.log.info("match_closed", match=message.match, reason=message.ended)
+        try:
+            self.persist(Closed(message.match, message.ended, self._host.clock_ms()))
+        except Refusal as refusal:  # the sweep asks it again
+            self.log.warning("end_not_logged", match=message.match, reason=str(refusal))
+            self._standing.silent(message.match)
+        else:
+            self._take_stock()
+
+    @handles(Wake)
+    def wake(self, _message: Wake) -> int:
+        """How many matches run. To have been asked is enough: `on_recovered` wakes them."""
+        return len(self._register.running)
+
+    @handles(ComeBack)
+    def come_back(self, _: ComeBack) -> None:
+        """Its start has seen to the matches."""
+
+    @handles(_WakeSome)
+    def wake_some(self, _message: _WakeSome) -> None:
+        """Wake the next few of those that ran before."""
+        some, self._to_wake = self._to_wake[:WAKE_AT_ONCE], self._to_wake[WAKE_AT_ONCE:]
+        for name in some:
+            opened = self._register.running.get(name)
+            if opened is None:
+                continue
+            if opened.params is None or opened.seed is None:
+                self._tell(name, RollCall())
+            else:  # it was announced, and need not be there
+                self._tell(name, StartMatch(opened.game, opened.params, opened.seed, opened.at))
+        if self._to_wake:
+            self.start_timer(WAKE_EVERY_S, _WakeSome(), name="wake")
+
+    def _tell(self, match: str, message: msgspec.Struct) -> None:
+        try:
+            self.system.ref("match", match).tell(message)
+        except (MailboxFull, ActorDeadError) as error:  # it failed, or is flooded: next sweep
+            self.log.warning("match_not_told", match=match, error=repr(error))
+
+    @handles(_Sweep)
+    def sweep(self, _message: _Sweep) -> None:
+        """Forget old keys, and ask running matches that have not reported."""
+        self._forget_old()
+        self._take_stock(now=self._from_snapshot)
+        if not self._to_wake:
+            self._to_wake = [name for name in self._register.running if name not in self._standing]
+            self.wake_some(_WakeSome())
+
+    def _forget_old(self) -> None:
+        remember_ms = int(self._host.settings.remember_ended_s * 1000)
+        self._register.forget(self._host.clock_ms() - remember_ms)
+
+
+class _Entry(msgspec.Struct):
+    """What a snapshot held of a match."""
+
+    opened: Opened
+    closed_at: int | None = None
+
+
+def directory_kind(host: MatchHost) -> Kind:
+    """Return the kind for `ActorSystem.register`. A server then tells `DIRECTORY` to `Wake`."""
+
+    class ConfiguredDirectory(Directory):
+        def __init__(self, _key: str) -> None:
+            super().__init__(host)
+
+    return Kind(name=DIRECTORY[0], factory=ConfiguredDirectory, restart="permanent")

@@ -1,0 +1,13 @@
+"""Numbers as settings have them: what their sections of the configuration allow."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+Seconds = Annotated[float, Meta(ge=0)]
+PositiveSeconds = Annotated[float, Meta(gt=0)]
+Rate = Annotated[float, Meta(ge=0)]
+"""So many a second on average; 0: no limit."""
+Count = Annotated[int, Meta(ge=1)]

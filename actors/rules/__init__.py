@@ -1,1 +1,0 @@
-"""Pure rules: values and objects without event loop, clock, socket or store."""
