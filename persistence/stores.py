@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ import msgspec
 
 from persistence.embedded import EmbeddedServers
 from persistence.errors import StoreUnavailable
-from persistence.postgres import migrate
+from persistence.postgres import Migrated, migrate
 from persistence.redis import check
 from persistence.settings import EmbeddedSettings, PostgresSettings, RedisSettings
 
@@ -24,8 +24,8 @@ class Stores(NamedTuple):
     redis: RedisSettings
     embedded: EmbeddedServers | None
     """The servers of our own among them, if any."""
-    migrated: list[str]
-    """The migrations that were applied just now."""
+    migrated: Migrated
+    """What was done to the database just now."""
     where: str
     """For people: a folder, or URLs without passwords."""
 
@@ -36,6 +36,7 @@ def open_stores(
     postgres: PostgresSettings,
     redis: RedisSettings,
     embedded: EmbeddedSettings | None = None,
+    services: Sequence[str] = (),
 ) -> Iterator[Stores]:
     """Start the stores without a URL, check that the others answer, bring the database up to date.
 
@@ -46,6 +47,7 @@ def open_stores(
         postgres: without a URL, PostgreSQL is started.
         redis: without a URL, Valkey is started.
         embedded: how patiently.
+        services: the names of those whose tables are wanted, as `migrate` takes them.
 
     Raises:
         StoreUnavailable, DataDirLocked, EmbeddedStartFailed, MigrationDrift.
@@ -64,7 +66,8 @@ def open_stores(
             postgres = replace(postgres, url=postgres.url or servers.postgres_url)
             redis = replace(redis, url=redis.url or servers.redis_url)
         check(redis)
-        yield Stores(postgres, redis, servers, migrate(postgres), " and ".join(where))
+        migrated = migrate(postgres, services)
+        yield Stores(postgres, redis, servers, migrated, " and ".join(where))
 
 
 def _public(store: str, url: str) -> str:

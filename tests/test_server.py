@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import select
@@ -367,9 +368,13 @@ def test_with_urls_nothing_is_spawned_and_drift_is_refused(tmp_path: Path) -> No
             assert server.stop() == Exit.OK
         assert not (tmp_path / "data").exists()
         settings = PostgresSettings(url=stores.postgres_url)
-        assert migrate(settings) == []
+        assert migrate(settings).applied == []
         with psycopg.connect(settings.url, autocommit=True) as connection:
             connection.execute(f"SET search_path TO {settings.schema}")
+            connection.execute("INSERT INTO applied_migrations VALUES ('gone/0001_a.sql', 'x')")
+            ended = run("migrate", *arguments, "--set", "log.format=json")
+            (line,) = (json.loads(line) for line in ended.err.splitlines())
+            assert (line["event"], line["service"]) == ("tables are left alone", "gone")
             connection.execute("UPDATE applied_migrations SET checksum = 'x'")
         ended = run("serve", *arguments)
         assert ended.code == Exit.MIGRATION

@@ -247,6 +247,12 @@ def test_its_top_level_names_are_these(wheel: Path) -> None:
     }  # fmt: skip
 
 
+def test_every_migration_is_in_it(wheel: Path) -> None:
+    there = {path.relative_to(ROOT) for path in (ROOT / "persistence").rglob("*.sql")}
+    packed = {Path(name) for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".sql")}
+    assert packed == there
+
+
 def test_the_runtime_alone_asks_for_four_packages(wheel: Path) -> None:
     direct = {"msgspec", "pykka", "structlog", "trio"}
     names = {distribution.name.lower() for distribution in needed(wheel, [])}

@@ -172,8 +172,11 @@ def stores(loaded: Loaded) -> Iterator[Stores]:
     folder = loaded.resolve(settings.server.data_dir)
     try:
         with open_stores(folder, settings.postgres, settings.redis, settings.embedded) as found:
-            for file in found.migrated:
+            for file in found.migrated.applied:
                 log.info("migrated", file=file)
+            for service in found.migrated.left_alone:
+                why = "the service is not in this server"
+                log.info("tables are left alone", service=service, why=why)
             yield found
     except StoreUnavailable as error:
         section = {"postgresql": "postgres"}.get(error.store, error.store)

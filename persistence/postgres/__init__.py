@@ -3,7 +3,7 @@
 from persistence.postgres.address import address_problem
 from persistence.postgres.keeper import EventKeeper
 from persistence.postgres.lease import Lease
-from persistence.postgres.migrate import Migration, known_migrations, migrate
+from persistence.postgres.migrate import Migrated, Migration, known_migrations, migrate
 from persistence.postgres.reader import EventReader
 from persistence.postgres.secrets import get_or_create_secret
 from persistence.postgres.writer import EventWriter
@@ -13,6 +13,7 @@ __all__ = [
     "EventReader",
     "EventWriter",
     "Lease",
+    "Migrated",
     "Migration",
     "address_problem",
     "get_or_create_secret",

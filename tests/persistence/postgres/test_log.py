@@ -131,7 +131,7 @@ def test_what_was_written_before_events_had_a_position_stands_first(
     settings = PostgresSettings(url=postgres_url, schema=unique)
     all_of_them: list[Migration] = known_migrations()
     (number,) = [n for n, one in enumerate(all_of_them) if one.file == "0007_log_position.sql"]
-    migrate(settings, all_of_them[:number])
+    migrate(settings, migrations=all_of_them[:number])
     with connect(settings) as connection:
         for seq in (2, 1, 3):
             write(connection, settings.schema, "old", seq)

@@ -102,7 +102,7 @@ def test_two_servers_of_one_pool_each_keep_to_their_schema(
     ours = PostgresSettings(url=pooled, schema=f"{unique}_a")
     theirs = PostgresSettings(url=pooled, schema=f"{unique}_b")
     for settings in (ours, theirs):
-        assert migrate(settings) == [migration.file for migration in known_migrations()]
+        assert migrate(settings).applied == [migration.file for migration in known_migrations()]
 
     def play(settings: PostgresSettings) -> list[list[int]]:
         with store(settings) as (writer, reader):
@@ -152,7 +152,7 @@ def test_what_others_left_in_a_session_does_not_matter(
         assert ask(reader, LastSeq("k", "a")) == 3
     # Everything is where it is looked for without a pooler.
     direct = PostgresSettings(url=postgres.url, schema=unique)
-    assert migrate(direct) == []
+    assert migrate(direct).applied == []
     assert get_or_create_secret(direct, "tokens") == secret
     with store(direct) as (writer, reader):
         assert ask(reader, Read("k", "a", 0, 10)) == rows
@@ -183,7 +183,9 @@ def test_nodes_that_start_together_behind_a_pooler_migrate_once(pooled: str, uni
     settings = PostgresSettings(url=pooled, schema=unique)
     with ThreadPoolExecutor(2) as pool:
         applied = [
-            file for files in pool.map(lambda _: migrate(settings), range(2)) for file in files
+            file
+            for done in pool.map(lambda _: migrate(settings), range(2))
+            for file in done.applied
         ]
     assert sorted(applied) == [migration.file for migration in known_migrations()]
 
