@@ -108,9 +108,9 @@ class Room(PersistentActor):
         guard(self.system, self.actor_ref)
         members = self._topics.members(self._topic)
         for listener in members:
-            member = Member(listener.user, listener.name)
-            self._roster.add(listener.session, listener.user, member)
-            self.watch(self.system.ref(SESSION_KIND, listener.session))
+            member = Member(listener.who.user, listener.who.name)
+            self._roster.add(listener.who.session, listener.who.user, member)
+            self.watch(self.system.ref(SESSION_KIND, listener.who.session))
         if members:
             self._tell_of_restart(self._topics.take_over(self._topic, self.epoch))
         elif not self.epoch:
@@ -148,10 +148,10 @@ class Room(PersistentActor):
         UNAVAILABLE if the session has no such connection any more.
         """
         refuse_late(message.until, self.system.now())
-        if message.session not in self._roster and len(self._roster) < self._settings.members:
+        if message.who.session not in self._roster and len(self._roster) < self._settings.members:
             # A resume is not charged: many come back at once, and have paid when they joined.
-            self._topics.charge(self._topic, message.session, pushes=2)  # it will leave, too
-        self._enter(message.session, message.connection, message.user, message.name)
+            self._topics.charge(self._topic, message.who.session, pushes=2)  # it will leave, too
+        self._enter(message.who.session, message.connection, message.who.user, message.who.name)
         settings = self._settings
         return RoomState(
             room=self._name,
@@ -166,9 +166,9 @@ class Room(PersistentActor):
     def resume(self, message: Resume) -> bool:
         """Raises Refused: like a join."""
         refuse_late(message.until, self.system.now())
-        self._enter(message.session, message.connection, message.user, message.name)
+        self._enter(message.who.session, message.connection, message.who.user, message.who.name)
         missed = self._said.since(message.epoch, message.offset, self._settings.answer_bytes)
-        self._topics.send(message.session, message.connection, self._recovered(missed))
+        self._topics.send(message.who.session, message.connection, self._recovered(missed))
         return True
 
     def _recovered(self, missed: list[Entry] | None) -> RoomRecovered:
@@ -191,9 +191,9 @@ class Room(PersistentActor):
     @handles(Leave, Part)
     def leave(self, message: Leave | Part) -> None:
         """Leave; harmless for one who is not here."""
-        if message.session in self._roster:
-            self.unwatch(self.system.ref(SESSION_KIND, message.session))
-            self._remove(message.session)
+        if message.who.session in self._roster:
+            self.unwatch(self.system.ref(SESSION_KIND, message.who.session))
+            self._remove(message.who.session)
 
     @handles(Terminated)
     def session_ended(self, message: Terminated) -> None:
@@ -256,7 +256,7 @@ class Room(PersistentActor):
                 # A retry gets the first one's answer, which may still wait for its commit.
                 first = self._uncommitted.get(earlier[0])
                 return Sent(*earlier) if first is None else with_others(first)
-        self._topics.charge(self._topic, message.session)
+        self._topics.charge(self._topic, message.who.session)
         at = self._clock_ms()
         said = Posted(who.user, who.name, body, at, key)
         sent = self.persist(said, Sent(self.seq + 1, at))
@@ -334,7 +334,7 @@ class Room(PersistentActor):
         return History(_messages(entries), more=bool(entries) and entries[0].offset > oldest)
 
     def _member(self, message: TopicMessage) -> Member:
-        member = self._roster.person(message.session)
+        member = self._roster.person(message.who.session)
         if member is None:
             raise Refused(NOT_JOINED)
         return member

@@ -21,7 +21,7 @@ _TOO_MANY = RequestError(TOO_MANY_REQUESTS)
 _log = structlog.get_logger("actors.edge.connected_client")
 
 
-class Client:
+class ConnectedClient:
     """A connection with the requests that are being answered on it.
 
     It is what the hub of topics holds for a session. Refs are the connection's: a client that

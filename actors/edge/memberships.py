@@ -10,9 +10,10 @@ from typing import Any, Final
 import msgspec
 
 from actors.edge.activations import Activations
-from actors.edge.connected_client import Client
+from actors.edge.connected_client import ConnectedClient
 from actors.edge.doorman import Share
 from actors.edge.failures import Refused, request_error
+from actors.edge.identity import Identity
 from actors.edge.rules.membership import Answer, Membership
 from actors.edge.settings import SessionSettings
 from actors.edge.topic_messages import Join, Leave, Part, Resume, TopicMessage
@@ -38,7 +39,7 @@ class Answered(msgspec.Struct, frozen=True):
     topic: str
     number: int
     asked: type[TopicMessage]
-    client: Client | None
+    client: ConnectedClient | None
     done: Future[Any]
 
 
@@ -48,7 +49,7 @@ class PartAgain(msgspec.Struct, frozen=True, gc=False):
     topic: str
 
 
-class Place:
+class TopicMembership:
     """A topic that the session may be in: who owns it, and how the membership stands."""
 
     __slots__ = ("believed", "membership", "owner")
@@ -65,11 +66,11 @@ class Place:
         return self.membership.gave_up
 
 
-class Places:
+class Memberships:
     """What a session is in, is about to be in, or has left without its owner knowing it yet.
 
     The owner of a topic is the one truth of who is a member. What is here follows from its answers,
-    and never falls short of it: a place is dropped once the owner has said that the session is out,
+    and never falls short of it: a topic is dropped once the owner has said that the session is out,
     or is gone. So it bounds a session, and keeps a stranger's request from bringing a room to life.
 
     A session that ends owes nothing: owners watch it.
@@ -79,17 +80,14 @@ class Places:
     """
 
     __slots__ = (
-        "_activations", "_actor", "_budget", "_client", "_name", "_places", "_session",
-        "_settings", "_shared", "_user",
+        "_activations", "_actor", "_budget", "_client", "_held", "_settings", "_shared", "_who",
     )  # fmt: skip
 
     def __init__(
         self,
         actor: Actor,
         settings: SessionSettings,
-        session: str,
-        user: str,
-        name: str,
+        who: Identity,
         *,
         activations: Activations,
         share: Share | None,
@@ -99,33 +97,31 @@ class Places:
         self._budget = activations.of_session()
         self._shared = None if share is None else share.activations
         self._settings = settings
-        self._session = session
-        self._user = user
-        self._name = name
-        self._client: Client | None = None
-        self._places: dict[str, Place] = {}
+        self._who = who
+        self._client: ConnectedClient | None = None
+        self._held: dict[str, TopicMembership] = {}
 
     def __contains__(self, topic: str) -> bool:
-        place = self._places.get(topic)
-        return place is not None and not place.leaving
+        held = self._held.get(topic)
+        return held is not None and not held.leaving
 
     def stages(self) -> dict[str, str]:
         """How each membership stands, in a word."""
-        return {topic: place.membership.stage for topic, place in self._places.items()}
+        return {topic: held.membership.stage for topic, held in self._held.items()}
 
     # --- the client's connection -----------------------------------------------------------------
 
-    def attach(self, client: Client, positions: Mapping[str, Position]) -> None:
+    def attach(self, client: ConnectedClient, positions: Mapping[str, Position]) -> None:
         """Go on with a connection whose client stands at these positions.
 
         Topics that it does not name it knows nothing of (a join whose answer got lost): they are
         left. Each other one answers for itself, by its owner or by `topic.lost`.
         """
         self._client = client
-        for topic, place in list(self._places.items()):
-            place.believed = topic in positions
-            if not place.believed:
-                self._stands(topic, place, place.membership.gives_up(keep_place=True))
+        for topic, held in list(self._held.items()):
+            held.believed = topic in positions
+            if not held.believed:
+                self._stands(topic, held, held.membership.gives_up(keep_place=True))
         for topic, position in positions.items():
             self._resume(client, topic, position)
 
@@ -135,49 +131,53 @@ class Places:
 
     # --- what the client asks --------------------------------------------------------------------
 
-    def join(self, client: Client, ref: int | None, topic: str) -> None:
+    def join(self, client: ConnectedClient, ref: int | None, topic: str) -> None:
         """Ask to become a member."""
         if not client.may_ask(ref):
             return
-        place = self._take(topic)
-        if isinstance(place, RequestError):
-            client.refuse(place, ref)
+        held = self._take(topic)
+        if isinstance(held, RequestError):
+            client.refuse(held, ref)
             return
         timeout_s = self._settings.ask_timeout_s
         until = self._actor.system.now() + timeout_s
-        message = Join(self._session, client.id, self._user, self._name, until)
-        joined = self._ask_in(topic, place, message, timeout_s)
+        message = Join(self._who, client.id, until)
+        joined = self._ask_in(topic, held, message, timeout_s)
         client.begin(ref, joined)
 
-    def leave(self, client: Client, ref: int | None, topic: str) -> None:
+    def leave(self, client: ConnectedClient, ref: int | None, topic: str) -> None:
         """Ask to be no member any more. What becomes of a leave without a ref nobody is told, so it
         is owed, and takes none of what the client may have under way.
         """
         if ref is not None and not client.may_ask(ref):
             return
-        place = self._places.get(topic)
-        if place is None:
+        held = self._held.get(topic)
+        if held is None:
             client.ok(ref)
             return
         if ref is None:
-            if place.leaving:
+            if held.leaving:
                 return
-            place.membership = place.membership.gives_up(keep_place=False)
-            place.believed = False
-        message = Leave(self._session, self._user)
-        client.begin(ref, self._ask_out(topic, place, message, self._settings.ask_timeout_s))
+            held.membership = held.membership.gives_up(keep_place=False)
+            held.believed = False
+        message = Leave(self._who)
+        client.begin(ref, self._ask_out(topic, held, message, self._settings.ask_timeout_s))
 
-    def pass_on(self, client: Client, ref: int | None, topic: str, message: msgspec.Struct) -> None:
+    def pass_on(
+        self, client: ConnectedClient, ref: int | None, topic: str, message: msgspec.Struct
+    ) -> None:
         """Ask the owner of a topic that the session is in."""
         if not client.may_ask(ref) or not client.has_room(ref):
             return
-        place = self._places.get(topic)
-        if place is None or place.leaving:
+        held = self._held.get(topic)
+        if held is None or held.leaving:
             client.refuse(RequestError(NOT_JOINED), ref)
         else:
-            self.ask(client, ref, place.owner, message)
+            self._begin(client, ref, held.owner, message)
 
-    def repeat(self, client: Client, ref: int | None, topic: str, message: msgspec.Struct) -> None:
+    def repeat(
+        self, client: ConnectedClient, ref: int | None, topic: str, message: msgspec.Struct
+    ) -> None:
         """Ask the owner of a topic, joined or not, to repeat an answer that it has given.
 
         It is for a match that has ended. The end let everyone go, but the answer to the input that
@@ -190,13 +190,19 @@ class Places:
         if refused is not None:
             client.refuse(refused, ref)
         else:
-            self.ask(client, ref, self._owner(topic), message)
+            self._begin(client, ref, self._owner(topic), message)
 
     def create(
-        self, client: Client, ref: int | None, directory: ActorRef, message: msgspec.Struct
+        self,
+        client: ConnectedClient,
+        ref: int | None,
+        actor: tuple[str, str],
+        message: msgspec.Struct,
     ) -> None:
-        """Ask for a match to be made, which costs what it costs to bring one to life."""
-        if not client.may_ask(ref):
+        """Ask an actor to bring something to life, a match say, which costs what a join costs that
+        does.
+        """
+        if not client.may_ask(ref) or not client.has_room(ref):
             return
         now = self._actor.system.now()
         refused = self._activations.charge(now, self._budget, self._shared)
@@ -204,55 +210,66 @@ class Places:
             client.refuse(refused, ref)
         else:
             timeout_s = self._settings.ask_timeout_s
-            client.begin(ref, _ask_again_if_fenced(directory, message, timeout_s))
+            target = self._actor.system.ref(*actor)
+            client.begin(ref, _ask_again_if_fenced(target, message, timeout_s))
 
-    def ask(
-        self, client: Client, ref: int | None, target: ActorRef, message: msgspec.Struct
+    def ask_actor(
+        self,
+        client: ConnectedClient,
+        ref: int | None,
+        actor: tuple[str, str],
+        message: msgspec.Struct,
     ) -> None:
-        """Ask an actor on behalf of the client. The caller has checked that it may ask."""
+        """Ask an actor that has no topic."""
+        if client.may_ask(ref) and client.has_room(ref):
+            self._begin(client, ref, self._actor.system.ref(*actor), message)
+
+    def _begin(
+        self, client: ConnectedClient, ref: int | None, target: ActorRef, message: msgspec.Struct
+    ) -> None:
         client.begin(ref, target.ask(message, timeout=self._settings.ask_timeout_s))
 
     # --- what the owners answer ------------------------------------------------------------------
 
     def answered(self, message: Answered) -> None:
         """Take what became of a request to be in a topic, or out of it."""
-        # It is there: a place with a request under way is not dropped.
-        topic, place = message.topic, self._places[message.topic]
-        membership, number = place.membership, message.number
+        # It is there: a topic with a request under way is not dropped.
+        topic, held = message.topic, self._held[message.topic]
+        membership, number = held.membership, message.number
         if message.asked in (Leave, Part):
             answer = _out(message.done)
             if answer is Answer.DONE and message.asked is Leave:
-                place.believed = False
-            self._stands(topic, place, membership.answered_out(number, answer))
+                held.believed = False
+            self._stands(topic, held, membership.answered_out(number, answer))
             return
         answer, error, client = _in(message.done), message.done.exception(), message.client
         membership = membership.answered_in(number, answer)
         if answer is Answer.DONE:
-            place.believed = True
+            held.believed = True
         elif error is None:
-            place.believed = False  # it was told of the end
+            held.believed = False  # it was told of the end
         elif (
             client is not None
             and client is self._client
             and number == membership.entered  # else a join has been asked since, and tells
         ):
             client.push(TopicLost(topic=topic, code=request_error(error).error.code))
-            place.believed = False
+            held.believed = False
             membership = membership.gives_up(keep_place=True)
-        self._stands(topic, place, membership)
+        self._stands(topic, held, membership)
 
     def part_again(self, topic: str) -> None:
         """Ask for what is still owed."""
-        place = self._places.get(topic)
-        if place is not None and place.membership.due:
-            self._part(topic, place)
+        held = self._held.get(topic)
+        if held is not None and held.membership.due:
+            self._part(topic, held)
 
     def gone(self, topic: str) -> None:
         """The owner has ended the membership; the client has been told."""
-        place = self._places.get(topic)
-        if place is not None:
-            place.believed = False
-            self._stands(topic, place, place.membership.gone())
+        held = self._held.get(topic)
+        if held is not None:
+            held.believed = False
+            self._stands(topic, held, held.membership.gone())
 
     # --- within ----------------------------------------------------------------------------------
 
@@ -264,101 +281,99 @@ class Places:
         """Charge the session if this brings the owner of a topic that it is not in to life; with
         what to refuse it, if so.
         """
-        if topic in self._places:
+        if topic in self._held:
             return None
         return self._activations.refuse(
             self._actor.system, self._budget, self._shared, self._owner(topic)
         )
 
-    def _take(self, topic: str) -> Place | RequestError:
-        """The place in a topic, the present one or a new one that was paid for; or why not."""
-        place = self._places.get(topic)
-        if place is not None:
-            return place
+    def _take(self, topic: str) -> TopicMembership | RequestError:
+        """How the session stands to a topic, as it does or anew and paid for; or why it cannot."""
+        held = self._held.get(topic)
+        if held is not None:
+            return held
         refused = self._charge(topic)
         if refused is not None:
             return refused
         if not self._has_room():
             return RequestError(TOO_MANY_TOPICS)
-        place = self._places[topic] = Place(self._owner(topic))
-        return place
+        held = self._held[topic] = TopicMembership(self._owner(topic))
+        return held
 
     def _has_room(self) -> bool:
-        """Whether one more place is allowed. Topics that are being left do not count, as long as
+        """Whether one more topic is allowed. Topics that are being left do not count, as long as
         they are fewer than the limit themselves.
         """
-        count, limit = len(self._places), self._settings.topics
+        count, limit = len(self._held), self._settings.topics
         if count < limit:
             return True
-        left = sum(place.leaving for place in self._places.values())
+        left = sum(held.leaving for held in self._held.values())
         return count - left < limit and left < limit
 
-    def _resume(self, client: Client, topic: str, position: Position) -> None:
-        place = self._take(topic)
-        if isinstance(place, RequestError):
-            client.push(TopicLost(topic=topic, code=place.error.code))
+    def _resume(self, client: ConnectedClient, topic: str, position: Position) -> None:
+        held = self._take(topic)
+        if isinstance(held, RequestError):
+            client.push(TopicLost(topic=topic, code=held.error.code))
             return
-        place.believed = True
+        held.believed = True
         timeout_s = self._settings.resume_timeout_s
         message = Resume(
-            self._session,
+            self._who,
             client.id,
-            self._user,
-            self._name,
             position.epoch,
             position.offset,
             until=self._actor.system.now() + timeout_s,
         )
-        self._ask_in(topic, place, message, timeout_s, client)
+        self._ask_in(topic, held, message, timeout_s, client)
 
     def _ask_in(
         self,
         topic: str,
-        place: Place,
+        held: TopicMembership,
         message: Join | Resume,
         timeout_s: float,
-        client: Client | None = None,
+        client: ConnectedClient | None = None,
     ) -> Future[Any]:
-        place.membership = place.membership.asks_in()
-        return self._ask(topic, place, message, timeout_s, client)
+        held.membership = held.membership.asks_in()
+        return self._ask(topic, held, message, timeout_s, client)
 
     def _ask_out(
-        self, topic: str, place: Place, message: Leave | Part, timeout_s: float
+        self, topic: str, held: TopicMembership, message: Leave | Part, timeout_s: float
     ) -> Future[Any]:
-        place.membership = place.membership.asks_out()
-        return self._ask(topic, place, message, timeout_s)
+        held.membership = held.membership.asks_out()
+        return self._ask(topic, held, message, timeout_s)
 
     def _ask(
         self,
         topic: str,
-        place: Place,
+        held: TopicMembership,
         message: TopicMessage,
         timeout_s: float,
-        client: Client | None = None,
+        client: ConnectedClient | None = None,
     ) -> Future[Any]:
-        done = place.owner.ask(message, timeout=timeout_s)
-        number = place.membership.last
+        done = held.owner.ask(message, timeout=timeout_s)
+        number = held.membership.last
         self._actor.pipe_to_self(done, partial(Answered, topic, number, type(message), client))
         return done
 
-    def _stands(self, topic: str, place: Place, membership: Membership) -> None:
+    def _stands(self, topic: str, held: TopicMembership, membership: Membership) -> None:
         """Note how a membership stands now, and see to what is owed."""
-        place.membership = membership
+        held.membership = membership
         if membership.over:
-            del self._places[topic]
-            if place.believed and self._client is not None:
+            del self._held[topic]
+            if held.believed and self._client is not None:
                 self._client.push(TopicLost(topic=topic, code=NOT_JOINED.code))
         elif membership.due and membership.tries:
             delay_s = AGAIN.delay_s(membership.tries + 1, self._actor.system.random)
             self._actor.start_timer(delay_s, PartAgain(topic), name=f"part:{topic}")
         elif membership.due:
-            self._part(topic, place)
+            self._part(topic, held)
 
-    def _part(self, topic: str, place: Place) -> None:
+    def _part(self, topic: str, held: TopicMembership) -> None:
         # Without a deadline: then one such message waits for its owner, however long that is
         # occupied, and whoever waits is told in the end.
-        message = Part(self._session, self._user, place.membership.keeps_place)
-        self._ask_out(topic, place, message, math.inf)
+        message = Part(self._who, held.membership.keeps_place)
+        self._ask_out(topic, held, message, math.inf)
 
 
 def _ask_again_if_fenced(

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import TracebackType
+from typing import Final
 
 import msgspec
 
-from actors.chat.messages import ListMembers, Post, ReadHistory, room_topic
 from actors.edge.activations import Activations
-from actors.edge.connected_client import Client
+from actors.edge.connected_client import ConnectedClient
 from actors.edge.doorman import Share
-from actors.edge.memberships import Answered, PartAgain, Places
+from actors.edge.identity import Identity
+from actors.edge.memberships import Answered, Memberships, PartAgain
+from actors.edge.routes import AskSession, Route
 from actors.edge.rules.bucket import ClientLimits
 from actors.edge.settings import SessionSettings
 from actors.edge.tokens import Tokens
 from actors.edge.topic_messages import TopicGone
 from actors.edge.topics import Topics
-from actors.matches.messages import DIRECTORY, Create, Input, List, Repeat, match_topic
 from actors.runtime.actor import Actor
 from actors.runtime.handlers import handles
 from actors.runtime.mailbox import MailboxSpec
@@ -29,9 +30,7 @@ from protocol.errors import (
     CloseCode,
     RequestError,
 )
-from protocol.messages.envelope import Position
-from protocol.messages.match import MatchCreate, MatchInput, MatchJoin, MatchLeave, MatchList
-from protocol.messages.room import RoomHistory, RoomJoin, RoomLeave, RoomMembers, RoomSend
+from protocol.messages.envelope import Position, Request
 from protocol.messages.session import (
     Ping,
     Pong,
@@ -69,8 +68,8 @@ class Expire(msgspec.Struct, frozen=True, gc=False):
 class Context(msgspec.Struct, frozen=True):
     """What all sessions of a node share.
 
-    `clock_ms`: milliseconds since 1970, UTC. `keepalive_s` and `max_message_bytes` are the wire's,
-    for clients to know.
+    `routes`: of each type of request one. `clock_ms`: milliseconds since 1970, UTC. `keepalive_s`
+    and `max_message_bytes` are the wire's, for clients to know.
     """
 
     settings: SessionSettings
@@ -80,6 +79,7 @@ class Context(msgspec.Struct, frozen=True):
     keepalive_s: float
     max_message_bytes: int
     activations: Activations
+    routes: Mapping[type[Request], Route]
 
 
 class Session(Actor):
@@ -89,43 +89,36 @@ class Session(Actor):
     into the connection's outbox. Requests come as the wire decoded them, within the rate limits.
 
     Arguments:
-        session: the key of the actor.
+        who: whose session it is; its key is the actor's.
         limits: the client's, which a new connection does not reset.
         share: in what its address may do; None: that has no limits.
     """
 
-    def __init__(  # noqa: PLR0917 - the system starts an actor with positional arguments
+    def __init__(
         self,
-        session: str,
-        user: str,
-        name: str,
+        who: Identity,
         limits: ClientLimits,
         context: Context,
         share: Share | None = None,
     ) -> None:
         super().__init__()
-        self._session = session
-        self._user = user
-        self._name = name
+        self.who = who
         self._limits = limits
         self._context = context
         self._share = share
         self._topics = context.topics
-        self._clock_ms = context.clock_ms
-        self._client: Client | None = None
-        self._places: Places
+        self._client: ConnectedClient | None = None
+        self.memberships: Memberships
 
     # --- its life --------------------------------------------------------------------------------
 
     def on_start(self) -> None:
         """Be in no topic yet."""
         context = self._context
-        self._places = Places(
+        self.memberships = Memberships(
             self,
             context.settings,
-            self._session,
-            self._user,
-            self._name,
+            self.who,
             activations=context.activations,
             share=self._share,
         )
@@ -133,8 +126,9 @@ class Session(Actor):
     @handles(Attach)
     def attach(self, message: Attach) -> None:
         """Serve the connection from here on."""
-        client = self._topics.link(self._session)
-        if not isinstance(client, Client) or client.id != message.connection:
+        who = self.who
+        client = self._topics.link(who.session)
+        if not isinstance(client, ConnectedClient) or client.id != message.connection:
             return  # it has ended, or been taken over, while this was on its way
         if client.connection.closed:
             return  # nothing is brought to life for one that has gone; its `Detach` is on its way
@@ -145,26 +139,26 @@ class Session(Actor):
         client.ok(
             message.ref,
             SessionOpened(
-                session=self._session,
-                user=self._user,
-                name=self._name,
-                token=context.tokens.issue(self._session, self._user, self._name),
+                session=who.session,
+                user=who.user,
+                name=who.name,
+                token=context.tokens.issue(who.session, who.user, who.name),
                 resumed=message.resumed,
                 resume_within_s=context.settings.resume_within_s,
                 keepalive_s=context.keepalive_s,
                 max_message_bytes=context.max_message_bytes,
             ),
         )
-        self._places.attach(client, message.positions)
+        self.memberships.attach(client, message.positions)
 
     @handles(Detach)
     def detach(self, message: Detach) -> None:
         """Wait for the client to come back."""
         # The hub knows whose it is now; a connection may have gone before we attached it.
-        if not self._topics.detach(self._session, message.connection):
+        if not self._topics.detach(self.who.session, message.connection):
             return
         self._client = None
-        self._places.detach()
+        self.memberships.detach()
         resume_within_s = self._context.settings.resume_within_s
         if resume_within_s:
             self.start_timer(resume_within_s, Expire(), name="expire")
@@ -190,150 +184,63 @@ class Session(Actor):
         self._end(SESSION_FAILED)
 
     def _end(self, code: CloseCode) -> None:
-        self._topics.end(self._session)  # the owners of its topics watch, and remove it
+        self._topics.end(self.who.session)  # the owners of its topics watch, and remove it
         if self._client is not None:
             self._client.session = None
             self._client.close(code)
 
-    def _who_hears(self) -> Client | None:
-        """The client, if it can still be told anything.
+    # --- requests --------------------------------------------------------------------------------
 
-        What only tells it something (a question, a join, a match made for it to join) is dropped
-        once its connection is closed: a flood is over when it goes, and not when all that it had
-        sent is worked off for nobody. What others see of it (a send, an input, a leave) acts, and
-        so does the end of the session: whoever says it and goes has said it.
-        """
+    @handles(Request)
+    def request(self, request: Request) -> None:
+        """Serve a request by the route of its op. The answer passes this actor by."""
         client = self._client
-        return None if client is None or client.connection.closed else client
+        if client is not None:
+            route = self._context.routes[type(request)]
+            if route.outlives or not client.connection.closed:
+                route.serve(self, client, request)
 
-    # --- requests about itself -------------------------------------------------------------------
-
-    @handles(Ping)
-    def ping(self, request: Ping) -> None:
+    def answer_ping(self, client: ConnectedClient, request: Ping) -> None:
         """Answer at once."""
-        client = self._who_hears()
-        if client is not None and client.may_ask(request.ref):
-            client.ok(request.ref, Pong(self._clock_ms()))
+        if client.may_ask(request.ref):
+            client.ok(request.ref, Pong(self._context.clock_ms()))
 
-    @handles(SessionOpen, SessionResume)
-    def open_again(self, request: SessionOpen | SessionResume) -> None:
+    def refuse_second(self, client: ConnectedClient, request: SessionOpen | SessionResume) -> None:
         """There is a session on this connection already."""
-        if self._client is not None:
-            self._client.refuse(RequestError(SESSION_OPEN), request.ref)
+        client.refuse(RequestError(SESSION_OPEN), request.ref)
 
-    @handles(SessionClose)
-    def close(self, request: SessionClose) -> None:
+    def close(self, client: ConnectedClient, request: SessionClose) -> None:
         """End: leave every room, answer, close the connection. A match keeps the place a while."""
-        client = self._client
-        if client is not None and client.may_ask(request.ref):
+        if client.may_ask(request.ref):
             client.ok(request.ref)
             client.close(NORMAL)
             self.stop()
-
-    # --- requests to rooms -----------------------------------------------------------------------
-
-    @handles(RoomJoin)
-    def join_room(self, request: RoomJoin) -> None:
-        """Pass a join on."""
-        client = self._who_hears()
-        if client is not None:
-            self._places.join(client, request.ref, room_topic(request.room))
-
-    @handles(RoomLeave)
-    def leave_room(self, request: RoomLeave) -> None:
-        """Pass a leave on."""
-        if self._client is not None:
-            self._places.leave(self._client, request.ref, room_topic(request.room))
-
-    @handles(RoomSend)
-    def send(self, request: RoomSend) -> None:
-        """Pass a message on; the answer comes after its commit."""
-        if self._client is not None:
-            message = Post(self._session, request.body, request.key)
-            self._places.pass_on(self._client, request.ref, room_topic(request.room), message)
-
-    @handles(RoomHistory)
-    def history(self, request: RoomHistory) -> None:
-        """Pass a question on."""
-        client = self._who_hears()
-        if client is not None:
-            message = ReadHistory(self._session, request.before, request.limit)
-            self._places.pass_on(client, request.ref, room_topic(request.room), message)
-
-    @handles(RoomMembers)
-    def members(self, request: RoomMembers) -> None:
-        """Pass a question on."""
-        client = self._who_hears()
-        if client is not None:
-            message = ListMembers(self._session)
-            self._places.pass_on(client, request.ref, room_topic(request.room), message)
-
-    # --- requests to matches ---------------------------------------------------------------------
-
-    @handles(MatchCreate)
-    def create_match(self, request: MatchCreate) -> None:
-        """Ask the directory."""
-        client, share = self._who_hears(), self._share
-        if client is not None:
-            message = Create(
-                self._user,
-                request.game,
-                request.params,
-                request.key,
-                address=None if share is None else share.address,
-            )
-            self._places.create(client, request.ref, self.system.ref(*DIRECTORY), message)
-
-    @handles(MatchList)
-    def list_matches(self, request: MatchList) -> None:
-        """Ask the directory."""
-        client = self._who_hears()
-        if client is not None and client.may_ask(request.ref):
-            message = List(request.game, request.limit)
-            self._places.ask(client, request.ref, self.system.ref(*DIRECTORY), message)
-
-    @handles(MatchJoin)
-    def join_match(self, request: MatchJoin) -> None:
-        """Pass a join on."""
-        client = self._who_hears()
-        if client is not None:
-            self._places.join(client, request.ref, match_topic(request.match))
-
-    @handles(MatchLeave)
-    def leave_match(self, request: MatchLeave) -> None:
-        """Pass a leave on."""
-        if self._client is not None:
-            self._places.leave(self._client, request.ref, match_topic(request.match))
-
-    @handles(MatchInput)
-    def input(self, request: MatchInput) -> None:
-        """Pass an input on."""
-        client, topic = self._client, match_topic(request.match)
-        if client is None:
-            return
-        if topic in self._places:
-            message = Input(self._session, self._user, request.seq, request.input)
-            self._places.pass_on(client, request.ref, topic, message)
-        elif request.ref is not None and not client.connection.closed:
-            again = Repeat(self._session, self._user, request.seq, request.input)
-            self._places.repeat(client, request.ref, topic, again)
 
     # --- what its topics answer ------------------------------------------------------------------
 
     @handles(Answered)
     def answered(self, message: Answered) -> None:
         """Note how a membership stands. The client has its answer already."""
-        self._places.answered(message)
+        self.memberships.answered(message)
 
     @handles(PartAgain)
     def part_again(self, message: PartAgain) -> None:
         """Ask for what is still owed."""
-        self._places.part_again(message.topic)
+        self.memberships.part_again(message.topic)
 
     @handles(TopicGone)
     def topic_gone(self, message: TopicGone) -> None:
         """Be in a topic no more. It comes in order with the answers of the topic's owner."""
-        self._places.gone(message.topic)
+        self.memberships.gone(message.topic)
+
+
+ROUTES: Final[Mapping[type[Request], Route]] = {
+    Ping: AskSession(Session.answer_ping),
+    SessionOpen: AskSession(Session.refuse_second),
+    SessionResume: AskSession(Session.refuse_second),
+    SessionClose: AskSession(Session.close, outlives=True),
+}
+"""Of requests to the session itself."""
 
 
 def configured(context: Context) -> type[Session]:

@@ -10,8 +10,9 @@ import pykka
 import trio
 
 from actors.edge.admission import Admission
-from actors.edge.connected_client import TOO_MUCH_TO_DO, Client
+from actors.edge.connected_client import TOO_MUCH_TO_DO, ConnectedClient
 from actors.edge.doorman import Doorman, for_new
+from actors.edge.identity import Identity
 from actors.edge.rules.bucket import ClientLimits
 from actors.edge.session import KIND, Attach, Context, Detach, configured
 from actors.edge.tokens import Claims
@@ -89,9 +90,11 @@ class SessionGateway:
             bytes_burst=settings.bytes_burst,
             flooding_s=settings.flooding_s,
         )
-        return ClientHandler(self, Client(connection, limits, settings.in_flight, self.admission))
+        return ClientHandler(
+            self, ConnectedClient(connection, limits, settings.in_flight, self.admission)
+        )
 
-    def open(self, client: Client, request: SessionOpen) -> None:
+    def open(self, client: ConnectedClient, request: SessionOpen) -> None:
         """Open a session for a guest.
 
         Raises:
@@ -104,7 +107,7 @@ class SessionGateway:
         self.doorman.open(client.connection.address)
         self._start(client, request.ref, f"guest-{self._new_id()}", request.name)
 
-    def resume(self, client: Client, request: SessionResume) -> None:
+    def resume(self, client: ConnectedClient, request: SessionResume) -> None:
         """Have the client take over the token's session, or a new one of the same user.
 
         Raises:
@@ -118,11 +121,11 @@ class SessionGateway:
             self._start_anew(client, request, claims)
             return
         older = topics.link(claims.session)
-        if isinstance(older, Client):
+        if isinstance(older, ConnectedClient):
             self.taken_over += 1
             older.session = None  # nothing of it reaches the session any more
             older.close(TAKEN_OVER)
-        topics.attach(claims.session, claims.user, claims.name, client)
+        topics.attach(Identity(claims.session, claims.user, claims.name), client)
         client.session = self._system.ref(KIND, claims.session)
         self._attach(client, request, claims)
 
@@ -135,7 +138,7 @@ class SessionGateway:
         except pykka.ActorDeadError:
             pass
 
-    def _attach(self, client: Client, request: SessionResume, claims: Claims) -> None:
+    def _attach(self, client: ConnectedClient, request: SessionResume, claims: Claims) -> None:
         session = client.session
         if session is None or client.connection.closed:
             return  # it was taken over in its turn, or has gone again
@@ -145,7 +148,7 @@ class SessionGateway:
         attached.on_done(partial(self._attached, client, request, claims))
 
     def _attached(
-        self, client: Client, request: SessionResume, claims: Claims, attached: Future[Any]
+        self, client: ConnectedClient, request: SessionResume, claims: Claims, attached: Future[Any]
     ) -> None:
         error = attached.exception()
         if error is None:
@@ -156,14 +159,14 @@ class SessionGateway:
         elif not client.connection.closed:  # it ended at this very moment
             self._start_anew(client, request, claims)
 
-    def _start_anew(self, client: Client, request: SessionResume, claims: Claims) -> None:
+    def _start_anew(self, client: ConnectedClient, request: SessionResume, claims: Claims) -> None:
         # Under a new id: the end of the old session may still be on its way to its rooms, and must
         # not remove the new one.
         self._start(client, request.ref, claims.user, claims.name, request)
 
     def _start(
         self,
-        client: Client,
+        client: ConnectedClient,
         ref: int | None,
         user: str,
         name: str,
@@ -174,16 +177,15 @@ class SessionGateway:
             client.close(OVERLOADED)
             return
         key = self._new_id()
-        context.topics.attach(key, user, name, client)
         share = self.doorman.began(client.connection.address)
+        who = Identity(key, user, name, address=None if share is None else share.address)
+        context.topics.attach(who, client)
         if share is not None:
             self._addresses[key] = share.address
             context.topics.share(key, share.deliveries)
         client.session = self._system.start(
             self._session_class,
-            key,
-            user,
-            name,
+            who,
             client.limits,
             context,
             share,
@@ -211,7 +213,7 @@ class ClientHandler:
 
     __slots__ = ("_gateway", "client")
 
-    def __init__(self, gateway: SessionGateway, client: Client) -> None:
+    def __init__(self, gateway: SessionGateway, client: ConnectedClient) -> None:
         self._gateway = gateway
         self.client = client
 

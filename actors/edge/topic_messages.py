@@ -11,12 +11,14 @@ import math
 
 import msgspec
 
+from actors.edge.identity import Identity
+
 
 class TopicMessage(msgspec.Struct, frozen=True, gc=False):
     """A message of a session to a topic's actor, the room or the match that owns the topic."""
 
-    session: str
-    """Key of the session actor that asks; the owner watches it, and removes it when it ends."""
+    who: Identity
+    """Whose session asks; the owner watches its actor, and removes it when it ends."""
 
 
 class Join(TopicMessage, frozen=True, gc=False):
@@ -27,8 +29,6 @@ class Join(TopicMessage, frozen=True, gc=False):
     """
 
     connection: int
-    user: str
-    name: str
     until: float = math.inf
     """When whoever asked is told that it failed, by the system's clock. From then on the owner must
     not act: the client would get what is pushed on a topic that it knows itself not to be in.
@@ -40,8 +40,6 @@ class Leave(TopicMessage, frozen=True, gc=False):
     Answered with None, for one that was not a member as well, and for a match once it is durable.
     """
 
-    user: str
-
 
 class Part(TopicMessage, frozen=True, gc=False):
     """This session is out, whether it was a member or was about to be; other sessions of its user
@@ -52,7 +50,6 @@ class Part(TopicMessage, frozen=True, gc=False):
     the place goes with the last session of the user.
     """
 
-    user: str
     keep_place: bool
 
 
@@ -65,8 +62,6 @@ class Resume(TopicMessage, frozen=True, gc=False):
     """
 
     connection: int
-    user: str
-    name: str
     epoch: int
     offset: int
     until: float = math.inf

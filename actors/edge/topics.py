@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import msgspec
 
 from actors.edge.fanout import FREE, Fanout
+from actors.edge.identity import Identity
 from actors.edge.rules.bucket import Bucket
 
 
@@ -61,12 +62,10 @@ class Broadcast(Protocol):
 class Listener:
     """A session as the hub knows it: who it is, and the connection that is its own now."""
 
-    __slots__ = ("budget", "link", "name", "session", "shared", "topics", "user")
+    __slots__ = ("budget", "link", "shared", "topics", "who")
 
-    def __init__(self, session: str, user: str, name: str) -> None:
-        self.session = session
-        self.user = user
-        self.name = name
+    def __init__(self, who: Identity) -> None:
+        self.who = who
         self.link: Link | None = None
         self.budget: Bucket | None = None
         """Its budget of pushes to others; None: it has not been charged yet."""
@@ -129,15 +128,15 @@ class Topics:
 
     # --- a session and its connection ----------------------------------------------------------
 
-    def attach(self, session: str, user: str, name: str, link: Link) -> None:
+    def attach(self, who: Identity, link: Link) -> None:
         """Make `link` the session's connection, in place of any other.
 
         What it was subscribed to under an older one pauses: the new client says where it stands on
         each topic, and the topic's owner subscribes it from there.
         """
-        listener = self._listeners.get(session)
+        listener = self._listeners.get(who.session)
         if listener is None:
-            listener = self._listeners[session] = Listener(session, user, name)
+            listener = self._listeners[who.session] = Listener(who)
         self._pause(listener)
         listener.link = link
 
@@ -347,12 +346,12 @@ class Topics:
             return
         self.published += 1
         for session, link in list(there.live.items()):
-            yield link.outbox, link.encoding.frame(push_for(there.members[session].user))
+            yield link.outbox, link.encoding.frame(push_for(there.members[session].who.user))
             self.delivered += 1
 
     def _pause(self, listener: Listener) -> None:
         for there in listener.topics.values():
-            if there.live.pop(listener.session, None) is not None:
+            if there.live.pop(listener.who.session, None) is not None:
                 there.changed()
 
 

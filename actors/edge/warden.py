@@ -78,7 +78,7 @@ class Warden(Actor):
         self.log.warning("topic dissolved", topic=topic, members=len(members))
         for listener in members:
             with contextlib.suppress(pykka.ActorDeadError):
-                self.system.ref(SESSION_KIND, listener.session).notify(TopicGone(topic))
+                self.system.ref(SESSION_KIND, listener.who.session).notify(TopicGone(topic))
 
 
 def warden_kind(topics: Topics) -> Kind:

@@ -170,7 +170,7 @@ class Directory(PersistentActor):
         """Have a match made, once for each idempotency key of a user."""
         register, settings = self._register, self._host.settings
         if message.key is not None:
-            before = register.find(message.user, message.key)
+            before = register.find(message.who.user, message.key)
             if before is not None:
                 first = self._answers.get(before)
                 return MatchCreated(before) if first is None else with_others(first)
@@ -178,16 +178,16 @@ class Directory(PersistentActor):
             raise Refused(UNKNOWN_GAME)
         if len(msgspec.msgpack.encode(message.params)) > settings.params_bytes:
             raise Refused(TOO_LONG, f"params: at most {settings.params_bytes} bytes of msgpack")
-        self._check_room(message.user, message.address)
+        self._check_room(message.who.user, message.who.address)
         opened = Opened(
             match=self._host.name_match(message.game),
             game=message.game,
             at=self._host.clock_ms(),
-            user=message.user,
+            user=message.who.user,
             key=message.key,
         )
         register.reserve(opened)
-        self._standing.reserve(opened, message.address)
+        self._standing.reserve(opened, message.who.address)
         answer = self._answers[opened.match] = Future(self.system.home)
         start = StartMatch(opened.game, message.params, self._host.new_seed(), opened.at)
         self._make(opened, start)

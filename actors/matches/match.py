@@ -72,7 +72,7 @@ class Match(RunningMatch):
             return
         guard(self.system, self.actor_ref)
         for listener in self.host.topics.members(self.topic):
-            self._attend(listener.session, listener.user)
+            self._attend(listener.who.session, listener.who.user)
         before = self.host.topics.take_over(self.topic, self.epoch)
         if record.ended is not None:
             self.ending = (record.ended.reason, record.ended.result)
@@ -158,16 +158,16 @@ class Match(RunningMatch):
     @handles(Join)
     def join(self, message: Join) -> Any:
         """Give the user a place, or the place that is the user's already."""
-        referee, player = self._playing(), message.user
+        referee, player = self._playing(), message.who.user
         refuse_late(message.until, self.system.now())
-        if not self.host.topics.is_current(message.session, message.connection):
+        if not self.host.topics.is_current(message.who.session, message.connection):
             raise Refused(UNAVAILABLE, "the connection is gone")
         if player not in self.record.places:
             assert self.game is not None
             if len(self.record.places) >= self.game.max_players:
                 raise Refused(MATCH_FULL)
-            self.host.topics.charge(self.topic, message.session, pushes=2)  # and when it leaves
-            event = Joined(player, message.name, self.record.tick)
+            self.host.topics.charge(self.topic, message.who.session, pushes=2)  # and when it leaves
+            event = Joined(player, message.who.name, self.record.tick)
             self.check_room(event)
             referee.join(player)
             referee.seen_by(player)  # what cannot be encoded fails here, in the actor's own turn
@@ -179,7 +179,7 @@ class Match(RunningMatch):
             return self._arrive(message)
         # The session counts as here, though it hears nothing yet: it may go before the join is
         # durable.
-        self._attend(message.session, player)
+        self._attend(message.who.session, player)
         return self._once_arrived(durable, message)
 
     def _once_arrived(self, durable: Future[Any], message: Join) -> Future[Any]:
@@ -188,7 +188,7 @@ class Match(RunningMatch):
         """
         answer: Future[Any] = Future()
         self._arriving.add(answer)
-        place = self.record.places[message.user]
+        place = self.record.places[message.who.user]
         durable.on_done(partial(_tell_failure, answer))  # also if this incarnation is gone by then
         self.pipe_to_self(durable, lambda _: Arrived(message, place, answer))
         return answer
@@ -199,8 +199,8 @@ class Match(RunningMatch):
         join, answer = message.join, message.answer
         if not answer.done:
             try:
-                here = self.sessions.get(join.session) == join.user
-                if not here or self.record.places.get(join.user) is not message.place:
+                here = self.sessions.get(join.who.session) == join.who.user
+                if not here or self.record.places.get(join.who.user) is not message.place:
                     raise Refused(NOT_JOINED, "left before the join was durable")
                 answer.set(self._arrive(join))
             except Refusal as refusal:
@@ -209,7 +209,7 @@ class Match(RunningMatch):
 
     def _arrive(self, message: Join) -> MatchState:
         """Let a session hear the match. Its player's place is durable."""
-        referee, topics, session = self._playing(), self.host.topics, message.session
+        referee, topics, session = self._playing(), self.host.topics, message.who.session
         late = self.system.now() >= message.until  # the commit came after who asked had given up
         if late or not topics.subscribe(self.topic, session, message.connection, self.epoch):
             if not topics.is_member(self.topic, session):
@@ -217,9 +217,9 @@ class Match(RunningMatch):
             raise Refused(
                 UNAVAILABLE, "nobody waits for it any more"
             )  # the place is kept for a while
-        self._attend(session, message.user)
+        self._attend(session, message.who.user)
         self.mind_the_clock()
-        return self.voice.where_it_stands(self.record, referee, self.epoch, message.user)
+        return self.voice.where_it_stands(self.record, referee, self.epoch, message.who.user)
 
     def _fail_arriving(self) -> None:
         """Those whose join is not answered are told now: this incarnation will not."""
@@ -234,23 +234,23 @@ class Match(RunningMatch):
         refuse_late(message.until, self.system.now())
         if record.created is None:
             raise Refused(UNKNOWN_MATCH)
-        if message.user not in record.places:
+        if message.who.user not in record.places:
             raise Refused(NOT_JOINED if record.ended is None else MATCH_ENDED)
         if record.ended is not None:
             state = record.ended.state
         elif self.referee is not None:
-            state = self.referee.seen_by(message.user)
+            state = self.referee.seen_by(message.who.user)
             if not self.host.topics.subscribe(
-                self.topic, message.session, message.connection, self.epoch
+                self.topic, message.who.session, message.connection, self.epoch
             ):
                 raise Refused(UNAVAILABLE, "the connection is gone")
-            self._attend(message.session, message.user)
+            self._attend(message.who.session, message.who.user)
         self.voice.recovered(
             record,
             state,
             self.epoch,
             missed=self._missed(message.epoch, message.offset),
-            session=message.session,
+            session=message.who.session,
             connection=message.connection,
             offset=message.offset,
         )
@@ -288,12 +288,12 @@ class Match(RunningMatch):
     @handles(Leave)
     def leave(self, message: Leave) -> Any:
         """Give up the user's place. Harmless for one that has none."""
-        return self._give_up(message.session, message.user)
+        return self._give_up(message.who.session, message.who.user)
 
     @handles(Part)
     def part(self, message: Part) -> Any:
         """Let one session go; with a user's last one the place, unless it is to be kept."""
-        session, player = message.session, message.user
+        session, player = message.who.session, message.who.user
         others = any(who == player for one, who in self.sessions.items() if one != session)
         if message.keep_place or others:
             return self._absent(session)
@@ -349,7 +349,7 @@ class Match(RunningMatch):
     @handles(Input)
     def input(self, message: Input) -> Any:
         """Let a player's input act, once for each `seq`."""
-        record, player = self.record, message.user
+        record, player = self.record, message.who.user
         place = record.places.get(player)
         if place is not None and message.seq <= place.seq:  # also when it has ended the match
             return self._first_answer(place, message)
@@ -357,7 +357,7 @@ class Match(RunningMatch):
         if place is None:
             raise Refused(NOT_JOINED)
         if record.started and not self.tick_hz:  # each input is shown to everyone
-            self.host.topics.charge(self.topic, message.session)
+            self.host.topics.charge(self.topic, message.who.session)
         taken = InputTaken(record.tick + 1, self.durable_inputs)
         if self.durable_inputs:
             event = Moved(player, message.seq, message.input, taken.tick)
@@ -380,18 +380,20 @@ class Match(RunningMatch):
         try:
             if not self.record.started:
                 raise Refused(REJECTED, "the match waits for players")
-            referee.input(message.user, message.input)
+            referee.input(message.who.user, message.input)
         except Refused as refused:
             said = refused.error.code
-            self.record.answer(message.user, message.seq, message.input, said)
+            self.record.answer(message.who.user, message.seq, message.input, said)
             self.mark_dirty()
             raise
 
     @handles(Repeat)
     def repeat(self, message: Repeat) -> Any:
         """Answer an input as the first time: its sender is not here any more."""
-        place = self.record.places.get(message.user)
-        if place is None or (self.record.ended is None and message.session not in self.sessions):
+        place = self.record.places.get(message.who.user)
+        if place is None or (
+            self.record.ended is None and message.who.session not in self.sessions
+        ):
             raise Refused(NOT_JOINED)
         if message.seq > place.seq:
             raise Refused(NOT_JOINED if self.record.ended is None else MATCH_ENDED)
@@ -404,7 +406,7 @@ class Match(RunningMatch):
         if isinstance(said, str):
             raise Refused(ERRORS[said])
         taken = InputTaken(said, self.durable_inputs)
-        return self._once_durable(message.user, taken)
+        return self._once_durable(message.who.user, taken)
 
     def _after_input(self) -> None:
         self.host.counters.inputs += 1

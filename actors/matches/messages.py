@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from actors.edge.identity import Identity
 from actors.edge.topic_messages import Join, TopicMessage
 from actors.matches.rules.record import Place
 from actors.runtime.future import Future
@@ -22,7 +23,6 @@ DIRECTORY = ("directory", "matches")
 class Input(TopicMessage, frozen=True, gc=False):
     """To a match: a player's input, stamped by its client. Answered with `InputTaken`."""
 
-    user: str
     seq: int
     input: Any
 
@@ -32,7 +32,6 @@ class Repeat(TopicMessage, frozen=True, gc=False):
     once and only its answer is wanted. It never acts. Answered with `InputTaken`.
     """
 
-    user: str
     seq: int
     input: Any
 
@@ -40,12 +39,10 @@ class Repeat(TopicMessage, frozen=True, gc=False):
 class Create(msgspec.Struct, frozen=True, gc=False):
     """To the directory: start a match for this user. Answered with `MatchCreated`."""
 
-    user: str
+    who: Identity
     game: str
     params: dict[str, Any]
     key: str | None = None
-    address: str | None = None
-    """Whose clients may have so many made together; None: it has no limits."""
 
 
 class List(msgspec.Struct, frozen=True, gc=False):

@@ -192,7 +192,7 @@ class RunningMatch(RecordedMatch):
     def over(self, _message: Over) -> None:
         """The end is durable: tell the directory, and keep nothing but the log."""
         for listener in self.host.topics.dissolve(self.topic):
-            self.let_go(listener.session)
+            self.let_go(listener.who.session)
         for session in list(self.sessions):
             self.forget(session)
         self.referee = None

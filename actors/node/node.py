@@ -22,10 +22,12 @@ import trio
 from actors.chat.history import KIND as HISTORY
 from actors.chat.history import READERS, HistoryReader
 from actors.chat.room import room_kind
+from actors.chat.routes import ROUTES as ROOM_ROUTES
 from actors.chat.settings import RoomSettings
 from actors.edge.activations import Activations
 from actors.edge.doorman import Doorman
 from actors.edge.fanout import Fanout
+from actors.edge.session import ROUTES as SESSION_ROUTES
 from actors.edge.session import Context
 from actors.edge.session_gateway import SessionGateway
 from actors.edge.settings import SessionSettings
@@ -36,6 +38,7 @@ from actors.matches.directory import Wake, directory_kind
 from actors.matches.host import MatchHost
 from actors.matches.match import match_kind
 from actors.matches.messages import DIRECTORY
+from actors.matches.routes import ROUTES as MATCH_ROUTES
 from actors.matches.rules.game import Game
 from actors.matches.settings import MatchSettings
 from actors.node.files import fitting
@@ -309,6 +312,7 @@ class Node:
             clock_ms=_unix_ms,
             keepalive_s=settings.wire.keepalive_s,
             max_message_bytes=settings.wire.max_message_bytes,
+            routes={**SESSION_ROUTES, **ROOM_ROUTES, **MATCH_ROUTES},
             activations=Activations(settings.sessions),
         )
 

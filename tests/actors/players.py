@@ -21,11 +21,14 @@ import trio.testing
 from actors.chat.history import KIND as HISTORY
 from actors.chat.history import READERS, HistoryReader
 from actors.chat.room import room_kind
+from actors.chat.routes import ROUTES as ROOM_ROUTES
 from actors.chat.settings import RoomSettings
 from actors.edge.activations import Activations
-from actors.edge.connected_client import Client
+from actors.edge.connected_client import ConnectedClient
 from actors.edge.doorman import Doorman
 from actors.edge.fanout import Fanout
+from actors.edge.identity import Identity
+from actors.edge.session import ROUTES as SESSION_ROUTES
 from actors.edge.session import Context
 from actors.edge.session_gateway import ClientHandler, SessionGateway
 from actors.edge.settings import SessionSettings
@@ -36,6 +39,7 @@ from actors.edge.warden import warden_kind
 from actors.matches.directory import directory_kind
 from actors.matches.host import MatchHost
 from actors.matches.match import match_kind
+from actors.matches.routes import ROUTES as MATCH_ROUTES
 from actors.matches.rules.game import Game
 from actors.runtime.child import ChildSpec
 from actors.runtime.durability import DurabilitySettings
@@ -73,7 +77,7 @@ class Player:
 
     def __init__(self, handler: ClientHandler, encoding: Encoding) -> None:
         self.handler = handler
-        self.client: Client = handler.client
+        self.client: ConnectedClient = handler.client
         self.encoding = encoding
         self.pushes: list[Push] = []
         self.heard: list[Push | Ok | ErrorReply] = []
@@ -233,7 +237,7 @@ class House:
         """Have a room or match crash, by a message that no client can send; another one each time,
         since one that crashes an actor twice is not tried again."""
         poison: Any = [f"not hashable {next(self._ids)}"]
-        self.system.ref(kind, key).tell(Leave(session=poison, user=""))
+        self.system.ref(kind, key).tell(Leave(Identity(poison, "", "")))
 
     async def second_device(self, player: Player) -> Player:
         """Another session of the player's user."""
@@ -287,6 +291,7 @@ async def open_house(
         clock_ms=clock_ms,
         keepalive_s=20.0,
         max_message_bytes=65_536,
+        routes={**SESSION_ROUTES, **ROOM_ROUTES, **MATCH_ROUTES},
         activations=Activations(settings),
     )
     async with ActorSystem("house", seed=1) as system:

@@ -22,9 +22,12 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket
 from actors.chat.history import KIND as HISTORY
 from actors.chat.history import READERS, HistoryReader
 from actors.chat.room import room_kind
+from actors.chat.routes import ROUTES as ROOM_ROUTES
 from actors.chat.settings import RoomSettings
 from actors.edge.activations import Activations
 from actors.edge.doorman import Doorman
+from actors.edge.identity import Identity
+from actors.edge.session import ROUTES as SESSION_ROUTES
 from actors.edge.session import Context
 from actors.edge.session_gateway import SessionGateway
 from actors.edge.settings import SessionSettings
@@ -32,6 +35,7 @@ from actors.edge.tokens import Tokens
 from actors.edge.topic_messages import Leave
 from actors.edge.topics import Topics
 from actors.edge.warden import warden_kind
+from actors.matches.routes import ROUTES as MATCH_ROUTES
 from actors.runtime.child import ChildSpec
 from actors.runtime.system import ActorSystem
 from persistence import EventStore, PostgresSettings, RedisSettings, SnapshotStore
@@ -175,7 +179,7 @@ class Served:
     def break_room(self, name: str) -> None:
         """Have the room crash, by a message that no client can send."""
         poison: Any = [f"not hashable {secrets.token_hex(4)}"]
-        self.system.ref("room", name).tell(Leave(session=poison, user=""))
+        self.system.ref("room", name).tell(Leave(Identity(poison, "", "")))
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -231,6 +235,7 @@ async def serve(
             clock_ms=unix_ms,
             keepalive_s=wire.keepalive_s,
             max_message_bytes=wire.max_message_bytes,
+            routes={**SESSION_ROUTES, **ROOM_ROUTES, **MATCH_ROUTES},
             activations=Activations(settings),
         )
         doorman = Doorman(wire, settings)

@@ -13,6 +13,7 @@ import trio
 import trio.testing
 
 import actors
+from actors.edge.identity import Identity
 from actors.edge.topic_messages import Join, Leave, Resume, TopicGone
 from actors.edge.topics import Topics
 from actors.edge.warden import warden_kind
@@ -106,13 +107,14 @@ class Player:
     def connect(self) -> None:
         """Begin a new session on a new connection."""
         self.session = f"{self.user}-{self._device}-{next(self.table.numbers)}"
+        self.who = Identity(self.session, self.user, self.user.title())
         self.ref = self.table.system.start(SessionActor, kind="session", key=self.session)
         self.reconnect()
 
     def reconnect(self) -> None:
         """Another connection for the same session."""
         self.seen = Seen(self._encoding)
-        self.table.topics.attach(self.session, self.user, self.user.title(), self.seen)
+        self.table.topics.attach(self.who, self.seen)
 
     async def vanish(self) -> None:
         """The session ends."""
@@ -121,21 +123,21 @@ class Player:
         await settled()
 
     async def join(self, match: str) -> MatchState:
-        message = Join(self.session, self.seen.id, self.user, self.user.title())
+        message = Join(self.who, self.seen.id)
         state: MatchState = await self.ask(match, message)
         return state
 
     async def resume(self, match: str, epoch: int, offset: int) -> bool:
         """Whether the session is in the match by that."""
-        message = Resume(self.session, self.seen.id, self.user, self.user.title(), epoch, offset)
+        message = Resume(self.who, self.seen.id, epoch, offset)
         is_in: bool = await self.ask(match, message)
         return is_in
 
     async def leave(self, match: str) -> None:
-        await self.ask(match, Leave(self.session, self.user))
+        await self.ask(match, Leave(self.who))
 
     async def input(self, match: str, seq: int, value: Any) -> InputTaken:
-        taken: InputTaken = await self.ask(match, Input(self.session, self.user, seq, value))
+        taken: InputTaken = await self.ask(match, Input(self.who, seq, value))
         return taken
 
     async def ask(self, match: str, message: Any) -> Any:
@@ -185,7 +187,7 @@ class Table:
         **params: Any,
     ) -> str:
         created: MatchCreated = await self.system.ref(*DIRECTORY).ask(
-            Create(user, game, params, key, address)
+            Create(Identity("", user, user.title(), address=address), game, params, key)
         )
         await settled()
         return created.match

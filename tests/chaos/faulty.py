@@ -22,6 +22,7 @@ import structlog
 
 import server
 from actors.chat.room import Room
+from actors.edge.identity import Identity
 from actors.edge.session import Detach, Session
 from actors.edge.topic_messages import Leave
 from actors.matches.directory import Directory
@@ -150,7 +151,7 @@ def _key(this: Any) -> str:
 
 
 def _flood(this: Any) -> None:
-    message = Detach(0) if isinstance(this, Session) else Leave("nobody", "nobody")
+    message = Detach(0) if isinstance(this, Session) else Leave(Identity("nobody", "nobody", ""))
     if isinstance(this, Actor):
         try:
             for _ in range(FLOOD):

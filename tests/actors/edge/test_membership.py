@@ -60,7 +60,7 @@ def views(house: House, player: Player, topic: str) -> tuple[bool, bool, str]:
     members: Container[str] = ()  # of an empty room that wrote nothing, and so is not in memory
     if owner is not None:
         members = owner._roster if kind == "room" else owner.sessions
-    places = house.instance("session", session)._places.stages()
+    places = house.instance("session", session).memberships.stages()
     return session in members, house.topics.is_member(topic, session), places.get(topic, "out")
 
 
@@ -131,7 +131,7 @@ async def test_a_leave_that_met_its_deadline_is_seen_to(autojump_clock: MockCloc
         topic = f"match:{match}"
         events.away = True
         assert await ada.refused(MatchLeave(match=match)) == "timeout"
-        assert house.instance("session", session_of(ada))._places.stages() == {topic: "leaving"}
+        assert house.instance("session", session_of(ada)).memberships.stages() == {topic: "leaving"}
         events.away = False
         await trio.sleep(5)
         await bob.settle()
@@ -215,7 +215,7 @@ async def test_a_join_that_met_its_deadline_makes_no_member(autojump_clock: Mock
         assert ada.pushes == []
         bob = await joined(house, "bob")
         assert (await bob.ask(RoomMembers(room="lobby"))).members_total == 1
-        assert house.instance("session", session_of(ada))._places.stages() == {}
+        assert house.instance("session", session_of(ada)).memberships.stages() == {}
 
 
 async def test_a_join_that_met_its_deadline_is_pushed_nothing_when_its_room_comes_back(
@@ -470,7 +470,7 @@ async def test_a_session_hears_that_its_room_has_failed_though_it_is_full_itself
                 await trio.sleep(1)
             await ada.settle()
             assert [push.code for push in ada.got(TopicLost)] == ["failed"]
-        assert house.instance("session", session_of(ada))._places.stages() == {}
+        assert house.instance("session", session_of(ada)).memberships.stages() == {}
         assert ada.closed is not SESSION_ENDED
 
 

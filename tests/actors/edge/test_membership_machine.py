@@ -189,7 +189,7 @@ class World:
             for who, device in self.devices.items():
                 assert device.player.opened is not None
                 session, name = device.player.opened.session, f"{kind}:{key}"
-                stages = self.house.instance("session", session)._places.stages()
+                stages = self.house.instance("session", session).memberships.stages()
                 views = {
                     "owner": session in members,
                     "hub": self.house.topics.is_member(name, session),

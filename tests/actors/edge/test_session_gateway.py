@@ -400,7 +400,7 @@ async def test_a_session_that_crashes_is_resumed(
         state: RoomState = await ada.ask(RoomJoin(room=unique))
         await bob.ask(RoomJoin(room=unique))
         for ref in served.system.actors("session"):
-            if served.sessions._context.topics.members(f"room:{unique}")[0].session == ref.key:
+            if served.sessions._context.topics.members(f"room:{unique}")[0].who.session == ref.key:
                 ref.tell(TopicGone(topic=["not hashable"]))  # type: ignore[arg-type]  # that is the point
         assert await ada.closed() == (4003, "session_failed")
         await bob.ask(RoomSend(room=unique, body="meanwhile"))

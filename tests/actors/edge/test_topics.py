@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from actors.edge.identity import Identity
 from actors.edge.topics import Topics
 from protocol.codec import JSON, MSGPACK, EncodeError, Encoding
 from protocol.flusher import Flusher
@@ -59,7 +60,7 @@ def frames(*bodies: str, encoding: Encoding = MSGPACK) -> bytes:
 def hub(*lines: Line, topic: str = "room:r") -> Topics:
     topics = Topics()
     for line in lines:
-        topics.attach(f"s{line.id}", f"u{line.id}", f"n{line.id}", line)
+        topics.attach(Identity(f"s{line.id}", f"u{line.id}", f"n{line.id}"), line)
         assert topics.subscribe(topic, f"s{line.id}", line.id)
     return topics
 
@@ -77,11 +78,11 @@ def test_a_push_is_the_same_bytes_for_everyone_of_an_encoding() -> None:
 def test_nobody_hears_of_a_topic_that_they_are_not_on() -> None:
     here, there = Line(1), Line(2)
     topics = hub(here)
-    topics.attach("s2", "u2", "n2", there)
+    topics.attach(Identity("s2", "u2", "n2"), there)
     topics.publish("room:r", said("a"))
     topics.publish("room:empty", said("b"))
     assert there.got() == b""
-    assert [listener.session for listener in topics.members("room:r")] == ["s1"]
+    assert [listener.who.session for listener in topics.members("room:r")] == ["s1"]
 
 
 def test_of_states_only_the_newest_waits_and_events_keep_their_place() -> None:
@@ -112,7 +113,7 @@ def test_what_cannot_be_encoded_reaches_nobody() -> None:
 def test_a_new_connection_gets_nothing_before_its_topic_subscribes_it_again() -> None:
     older, newer = Line(1), Line(2)
     topics = hub(older)
-    topics.attach("s1", "u1", "n1", newer)
+    topics.attach(Identity("s1", "u1", "n1"), newer)
     topics.publish("room:r", said("meanwhile"))
     assert topics.subscribe("room:r", "s1", newer.id)
     topics.publish("room:r", said("after"))
@@ -122,7 +123,7 @@ def test_a_new_connection_gets_nothing_before_its_topic_subscribes_it_again() ->
 def test_a_connection_that_was_taken_over_can_neither_subscribe_nor_be_sent_to() -> None:
     older, newer = Line(1), Line(2)
     topics = hub(older)
-    topics.attach("s1", "u1", "n1", newer)
+    topics.attach(Identity("s1", "u1", "n1"), newer)
     assert not topics.subscribe("room:r", "s1", older.id)
     assert not topics.send("s1", older.id, said("late"))
     assert not topics.detach("s1", older.id)
@@ -137,7 +138,7 @@ def test_a_session_without_a_connection_stays_a_member() -> None:
     assert topics.detach("s1", line.id)
     topics.publish("room:r", said("a"))
     assert line.got() == b""
-    assert [listener.user for listener in topics.members("room:r")] == ["u1"]
+    assert [listener.who.user for listener in topics.members("room:r")] == ["u1"]
     assert topics.link("s1") is None
     assert list(topics.sessions) == ["s1"]
 
@@ -159,7 +160,7 @@ def test_one_member_is_told_if_it_is_subscribed() -> None:
     topics = hub(line, other)
     topics.publish_one("room:r", "s1", said("alone"))
     assert line.got() == frames("alone")
-    topics.attach("s1", "u1", "n1", newer)  # its client has yet to say where it stands
+    topics.attach(Identity("s1", "u1", "n1"), newer)  # its client has yet to say where it stands
     topics.publish_one("room:r", "s1", said("late"))
     topics.publish_one("room:r", "nobody", said("late"))
     topics.publish_one("room:none", "s2", said("late"))
@@ -169,7 +170,7 @@ def test_one_member_is_told_if_it_is_subscribed() -> None:
 def test_a_dissolved_topic_has_no_members() -> None:
     lines = [Line(1), Line(2)]
     topics = hub(*lines)
-    assert [listener.session for listener in topics.dissolve("room:r")] == ["s1", "s2"]
+    assert [listener.who.session for listener in topics.dissolve("room:r")] == ["s1", "s2"]
     topics.publish("room:r", said("a"))
     assert [line.got() for line in lines] == [b"", b""]
     assert topics.dissolve("room:r") == []

@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from actors.edge.failures import MOST_RETRIES, Refused
+from actors.edge.identity import Identity
 from actors.edge.topics import Topics
 from actors.matches.directory import WAKE_AT_ONCE
 from actors.matches.host import MatchHost
@@ -31,6 +32,8 @@ from protocol.errors import (
 )
 from tests.actors.games import Counting
 from tests.actors.table import SMALL, Stores, Table, settled, table
+
+HOST = Identity("", "host", "Host")
 
 
 async def refused(error: ErrorCode, asking: Any, detail: str = "") -> None:
@@ -362,7 +365,7 @@ async def test_retries_of_one_create_do_not_pile_up_while_the_store_is_away(
         await one.listed()
         one.stores.events.away = True
         directory = one.system.ref(*DIRECTORY)
-        tries = [directory.ask(Create("host", "counting", {}, "k")) for _ in range(100)]
+        tries = [directory.ask(Create(HOST, "counting", {}, "k")) for _ in range(100)]
         await settled()
         refused = [one for one in tries if one.done]
         assert 100 - MOST_RETRIES <= len(refused) < 100
@@ -381,7 +384,7 @@ async def test_who_waits_for_a_match_is_told_when_the_directory_crashes(
     async with table(Counting) as one:
         await one.listed()
         one.stores.events.away = True
-        waiting = one.system.ref(*DIRECTORY).ask(Create("host", "counting", {}))
+        waiting = one.system.ref(*DIRECTORY).ask(Create(HOST, "counting", {}))
         await settled()
         poison: Any = []
         one.system.ref(*DIRECTORY).tell(MatchReport(poison, 0))  # not hashable

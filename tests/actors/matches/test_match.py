@@ -7,6 +7,7 @@ import trio
 import trio.testing
 
 from actors.edge.failures import Refused
+from actors.edge.identity import Identity
 from actors.edge.topic_messages import Leave
 from actors.matches.messages import Input, Repeat
 from actors.matches.rules.game import Game
@@ -258,11 +259,11 @@ async def test_the_input_that_ended_a_match_is_answered_as_the_first_time(
         for seq, (player, cell) in enumerate([(ada, 0), (bob, 3), (ada, 1), (bob, 4)], start=1):
             await player.input(match, seq, {"cell": cell})
         # Not joined by this session: it could have been answered, but nothing here may act.
-        third = Repeat(other.session, "ada", 3, {"cell": 1})
+        third = Repeat(other.who, 3, {"cell": 1})
         await refused(NOT_JOINED, other.ask(match, third))
         one.stores.events.away = True
-        winning = one.match(match).ask(Input(ada.session, "ada", 5, {"cell": 2}))
-        again = one.match(match).ask(Input(ada.session, "ada", 5, {"cell": 2}))
+        winning = one.match(match).ask(Input(ada.who, 5, {"cell": 2}))
+        again = one.match(match).ask(Input(ada.who, 5, {"cell": 2}))
         await trio.sleep(1)
         assert ada.got(MatchEnded)
         assert not again.done  # an answer means durable, also the second one
@@ -270,10 +271,10 @@ async def test_the_input_that_ended_a_match_is_answered_as_the_first_time(
         first = InputTaken(5, durable=True)
         assert await winning == await again == first
         await trio.sleep(3600)  # it has left memory
-        assert await other.ask(match, Repeat(other.session, "ada", 5, {"cell": 2})) == first
+        assert await other.ask(match, Repeat(other.who, 5, {"cell": 2})) == first
         assert await other.ask(match, third) == InputTaken(3, durable=True)
-        await refused(SEQ_TOO_OLD, other.ask(match, Repeat(other.session, "ada", 2, {"cell": 1})))
-        await refused(MATCH_ENDED, other.ask(match, Repeat(other.session, "ada", 6, {"cell": 7})))
+        await refused(SEQ_TOO_OLD, other.ask(match, Repeat(other.who, 2, {"cell": 1})))
+        await refused(MATCH_ENDED, other.ask(match, Repeat(other.who, 6, {"cell": 7})))
 
 
 async def test_an_acknowledged_input_is_durable_and_pushes_do_not_wait(
@@ -440,12 +441,12 @@ async def test_a_match_ends_whose_mailbox_is_full_when_its_end_is_durable(
 
         def crowd(_: object) -> None:
             """Comes with the answer to the last move, just before the end is known to be stored."""
-            one.match(match).tell(Leave("nobody", "nobody"))
-            one.match(match).tell(Leave("nobody", "nobody"))
+            one.match(match).tell(Leave(Identity("nobody", "nobody", "Nobody")))
+            one.match(match).tell(Leave(Identity("nobody", "nobody", "Nobody")))
             with pytest.raises(MailboxFull):
-                one.match(match).tell(Leave("nobody", "nobody"))
+                one.match(match).tell(Leave(Identity("nobody", "nobody", "Nobody")))
 
-        last = one.match(match).ask(Input(ada.session, "ada", 5, {"cell": 2}))
+        last = one.match(match).ask(Input(ada.who, 5, {"cell": 2}))
         last.on_done(crowd)
         assert await last == InputTaken(5, durable=True)
         await trio.sleep(30)

@@ -153,7 +153,7 @@ async def test_a_game_that_crashes_when_a_join_becomes_durable_fails_its_match(
             match, ada, _bob = await two_players(one, "faulty_turns")
             one.stores.events.away = True
             cyd = one.player("cyd")
-            message = Join(cyd.session, cyd.seen.id, "cyd", "Cyd")
+            message = Join(cyd.who, cyd.seen.id)
             joining = one.match(match).ask(message)
             await settled()
             go_wrong("view", 1, at_tick=0)
