@@ -125,7 +125,8 @@ class Directory(PersistentActor):
                 self._register.apply(Closed(entry.opened.match, "", entry.closed_at))
         self._from_snapshot = True
 
-    def on_recovered(self) -> None:
+    def on_start(self) -> None:
+        """Wake the matches that run, a few at a time."""
         guard(self.system, self.actor_ref, comes_back=True)
         self._forget_old()
         self._to_wake = list(self._register.running)
@@ -292,7 +293,7 @@ class Directory(PersistentActor):
 
     @handles(Wake)
     def wake(self, _message: Wake) -> int:
-        """How many matches run. To have been asked is enough: `on_recovered` wakes them."""
+        """How many matches run. To have been asked is enough: `on_start` wakes them."""
         return len(self._register.running)
 
     @handles(ComeBack)

@@ -64,7 +64,8 @@ class Match(RunningMatch):
         self._leaves = Pending()
         self._moves = Pending()
 
-    def on_recovered(self) -> None:
+    def on_start(self) -> None:
+        """Take up the players whom the hub knows from the incarnation before, and go on."""
         self.live = True
         record = self.record
         if record.created is None:

@@ -236,7 +236,11 @@ class Actor(_PykkaActor):
     # --- hooks -----------------------------------------------------------------------------------
 
     def on_start(self) -> Any:
-        """Before the first message of this instance. May be async."""
+        """Before the first message of this instance. May be async.
+
+        The state of a `PersistentActor` is there by then: its constructor ran before that came
+        back, so that what follows from the state belongs here.
+        """
 
     def on_receive(self, message: Any) -> Any:
         """Messages that no handler claims. May be async; what it returns is the reply.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from inspect import isawaitable
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -58,6 +57,10 @@ class PersistentActor(Actor):
                 self.total = state
 
     The answer goes out once the event is committed; the mailbox does not wait for it.
+
+    An instance is made, gets its state back (`restore`, then `apply` for each event), and starts:
+    `on_start` is the one hook in which to act on that state, before the first message. What the
+    incarnation before had on its way is settled by then, and `persist` may be called.
 
     Class attributes:
         schema_version: of what `snapshot` returns. A snapshot with a newer one is ignored.
@@ -139,9 +142,6 @@ class PersistentActor(Actor):
         snapshot is ignored and another new instance replays the events.
         """
         raise NotImplementedError(f"{type(self).__name__} has snapshot(), and no restore()")
-
-    def on_recovered(self) -> Any:
-        """Act on the recovered state before the first message; `def` or `async def`."""
 
     def state_is_sound(self) -> bool:
         """Whether a snapshot may be taken of what a failure left behind.
@@ -266,9 +266,6 @@ class PersistentActor(Actor):
         recovered._begin(durability)  # noqa: SLF001 - an instance of this class, if not this one
         if replayed:  # so that the next recovery need not replay them again
             recovered._become_dirty()  # noqa: SLF001 - likewise
-        result = recovered.on_recovered()
-        if isawaitable(result):
-            await result
 
     def _begin(self, durability: Durability) -> None:
         self._durability = durability

@@ -45,7 +45,7 @@ SITES: dict[str, tuple[type, tuple[str, ...]]] = {
         Room,
         (
             "join", "resume", "leave", "session_ended", "post", "history", "members",
-            "on_start", "on_stop", "on_failure", "on_recovered", "apply", "snapshot", "restore",
+            "on_start", "on_stop", "on_failure", "apply", "snapshot", "restore",
         ),
     ),
     "session": (
@@ -54,7 +54,7 @@ SITES: dict[str, tuple[type, tuple[str, ...]]] = {
     "match": (
         Match, ("start_match", "join", "resume", "input", "on_start", "on_stop", "on_failure"),
     ),
-    "directory": (Directory, ("create", "list", "report", "on_recovered", "apply")),
+    "directory": (Directory, ("create", "list", "report", "on_start", "apply")),
     # Not its `restore`: a match whose state cannot be restored ends as failed.
     "clockwork": (Clockwork, ("join", "leave", "input", "tick", "view", "snapshot", "result")),
     "tictactoe": (TicTacToe, ("join", "leave", "input", "view", "snapshot", "restore", "result")),

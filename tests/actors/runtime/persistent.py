@@ -62,7 +62,7 @@ class Ledger(actors.PersistentActor):
         self.history: list[int] = []
         self.note = ""
         self.restored_from: int | None = None
-        self.recovered_at: int | None = None
+        self.started_at: int | None = None
 
     @actors.handles(Add)
     def add(self, message: Add) -> actors.Future[int]:
@@ -100,8 +100,8 @@ class Ledger(actors.PersistentActor):
         self.note = state["note"]
         self.restored_from = self.seq
 
-    def on_recovered(self) -> None:
-        self.recovered_at = self.seq
+    def on_start(self) -> None:
+        self.started_at = self.seq
 
 
 class Stores:

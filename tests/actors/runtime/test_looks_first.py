@@ -36,7 +36,7 @@ async def test_who_is_only_looked_at_leaves_nothing_in_the_stores(autojump_clock
     async with stores.system(Shy) as system:
         assert (await value(system)).epoch == 0
         ledger = instance(system)
-        assert ledger.recovered_at == 0
+        assert ledger.started_at == 0
     assert not stores.events.epochs
     assert not stores.snapshots.rows
 

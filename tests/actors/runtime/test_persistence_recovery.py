@@ -41,7 +41,7 @@ async def test_state_comes_back_from_events_alone(autojump_clock: Clock) -> None
         await add(system, 1, 2, 3)
     async with stores.system(with_snapshots=False) as system:
         assert (await value(system)) == Value(6, 3, 2, "", [1, 2, 3])
-        assert instance(system).recovered_at == 3
+        assert instance(system).started_at == 3
         assert await add(system, 4) == [10]
     assert stores.seqs() == [1, 2, 3, 4]
     assert [row[3] for row in stores.events.rows("ledger", "a")] == [1, 1, 1, 2]
