@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from protocol.client import ClientSettings
+
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT_S = 60.0
 BANNER = re.compile(
@@ -32,6 +34,10 @@ class Ended(NamedTuple):
     code: int
     out: str
     err: str
+
+
+PATIENT = ClientSettings(connect_timeout_s=60, request_timeout_s=60)
+"""For clients of a server that is a process of its own: on a busy machine it takes its time."""
 
 
 def environment() -> dict[str, str]:

@@ -12,7 +12,7 @@ import trio
 
 from protocol.client import Gap, Match, RequestFailed, Session, connect
 from protocol.messages.match import MatchEnded, MatchEvent, MatchStatePush
-from tests.server_process import Server
+from tests.server_process import PATIENT, Server
 
 CRASHING = "games.faulty=tests.actors.games:FaultyTurns"
 
@@ -44,8 +44,8 @@ async def moves(match: Match, me: str, cells: list[int]) -> tuple[list[Any], Mat
 async def test_two_clients_play_tic_tac_toe_to_the_end(server: Server) -> None:
     with trio.fail_after(30):
         async with (
-            connect(server.ws, name="ada") as ada,
-            connect(server.ws, name="bob", encoding="json") as bob,
+            connect(server.ws, name="ada", settings=PATIENT) as ada,
+            connect(server.ws, name="bob", encoding="json", settings=PATIENT) as bob,
         ):
             hers = await ada.create_match("tictactoe")
             assert hers.id in [match.match for match in await bob.matches("tictactoe")]
@@ -112,10 +112,10 @@ async def test_four_clients_race_in_the_arena_at_20_hz(server: Server) -> None:
 
     with trio.fail_after(60):
         async with (
-            connect(server.ws, name=names[0]) as ada,
-            connect(server.ws, name=names[1]) as bob,
-            connect(server.ws, name=names[2], encoding="json") as cyd,
-            connect(server.ws, name=names[3]) as dan,
+            connect(server.ws, name=names[0], settings=PATIENT) as ada,
+            connect(server.ws, name=names[1], settings=PATIENT) as bob,
+            connect(server.ws, name=names[2], encoding="json", settings=PATIENT) as cyd,
+            connect(server.ws, name=names[3], settings=PATIENT) as dan,
         ):
             sessions = [ada, bob, cyd, dan]
             created = await ada.create_match("arena", {"goal": 4})
@@ -131,8 +131,8 @@ async def test_four_clients_race_in_the_arena_at_20_hz(server: Server) -> None:
 async def test_a_crash_in_one_match_is_felt_there_only(server: Server) -> None:
     with trio.fail_after(30):
         async with (
-            connect(server.ws, name="ada") as ada,
-            connect(server.ws, name="bob") as bob,
+            connect(server.ws, name="ada", settings=PATIENT) as ada,
+            connect(server.ws, name="bob", settings=PATIENT) as bob,
         ):
             hers = await ada.create_match("faulty")
             his = await bob.join_match(hers.id)
@@ -162,8 +162,8 @@ async def test_running_matches_go_on_after_the_server_was_ended_and_started(
     server = await trio.to_thread.run_sync(Server, tmp_path)
     with trio.fail_after(90), server:
         async with (
-            connect(server.ws, name="ada") as ada,
-            connect(server.ws, name="bob") as bob,
+            connect(server.ws, name="ada", settings=PATIENT) as ada,
+            connect(server.ws, name="bob", settings=PATIENT) as bob,
         ):
             hers = await ada.create_match("tictactoe")
             his = await bob.join_match(hers.id)

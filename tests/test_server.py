@@ -36,6 +36,7 @@ from tests.persistence.pooler import transaction_pooler
 from tests.protocol.live import upgrade
 from tests.server_process import (
     BANNER,
+    PATIENT,
     ROOT,
     Server,
     descendants,
@@ -136,8 +137,8 @@ def test_without_valkey_it_is_degraded_and_without_postgresql_not_ready(running:
 async def test_two_clients_talk(running: Server) -> None:
     with trio.fail_after(20):
         async with (
-            connect(running.ws, name="ada") as ada,
-            connect(running.ws, name="bob", encoding="json") as bob,
+            connect(running.ws, name="ada", settings=PATIENT) as ada,
+            connect(running.ws, name="bob", encoding="json", settings=PATIENT) as bob,
         ):
             hers, his = await ada.join("talk"), await bob.join("talk")
             sent = await hers.send("hello bob")
@@ -394,7 +395,7 @@ async def test_behind_a_pooler_a_killed_server_has_all_that_was_acknowledged(
         )
 
         async def say(server: Server, text: str) -> None:
-            async with connect(server.ws, name="ada") as ada:
+            async with connect(server.ws, name="ada", settings=PATIENT) as ada:
                 room = await ada.join("lobby")
                 for number in range(1, 21):
                     assert (await room.send(f"{text} {number}")).offset == number
@@ -409,7 +410,7 @@ async def test_behind_a_pooler_a_killed_server_has_all_that_was_acknowledged(
                     both.start_soon(say, other, "theirs")
                 first.kill()
             with await trio.to_thread.run_sync(lambda: Server(tmp_path / "a", *ours)) as again:
-                async with connect(again.ws, name="bob") as bob:
+                async with connect(again.ws, name="bob", settings=PATIENT) as bob:
                     room = await bob.join("lobby")
                     assert [said.body for said in room.backlog] == [
                         f"ours {number}" for number in range(1, 21)
@@ -485,7 +486,7 @@ async def test_with_tls_files_it_is_wss(tmp_path: Path) -> None:
     )
     with Server(tmp_path / "data", *settings) as server, trio.fail_after(20):
         assert server.ws.startswith("wss://")
-        async with connect(server.ws, name="ada", tls=context) as session:
+        async with connect(server.ws, name="ada", tls=context, settings=PATIENT) as session:
             room = await session.join("lobby")
             assert (await room.send("in private")).offset == 1
 
@@ -516,7 +517,7 @@ async def test_a_stop_leaves_no_child_and_the_next_start_recovers(
                     assert await trio.to_thread.run_sync(first.stop, how) == Exit.OK
                 assert await trio.to_thread.run_sync(wait_until_gone, family) == set()
                 with await trio.to_thread.run_sync(lambda: Server(tmp_path, *where)) as second:
-                    async with connect(second.ws, name="bob") as bob:
+                    async with connect(second.ws, name="bob", settings=PATIENT) as bob:
                         his = await bob.join("lobby")
                         assert [m.body for m in his.backlog] == [
                             f"message {n}" for n in range(1, 6)

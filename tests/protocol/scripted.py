@@ -25,7 +25,7 @@ R = TypeVar("R", bound=Request)
 
 MEMBERS = [Member("u1", "ada")]
 BOB = Member("u2", "bob")
-QUICK = ClientSettings(backoff=Backoff(first_s=0.01), request_timeout_s=2.0, close_timeout_s=0.2)
+QUICK = ClientSettings(backoff=Backoff(first_s=0.01), request_timeout_s=60.0, close_timeout_s=0.2)
 
 
 def opened(*, resumed: bool = False, keepalive_s: float = 20.0) -> SessionOpened:

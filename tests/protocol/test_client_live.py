@@ -27,7 +27,7 @@ from protocol.errors import TAKEN_OVER
 from protocol.messages.match import MatchEnded, MatchEvent, MatchStatePush
 from protocol.messages.room import Message
 from tests.protocol.cutting import Way, way_to
-from tests.server_process import ROOT, Server
+from tests.server_process import PATIENT, ROOT, Server
 
 LIMIT_S = 30.0
 SETTINGS = ClientSettings(backoff=Backoff(first_s=0.02, max_s=0.2), request_timeout_s=LIMIT_S)
@@ -57,8 +57,8 @@ async def keep_cutting(way: Way, rng: random.Random) -> None:
 async def test_two_clients_chat(server: Server, encoding: Literal["msgpack", "json"]) -> None:
     name = f"chat-{encoding}"
     async with (
-        connect(server.ws, name="ada", encoding=encoding) as ada,
-        connect(server.ws, name="bob") as bob,
+        connect(server.ws, name="ada", encoding=encoding, settings=PATIENT) as ada,
+        connect(server.ws, name="bob", settings=PATIENT) as bob,
     ):
         here = await ada.join(name)
         there = await bob.join(name)
@@ -163,9 +163,9 @@ async def test_a_match_is_played_to_its_end_over_cuts(server: Server) -> None:
 
 
 async def test_a_newer_connection_takes_the_session_over(server: Server) -> None:
-    async with connect(server.ws, name="ada") as first:
+    async with connect(server.ws, name="ada", settings=PATIENT) as first:
         room = await first.join("taken")
-        async with connect(server.ws, token=first.opened.token) as second:
+        async with connect(server.ws, token=first.opened.token, settings=PATIENT) as second:
             assert second.opened.user == first.opened.user
             assert second.opened.resumed
             with pytest.raises(Disconnected) as over:
@@ -174,9 +174,9 @@ async def test_a_newer_connection_takes_the_session_over(server: Server) -> None
 
 
 async def test_leaving_ends_the_session_for_good(server: Server) -> None:
-    async with connect(server.ws, name="ada") as first:
+    async with connect(server.ws, name="ada", settings=PATIENT) as first:
         token = first.opened.token
-    async with connect(server.ws, token=token) as second:
+    async with connect(server.ws, token=token, settings=PATIENT) as second:
         assert not second.opened.resumed
         assert second.opened.user == first.opened.user
 
@@ -202,7 +202,7 @@ async def test_over_a_restart_of_the_server_nothing_is_missed(
             await there.send("after")
             assert await bodies(here, 2) == ["before", "after"]
             assert await bodies(there, 2) == ["before", "after"]
-            async with connect(server.ws, name="eve") as eve:
+            async with connect(server.ws, name="eve", settings=PATIENT) as eve:
                 backlog = (await eve.join("phoenix")).backlog
             assert [message.body for message in backlog] == ["before", "after"]
     finally:
