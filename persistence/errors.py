@@ -58,6 +58,10 @@ class CommandExpired(StoreError):
     """A command's time was over before it began: it has not acted."""
 
 
+class QueryExpired(StoreError):
+    """A query's time was over before it began."""
+
+
 class TooManySchedules(StoreError):
     """A target has as many schedules as it may; what was asked had no effect."""
 

@@ -1,0 +1,139 @@
+"""Queries: what commands have written, read by threads of their own.
+
+A query is a frozen Struct, and a function of (reading, query) that returns an answer. `QueryKind`
+says which belongs to which; `QueryWorker`s, threads with a connection each, answer what has queued
+up in one transaction; `QueryStore` is what code in the loop asks. So no read waits behind a
+command, no command behind a read, and how many reads a node has under way is bounded.
+
+Workers ask the primary, so that a user who has written reads what was written.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, LiteralString
+
+import msgspec
+import psycopg
+
+from persistence.batching import each_alone
+from persistence.commands.transaction import Rows
+from persistence.errors import QueryExpired, RowRefused
+from persistence.postgres.actor import PostgresActor
+from persistence.postgres.connection import transaction
+from persistence.requests import Asked, Ping, StoreRequest
+from persistence.settings import PostgresSettings
+
+
+class Reading:
+    """A transaction in which queries run one after the other. Plain names are of our schema."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    def read(self, query: LiteralString, parameters: Sequence[Any] = ()) -> Rows:
+        """Run a query that changes nothing."""
+        return self._connection.execute(query, parameters)
+
+
+class QueryKind(msgspec.Struct, frozen=True):
+    """A type of query and what answers it.
+
+    `answer(reading, query)` may be called again for the same query. What it raises is raised at the
+    asker.
+    """
+
+    query: type[msgspec.Struct]
+    answer: Callable[[Reading, Any], Any]
+
+
+class QueryTable:
+    """All kinds of a server, found by the type of the query.
+
+    Raises ValueError: two kinds of one type.
+    """
+
+    def __init__(self, kinds: Iterable[QueryKind]) -> None:
+        self._by_type: dict[type, QueryKind] = {}
+        for kind in kinds:
+            if kind.query in self._by_type:
+                raise ValueError(f"query {kind.query.__name__} is there twice")
+            self._by_type[kind.query] = kind
+
+    def of(self, query: msgspec.Struct) -> QueryKind:
+        """The kind of a query. Raises LookupError: nothing answers it."""
+        kind = self._by_type.get(type(query))
+        if kind is None:
+            raise LookupError(f"nothing answers a {type(query).__name__}")
+        return kind
+
+
+class Ask(StoreRequest, frozen=True, gc=False):
+    """Answer a query. Reply: what its function returns.
+
+    `expires_at`, in seconds of time.monotonic: then nobody waits for it any more.
+    """
+
+    query: Any
+    expires_at: float
+
+
+class QueryWorker(PostgresActor):
+    """Answers what has queued up, on a connection of its own.
+
+    `batch`: queries of one transaction, at most; the answers of all are in memory at once.
+    """
+
+    def __init__(self, settings: PostgresSettings, table: QueryTable, *, batch: int = 32) -> None:
+        super().__init__(settings)
+        self.batch_weight = batch
+        self._settings = settings
+        self._table = table
+
+    def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
+        return each_alone(
+            lambda some: self._link.run(lambda connection: self._read(connection, some)), requests
+        )
+
+    def _read(self, connection: psycopg.Connection, requests: Sequence[StoreRequest]) -> list[Any]:
+        with transaction(connection, self._settings):
+            reading = Reading(connection)
+            return [self._one(reading, request) for request in requests]
+
+    def _one(self, reading: Reading, request: StoreRequest) -> Any:
+        if isinstance(request, Ping):
+            return None
+        if not isinstance(request, Ask):
+            return RowRefused(f"not for a worker of queries: {request}")
+        if request.expires_at <= time.monotonic():
+            return QueryExpired(type(request.query).__name__)
+        try:
+            return self._table.of(request.query).answer(reading, request.query)
+        except psycopg.Error:
+            raise  # the whole transaction is over
+        except Exception as error:
+            return error
+
+
+class QueryStore:
+    """Asks workers, in turn. `workers` answer for `QueryWorker`s.
+
+    All calls raise `StoreUnavailable` when PostgreSQL is away or does not answer in time,
+    `StoreBusy` when too many queries wait, and whatever the `ask` of a worker raises when
+    `timeout_s` is over.
+    """
+
+    def __init__(self, workers: Sequence[Asked], *, timeout_s: float = 10.0) -> None:
+        self._workers = itertools.cycle(workers)
+        self._timeout_s = timeout_s
+
+    def ask(self, query: msgspec.Struct, *, timeout_s: float | None = None) -> Awaitable[Any]:
+        """Have a query answered, of a type that the workers' table knows.
+
+        What comes of it may be awaited; it is whatever the `ask` of a worker returns.
+        """
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        request = Ask(query, time.monotonic() + limit_s)
+        return next(self._workers).ask(request, timeout=limit_s)

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from pykka import ActorRef
+
+from persistence import PostgresSettings, QueryExpired, RowRefused, StoreUnavailable
+from persistence.postgres.connection import connect
+from persistence.queries import Ask, QueryKind, QueryStore, QueryTable, QueryWorker, Reading
+from persistence.requests import LastSeq, Ping
+from tests.persistence.asking import ask, hanging_up, wait_until_held_up
+
+Ref = ActorRef[Any]
+
+
+class Length(msgspec.Struct, frozen=True):
+    """How long PostgreSQL finds a text."""
+
+    text: str
+
+
+class Schema(msgspec.Struct, frozen=True):
+    """Where plain names lead."""
+
+
+class Wait(msgspec.Struct, frozen=True):
+    """Until a lock can be had."""
+
+    number: int
+
+
+class Mistake(msgspec.Struct, frozen=True):
+    """Of the function's own."""
+
+
+def _length(reading: Reading, query: Length) -> Any:
+    row = reading.read("SELECT length(%s::text)", (query.text,)).fetchone()
+    return row and row[0]
+
+
+def _schema(reading: Reading, _: Schema) -> Any:
+    row = reading.read("SELECT current_schema()").fetchone()
+    return row and row[0]
+
+
+def _wait(reading: Reading, query: Wait) -> None:
+    reading.read("SELECT pg_advisory_xact_lock(%s)", (query.number,))
+
+
+def _mistake(_: Reading, query: Mistake) -> Any:
+    raise ZeroDivisionError(repr(query))
+
+
+TABLE = QueryTable(
+    [
+        QueryKind(Length, _length),
+        QueryKind(Schema, _schema),
+        QueryKind(Wait, _wait),
+        QueryKind(Mistake, _mistake),
+    ]
+)
+
+
+@pytest.fixture
+def worker(postgres: PostgresSettings) -> Iterator[Ref]:
+    ref: Ref = QueryWorker.start(postgres, TABLE)
+    yield ref
+    ref.stop()
+
+
+def of(query: msgspec.Struct, within_s: float = 60.0) -> Ask:
+    return Ask(query, time.monotonic() + within_s)
+
+
+def in_one_batch(worker: Ref, postgres: PostgresSettings, *requests: Any) -> list[Any]:
+    """What becomes of requests that gather behind one which waits for a lock."""
+    number = time.monotonic_ns()
+    with connect(postgres) as other:
+        with other.transaction():
+            other.execute("SELECT pg_advisory_xact_lock(%s)", (number,))
+            worker.ask(of(Wait(number)), block=False)
+            wait_until_held_up(other)
+            futures: list[Any] = [worker.ask(one, block=False) for one in requests]
+        return [outcome(future) for future in futures]
+
+
+def outcome(future: Any) -> Any:
+    try:
+        return future.get(timeout=60)
+    except Exception as error:
+        return error
+
+
+def test_a_query_is_answered_from_the_schema_of_the_server(
+    worker: Ref, postgres: PostgresSettings
+) -> None:
+    assert ask(worker, of(Length("abc"))) == 3
+    assert ask(worker, of(Schema())) == postgres.schema
+    assert ask(worker, Ping()) is None
+
+
+def test_in_a_batch_each_stands_for_itself(worker: Ref, postgres: PostgresSettings) -> None:
+    answers = in_one_batch(
+        worker,
+        postgres,
+        of(Length("a")),
+        of(Length("\0")),
+        of(Mistake()),
+        of(Length("abc"), within_s=-1),
+        LastSeq("room", "a"),
+        of(msgspec.defstruct("Unheard", [])()),
+        of(Length("ab")),
+    )
+    assert (answers[0], answers[-1]) == (1, 2)
+    kinds = [type(one) for one in answers[1:-1]]
+    assert kinds == [RowRefused, ZeroDivisionError, QueryExpired, RowRefused, LookupError]
+
+
+def test_a_connection_that_was_lost_is_felt_by_nobody(
+    worker: Ref, postgres: PostgresSettings
+) -> None:
+    assert ask(worker, of(Length("a"))) == 1
+    with connect(postgres) as other:
+        other.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'greenroom' AND pid <> pg_backend_pid()"
+        )
+    assert ask(worker, of(Length("a"))) == 1
+
+
+def test_a_store_that_is_away_is_said_to_be() -> None:
+    with hanging_up() as hanger:
+        settings = PostgresSettings(url=f"postgresql://x@127.0.0.1:{hanger.port}/x")
+        ref: Ref = QueryWorker.start(settings, TABLE)
+        try:
+            with pytest.raises(StoreUnavailable):
+                ask(ref, of(Length("a")))
+        finally:
+            ref.stop()
+
+
+def test_workers_are_asked_in_turn() -> None:
+    class Noted:
+        def __init__(self) -> None:
+            self.queries: list[Any] = []
+
+        def ask(self, message: Any, *, timeout: float | None = None) -> Any:
+            self.queries.append((message.query.text, timeout))
+
+    workers = [Noted(), Noted()]
+    store = QueryStore(workers, timeout_s=7)
+    for text in "abc":
+        store.ask(Length(text))
+    assert [one.queries for one in workers] == [[("a", 7), ("c", 7)], [("b", 7)]]
+
+
+def test_a_query_has_one_kind() -> None:
+    with pytest.raises(ValueError, match="Length"):
+        QueryTable([QueryKind(Length, _length), QueryKind(Length, _length)])
+    with pytest.raises(LookupError):
+        QueryTable([]).of(Length(""))
