@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.node.config import Config, ConfigError, allowed, known_keys, load
+from actors.matches.settings import MatchSettings
+from actors.node import config
+from actors.node.allowed import allowed
+from actors.node.commands import SERVICES
+from actors.node.config import Config, known_keys
 from actors.node.logs import LAST_WORDS_S
+from actors.node.sections import ConfigError, Configurable
 
 SHIPPED = Path(__file__).parent.parent / "config.toml"
 EXAMPLES = {"arena": "arena:Arena", "tictactoe": "tictactoe:TicTacToe"}
-KEYS = [(section, key) for section, keys in known_keys().items() for key in keys]
+KINDS = {name: kind for service in SERVICES for name, kind in service.sections.items()}
+SECTIONS = known_keys(SERVICES)
+KEYS = [(section, key) for section, keys in SECTIONS.items() for key in keys]
+DEFAULTS = Config(services={name: kind() for name, kind in KINDS.items()})
+load = partial(config.load, services=SERVICES)
 
 
 def refused(**layers: Any) -> str:
@@ -37,7 +48,8 @@ def written(folder: Path, text: str) -> Path:
 def test_the_file_as_shipped_equals_the_defaults() -> None:
     loaded = load(SHIPPED, environment={})
     examples = {name: f"examples.{module}" for name, module in EXAMPLES.items()}
-    assert loaded.config == Config(games=examples)
+    services = DEFAULTS.services | {"games": examples}
+    assert loaded.config == Config(services=services)
     assert {key: value for key, (value, _) in loaded.changed.items()} == {
         f"games.{name}": path for name, path in examples.items()
     }
@@ -46,7 +58,7 @@ def test_the_file_as_shipped_equals_the_defaults() -> None:
 def test_the_file_as_shipped_names_every_key_and_comments_on_it() -> None:
     text = SHIPPED.read_text(encoding="utf-8")
     tables = tomllib.loads(text)
-    assert list(tables) == list(Config.__struct_fields__)
+    assert list(tables) == list(SECTIONS)
     assert [(section, key) for section, key in KEYS if key not in tables[section]] == []
     lines = text.splitlines()
     section = ""
@@ -58,10 +70,10 @@ def test_the_file_as_shipped_names_every_key_and_comments_on_it() -> None:
 
 
 def test_every_type_in_a_section_can_be_explained() -> None:
-    vague = [pair for pair in KEYS if known_keys()[pair[0]][pair[1]] == "true or false"]
-    config = Config()
-    assert all(isinstance(getattr(getattr(config, s), k), bool) for s, k in vague)
-    assert allowed(msgspec.structs.fields(type(config.listen))[1].type) == (
+    vague = [pair for pair in KEYS if SECTIONS[pair[0]][pair[1]] == "true or false"]
+    settings = {name: getattr(DEFAULTS, name, None) for name in SECTIONS} | DEFAULTS.services
+    assert all(isinstance(getattr(settings[s], k), bool) for s, k in vague)
+    assert allowed(msgspec.structs.fields(type(DEFAULTS.listen))[1].type) == (
         "a whole number from 0 up to 65,535"
     )
 
@@ -74,7 +86,7 @@ def test_a_proxy_that_is_no_network_is_refused() -> None:
 def test_without_a_file_the_defaults_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     loaded = load(environment={})
-    assert (loaded.config, loaded.file) == (Config(), None)
+    assert (loaded.config, loaded.file) == (DEFAULTS, None)
 
 
 def test_a_file_in_the_working_folder_is_found(
@@ -103,14 +115,14 @@ def test_the_later_layer_wins(tmp_path: Path) -> None:
 def test_a_text_key_takes_text_that_looks_like_a_number() -> None:
     for key, text in (("listen.host", "127"), ("server.data_dir", "2026"), ("redis.prefix", "1")):
         section, _, name = key.partition(".")
-        config = load(environment={}, overrides=[f"{key}={text}"]).config
-        assert getattr(getattr(config, section), name) == text
+        loaded = load(environment={}, overrides=[f"{key}={text}"]).config
+        assert getattr(getattr(loaded, section), name) == text
 
 
 def test_there_are_the_games_that_are_named_and_no_others(tmp_path: Path) -> None:
     file = written(tmp_path, '[games]\nchess = "my.chess:Chess"\n')
-    assert load(file, environment={}).config.games == {"chess": "my.chess:Chess"}
-    both = load(file, environment={}, overrides=["games.go=my.go:Go"]).config.games
+    assert load(file, environment={}).config.services["games"] == {"chess": "my.chess:Chess"}
+    both = load(file, environment={}, overrides=["games.go=my.go:Go"]).config.services["games"]
     assert both == {"chess": "my.chess:Chess", "go": "my.go:Go"}
 
 
@@ -238,7 +250,7 @@ def test_an_empty_variable_is_unset() -> None:
 def test_blank_text_is_empty_whatever_layer_brings_it(key: str, tmp_path: Path) -> None:
     section, _, name = key.partition(".")
     loaded = load(written(tmp_path, f"[{section}]\n{name} = ' '\n"), environment={})
-    assert (loaded.config, loaded.changed) == (Config(), {})
+    assert (loaded.config, loaded.changed) == (DEFAULTS, {})
     assert load(environment={}, overrides=[f"{key}= "]).config == load(environment={}).config
 
 
@@ -315,10 +327,11 @@ def test_a_section_that_stands_twice_is_one_line_that_says_what_to_do(tmp_path: 
 
 
 def test_a_stop_has_time_for_all_of_its_parts_and_kubernetes_for_the_stop() -> None:
-    config = Config()
+    defaults = Config()
     one_store = 5.0  # what an actor has where it says nothing else; they stop together
-    parts = [config.server.drain_s, config.journal.drain_s, config.snapshots.flush_s, one_store]
-    assert sum(parts) + 1 < config.server.stop_timeout_s <= 30 - 2 * LAST_WORDS_S - 1
+    parts = [defaults.server.drain_s, defaults.journal.drain_s]
+    parts += [defaults.snapshots.flush_s, one_store]
+    assert sum(parts) + 1 < defaults.server.stop_timeout_s <= 30 - 2 * LAST_WORDS_S - 1
 
 
 def test_an_operator_chooses_without_which_stores_it_is_ready() -> None:
@@ -404,3 +417,88 @@ def test_a_first_pause_beyond_the_longest_is_refused(section: str) -> None:
 def test_a_time_to_connect_that_libpq_does_not_know_is_refused() -> None:
     line = refused(overrides=["postgres.connect_timeout_s=0.5"])
     assert line.endswith("connect_timeout_s = 0.5 is not allowed: must be a number from 2")
+
+
+# --- services ------------------------------------------------------------------------------------
+
+
+class TrialSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of a service that these tests make up."""
+
+    objects: int = 10
+    name: str = ""
+
+
+class Trial(NamedTuple):
+    name: str = "trial"
+    sections: Mapping[str, type[Any]] = {"trial": TrialSettings, "things": dict[str, int]}
+
+
+def test_a_service_brings_sections_of_its_own(tmp_path: Path) -> None:
+    file = written(tmp_path, "[trial]\nobjects = 3\n[things]\nchairs = 4\n[rooms]\nrecent = 5\n")
+    services: list[Configurable] = [*SERVICES, Trial()]
+    layers: dict[str, Any] = {"environment": {"GREENROOM_TRIAL__NAME": "x"}, "services": services}
+    loaded = load(file, overrides=["things.tables=2"], **layers)
+    assert loaded.config.section("trial", TrialSettings) == TrialSettings(objects=3, name="x")
+    assert loaded.config.section("things", dict) == {"chairs": 4, "tables": 2}
+    assert loaded.changed["trial.objects"] == (3, str(file))
+    assert loaded.doubts == ()
+    assert known_keys(services)["trial"] == {"objects": "a whole number above 0", "name": "text"}
+    for override, why in {
+        "trial.objects=0": "[trial] objects = 0 is not allowed: must be a whole number above 0",
+        "trial.object=1": "[trial] has no key object, did you mean objects? It has objects, name",
+        "things.chairs=many": "[things] chairs = 'many' is not allowed: must be a whole number",
+        "trail.objects=1": "unknown section [trail], did you mean [trial]? There are [server], ",
+    }.items():
+        line = refused(overrides=[override], services=services)
+        assert line.startswith(f"--set {override.partition('=')[0]}: {why}")
+
+
+def test_a_section_is_of_the_type_that_its_service_says() -> None:
+    assert DEFAULTS.section("matches", MatchSettings) == MatchSettings()
+    with pytest.raises(TypeError, match=r"^\[rooms\] is RoomSettings, not MatchSettings$"):
+        DEFAULTS.section("rooms", MatchSettings)
+
+
+@pytest.mark.parametrize("name", ["listen", "rooms"])
+def test_no_two_bring_the_same_section(name: str) -> None:
+    twice = Trial(sections={name: TrialSettings})
+    with pytest.raises(ValueError, match=rf"^\[{name}\] of trial is there already$"):
+        load(environment={}, services=[*SERVICES, twice])
+
+
+@pytest.mark.parametrize("out", SERVICES, ids=lambda service: service.name)
+def test_with_a_service_taken_out_the_file_as_shipped_still_starts_a_server(out: Any) -> None:
+    services = [service for service in SERVICES if service is not out]
+    loaded = load(SHIPPED, environment={}, services=services, absent=[out])
+    assert set(loaded.config.services) == set(KINDS) - set(out.sections)
+    assert loaded.doubts == tuple(
+        f"{SHIPPED}: [{section}] sets nothing: the service {out.name} is not in this server"
+        for section in out.sections
+    )
+
+
+def test_what_any_layer_sets_for_an_absent_service_is_told() -> None:
+    why = "the service trial is not in this server"
+    layers: dict[str, Any] = {"environment": {"GREENROOM_TRIAL__NAME": "x"}, "absent": [Trial()]}
+    loaded = load(SHIPPED, overrides=["things.chairs=4", "log.level=error"], **layers)
+    assert loaded.config.log.level == "error"
+    assert loaded.doubts == (
+        f"environment variable GREENROOM_TRIAL__NAME: [trial] sets nothing: {why}",
+        f"--set things.chairs: [things] sets nothing: {why}",
+    )
+
+
+def test_other_services_are_looked_for_only_if_something_unknown_is_set() -> None:
+    looked = []
+
+    def others() -> Iterator[Trial]:
+        looked.append(True)
+        yield Trial()
+
+    load(SHIPPED, environment={}, absent=others())
+    assert not looked
+    assert load(SHIPPED, environment={}, overrides=["trial.name=x"], absent=others()).doubts
+    assert refused(overrides=["trial.name=x", "lisen.port=1"], absent=others()).startswith(
+        "--set lisen.port: unknown section [lisen], did you mean [listen]?"
+    )

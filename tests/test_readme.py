@@ -20,6 +20,7 @@ import actors.runtime.memory
 import actors.runtime.testing
 import actors.runtime.watchdog
 import persistence
+from actors.node.commands import SERVICES
 from actors.node.config import known_keys
 from actors.node.exits import EXITS
 from bench.__main__ import SCENARIOS
@@ -72,7 +73,7 @@ def test_every_file_that_a_page_names_is_there(one: Page) -> None:
 
 @pytest.mark.parametrize("one", PAGES, ids=lambda one: one.name)
 def test_every_key_that_a_page_names_is_in_the_configuration(one: Page) -> None:
-    keys = known_keys()
+    keys = known_keys(SERVICES)
     named = re.findall(r"`\[?(\w+)\.(\w+)\b", one.text)
     named += re.findall(r"--set (\w+)\.(\w+)=", one.text)
     named += [(a.lower(), b.lower()) for a, b in re.findall(r"GREENROOM_([A-Z]+)__(\w+)", one.text)]

@@ -12,6 +12,14 @@ from msgspec import Meta
 
 from actors.quantities import Count, PositiveSeconds, Seconds
 
+GamePath = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z",
+        description='text of the form "package.module:Class"',
+    ),
+]
+
 
 class MatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Matches, and the directory that knows them."""

@@ -13,19 +13,22 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, NamedTuple, TextIO
 
 import structlog
 import trio
 
+from actors.chat.settings import RoomSettings
 from actors.edge.settings import STORED_SECRET
 from actors.matches.games import NoSuchGame, load_games
+from actors.matches.settings import GamePath, MatchSettings
 from actors.node import logs
-from actors.node.config import SECRET_KEYS, ConfigError, Loaded, load
+from actors.node.config import SECRET_KEYS, Loaded, load
 from actors.node.exits import Exit
 from actors.node.files import raise_limit
 from actors.node.log_writer import descriptor, write_all
 from actors.node.node import Node
+from actors.node.sections import ConfigError
 from actors.node.stopping import Signals, Stopping
 from actors.node.terminal import watch_terminal
 from persistence import (
@@ -49,6 +52,17 @@ log = structlog.get_logger("actors.node.commands")
 class CannotListen(Exception):  # noqa: N818 - a state, as in trio.BusyResourceError
     """An address is taken, not ours, or not allowed. One line."""
 
+
+class _Brings(NamedTuple):
+    name: str
+    sections: Mapping[str, type[Any]]
+
+
+SERVICES = (
+    _Brings("chat", {"rooms": RoomSettings}),
+    _Brings("matches", {"matches": MatchSettings, "games": dict[str, GamePath]}),
+)
+"""What this server has beside the frame."""
 
 EXPECTED: dict[type[BaseException], Exit] = {
     ConfigError: Exit.CONFIG,
@@ -170,8 +184,11 @@ def stores(loaded: Loaded) -> Iterator[Stores]:
     """The stores that the configuration names, or our own."""
     settings = loaded.config
     folder = loaded.resolve(settings.server.data_dir)
+    names = [service.name for service in SERVICES]
     try:
-        with open_stores(folder, settings.postgres, settings.redis, settings.embedded) as found:
+        with open_stores(
+            folder, settings.postgres, settings.redis, settings.embedded, names
+        ) as found:
             for file in found.migrated.applied:
                 log.info("migrated", file=file)
             for service in found.migrated.left_alone:
@@ -242,7 +259,7 @@ def serve(loaded: Loaded, signals: Signals, version: str) -> Exit:
     files = raise_limit()
     tls = tls_context(loaded)
     check_addresses(loaded)
-    games = load_games(settings.games, beside=loaded.folder)
+    games = load_games(settings.section("games", dict), beside=loaded.folder)
     if not games:
         log.info("no games", why="[games] of the configuration names none")
     with ExitStack() as stack:
@@ -292,7 +309,7 @@ def check_config(loaded: Loaded, _: Signals, __: str) -> Exit:
     """Say whether the configuration can be used and what in it is not the default."""
     tls_context(loaded)
     check_addresses(loaded)
-    load_games(loaded.config.games, beside=loaded.folder)
+    load_games(loaded.config.section("games", dict), beside=loaded.folder)
     for doubt in loaded.doubts:
         print(f"warning: {doubt}", file=sys.stderr)
     defaults = "" if loaded.changed else ", all defaults"
@@ -330,7 +347,8 @@ def run(command: str, file: Path | None, overrides: Sequence[str], *, version: s
     """
     signals = Signals()
     try:
-        return COMMANDS[command](load(file, overrides=overrides), signals, version)
+        loaded = load(file, overrides=overrides, services=SERVICES)
+        return COMMANDS[command](loaded, signals, version)
     except KeyboardInterrupt:
         return Exit.OK
     except tuple(EXPECTED) as error:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 import trio
@@ -78,6 +78,7 @@ from protocol.settings import HttpSettings, WireSettings
 
 log = structlog.get_logger("actors.node")
 
+T = TypeVar("T")
 STORES = "stores"
 """Kind of the stores' actors."""
 REVIVE_EVERY_S = 1.0
@@ -101,10 +102,9 @@ class Settings(Protocol):
     def schedules(self) -> ScheduleSettings: ...
     @property
     def sessions(self) -> SessionSettings: ...
-    @property
-    def rooms(self) -> RoomSettings: ...
-    @property
-    def matches(self) -> MatchSettings: ...
+
+    def section(self, name: str, kind: type[T]) -> T:
+        """Return the settings of a service."""
 
 
 class Revivable(Protocol):
@@ -248,7 +248,8 @@ class Node:
                 id="schedules", factory=partial(ScheduleWorker, postgres, settings.schedules)
             ),
         ]
-        if _forgets(settings.rooms, settings.matches):
+        rooms = settings.section("rooms", RoomSettings)
+        if _forgets(rooms, settings.section("matches", MatchSettings)):
             specs.append(ChildSpec(id="keeper", factory=partial(EventKeeper, postgres)))
         if replica:
             specs.append(
@@ -280,7 +281,8 @@ class Node:
             ],
             key=HISTORY,
         )
-        rooms, of_matches = self.settings.rooms, self.settings.matches
+        rooms = self.settings.section("rooms", RoomSettings)
+        of_matches = self.settings.section("matches", MatchSettings)
         if _forgets(rooms, of_matches):
             keeping = Keeping(system.ref(STORES, "keeper"))
             make = partial(Retention, keeping, rooms, of_matches, unix_us)
@@ -288,7 +290,7 @@ class Node:
         matches = MatchHost(self.games, topics, of_matches)
         system.register(directory_kind(matches))
         system.register(warden_kind(topics))
-        system.register(room_kind(topics, self.settings.rooms, _unix_ms))
+        system.register(room_kind(topics, rooms, _unix_ms))
         system.register(match_kind(matches))
         system.ref(*DIRECTORY).tell(Wake())
         return matches

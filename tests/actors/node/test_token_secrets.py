@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from actors.edge.tokens import Tokens
-from actors.node.commands import token_secrets
-from actors.node.config import ConfigError, load
+from actors.node.commands import SERVICES, token_secrets
+from actors.node.config import load
+from actors.node.sections import ConfigError
 from persistence import PostgresSettings
 from persistence.postgres import get_or_create_secret
 
@@ -31,6 +32,6 @@ def test_the_stored_secret_is_made_once_and_can_be_replaced(postgres_url: str) -
 )
 def test_a_secret_that_cannot_be_one_is_refused_and_not_shown(named: str) -> None:
     with pytest.raises(ConfigError, match="token_secrets") as refused:
-        load(None, {"GREENROOM_SESSIONS__TOKEN_SECRETS": named})
+        load(None, {"GREENROOM_SESSIONS__TOKEN_SECRETS": named}, services=SERVICES)
     for text in ("short", "unquoted"):
         assert text not in str(refused.value)
