@@ -119,7 +119,7 @@ class Directory(PersistentActor):
 
     def restore(self, state: Any, schema: int) -> None:  # noqa: ARG002 - there was one
         """Take over one of the snapshots that were written before the log held a `Stock`."""
-        for entry in msgspec.convert(state, list[_Entry]):
+        for entry in msgspec.convert(state, list[_Listed]):
             self._register.apply(entry.opened)
             if entry.closed_at is not None:
                 self._register.apply(Closed(entry.opened.match, "", entry.closed_at))
@@ -179,7 +179,7 @@ class Directory(PersistentActor):
             raise Refused(UNKNOWN_GAME)
         if len(msgspec.msgpack.encode(message.params)) > settings.params_bytes:
             raise Refused(TOO_LONG, f"params: at most {settings.params_bytes} bytes of msgpack")
-        self._check_room(message.who.user, message.who.address)
+        self._check_limits(message.who.user, message.who.address)
         opened = Opened(
             match=self._host.name_match(message.game),
             game=message.game,
@@ -194,7 +194,7 @@ class Directory(PersistentActor):
         self._make(opened, start)
         return answer
 
-    def _check_room(self, user: str, address: str | None) -> None:
+    def _check_limits(self, user: str, address: str | None) -> None:
         """Raises `Refused` if there is no room for one more, of the user, its address, or at all.
 
         The params were measured by now and no more: a game's own types may run its code, and that
@@ -335,7 +335,7 @@ class Directory(PersistentActor):
         self._register.forget(self._host.clock_ms() - remember_ms)
 
 
-class _Entry(msgspec.Struct):
+class _Listed(msgspec.Struct):
     """What a snapshot held of a match."""
 
     opened: Opened

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from actors.matches.host import MatchHost
+from actors.edge.topics import Topics
 from actors.matches.messages import match_topic
 from actors.matches.referee import Referee
 from actors.matches.rules.record import Ended, Record, Said
@@ -26,15 +26,15 @@ class MatchVoice:
 
     Arguments:
         name: the match's.
-        private: whether each player sees a state of one's own.
+        private_views: whether each player sees a state of one's own.
     """
 
-    def __init__(self, host: MatchHost, name: str, *, tick_hz: float, private: bool) -> None:
+    def __init__(self, topics: Topics, name: str, *, tick_hz: float, private_views: bool) -> None:
         self.name = name
         self.topic = match_topic(name)
-        self._topics = host.topics
+        self._topics = topics
         self._tick_hz = tick_hz
-        self._private = private
+        self._private_views = private_views
 
     # --- to everyone -----------------------------------------------------------------------------
 
@@ -51,7 +51,7 @@ class MatchVoice:
                 match=self.name, offset=record.offset, tick=record.tick, state=state, acks=acks
             )
 
-        if self._private:
+        if self._private_views:
             self._topics.publish_states(self.topic, lambda player: push(referee.view_for(player)))
         else:
             self._topics.publish_state(self.topic, push(referee.view()))

@@ -36,7 +36,7 @@ from actors.edge.topics import Topics
 from actors.edge.warden import warden_kind
 from actors.matches.directory import Wake, directory_kind
 from actors.matches.host import MatchHost
-from actors.matches.match import match_kind
+from actors.matches.match_kind import match_kind
 from actors.matches.messages import DIRECTORY
 from actors.matches.routes import ROUTES as MATCH_ROUTES
 from actors.matches.rules.game import Game

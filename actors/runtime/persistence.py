@@ -222,7 +222,7 @@ class PersistentActor(Actor):
             self._become_dirty()
         return journal.append(writer, name, payload, reply)
 
-    def check_room(self, event: msgspec.Struct) -> None:
+    def check_capacity(self, event: msgspec.Struct) -> None:
         """Raise now what `persist` would for want of room, before anything acts on the event.
 
         Raises:
@@ -232,7 +232,7 @@ class PersistentActor(Actor):
         """
         writer, durability = self._writer, self._durability
         if writer is None or durability is None:
-            raise RuntimeError("check_room() by an actor that has not recovered, or has ended")
+            raise RuntimeError("check_capacity() by an actor that has not recovered, or has ended")
         durability.journal.admit(writer, len(_encode(event)))
 
     def mark_dirty(self) -> None:

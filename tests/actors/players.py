@@ -38,7 +38,7 @@ from actors.edge.topics import Topics
 from actors.edge.warden import warden_kind
 from actors.matches.directory import directory_kind
 from actors.matches.host import MatchHost
-from actors.matches.match import match_kind
+from actors.matches.match_kind import match_kind
 from actors.matches.routes import ROUTES as MATCH_ROUTES
 from actors.matches.rules.game import Game
 from actors.runtime.child import ChildSpec

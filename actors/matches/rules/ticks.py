@@ -12,7 +12,7 @@ EARLY: Final = 1e-3
 clock that rounding left a hair before it; without this the tick would wait a whole interval."""
 
 
-class Due(NamedTuple):
+class TicksDue(NamedTuple):
     """How many ticks to run now, and how many are given up because too many were due."""
 
     run: int
@@ -56,7 +56,7 @@ class TickSchedule(msgspec.Struct, frozen=True):
         """When the next tick is due, in seconds on the caller's clock."""
         return self.start_s + (self.settled + 1) / self.hz
 
-    def take(self, now_s: float, *, at_most: int) -> tuple[Due, TickSchedule]:
+    def take(self, now_s: float, *, at_most: int) -> tuple[TicksDue, TickSchedule]:
         """The ticks due at `now_s`, at most `at_most` of them (>= 1).
 
         After a stall longer than `at_most` intervals the rest is given up, so that a late match
@@ -66,4 +66,4 @@ class TickSchedule(msgspec.Struct, frozen=True):
         passed = math.floor((now_s - self.start_s) * self.hz + EARLY)
         due = max(0, passed - self.settled)
         run = min(due, at_most)
-        return Due(run, due - run), TickSchedule(self.hz, self.start_s, self.settled + due)
+        return TicksDue(run, due - run), TickSchedule(self.hz, self.start_s, self.settled + due)

@@ -87,7 +87,7 @@ async def test_an_actor_asks_for_room_in_the_log_before_it_acts(autojump_clock: 
     class Careful(Ledger):
         @actors.handles(str)
         def act(self, message: str) -> None:
-            self.check_room(Added(1))
+            self.check_capacity(Added(1))
             acted.append(message)
 
     stores = Stores()

@@ -1,0 +1,125 @@
+"""What players do: each input acts once, and is answered the same however often it is sent."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+from actors.edge.failures import Refused, with_others
+from actors.matches.attendance import Attendance
+from actors.matches.host import MatchCounters
+from actors.matches.messages import Input, Repeat
+from actors.matches.pending import Pending
+from actors.matches.playthrough import Playthrough
+from actors.matches.referee import Referee
+from actors.matches.rules.record import Moved, Place
+from actors.runtime.future import Future
+from protocol.errors import ERRORS, MATCH_ENDED, NOT_JOINED, REJECTED, SEQ_TOO_OLD
+from protocol.messages.match import InputTaken
+
+
+class Persisting(Protocol):
+    """What inputs need of their match."""
+
+    def check_capacity(self, event: msgspec.Struct) -> None:
+        """See `PersistentActor.check_capacity`."""
+
+    def persist(self, event: msgspec.Struct) -> Future[Any]:
+        """See `PersistentActor.persist`."""
+
+    def mark_dirty(self) -> None:
+        """See `PersistentActor.mark_dirty`."""
+
+
+class Inputs:
+    """Gives inputs to the game, and remembers in the record what each was answered."""
+
+    def __init__(
+        self,
+        match: Persisting,
+        play: Playthrough,
+        here: Attendance,
+        counters: MatchCounters,
+    ) -> None:
+        self._match = match
+        self._play = play
+        self._here = here
+        self._counters = counters
+        self._moves = Pending()
+
+    def answered(self, message: Input) -> InputTaken | Future[InputTaken] | None:
+        """What an input of the same `seq` was answered, also when it has ended the match; None: it
+        is a new one. Raises `Refused`.
+        """
+        place = self._play.record.places.get(message.who.user)
+        if place is None or message.seq > place.seq:
+            return None
+        return self._first_answer(place, message)
+
+    def take(self, message: Input) -> InputTaken | Future[InputTaken]:
+        """Let a new input act, and answer it, durable if the game's inputs are.
+
+        Raises `Refused`, and what `persist` raises for want of room; nothing has changed then.
+        """
+        play, match, player = self._play, self._match, message.who.user
+        referee, record = play.playing(), play.record
+        if player not in record.places:
+            raise Refused(NOT_JOINED)
+        if record.started and not play.tick_hz:  # each input is shown to everyone
+            self._here.charge(message.who)
+        taken = InputTaken(record.tick + 1, play.durable_inputs)
+        if play.durable_inputs:
+            event = Moved(player, message.seq, message.input, taken.tick)
+            match.check_capacity(event)
+            self._judge(referee, message)
+            self._moves.put(player, match.persist(event))
+        else:
+            self._judge(referee, message)
+            record.answer(player, message.seq, message.input, taken.tick)
+            if not play.tick_hz:
+                record.tick = taken.tick
+            match.mark_dirty()
+        self._counters.inputs += 1
+        return self._once_durable(player, taken)
+
+    def repeat(self, message: Repeat) -> InputTaken | Future[InputTaken]:
+        """Answer an input as the first time. Raises `Refused`; also, while the match goes on, if
+        its session is not here.
+        """
+        record = self._play.record
+        place = record.places.get(message.who.user)
+        if place is None or (record.ended is None and message.who.session not in self._here):
+            raise Refused(NOT_JOINED)
+        if message.seq > place.seq:
+            raise Refused(NOT_JOINED if record.ended is None else MATCH_ENDED)
+        return self._first_answer(place, message)
+
+    def _judge(self, referee: Referee, message: Input) -> None:
+        # What the game says of an input, no as well as yes, is said once for its seq. Whatever else
+        # keeps an input from the game (no room in the log, no answer in time) leaves its seq free.
+        record, player = self._play.record, message.who.user
+        try:
+            if not record.started:
+                raise Refused(REJECTED, "the match waits for players")
+            referee.input(player, message.input)
+        except Refused as refused:
+            record.answer(player, message.seq, message.input, refused.error.code)
+            self._match.mark_dirty()
+            raise
+
+    def _first_answer(
+        self, place: Place, message: Input | Repeat
+    ) -> InputTaken | Future[InputTaken]:
+        said = place.answered(message.seq, message.input)
+        if said is None:
+            raise Refused(SEQ_TOO_OLD, f"seq: must be above {place.seq}")
+        if isinstance(said, str):
+            raise Refused(ERRORS[said])
+        taken = InputTaken(said, self._play.durable_inputs)
+        return self._once_durable(message.who.user, taken)
+
+    def _once_durable(self, player: str, taken: InputTaken) -> InputTaken | Future[InputTaken]:
+        """`taken` once the player's last input is committed; at once if it is, or never will be."""
+        durable = self._moves.get(player)
+        return taken if durable is None else with_others(durable).map(lambda _: taken)

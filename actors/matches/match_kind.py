@@ -1,0 +1,48 @@
+"""The kind of actor that a match is, by the game that it plays."""
+
+from __future__ import annotations
+
+from actors.matches.host import MatchHost
+from actors.matches.match import Match
+from actors.runtime.kinds import Kind
+from actors.runtime.mailbox import MailboxSpec
+
+
+class VolatileMatch(Match):
+    """Of a game with state that no event holds: recovery needs the snapshot, and a recent one."""
+
+    needs_snapshot = True
+
+
+class MatchFactory:
+    """Makes a match by its name, which says which game it is before any state was read."""
+
+    def __init__(self, host: MatchHost) -> None:
+        self._host = host
+        spec = MailboxSpec(capacity=host.settings.mailbox)
+
+        class ConfiguredMatch(Match):
+            mailbox = spec
+
+        class ConfiguredVolatileMatch(VolatileMatch):
+            mailbox = spec
+            snapshot_interval_s = host.settings.snapshot_interval_s
+
+        self._durable = ConfiguredMatch
+        self._volatile = ConfiguredVolatileMatch
+
+    def __call__(self, name: str) -> Match:
+        game = self._host.game_of(name)
+        durable = game is None or game.durable_inputs
+        return (self._durable if durable else self._volatile)(self._host, name)
+
+
+def match_kind(host: MatchHost) -> Kind:
+    """Return the kind for `ActorSystem.register`."""
+    # A match ends by itself, as failed, before its kind gives up on it.
+    return Kind(
+        name="match",
+        factory=MatchFactory(host),
+        max_restarts=host.settings.max_crashes + 2,
+        shutdown_s=5.0,
+    )

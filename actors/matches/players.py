@@ -1,0 +1,223 @@
+"""How players come to a match and go: the places they take, keep for a while, and give up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+import msgspec
+
+from actors.edge.failures import Refused, refuse_late
+from actors.edge.topic_messages import Join, Part, Resume
+from actors.matches.arrivals import Arrivals
+from actors.matches.attendance import Attendance
+from actors.matches.match_log import RETRY_S, MatchLog
+from actors.matches.messages import Arrived
+from actors.matches.pending import Pending
+from actors.matches.playthrough import Playthrough
+from actors.matches.referee import Referee
+from actors.matches.reports import Reports
+from actors.matches.rules.record import Joined, Left
+from actors.matches.voice import MatchVoice
+from actors.runtime.errors import Refusal
+from actors.runtime.future import Future
+from actors.runtime.system_view import SystemView
+from protocol.errors import MATCH_ENDED, MATCH_FULL, NOT_JOINED, UNAVAILABLE, UNKNOWN_MATCH
+from protocol.messages.match import MatchState
+
+
+class Seating(Protocol):
+    """What players need of their match."""
+
+    epoch: int
+
+    @property
+    def system(self) -> SystemView:
+        """For the time."""
+
+    def check_capacity(self, event: msgspec.Struct) -> None:
+        """See `PersistentActor.check_capacity`."""
+
+    def pipe_to_self(self, future: Future[Any], message: Callable[[Future[Any]], Any]) -> None:
+        """See `Actor.pipe_to_self`."""
+
+    def follow_up(self, *, show: bool = False) -> None:
+        """See `Match.follow_up`."""
+
+    def mind_the_time(self) -> None:
+        """See `Match.mind_the_time`."""
+
+
+class Players:
+    """Gives places in a game and takes them back.
+
+    A player is a user, who may be here by several sessions. A place outlives them: it is kept until
+    the user leaves, or has been without a session for a while.
+    """
+
+    def __init__(
+        self,
+        match: Seating,
+        play: Playthrough,
+        here: Attendance,
+        *,
+        match_log: MatchLog,
+        voice: MatchVoice,
+        reports: Reports,
+    ) -> None:
+        self._match = match
+        self._play = play
+        self._here = here
+        self._match_log = match_log
+        self._voice = voice
+        self._reports = reports
+        self._arrivals = Arrivals(match)
+        self._leaves = Pending()
+
+    # --- they come -------------------------------------------------------------------------------
+
+    def join(self, message: Join) -> MatchState | Future[MatchState]:
+        """Give the user a place, or the place that is the user's already.
+
+        Raises `Refused`, and what the log raises for want of room; nothing has changed then.
+        """
+        referee, who = self._play.playing(), message.who
+        refuse_late(message.until, self._match.system.now())
+        if not self._here.is_connected(who, message.connection):
+            raise Refused(UNAVAILABLE, "the connection is gone")
+        if who.user not in self._play.record.places:
+            self._give_place(referee, message)
+        durable = self._arrivals.durable(who.user)
+        if durable is None:
+            return self._arrive(message)
+        # The session counts as here, though it hears nothing yet: it may go before the join is
+        # durable.
+        self._here.attend(who)
+        return self._arrivals.wait(durable, message, self._play.record.places[who.user])
+
+    def _give_place(self, referee: Referee, message: Join) -> None:
+        play, who = self._play, message.who
+        assert play.game is not None
+        if len(play.record.places) >= play.game.max_players:
+            raise Refused(MATCH_FULL)
+        self._here.charge(who, pushes=2)  # and for when it leaves
+        event = Joined(who.user, who.name, play.record.tick)
+        self._match.check_capacity(event)
+        referee.join(who.user)
+        referee.seen_by(who.user)  # what cannot be encoded fails here, in the actor's own turn
+        self._arrivals.put(who.user, self._match_log.write(event))
+        self._match.follow_up(show=True)
+        self._reports.tell()
+
+    def arrived(self, message: Arrived) -> None:
+        """Answer a join that is durable now, if it has not failed."""
+        self._arrivals.answer(message, partial(self._arrive_late, message))
+
+    def _arrive_late(self, message: Arrived) -> MatchState:
+        who, places = message.join.who, self._play.record.places
+        if self._here.player(who.session) != who.user or places.get(who.user) is not message.place:
+            raise Refused(NOT_JOINED, "left before the join was durable")
+        return self._arrive(message.join)
+
+    def _arrive(self, message: Join) -> MatchState:
+        """Let a session hear the match. Its player's place is durable."""
+        play, here, who = self._play, self._here, message.who
+        referee = play.playing()
+        # The commit may have come after who asked had given up.
+        late = self._match.system.now() >= message.until
+        if late or not here.hear(who, message.connection):
+            if not here.hears(who.session):
+                self.lose(who.session)  # the place is kept for a while
+            raise Refused(UNAVAILABLE, "nobody waits for it any more")
+        self._match.mind_the_time()
+        return self._voice.where_it_stands(play.record, referee, self._match.epoch, who.user)
+
+    def resume(self, message: Resume) -> bool:
+        """Have a player's session hear the match again, and tell it what it missed; returns whether
+        it is in. Raises `Refused`.
+        """
+        play, who, epoch = self._play, message.who, self._match.epoch
+        record, state = play.record, None
+        refuse_late(message.until, self._match.system.now())
+        if record.created is None:
+            raise Refused(UNKNOWN_MATCH)
+        if who.user not in record.places:
+            raise Refused(NOT_JOINED if record.ended is None else MATCH_ENDED)
+        if record.ended is not None:
+            state = record.ended.state
+        elif play.referee is not None:
+            state = play.referee.seen_by(who.user)
+            if not self._here.hear(who, message.connection):
+                raise Refused(UNAVAILABLE, "the connection is gone")
+        self._voice.recovered(
+            record,
+            state,
+            epoch,
+            missed=play.missed(epoch, message.epoch, message.offset),
+            session=who.session,
+            connection=message.connection,
+            offset=message.offset,
+        )
+        if record.ended is None:
+            self._match.mind_the_time()
+        return record.ended is None
+
+    # --- they go ---------------------------------------------------------------------------------
+
+    def part(self, message: Part) -> Future[Any] | None:
+        """Let one session go; with a user's last one the place, unless it is to be kept."""
+        session, player = message.who.session, message.who.user
+        others = [one for one in self._here.sessions_of(player) if one != session]
+        if message.keep_place or others:
+            self.lose(session)
+            return None
+        return self.give_up(session, player)
+
+    def lose(self, session: str) -> None:
+        """The session is not here any more, and its player's place is kept for a while."""
+        player = self._here.forget(session)
+        if player is not None and player in self._play.record.places and self._play.goes_on:
+            self._here.expect(player)
+        self._match.mind_the_time()
+
+    def away_too_long(self, player: str) -> None:
+        """Give up the place of a player who has not come back, once the log has room for that."""
+        try:
+            self.give_up(None, player)
+        except Refusal:
+            self._here.expect(player, RETRY_S)
+
+    def give_up(self, session: str | None, player: str) -> Future[Any] | None:
+        """Give up the player's place, by the word of this session if it was one's. Harmless for one
+        that has none. Returns when it is durable; None: it is.
+
+        Nothing has changed when the log has no room for it; it raises that.
+        """
+        play, here = self._play, self._here
+        if player not in play.record.places or not play.goes_on:
+            if session is not None:
+                here.forget(session)
+            return self._leaves.get(player)  # of a leave that was not answered in time
+        referee = play.playing()
+        event = Left(player, play.record.tick)
+        self._match.check_capacity(event)
+        referee.leave(player)
+        if session is not None:
+            here.forget(session)
+        here.expect_no_more(player)
+        durable = self._match_log.write(event)
+        self._leaves.put(player, durable)
+        for other in here.sessions_of(player):  # now that it has heard of it
+            self._voice.lost(other)
+            here.dismiss(other)
+        self._match.follow_up(show=True)
+        self._match.mind_the_time()
+        self._reports.tell()
+        return durable
+
+    # --- this incarnation goes -------------------------------------------------------------------
+
+    def fail(self) -> None:
+        """Tell those whose join is not durable yet that this incarnation will not answer."""
+        self._arrivals.fail()
