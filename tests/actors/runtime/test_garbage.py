@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections import Counter
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import trio
@@ -12,7 +9,7 @@ import trio
 import actors
 from actors.runtime.testing import open_system, settle
 
-TIMES = 50
+from .cycles import cycles_of
 
 
 class Answers(actors.Actor):
@@ -20,23 +17,6 @@ class Answers(actors.Actor):
         if message == "refuse":
             raise actors.Refusal("no")
         return message
-
-
-async def cycles_of(act: Callable[[], Awaitable[None]]) -> Counter[str]:
-    """Do it often, with the collector off; what it finds then, by type."""
-    await act()
-    gc.collect()
-    gc.disable()
-    gc.set_debug(gc.DEBUG_SAVEALL)
-    try:
-        for _ in range(TIMES):
-            await act()
-        gc.collect()
-        return Counter(type(one).__name__ for one in gc.garbage)
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()
 
 
 async def test_an_ended_actor_leaves_no_cycle(autojump_clock: Any) -> None:
