@@ -59,6 +59,21 @@ def test_bytes_arrive_as_they_were(connection: psycopg.Connection, values: list[
     assert read_back(connection, b"bytea", array, b"encode(v, 'hex')") == expected
 
 
+def test_arrays_are_parameters_of_any_statement(connection: psycopg.Connection) -> None:
+    arrays.register(connection)
+    given = (
+        arrays.TextArray(["a", 'b"{,}\\', ""]),
+        arrays.Int8Array([1, -(2**63)]),
+        arrays.ByteaArray([b"", b"\0x"]),
+    )
+    for query in ("SELECT %s, %s, %s", "SELECT %b, %b, %b"):
+        assert connection.execute(query, given).fetchone() == tuple(
+            list(one.values) for one in given
+        )
+    empty = (arrays.TextArray([]), arrays.Int8Array([]), arrays.ByteaArray([]))
+    assert connection.execute("SELECT %s, %s, %s", empty).fetchone() == ([], [], [])
+
+
 def test_what_no_column_can_hold_is_refused() -> None:
     with pytest.raises(struct.error):
         arrays.of_int8([2**63])
