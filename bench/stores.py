@@ -167,20 +167,14 @@ def transfers(options: argparse.Namespace, postgres: PostgresSettings) -> Iterat
             CommandWorker.start(postgres, table, batch=most) for _ in range(WORKERS)
         ]
 
-        def transfer(batch: int, form: type[Transfer], workers: list[ActorRef[Any]]) -> None:
+        def request(number: int, form: type[Transfer]) -> Execute:
+            source, target = dice.sample(owners, 2)
             expires_at = time.monotonic() + ASK_TIMEOUT_S
-            ask(
-                workers,
-                *(
-                    Execute(
-                        form(dice.choice(owners), dice.choice(owners), 1),
-                        owners[n % WALLETS],
-                        secrets.token_hex(8),
-                        expires_at,
-                    )
-                    for n in range(batch)
-                ),
-            )
+            key = secrets.token_hex(8)
+            return Execute(form(source, target, 1), owners[number % WALLETS], key, expires_at)
+
+        def transfer(batch: int, form: type[Transfer], workers: list[ActorRef[Any]]) -> None:
+            ask(workers, *(request(number, form) for number in range(batch)))
 
         for batch in options.batch:
             work = partial(transfer, batch, form, workers)

@@ -3,39 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
 from persistence import PostgresSettings
-from persistence.commands import CommandKind, Transaction
+from persistence.commands import CommandKind, Int8Array, TextArray, Transaction
 from persistence.postgres.connection import connect, transaction
 
 TABLES = """
-    CREATE TABLE wallets (owner text PRIMARY KEY, balance bigint NOT NULL CHECK (balance >= 0));
+    CREATE TABLE wallets (
+        owner text COLLATE "C" PRIMARY KEY,
+        balance bigint NOT NULL CHECK (balance >= 0)
+    ) WITH (fillfactor = 70); -- room for a row's next version beside it
     CREATE TABLE entries (
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         owner text NOT NULL, amount bigint NOT NULL, note text NOT NULL
     );
-    CREATE FUNCTION transfer_all(sources text[], targets text[], amounts bigint[], notes text[])
-    RETURNS TABLE (place bigint, left_over bigint)
-    LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
-    DECLARE n int; had bigint;
+
+    -- Transfers in the order given. `sources` and `targets` are places in `owners`.
+    -- Returns what each source has left; NULL: it had not enough, and nothing was moved.
+    CREATE FUNCTION transfer_all(
+        owners text[], sources bigint[], targets bigint[], amounts bigint[], notes text[]
+    ) RETURNS bigint[]
+    LANGUAGE plpgsql
+    SET search_path FROM CURRENT
+    SET plan_cache_mode = force_generic_plan
+    SET enable_seqscan = off
+    AS $$
+    DECLARE
+        balances bigint[];
+        left_over bigint[] := array_fill(NULL::bigint, ARRAY[cardinality(sources)]);
+        had bigint;
     BEGIN
-        PERFORM 1 FROM wallets WHERE owner = ANY(sources || targets) ORDER BY owner FOR UPDATE;
+        -- A row that is not there cannot be locked.
+        INSERT INTO wallets (owner, balance) SELECT owner, 0 FROM unnest(owners) AS owner
+        ORDER BY owner ON CONFLICT DO NOTHING;
+        SELECT array_agg(balance) INTO balances FROM (
+            SELECT balance FROM wallets WHERE owner = ANY (owners) ORDER BY owner FOR UPDATE
+        ) AS held;
         FOR n IN 1 .. cardinality(sources) LOOP
-            SELECT balance INTO had FROM wallets WHERE owner = sources[n];
-            place := n;
-            left_over := NULL;
-            IF had >= amounts[n] THEN
-                UPDATE wallets SET balance = balance - amounts[n] WHERE owner = sources[n];
-                UPDATE wallets SET balance = balance + amounts[n] WHERE owner = targets[n];
-                INSERT INTO entries (owner, amount, note)
-                VALUES (sources[n], -amounts[n], notes[n]), (targets[n], amounts[n], notes[n]);
-                left_over := had - amounts[n];
+            had := balances[sources[n]];
+            IF had >= amounts[n] AND sources[n] <> targets[n] THEN
+                left_over[n] := had - amounts[n];
+                balances[sources[n]] := left_over[n];
+                balances[targets[n]] := balances[targets[n]] + amounts[n];
             END IF;
-            RETURN NEXT;
         END LOOP;
+        UPDATE wallets AS w SET balance = n.balance
+        FROM unnest(owners, balances) AS n (owner, balance)
+        WHERE w.owner = n.owner AND w.balance <> n.balance;
+        INSERT INTO entries (owner, amount, note)
+        SELECT owners[leg.place], leg.amount, n.note
+        FROM unnest(sources, targets, amounts, notes, left_over)
+            AS n (source, target, amount, note, left_over)
+        CROSS JOIN LATERAL (VALUES (source, -n.amount), (target, n.amount)) AS leg (place, amount)
+        WHERE n.left_over IS NOT NULL;
+        RETURN left_over;
     END $$;
+"""
+_HOLD = "SELECT owner, balance FROM wallets WHERE owner IN (%s, %s) ORDER BY owner FOR UPDATE"
+_MOVE = """
+    WITH taken AS (
+        UPDATE wallets SET balance = balance - %(amount)s WHERE owner = %(source)s
+    ), noted AS (
+        INSERT INTO entries (owner, amount, note)
+        VALUES (%(source)s, -%(amount)s, %(note)s), (%(target)s, %(amount)s, %(note)s)
+    )
+    INSERT INTO wallets AS w (owner, balance) VALUES (%(target)s, %(amount)s)
+    ON CONFLICT (owner) DO UPDATE SET balance = w.balance + excluded.balance
 """
 
 
@@ -44,11 +80,11 @@ class Refused(Exception):  # noqa: N818
 
 
 class Transfer(msgspec.Struct, frozen=True):
-    """Move an amount, if the source has it."""
+    """Move an amount, if the source has it, to another wallet, which may be new."""
 
     source: str
     target: str
-    amount: int
+    amount: Annotated[int, msgspec.Meta(ge=1)]
     note: str = ""
 
 
@@ -63,31 +99,33 @@ class Left(msgspec.Struct, frozen=True):
 
 
 def _transfer(tx: Transaction, command: Transfer) -> Left:
-    rows = tx.read(
-        "SELECT owner, balance FROM wallets WHERE owner IN (%s, %s) ORDER BY owner FOR UPDATE",
-        (command.source, command.target),
-    )
-    balances: dict[str, int] = dict(rows.fetchall())
-    if balances[command.source] < command.amount:
-        raise Refused("not that much")
-    move(tx, command.source, -command.amount, command.note)
-    move(tx, command.target, command.amount, command.note)
-    return Left(balances[command.source] - command.amount)
-
-
-def move(tx: Transaction, owner: str, amount: int, note: str) -> None:
-    """Change a balance and say so in the entries."""
-    tx.write("UPDATE wallets SET balance = balance + %s WHERE owner = %s", (amount, owner))
-    tx.write("INSERT INTO entries (owner, amount, note) VALUES (%s, %s, %s)", (owner, amount, note))
+    balances: dict[str, int] = dict(tx.read(_HOLD, (command.source, command.target)).fetchall())
+    left = balances.get(command.source, 0) - command.amount
+    if left < 0 or command.source == command.target:
+        raise _refusal(command)
+    tx.write(_MOVE, msgspec.structs.asdict(command))
+    return Left(left)
 
 
 def _transfer_all(tx: Transaction, commands: Sequence[TransferAll]) -> Sequence[Left | Refused]:
-    columns = zip(*((c.source, c.target, c.amount, c.note) for c in commands), strict=True)
-    rows = tx.write(
-        "SELECT left_over FROM transfer_all(%s, %s, %s::bigint[], %s) ORDER BY place",
-        [list(column) for column in columns],
+    owners = sorted({owner for command in commands for owner in (command.source, command.target)})
+    places = {owner: place for place, owner in enumerate(owners, 1)}
+    arrays = (
+        TextArray(owners),
+        Int8Array([places[command.source] for command in commands]),
+        Int8Array([places[command.target] for command in commands]),
+        Int8Array([command.amount for command in commands]),
+        TextArray([command.note for command in commands]),
     )
-    return [Refused("not that much") if left is None else Left(left) for (left,) in rows]
+    (left_over,) = tx.write("SELECT transfer_all(%b, %b, %b, %b, %b)", arrays).fetchone() or ((),)
+    return [
+        _refusal(command) if left is None else Left(left)
+        for command, left in zip(commands, left_over, strict=True)
+    ]
+
+
+def _refusal(command: Transfer) -> Refused:
+    return Refused("to oneself" if command.source == command.target else "not that much")
 
 
 def _wallets(command: Transfer) -> Sequence[str]:

@@ -18,12 +18,16 @@ from persistence.commands.kinds import CommandKind, CommandTable
 from persistence.commands.store import CommandStore
 from persistence.commands.transaction import Pushed, Transaction
 from persistence.commands.worker import CommandWorker
+from persistence.postgres.arrays import ByteaArray, Int8Array, TextArray
 
 __all__ = [
+    "ByteaArray",
     "CommandKind",
     "CommandStore",
     "CommandTable",
     "CommandWorker",
+    "Int8Array",
     "Pushed",
+    "TextArray",
     "Transaction",
 ]

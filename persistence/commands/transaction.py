@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString, NamedTuple
 
 import psycopg
@@ -12,6 +12,7 @@ from persistence.schedules.transaction import TransactionSchedules
 from persistence.settings import ScheduleSettings
 
 Rows = psycopg.Cursor[tuple[Any, ...]]
+Parameters = Sequence[Any] | Mapping[str, Any]
 
 
 class Pushed(NamedTuple):
@@ -39,11 +40,11 @@ class Transaction:
         self._emitted: list[tuple[str, str, str, bytes]] = []
         self._pushed: list[tuple[str, str, bytes]] = []
 
-    def read(self, query: LiteralString, parameters: Sequence[Any] = ()) -> Rows:
+    def read(self, query: LiteralString, parameters: Parameters = ()) -> Rows:
         """Run a query that changes nothing. It may lock rows (`FOR UPDATE`)."""
         return self._connection.execute(query, parameters)
 
-    def write(self, statement: LiteralString, parameters: Sequence[Any] = ()) -> Rows:
+    def write(self, statement: LiteralString, parameters: Parameters = ()) -> Rows:
         """Run a statement that may change something."""
         self.wrote = True
         return self._connection.execute(statement, parameters)

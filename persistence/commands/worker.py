@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import time
+import uuid
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
 import psycopg
-from psycopg import errors
+from psycopg import errors, pq
 
-from persistence.commands.answered import Answered, Name, look_up, remember
+from persistence.commands.answered import Answered, Name, Ticket, begin, has_committed, remember
 from persistence.commands.kinds import CommandKind, CommandTable
 from persistence.commands.transaction import Pushed, Transaction
 from persistence.errors import CommandExpired, KeyReused, RowRefused, StoreUnavailable
@@ -25,12 +26,15 @@ from persistence.settings import PostgresSettings, ScheduleSettings
 
 _PASSING: Final = (errors.SerializationFailure, errors.DeadlockDetected)
 _LOST: Final = (psycopg.OperationalError, psycopg.InterfaceError)
+_OWN_FAULT: Final = (errors.ProgramLimitExceeded, errors.LockNotAvailable)
+"""A command's own, though of the class that a lost connection raises: too long for an index."""
 _ATTEMPTS: Final = 6
 """Of a batch that meets deadlocks. The pauses between them add up to about 0.3 s."""
 _FIRST_PAUSE_S: Final = 0.01
 _ASK_STATUS_FOR_S: Final = 5.0
-_LOCK: Final = "SELECT count(pg_advisory_xact_lock(number)) FROM unnest(%s::bigint[]) AS number"
-"""Takes locks in the order of the array: `unnest` gives its elements one after the other."""
+_PATIENCE: Final = "SET LOCAL lock_timeout TO '1s'"  # with a transaction that has not ended
+_LOCKS_OF_COMMANDS: Final = 0x636D6473 << 32
+"""Advisory locks are one space for the whole database: ours begin here."""
 
 
 class Execute(StoreRequest, frozen=True, gc=False):
@@ -89,6 +93,7 @@ class CommandWorker(PostgresActor):
         self._schedules = schedules
         self._on_scheduled = scheduled
         self._rng = random.Random()
+        self._ticket = Ticket(uuid.uuid4().hex, 0)
 
     def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
         answers: dict[int, Any] = {}
@@ -104,7 +109,7 @@ class CommandWorker(PostgresActor):
             else:
                 try:
                     jobs.append((place, _Job(request, self._table.of(request.command))))
-                except Exception as error:  # nothing runs it, or its key needs what has no encoding
+                except Exception as error:  # nothing runs it, or something of it has no encoding
                     answers[place] = error
         for (place, _), done in zip(jobs, self._run([job for _, job in jobs]), strict=True):
             answers[place] = done
@@ -123,6 +128,10 @@ class CommandWorker(PostgresActor):
                 if attempt >= _ATTEMPTS or not _some_wait(jobs):
                     raise unavailable(error) from None
                 time.sleep(self._rng.random() * _FIRST_PAUSE_S * 2**attempt)
+            except errors.OutOfMemory as error:
+                if len(jobs) == 1:
+                    raise unavailable(error) from None
+                return self._in_halves(jobs)  # PostgreSQL holds only so many locks
             except errors.QueryCanceled as error:  # it took longer than it may
                 raise unavailable(error) from None
             except _LOST as error:
@@ -134,9 +143,20 @@ class CommandWorker(PostgresActor):
                 raise unavailable(error) from None
         return []
 
+    def _in_halves(self, jobs: Sequence[_Job]) -> Sequence[Any]:
+        """What becomes of one half is no reason to forget the other, which may have committed."""
+        outcomes: list[Any] = []
+        for half in (jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :]):
+            try:
+                outcomes += self._run(half)
+            except StoreUnavailable as error:
+                outcomes += [error] * len(half)
+        return outcomes
+
     def _transact(self, jobs: Sequence[_Job], *, guarded: bool) -> Sequence[Any]:
         connection = self._link.opened()
-        about_to_commit: str | None = None
+        self._ticket = self._ticket.next()
+        about_to_commit = False
         outcomes: Sequence[Any] = ()
         pushed: list[Pushed] = []
         transaction = Transaction(connection, self._schedules)
@@ -145,11 +165,9 @@ class CommandWorker(PostgresActor):
                 batch = _Batch(connection, transaction, jobs, self._table.refusals, guarded=guarded)
                 outcomes = batch.run()
                 pushed = transaction.finish()
-                remember(connection, batch.answered)
-                row = connection.execute("SELECT pg_current_xact_id_if_assigned()::text").fetchone()
-                about_to_commit = row[0] if row else None
+                about_to_commit = remember(connection, self._ticket, batch.answered)
         except _LOST:
-            if about_to_commit is None or not self._has_committed(about_to_commit):
+            if not about_to_commit or not self._has_committed():
                 raise
         if pushed:
             self._on_pushed(pushed)
@@ -157,48 +175,49 @@ class CommandWorker(PostgresActor):
             self._on_scheduled(transaction.earliest_us)
         return outcomes
 
-    def _has_committed(self, xid: str) -> bool:
-        """Ask PostgreSQL what became of a transaction whose end was not heard.
+    def _has_committed(self) -> bool:
+        """Ask PostgreSQL what became of the last transaction, whose end was not heard.
 
         Raises `StoreUnavailable`: it cannot say in time.
         """
-        self._link.close()
         until = time.monotonic() + _ASK_STATUS_FOR_S
         while True:
+            self._link.close()
             try:
                 connection = self._link.opened()
-                row = connection.execute("SELECT pg_xact_status(%s::xid8)", (xid,)).fetchone()
-                status = str(row[0]) if row else ""
+                with postgres.transaction(connection, self._settings):
+                    connection.execute(_PATIENCE)
+                    return has_committed(connection, self._ticket)
             except (psycopg.Error, StoreUnavailable) as error:
-                self._link.close()
-                status = str(error)
-            if status in {"committed", "aborted"}:
-                return status == "committed"
-            if time.monotonic() > until:
-                raise StoreUnavailable("postgresql", f"the end of a commit is not known: {status}")
+                if time.monotonic() > until:
+                    reason = f"the end of a commit is not known: {error}"
+                    raise StoreUnavailable("postgresql", reason) from None
             time.sleep(0.05)
 
 
 class _Job:
     """One command of a batch."""
 
-    __slots__ = ("expires_at", "kind", "name", "request", "request_hash")
+    __slots__ = ("command", "expires_at", "kind", "locks", "name", "request_hash")
 
     def __init__(self, request: Execute, kind: CommandKind) -> None:
-        self.request = request
+        self.command = request.command
         self.kind = kind
         self.expires_at = request.expires_at
+        self.locks: Sequence[int] = ()
         self.name: Name | None = None
         self.request_hash = b""
+        if kind.locks is not None:
+            self.locks = [_lock_number(name) for name in kind.locks(request.command)]
         if request.key is not None:
             self.name = Name(kind.service, request.user, request.key)
+            self.name.check()
             self.request_hash = kind.hash(request.command)
 
 
 def _lock_number(name: str) -> int:
     """Two names of one number only wait for one another without need."""
-    digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
+    return _LOCKS_OF_COMMANDS | zlib.crc32(name.encode("utf-8", "surrogatepass"))
 
 
 def _some_wait(jobs: Sequence[_Job]) -> bool:
@@ -228,7 +247,9 @@ class _Batch:
     def run(self) -> list[Any]:
         """An outcome for each job, in order: `Done`, or an exception for its asker."""
         jobs = self._jobs
-        before = look_up(self._connection, [job.name for job in jobs if job.name is not None])
+        locks = sorted({number for job in jobs for number in job.locks})
+        names = [job.name for job in jobs if job.name is not None]
+        before = begin(self._connection, locks, names)
         outcomes: list[Any] = [None] * len(jobs)
         first: dict[Name, int] = {}
         fresh: list[int] = []
@@ -237,23 +258,12 @@ class _Batch:
                 fresh.append(place)
                 if job.name is not None:
                     first[job.name] = place
-        self._lock([jobs[place] for place in fresh])
         self._run_fresh(fresh, outcomes)
         for place, job in enumerate(jobs):
             if outcomes[place] is None:
                 assert job.name is not None
                 outcomes[place] = self._again(job, before, first, outcomes)
         return outcomes
-
-    def _lock(self, jobs: Sequence[_Job]) -> None:
-        names = {
-            name
-            for job in jobs
-            if job.kind.locks is not None
-            for name in job.kind.locks(job.request.command)
-        }
-        if names:
-            self._connection.execute(_LOCK, (sorted(map(_lock_number, names)),))
 
     def _run_fresh(self, places: Sequence[int], outcomes: list[Any]) -> None:
         groups: dict[type, list[int]] = {}
@@ -289,14 +299,14 @@ class _Batch:
         run = job.kind.run
         assert run is not None
         with self._kept_apart() as outcome:
-            outcome.value = self._done(job, run(self.transaction, job.request.command))
+            outcome.value = self._done(job, run(self.transaction, job.command))
         return outcome.value
 
     def _all(self, kind: CommandKind, jobs: Sequence[_Job]) -> Sequence[Any]:
         run_all = kind.run_all
         assert run_all is not None
         with self._kept_apart() as outcome:
-            found = run_all(self.transaction, [job.request.command for job in jobs])
+            found = run_all(self.transaction, [job.command for job in jobs])
             outcome.value = [
                 answer if isinstance(answer, Exception) else self._done(job, answer)
                 for job, answer in zip(jobs, found, strict=True)
@@ -323,11 +333,13 @@ class _Batch:
             if self._guarded:
                 with self._connection.transaction():  # a savepoint
                     yield outcome
+                    self._check_not_failed()
             else:
                 yield outcome
-        except (*_PASSING, *_LOST):
-            raise  # the whole transaction is over
+                self._check_not_failed()
         except Exception as error:
+            if isinstance(error, (*_PASSING, *_LOST)) and not isinstance(error, _OWN_FAULT):
+                raise  # the whole transaction is over
             refused = isinstance(error, self._refusals)
             if not self._guarded and (self.transaction.wrote or not refused):
                 raise _Undo from error
@@ -335,6 +347,13 @@ class _Batch:
             for name in list(self.answered)[answered:]:
                 del self.answered[name]
             outcome.value = error
+
+    def _check_not_failed(self) -> None:
+        if self._connection.info.transaction_status is pq.TransactionStatus.INERROR:
+            raise RuntimeError(
+                "the command's function caught an error of PostgreSQL and went on, which it cannot:"
+                " what it wrote before is gone"
+            )
 
 
 class _Outcome:

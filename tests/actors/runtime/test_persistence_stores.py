@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
 import shutil
-import signal
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +20,7 @@ from persistence import EventStore, PostgresSettings, RedisSettings, SnapshotSto
 from persistence.embedded import EmbeddedServers
 from persistence.postgres import EventReader, EventWriter, migrate
 from persistence.redis import SnapshotWorker
-from tests.server_process import descendants
+from tests.persistence.killing import kill_postgresql
 
 from .persistent import Add, Added, Crash, Get, Ledger, Rest, Scribble, Value
 
@@ -170,12 +167,7 @@ async def test_postgresql_killed_under_load_and_back_loses_nothing_that_was_aske
                 ref = system.ref("ledger", "a")
                 await ref.ask(Add(0))
                 futures = [ref.ask(Add(n), timeout=60) for n in range(1, 500)]
-                # Its backends, too: one with work to do outlives the postmaster, commits, and says
-                # so truly, by which all might be acknowledged before there is a server again.
-                postmaster = servers.pids["PostgreSQL"]
-                for pid in (postmaster, *descendants(postmaster)):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
+                kill_postgresql(servers)
                 futures += [ref.ask(Add(n), timeout=60) for n in range(500, 900)]
                 while "PostgreSQL" in servers.pids:
                     await trio.sleep(0.01)

@@ -14,7 +14,13 @@ import pykka
 import pytest
 
 from bench.wallets import Left, Refused, Transfer, TransferAll, open_wallets
-from persistence import CommandExpired, KeyReused, PostgresSettings, StoreUnavailable
+from persistence import (
+    CommandExpired,
+    KeyReused,
+    PostgresSettings,
+    RowRefused,
+    StoreUnavailable,
+)
 from persistence.commands import CommandKind, CommandTable, CommandWorker, Pushed
 from persistence.commands.answered import forget
 from persistence.commands.worker import Done, Execute
@@ -22,7 +28,15 @@ from persistence.postgres import connection as postgres
 from persistence.postgres import migrate
 from persistence.postgres.connection import connect, transaction
 from tests.persistence.asking import wait_until_held_up
-from tests.persistence.commands.wallets import Careless, Fail, Tell, balances, notes, table
+from tests.persistence.commands.wallets import (
+    Careless,
+    Fail,
+    Tell,
+    Turned,
+    balances,
+    notes,
+    table,
+)
 
 Ref = pykka.ActorRef[Any]
 OWNERS = ("ada", "bob", "cyd", "dan")
@@ -124,6 +138,20 @@ def test_a_batch_that_goes_well_is_one_transaction(settings: PostgresSettings) -
     requests = [request(Transfer("ada", "bob", 1, str(n))) for n in range(50)]
     assert all(isinstance(one, Done) for one in in_one_batch(settings, *requests))
     assert fetch(settings, "SELECT count(*), count(DISTINCT xmin::text) FROM entries") == [(102, 2)]
+
+
+@pytest.mark.parametrize("form", [Transfer, TransferAll])
+def test_a_transfer_opens_the_wallet_it_goes_to_and_never_goes_to_its_own(
+    commands: Ref, settings: PostgresSettings, form: type[Transfer]
+) -> None:
+    assert ask(commands, form("ada", "eve", 30)) == Left(70)
+    assert ask(commands, form("ada", "eve", 30)) == Left(40)
+    assert balances(settings)["eve"] == 60
+    with pytest.raises(Refused, match="to oneself"):
+        ask(commands, form("ada", "ada", 1))
+    with pytest.raises(Refused, match="not that much"):
+        ask(commands, form("nobody", "ada", 1))
+    assert sum(balances(settings).values()) == 400
 
 
 @pytest.mark.parametrize("form", [Transfer, TransferAll, Careless])
@@ -295,6 +323,37 @@ def test_what_nothing_runs_or_has_no_encoding_fails_alone(settings: PostgresSett
     )
     assert isinstance(unknown, LookupError)
     assert isinstance(odd, TypeError)
+    assert isinstance(fine, Done)
+    assert sorted(notes(settings)) == ["fine", "first"]
+
+
+def test_a_name_that_postgresql_cannot_hold_fails_alone(settings: PostgresSettings) -> None:
+    """As the key of one command among many, whose sender would try again for ever."""
+    nul, half, long, fine = in_one_batch(
+        settings,
+        request(Transfer("ada", "bob", 1), "nul\0"),
+        request(Transfer("ada", "bob", 1), "k", user="half \ud800"),
+        request(Transfer("ada", "bob", 1), "k" * 3000),
+        request(Transfer("ada", "bob", 1, "fine"), "k"),
+    )
+    assert [type(one) for one in (nul, half, long)] == [RowRefused] * 3
+    assert isinstance(fine, Done)
+    assert sorted(notes(settings)) == ["fine", "first"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "error"), [("catches", RuntimeError), ("long", psycopg.errors.ProgramLimitExceeded)]
+)
+def test_a_command_that_postgresql_turns_down_fails_alone(
+    settings: PostgresSettings, reason: str, error: type[Exception]
+) -> None:
+    """One that catches the error and goes on; one that writes what no index can hold."""
+    turned_down, fine = in_one_batch(
+        settings,
+        request(Turned("ada", reason), "a"),
+        request(Transfer("ada", "bob", 1, "fine"), "b"),
+    )
+    assert isinstance(turned_down, error)
     assert isinstance(fine, Done)
     assert sorted(notes(settings)) == ["fine", "first"]
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 from typing import Any
 
 import msgspec
+import psycopg
 
-from bench.wallets import KINDS, Left, Refused, Transfer, move
+from bench.wallets import KINDS, Left, Refused, Transfer
 from persistence import PostgresSettings
 from persistence.commands import CommandKind, CommandTable, Transaction
 from persistence.postgres.connection import connect, transaction
@@ -22,26 +25,46 @@ class Fail(msgspec.Struct, frozen=True):
     owner: str
 
 
+class Turned(msgspec.Struct, frozen=True):
+    """Do what PostgreSQL does not do."""
+
+    owner: str
+    reason: str
+
+
 class Tell(msgspec.Struct, frozen=True):
     user: str
     text: str
     fail: bool = False
 
 
+def _move(tx: Transaction, owner: str, amount: int, note: str) -> None:
+    tx.write("UPDATE wallets SET balance = balance + %s WHERE owner = %s", (amount, owner))
+    tx.write("INSERT INTO entries (owner, amount, note) VALUES (%s, %s, %s)", (owner, amount, note))
+
+
 def _careless(tx: Transaction, command: Careless) -> Left:
-    move(tx, command.target, command.amount, command.note)
+    _move(tx, command.target, command.amount, command.note)
     found = tx.read("SELECT balance FROM wallets WHERE owner = %s FOR UPDATE", (command.source,))
     row = found.fetchone()
     assert row is not None
     if row[0] < command.amount:
         raise Refused("not that much")
-    move(tx, command.source, -command.amount, command.note)
+    _move(tx, command.source, -command.amount, command.note)
     return Left(row[0] - command.amount)
 
 
 def _fail(tx: Transaction, command: Fail) -> None:
     tx.write("UPDATE wallets SET balance = 7 WHERE owner = %s", (command.owner,))
     raise ZeroDivisionError("a mistake")
+
+
+def _turned(tx: Transaction, command: Turned) -> None:
+    insert = "INSERT INTO wallets (owner, balance) VALUES (%s, 7)"
+    if command.reason == "long":
+        tx.write(insert, (secrets.token_hex(4000),))
+    with contextlib.suppress(psycopg.errors.UniqueViolation):
+        tx.write(insert, (command.owner,))
 
 
 def _tell(tx: Transaction, command: Tell) -> None:
@@ -60,6 +83,7 @@ def table() -> CommandTable:
             *KINDS,
             kind("careless", Careless, answer=Left, run=_careless),
             kind("fail", Fail, run=_fail),
+            kind("turned", Turned, run=_turned),
             kind("tell", Tell, run=_tell),
         ],
         refusals=(Refused,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -11,7 +12,10 @@ import psycopg
 import pytest
 from pykka import ActorRef
 
+from bench.wallets import KINDS, Refused, Transfer, TransferAll, open_wallets
 from persistence import PostgresSettings
+from persistence.commands import CommandTable, CommandWorker
+from persistence.commands.worker import Execute
 from persistence.postgres import (
     EventReader,
     EventWriter,
@@ -19,7 +23,7 @@ from persistence.postgres import (
     known_migrations,
     migrate,
 )
-from persistence.postgres.connection import connect, session_is_ours
+from persistence.postgres.connection import connect, session_is_ours, transaction
 from persistence.requests import Activate, Append, LastSeq, Ping, Read, ReadBefore
 from tests.persistence.asking import ask, event
 from tests.persistence.pooler import PGBOUNCER, SESSIONS, pgbouncer, transaction_pooler
@@ -176,6 +180,37 @@ def test_nothing_of_ours_is_left_in_a_session(pooled: str, unique: str) -> None:
             assert ask(reader, LastSeq("k", "a")) == n
             ask(writer, Ping())
             ask(reader, Ping())
+    assert in_every_session(pooled, STATE) == before
+
+
+def test_commands_rely_on_nothing_in_a_session_and_leave_nothing_there(
+    pooled: str, unique: str
+) -> None:
+    before = in_every_session(
+        pooled,
+        "SET synchronous_commit TO off; SET search_path TO pg_temp, public;"
+        " CREATE TEMP TABLE answered_commands (service text); " + STATE,
+    )
+    settings = PostgresSettings(url=pooled, schema=unique)
+    migrate(settings)
+    open_wallets(settings, ["ada", "bob"], 100)
+    ref: Ref = CommandWorker.start(settings, CommandTable(KINDS, refusals=(Refused,)))
+    try:
+        for n in range(4 * SESSIONS):
+            for form in (Transfer, TransferAll):
+                command = Execute(
+                    form("ada", "bob", 1), "ada", f"{form.__name__}-{n}", time.monotonic() + 60
+                )
+                answers = [ask(ref, command).answer for _ in range(2)]
+                assert answers[0] == answers[1]
+            with pytest.raises(Refused):
+                ask(ref, Execute(Transfer("ada", "bob", 1000), "ada", None, time.monotonic() + 60))
+    finally:
+        ref.stop()
+    with connect(settings) as connection, transaction(connection, settings):
+        query = "SELECT owner, balance FROM wallets"
+        moved = 2 * 4 * SESSIONS
+        assert dict(connection.execute(query)) == {"ada": 100 - moved, "bob": 100 + moved}
     assert in_every_session(pooled, STATE) == before
 
 
