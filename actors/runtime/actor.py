@@ -11,14 +11,14 @@ import pykka
 import structlog
 
 from .checks import check_callable
-from .errors import UnhandledMessage
+from .errors import Misfit, UnhandledMessage
 from .future import Future
 from .handlers import HandlerTable
 from .lifecycle import LoopLife
 from .mailbox import Mailbox, MailboxSpec
 from .piped import Piped
-from .reasons import Reason
 from .ref import ActorRef
+from .runtime_hooks import NO_HOOKS, RuntimeHooks
 from .system_view import SystemView, current_system
 from .timers import Timer
 
@@ -62,14 +62,13 @@ class Actor(_PykkaActor):
     mailbox: ClassVar[MailboxSpec] = MailboxSpec()
     """How many messages may wait, and what happens beyond that."""
 
-    _table: ClassVar[HandlerTable]
     _cell: LoopLife | None = None
     _log: Any = None
     _made_in: Context | None = None  # what its constructor set, if anything
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._table = HandlerTable(cls)
+        cls.actor_handlers = HandlerTable(cls)
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         # Not Pykka's, on purpose: its uuid4, threading.Event, inbox and ref cost 11 us and 2 KiB
@@ -261,22 +260,29 @@ class Actor(_PykkaActor):
     ) -> Any:
         """After an exception ended this instance. May be async."""
 
-    # --- for the runtime's own subclasses --------------------------------------------------------
+    # --- for the runtime -------------------------------------------------------------------------
 
-    def _recover(self) -> Any:
-        """Before `on_start` of every instance: where state comes back from stores. May be async."""
+    actor_handlers: ClassVar[HandlerTable]
 
-    _up: bool = True
-    """Whether the actor counts as started once `_launch` has returned; if not, it says when."""
+    @property
+    def actor_hooks(self) -> RuntimeHooks:
+        """What the runtime does around the hooks: the seam for its own actor types."""
+        return NO_HOOKS
 
-    def _launch(self) -> None:
-        """After `on_start` of every instance, and before its first message."""
+    def actor_made(self, context: Context | None) -> None:
+        """Its constructor has returned, having set these context variables, if any.
 
-    def _leave(self, reason: Reason) -> Any:
-        """After `on_stop` or `on_failure`: where state goes to stores. May be async."""
+        Raises Misfit for an instance that has, or had, a place.
+        """
+        if self._cell is not None:
+            raise Misfit(f"the factory made no new actor but {self} again")
+        if context is not None:
+            self._made_in = context
 
-    def _killed(self) -> None:
-        """The actor ends without hooks: take along what would outlive it."""
+    def actor_seated(self, cell: LoopLife) -> Context | None:
+        """It has its place; returns what its constructor set."""
+        self._cell = cell
+        return self._made_in
 
 
-Actor._table = HandlerTable(Actor)  # noqa: SLF001 -- its own
+Actor.actor_handlers = HandlerTable(Actor)

@@ -7,16 +7,15 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
-from typing import Any, Final
+from typing import Any
 
 import pykka
-from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop
+from pykka.messages import _ActorStop
 
 from .errors import UnhandledMessage
 from .inbox import ThreadInbox
 from .panic import presentable
-
-_PROXIED: Final = (ProxyCall, ProxyGetAttr, ProxySetAttr)
+from .proxied import PROXIED
 
 
 class ActorThread:
@@ -113,8 +112,8 @@ class ActorThread:
     def _handle(self, message: Any, reply: pykka.Future[Any] | None) -> None:
         self.busy = True
         try:
-            if isinstance(message, _PROXIED):
-                result = self.actor._handle_receive(message)  # noqa: SLF001 -- as proxies work
+            if (proxied := PROXIED.get(type(message))) is not None:
+                result = proxied(self.actor, message)
             else:
                 result = self.actor.on_receive(message)
         except BaseException as raised:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr
+from .proxied import PROXIED
 
 F = TypeVar("F", bound=Callable[..., Any])
 Handler = Callable[[Any, Any], Any]
@@ -40,10 +40,7 @@ class HandlerTable(dict[type, Handler]):
     def __init__(self, cls: type) -> None:
         super().__init__()
         self._fallback: Handler = cls.on_receive  # type: ignore[attr-defined]  # an Actor has it
-        proxied: Handler = cls._handle_receive  # type: ignore[attr-defined]  # Pykka's, for proxies
-        self._declared: dict[type, Handler] = dict.fromkeys(
-            (ProxyCall, ProxyGetAttr, ProxySetAttr), proxied
-        )
+        self._declared: dict[type, Handler] = dict(PROXIED)
         owners: dict[type, str] = {}
         for base in reversed(cls.__mro__):
             here: dict[type, str] = {}

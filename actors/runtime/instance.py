@@ -7,20 +7,24 @@ from types import TracebackType
 from typing import Any, ClassVar, Protocol
 
 from .handlers import HandlerTable
-from .reasons import Reason
+from .runtime_hooks import RuntimeHooks
 
 
 class Instance(Protocol):
     """An `Actor`, as the cell that it is seated in sees it.
 
-    What has an underscore is between these two: embedders see none of it, and can give their own
-    attributes any other name.
+    What begins with `actor_` is between these two, as such names are in Pykka: embedders can give
+    their own attributes any other.
     """
 
-    _table: ClassVar[HandlerTable]
-    _cell: Any  # the cell it is seated in, which is what knows of this class
-    _made_in: Context | None  # what its constructor set, if anything
-    _up: bool  # whether it counts as started once `_launch` has returned
+    actor_handlers: ClassVar[HandlerTable]
+
+    @property
+    def actor_hooks(self) -> RuntimeHooks:
+        """What the runtime does around its hooks."""
+
+    def actor_seated(self, cell: Any) -> Context | None:
+        """It has its place in this cell; returns what its constructor set, if anything."""
 
     def may_passivate(self) -> bool:
         """See `Actor.may_passivate`."""
@@ -38,15 +42,3 @@ class Instance(Protocol):
         traceback: TracebackType | None,
     ) -> Any:
         """See `Actor.on_failure`."""
-
-    def _recover(self) -> Any:
-        """Before `on_start`: where state comes back from stores. May be async."""
-
-    def _launch(self) -> None:
-        """After `on_start`, and before the first message."""
-
-    def _leave(self, reason: Reason) -> Any:
-        """After `on_stop` or `on_failure`: where state goes to stores. May be async."""
-
-    def _killed(self) -> None:
-        """The actor ends without hooks: take along what would outlive it."""

@@ -75,7 +75,7 @@ class LoopLife(Cell):
 
     @property
     def up(self) -> bool:
-        return super().up and self.actor is not None and self.actor._up  # noqa: SLF001 -- ours
+        return super().up and self.actor is not None and self.actor.actor_hooks.is_up()
 
     def idle(self) -> bool:
         actor = self.actor
@@ -199,10 +199,9 @@ class LoopLife(Cell):
     def _seat(self, actor: Instance) -> None:
         if isinstance(actor, pykka.ThreadingActor):
             raise TypeError(f"{self.name}: the factory made a {type(actor).__name__} this time")
-        actor._cell = self  # noqa: SLF001 -- an actor's own cell
+        self.context = actor.actor_seated(self)
         self.actor = actor
         self.results_to_come = 0
-        self.context = actor._made_in  # noqa: SLF001 -- what its constructor set
 
     def start_up(self) -> None:
         """Run the hooks that come before the first message."""
@@ -212,15 +211,15 @@ class LoopLife(Cell):
                 self.fail(error, "on_start")
             else:
                 self.state = State.RUNNING
-                actor = self._present()
-                actor._launch()  # noqa: SLF001 -- the runtime's hook
-                if actor._up:  # noqa: SLF001 -- likewise
+                hooks = self._present().actor_hooks
+                hooks.launch()
+                if hooks.is_up():
                     self.has_started()
                 self.resume()
 
         def recover() -> Any:
             self.state = State.RECOVERING
-            return self._present()._recover()  # noqa: SLF001 -- the runtime's hook
+            return self._present().actor_hooks.recover()
 
         def on_start() -> Any:
             self.state = State.STARTING
@@ -335,7 +334,8 @@ class LoopLife(Cell):
             else:
                 self._gone(self.stopping or reason)
 
-        run_hooks(self, farewell(self, actor.on_stop, lambda: actor._leave(reason)), then)  # noqa: SLF001 -- the runtime's hook
+        leave = partial(actor.actor_hooks.leave, reason)
+        run_hooks(self, farewell(self, actor.on_stop, leave), then)
 
     def fail(self, error: BaseException, message: str) -> None:
         """This instance is done for, by that type of message: hooks, then the parent decides."""
@@ -351,7 +351,7 @@ class LoopLife(Cell):
         if (actor := self.actor) is not None:
             hooks = (
                 lambda: actor.on_failure(type(error), error, error.__traceback__),
-                lambda: actor._leave("failed"),  # noqa: SLF001 -- the runtime's hook
+                partial(actor.actor_hooks.leave, "failed"),
             )
 
         def then(_error: BaseException | None) -> None:
@@ -382,7 +382,7 @@ class LoopLife(Cell):
         passivates = self.stopping == "passivated" and self.system.may_start(self.kind)
         if actor is not None and passivates and something_waits:
             self._end_timers()
-            actor._killed()  # noqa: SLF001 -- the runtime's hook
+            actor.actor_hooks.killed()
             self._come_back()
         else:
             self.end(reason)
@@ -415,7 +415,7 @@ class LoopLife(Cell):
         left = self.mailbox.close()
         super().end(reason)
         if actor is not None and reason == "killed":
-            actor._killed()  # noqa: SLF001 -- the runtime's hook
+            actor.actor_hooks.killed()
         for item in left:
             self.turn_away(item, reason)
 

@@ -124,7 +124,7 @@ class LoopCell(LoopLife):
         queue = mailbox.queue
         actor = self.actor
         assert actor is not None
-        table = actor._table  # noqa: SLF001 -- made for this look-up
+        table = actor.actor_handlers
         dispatcher = self.dispatcher
         started = dispatcher.started = perf_counter()
         until = started + SLICE_S

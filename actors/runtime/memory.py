@@ -72,6 +72,18 @@ class MemoryEventStore(Faults):
         """Write a row past every check, as a hand in the database would."""
         self._logs[row[0], row[1]][row[2]] = row
 
+    def delete(self, kind: str, key: str, *seqs: int) -> None:
+        """Delete rows of an actor's log, as a hand in the database or retention would; without
+        `seqs`: all of them.
+        """
+        log = self._logs[kind, key]
+        for seq in seqs or list(log):
+            del log[seq]
+
+    def count(self) -> int:
+        """How many rows it holds."""
+        return sum(map(len, self._logs.values()))
+
     async def append(self, rows: Sequence[EventRow]) -> Sequence[tuple[str, str]]:
         await self._before(write=True)
         fenced = {(row[0], row[1]) for row in rows if self._is_fenced(row)}

@@ -15,6 +15,7 @@ from .errors import Fenced, NoStores
 from .future import Future
 from .handlers import handles
 from .reasons import Reason
+from .runtime_hooks import NO_HOOKS, RuntimeHooks
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -255,6 +256,10 @@ class PersistentActor(Actor):
 
     # The runtime's side.
 
+    @property
+    def actor_hooks(self) -> RuntimeHooks:
+        return NO_HOOKS._replace(recover=self._recover, leave=self._leave, killed=self._release_log)
+
     async def _recover(self) -> None:
         durability = self.system.durability
         if durability is None:
@@ -263,14 +268,16 @@ class PersistentActor(Actor):
                 "ActorSystem(events=...)"
             )
         recovered, replayed = await durability.recover(self, self._placed.replace_actor)
-        recovered._begin(durability)  # noqa: SLF001 - an instance of this class, if not this one
-        if replayed:  # so that the next recovery need not replay them again
-            recovered._become_dirty()  # noqa: SLF001 - likewise
+        self._begin(recovered, durability, replayed)
 
-    def _begin(self, durability: Durability) -> None:
-        self._durability = durability
-        if self.epoch:
-            self._own_log(durability)
+    @staticmethod
+    def _begin(recovered: PersistentActor, durability: Durability, replayed: int) -> None:
+        """Let the instance that was recovered, this one or another, write from here on."""
+        recovered._durability = durability
+        if recovered.epoch:
+            recovered._own_log(durability)
+        if replayed:  # so that the next recovery need not replay them again
+            recovered._become_dirty()
 
     def _own_log(self, durability: Durability) -> None:
         cell = self._placed
@@ -291,7 +298,7 @@ class PersistentActor(Actor):
             self._writer = None  # whatever this instance still does, the log is not its any more
             durability.journal.release(writer)
 
-    def _killed(self) -> None:
+    def _release_log(self) -> None:
         if self._writer is not None and self._durability is not None:
             self._durability.journal.release(self._writer)
             self._writer = None

@@ -17,6 +17,7 @@ from .reasons import Reason
 from .ref import ActorRef
 from .restart import RestartWindow
 from .round import Round, RoundOver
+from .runtime_hooks import NO_HOOKS, RuntimeHooks
 from .shutdown import stop_one
 
 
@@ -66,7 +67,7 @@ class Supervisor(Actor):
             check_type("a child", spec, ChildSpec)
         _check_all_different("ids", [spec.id for spec in self.children])
         _check_all_different("names", [(s.kind, s.key or s.id) for s in self.children])
-        self._up = False
+        self._is_up = False
         self._rounds: list[Round] = []
         self._children = {spec.id: Child(spec) for spec in self.children}
 
@@ -82,6 +83,15 @@ class Supervisor(Actor):
         spec = child.spec
         return spec.kind or self.actor_ref.key, spec.key or spec.id
 
+    @property
+    def actor_hooks(self) -> RuntimeHooks:
+        return NO_HOOKS._replace(
+            launch=self._launch,
+            is_up=lambda: self._is_up,
+            leave=self._leave,
+            killed=self._kill_children,
+        )
+
     def _launch(self) -> None:
         self._begin((), self._children.values(), 0.0)
 
@@ -91,7 +101,7 @@ class Supervisor(Actor):
         for cell in reversed(self._cells()):
             await stop_one(cell, why)
 
-    def _killed(self) -> None:
+    def _kill_children(self) -> None:
         self._cancel_rounds()
         for cell in reversed(self._cells()):
             cell.kill()
@@ -115,7 +125,7 @@ class Supervisor(Actor):
             or cell.incarnation != failure.incarnation
         ):
             return  # restarted or stopped already, for the sake of a sibling
-        if not self._up and not child.came_up:
+        if not self._is_up and not child.came_up:
             # As in Erlang/OTP: a tree that does not come up whole does not come up.
             raise Escalation(f"{cell.name} did not start: {shown(error)}") from error
         if cell.policy.restart == "temporary":
@@ -145,8 +155,8 @@ class Supervisor(Actor):
         self._rounds.remove(end.round)
         if end.error is not None:
             raise end.error
-        if not self._up and all(c.came_up or c.ended for c in self._children.values()):
-            self._up = True
+        if not self._is_up and all(c.came_up or c.ended for c in self._children.values()):
+            self._is_up = True
             self._placed.has_started()
 
     def _tied_to(self, child: Child) -> list[Child]:

@@ -441,10 +441,7 @@ class ActorSystem:
         finally:
             home.whose = before
         if isinstance(made, Actor):
-            if made._cell is not None:  # noqa: SLF001 -- the runtime's
-                raise Misfit(f"the factory made no new actor but {made} again")
-            if context is not None:
-                made._made_in = context  # noqa: SLF001 -- likewise
+            made.actor_made(context)
         elif isinstance(made, pykka.ThreadingActor):
             check_new(made)
         else:

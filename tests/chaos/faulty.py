@@ -168,7 +168,7 @@ def main() -> int:
             if hasattr(owner, hook):
                 setattr(owner, hook, saboteur.wrap(f"{name}.{hook}", getattr(owner, hook)))
         if issubclass(owner, Actor):  # which has made a table of its handlers already
-            owner._table = HandlerTable(owner)
+            owner.actor_handlers = HandlerTable(owner)
     path = os.environ.get(SOCKET_VARIABLE)
     if path:
         saboteur.listen(path)

@@ -355,7 +355,7 @@ async def test_an_end_that_was_decided_and_lost_is_decided_again(
         for actor, event in ((("match", match), "Ended"), (DIRECTORY, "match.closed")):
             last = killed.events.rows(*actor)[-1]
             assert last[4] == event
-            del killed.events._logs[actor][last[2]]
+            killed.events.delete(*actor, last[2])
     async with table(TicTacToe, stores=killed) as two:
         await trio.sleep(1)
         assert two.log(match)[-1] == "Ended"

@@ -26,7 +26,7 @@ def trim(events: MemoryEventStore, first: int) -> None:
     """What is before `first` is kept no longer."""
     for row in events.rows("room", "lobby"):
         if row[2] < first:
-            del events._logs["room", "lobby"][row[2]]
+            events.delete("room", "lobby", row[2])
 
 
 async def say(player: Player, first: int, last: int) -> None:

@@ -229,7 +229,7 @@ async def test_an_event_that_cannot_be_read_fails_the_actor_and_nobody_else(
     for seq in (1, 2, 3):
         stores.events.put(row(seq, amount=seq))
     if bad is None:
-        del stores.events._logs["ledger", "a"][2]
+        stores.events.delete("ledger", "a", 2)
     else:
         stores.events.put(bad)
     with structlog.testing.capture_logs() as entries:
