@@ -22,6 +22,14 @@ PACKAGES = frozenset({
 """What pyproject.toml names for the runtime and its extra `server`; tomllib is Python 3.11's."""
 INCOMPLETE = 9  # `Exit.INCOMPLETE`, which cannot be imported where it is needed; a test holds them
 
+SERVICES: tuple[str, ...] = (
+    "actors.chat.service:CHAT",
+    "actors.matches.service:MATCHES",
+)
+"""What a server is made of beside sessions. A line that is taken out takes all of its service out;
+its tables and its section of the configuration are left alone. `actors/service.py` says what a
+service is."""
+
 LAYERS = """\
 Every command takes --config FILE and --set SECTION.KEY=VALUE. Settings come, the later winning,
 from the defaults, the file (config.toml in this folder if there is one), the environment
@@ -92,7 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.name is None or error.name.partition(".")[0] not in PACKAGES:
             raise
         return incomplete(what, f"the package {error.name}")
-    return commands.run(options.command, options.config, options.set, version=VERSION)
+    return commands.run(
+        options.command, options.config, options.set, services=SERVICES, version=VERSION
+    )
 
 
 if __name__ == "__main__":

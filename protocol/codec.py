@@ -16,15 +16,9 @@ import msgspec
 
 from protocol import frames
 from protocol.errors import BAD_MESSAGE, UNKNOWN_OP, RequestError
-from protocol.messages import (
-    OWN_VALUES,
-    REQUEST_UNION,
-    REQUESTS,
-    SERVER_UNION,
-    AnyRequest,
-    AnyServerMessage,
-)
+from protocol.messages import EVERY_OP, AnyRequest, AnyServerMessage
 from protocol.messages.envelope import MAX_REF
+from protocol.messages.op_table import OpTable
 
 MAX_DEPTH: Final = 32
 """How deep a value of a game's own (`params`, `input`) may nest."""
@@ -34,9 +28,6 @@ _MIN_INT = -(2**63)
 
 _MAX_WHOLE: Final = 2.0**53
 """Beyond it a float cannot tell one integer from the next."""
-_GAMES_OWN: Final = frozenset(field for own in OWN_VALUES.values() for field in own)
-"""Fields that are a game's own: it is for the game to say what 7.0 means, so it stays 7.0."""
-
 _UNDECODABLE = (msgspec.MsgspecError, ValueError, RecursionError, OverflowError, TypeError)
 """What msgspec raises for bad bytes, besides its own errors: UnicodeDecodeError for a string that
 is not UTF-8, RecursionError for deep nesting, OverflowError and TypeError for odd map keys."""
@@ -61,25 +52,37 @@ class _Envelope(msgspec.Struct, gc=False):
 
 
 class Encoding:
-    """One subprotocol: how messages become frames and back. Stateless; one instance serves all."""
+    """One subprotocol: how messages become frames and back. Stateless; one instance serves all.
+
+    Arguments:
+        ops: those that are decoded.
+    """
 
     __slots__ = (
         "_decode", "_decode_envelope", "_decode_leniently", "_decode_plain", "_decode_server",
-        "_encode", "name", "opcode", "subprotocol",
+        "_encode", "_games_own", "_ops", "name", "opcode", "subprotocol",
     )  # fmt: skip
 
     def __init__(
-        self, name: str, opcode: int, codec: Any, lenient: Callable[[Any], Any] | None = None
+        self,
+        name: str,
+        opcode: int,
+        codec: Any,
+        ops: OpTable,
+        lenient: Callable[[Any], Any] | None = None,
     ) -> None:
         self.name = name
         self.subprotocol = f"greenroom.v1.{name}"
         self.opcode = opcode
-        self._decode = codec.Decoder(REQUEST_UNION).decode
+        self._decode = codec.Decoder(ops.request_union).decode
         self._decode_envelope = codec.Decoder(_Envelope).decode
         self._decode_leniently = lenient  # takes some that `codec` does not
         self._decode_plain = codec.Decoder().decode
-        self._decode_server = codec.Decoder(SERVER_UNION).decode
+        self._decode_server = codec.Decoder(ops.server_union).decode
         self._encode = codec.Encoder().encode
+        self._ops = ops
+        # It is for the game to say what 7.0 means, so in its own fields it stays 7.0.
+        self._games_own = frozenset(field for own in ops.own_values.values() for field in own)
 
     def __repr__(self) -> str:
         return f"<Encoding {self.name}>"
@@ -97,7 +100,7 @@ class Encoding:
             request = self._decode_whole_floats(data, error)
         except _UNDECODABLE as error:
             raise self._refusal(data, error) from None
-        own = OWN_VALUES.get(type(request))
+        own = self._ops.own_values.get(type(request))
         if own is not None:
             for field in own:
                 _check_plain(getattr(request, field), field, request.ref)
@@ -114,7 +117,7 @@ class Encoding:
         return op, ref
 
     def decode_server(self, data: bytes | bytearray | memoryview | str) -> AnyServerMessage:
-        """A server's message, for clients. `Ok.data` stays plain; `ANSWERS` tells its type by op.
+        """A server's message, for clients. `Ok.data` stays plain: `OpTable.answers` tells its type.
 
         Raises:
             ValueError: not a message of this protocol. (msgspec's errors are ValueErrors.)
@@ -161,10 +164,10 @@ class Encoding:
             raise self._refusal(data, why)
         try:
             whole = {
-                name: value if name in _GAMES_OWN else _whole(value)
+                name: value if name in self._games_own else _whole(value)
                 for name, value in plain.items()
             }
-            request: AnyRequest = msgspec.convert(whole, REQUEST_UNION)
+            request: AnyRequest = msgspec.convert(whole, self._ops.request_union)
         except _UNDECODABLE as error:
             raise self._refusal(data, error) from None
         return request
@@ -190,7 +193,7 @@ class Encoding:
         envelope = self._envelope(data)
         op, ref = envelope.op, envelope.valid_ref()
         if isinstance(why, msgspec.ValidationError):
-            if type(op) is str and op not in REQUESTS:
+            if type(op) is str and op not in self._ops.requests:
                 return RequestError(UNKNOWN_OP, f"no op is called {op[:64]!r}", ref=ref)
         elif isinstance(why, UnicodeDecodeError):
             return RequestError(BAD_MESSAGE, "a string is not valid UTF-8", ref=ref)
@@ -247,8 +250,16 @@ def _no_json(constant: str) -> Any:
 
 _PLAIN = frozenset((type(None), bool, float, str, bytes))
 
-MSGPACK: Final = Encoding("msgpack", frames.BINARY, msgspec.msgpack)
-JSON: Final = Encoding("json", frames.TEXT, msgspec.json, lenient=_json_with_any_string)
+
+def encodings(ops: OpTable) -> tuple[Encoding, Encoding]:
+    """Both encodings of these ops, the server's preference first."""
+    return (
+        Encoding("msgpack", frames.BINARY, msgspec.msgpack, ops),
+        Encoding("json", frames.TEXT, msgspec.json, ops, lenient=_json_with_any_string),
+    )
+
+
+MSGPACK, JSON = encodings(EVERY_OP)
 
 ENCODINGS: Final[dict[str, Encoding]] = {one.subprotocol: one for one in (MSGPACK, JSON)}
-"""Subprotocol -> encoding, the server's preference first."""
+"""Subprotocol -> encoding of every op."""

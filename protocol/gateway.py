@@ -21,6 +21,7 @@ import trio
 
 from protocol import handshake, tls
 from protocol.addresses import Addresses, Door, host_of
+from protocol.codec import encodings
 from protocol.errors import DRAIN
 from protocol.flusher import WOULD_BLOCK, Flusher, FlusherStatistics
 from protocol.gathering import Window
@@ -28,6 +29,8 @@ from protocol.handler import Handler
 from protocol.handshake import HEAD_END, Accepted, Refused
 from protocol.keepalive import Wheel
 from protocol.listener import accept_from
+from protocol.messages import EVERY_OP
+from protocol.messages.op_table import OpTable
 from protocol.poller import Poller
 from protocol.settings import WireSettings
 from protocol.websocket import READ_BYTES, Connection
@@ -99,6 +102,7 @@ class Gateway:
             that queues what its handlers are given can bring a turn of its own: it enters the
             flusher, does on leaving all that is queued, and leaves the flusher last. So what that
             work sends leaves in the same step.
+        ops: what clients may ask for; every op by default.
     """
 
     def __init__(
@@ -110,6 +114,7 @@ class Gateway:
         flusher: Flusher | None = None,
         door: Door | None = None,
         turn: AbstractContextManager[None] | None = None,
+        ops: OpTable = EVERY_OP,
     ) -> None:
         self.settings = settings or WireSettings()
         self.connections: dict[int, Connection] = {}
@@ -121,6 +126,7 @@ class Gateway:
         )
         self._flusher = flusher or Flusher(Window(self.settings.gather_s))
         self._poller = Poller(turn or self._flusher)
+        self._encodings = {one.subprotocol: one for one in encodings(ops)}
         self._wheel = Wheel(self.settings.keepalive_s)
         self._ids = itertools.count(1)
         self._listeners: Sequence[socket.socket] = ()
@@ -299,7 +305,7 @@ class Gateway:
     ) -> Connection:
         return Connection(
             next(self._ids),
-            accepted.encoding,
+            self._encodings[accepted.encoding.subprotocol],
             peer,
             sock,
             settings=self.settings,

@@ -36,6 +36,16 @@ class Reading(msgspec.Struct, frozen=True):
     labels: Mapping[str, str] = {}
 
 
+def gauge(name: str, text: str, value: float, **labels: str) -> Reading:
+    """What stands at a value now; `name` without the prefix that all of ours have."""
+    return Reading(f"greenroom_{name}", "gauge", text, value, labels)
+
+
+def counter(name: str, text: str, value: float, **labels: str) -> Reading:
+    """What only grows; `name` without prefix and `_total`."""
+    return Reading(f"greenroom_{name}_total", "counter", text, value, labels)
+
+
 class Histogram:
     """Counts durations by size, at a fifth of what one of the library costs.
 

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import inspect
 
 from protocol.errors import CLOSES, ERRORS
-from protocol.messages import ANSWERS, OPS, PUSHES, REQUESTS
+from protocol.messages import EVERY_OP
 from protocol.messages.op import Op, fields_of
 
 PAGE = Path(__file__).with_name("PROTOCOL.md")
@@ -45,7 +45,11 @@ def title(struct: Struct) -> str:
 def documented() -> dict[str, Struct]:
     """Heading -> type: requests, answers, pushes, and what stands within them."""
     found: dict[str, Struct] = {}
-    pending = [*REQUESTS.values(), *PUSHES.values(), *filter(None, ANSWERS.values())]
+    pending = [
+        *EVERY_OP.requests.values(),
+        *EVERY_OP.pushes.values(),
+        *filter(None, EVERY_OP.answers.values()),
+    ]
     while pending:
         struct = pending.pop(0)
         if title(struct) not in found:
@@ -171,7 +175,7 @@ def _closes_table(text: str) -> str:
 
 
 def _costs_table(text: str) -> str:
-    rows = [(f"`{name}`", str(op.cost)) for name, op in OPS.items() if op.cost != 1]
+    rows = [(f"`{name}`", str(op.cost)) for name, op in EVERY_OP.ops.items() if op.cost != 1]
     return _put(text, table(("request", "counts as"), rows))
 
 
@@ -190,7 +194,7 @@ def written(page: str) -> str:
     makers: dict[str, list[Callable[[str], str]]] = {}
     for name, struct in documented().items():
         makers.setdefault(name, []).append(partial(_fields_table, struct))
-    for name, op in OPS.items():
+    for name, op in EVERY_OP.ops.items():
         makers[name].append(partial(_answer_line, op))
     makers["Errors"] = [_errors_table]
     makers["Closes"] = [_closes_table]

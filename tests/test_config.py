@@ -14,14 +14,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import server
 from actors.matches.settings import MatchSettings
 from actors.node import config
 from actors.node.allowed import allowed
-from actors.node.commands import SERVICES
 from actors.node.config import Config, known_keys
 from actors.node.logs import LAST_WORDS_S
 from actors.node.sections import ConfigError, Configurable
+from actors.node.services import load_services
 
+SERVICES = load_services(server.SERVICES)
 SHIPPED = Path(__file__).parent.parent / "config.toml"
 EXAMPLES = {"arena": "arena:Arena", "tictactoe": "tictactoe:TicTacToe"}
 KINDS = {name: kind for service in SERVICES for name, kind in service.sections.items()}

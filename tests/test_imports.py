@@ -21,14 +21,33 @@ ROOT = Path(__file__).parent.parent
 OURS = {"actors", "protocol", "persistence", "server", "bench", "tests", "examples"}
 EVERYWHERE = {"msgspec", *sys.stdlib_module_names}
 
+LIBRARIES = {"pykka", "trio", "structlog"}
+LENT = {
+    "actors.edge", "actors.runtime", "actors.service", "actors.facts", "actors.retention",
+    "actors.quantities", "protocol", "persistence",
+}  # fmt: skip
+"""What services share."""
+SERVICES = [
+    folder.name
+    for folder in sorted((ROOT / "actors").iterdir())
+    if (folder / "service.py").exists()
+]
+
 MAY_IMPORT = {
-    "actors/runtime": {"actors.runtime", "pykka", "trio", "structlog"},
-    "actors/edge/rules": {"actors.edge.rules"},
-    "actors/chat/rules": {"actors.chat.rules"},
-    "actors/matches/rules": {"actors.matches.rules"},
-    "actors": {"actors", "protocol", "persistence", "pykka", "trio", "structlog"},
-    "examples": {"actors", "persistence", "trio", "structlog"},
-}
+    "actors/runtime": {"actors.runtime", *LIBRARIES},
+    **{
+        f"actors/{name}/rules": {f"actors.{name}.rules"}
+        for name in ("edge", *SERVICES)
+        if (ROOT / "actors" / name / "rules").exists()
+    },
+    "actors/edge": {
+        "actors.edge", "actors.runtime", "actors.quantities", "protocol", "persistence", *LIBRARIES,
+    },
+    **{f"actors/{name}": {f"actors.{name}", *LENT, *LIBRARIES} for name in SERVICES},
+    "actors/node": {"actors.node", *LENT, *LIBRARIES, "actors"},
+    "actors": {*LENT, *LIBRARIES, "starlette"},
+    "examples": {"actors", "persistence", *LIBRARIES},
+}  # fmt: skip
 """By folder, the nearest counts: what its modules may import beside EVERYWHERE."""
 
 MAY_NOT_IMPORT_OF_OURS = {
@@ -89,6 +108,13 @@ def is_within(module: str, allowed: set[str]) -> bool:
     return any(module == name or module.startswith(f"{name}.") for name in allowed)
 
 
+def is_published(folder: str, module: str) -> bool:
+    """Whether a service imports what another one's package exports, and nothing inside of it."""
+    return folder.removeprefix("actors/") in SERVICES and module in {
+        f"actors.{name}" for name in SERVICES
+    }
+
+
 def files(folder: str) -> list[Path]:
     """The modules whose nearest folder with a rule this is."""
     nested = [name for name in MAY_IMPORT if name.startswith(f"{folder}/")]
@@ -106,9 +132,21 @@ def test_a_layer_imports_only_what_is_below_it(folder: str) -> None:
         f"{path.relative_to(ROOT)}:{line} imports {module}"
         for path in files(folder)
         for line, module in imports(path)
-        if not is_within(module, allowed)
+        if not is_within(module, allowed) and not is_published(folder, module)
     ]
     assert files(folder)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_node_knows_services_by_their_list_alone() -> None:
+    inside = {f"actors.{name}" for name in SERVICES}
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line} imports {module}"
+        for path in files("actors/node")
+        for line, module in imports(path)
+        if is_within(module, inside)
+    ]
+    assert SERVICES
     assert not wrong, "\n".join(wrong)
 
 

@@ -20,15 +20,17 @@ import actors.runtime.memory
 import actors.runtime.testing
 import actors.runtime.watchdog
 import persistence
-from actors.node.commands import SERVICES
+import server
 from actors.node.config import known_keys
 from actors.node.exits import EXITS
+from actors.node.services import load_services
 from bench.__main__ import SCENARIOS
 from protocol.client import connect
 from tests.chaos.checker import RULES
 from tests.pages import Block, Page, page, pages
 from tests.server_process import BANNER, ROOT, Server, environment
 
+SERVICES = load_services(server.SERVICES)
 PAGES = list(pages())
 EMBEDDERS = page("actors/README.md")
 GAMES = page("actors/matches/README.md")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Set as AbstractSet
 
-from protocol.messages import SHEDDABLE
-from protocol.messages.op import name_of
 from protocol.metrics import Histogram
-
-SHEDDABLE_OPS = frozenset(map(name_of, SHEDDABLE))
 
 TARGET_S = 2.0
 """If answers take longer on average, too many requests were taken up. Their deadline is 5 s."""
@@ -36,6 +33,7 @@ class Admission:
     Arguments:
         limit: the bound, at most.
         rng: for when they are read from, if too many are refused.
+        sheddable: the ops that may be refused.
 
     Attributes:
         under_way: requests that are being answered.
@@ -48,10 +46,17 @@ class Admission:
 
     __slots__ = (
         "_answers", "_last_read", "_looked_at", "_rng", "_took_s", "allowed", "answer_s", "handed",
-        "limit", "shed", "under_way",
+        "limit", "shed", "sheddable", "under_way",
     )  # fmt: skip
 
-    def __init__(self, limit: int, rng: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        limit: int,
+        rng: random.Random | None = None,
+        *,
+        sheddable: AbstractSet[str] = frozenset(),
+    ) -> None:
+        self.sheddable = sheddable
         self.limit = self.allowed = limit
         self.under_way = 0
         self.handed = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import structlog
 import trio
 
-from actors.edge.admission import SHEDDABLE_OPS, Admission
+from actors.edge.admission import Admission
 from actors.edge.failures import request_error
 from actors.edge.rules.bucket import ClientLimits
 from actors.runtime.future import Future
@@ -88,7 +88,7 @@ class ConnectedClient:
             admission.handed += 1
             return True
         # No request is answered while a read is being handled, so those behind find no room either.
-        self.connection.shed(error, ref, SHEDDABLE_OPS, admission.read_next_in)
+        self.connection.shed(error, ref, admission.sheddable, admission.read_next_in)
         return False
 
     def begin(self, ref: int | None, future: Future[object]) -> None:

@@ -32,7 +32,8 @@ from protocol.errors import (
     CloseCode,
     RequestError,
 )
-from protocol.messages import COSTS, SHEDDABLE, AnyRequest
+from protocol.messages import EVERY_OP, AnyRequest
+from protocol.messages.op_table import OpTable
 from protocol.messages.session import SessionOpen, SessionResume
 from protocol.websocket import Connection
 
@@ -52,6 +53,7 @@ class SessionGateway:
         new_id: makes an id that was never given before, of letters, digits, `-` and `_`. It need
             not be secret, as tokens are signed.
         doorman: knows what each address has left.
+        ops: what clients may ask for.
 
     Counters for the metrics: `opened`, `resumed` and `taken_over` sessions, `rate_limited`
     messages, `flooded` connections.
@@ -63,14 +65,16 @@ class SessionGateway:
         context: Context,
         new_id: Callable[[], str],
         doorman: Doorman,
+        ops: OpTable = EVERY_OP,
     ) -> None:
         self.opened = 0
         self.resumed = 0
         self.taken_over = 0
         self.rate_limited = 0
         self.flooded = 0
-        self.admission = Admission(context.settings.in_flight_all)
+        self.admission = Admission(context.settings.in_flight_all, sheddable=ops.sheddable_ops)
         self.activations = context.activations
+        self.ops = ops
         self._system = system
         self._context = context
         self._new_id = new_id
@@ -222,7 +226,7 @@ class ClientHandler:
         client = self.client
         size = client.connection.message_bytes
         now = trio.current_time()
-        cost = COSTS[type(request)]
+        cost = self._gateway.ops.costs[type(request)]
         if not client.limits.admit(now, size, cost):
             self._over(now, size, cost, request.ref)
             return None
@@ -230,7 +234,7 @@ class ClientHandler:
         if session is None:
             self._first(request)
             return None
-        if type(request) in SHEDDABLE and not client.takes_up(request.ref):
+        if type(request) in self._gateway.ops.sheddable and not client.takes_up(request.ref):
             return None
         try:
             session.tell(request)

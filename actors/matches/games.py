@@ -13,12 +13,13 @@ import msgspec
 
 from actors.matches.host import name_problem
 from actors.matches.rules.game import Game
+from actors.service import CannotStart
 
 MAX_TICK_HZ: Final = 1000.0
 """Above it a tick has less time than the event loop needs to get to it."""
 
 
-class NoSuchGame(Exception):  # noqa: N818 - a state, not a failure of this program
+class NoSuchGame(CannotStart):
     """A path leads to no game. One line, for whoever wrote it."""
 
 

@@ -13,15 +13,12 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
 import structlog
 import trio
 
-from actors.chat.settings import RoomSettings
 from actors.edge.settings import STORED_SECRET
-from actors.matches.games import NoSuchGame, load_games
-from actors.matches.settings import GamePath, MatchSettings
 from actors.node import logs
 from actors.node.config import SECRET_KEYS, Loaded, load
 from actors.node.exits import Exit
@@ -29,8 +26,10 @@ from actors.node.files import raise_limit
 from actors.node.log_writer import descriptor, write_all
 from actors.node.node import Node
 from actors.node.sections import ConfigError
+from actors.node.services import absent_services, load_services
 from actors.node.stopping import Signals, Stopping
 from actors.node.terminal import watch_terminal
+from actors.service import CannotStart, Service
 from persistence import (
     DataDirLocked,
     EmbeddedStartFailed,
@@ -53,20 +52,17 @@ class CannotListen(Exception):  # noqa: N818 - a state, as in trio.BusyResourceE
     """An address is taken, not ours, or not allowed. One line."""
 
 
-class _Brings(NamedTuple):
-    name: str
-    sections: Mapping[str, type[Any]]
+class Program(NamedTuple):
+    """What a command is given: the configuration, and what this server is made of."""
 
+    loaded: Loaded
+    services: tuple[Service, ...]
+    version: str
 
-SERVICES = (
-    _Brings("chat", {"rooms": RoomSettings}),
-    _Brings("matches", {"matches": MatchSettings, "games": dict[str, GamePath]}),
-)
-"""What this server has beside the frame."""
 
 EXPECTED: dict[type[BaseException], Exit] = {
     ConfigError: Exit.CONFIG,
-    NoSuchGame: Exit.CONFIG,
+    CannotStart: Exit.CONFIG,
     CannotListen: Exit.ADDRESS,
     DataDirLocked: Exit.DATA_DIR,
     EmbeddedStartFailed: Exit.STORE,
@@ -180,11 +176,11 @@ def _bracketed(host: str) -> str:
 
 
 @contextmanager
-def stores(loaded: Loaded) -> Iterator[Stores]:
+def stores(loaded: Loaded, services: Sequence[Service]) -> Iterator[Stores]:
     """The stores that the configuration names, or our own."""
     settings = loaded.config
     folder = loaded.resolve(settings.server.data_dir)
-    names = [service.name for service in SERVICES]
+    names = [service.name for service in services]
     try:
         with open_stores(
             folder, settings.postgres, settings.redis, settings.embedded, names
@@ -243,8 +239,9 @@ def token_secrets(named: Sequence[str], where: PostgresSettings) -> list[bytes]:
     ]
 
 
-def serve(loaded: Loaded, signals: Signals, version: str) -> Exit:
+def serve(program: Program, signals: Signals) -> Exit:
     """Run until told to stop."""
+    loaded, services, version = program
     settings = loaded.config
     writer = logs.configure(settings.log)
     for doubt in loaded.doubts:
@@ -259,9 +256,7 @@ def serve(loaded: Loaded, signals: Signals, version: str) -> Exit:
     files = raise_limit()
     tls = tls_context(loaded)
     check_addresses(loaded)
-    games = load_games(settings.section("games", dict), beside=loaded.folder)
-    if not games:
-        log.info("no games", why="[games] of the configuration names none")
+    check_services(program)
     with ExitStack() as stack:
         # Before the stores, so that a taken port costs no start of them. Clients that come in the
         # meantime wait in the backlog.
@@ -271,17 +266,18 @@ def serve(loaded: Loaded, signals: Signals, version: str) -> Exit:
         http = []
         if settings.http.enabled:
             http = stack.enter_context(listening("http", settings.http.host, settings.http.port))
-        found = stack.enter_context(stores(loaded))
+        found = stack.enter_context(stores(loaded, services))
         signals.check()
         lease = stack.enter_context(the_only_server(loaded, found))
         signals.check()
         line = banner(loaded, clients, http, found, version)
         node = Node(
+            services=services,
             settings=settings,
+            folder=loaded.folder,
             postgres=found.postgres,
             redis=found.redis,
             embedded=found.embedded,
-            games=games,
             token_secrets=token_secrets(settings.sessions.token_secrets, found.postgres),
             tls_context=tls,
             files=files,
@@ -305,11 +301,18 @@ def serve(loaded: Loaded, signals: Signals, version: str) -> Exit:
     return Exit.UNSAVED
 
 
-def check_config(loaded: Loaded, _: Signals, __: str) -> Exit:
+def check_services(program: Program) -> None:
+    """Raises CannotStart: a service could not, as it is configured."""
+    for service in program.services:
+        service.check(program.loaded.config, program.loaded.folder)
+
+
+def check_config(program: Program, _: Signals) -> Exit:
     """Say whether the configuration can be used and what in it is not the default."""
+    loaded = program.loaded
     tls_context(loaded)
     check_addresses(loaded)
-    load_games(loaded.config.section("games", dict), beside=loaded.folder)
+    check_services(program)
     for doubt in loaded.doubts:
         print(f"warning: {doubt}", file=sys.stderr)
     defaults = "" if loaded.changed else ", all defaults"
@@ -320,35 +323,45 @@ def check_config(loaded: Loaded, _: Signals, __: str) -> Exit:
     return Exit.OK
 
 
-def migrate_only(loaded: Loaded, _: Signals, __: str) -> Exit:
+def migrate_only(program: Program, _: Signals) -> Exit:
     """Bring the database up to date and end. `serve` does that as well."""
+    loaded = program.loaded
     logs.configure(loaded.config.log)
     check_addresses(loaded)
-    with stores(loaded) as found:
+    with stores(loaded, program.services) as found:
         print(f"the database is up to date; data in {found.where}")
     return Exit.OK
 
 
-COMMANDS: Mapping[str, Callable[[Loaded, Signals, str], Exit]] = {
+COMMANDS: Mapping[str, Callable[[Program, Signals], Exit]] = {
     "serve": serve,
     "check-config": check_config,
     "migrate": migrate_only,
 }
 
 
-def run(command: str, file: Path | None, overrides: Sequence[str], *, version: str) -> Exit:
+def run(
+    command: str,
+    file: Path | None,
+    overrides: Sequence[str],
+    *,
+    services: Sequence[str],
+    version: str,
+) -> Exit:
     """Run a command of `COMMANDS`. What is expected to go wrong is one line on stderr and a code.
 
     Arguments:
         command: its name.
         file: the configuration; None: config.toml in the working folder if there is one.
         overrides: `section.key=value` each, over the file and the environment.
+        services: what the server is made of, "package.module:NAME" each.
         version: Greenroom's, for those who ask.
     """
     signals = Signals()
     try:
-        loaded = load(file, overrides=overrides, services=SERVICES)
-        return COMMANDS[command](loaded, signals, version)
+        present = load_services(services)
+        loaded = load(file, overrides=overrides, services=present, absent=absent_services(present))
+        return COMMANDS[command](Program(loaded, present, version), signals)
     except KeyboardInterrupt:
         return Exit.OK
     except tuple(EXPECTED) as error:

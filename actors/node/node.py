@@ -1,8 +1,8 @@
 """One node: everything that one process runs in its loop, started in order, drained in reverse.
 
-Stores first, then what needs them: services, the kinds of actors, the gateway last. On the way
-out the gateway is the first to go, so that nothing new comes in, and the stores are the last, so
-that everything that was done reaches them.
+Stores first, then what needs them: services, the scheduler, the gateway last. On the way out the
+gateway is the first to go, so that nothing new comes in, and the stores are the last, so that
+everything that was done reaches them.
 """
 
 from __future__ import annotations
@@ -14,19 +14,17 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from pathlib import Path
+from typing import Final, Protocol
 
 import structlog
 import trio
 
-from actors.chat.history import KIND as HISTORY
-from actors.chat.history import READERS, HistoryReader
-from actors.chat.room import room_kind
-from actors.chat.routes import ROUTES as ROOM_ROUTES
-from actors.chat.settings import RoomSettings
 from actors.edge.activations import Activations
 from actors.edge.doorman import Doorman
 from actors.edge.fanout import Fanout
+from actors.edge.routes import Route
+from actors.edge.session import KIND as SESSION
 from actors.edge.session import ROUTES as SESSION_ROUTES
 from actors.edge.session import Context
 from actors.edge.session_gateway import SessionGateway
@@ -34,59 +32,42 @@ from actors.edge.settings import SessionSettings
 from actors.edge.tokens import Tokens
 from actors.edge.topics import Topics
 from actors.edge.warden import warden_kind
-from actors.matches.directory import Wake, directory_kind
-from actors.matches.host import MatchHost
-from actors.matches.match_kind import match_kind
-from actors.matches.messages import DIRECTORY
-from actors.matches.routes import ROUTES as MATCH_ROUTES
-from actors.matches.rules.game import Game
-from actors.matches.settings import MatchSettings
 from actors.node.files import fitting
 from actors.node.garbage import Garbage
 from actors.node.log_writer import LogWriter
 from actors.node.metrics import Metrics
-from actors.node.retention import Retention
 from actors.node.scheduler import KIND as SCHEDULER
 from actors.node.scheduler import Bell, ScheduleCounters, scheduler_spec
 from actors.node.stopping import Stopping
-from actors.runtime.child import ChildSpec
-from actors.runtime.durability import Durability, DurabilitySettings
-from actors.runtime.journal import unix_us
+from actors.node.stores import NodeStores, StoreSettings, start_stores
+from actors.runtime.durability import DurabilitySettings
 from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.read_budget import RecoverySettings
 from actors.runtime.snapshots import SnapshotSettings
 from actors.runtime.system import ActorSystem
 from actors.runtime.watchdog import Watchdog
-from persistence import (
-    EventStore,
-    PostgresSettings,
-    RedisSettings,
-    ScheduleSettings,
-    SnapshotStore,
-    StoreUnavailable,
-)
-from persistence.keeping import Keeping
-from persistence.postgres import EventKeeper, EventReader, EventWriter, Lease
+from actors.service import Frame, Running, Service
+from actors.service import Settings as ServiceSettings
+from persistence import PostgresSettings, RedisSettings, ScheduleSettings, StoreUnavailable
+from persistence.postgres import Lease
 from persistence.postgres.lease import BEAT_S
-from persistence.redis import SnapshotWorker
-from persistence.schedules import ScheduleStore, ScheduleWorker
 from protocol.flusher import Flusher
 from protocol.gateway import Gateway
 from protocol.gathering import Window
 from protocol.http import Check, application, serve_http
+from protocol.messages import session as session_messages
+from protocol.messages.envelope import Request
+from protocol.messages.op_table import OpTable
 from protocol.settings import HttpSettings, WireSettings
 
 log = structlog.get_logger("actors.node")
 
-T = TypeVar("T")
-STORES = "stores"
-"""Kind of the stores' actors."""
-REVIVE_EVERY_S = 1.0
+REVIVE_EVERY_S: Final = 1.0
 """How often to look whether an embedded server has died."""
 
 
-class Settings(Protocol):
-    """The sections of the configuration that a node needs."""
+class Settings(ServiceSettings, Protocol):
+    """The sections of the configuration that a node needs beside those of its services."""
 
     @property
     def wire(self) -> WireSettings: ...
@@ -103,9 +84,6 @@ class Settings(Protocol):
     @property
     def sessions(self) -> SessionSettings: ...
 
-    def section(self, name: str, kind: type[T]) -> T:
-        """Return the settings of a service."""
-
 
 class Revivable(Protocol):
     """Servers of our own, which may have to be started again."""
@@ -119,10 +97,11 @@ class Node:
     """One node.
 
     Attributes:
+        services: what it runs, beside sessions.
         settings: the sections of the configuration.
+        folder: that of the configuration.
         postgres, redis: where the stores are, embedded ones included.
         embedded: servers of our own; one that dies is started again.
-        games: name -> class.
         token_secrets: the first signs tokens, all are accepted; the same for all nodes of a server.
         tls_context: serve clients TLS with it.
         files: how many the process may have open.
@@ -131,11 +110,12 @@ class Node:
         lease: of the database, where other servers could work on it too.
     """
 
+    services: Sequence[Service]
     settings: Settings
+    folder: Path
     postgres: PostgresSettings
     redis: RedisSettings
     embedded: Revivable | None
-    games: Mapping[str, type[Game]]
     token_secrets: Sequence[bytes]
     tls_context: ssl.SSLContext | None
     files: int
@@ -166,16 +146,19 @@ class Node:
             if self.lease is not None:
                 outer.start_soon(_hold, self.lease, stopping)
             async with ActorSystem("node") as system:
-                events, snapshots, durability = await self._start_stores(system)
+                bell = Bell()
+                stores = await start_stores(system, self._store_settings(), bell)
                 with Watchdog(system) as watchdog:
                     flusher = Flusher(Window(self.settings.wire.gather_s))
                     system.dispatcher.enclose(flusher)
                     topics = Topics(flusher.broadcast, Fanout(self.settings.sessions))
-                    matches = self._register(system, topics, events)
-                    schedules = self._start_scheduler(system)
+                    services = self._start_services(system, topics, stores)
+                    schedules = self._start_scheduler(system, stores, bell)
                     wire = fitting(self.settings.wire, self.files)
                     doorman = Doorman(wire, self.settings.sessions)
-                    sessions = SessionGateway(system, self._context(topics), _new_id, doorman)
+                    ops = OpTable([session_messages.AREA, *(one.area for one in self.services)])
+                    context = self._context(topics, routes(ops, services))
+                    sessions = SessionGateway(system, context, _new_id, doorman, ops)
                     gateway = Gateway(
                         sessions.accept,
                         wire,
@@ -183,24 +166,27 @@ class Node:
                         flusher=flusher,
                         door=doorman,
                         turn=system.dispatcher,
+                        ops=ops,
                     )
                     metrics = Metrics(
                         log=self.log,
                         system=system,
-                        durability=durability,
+                        durability=stores.durability,
                         watchdog=watchdog,
                         gateway=gateway,
                         sessions=sessions,
                         topics=topics,
-                        matches=matches,
+                        services=services,
+                        kinds=(SESSION, *(kind for one in self.services for kind in one.kinds)),
                         schedules=schedules,
                     )
                     web = application(
                         about=self.about,
                         checks={
-                            "postgresql": _check(events.ping),
-                            "redis": _check(snapshots.ping),
+                            "postgresql": _check(stores.events.ping),
+                            "redis": _check(stores.snapshots.ping),
                             "node": _check_draining(stopping),
+                            **{name: one for ran in services for name, one in ran.checks.items()},
                         },
                         may_fail=self.settings.http.ready_without,
                         readings=metrics.readings,
@@ -213,7 +199,7 @@ class Node:
                 log.info("saving", actors=system.statistics().actors)
             web_over.set()
             outer.cancel_scope.cancel()
-        return not durability.unsaved
+        return not stores.durability.unsaved
 
     async def _serve(
         self,
@@ -235,75 +221,48 @@ class Node:
             # Cancelled while connections are left, the gateway closes them at once.
             serving.cancel_scope.cancel()
 
-    async def _start_stores(
-        self, system: ActorSystem
-    ) -> tuple[EventStore, SnapshotStore, Durability]:
-        postgres, settings = self.postgres, self.settings
-        replica = postgres.replica_url
-        specs = [
-            ChildSpec(id="writer", factory=partial(EventWriter, postgres)),
-            ChildSpec(id="reader", factory=partial(EventReader, postgres)),
-            ChildSpec(id="snapshots", factory=partial(SnapshotWorker, self.redis)),
-            ChildSpec(
-                id="schedules", factory=partial(ScheduleWorker, postgres, settings.schedules)
-            ),
-        ]
-        rooms = settings.section("rooms", RoomSettings)
-        if _forgets(rooms, settings.section("matches", MatchSettings)):
-            specs.append(ChildSpec(id="keeper", factory=partial(EventKeeper, postgres)))
-        if replica:
-            specs.append(
-                ChildSpec(id="replica", factory=partial(EventReader, postgres, url=replica))
-            )
-        await system.supervise(specs, key=STORES).started()
-        events = EventStore(
-            system.ref(STORES, "writer"),
-            system.ref(STORES, "reader"),
-            system.ref(STORES, "replica") if replica else None,
-        )
-        snapshots = SnapshotStore(system.ref(STORES, "snapshots"))
-        durability = system.use_stores(
-            events,
-            snapshots,
-            DurabilitySettings(
+    def _store_settings(self) -> StoreSettings:
+        settings, services = self.settings, self.services
+        return StoreSettings(
+            postgres=self.postgres,
+            redis=self.redis,
+            durability=DurabilitySettings(
                 journal=settings.journal,
                 snapshots=settings.snapshots,
                 recovery=settings.recovery,
             ),
+            schedules=settings.schedules,
+            commands=[kind for one in services for kind in one.commands(settings)],
+            queries=[kind for one in services for kind in one.queries(settings)],
         )
-        return events, snapshots, durability
 
-    def _register(self, system: ActorSystem, topics: Topics, events: EventStore) -> MatchHost:
-        system.supervise(
-            [
-                ChildSpec(id=str(number), factory=partial(HistoryReader, events))
-                for number in range(READERS)
-            ],
-            key=HISTORY,
-        )
-        rooms = self.settings.section("rooms", RoomSettings)
-        of_matches = self.settings.section("matches", MatchSettings)
-        if _forgets(rooms, of_matches):
-            keeping = Keeping(system.ref(STORES, "keeper"))
-            make = partial(Retention, keeping, rooms, of_matches, unix_us)
-            system.supervise([ChildSpec(id="0", factory=make)], key="retention")
-        matches = MatchHost(self.games, topics, of_matches)
-        system.register(directory_kind(matches))
+    def _start_services(
+        self, system: ActorSystem, topics: Topics, stores: NodeStores
+    ) -> list[Running]:
         system.register(warden_kind(topics))
-        system.register(room_kind(topics, rooms, _unix_ms))
-        system.register(match_kind(matches))
-        system.ref(*DIRECTORY).tell(Wake())
-        return matches
+        frame = Frame(
+            settings=self.settings,
+            folder=self.folder,
+            system=system,
+            topics=topics,
+            events=stores.events,
+            facts=stores.facts,
+            keeping=stores.keeping,
+            schedules=stores.schedules,
+            clock_ms=_unix_ms,
+        )
+        return [service.start(frame) for service in self.services]
 
-    def _start_scheduler(self, system: ActorSystem) -> ScheduleCounters:
+    def _start_scheduler(
+        self, system: ActorSystem, stores: NodeStores, bell: Bell
+    ) -> ScheduleCounters:
         """After the kinds that it delivers to, so that it stops before them."""
-        settings, bell, counters = self.settings.schedules, Bell(), ScheduleCounters()
-        schedules = ScheduleStore(system.ref(STORES, "schedules"), settings, bell.ring)
-        spec = scheduler_spec(schedules, settings, bell, counters)
+        counters = ScheduleCounters()
+        spec = scheduler_spec(stores.schedules, self.settings.schedules, bell, counters)
         system.supervise([spec], key=SCHEDULER)
         return counters
 
-    def _context(self, topics: Topics) -> Context:
+    def _context(self, topics: Topics, routes: Mapping[type[Request], Route]) -> Context:
         settings = self.settings
         return Context(
             settings=settings.sessions,
@@ -314,14 +273,23 @@ class Node:
             clock_ms=_unix_ms,
             keepalive_s=settings.wire.keepalive_s,
             max_message_bytes=settings.wire.max_message_bytes,
-            routes={**SESSION_ROUTES, **ROOM_ROUTES, **MATCH_ROUTES},
+            routes=routes,
             activations=Activations(settings.sessions),
         )
 
 
-def _forgets(rooms: RoomSettings, matches: MatchSettings) -> bool:
-    """Whether there is history that is not kept for ever."""
-    return rooms.forgets or bool(matches.log_s)
+def routes(ops: OpTable, services: Sequence[Running]) -> dict[type[Request], Route]:
+    """The route of each op.
+
+    Raises ValueError: an op has none, or a route is for no op.
+    """
+    found = dict(SESSION_ROUTES)
+    for service in services:
+        found.update(service.routes)
+    wrong = {request.__name__ for request in found.keys() ^ set(ops.requests.values())}
+    if wrong:
+        raise ValueError(f"ops without a route, or routes without an op: {', '.join(wrong)}")
+    return found
 
 
 def _new_id() -> str:

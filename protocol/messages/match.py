@@ -22,7 +22,7 @@ from protocol.errors import (
     UNKNOWN_MATCH,
 )
 from protocol.messages.envelope import MAX_REF, Ident, Key, Push, Request
-from protocol.messages.op import Op
+from protocol.messages.op import Area, Op
 
 MAX_SEQ: Final = MAX_REF
 """The last stamp that a player's input can bear."""
@@ -178,37 +178,39 @@ class MatchRestarted(Push, frozen=True, kw_only=True, tag="match.restarted", gc=
     state: Any
 
 
-OPS: Final = (
-    Op(
-        request=MatchCreate,
-        answer=MatchCreated,
-        errors=(UNKNOWN_GAME, TOO_MANY_MATCHES, TOO_LONG, BAD_INPUT, REJECTED),
-        repeat="by key",
-        sheddable=True,
-        cost=5,
+AREA: Final = Area(
+    ops=(
+        Op(
+            request=MatchCreate,
+            answer=MatchCreated,
+            errors=(UNKNOWN_GAME, TOO_MANY_MATCHES, TOO_LONG, BAD_INPUT, REJECTED),
+            repeat="by key",
+            sheddable=True,
+            cost=5,
+        ),
+        Op(
+            request=MatchList,
+            answer=Matches,
+            errors=(OUT_OF_RANGE,),
+            repeat="harmless",
+            sheddable=True,
+            cost=2,
+        ),
+        Op(
+            request=MatchJoin,
+            answer=MatchState,
+            errors=(UNKNOWN_MATCH, MATCH_FULL, MATCH_ENDED, REJECTED, TOO_MANY_TOPICS, NOT_JOINED),
+            repeat="harmless",
+            cost=2,
+        ),
+        Op(request=MatchLeave, repeat="harmless"),
+        Op(
+            request=MatchInput,
+            answer=InputTaken,
+            errors=(NOT_JOINED, BAD_INPUT, REJECTED, SEQ_TOO_OLD, MATCH_ENDED),
+            repeat="harmless",  # it is known by its `seq`
+            sheddable=True,
+        ),
     ),
-    Op(
-        request=MatchList,
-        answer=Matches,
-        errors=(OUT_OF_RANGE,),
-        repeat="harmless",
-        sheddable=True,
-        cost=2,
-    ),
-    Op(
-        request=MatchJoin,
-        answer=MatchState,
-        errors=(UNKNOWN_MATCH, MATCH_FULL, MATCH_ENDED, REJECTED, TOO_MANY_TOPICS, NOT_JOINED),
-        repeat="harmless",
-        cost=2,
-    ),
-    Op(request=MatchLeave, repeat="harmless"),
-    Op(
-        request=MatchInput,
-        answer=InputTaken,
-        errors=(NOT_JOINED, BAD_INPUT, REJECTED, SEQ_TOO_OLD, MATCH_ENDED),
-        repeat="harmless",  # it is known by its `seq`
-        sheddable=True,
-    ),
+    pushes=(MatchStatePush, MatchEvent, MatchEnded, MatchRecovered, MatchRestarted),
 )
-PUSHES: Final = (MatchStatePush, MatchEvent, MatchEnded, MatchRecovered, MatchRestarted)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from protocol.errors import ErrorCode
-from protocol.messages.envelope import Request
+from protocol.messages.envelope import Push, Request
 
 Repeat = Literal["harmless", "by key", "acts again"]
 """What the same request does when it comes again: nothing that the first did not; nothing, if it
@@ -51,6 +51,13 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     def own_values(self) -> tuple[str, ...]:
         """Its fields that are a game's own: any value, in them or as them."""
         return tuple(field.name for field in fields_of(self.request) if _is_own(field.type))
+
+
+class Area(msgspec.Struct, frozen=True, kw_only=True):
+    """What a module of `protocol.messages` declares: its ops, and what the server pushes."""
+
+    ops: tuple[Op, ...]
+    pushes: tuple[type[Push], ...] = ()
 
 
 def fields_of(message: type[msgspec.Struct]) -> tuple[msgspec.inspect.Field, ...]:

@@ -16,7 +16,7 @@ from protocol.errors import (
     UNKNOWN_ROOM,
 )
 from protocol.messages.envelope import Ident, Key, Push, Request
-from protocol.messages.op import Op
+from protocol.messages.op import Area, Op
 
 Body = Annotated[str, Meta(min_length=1, max_length=65_536)]
 """Chat text. The server's own limit, usually lower, is in its config."""
@@ -161,37 +161,39 @@ class RoomRestarted(Push, frozen=True, kw_only=True, tag="room.restarted", gc=Fa
     offset: int
 
 
-OPS: Final = (
-    Op(
-        request=RoomJoin,
-        answer=RoomState,
-        errors=(ROOM_FULL, TOO_MANY_TOPICS, UNKNOWN_ROOM),
-        repeat="harmless",
-        cost=2,
+AREA: Final = Area(
+    ops=(
+        Op(
+            request=RoomJoin,
+            answer=RoomState,
+            errors=(ROOM_FULL, TOO_MANY_TOPICS, UNKNOWN_ROOM),
+            repeat="harmless",
+            cost=2,
+        ),
+        Op(request=RoomLeave, repeat="harmless"),
+        Op(
+            request=RoomSend,
+            answer=Sent,
+            errors=(NOT_JOINED, TOO_LONG),
+            repeat="by key",
+            sheddable=True,
+        ),
+        Op(
+            request=RoomHistory,
+            answer=History,
+            errors=(NOT_JOINED, OUT_OF_RANGE),
+            repeat="harmless",
+            sheddable=True,
+            cost=2,
+        ),
+        Op(
+            request=RoomMembers,
+            answer=Members,
+            errors=(NOT_JOINED,),
+            repeat="harmless",
+            sheddable=True,
+            cost=2,
+        ),
     ),
-    Op(request=RoomLeave, repeat="harmless"),
-    Op(
-        request=RoomSend,
-        answer=Sent,
-        errors=(NOT_JOINED, TOO_LONG),
-        repeat="by key",
-        sheddable=True,
-    ),
-    Op(
-        request=RoomHistory,
-        answer=History,
-        errors=(NOT_JOINED, OUT_OF_RANGE),
-        repeat="harmless",
-        sheddable=True,
-        cost=2,
-    ),
-    Op(
-        request=RoomMembers,
-        answer=Members,
-        errors=(NOT_JOINED,),
-        repeat="harmless",
-        sheddable=True,
-        cost=2,
-    ),
+    pushes=(RoomMessage, RoomJoined, RoomLeft, RoomRecovered, RoomRestarted),
 )
-PUSHES: Final = (RoomMessage, RoomJoined, RoomLeft, RoomRecovered, RoomRestarted)

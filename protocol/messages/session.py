@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from protocol.errors import BAD_TOKEN, SESSION_OPEN, TOO_MANY_SESSIONS
 from protocol.messages.envelope import Name, Position, Push, Request
-from protocol.messages.op import Op
+from protocol.messages.op import Area, Op
 
 Token = Annotated[str, Meta(min_length=1, max_length=1024)]
 Topic = Annotated[str, Meta(pattern=r"^(room|match):[A-Za-z0-9_.:\-]{1,64}\Z")]
@@ -76,18 +76,20 @@ class TopicLost(Push, frozen=True, kw_only=True, tag="topic.lost", gc=False):
     code: str
 
 
-OPS: Final = (
-    Op(
-        request=SessionOpen,
-        answer=SessionOpened,
-        errors=(SESSION_OPEN, TOO_MANY_SESSIONS),
+AREA: Final = Area(
+    ops=(
+        Op(
+            request=SessionOpen,
+            answer=SessionOpened,
+            errors=(SESSION_OPEN, TOO_MANY_SESSIONS),
+        ),
+        Op(
+            request=SessionResume,
+            answer=SessionOpened,
+            errors=(BAD_TOKEN, SESSION_OPEN, TOO_MANY_SESSIONS),
+        ),
+        Op(request=SessionClose),
+        Op(request=Ping, answer=Pong, repeat="harmless"),
     ),
-    Op(
-        request=SessionResume,
-        answer=SessionOpened,
-        errors=(BAD_TOKEN, SESSION_OPEN, TOO_MANY_SESSIONS),
-    ),
-    Op(request=SessionClose),
-    Op(request=Ping, answer=Pong, repeat="harmless"),
+    pushes=(TopicLost,),
 )
-PUSHES: Final = (TopicLost,)

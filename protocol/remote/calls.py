@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import trio
 
-from protocol.messages import OPS
+from protocol.messages import EVERY_OP
 from protocol.messages.envelope import ErrorReply, Ok, Request
 from protocol.messages.op import name_of
 from protocol.remote.errors import ClientError, ConnectionLost, RequestFailed
@@ -53,7 +53,7 @@ class Call:
         self.ref = ref
         self.op = name_of(request)
         self.payload = encode(msgspec.structs.replace(request, ref=ref))
-        self.repeatable = OPS[self.op].may_repeat(request)
+        self.repeatable = EVERY_OP.ops[self.op].may_repeat(request)
         self.on_ok = on_ok
         self.on_lost = on_lost
         """For a request whose `ok` counts although nobody waits for it any more, since it says

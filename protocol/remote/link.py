@@ -18,7 +18,7 @@ import trio_websocket
 
 from protocol.codec import Encoding
 from protocol.errors import CloseCode
-from protocol.messages import PUSHES, AnyServerMessage
+from protocol.messages import EVERY_OP, AnyServerMessage
 from protocol.remote.errors import CannotConnect, ClientError, close_row
 
 NOBODY_LISTENS = "connection refused"
@@ -125,7 +125,7 @@ class Link:
         except (ValueError, RecursionError):
             return False
         op = message.get("op") if isinstance(message, dict) else None
-        return isinstance(op, str) and op not in PUSHES and op not in {"ok", "error"}
+        return isinstance(op, str) and op not in EVERY_OP.pushes and op not in {"ok", "error"}
 
 
 class _Heard(trio.abc.Stream):

@@ -52,7 +52,7 @@ from protocol.errors import BAD_MESSAGE, CLOSES, CloseCode, RequestError
 from protocol.flusher import Flusher
 from protocol.frames import CLOSE, parse_close
 from protocol.keepalive import Wheel
-from protocol.messages import ANSWERS, AnyRequest
+from protocol.messages import EVERY_OP, AnyRequest
 from protocol.messages.envelope import ErrorReply, Ok, Position, Push
 from protocol.messages.room import RoomJoin, RoomMessage, RoomRecovered, RoomState
 from protocol.messages.session import SessionOpen, SessionOpened, SessionResume
@@ -146,7 +146,7 @@ class Player:
         reply = await self.replied(ref)
         if isinstance(reply, ErrorReply):
             raise Refusal(reply)
-        kind = ANSWERS[str(type(request).__struct_config__.tag)]
+        kind = EVERY_OP.answers[str(type(request).__struct_config__.tag)]
         return None if kind is None else msgspec.convert(reply.data, kind)
 
     async def refused(self, request: AnyRequest) -> str:

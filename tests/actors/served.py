@@ -44,7 +44,7 @@ from persistence.redis import SnapshotWorker
 from protocol.codec import MSGPACK, Encoding
 from protocol.gateway import Gateway
 from protocol.listener import listen
-from protocol.messages import ANSWERS, AnyRequest
+from protocol.messages import EVERY_OP, AnyRequest
 from protocol.messages.envelope import ErrorReply, Ok, Position, Push
 from protocol.messages.session import SessionOpen, SessionOpened, SessionResume
 from protocol.settings import WireSettings
@@ -99,7 +99,7 @@ class Caller:
         assert reply.ref == ref
         if isinstance(reply, ErrorReply):
             raise Refusal(reply)
-        kind = ANSWERS[str(type(request).__struct_config__.tag)]
+        kind = EVERY_OP.answers[str(type(request).__struct_config__.tag)]
         return None if kind is None else msgspec.convert(reply.data, kind)
 
     async def refused(self, request: AnyRequest) -> str:

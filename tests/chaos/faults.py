@@ -19,7 +19,7 @@ ALWAYS = 10**9
 SLOW_CONSUMER = 4001
 CAUSE = {
     "room": "room.post",
-    "session": "session.send",
+    "session": "session.request",
     "match": "match.join",
     "directory": "directory.create",
     "clockwork": "clockwork.tick",

@@ -49,7 +49,7 @@ SITES: dict[str, tuple[type, tuple[str, ...]]] = {
         ),
     ),
     "session": (
-        Session, ("attach", "detach", "join_room", "send", "on_start", "on_stop", "on_failure"),
+        Session, ("attach", "detach", "request", "on_start", "on_stop", "on_failure"),
     ),
     "match": (
         Match, ("start_match", "join", "resume", "input", "on_start", "on_stop", "on_failure"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from protocol.codec import ENCODINGS, JSON, MAX_DEPTH, MSGPACK, EncodeError, Encoding
 from protocol.errors import BAD_MESSAGE, UNKNOWN_OP, RequestError
-from protocol.messages import ANSWERS, PUSHES, REQUEST_UNION, REQUESTS, SERVER_UNION
+from protocol.messages import EVERY_OP
 from protocol.messages.envelope import ErrorReply, Ok
 from protocol.messages.match import MatchInput, MatchStatePush
 from protocol.messages.room import RoomJoin
@@ -71,26 +71,26 @@ def messages(union: Any) -> st.SearchStrategy[Any]:
 
 
 def test_the_unions_hold_what_the_tables_hold() -> None:
-    assert set(get_args(REQUEST_UNION)) == set(REQUESTS.values())
-    assert set(get_args(SERVER_UNION)) == {Ok, ErrorReply, *PUSHES.values()}
+    assert set(get_args(EVERY_OP.request_union)) == set(EVERY_OP.requests.values())
+    assert set(get_args(EVERY_OP.server_union)) == {Ok, ErrorReply, *EVERY_OP.pushes.values()}
     assert list(ENCODINGS) == ["greenroom.v1.msgpack", "greenroom.v1.json"]
 
 
 @both
 @given(st.data())
 def test_every_request_round_trips(encoding: Encoding, data: st.DataObject) -> None:
-    request = data.draw(messages(REQUEST_UNION))
+    request = data.draw(messages(EVERY_OP.request_union))
     assert encoding.decode_request(encoding.encode(request)) == request
 
 
 @both
 @given(st.data())
 def test_every_message_of_the_server_round_trips(encoding: Encoding, data: st.DataObject) -> None:
-    message = data.draw(messages(SERVER_UNION))
+    message = data.draw(messages(EVERY_OP.server_union))
     assert encoding.decode_server(encoding.encode(message)) == message
 
 
-@given(messages(SERVER_UNION | REQUEST_UNION))
+@given(messages(EVERY_OP.server_union | EVERY_OP.request_union))
 def test_our_bytes_are_plain_maps_to_other_decoders(message: msgspec.Struct) -> None:
     op = message.__struct_config__.tag
     expected = msgspec.to_builtins(message)
@@ -101,10 +101,12 @@ def test_our_bytes_are_plain_maps_to_other_decoders(message: msgspec.Struct) -> 
     assert by_msgpack["op"] == by_json["op"] == op
 
 
-DATA = [kind for kind in ANSWERS.values() if kind is not None]
+DATA = [kind for kind in EVERY_OP.answers.values() if kind is not None]
 
 
-@pytest.mark.parametrize("kind", [*get_args(SERVER_UNION), *DATA], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [*get_args(EVERY_OP.server_union), *DATA], ids=lambda kind: kind.__name__
+)
 @settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_every_push_and_reply_is_plain_to_other_decoders(
@@ -269,7 +271,7 @@ def test_random_bytes_raise_nothing_but_a_request_error(encoding: Encoding, data
 def test_mutated_messages_raise_nothing_but_a_request_error(
     encoding: Encoding, data: st.DataObject
 ) -> None:
-    payload = bytearray(encoding.encode(data.draw(messages(REQUEST_UNION))))
+    payload = bytearray(encoding.encode(data.draw(messages(EVERY_OP.request_union))))
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.integers(0, max(0, len(payload) - 1)))
         payload[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
@@ -333,7 +335,7 @@ def floated(value: Any) -> Any:
 def test_an_integral_float_is_taken_where_an_integer_is_meant(
     encoding: Encoding, data: st.DataObject
 ) -> None:
-    request = data.draw(messages(REQUEST_UNION))
+    request = data.draw(messages(EVERY_OP.request_union))
     plain = msgspec.to_builtins(request)
     own = {name: plain[name] for name in ("input", "params") if name in plain}
     module = msgspec.json if encoding is JSON else msgspec.msgpack

@@ -19,7 +19,7 @@ from actors.matches.settings import MatchSettings
 from protocol.codec import ENCODINGS, JSON, MAX_DEPTH, MSGPACK
 from protocol.errors import ERRORS
 from protocol.handshake import RETRY_AFTER_S
-from protocol.messages import ANSWERS, COSTS, PUSHES, REQUESTS
+from protocol.messages import EVERY_OP
 from protocol.messages.envelope import ErrorReply, Ok
 from protocol.messages.match import MatchJoin
 from protocol.messages.room import RoomJoin
@@ -70,12 +70,12 @@ def test_a_message_without_a_heading_is_named() -> None:
 
 def test_no_section_is_about_something_that_does_not_exist() -> None:
     ops = {name for name in sections() if re.fullmatch(r"[a-z]+(\.[a-z]+)?", name)}
-    assert ops - {"ok", "error"} == set(REQUESTS) | set(PUSHES)
+    assert ops - {"ok", "error"} == set(EVERY_OP.requests) | set(EVERY_OP.pushes)
 
 
 def test_every_error_is_said_to_come_from_somewhere() -> None:
     named = set(re.findall(r"`(\w+)`", sections()[ANY_REQUEST]))
-    for op in REQUESTS:
+    for op in EVERY_OP.requests:
         named |= set(re.findall(r"`(\w+)`", sections()[op].partition("Errors:")[2]))
     assert set(ERRORS) <= named
 
@@ -98,15 +98,15 @@ def test_every_example_is_the_same_valid_message_in_both_encodings(
     plain: dict[str, Any] = json.loads(text)
     assert msgpack.unpackb(payload) == plain
 
-    if plain["op"] in REQUESTS:
+    if plain["op"] in EVERY_OP.requests:
         request = JSON.decode_request(text)
         assert request == MSGPACK.decode_request(payload)
-        known = set(REQUESTS[plain["op"]].__struct_fields__)
+        known = set(EVERY_OP.requests[plain["op"]].__struct_fields__)
     else:
         message = JSON.decode_server(text)
         assert message == MSGPACK.decode_server(payload)
         known = set(type(message).__struct_fields__)
-        data = ANSWERS.get(name)
+        data = EVERY_OP.answers.get(name)
         if isinstance(message, Ok) and data is not None:
             converted = msgspec.convert(message.data, data)
             assert msgspec.to_builtins(converted) == message.data, "unknown or missing fields"
@@ -118,9 +118,9 @@ def test_every_example_is_the_same_valid_message_in_both_encodings(
 
 def test_every_message_has_an_example() -> None:
     shown = {(name, json.loads(text)["op"]) for name, text, _ in examples()}
-    for op in REQUESTS:
+    for op in EVERY_OP.requests:
         assert {(op, op), (op, "ok")} <= shown
-    for op in PUSHES:
+    for op in EVERY_OP.pushes:
         assert (op, op) in shown
     assert ("error", "error") in shown
 
@@ -193,7 +193,7 @@ def test_the_limits_are_the_defaults_of_the_settings() -> None:
 
 def test_whoever_comes_can_join_all_it_may_at_once() -> None:
     settings = SessionSettings()
-    joins = settings.topics * max(COSTS[RoomJoin], COSTS[MatchJoin])
+    joins = settings.topics * max(EVERY_OP.costs[RoomJoin], EVERY_OP.costs[MatchJoin])
     assert joins < settings.messages_burst
 
 

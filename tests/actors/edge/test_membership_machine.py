@@ -185,7 +185,9 @@ class World:
         for topic in TOPICS:
             kind, key = self.name(topic)
             owner = self.house.instance(kind, key)
-            members = () if owner is None else owner._roster if topic == "room" else owner.sessions
+            members = ()
+            if owner is not None:
+                members = owner._roster if topic == "room" else owner._attendance
             for who, device in self.devices.items():
                 assert device.player.opened is not None
                 session, name = device.player.opened.session, f"{kind}:{key}"
@@ -199,8 +201,8 @@ class World:
                 assert len(set(views.values())) == 1, (who, name, views, stages)
                 assert stages.get(name, "out") in ("joined", "out")
             assert len(members) == len(self.house.topics.members(f"{kind}:{key}"))
-            if topic == "match" and owner is not None and owner.ending is None:
-                assert set(owner.record.places) == set(owner.sessions.values())
+            if topic == "match" and owner is not None and owner._play.ending is None:
+                assert set(owner._play.record.places) == set(owner._attendance._players.values())
 
 
 @settings(max_examples=100, deadline=None)

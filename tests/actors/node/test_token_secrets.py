@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+import server
 from actors.edge.tokens import Tokens
-from actors.node.commands import SERVICES, token_secrets
+from actors.node.commands import token_secrets
 from actors.node.config import load
 from actors.node.sections import ConfigError
+from actors.node.services import load_services
 from persistence import PostgresSettings
 from persistence.postgres import get_or_create_secret
 
+SERVICES = load_services(server.SERVICES)
 A, B = "the first of two secrets", "the second of two secrets"
 
 

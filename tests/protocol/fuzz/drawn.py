@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import inspect
 
-from protocol.messages import OPS
+from protocol.messages import EVERY_OP
 from protocol.messages.op import fields_of
 
 Plain = dict[Any, Any]
@@ -20,7 +20,7 @@ def request(dice: random.Random, idents: list[str]) -> Plain:
 
     `idents`: names that mean something, for fields that take a name.
     """
-    op = dice.choice(list(OPS.values()))
+    op = dice.choice(list(EVERY_OP.ops.values()))
     drawn: Plain = {"op": op.name}
     for field in fields_of(op.request):
         if field.name != "ref" and (field.required or dice.random() < 0.5):

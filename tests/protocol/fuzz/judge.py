@@ -8,11 +8,11 @@ from typing import Any
 import msgpack
 
 from protocol.errors import CLOSES, ERRORS, SERVER_ERROR, SESSION_FAILED
-from protocol.messages import PUSHES
+from protocol.messages import EVERY_OP
 from tests.protocol.fuzz import frames
 from tests.protocol.fuzz.tally import Tally
 
-_OPS = frozenset(("ok", "error", *PUSHES))
+_OPS = frozenset(("ok", "error", *EVERY_OP.pushes))
 _FAULTS = frozenset((SERVER_ERROR.code, SESSION_FAILED.code))
 
 

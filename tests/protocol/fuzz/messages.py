@@ -9,7 +9,7 @@ from typing import Any
 
 import msgpack
 
-from protocol.messages import OPS, PUSHES
+from protocol.messages import EVERY_OP
 from tests.protocol.fuzz import drawn
 
 Plain = dict[Any, Any]
@@ -19,7 +19,17 @@ SHARED_ROOM = "bystanders"
 _MATCHES_KEPT = 64
 _TOKENS_KEPT = 64
 
-_OPS = [*OPS, *PUSHES, "ok", "error", "room.fly", "", "op", "ROOM.JOIN", "room.join\0"]
+_OPS = [
+    *EVERY_OP.ops,
+    *EVERY_OP.pushes,
+    "ok",
+    "error",
+    "room.fly",
+    "",
+    "op",
+    "ROOM.JOIN",
+    "room.join\0",
+]
 
 _HOSTILE: list[Callable[[random.Random], Any]] = [
     lambda _: None,

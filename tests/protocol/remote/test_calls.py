@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from protocol.codec import JSON
-from protocol.messages import OPS
+from protocol.messages import EVERY_OP
 from protocol.messages.envelope import ErrorReply, Ok, Request
 from protocol.messages.match import MatchCreate, MatchInput
 from protocol.messages.op import name_of
@@ -26,11 +26,11 @@ def add(calls: Calls, request: Request) -> Call:
 
 
 def test_what_acts_again_is_repeated_only_with_its_key() -> None:
-    repeated = {op.request for op in OPS.values() if op.repeat == "harmless"}
+    repeated = {op.request for op in EVERY_OP.ops.values() if op.repeat == "harmless"}
     assert repeated.isdisjoint({SessionOpen, SessionResume, SessionClose, RoomSend, MatchCreate})
 
     def may_repeat(request: Request) -> bool:
-        return OPS[name_of(request)].may_repeat(request)
+        return EVERY_OP.ops[name_of(request)].may_repeat(request)
 
     assert may_repeat(KEYED)
     assert not may_repeat(BARE)
@@ -39,7 +39,7 @@ def test_what_acts_again_is_repeated_only_with_its_key() -> None:
 
 
 def test_whose_repeat_depends_on_a_key_has_one() -> None:
-    for op in OPS.values():
+    for op in EVERY_OP.ops.values():
         assert (op.repeat == "by key") == ("key" in op.request.__struct_fields__)
 
 

@@ -8,9 +8,11 @@ import trio
 from trio.testing import MockClock
 
 from actors import ActorSystem, ChildSpec
+from actors.chat.service import trimming
 from actors.chat.settings import RoomSettings
+from actors.matches.service import dropping
 from actors.matches.settings import MatchSettings
-from actors.node.retention import Retention
+from actors.retention import Retention
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
 from persistence import EventStore, PostgresSettings
 from persistence.keeping import Keeping
@@ -109,8 +111,19 @@ async def test_rounds_go_on_until_all_that_is_old_is_gone(
                 await store.append([event(kind, key, seq, epoch) for seq in range(1, 901)])
         row = event("match", "a", 901)
         await store.append([(*row[:4], "Ended", *row[5:])])
-        make = partial(Retention, keeping, rooms, matches, lambda: row[6] + 3601 * 10**6)
-        system.supervise([ChildSpec(id="0", factory=make)], key="retention")
+
+        def now_us() -> int:
+            return row[6] + 3601 * 10**6
+
+        steps = {
+            "rooms": trimming(keeping, rooms, now_us),
+            "matches": dropping(keeping, matches, now_us),
+        }
+        specs = [
+            ChildSpec(id=what, factory=partial(Retention, what, step))
+            for what, step in steps.items()
+        ]
+        system.supervise(specs, key="retention")
         with trio.fail_after(60):
             while len(await store.read("room", "b", after=0, limit=2000)) > 3 or await store.epoch(
                 "match", "a"

@@ -1,0 +1,66 @@
+"""Chat, as a service: rooms that clients join, what is said in them, and their history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from actors.chat.history import KIND as HISTORY
+from actors.chat.history import READERS, HistoryReader
+from actors.chat.room import KIND as ROOM
+from actors.chat.room import Room, room_kind
+from actors.chat.routes import ROUTES
+from actors.chat.settings import RoomSettings
+from actors.retention import EVENTS, NAMES, Did, Retention, before_us
+from actors.runtime.child import ChildSpec
+from actors.runtime.future import Future
+from actors.runtime.journal import unix_us
+from actors.service import Frame, Running, Service
+from persistence.keeping import Keeping
+from protocol.messages import room
+
+_ALL: Final = 2**62
+
+
+def start(frame: Frame) -> Running:
+    """Rooms come to life with their first message; what reads their history is there before."""
+    settings = frame.settings.section("rooms", RoomSettings)
+    readers = [
+        ChildSpec(id=str(number), factory=partial(HistoryReader, frame.events))
+        for number in range(READERS)
+    ]
+    frame.system.supervise(readers, key=HISTORY)
+    frame.system.register(room_kind(frame.topics, settings, frame.clock_ms))
+    if settings.forgets:
+        make = partial(Retention, "rooms", trimming(frame.keeping, settings))
+        frame.system.supervise([ChildSpec(id="0", factory=make)], key="room-retention")
+    return Running(routes=ROUTES)
+
+
+def trimming(
+    keeping: Keeping, settings: RoomSettings, now_us: Callable[[], int] = unix_us
+) -> Callable[[str], Future[Did]]:
+    """Return a step of `Retention`: it deletes what rooms are not to keep any more."""
+
+    def step(after: str) -> Future[Did]:
+        future: Future[Did] = keeping.trim_logs(
+            ROOM,
+            after=after,
+            names=NAMES,
+            kept=settings.history_messages or _ALL,
+            before_us=before_us(settings.history_s, now_us()),
+            most=EVENTS,
+        )
+        return future
+
+    return step
+
+
+CHAT: Final = Service(
+    name="chat",
+    area=room.AREA,
+    sections={"rooms": RoomSettings},
+    kinds={ROOM: Room.events},
+    start=start,
+)

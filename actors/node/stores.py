@@ -1,0 +1,114 @@
+"""The stores of a node: threads that own a connection each, and what the loop asks them by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from actors.facts import Facts
+from actors.node.scheduler import Bell
+from actors.runtime.child import ChildSpec
+from actors.runtime.durability import Durability, DurabilitySettings
+from actors.runtime.ref import ActorRef
+from actors.runtime.system import ActorSystem
+from persistence import (
+    EventStore,
+    PostgresSettings,
+    RedisSettings,
+    ScheduleSettings,
+    SnapshotStore,
+)
+from persistence.commands import CommandKind, CommandTable, CommandWorker
+from persistence.keeping import Keeping
+from persistence.postgres import EventKeeper, EventReader, EventWriter
+from persistence.queries import QueryKind, QueryTable, QueryWorker
+from persistence.redis import SnapshotWorker
+from persistence.schedules import ScheduleStore, ScheduleWorker
+from protocol.errors import RequestError
+
+KIND: Final = "stores"
+"""The stores' actors are `stores/writer` and so on."""
+COMMAND_WORKERS: Final = 2
+"""One waits for its commit while the other works."""
+QUERY_WORKERS: Final = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeStores:
+    """What a node asks its stores by."""
+
+    events: EventStore
+    snapshots: SnapshotStore
+    durability: Durability
+    facts: Facts
+    keeping: Keeping
+    schedules: ScheduleStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSettings:
+    """Where the stores are and how they are used.
+
+    Attributes:
+        commands, queries: the kinds of all services.
+    """
+
+    postgres: PostgresSettings
+    redis: RedisSettings
+    durability: DurabilitySettings
+    schedules: ScheduleSettings
+    commands: Iterable[CommandKind]
+    queries: Iterable[QueryKind]
+
+
+async def start_stores(system: ActorSystem, settings: StoreSettings, bell: Bell) -> NodeStores:
+    """Start the threads and wait for them.
+
+    Arguments:
+        system: where they run.
+        settings: where the stores are.
+        bell: is rung when a schedule is set or moved.
+    """
+    postgres, replica = settings.postgres, settings.postgres.replica_url
+    commands = CommandTable(settings.commands, refusals=(RequestError,))
+    queries = QueryTable(settings.queries)
+    makers: dict[str, Callable[[], Any]] = {
+        "writer": partial(EventWriter, postgres),
+        "reader": partial(EventReader, postgres),
+        "keeper": partial(EventKeeper, postgres),
+        "snapshots": partial(SnapshotWorker, settings.redis),
+        "schedules": partial(ScheduleWorker, postgres, settings.schedules),
+    }
+    if replica:
+        makers["replica"] = partial(EventReader, postgres, url=replica)
+    for name in _numbered("commands", COMMAND_WORKERS):
+        makers[name] = partial(
+            CommandWorker, postgres, commands, schedules=settings.schedules, scheduled=bell.ring
+        )
+    for name in _numbered("queries", QUERY_WORKERS):
+        makers[name] = partial(QueryWorker, postgres, queries)
+    specs = [ChildSpec(id=name, factory=make) for name, make in makers.items()]
+    await system.supervise(specs, key=KIND).started()
+
+    def ref(name: str) -> ActorRef:
+        return system.ref(KIND, name)
+
+    events = EventStore(ref("writer"), ref("reader"), ref("replica") if replica else None)
+    snapshots = SnapshotStore(ref("snapshots"))
+    return NodeStores(
+        events=events,
+        snapshots=snapshots,
+        durability=system.use_stores(events, snapshots, settings.durability),
+        facts=Facts(
+            [ref(name) for name in _numbered("commands", COMMAND_WORKERS)],
+            [ref(name) for name in _numbered("queries", QUERY_WORKERS)],
+        ),
+        keeping=Keeping(ref("keeper")),
+        schedules=ScheduleStore(ref("schedules"), settings.schedules, bell.ring),
+    )
+
+
+def _numbered(name: str, count: int) -> Sequence[str]:
+    return [f"{name}-{number}" for number in range(count)]

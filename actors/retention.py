@@ -1,0 +1,88 @@
+"""Deletes history that is to be kept no longer, a little at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol
+
+import msgspec
+
+from actors.runtime.actor import Actor
+from actors.runtime.future import Future
+from actors.runtime.handlers import handles
+
+NAMES: Final = 200
+"""How many names one step looks at."""
+EVENTS: Final = 500
+"""Events that one step deletes, at most: some 5 ms of PostgreSQL's time."""
+PAUSE_S: Final = 0.25
+"""Between two steps: 2,000 events a second at most."""
+EVERY_S: Final = 600.0
+"""Between two rounds over all names."""
+
+
+class Did(Protocol):
+    """What a step has done: up to which name, None for the last; and how much went."""
+
+    @property
+    def reached(self) -> str | None: ...
+    @property
+    def deleted(self) -> int: ...
+
+
+class _Go(msgspec.Struct, frozen=True, gc=False):
+    """Timer: the next step of a round."""
+
+    after: str
+
+
+class _Done(msgspec.Struct, frozen=True):
+    """A step has been answered."""
+
+    step: _Go
+    did: Future[Did]
+
+
+class Retention(Actor):
+    """Goes over all names of a kind, again and again, and has what is old deleted.
+
+    Arguments:
+        what: for the log.
+        step: has the names after this one looked at, `NAMES` of them; its future is of a `Did`.
+    """
+
+    def __init__(
+        self, what: str, step: Callable[[str], Future[Did]], *, every_s: float = EVERY_S
+    ) -> None:
+        super().__init__()
+        self._what = what
+        self._step = step
+        self._every_s = every_s
+
+    def on_start(self) -> None:
+        self.start_timer(PAUSE_S, _Go(""))
+
+    @handles(_Go)
+    def go(self, message: _Go) -> None:
+        self.pipe_to_self(self._step(message.after), partial(_Done, message))
+
+    @handles(_Done)
+    def done(self, message: _Done) -> None:
+        error = message.did.exception()
+        if error is not None:
+            self.log.warning("history_not_trimmed", what=self._what, error=repr(error))
+            self.start_timer(self._every_s, message.step)
+            return
+        did = message.did.result()
+        if did.deleted:
+            self.log.info("history_trimmed", what=self._what, deleted=did.deleted)
+        if did.reached is None:  # a round is over
+            self.start_timer(self._every_s, _Go(""))
+        else:
+            self.start_timer(PAUSE_S, _Go(did.reached))
+
+
+def before_us(age_s: float, now_us: int) -> int:
+    """What is older than `age_s`, in microseconds since 1970; 0, before everything, for age 0."""
+    return now_us - round(age_s * 1e6) if age_s else 0

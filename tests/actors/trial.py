@@ -1,0 +1,113 @@
+"""A service of the tests' own, and a server with other services than server.py lists.
+
+python -m tests.actors.trial --with-trial serve ...     with one more: the trial service
+python -m tests.actors.trial --without chat serve ...   with one less
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+import server
+from actors.edge.failures import Refused
+from actors.edge.identity import Identity
+from actors.edge.routes import AskActor
+from actors.runtime.actor import Actor
+from actors.runtime.handlers import handles
+from actors.runtime.kinds import Kind
+from actors.service import Frame, Running, Service
+from protocol.errors import OUT_OF_RANGE
+from protocol.messages.envelope import Request
+from protocol.messages.op import Area, Op
+from protocol.metrics import counter
+
+# --- its messages --------------------------------------------------------------------------------
+
+
+class TrialAdd(Request, frozen=True, kw_only=True, tag="trial.add", gc=False):
+    """Add to one's own sum. Answered with `TrialSum`."""
+
+    amount: Annotated[int, Meta(ge=1)]
+
+
+class TrialSum(msgspec.Struct, frozen=True, gc=False):
+    """What the user has added so far."""
+
+    user: str
+    total: int
+
+
+AREA: Final = Area(ops=(Op(request=TrialAdd, answer=TrialSum, errors=(OUT_OF_RANGE,)),))
+
+# --- its folder ----------------------------------------------------------------------------------
+
+
+class TrialSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[trial]: `most` that one may add at once."""
+
+    most: Annotated[int, Meta(ge=1)] = 10
+
+
+class Add(msgspec.Struct, frozen=True, gc=False):
+    who: Identity
+    amount: int
+
+
+class Adder(Actor):
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+        self._totals: dict[str, int] = {}
+
+    @handles(Add)
+    def add(self, message: Add) -> TrialSum:
+        if message.amount > self._most:
+            raise Refused(OUT_OF_RANGE, f"amount: at most {self._most}")
+        user = message.who.user
+        self._totals[user] = self._totals.get(user, 0) + message.amount
+        return TrialSum(user, self._totals[user])
+
+
+def start(frame: Frame) -> Running:
+    settings = frame.settings.section("trial", TrialSettings)
+    frame.system.register(Kind(name="adder", factory=lambda _: Adder(settings.most)))
+    return Running(
+        routes={
+            TrialAdd: AskActor(("adder", "one"), lambda who, request: Add(who, request.amount))
+        },
+        readings=lambda: [counter("trial_started", "Starts of the trial.", 1)],
+    )
+
+
+TRIAL: Final = Service(
+    name="trial",
+    area=AREA,
+    sections={"trial": TrialSettings},
+    kinds={"adder": ()},
+    start=start,
+)
+
+# --- the server ----------------------------------------------------------------------------------
+
+
+def main() -> int:
+    """Change the list, then be server.py."""
+    match sys.argv[1:]:
+        case ["--with-trial", *rest]:
+            server.SERVICES = (*server.SERVICES, "tests.actors.trial:TRIAL")
+        case ["--without", name, *rest]:
+            folder = f"actors.{name}"
+            kept = tuple(path for path in server.SERVICES if not path.startswith(f"{folder}."))
+            assert len(kept) < len(server.SERVICES), name
+            server.SERVICES = kept
+        case _:
+            raise SystemExit(__doc__)
+    return server.main(rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

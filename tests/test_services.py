@@ -1,0 +1,133 @@
+"""Services are taken out, and put in, at one place: the list of server.py."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import trio
+from trio_websocket import WebSocketConnection, open_websocket_url
+
+import server
+from actors.node.services import load_services
+from tests.server_process import Server, run
+
+NAMES = [service.name for service in load_services(server.SERVICES)]
+PATIENCE_S = 60.0
+
+
+class Client:
+    """JSON over a WebSocket, as any language has it."""
+
+    def __init__(self, websocket: WebSocketConnection) -> None:
+        self._websocket = websocket
+        self._refs = itertools.count(1)
+
+    async def ask(self, op: str, **fields: Any) -> dict[str, Any]:
+        """Send a request; returns the reply as it came."""
+        ref = next(self._refs)
+        with trio.fail_after(PATIENCE_S):
+            await self._websocket.send_message(
+                msgspec.json.encode({"op": op, "ref": ref, **fields}).decode()
+            )
+            while True:
+                reply: dict[str, Any] = msgspec.json.decode(await self._websocket.get_message())
+                if reply.get("ref") == ref:
+                    return reply
+
+    async def ok(self, op: str, **fields: Any) -> dict[str, Any]:
+        """Send a request that succeeds; returns its data."""
+        reply = await self.ask(op, **fields)
+        assert reply["op"] == "ok", reply
+        data: dict[str, Any] = reply["data"]
+        return data
+
+    async def code(self, op: str, **fields: Any) -> str:
+        """Send a request that fails; returns the code."""
+        reply = await self.ask(op, **fields)
+        assert reply["op"] == "error", reply
+        return str(reply["code"])
+
+
+async def chats(client: Client) -> None:
+    await client.ok("room.join", room="lobby")
+    assert (await client.ok("room.send", room="lobby", body="hi"))["offset"] > 0
+    assert (await client.ok("room.history", room="lobby"))["messages"][-1]["body"] == "hi"
+
+
+async def plays(client: Client) -> None:
+    match = (await client.ok("match.create", game="tictactoe"))["match"]
+    assert (await client.ok("match.join", match=match))["match"] == match
+    listed = (await client.ok("match.list"))["matches"]
+    assert match in {one["match"] for one in listed}
+
+
+WORKS: dict[str, Callable[[Client], Awaitable[None]]] = {"chat": chats, "matches": plays}
+"""What shows that a service does its work; one of its ops is the first that it asks."""
+ONE_OP = {"chat": ("room.join", {"room": "lobby"}), "matches": ("match.list", {})}
+
+
+async def with_client(running: Server, use: Callable[[Client], Awaitable[None]]) -> None:
+    async with open_websocket_url(running.ws, subprotocols=["greenroom.v1.json"]) as websocket:
+        client = Client(websocket)
+        await client.ok("session.open", name="ada")
+        await use(client)
+
+
+def entry(*arguments: str) -> tuple[str, ...]:
+    return ("-m", "tests.actors.trial", *arguments)
+
+
+def test_every_service_has_its_work_shown() -> None:
+    assert sorted(NAMES) == sorted(WORKS) == sorted(ONE_OP)
+
+
+@pytest.mark.parametrize("name", NAMES)
+async def test_a_service_that_is_taken_out_is_gone_and_the_others_work(
+    name: str, tmp_path: Path
+) -> None:
+    """With a database that it had been in, and with config.toml as it is shipped."""
+    start = lambda *more: Server(tmp_path, "http.enabled=true", entry=entry(*more))  # noqa: E731
+
+    async def all_work(client: Client) -> None:
+        for works in WORKS.values():
+            await works(client)
+
+    async def others_work(client: Client) -> None:
+        op, fields = ONE_OP[name]
+        assert await client.code(op, **fields) == "unknown_op"
+        for other in set(WORKS) - {name}:
+            await WORKS[other](client)
+
+    with await trio.to_thread.run_sync(start, "--with-trial") as running:
+        await with_client(running, all_work)
+        assert running.stop() == 0
+    with await trio.to_thread.run_sync(start, "--without", name) as running:
+        await with_client(running, others_work)
+        assert running.get("/readyz")[0] == 200
+        assert running.stop() == 0
+    with await trio.to_thread.run_sync(start, "--with-trial") as running:
+        await with_client(running, all_work)
+
+
+async def test_a_service_that_is_put_in_has_its_op_settings_and_metrics(tmp_path: Path) -> None:
+    """Its messages, its service, its test: no other file knows of it."""
+
+    async def adds(client: Client) -> None:
+        assert (await client.ok("trial.add", amount=3))["total"] == 3
+        assert (await client.ok("trial.add", amount=4))["total"] == 7
+        assert await client.code("trial.add", amount=6) == "out_of_range"
+        assert await client.code("trial.add", amount=0) == "bad_message"
+
+    with await trio.to_thread.run_sync(
+        lambda: Server(tmp_path, "trial.most=5", entry=entry("--with-trial"))
+    ) as running:
+        await with_client(running, adds)
+        assert running.metric("greenroom_trial_started_total") == 1
+        assert running.stop() == 0
+    refused = run("check-config", "--set", "trial.most=5")
+    assert (refused.code, "unknown section [trial]" in refused.err) == (3, True)
