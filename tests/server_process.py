@@ -21,7 +21,7 @@ import msgspec
 from protocol.client import ClientSettings
 
 ROOT = Path(__file__).parent.parent
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 BANNER = re.compile(
     r"^greenroom \S+ is up: clients at (?P<ws>wss?://\S+), HTTP at (?P<http>\S+),"
     r" data in (?P<data>.+)$"
@@ -130,7 +130,7 @@ class Server:
     def get(self, path: str) -> tuple[int, str]:
         """GET over HTTP: status and body."""
         try:
-            with urllib.request.urlopen(self.http + path, timeout=10) as answer:
+            with urllib.request.urlopen(self.http + path, timeout=60) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -149,7 +149,7 @@ class Server:
         """Pids of everything that descends from the server, itself not included."""
         return descendants(self.process.pid)
 
-    def stop(self, signum: signal.Signals = signal.SIGTERM, timeout_s: float = 30) -> int:
+    def stop(self, signum: signal.Signals = signal.SIGTERM, timeout_s: float = 120) -> int:
         """Send a signal, wait for the end, return the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signum)
@@ -215,7 +215,7 @@ def alive(pids: set[int]) -> set[int]:
     return living
 
 
-def wait_until_gone(pids: set[int], timeout_s: float = 15) -> set[int]:
+def wait_until_gone(pids: set[int], timeout_s: float = 60) -> set[int]:
     """Wait for processes to end; returns those that have not in time."""
     deadline = time.monotonic() + timeout_s
     while (left := alive(pids)) and time.monotonic() < deadline:

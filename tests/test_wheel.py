@@ -357,7 +357,7 @@ async def test_a_server_from_the_wheel_starts_in_an_empty_folder(
             cwd=tmp_path,
         )
     ) as server:
-        with trio.fail_after(30):
+        with trio.fail_after(120):
             async with connect(server.ws, name="ada") as session:
                 room = await session.join("lobby")
                 assert (await room.send("hi")).offset == 1

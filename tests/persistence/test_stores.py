@@ -61,7 +61,7 @@ async def node(postgres: PostgresSettings, redis: RedisSettings) -> AsyncIterato
 
 async def until_it_works(call: Callable[[], Awaitable[T]]) -> T:
     """What the journal does: again and again, with a pause."""
-    with trio.fail_after(10):
+    with trio.fail_after(120):
         while True:
             try:
                 return await call()

@@ -58,7 +58,7 @@ async def served(
         readings=lambda: READINGS,
     )
     stop = stop or trio.Event()
-    with trio.fail_after(10):
+    with trio.fail_after(120):
         async with trio.open_nursery() as nursery:
             await nursery.start(_serve, app, listener, stop)
             yield port

@@ -39,7 +39,7 @@ COMMAND = [sys.executable, "-m", "protocol.client", "--room", "lobby", "--name",
 async def run(
     url: str, stdin: bytes, *arguments: str | bytes, **environment: str
 ) -> subprocess.CompletedProcess[bytes]:
-    with trio.fail_after(20):
+    with trio.fail_after(120):
         return await trio.run_process(
             [*COMMAND, "--url", url, *arguments],
             stdin=stdin,
@@ -166,7 +166,7 @@ async def test_a_close_for_good_is_said_and_ends_it() -> None:
     read_end, write_end = os.pipe()
     try:
         async with scripted(server) as url:
-            with trio.fail_after(20):
+            with trio.fail_after(120):
                 done = await trio.run_process(
                     [*COMMAND, "--url", url],
                     stdin=read_end,
@@ -232,7 +232,7 @@ class OnATerminal:
         os.write(self._master, keys)
 
     async def until(self, text: str) -> None:
-        with trio.fail_after(15):
+        with trio.fail_after(120):
             while text not in self.seen:
                 await trio.lowlevel.wait_readable(self._master)
                 self.seen += os.read(self._master, 4096).decode()
@@ -279,7 +279,7 @@ async def test_what_comes_while_one_types_is_printed_above_the_line() -> None:
         chat.type(b"ob")
         await chat.until("> hey bob")
         chat.type(b"\r\x04")
-        with trio.fail_after(10):
+        with trio.fail_after(120):
             assert await chat.process.wait() == 0
 
 
@@ -297,7 +297,7 @@ async def test_a_signal_leaves_cleanly(number: signal.Signals) -> None:
         chat: OnATerminal = await nursery.start(on_a_terminal, url)
         await chat.until("you are ada in lobby")
         chat.process.send_signal(number)
-        with trio.fail_after(10):
+        with trio.fail_after(120):
             await left.wait()
             assert await chat.process.wait() == 0
         assert "Traceback" not in chat.seen
