@@ -67,8 +67,8 @@ class Parent(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where in the tree an actor stands, and what stands there."""
+class Seat:
+    """A seat in the tree: where it is, and who is to sit there."""
 
     kind: str
     key: str
@@ -112,10 +112,10 @@ class Host(Naming, Protocol):
     def make(self, factory: Callable[[], Any]) -> Any:
         """Call the factory with this system as the current one. Raises what it raises."""
 
-    def try_to_make(self, place: Place | Cell) -> tuple[Any, Exception | None]:
+    def try_to_make(self, seat: Seat | Cell) -> tuple[Any, Exception | None]:
         """An instance, or what its constructor raised."""
 
-    def place(self, place: Place) -> Cell:
+    def place(self, seat: Seat) -> Cell:
         """Make the first instance and the cell of that name, and start it.
 
         Raises ActorExists if the name is taken, ActorDeadError if the system is stopping.
@@ -156,13 +156,13 @@ class Cell:
         "window",
     )
 
-    def __init__(self, system: Host, place: Place) -> None:
+    def __init__(self, system: Host, seat: Seat) -> None:
         self.system = system
-        self.kind = place.kind
-        self.key = place.key
-        self.factory = place.factory
-        self.policy = place.policy
-        self.parent = place.parent
+        self.kind = seat.kind
+        self.key = seat.key
+        self.factory = seat.factory
+        self.policy = seat.policy
+        self.parent = seat.parent
         self.state = State.STARTING
         self.thread = -1  # from which thread a message may go straight to the mailbox
         self.incarnation = 0
@@ -178,7 +178,7 @@ class Cell:
         self._deadline: Alarm | None = None  # by which it must have stopped
         self._ended: Future[bool] | None = None
         self._started: Future[bool] | None = None
-        self.ref = ActorRef(system, place.kind, place.key, self)
+        self.ref = ActorRef(system, seat.kind, seat.key, self)
 
     @property
     def name(self) -> str:

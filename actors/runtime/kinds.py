@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from .cell import Cell, Host, Place
+from .cell import Cell, Host, Seat
 from .checks import check_callable, check_name, check_seconds
 from .errors import ActorFailed, NoStores
 from .panic import shown
@@ -80,7 +80,7 @@ class Group:
         assert kind is not None
         self._check_rest(key)
         factory = functools.partial(kind.factory, key)
-        cell = self.system.place(Place(self.name, key, factory, kind, self))
+        cell = self.system.place(Seat(self.name, key, factory, kind, self))
         if not cell.alive:  # its constructor keeps raising
             self._check_rest(key)
             raise ActorFailed(cell.name, 0.0, cell.error)
@@ -141,8 +141,8 @@ class Group:
         if exceeded:
             _log.error("actor_gave_up", kind=cell.kind, key=cell.key, error="it keeps stopping")
             return
-        place = Place(cell.kind, cell.key, cell.factory, cell.policy, self)
-        self.system.place(place).window = window
+        seat = Seat(cell.kind, cell.key, cell.factory, cell.policy, self)
+        self.system.place(seat).window = window
 
     async def stop(self) -> None:
         """Stop all of them together, the last started first."""

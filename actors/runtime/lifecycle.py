@@ -12,7 +12,7 @@ import structlog
 from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 
 from .actor_timers import ActorTimers
-from .cell import GRACE_S, Cell, Place, State
+from .cell import GRACE_S, Cell, Seat, State
 from .contexts import enterable
 from .dispatcher import Dispatcher, Worker
 from .errors import Fenced
@@ -52,8 +52,8 @@ class LoopLife(Cell):
 
     system: SystemView  # what its actor is given as such
 
-    def __init__(self, system: SystemView, place: Place, mailbox: Mailbox) -> None:
-        super().__init__(system, place)
+    def __init__(self, system: SystemView, seat: Seat, mailbox: Mailbox) -> None:
+        super().__init__(system, seat)
         self.thread = system.home.thread
         self.mailbox = mailbox
         self.dispatcher: Dispatcher = system.dispatcher

@@ -10,7 +10,7 @@ import pykka
 import structlog
 from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 
-from .cell import Place, State
+from .cell import Seat, State
 from .dispatcher import SLICE_S, SLOW_HANDLER_S
 from .errors import MailboxFull, Quarantined, Refusal, UnhandledMessage, bare
 from .future import Future
@@ -30,8 +30,8 @@ class LoopCell(LoopLife):
 
     __slots__ = ("quarantine",)
 
-    def __init__(self, system: SystemView, place: Place, mailbox: Mailbox) -> None:
-        super().__init__(system, place, mailbox)
+    def __init__(self, system: SystemView, seat: Seat, mailbox: Mailbox) -> None:
+        super().__init__(system, seat, mailbox)
         self.quarantine: Quarantine | None = None  # made at the first crash
 
     # --- messages in -----------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from .actor import Actor
-from .cell import Cell, Place, State
+from .cell import Cell, Seat, State
 from .checks import check_type, check_word
 from .child import Child, ChildEnded, ChildFailed, ChildSpec, Strategy
 from .errors import Escalation
@@ -205,9 +205,9 @@ class Supervisor(Actor):
         if cell is None:
             kind, key = self._name(child)
             parent = _Parent(self._placed, child)
-            place = Place(kind, key, child.spec.factory, child.spec, parent)
+            seat = Seat(kind, key, child.spec.factory, child.spec, parent)
             try:
-                cell = self.system.place(place)
+                cell = self.system.place(seat)
             except Exception as error:  # its name is taken, or it is no actor of this runtime
                 raise Escalation(f"{kind}/{key} cannot be started: {shown(error)}") from error
             return cell

@@ -16,7 +16,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from .actor import Actor
-from .cell import Cell, Place, State
+from .cell import Cell, Seat, State
 from .checks import check_callable, check_key, check_name, check_seconds, check_type
 from .child import ChildSpec, Strategy
 from .dead_letters import DeadLetters
@@ -136,7 +136,7 @@ class ActorSystem:
     async def __aenter__(self) -> Self:
         self.home = Home.current()
         # What a ref points to that has no cell yet. It is ended, so nothing ever reaches it.
-        self.vacant = Cell(self, Place("", "", Actor, DEFAULT, Group(self, "")))
+        self.vacant = Cell(self, Seat("", "", Actor, DEFAULT, Group(self, "")))
         self.vacant.state = State.ENDED
         self._running = trio.Event()
         self._ending = trio.Event()
@@ -285,8 +285,8 @@ class ActorSystem:
         first = self.make(factory)
         kind = kind or type(first).__name__
         group = self._group(kind)
-        place = Place(kind, key or self._number(kind), factory, policy or DEFAULT, group)
-        cell = self._seat(first, place)
+        seat = Seat(kind, key or self._number(kind), factory, policy or DEFAULT, group)
+        cell = self._seat(first, seat)
         try:
             cell.begin(first)
         except BaseException:
@@ -352,7 +352,7 @@ class ActorSystem:
         first = self.make(factory)
         group = RootGroup(self, f"supervisor/{key}")
         group.closed = self.closing
-        cell = self._seat(first, Place("supervisor", key, factory, DEFAULT, group))
+        cell = self._seat(first, Seat("supervisor", key, factory, DEFAULT, group))
         self._groups[group.name] = group
         cell.begin(first)
         return cell.ref
@@ -448,42 +448,42 @@ class ActorSystem:
             raise Misfit(f"{type(made).__name__} is no actor of this runtime")
         return made
 
-    def try_to_make(self, place: Place | Cell) -> tuple[Any, Exception | None]:
+    def try_to_make(self, seat: Seat | Cell) -> tuple[Any, Exception | None]:
         """An instance, or what its constructor raised."""
         try:
-            return self.make(place.factory), None
+            return self.make(seat.factory), None
         except BaseException as error:
-            _log.error("constructor_failed", kind=place.kind, key=place.key, exc_info=error)
+            _log.error("constructor_failed", kind=seat.kind, key=seat.key, exc_info=error)
             if (end := end_of_all(error)) is not None:
                 self.fail(end)
             return None, presentable(error)
 
-    def place(self, place: Place) -> Cell:
+    def place(self, seat: Seat) -> Cell:
         """Make the first instance and the cell of that name, and start it.
 
         What the constructor raises is a failure for the parent. Raises ActorExists if the name is
         taken, ActorDeadError if the system is stopping, TypeError if the factory made no new actor.
         """
-        first, error = self.try_to_make(place)
+        first, error = self.try_to_make(seat)
         if isinstance(error, Misfit):
             raise error  # which no other attempt would mend
-        cell = self._seat(first, place)
+        cell = self._seat(first, seat)
         cell.begin_or_fail(first, error)
         return cell
 
-    def _seat(self, first: Any, place: Place) -> Cell:
+    def _seat(self, first: Any, seat: Seat) -> Cell:
         """The cell that fits the first instance, entered under its name."""
-        if place.parent.closed:
-            raise pykka.ActorDeadError(f"{place.kind}/{place.key}: the system is stopping")
+        if seat.parent.closed:
+            raise pykka.ActorDeadError(f"{seat.kind}/{seat.key}: the system is stopping")
         ours = isinstance(first, (Actor, ThreadingActor))  # a foreign `mailbox` is its own affair
         spec = first.mailbox if ours else Actor.mailbox
         cell: Cell
         if isinstance(first, pykka.ThreadingActor):
-            cell = ThreadCell(self, place, spec.capacity)
+            cell = ThreadCell(self, seat, spec.capacity)
         else:  # or None, if its constructor raised
-            cell = LoopCell(self, place, Mailbox(spec))
+            cell = LoopCell(self, seat, Mailbox(spec))
         self._index.add(cell)
-        place.parent.adopt(cell)
+        seat.parent.adopt(cell)
         return cell
 
     def forget(self, cell: Cell) -> None:

@@ -12,7 +12,7 @@ from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 from pykka.messages import _ActorStop
 
 from .actor_thread import ActorThread
-from .cell import Cell, Host, Place, State
+from .cell import Cell, Host, Seat, State
 from .checks import check_type
 from .errors import MailboxFull, Misfit, UnhandledMessage
 from .future import Future
@@ -85,8 +85,8 @@ class ThreadCell(Cell):
 
     __slots__ = ("_running", "_stopping", "inbox")
 
-    def __init__(self, system: Host, place: Place, capacity: int) -> None:
-        super().__init__(system, place)
+    def __init__(self, system: Host, seat: Seat, capacity: int) -> None:
+        super().__init__(system, seat)
         self.inbox = ThreadInbox(capacity, self.name)
         self._running: ActorThread | None = None
         self._stopping: Reason | None = None

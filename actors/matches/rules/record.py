@@ -92,7 +92,7 @@ class Said(msgspec.Struct, frozen=True, gc=False):
     data: Any
 
 
-class Answer(msgspec.Struct, frozen=True, gc=False, array_like=True):
+class Verdict(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What an input was answered, and enough of it to know it again."""
 
     said: int | str
@@ -107,13 +107,13 @@ class Place(msgspec.Struct):
     name: str
     seq: int = 0
     """The highest input answered; 0: none yet."""
-    answers: dict[int, Answer] = {}
+    answers: dict[int, Verdict] = {}
     """Of the last inputs: their seq -> the answer."""
 
     def answer(self, seq: int, value: Any, said: int | str, *, keep: int) -> None:
         """Note what the input `seq`, higher than any before, is answered."""
         self.seq = seq
-        self.answers[seq] = Answer(said, _fingerprint(value))
+        self.answers[seq] = Verdict(said, _fingerprint(value))
         while len(self.answers) > keep:
             del self.answers[next(iter(self.answers))]
 
