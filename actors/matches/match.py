@@ -38,21 +38,13 @@ from actors.matches.players import Players
 from actors.matches.playthrough import Playthrough
 from actors.matches.referee import GameCrashed
 from actors.matches.reports import Reports
-from actors.matches.rules.record import (
-    AnyEvent,
-    Crashed,
-    Created,
-    MatchEvents,
-    Record,
-)
+from actors.matches.rules.record import AnyEvent, Crashed, Created, MatchEvents, Record
 from actors.matches.voice import MatchVoice
 from actors.runtime.errors import Refusal
 from actors.runtime.handlers import handles
 from actors.runtime.messages import Terminated
 from actors.runtime.persistence import PersistentActor
-from protocol.errors import (
-    INTERNAL,
-)
+from protocol.errors import INTERNAL
 
 LINGER_S: Final = 10.0
 """How long an ended match stays in memory, to answer those who come a little late."""
@@ -366,8 +358,11 @@ class Match(PersistentActor):
                     self.persist(Crashed(self._record.tick, str(exception_value)[:1000]))
                 except Refusal as refusal:  # a full store: the crash is not counted
                     self.log.warning("crash_not_recorded", reason=str(refusal))
-        self.on_stop()
+        self._let_go()
 
     def on_stop(self) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._live = False
         self._players.fail()
