@@ -88,6 +88,11 @@ class Room(PersistentActor):
         self._roster: Roster[Member] = Roster()
         self._uncommitted: dict[int, Future[Any]] = {}  # offsets of keyed sends
 
+    @property
+    def sessions(self) -> Roster[Member]:
+        """Those that are members."""
+        return self._roster
+
     # --- state -----------------------------------------------------------------------------------
 
     def apply(self, event: Posted) -> None:

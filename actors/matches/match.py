@@ -104,8 +104,14 @@ class Match(PersistentActor):
         self._live = False  # recovered and not failed or stopped: new events have acted already
 
     @property
-    def _record(self) -> Record:
+    def record(self) -> Record:
+        """What is known of it."""
         return self._play.record
+
+    @property
+    def sessions(self) -> Attendance:
+        """Those that are here."""
+        return self._attendance
 
     # --- state -----------------------------------------------------------------------------------
 
@@ -136,7 +142,7 @@ class Match(PersistentActor):
     def on_start(self) -> None:
         """Take up the players whom the hub knows from the incarnation before, and go on."""
         self._live = True
-        play, record = self._play, self._record
+        play, record = self._play, self.record
         if record.created is None:
             self.start_timer(0.0, Rest(), name="rest")  # unless the directory creates it now
             return
@@ -179,7 +185,7 @@ class Match(PersistentActor):
     @handles(StartMatch)
     def start_match(self, message: StartMatch) -> Any:
         """Create the match, or say how it stands."""
-        if self._record.created is not None:
+        if self.record.created is not None:
             return self._reports.tell()
         created = Created(message.game, message.params, message.seed, message.at)
         try:
@@ -313,7 +319,7 @@ class Match(PersistentActor):
     @handles(Abandoned, Disown)
     def abandoned(self, _message: Abandoned | Disown) -> None:
         """End: nobody came back, or nobody will come."""
-        if self._record.created is None:
+        if self.record.created is None:
             self.start_timer(0.0, Rest(), name="rest")
         elif not self._attendance and self._play.goes_on:
             self._end("abandoned")
@@ -341,8 +347,8 @@ class Match(PersistentActor):
     @handles(Unsound)
     def unsound(self, message: Unsound) -> None:
         """Go back to the last snapshot there is."""
-        assert self._record.created is not None
-        raise GameCrashed(self._record.created.game, "snapshot", message.error)
+        assert self.record.created is not None
+        raise GameCrashed(self.record.created.game, "snapshot", message.error)
 
     def on_failure(
         self,
@@ -352,10 +358,10 @@ class Match(PersistentActor):
     ) -> None:
         if isinstance(exception_value, GameCrashed):
             self._play.sound = False
-            self._faults.note_crash(exception_value, self._record.tick)
-            if self._live and self._record.created is not None and self._record.ended is None:
+            self._faults.note_crash(exception_value, self.record.tick)
+            if self._live and self.record.created is not None and self.record.ended is None:
                 try:
-                    self.persist(Crashed(self._record.tick, str(exception_value)[:1000]))
+                    self.persist(Crashed(self.record.tick, str(exception_value)[:1000]))
                 except Refusal as refusal:  # a full store: the crash is not counted
                     self.log.warning("crash_not_recorded", reason=str(refusal))
         self._let_go()

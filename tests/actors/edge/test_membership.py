@@ -59,7 +59,7 @@ def views(house: House, player: Player, topic: str) -> tuple[bool, bool, str]:
     owner = house.instance(kind, key)
     members: Container[str] = ()  # of an empty room that wrote nothing, and so is not in memory
     if owner is not None:
-        members = owner._roster if kind == "room" else owner.sessions
+        members = owner.sessions
     places = house.instance("session", session).memberships.stages()
     return session in members, house.topics.is_member(topic, session), places.get(topic, "out")
 

@@ -187,7 +187,7 @@ class World:
             owner = self.house.instance(kind, key)
             members = ()
             if owner is not None:
-                members = owner._roster if topic == "room" else owner._attendance
+                members = owner.sessions
             for who, device in self.devices.items():
                 assert device.player.opened is not None
                 session, name = device.player.opened.session, f"{kind}:{key}"
@@ -202,7 +202,7 @@ class World:
                 assert stages.get(name, "out") in ("joined", "out")
             assert len(members) == len(self.house.topics.members(f"{kind}:{key}"))
             if topic == "match" and owner is not None and owner._play.ending is None:
-                assert set(owner._play.record.places) == set(owner._attendance._players.values())
+                assert set(owner.record.places) == owner.sessions.players
 
 
 @settings(max_examples=100, deadline=None)
