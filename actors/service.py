@@ -25,10 +25,10 @@ from persistence.commands import CommandKind
 from persistence.keeping import Keeping
 from persistence.queries import QueryKind
 from persistence.schedules import ScheduleStore
-from protocol.http import Check
+from protocol.http.application import Check
+from protocol.http.metrics import Histogram, Reading
 from protocol.messages.envelope import Request
 from protocol.messages.op import Area
-from protocol.metrics import Histogram, Reading
 
 T = TypeVar("T")
 

@@ -1,4 +1,5 @@
-"""The WebSocket frames that we send (RFC 6455, section 5). Those we receive: protocol/parser.py.
+"""The WebSocket frames that we send (RFC 6455, section 5). Those we receive:
+protocol/server/parser.py.
 
 A server's frames are never masked, and ours never fragmented or compressed, so writing one is a
 header of 2, 4 or 10 bytes.

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Set as AbstractSet
 
-from protocol.metrics import Histogram
+from protocol.http.metrics import Histogram
 
 TARGET_S = 2.0
 """If answers take longer on average, too many requests were taken up. Their deadline is 5 s."""

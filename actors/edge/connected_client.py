@@ -13,8 +13,8 @@ from actors.runtime.ref import ActorRef
 from protocol.codec import EncodeError, Encoding
 from protocol.errors import BUSY, INTERNAL, REF_IN_USE, TOO_MANY_REQUESTS, CloseCode, RequestError
 from protocol.messages.envelope import Ok, Push
-from protocol.outbox import Outbox
-from protocol.websocket import Connection
+from protocol.server.outbox import Outbox
+from protocol.server.websocket import Connection
 
 TOO_MUCH_TO_DO = RequestError(BUSY, "the server has more to do than it can")
 _TOO_MANY = RequestError(TOO_MANY_REQUESTS)

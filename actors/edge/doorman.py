@@ -16,7 +16,7 @@ import trio
 from actors.edge.rules.bucket import Bucket
 from actors.edge.settings import SessionSettings
 from protocol.errors import TOO_MANY_SESSIONS, RequestError
-from protocol.settings import WireSettings
+from protocol.server.settings import WireSettings
 
 KEPT_FOR_RESUMES: Final = 0.1
 """The part of `sessions.max_sessions` and `sessions.address_sessions` that new ones leave free."""
@@ -78,7 +78,7 @@ class Visitor:
 
 
 class Doorman:
-    """Knows the addresses of a node; a `protocol.addresses.Door`.
+    """Knows the addresses of a node; a `protocol.server.addresses.Door`.
 
     An address of None has no limits: it is a proxy's own, or the machine's.
     """
@@ -102,7 +102,7 @@ class Doorman:
     # --- connections -----------------------------------------------------------------------------
 
     def enter(self, address: str) -> float | None:
-        """See `protocol.addresses.Door`."""
+        """See `protocol.server.addresses.Door`."""
         now = self._clock()
         visitor = self._visitor(address, now)
         most = self._wire.address_connections
@@ -113,7 +113,7 @@ class Doorman:
         return max(0.001, again_s) if visitor.refusals.take(now) else 0.0
 
     def leave(self, address: str) -> None:
-        """See `protocol.addresses.Door`."""
+        """See `protocol.server.addresses.Door`."""
         self._visitors[address].connections -= 1
 
     # --- sessions --------------------------------------------------------------------------------

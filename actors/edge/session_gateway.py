@@ -35,7 +35,7 @@ from protocol.errors import (
 from protocol.messages import EVERY_OP, AnyRequest
 from protocol.messages.op_table import OpTable
 from protocol.messages.session import SessionOpen, SessionResume
-from protocol.websocket import Connection
+from protocol.server.websocket import Connection
 
 _AGAIN_S = 0.01
 """Until a full session is told again that a connection came or went. It never waits for others, so
@@ -85,7 +85,7 @@ class SessionGateway:
         system.dispatcher.enclose(self.admission)
 
     def accept(self, connection: Connection) -> ClientHandler:
-        """Return the handler of a new connection, for `protocol.gateway.Gateway`."""
+        """Return the handler of a new connection, for `protocol.server.gateway.Gateway`."""
         settings = self._context.settings
         limits = ClientLimits(
             messages_per_s=settings.messages_per_s,
@@ -210,7 +210,7 @@ class SessionGateway:
 
 
 class ClientHandler:
-    """What the wire calls for one connection; a `protocol.websocket.Handler`.
+    """What the wire calls for one connection; a `protocol.server.websocket.Handler`.
 
     Rate limits and load shedding stand before the session's mailbox, so that a flood ends here.
     """

@@ -25,8 +25,8 @@ from actors.runtime.journal import unix_us
 from actors.runtime.persistence import event_name
 from actors.service import Frame, Running, Service, Settings
 from persistence.keeping import Keeping
+from protocol.http.metrics import Reading, counter
 from protocol.messages import match
-from protocol.metrics import Reading, counter
 
 _log = structlog.get_logger("actors.matches")
 

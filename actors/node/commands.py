@@ -42,8 +42,8 @@ from persistence import (
     redis,
 )
 from persistence.stores import Stores, open_stores
-from protocol.listener import listen
-from protocol.tls import server_context
+from protocol.server.listener import listen
+from protocol.server.tls import server_context
 
 log = structlog.get_logger("actors.node.commands")
 

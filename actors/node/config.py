@@ -36,7 +36,7 @@ from persistence.settings import (
     RedisSettings,
     ScheduleSettings,
 )
-from protocol.settings import Host, HttpSettings, WireSettings
+from protocol.server.settings import Host, HttpSettings, WireSettings
 
 DEFAULT_FILE = Path("config.toml")
 SECRET_KEYS = frozenset({"url", "replica_url", "token_secrets"})

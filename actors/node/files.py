@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from protocol.settings import WireSettings
+from protocol.server.settings import WireSettings
 
 log = structlog.get_logger("actors.node.files")
 

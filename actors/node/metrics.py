@@ -15,8 +15,8 @@ from actors.runtime.durability import Durability
 from actors.runtime.system import ActorSystem
 from actors.runtime.watchdog import Watchdog
 from actors.service import Running
-from protocol.gateway import Gateway
-from protocol.metrics import Histogram, Reading, counter, gauge
+from protocol.http.metrics import Histogram, Reading, counter, gauge
+from protocol.server.gateway import Gateway
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,14 +51,14 @@ from actors.service import Settings as ServiceSettings
 from persistence import PostgresSettings, RedisSettings, ScheduleSettings, StoreUnavailable
 from persistence.postgres import Lease
 from persistence.postgres.lease import BEAT_S
-from protocol.flusher import Flusher
-from protocol.gateway import Gateway
-from protocol.gathering import Window
-from protocol.http import Check, application, serve_http
+from protocol.http.application import Check, application, serve_http
 from protocol.messages import session as session_messages
 from protocol.messages.envelope import Request
 from protocol.messages.op_table import OpTable
-from protocol.settings import HttpSettings, WireSettings
+from protocol.server.flusher import Flusher
+from protocol.server.gateway import Gateway
+from protocol.server.gathering import Window
+from protocol.server.settings import HttpSettings, WireSettings
 
 log = structlog.get_logger("actors.node")
 

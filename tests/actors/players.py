@@ -49,15 +49,15 @@ from actors.runtime.system import ActorSystem
 from examples.tictactoe import TicTacToe
 from protocol.codec import MSGPACK, Encoding
 from protocol.errors import BAD_MESSAGE, CLOSES, CloseCode, RequestError
-from protocol.flusher import Flusher
 from protocol.frames import CLOSE, parse_close
-from protocol.keepalive import Wheel
 from protocol.messages import EVERY_OP, AnyRequest
 from protocol.messages.envelope import ErrorReply, Ok, Position, Push
 from protocol.messages.room import RoomJoin, RoomMessage, RoomRecovered, RoomState
 from protocol.messages.session import SessionOpen, SessionOpened, SessionResume
-from protocol.settings import WireSettings
-from protocol.websocket import Connection
+from protocol.server.flusher import Flusher
+from protocol.server.keepalive import Wheel
+from protocol.server.settings import WireSettings
+from protocol.server.websocket import Connection
 
 SECRET = b"a secret of the tests, 32 bytes."
 P = TypeVar("P", bound=Push)

@@ -42,12 +42,12 @@ from persistence import EventStore, PostgresSettings, RedisSettings, SnapshotSto
 from persistence.postgres import EventReader, EventWriter
 from persistence.redis import SnapshotWorker
 from protocol.codec import MSGPACK, Encoding
-from protocol.gateway import Gateway
-from protocol.listener import listen
 from protocol.messages import EVERY_OP, AnyRequest
 from protocol.messages.envelope import ErrorReply, Ok, Position, Push
 from protocol.messages.session import SessionOpen, SessionOpened, SessionResume
-from protocol.settings import WireSettings
+from protocol.server.gateway import Gateway
+from protocol.server.listener import listen
+from protocol.server.settings import WireSettings
 
 LIMIT_S = 60.0
 P = TypeVar("P", bound=Push)

@@ -21,9 +21,9 @@ from actors.runtime.handlers import handles
 from actors.runtime.kinds import Kind
 from actors.service import Frame, Running, Service
 from protocol.errors import OUT_OF_RANGE
+from protocol.http.metrics import counter
 from protocol.messages.envelope import Request
 from protocol.messages.op import Area, Op
-from protocol.metrics import counter
 
 # --- its messages --------------------------------------------------------------------------------
 

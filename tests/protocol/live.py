@@ -17,16 +17,16 @@ from typing import Any, TypeVar
 import trio
 
 from protocol import frames
-from protocol.addresses import Door
 from protocol.codec import MSGPACK, Encoding
 from protocol.errors import CloseCode, RequestError
-from protocol.gateway import Gateway
-from protocol.listener import listen
 from protocol.messages import AnyRequest
 from protocol.messages.envelope import Ok
 from protocol.messages.session import Ping, Pong, SessionOpen
-from protocol.settings import WireSettings
-from protocol.websocket import Connection
+from protocol.server.addresses import Door
+from protocol.server.gateway import Gateway
+from protocol.server.listener import listen
+from protocol.server.settings import WireSettings
+from protocol.server.websocket import Connection
 
 T = TypeVar("T")
 LIMIT_S = 60.0

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from protocol import frames
 from protocol.errors import PROTOCOL_ERROR, TOO_BIG
 from protocol.frames import close_frame, frame, parse_close
-from protocol.parser import FrameReader
+from protocol.server.parser import FrameReader
 from tests.protocol.live import masked, unframe
 
 opcodes = st.sampled_from([frames.TEXT, frames.BINARY])

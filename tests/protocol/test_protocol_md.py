@@ -18,12 +18,12 @@ from actors.edge.settings import SessionSettings
 from actors.matches.settings import MatchSettings
 from protocol.codec import ENCODINGS, JSON, MAX_DEPTH, MSGPACK
 from protocol.errors import ERRORS
-from protocol.handshake import RETRY_AFTER_S
 from protocol.messages import EVERY_OP
 from protocol.messages.envelope import ErrorReply, Ok
 from protocol.messages.match import MatchJoin
 from protocol.messages.room import RoomJoin
-from protocol.settings import WireSettings
+from protocol.server.handshake import RETRY_AFTER_S
+from protocol.server.settings import WireSettings
 from protocol.tables import OutOfPlace, written
 
 TEXT = (Path(protocol.__file__ or "").parent / "PROTOCOL.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 from actors.edge.doorman import AGAIN_S, Doorman
 from actors.edge.settings import SessionSettings
 from protocol.errors import RequestError
-from protocol.settings import WireSettings
+from protocol.server.settings import WireSettings
 
 HOME, ELSEWHERE = "192.0.2.1", "192.0.2.2"
 

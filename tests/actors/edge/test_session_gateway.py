@@ -33,7 +33,7 @@ from protocol.messages.room import (
     Sent,
 )
 from protocol.messages.session import Ping, SessionClose
-from protocol.settings import WireSettings
+from protocol.server.settings import WireSettings
 from tests.actors.served import LIMIT_S, serve, until
 from tests.conftest import Stores
 from tests.protocol.live import masked, upgrade

@@ -9,10 +9,10 @@ import pytest
 from actors.edge.identity import Identity
 from actors.edge.topics import Topics
 from protocol.codec import JSON, MSGPACK, EncodeError, Encoding
-from protocol.flusher import Flusher
 from protocol.messages.match import MatchEvent
 from protocol.messages.room import RoomMessage
-from protocol.outbox import Outbox
+from protocol.server.flusher import Flusher
+from protocol.server.outbox import Outbox
 
 
 class Wire:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.node.files import RESERVED, fitting
-from protocol.settings import WireSettings
+from protocol.server.settings import WireSettings
 
 
 @given(st.integers(1, 50_000), st.integers(0, 1_000), st.integers(16, 100_000))

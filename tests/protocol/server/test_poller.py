@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 import pytest
 import trio
 
-from protocol.poller import Poller
+from protocol.server.poller import Poller
 
 LIMIT_S = 5.0
 

@@ -44,7 +44,7 @@ class Door(Protocol):
 
 
 def host_of(peer: str) -> str:
-    """The host in `host:port`, the way `protocol.listener` names a peer."""
+    """The host in `host:port`, the way `protocol.server.listener` names a peer."""
     return peer.rpartition(":")[0] or peer
 
 

@@ -31,7 +31,7 @@ from protocol.messages import AnyRequest
 from protocol.messages.envelope import ErrorReply, Ok
 from protocol.messages.room import RoomSend
 from protocol.messages.session import Ping, SessionOpen
-from protocol.websocket import Connection
+from protocol.server.websocket import Connection
 from tests.protocol.live import Echo, live, masked
 
 PING = MSGPACK.encode(Ping(ref=1))

@@ -10,9 +10,9 @@ from typing import Final
 import structlog
 import trio
 
-from protocol.addresses import UNIX
+from protocol.server.addresses import UNIX
 
-log = structlog.get_logger("protocol.listener")
+log = structlog.get_logger("protocol.server.listener")
 
 _TURN = 64  # accepts between two checkpoints
 _BACK_OFF_S: Final = 0.1  # trio's own listener waits as long

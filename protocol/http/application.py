@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from protocol.metrics import METRICS_TYPE, Readings, render
+from protocol.http.metrics import METRICS_TYPE, Readings, render
 
 CHECK_TIMEOUT_S = 0.8
 """A check that takes longer has failed. Checks run side by side, as Kubernetes gives a probe 1 s.
@@ -101,8 +101,8 @@ async def serve_http(
 
     Arguments:
         application: what `application()` made.
-        listeners: of `protocol.listener.listen`; taken over and closed in the end. They are the
-            caller's, so that a taken port is its error to name.
+        listeners: of `protocol.server.listener.listen`; taken over and closed in the end. They are
+            the caller's, so that a taken port is its error to name.
         stop: awaited once; when it returns, nothing more is accepted.
         grace_s: seconds for requests under way.
         task_status: started with the addresses once connections are accepted.

@@ -9,8 +9,8 @@ What is pushed to a client a second time within one turn leaves with what follow
 with a backlog has long turns. And while the loop is busy with clients that get much, what is pushed
 to one sooner than a window after its last send waits until then, and takes along what comes
 meanwhile: with 500 a second to each of 400 clients, half as many sends, and as much is saved at the
-other end. How long that window is says `protocol.gathering`. Replies and the states of matches wait
-for nothing, and take along what does.
+other end. How long that window is says `protocol.server.gathering`. Replies and the states of
+matches wait for nothing, and take along what does.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from typing import Final
 import msgspec
 import trio
 
-from protocol.gathering import Window
-from protocol.outbox import IDLE, NOW, SOON, Outbox
+from protocol.server.gathering import Window
+from protocol.server.outbox import IDLE, NOW, SOON, Outbox
 
 WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError)
 """What a non-blocking socket, plain or TLS, raises when it takes nothing now."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.gathering import BUSY, LOOK_S, Window
+from protocol.server.gathering import BUSY, LOOK_S, Window
 
 LONGEST_S = 0.005
 PUSH_S, SEND_S = 0.6e-6, 6e-6  # about what they cost

@@ -19,23 +19,23 @@ import msgspec
 import structlog
 import trio
 
-from protocol import handshake, tls
-from protocol.addresses import Addresses, Door, host_of
 from protocol.codec import encodings
 from protocol.errors import DRAIN
-from protocol.flusher import WOULD_BLOCK, Flusher, FlusherStatistics
-from protocol.gathering import Window
-from protocol.handler import Handler
-from protocol.handshake import HEAD_END, Accepted, Refused
-from protocol.keepalive import Wheel
-from protocol.listener import accept_from
 from protocol.messages import EVERY_OP
 from protocol.messages.op_table import OpTable
-from protocol.poller import Poller
-from protocol.settings import WireSettings
-from protocol.websocket import READ_BYTES, Connection
+from protocol.server import handshake, tls
+from protocol.server.addresses import Addresses, Door, host_of
+from protocol.server.flusher import WOULD_BLOCK, Flusher, FlusherStatistics
+from protocol.server.gathering import Window
+from protocol.server.handler import Handler
+from protocol.server.handshake import HEAD_END, Accepted, Refused
+from protocol.server.keepalive import Wheel
+from protocol.server.listener import accept_from
+from protocol.server.poller import Poller
+from protocol.server.settings import WireSettings
+from protocol.server.websocket import READ_BYTES, Connection
 
-log = structlog.get_logger("protocol.gateway")
+log = structlog.get_logger("protocol.server.gateway")
 
 _WARN_EVERY_S = 60.0
 _LINGER_S = 1.0  # how long a refused client may take to read why
@@ -95,7 +95,7 @@ class Gateway:
         accept: gives the handler of a new connection, before anything is read from it. It may
             push and close already. If it raises, the connection is dropped.
         settings: the limits.
-        tls_context: serve TLS with it; `protocol.tls.server_context` makes one.
+        tls_context: serve TLS with it; `protocol.server.tls.server_context` makes one.
         flusher: of all connections; without one the gateway makes its own.
         door: lets connections in by their address; without one it lets in all.
         turn: entered before a row of reads and left after it; by default the flusher. A layer above
@@ -155,7 +155,7 @@ class Gateway:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve on `listeners` (of `protocol.listener.listen`), which are closed in the end.
+        """Serve on `listeners` (of `protocol.server.listener.listen`), which are closed in the end.
 
         Returns after `drain`. Cancelled, it closes every connection at once with DRAIN. No error
         of one connection ends it.

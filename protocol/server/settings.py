@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from protocol.addresses import networks
-from protocol.origin import canonical
+from protocol.server.addresses import networks
+from protocol.server.origin import canonical
 
 Path = Annotated[
     str, Meta(pattern=r"^/[!->@-~]*\Z", description='a path that begins with "/", without "?"')

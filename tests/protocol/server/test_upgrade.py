@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.codec import ENCODINGS, JSON, MSGPACK
-from protocol.handshake import Accepted, answer, by_library
-from protocol.settings import WireSettings
-from protocol.upgrade import plain
+from protocol.server.handshake import Accepted, answer, by_library
+from protocol.server.settings import WireSettings
+from protocol.server.upgrade import plain
 
 WIRE = WireSettings(origins=("https://game.example",))
 KEY = base64.b64encode(bytes(range(16))).decode()

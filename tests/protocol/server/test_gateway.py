@@ -15,8 +15,8 @@ import trio.testing
 
 from protocol import frames
 from protocol.errors import DRAIN
-from protocol.flusher import Flusher
-from protocol.listener import accept_from, listen
+from protocol.server.flusher import Flusher
+from protocol.server.listener import accept_from, listen
 from tests.protocol.live import Raw, live, upgrade
 
 

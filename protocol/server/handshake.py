@@ -22,9 +22,9 @@ from websockets.server import ServerProtocol
 from websockets.typing import Origin, Subprotocol
 
 from protocol.codec import ENCODINGS, Encoding
-from protocol.origin import canonical
-from protocol.settings import WireSettings
-from protocol.upgrade import plain
+from protocol.server.origin import canonical
+from protocol.server.settings import WireSettings
+from protocol.server.upgrade import plain
 
 HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 """Where the head of a request ends. The library takes bare line feeds, too (RFC 9112, 2.2)."""

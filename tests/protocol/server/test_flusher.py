@@ -10,9 +10,9 @@ import trio
 import trio.testing
 
 from protocol.codec import MSGPACK
-from protocol.flusher import Flusher
-from protocol.gathering import Window
-from protocol.outbox import Outbox
+from protocol.server.flusher import Flusher
+from protocol.server.gathering import Window
+from protocol.server.outbox import Outbox
 
 GATHER_S = 0.005
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.addresses import UNIX, UNKNOWN, Addresses, host_of
+from protocol.server.addresses import UNIX, UNKNOWN, Addresses, host_of
 
 PROXIES = ("10.0.0.0/8", "fd00::/8", "::1/128", UNIX)
 

@@ -34,17 +34,17 @@ from protocol.errors import (
     CloseCode,
     RequestError,
 )
-from protocol.flusher import Flusher
-from protocol.handler import Handler
-from protocol.keepalive import NEVER, Wheel
 from protocol.messages.envelope import ErrorReply
-from protocol.outbox import Outbox
-from protocol.parser import FrameReader
-from protocol.poller import Poller
-from protocol.settings import WireSettings
-from protocol.shedding import Shed
+from protocol.server.flusher import Flusher
+from protocol.server.handler import Handler
+from protocol.server.keepalive import NEVER, Wheel
+from protocol.server.outbox import Outbox
+from protocol.server.parser import FrameReader
+from protocol.server.poller import Poller
+from protocol.server.settings import WireSettings
+from protocol.server.shedding import Shed
 
-log = structlog.get_logger("protocol.websocket")
+log = structlog.get_logger("protocol.server.websocket")
 
 READ_BYTES: Final = 16_384
 """One read. Small enough that the messages in it are handled in a few milliseconds at worst."""

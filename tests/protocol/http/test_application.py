@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 
-from protocol import http
-from protocol.http import CHECK_TIMEOUT_S, Check, application, serve_http
-from protocol.metrics import Histogram, Reading, render
+from protocol.http import application as http
+from protocol.http.application import CHECK_TIMEOUT_S, Check, application, serve_http
+from protocol.http.metrics import Histogram, Reading, render
 
 READINGS = [
     Reading("greenroom_sessions", "gauge", "Sessions.", 3),

@@ -17,7 +17,7 @@ from protocol.codec import MSGPACK
 from protocol.errors import TOO_BIG
 from protocol.messages.envelope import Ok
 from protocol.messages.session import Ping
-from protocol.tls import server_context
+from protocol.server.tls import server_context
 from tests.protocol.live import Raw, live, masked, upgrade
 
 

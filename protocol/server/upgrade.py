@@ -15,7 +15,7 @@ import re
 from typing import Final
 
 from protocol.codec import ENCODINGS, Encoding
-from protocol.settings import WireSettings
+from protocol.server.settings import WireSettings
 
 _MAX_BYTES: Final = 4096
 _HEAD: Final = re.compile(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import frames
-from protocol.parser import FrameReader
+from protocol.server.parser import FrameReader
 from tests.protocol.library import LibraryReader
 from tests.protocol.live import MASK, masked
 

@@ -11,9 +11,9 @@ import pytest
 import trio
 
 from protocol.codec import ENCODINGS, JSON, MSGPACK
-from protocol.listener import listen
 from protocol.messages.session import Ping
-from protocol.settings import WireSettings
+from protocol.server.listener import listen
+from protocol.server.settings import WireSettings
 from tests.protocol.live import KEY, Raw, live, masked, upgrade
 
 

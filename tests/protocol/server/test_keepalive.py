@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from protocol.keepalive import NEVER, Wheel
+from protocol.server.keepalive import NEVER, Wheel
 
 
 class Clocked:

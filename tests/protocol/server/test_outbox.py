@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from protocol.codec import MSGPACK
-from protocol.outbox import IDLE, NOW, SEND_BYTES, Outbox
+from protocol.server.outbox import IDLE, NOW, SEND_BYTES, Outbox
 
 
 @dataclass(eq=False)

@@ -1,0 +1,1 @@
+"""HTTP beside the wire: health, readiness, metrics, and the routes of services."""
