@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -53,6 +54,17 @@ def cpu() -> str:
         r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text("utf-8"), re.MULTILINE
     )
     return found[1] if found else platform.machine()
+
+
+def cpu_s(pid: int) -> float:
+    """What a process and the children it has now have run so far, in seconds (sched(7))."""
+    ran_ns = 0
+    children: list[int] = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            ran_ns += int((thread / "schedstat").read_text("ascii").split()[0])
+            children += map(int, (thread / "children").read_text("ascii").split())
+    return ran_ns / 1e9 + sum(cpu_s(child) for child in children)
 
 
 def memory_bytes(what: str = "MemTotal") -> int:

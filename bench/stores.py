@@ -2,15 +2,19 @@
 
     python -m bench.stores                      batches of 1, 50 and 500, two seconds each
     python -m bench.stores --json               the same for a program
+    python -m bench.stores --only transfers --workers 1 --realtime
 
 One batch is in flight at a time, as with a node's journal: the next is sent when the last one has
-committed, so a batch's latency is what an acknowledgement waits for at that load.
+committed, so a batch's latency is what an acknowledgement waits for at that load. The last columns
+are the CPU that one of a batch costs, in this process and in the stores'. On a machine with other
+work they say more than the others.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import random
 import secrets
 import sys
@@ -23,6 +27,8 @@ from typing import Any
 import msgspec
 from pykka import ActorRef
 
+from bench import machine
+from bench.child import check_realtime, make_realtime
 from bench.folder import temporary_data
 from bench.wallets import KINDS, Refused, Transfer, TransferAll, open_wallets
 from persistence import PostgresSettings, RedisSettings
@@ -36,14 +42,18 @@ from persistence.requests import Activate, Append, Load, Read, Save
 ASK_TIMEOUT_S = 30.0
 READ_ROWS = 100
 WALLETS = 10_000
-WORKERS = 2
-"""Of commands: two connections keep PostgreSQL busy while one of them waits for a commit."""
+PAIRS = 100_000
+"""Of wallets, drawn beforehand."""
 INBOX_HOLDS = 1000
 """So many calls at once find room in an inbox for sure."""
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One figure of the table. Latencies are those of a whole batch, in milliseconds."""
+    """One figure of the table. Latencies are those of a whole batch, in milliseconds.
+
+    `cpu_us`, `stores_cpu_us`: what one of a batch costs this process, with the one that asks, and
+    the stores.
+    """
 
     what: str
     batch: int
@@ -51,6 +61,8 @@ class Row(msgspec.Struct, frozen=True):
     p50_ms: float
     p99_ms: float
     batches: int
+    cpu_us: float
+    stores_cpu_us: float
 
 
 def arguments() -> argparse.Namespace:
@@ -65,6 +77,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--payload", type=int, default=200, help="bytes of an event")
     parser.add_argument("--state", type=int, default=2000, help="bytes of a snapshot")
     parser.add_argument("--actors", type=int, default=5000, help="how many share the rows")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=2,
+        help="of commands, with a connection each: one works while another waits (2)",
+    )
+    parser.add_argument("--only", default="", help="rows whose name begins so")
+    parser.add_argument(
+        "--realtime",
+        action="store_true",
+        help="let no ordinary program take the cores; for a machine with other work, and short",
+    )
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
     parser.add_argument("--data", type=Path, help="a data directory to use and keep")
     return parser.parse_args()
@@ -79,24 +103,44 @@ def ask(refs: Sequence[ActorRef[Any]], *messages: Any) -> None:
             future.get(timeout=ASK_TIMEOUT_S)
 
 
-def measure(what: str, batch: int, seconds: float, work: Callable[[], Any]) -> Row:
-    """Call `work`, which does `batch` things, again and again for so long."""
-    work()
-    took: list[float] = []
-    begun = time.perf_counter()
-    while (start := time.perf_counter()) < begun + seconds:
+class Meter:
+    """Measures one thing after the other, those whose name begins with `only`."""
+
+    def __init__(self, seconds: float, only: str, servers: EmbeddedServers) -> None:
+        self._seconds = seconds
+        self._only = only
+        self._servers = servers
+
+    def measure(self, what: str, batch: int, work: Callable[[], Any]) -> Iterator[Row]:
+        """Call `work`, which does `batch` things, again and again."""
+        if not what.startswith(self._only):
+            return
         work()
-        took.append(time.perf_counter() - start)
-    elapsed = time.perf_counter() - begun
-    took.sort()
-    return Row(
-        what,
-        batch,
-        round(batch * len(took) / elapsed),
-        round(took[len(took) // 2] * 1e3, 3),
-        round(took[len(took) * 99 // 100] * 1e3, 3),
-        len(took),
-    )
+        took: list[float] = []
+        cpu_s, stores_cpu_s = self._used()
+        begun = time.perf_counter()
+        while (start := time.perf_counter()) < begun + self._seconds:
+            work()
+            took.append(time.perf_counter() - start)
+        elapsed = time.perf_counter() - begun
+        cpu_s, stores_cpu_s = (
+            now - then for now, then in zip(self._used(), (cpu_s, stores_cpu_s), strict=True)
+        )
+        count = batch * len(took)
+        took.sort()
+        yield Row(
+            what,
+            batch,
+            round(count / elapsed),
+            round(took[len(took) // 2] * 1e3, 3),
+            round(took[len(took) * 99 // 100] * 1e3, 3),
+            len(took),
+            round(cpu_s / count * 1e6, 1),
+            round(stores_cpu_s / count * 1e6, 1),
+        )
+
+    def _used(self) -> tuple[float, float]:
+        return time.process_time(), sum(map(machine.cpu_s, self._servers.pids.values()))
 
 
 def figures(options: argparse.Namespace, servers: EmbeddedServers) -> Iterator[Row]:
@@ -109,7 +153,7 @@ def figures(options: argparse.Namespace, servers: EmbeddedServers) -> Iterator[R
     writer: ActorRef[Any] = EventWriter.start(postgres)
     reader: ActorRef[Any] = EventReader.start(postgres)
     worker: ActorRef[Any] = SnapshotWorker.start(redis)
-    seconds = options.seconds
+    meter = Meter(options.seconds, options.only, servers)
 
     ask([writer], *(Activate(kind, str(n)) for n in range(options.actors)))
     written = 0
@@ -135,40 +179,43 @@ def figures(options: argparse.Namespace, servers: EmbeddedServers) -> Iterator[R
         return [make(str(n % options.actors)) for n in range(batch)]
 
     for batch in options.batch:
-        yield measure("events appended", batch, seconds, append)
+        yield from meter.measure("events appended", batch, append)
     for batch in options.batch:
         activations = numbered(lambda key: Activate(kind + "x", key))
-        yield measure("activations", batch, seconds, lambda: ask([writer], *activations))  # noqa: B023
+        yield from meter.measure("activations", batch, lambda: ask([writer], *activations))  # noqa: B023
     for batch in options.batch:
         reads = numbered(lambda key: Read(kind, key, 0, READ_ROWS))
-        yield measure("actors read", batch, seconds, lambda: ask([reader], *reads))  # noqa: B023
+        yield from meter.measure("actors read", batch, lambda: ask([reader], *reads))  # noqa: B023
     for batch in options.batch:
-        yield measure("snapshots saved", batch, seconds, save)
+        yield from meter.measure("snapshots saved", batch, save)
     for batch in options.batch:
         loads = numbered(lambda key: Load(kind, key))
-        yield measure("snapshots loaded", batch, seconds, lambda: ask([worker], *loads))  # noqa: B023
+        yield from meter.measure("snapshots loaded", batch, lambda: ask([worker], *loads))  # noqa: B023
     for ref in (writer, reader, worker):
         ref.stop()
-    yield from transfers(options, postgres)
+    yield from transfers(options, postgres, meter)
 
 
-def transfers(options: argparse.Namespace, postgres: PostgresSettings) -> Iterator[Row]:
+def transfers(
+    options: argparse.Namespace, postgres: PostgresSettings, meter: Meter
+) -> Iterator[Row]:
     """Commands, each with a key: two wallets locked, one checked, both changed, two entries."""
     owners = [str(n) for n in range(WALLETS)]
     open_wallets(postgres, owners, 10**9)
     table = CommandTable(KINDS, refusals=(Refused,))
     dice = random.Random(1)
+    pairs = itertools.cycle([dice.sample(owners, 2) for _ in range(PAIRS)])
     forms: tuple[tuple[str, type[Transfer], int], ...] = (
         ("transfers", Transfer, 100),
         ("transfers, arrays", TransferAll, 500),
     )
     for what, form, most in forms:
         workers: list[ActorRef[Any]] = [
-            CommandWorker.start(postgres, table, batch=most) for _ in range(WORKERS)
+            CommandWorker.start(postgres, table, batch=most) for _ in range(options.workers)
         ]
 
         def request(number: int, form: type[Transfer]) -> Execute:
-            source, target = dice.sample(owners, 2)
+            source, target = next(pairs)
             expires_at = time.monotonic() + ASK_TIMEOUT_S
             key = secrets.token_hex(8)
             return Execute(form(source, target, 1), owners[number % WALLETS], key, expires_at)
@@ -178,7 +225,7 @@ def transfers(options: argparse.Namespace, postgres: PostgresSettings) -> Iterat
 
         for batch in options.batch:
             work = partial(transfer, batch, form, workers)
-            yield measure(what, batch, options.seconds, work)
+            yield from meter.measure(what, batch, work)
         for ref in workers:
             ref.stop()
 
@@ -186,19 +233,25 @@ def transfers(options: argparse.Namespace, postgres: PostgresSettings) -> Iterat
 def main() -> int:
     """Run the bench and print its figures."""
     options = arguments()
+    if options.realtime:
+        check_realtime()
+        make_realtime(os.getpid())  # and the stores, which are started from here
     with (
         temporary_data() as folder,
         EmbeddedServers(options.data or folder / "data") as servers,
     ):
         rows = []
         if not options.json:
-            print(f"{'':18}{'batch':>7}{'per s':>10}{'p50 ms':>9}{'p99 ms':>9}")
+            print(
+                f"{'':18}{'batch':>7}{'per s':>10}{'p50 ms':>9}{'p99 ms':>9}"
+                f"{'CPU us':>9}{'stores us':>11}"
+            )
         for row in figures(options, servers):
             rows.append(row)
             if not options.json:
                 print(
                     f"{row.what:18}{row.batch:7}{row.per_s:10,.0f}"
-                    f"{row.p50_ms:9.2f}{row.p99_ms:9.2f}",
+                    f"{row.p50_ms:9.2f}{row.p99_ms:9.2f}{row.cpu_us:9.1f}{row.stores_cpu_us:11.1f}",
                     flush=True,
                 )
     if options.json:

@@ -36,12 +36,15 @@ TABLES = """
         left_over bigint[] := array_fill(NULL::bigint, ARRAY[cardinality(sources)]);
         had bigint;
     BEGIN
-        -- A row that is not there cannot be locked.
-        INSERT INTO wallets (owner, balance) SELECT owner, 0 FROM unnest(owners) AS owner
-        ORDER BY owner ON CONFLICT DO NOTHING;
-        SELECT array_agg(balance) INTO balances FROM (
-            SELECT balance FROM wallets WHERE owner = ANY (owners) ORDER BY owner FOR UPDATE
-        ) AS held;
+        LOOP
+            SELECT array_agg(balance) INTO balances FROM (
+                SELECT balance FROM wallets WHERE owner = ANY (owners) ORDER BY owner FOR UPDATE
+            ) AS held;
+            EXIT WHEN cardinality(balances) = cardinality(owners);
+            -- A row that is not there cannot be locked.
+            INSERT INTO wallets (owner, balance) SELECT owner, 0 FROM unnest(owners) AS owner
+            ORDER BY owner ON CONFLICT DO NOTHING;
+        END LOOP;
         FOR n IN 1 .. cardinality(sources) LOOP
             had := balances[sources[n]];
             IF had >= amounts[n] AND sources[n] <> targets[n] THEN
