@@ -35,7 +35,7 @@ class Reading:
 
     def read(self, query: LiteralString, parameters: Sequence[Any] = ()) -> Rows:
         """Run a query that changes nothing."""
-        return self._connection.execute(query, parameters)
+        return Rows(self._connection.execute(query, parameters), None)
 
 
 class QueryKind(msgspec.Struct, frozen=True):

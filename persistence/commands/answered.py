@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import psycopg
 
 from persistence.errors import RowRefused
-from persistence.postgres import libpq
-from persistence.postgres.arrays import columns, of_bytea, of_int8, of_text
+from persistence.postgres.arrays import check_text, columns, of_bytea, of_int8, of_text
+from persistence.postgres.libpq import Call
+
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGresult
 
 _BEGIN: Final = b"SELECT place, request_hash, answer FROM begin_commands($1, $2, $3, $4)"
 _REMEMBER: Final = b"SELECT remember_answers($1, $2, $3, $4, $5, $6, $7)"
-_TRUE: Final = b"\1"  # a boolean in PostgreSQL's binary format
 _FORGET: Final = """
     DELETE FROM answered_commands WHERE ctid = ANY(ARRAY(
         SELECT ctid FROM answered_commands
         WHERE at < now() - make_interval(secs => %s) ORDER BY at LIMIT %s
     ))
 """
-_NAME_BYTES: Final = 1024
-"""Of a service, a user and a key together. An index of PostgreSQL takes 2700."""
+_NAME_CHARACTERS: Final = 600
+"""Of a service, a user and a key together: with four bytes each they fit into an index."""
 _FORGET_WORKERS: Final = """
     DELETE FROM command_workers WHERE at < now() - make_interval(secs => %s)
 """
@@ -36,14 +38,9 @@ class Name(NamedTuple):
 
     def check(self) -> None:
         """Raises `RowRefused`: PostgreSQL cannot hold it, which would fail a whole batch."""
-        try:
-            text = "\0".join(self).encode()
-        except UnicodeEncodeError as error:
-            raise RowRefused(f"the key of a command: {error}") from None
-        if text.count(0) != len(self) - 1:
-            raise RowRefused("the key of a command: NUL characters cannot be stored")
-        if len(text) > _NAME_BYTES:
-            raise RowRefused(f"the key of a command: at most {_NAME_BYTES} bytes with its user")
+        check_text(*self)
+        if sum(map(len, self)) > _NAME_CHARACTERS:
+            raise RowRefused(f"key and user of a command: at most {_NAME_CHARACTERS} characters")
 
 
 class Ticket(NamedTuple):
@@ -64,14 +61,15 @@ class Answered(NamedTuple):
     answer: bytes
 
 
-def begin(
-    connection: psycopg.Connection, locks: Sequence[int], names: Sequence[Name]
-) -> dict[Name, Answered]:
-    """Take locks, in the order given; returns those of `names` that were answered before."""
+def begin(locks: Sequence[int], names: Sequence[Name]) -> Call | None:
+    """The call that takes locks, in the order given, and looks names up; for `answered_before`."""
     if not locks and not names:
-        return {}
-    parameters = [of_int8(locks), *map(of_text, columns(names) or ((), (), ()))]
-    found = libpq.call(connection, _BEGIN, parameters)
+        return None
+    return Call(_BEGIN, (of_int8(locks), *map(of_text, columns(names) or ((), (), ()))))
+
+
+def answered_before(found: PGresult, names: Sequence[Name]) -> dict[Name, Answered]:
+    """Those of `names` that were answered before, from what `begin` came to."""
     before: dict[Name, Answered] = {}
     for row in range(found.ntuples):
         place, request_hash, answer = (found.get_value(row, column) for column in range(3))
@@ -82,23 +80,23 @@ def begin(
     return before
 
 
-def remember(
-    connection: psycopg.Connection, ticket: Ticket, answered: Mapping[Name, Answered]
-) -> bool:
-    """Keep answers, in the order of their names, so that two of these never wait in a circle.
+def remember(ticket: Ticket, answered: Mapping[Name, Answered]) -> Call:
+    """The call that keeps answers, and the ticket, if the transaction has written something.
 
-    Returns whether there is something to commit, by which `has_committed` will know the ticket.
-    Raises psycopg.errors.UniqueViolation: another worker has answered one of them meanwhile.
+    In the order of their names, so that two of these never wait in a circle. It fails with a
+    UniqueViolation if another worker has answered one of them meanwhile.
     """
     rows = sorted((*name, *answer) for name, answer in answered.items())
     services, users, keys, hashes, answers = columns(rows) or ((), (), (), (), ())
-    parameters = [
-        ticket.worker.encode(),
-        ticket.number.to_bytes(8, "big"),
-        *map(of_text, (services, users, keys)),
-        *map(of_bytea, (hashes, answers)),
-    ]
-    return libpq.call(connection, _REMEMBER, parameters).get_value(0, 0) == _TRUE
+    return Call(
+        _REMEMBER,
+        (
+            ticket.worker.encode(),
+            ticket.number.to_bytes(8, "big"),
+            *map(of_text, (services, users, keys)),
+            *map(of_bytea, (hashes, answers)),
+        ),
+    )
 
 
 def has_committed(connection: psycopg.Connection, ticket: Ticket) -> bool:

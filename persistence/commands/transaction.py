@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, LiteralString, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final, LiteralString, NamedTuple
 
 import psycopg
 
-from persistence.postgres.arrays import columns
+from persistence.postgres.arrays import check_text, columns, of_bytea, of_text
+from persistence.postgres.libpq import Call, together
 from persistence.schedules.transaction import TransactionSchedules
 from persistence.settings import ScheduleSettings
 
-Rows = psycopg.Cursor[tuple[Any, ...]]
 Parameters = Sequence[Any] | Mapping[str, Any]
+
+
+_EMIT: Final = b"SELECT emit_events($1, $2, $3, $4)"
+_PUSH: Final = b"SELECT pushed_user, pushed_offset FROM push_entries($1, $2, $3)"
 
 
 class Pushed(NamedTuple):
@@ -22,16 +27,50 @@ class Pushed(NamedTuple):
     offset: int
 
 
+class Rows:
+    """What a statement found. Waits for PostgreSQL when something of it is asked for, or never."""
+
+    __slots__ = ("_cursor", "_pipeline")
+
+    def __init__(
+        self, cursor: psycopg.Cursor[tuple[Any, ...]], pipeline: psycopg.Pipeline | None
+    ) -> None:
+        self._cursor = cursor
+        self._pipeline = pipeline
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return iter(self._cursor)
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row; None: there are no more."""
+        return self._cursor.fetchone()
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows that are left."""
+        return self._cursor.fetchall()
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows were found or changed."""
+        if self._cursor.rowcount < 0 and self._pipeline is not None:
+            self._pipeline.sync()
+        return self._cursor.rowcount
+
+
 class Transaction:
     """A transaction that is open, in which many commands may run one after the other.
 
     Plain names are those of the server's schema. Lock rows in one order in all commands; insert a
     row that may be missing before it is locked. `emit` and `push` are written with the rest, at the
     end.
+
+    A statement whose rows nobody looks at is not waited for; it goes to PostgreSQL with the next.
+    If it fails, all is done again, one by one, so that its own command hears of it.
     """
 
     def __init__(self, connection: psycopg.Connection, schedules: ScheduleSettings) -> None:
         self._connection = connection
+        self._pipeline: psycopg.Pipeline | None = None
         self._schedules = schedules
         self.earliest_us: int | None = None
         """When the first of the schedules that were set or moved is due; None: there are none."""
@@ -42,12 +81,12 @@ class Transaction:
 
     def read(self, query: LiteralString, parameters: Parameters = ()) -> Rows:
         """Run a query that changes nothing. It may lock rows (`FOR UPDATE`)."""
-        return self._connection.execute(query, parameters)
+        return Rows(self._connection.execute(query, parameters), self._pipeline)
 
     def write(self, statement: LiteralString, parameters: Parameters = ()) -> Rows:
         """Run a statement that may change something."""
         self.wrote = True
-        return self._connection.execute(statement, parameters)
+        return Rows(self._connection.execute(statement, parameters), self._pipeline)
 
     @property
     def schedules(self) -> TransactionSchedules:
@@ -55,12 +94,32 @@ class Transaction:
         return TransactionSchedules(self, self._schedules)
 
     def emit(self, kind: str, key: str, type_: str, payload: bytes) -> None:
-        """Write an event of (kind, key) into the log."""
+        """Write an event of (kind, key) into the log. Raises `RowRefused`: a name is no TEXT."""
+        check_text(kind, key, type_)
         self._emitted.append((kind, key, type_, payload))
 
     def push(self, user: str, type_: str, payload: bytes) -> None:
-        """Put an entry into a user's inbox."""
+        """Put an entry into a user's inbox. Raises `RowRefused`: a name is no TEXT."""
+        check_text(user, type_)
         self._pushed.append((user, type_, payload))
+
+    @contextmanager
+    def pipelined(self) -> Iterator[None]:
+        """Do not wait for statements whose rows nobody looks at, before the end of the block.
+
+        Raises psycopg.Error: one of them failed. In the block another statement may raise it.
+        """
+        with self._connection.pipeline() as pipeline:
+            self._pipeline = pipeline
+            try:
+                yield
+                pipeline.sync()
+            except BaseException:
+                with suppress(psycopg.Error):  # of what goes down with the one that failed
+                    pipeline.sync()
+                raise
+            finally:
+                self._pipeline = None
 
     def mark(self) -> tuple[int, int]:
         """Where emitted events and pushes stand, for `back_to`."""
@@ -72,12 +131,23 @@ class Transaction:
         del self._emitted[mark[0] :], self._pushed[mark[1] :]
 
     def finish(self) -> list[Pushed]:
-        """Write what was emitted and pushed. Called by the frame, before the commit."""
-        if self._emitted:
-            self._connection.execute("SELECT emit_events(%s, %s, %s, %s)", columns(self._emitted))
+        """Write what was pushed. Called by the frame, when all commands have run."""
         if not self._pushed:
             return []
-        rows = self._connection.execute(
-            "SELECT * FROM push_entries(%s, %s, %s)", columns(self._pushed)
-        )
-        return [Pushed(user, offset) for user, offset in rows]
+        users, types, payloads = columns(self._pushed)
+        call = Call(_PUSH, (of_text(users), of_text(types), of_bytea(payloads)))
+        (found,) = together(self._connection, [call])
+        pushed = []
+        for row in range(found.ntuples):
+            user, offset = found.get_value(row, 0), found.get_value(row, 1)
+            assert user is not None, "no column of it is ever NULL"
+            assert offset is not None
+            pushed.append(Pushed(user.decode(), int.from_bytes(offset, "big")))
+        return pushed
+
+    def last_calls(self) -> Sequence[Call]:
+        """What writes the events that were emitted; for the frame, to make before the commit."""
+        if not self._emitted:
+            return ()
+        kinds, keys, types, payloads = columns(self._emitted)
+        return (Call(_EMIT, (*map(of_text, (kinds, keys, types)), of_bytea(payloads))),)

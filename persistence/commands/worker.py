@@ -8,13 +8,21 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import psycopg
 from psycopg import errors, pq
 
-from persistence.commands.answered import Answered, Name, Ticket, begin, has_committed, remember
+from persistence.commands.answered import (
+    Answered,
+    Name,
+    Ticket,
+    answered_before,
+    begin,
+    has_committed,
+    remember,
+)
 from persistence.commands.kinds import CommandKind, CommandTable
 from persistence.commands.transaction import Pushed, Transaction
 from persistence.errors import CommandExpired, KeyReused, RowRefused, StoreUnavailable
@@ -24,10 +32,14 @@ from persistence.postgres.connection import unavailable
 from persistence.requests import Ping, StoreRequest
 from persistence.settings import PostgresSettings, ScheduleSettings
 
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGresult
+
 _PASSING: Final = (errors.SerializationFailure, errors.DeadlockDetected)
 _LOST: Final = (psycopg.OperationalError, psycopg.InterfaceError)
-_OWN_FAULT: Final = (errors.ProgramLimitExceeded, errors.LockNotAvailable)
-"""A command's own, though of the class that a lost connection raises: too long for an index."""
+_OWN_FAULT: Final = (errors.ProgramLimitExceeded, errors.LockNotAvailable, errors.PipelineAborted)
+"""A command's own, though of the class that a lost connection raises: too long for an index; or it
+came after one of these."""
 _ATTEMPTS: Final = 6
 """Of a batch that meets deadlocks. The pauses between them add up to about 0.3 s."""
 _FIRST_PAUSE_S: Final = 0.01
@@ -156,16 +168,18 @@ class CommandWorker(PostgresActor):
     def _transact(self, jobs: Sequence[_Job], *, guarded: bool) -> Sequence[Any]:
         connection = self._link.opened()
         self._ticket = self._ticket.next()
-        about_to_commit = False
+        transaction = Transaction(connection, self._schedules)
+        batch = _Batch(connection, transaction, jobs, self._table.refusals, guarded=guarded)
         outcomes: Sequence[Any] = ()
         pushed: list[Pushed] = []
-        transaction = Transaction(connection, self._schedules)
+        about_to_commit = False
         try:
-            with postgres.transaction(connection, self._settings):
-                batch = _Batch(connection, transaction, jobs, self._table.refusals, guarded=guarded)
-                outcomes = batch.run()
+            with postgres.transaction(connection, self._settings, batch.first) as frame:
+                outcomes = batch.run(frame.first)
                 pushed = transaction.finish()
-                about_to_commit = remember(connection, self._ticket, batch.answered)
+                last = remember(self._ticket, batch.answered)
+                frame.last = (*transaction.last_calls(), last)
+                about_to_commit = True
         except _LOST:
             if not about_to_commit or not self._has_committed():
                 raise
@@ -220,6 +234,11 @@ def _lock_number(name: str) -> int:
     return _LOCKS_OF_COMMANDS | zlib.crc32(name.encode("utf-8", "surrogatepass"))
 
 
+def _ends_all(error: Exception) -> bool:
+    """Whether it ends the whole transaction, whichever command met it."""
+    return isinstance(error, (*_PASSING, *_LOST)) and not isinstance(error, _OWN_FAULT)
+
+
 def _some_wait(jobs: Sequence[_Job]) -> bool:
     now = time.monotonic()
     return any(job.expires_at > now for job in jobs)
@@ -243,13 +262,18 @@ class _Batch:
         self._jobs = jobs
         self._refusals = refusals
         self._guarded = guarded
-
-    def run(self) -> list[Any]:
-        """An outcome for each job, in order: `Done`, or an exception for its asker."""
-        jobs = self._jobs
+        self._names = [job.name for job in jobs if job.name is not None]
         locks = sorted({number for job in jobs for number in job.locks})
-        names = [job.name for job in jobs if job.name is not None]
-        before = begin(self._connection, locks, names)
+        self.first = begin(locks, self._names)
+        """What is to be called when the transaction begins; None: nothing."""
+
+    def run(self, found: PGresult) -> list[Any]:
+        """An outcome for each job, in order: `Done`, or an exception for its asker.
+
+        `found`: what the call `first` came to, if there is one.
+        """
+        jobs = self._jobs
+        before = answered_before(found, self._names) if self._names else {}
         outcomes: list[Any] = [None] * len(jobs)
         first: dict[Name, int] = {}
         fresh: list[int] = []
@@ -266,6 +290,22 @@ class _Batch:
         return outcomes
 
     def _run_fresh(self, places: Sequence[int], outcomes: list[Any]) -> None:
+        waits_often = sum(self._jobs[place].kind.run_all is None for place in places) > 1
+        if self._guarded or not waits_often:
+            self._run_each(places, outcomes)
+            return
+        try:
+            with self.transaction.pipelined():
+                self._run_each(places, outcomes)
+            self._check_not_failed()
+        except _Undo:
+            raise
+        except Exception as error:
+            if _ends_all(error):
+                raise
+            raise _Undo from error
+
+    def _run_each(self, places: Sequence[int], outcomes: list[Any]) -> None:
         groups: dict[type, list[int]] = {}
         for place in places:
             if self._jobs[place].kind.run_all is not None:
@@ -338,8 +378,8 @@ class _Batch:
                 yield outcome
                 self._check_not_failed()
         except Exception as error:
-            if isinstance(error, (*_PASSING, *_LOST)) and not isinstance(error, _OWN_FAULT):
-                raise  # the whole transaction is over
+            if _ends_all(error):
+                raise
             refused = isinstance(error, self._refusals)
             if not self._guarded and (self.transaction.wrote or not refused):
                 raise _Undo from error

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from psycopg import BaseConnection, pq
 from psycopg.adapt import Dumper
 
+from persistence.errors import RowRefused
+
 _BYTEA, _INT8, _TEXT = 17, 20, 25  # types of elements, as `pg_type.oid` numbers them
 _BYTEA_ARRAY, _INT8_ARRAY, _TEXT_ARRAY = 1001, 1016, 1009
 
@@ -23,6 +25,17 @@ _length = struct.Struct("!i").pack
 def columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
     """Rows turned about: a list for each column, as a call takes that does all of them at once."""
     return [list(column) for column in zip(*rows, strict=True)]
+
+
+def check_text(*texts: str) -> None:
+    """Raises `RowRefused`: one of them is no TEXT for PostgreSQL, which would fail all rows."""
+    joined = "".join(texts)
+    if "\0" in joined:
+        raise RowRefused("a NUL character cannot be stored")
+    try:
+        joined.encode()
+    except UnicodeEncodeError as error:
+        raise RowRefused(str(error)) from None
 
 
 def of_bytea(values: Sequence[bytes]) -> bytes:

@@ -11,17 +11,22 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import LiteralString, TypeVar
+from typing import TYPE_CHECKING, Final, LiteralString, TypeVar
 
 import psycopg
 from psycopg import errors, sql
+from psycopg.pq import TransactionStatus
 
 from persistence.errors import RowRefused, StoreUnavailable
-from persistence.postgres import arrays, libpq
+from persistence.postgres import arrays
+from persistence.postgres.libpq import Call, together
 from persistence.reconnect import Reconnect
 from persistence.settings import PostgresSettings
+
+if TYPE_CHECKING:
+    from psycopg.pq.abc import PGresult
 
 T = TypeVar("T")
 
@@ -84,8 +89,21 @@ def qualified(settings: PostgresSettings, text: LiteralString) -> sql.Composed:
     return sql.SQL(text).format(schema=sql.Identifier(settings.schema))
 
 
+class Frame:
+    """What goes along with the messages that begin and end a transaction.
+
+    `first`: what the first call came to, if there is one. `last`: calls to make before the commit.
+    """
+
+    def __init__(self, first: PGresult) -> None:
+        self.first = first
+        self.last: Sequence[Call] = ()
+
+
 @contextmanager
-def transaction(connection: psycopg.Connection, settings: PostgresSettings) -> Iterator[None]:
+def transaction(
+    connection: psycopg.Connection, settings: PostgresSettings, first: Call | None = None
+) -> Iterator[Frame]:
     """A transaction in which plain names are those of our schema, and whose commit is durable.
 
     Two round trips; psycopg's own, with these settings, takes four. Not inside another transaction.
@@ -94,37 +112,42 @@ def transaction(connection: psycopg.Connection, settings: PostgresSettings) -> I
         psycopg.OperationalError: the connection is lost, and whether it has committed unknown.
         psycopg.InternalError: a statement had failed, and the block went on as if it had not.
     """
+    begin = _begin(settings.schema, _timeout_ms(settings))
     try:
-        libpq.run(connection, _begin(settings.schema, _timeout_ms(settings)))
-        yield
+        frame = Frame(together(connection, begin if first is None else [*begin, first])[-1])
+        yield frame
+        *_, commit = together(connection, [*frame.last, _COMMIT])
     except BaseException:
-        with suppress(psycopg.Error):  # a lost connection has rolled back without being told
-            # By psycopg, which forgets what it has prepared: that may be why something failed.
-            connection.execute("ROLLBACK")
+        if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
+            with suppress(psycopg.Error):
+                # By psycopg, which forgets what it has prepared: that may be why something failed.
+                connection.execute("ROLLBACK")
         raise
-    ended = libpq.run(connection, b"COMMIT").command_status
-    if ended != b"COMMIT":
+    if commit.command_status != _COMMIT.text:
         raise errors.InFailedSqlTransaction("what a failed statement had ended was to be committed")
 
 
+_COMMIT: Final = Call(b"COMMIT")
+
+
 @functools.cache
-def _begin(schema: str, timeout_ms: str) -> bytes:
-    """What begins a transaction, as one message.
+def _begin(schema: str, timeout_ms: str) -> Sequence[Call]:
+    """What begins a transaction.
 
     An acknowledgement means durable, whatever the server's default: `off` is raised to `on`; the
     others (local, remote_write, remote_apply) are the operator's informed choice.
     """
+    search_path = sql.SQL("{schema}, pg_temp").format(schema=sql.Identifier(schema)).as_bytes()
     return (
-        sql.SQL(
-            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
-            " SET LOCAL search_path TO {schema}, pg_temp;"
-            " SET LOCAL statement_timeout TO {timeout_ms};"
-            " SET LOCAL synchronous_commit TO DEFAULT;"
-            " SELECT set_config('synchronous_commit', 'on', true)"
-            " WHERE current_setting('synchronous_commit') = 'off'"
-        )
-        .format(schema=sql.Identifier(schema), timeout_ms=sql.Literal(timeout_ms))
-        .as_bytes()
+        Call(b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"),
+        Call(b"SET LOCAL synchronous_commit TO DEFAULT"),
+        Call(
+            b"SELECT set_config('search_path', $1, true),"
+            b" set_config('statement_timeout', $2, true),"
+            b" set_config('synchronous_commit', CASE current_setting('synchronous_commit')"
+            b" WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true)",
+            (search_path, timeout_ms.encode()),
+        ),
     )
 
 

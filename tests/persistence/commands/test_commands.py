@@ -26,10 +26,12 @@ from persistence.commands.answered import forget
 from persistence.commands.worker import Done, Execute
 from persistence.postgres import connection as postgres
 from persistence.postgres import migrate
-from persistence.postgres.connection import connect, transaction
+from persistence.postgres.connection import Frame, connect, transaction
+from persistence.postgres.libpq import Call
 from tests.persistence.asking import wait_until_held_up
 from tests.persistence.commands.wallets import (
     Careless,
+    Drain,
     Fail,
     Tell,
     Turned,
@@ -258,9 +260,11 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(
     lost: list[str] = []
 
     @contextmanager
-    def losing(connection: psycopg.Connection, settings: PostgresSettings) -> Iterator[None]:
-        with original(connection, settings):
-            yield
+    def losing(
+        connection: psycopg.Connection, settings: PostgresSettings, first: Call | None = None
+    ) -> Iterator[Frame]:
+        with original(connection, settings, first) as frame:
+            yield frame
             if not committed and not lost:
                 lost.append("before it took place")
                 connection.close()
@@ -342,20 +346,43 @@ def test_a_name_that_postgresql_cannot_hold_fails_alone(settings: PostgresSettin
 
 
 @pytest.mark.parametrize(
-    ("reason", "error"), [("catches", RuntimeError), ("long", psycopg.errors.ProgramLimitExceeded)]
+    ("reason", "error"),
+    [
+        ("catches", RuntimeError),
+        ("long", psycopg.errors.ProgramLimitExceeded),
+        ("late", psycopg.errors.CheckViolation),
+    ],
 )
 def test_a_command_that_postgresql_turns_down_fails_alone(
     settings: PostgresSettings, reason: str, error: type[Exception]
 ) -> None:
-    """One that catches the error and goes on; one that writes what no index can hold."""
-    turned_down, fine = in_one_batch(
+    """One that catches the error and goes on; one that writes what no index can hold.
+
+    And one that does not look at what its statement came to: another command meets the error.
+    """
+    first, turned_down, fine = in_one_batch(
         settings,
-        request(Turned("ada", reason), "a"),
-        request(Transfer("ada", "bob", 1, "fine"), "b"),
+        request(Transfer("ada", "bob", 1, "a"), "a"),
+        request(Turned("ada", reason), "b"),
+        request(Transfer("ada", "bob", 1, "c"), "c"),
     )
     assert isinstance(turned_down, error)
+    assert isinstance(first, Done)
     assert isinstance(fine, Done)
-    assert sorted(notes(settings)) == ["fine", "first"]
+    assert sorted(notes(settings)) == ["a", "c", "first"]
+
+
+def test_what_a_statement_found_is_known_though_others_wait_behind_it(
+    settings: PostgresSettings,
+) -> None:
+    outcomes = in_one_batch(
+        settings,
+        request(Transfer("ada", "cyd", 69, "a")),
+        request(Drain(50)),
+        request(Transfer("bob", "cyd", 101, "b")),
+        request(Drain(50)),
+    )
+    assert [one.answer for one in outcomes] == [Left(30), Left(1), Left(0), Left(2)]
 
 
 def test_old_answers_are_forgotten_in_steps(commands: Ref, settings: PostgresSettings) -> None:

@@ -26,7 +26,8 @@ from persistence.commands.worker import Execute
 from persistence.embedded import EmbeddedServers
 from persistence.postgres import connection as postgres
 from persistence.postgres import migrate
-from persistence.postgres.connection import connect, transaction
+from persistence.postgres.connection import Frame, connect, transaction
+from persistence.postgres.libpq import Call
 from tests.persistence.commands.wallets import balances, notes, table
 from tests.persistence.killing import kill_postgresql, revive_postgresql
 
@@ -147,9 +148,11 @@ def test_a_transaction_that_a_crash_undid_is_not_taken_for_another_of_the_same_n
     lost: list[int] = []
 
     @contextmanager
-    def losing(connection: psycopg.Connection, settings: PostgresSettings) -> Iterator[None]:
-        with original(connection, settings):
-            yield
+    def losing(
+        connection: psycopg.Connection, settings: PostgresSettings, first: Call | None = None
+    ) -> Iterator[Frame]:
+        with original(connection, settings, first) as frame:
+            yield frame
             if not lost:
                 lost.append(transaction_number(connection))
                 kill_postgresql(servers)

@@ -32,6 +32,12 @@ class Turned(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Drain(msgspec.Struct, frozen=True):
+    """Empty the wallets that hold less than this; answers with how many there were."""
+
+    below: int
+
+
 class Tell(msgspec.Struct, frozen=True):
     user: str
     text: str
@@ -63,8 +69,22 @@ def _turned(tx: Transaction, command: Turned) -> None:
     insert = "INSERT INTO wallets (owner, balance) VALUES (%s, 7)"
     if command.reason == "long":
         tx.write(insert, (secrets.token_hex(4000),))
+    if command.reason == "late":
+        tx.write("UPDATE wallets SET balance = -1 WHERE owner = %s", (command.owner,))
+        return
     with contextlib.suppress(psycopg.errors.UniqueViolation):
         tx.write(insert, (command.owner,))
+
+
+def _drain(tx: Transaction, command: Drain) -> Left:
+    emptied = tx.write("UPDATE wallets SET balance = 0 WHERE balance < %s", (command.below,))
+    looked = tx.write("UPDATE wallets SET balance = balance WHERE balance < %s", (command.below,))
+    assert (
+        looked.rowcount
+        == emptied.rowcount
+        == len(list(tx.read("SELECT FROM wallets WHERE balance = 0")))
+    )
+    return Left(emptied.rowcount)
 
 
 def _tell(tx: Transaction, command: Tell) -> None:
@@ -84,6 +104,7 @@ def table() -> CommandTable:
             kind("careless", Careless, answer=Left, run=_careless),
             kind("fail", Fail, run=_fail),
             kind("turned", Turned, run=_turned),
+            kind("drain", Drain, answer=Left, run=_drain),
             kind("tell", Tell, run=_tell),
         ],
         refusals=(Refused,),
