@@ -44,7 +44,7 @@ MAY_IMPORT = {
         "actors.edge", "actors.runtime", "actors.quantities", "protocol", "persistence", *LIBRARIES,
     },
     **{f"actors/{name}": {f"actors.{name}", *LENT, *LIBRARIES} for name in SERVICES},
-    "actors/node": {"actors.node", *LENT, *LIBRARIES, "actors"},
+    "actors/node": {"actors.node", *LENT, *LIBRARIES, "actors", "starlette"},
     "actors": {*LENT, *LIBRARIES, "starlette"},
     "examples": {"actors", "persistence", *LIBRARIES},
 }  # fmt: skip

@@ -114,7 +114,9 @@ async def test_a_service_that_is_taken_out_is_gone_and_the_others_work(
         await with_client(running, all_work)
 
 
-async def test_a_service_that_is_put_in_has_its_op_settings_and_metrics(tmp_path: Path) -> None:
+async def test_a_service_that_is_put_in_has_op_settings_metrics_and_http(
+    tmp_path: Path,
+) -> None:
     """Its messages, its service, its test: no other file knows of it."""
 
     async def adds(client: Client) -> None:
@@ -128,6 +130,7 @@ async def test_a_service_that_is_put_in_has_its_op_settings_and_metrics(tmp_path
     ) as running:
         await with_client(running, adds)
         assert running.metric("greenroom_trial_started_total") == 1
+        assert running.get("/trial/most") == (200, "5")
         assert running.stop() == 0
     refused = run("check-config", "--set", "trial.most=5")
     assert (refused.code, "unknown section [trial]" in refused.err) == (3, True)

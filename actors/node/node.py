@@ -19,6 +19,7 @@ from typing import Final, Protocol
 
 import structlog
 import trio
+from starlette.routing import Mount
 
 from actors.edge.activations import Activations
 from actors.edge.doorman import Doorman
@@ -190,6 +191,11 @@ class Node:
                         },
                         may_fail=self.settings.http.ready_without,
                         readings=metrics.readings,
+                        routes=[
+                            Mount(f"/{service.name}", routes=running.http)
+                            for service, running in zip(self.services, services, strict=True)
+                            if running.http
+                        ],
                     )
                     if http:
                         # Outside of the system: /readyz says "draining" until all is done.

@@ -15,7 +15,7 @@ import trio
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from protocol.http.metrics import METRICS_TYPE, Readings, render
 
@@ -33,6 +33,7 @@ def application(
     checks: Mapping[str, Check],
     may_fail: Collection[str] = (),
     readings: Readings,
+    routes: Sequence[BaseRoute] = (),
 ) -> Starlette:
     """Return the HTTP application.
 
@@ -41,6 +42,7 @@ def application(
         checks: by name; `/readyz` answers 200 while all of them return None, else 503.
         may_fail: the names of checks that make it degraded instead, with 200.
         readings: called once for each scrape of `/metrics`.
+        routes: of services, beside these.
     """
 
     async def index(_: Request) -> Response:
@@ -75,6 +77,7 @@ def application(
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
+            *routes,
         ]
     )
 

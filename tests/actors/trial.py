@@ -11,6 +11,8 @@ from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 import server
 from actors.edge.failures import Refused
@@ -80,6 +82,7 @@ def start(frame: Frame) -> Running:
             TrialAdd: AskActor(("adder", "one"), lambda who, request: Add(who, request.amount))
         },
         readings=lambda: [counter("trial_started", "Starts of the trial.", 1)],
+        http=[Route("/most", lambda _: PlainTextResponse(str(settings.most)))],
     )
 
 
