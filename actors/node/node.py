@@ -11,7 +11,7 @@ import secrets
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Final, Protocol
 
 import structlog
 import trio
+from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from actors.edge.activations import Activations
@@ -155,20 +156,7 @@ class Node:
                     topics = Topics(flusher.broadcast, Fanout(self.settings.sessions))
                     services = self._start_services(system, topics, stores)
                     schedules = self._start_scheduler(system, stores, bell)
-                    wire = fitting(self.settings.wire, self.files)
-                    doorman = Doorman(wire, self.settings.sessions)
-                    ops = OpTable([session_messages.AREA, *(one.area for one in self.services)])
-                    context = self._context(topics, routes(ops, services))
-                    sessions = SessionGateway(system, context, _new_id, doorman, ops)
-                    gateway = Gateway(
-                        sessions.accept,
-                        wire,
-                        tls_context=self.tls_context,
-                        flusher=flusher,
-                        door=doorman,
-                        turn=system.dispatcher,
-                        ops=ops,
-                    )
+                    sessions, gateway = self._edge(system, topics, flusher, services)
                     metrics = Metrics(
                         log=self.log,
                         system=system,
@@ -177,26 +165,11 @@ class Node:
                         gateway=gateway,
                         sessions=sessions,
                         topics=topics,
-                        services=services,
+                        services=tuple(services.values()),
                         kinds=(SESSION, *(kind for one in self.services for kind in one.kinds)),
                         schedules=schedules,
                     )
-                    web = application(
-                        about=self.about,
-                        checks={
-                            "postgresql": _check(stores.events.ping),
-                            "redis": _check(stores.snapshots.ping),
-                            "node": _check_draining(stopping),
-                            **{name: one for ran in services for name, one in ran.checks.items()},
-                        },
-                        may_fail=self.settings.http.ready_without,
-                        readings=metrics.readings,
-                        routes=[
-                            Mount(f"/{service.name}", routes=running.http)
-                            for service, running in zip(self.services, services, strict=True)
-                            if running.http
-                        ],
-                    )
+                    web = self._web(stores, services, metrics, stopping)
                     if http:
                         # Outside of the system: /readyz says "draining" until all is done.
                         await outer.start(partial(serve_http, web, http, stop=web_over.wait))
@@ -244,7 +217,7 @@ class Node:
 
     def _start_services(
         self, system: ActorSystem, topics: Topics, stores: NodeStores
-    ) -> list[Running]:
+    ) -> dict[str, Running]:
         system.register(warden_kind(topics))
         frame = Frame(
             settings=self.settings,
@@ -257,7 +230,7 @@ class Node:
             schedules=stores.schedules,
             clock_ms=_unix_ms,
         )
-        return [service.start(frame) for service in self.services]
+        return {service.name: service.start(frame) for service in self.services}
 
     def _start_scheduler(
         self, system: ActorSystem, stores: NodeStores, bell: Bell
@@ -267,6 +240,55 @@ class Node:
         spec = scheduler_spec(stores.schedules, self.settings.schedules, bell, counters)
         system.supervise([spec], key=SCHEDULER)
         return counters
+
+    def _edge(
+        self,
+        system: ActorSystem,
+        topics: Topics,
+        flusher: Flusher,
+        services: Mapping[str, Running],
+    ) -> tuple[SessionGateway, Gateway]:
+        wire = fitting(self.settings.wire, self.files)
+        doorman = Doorman(wire, self.settings.sessions)
+        ops = OpTable([session_messages.AREA, *(service.area for service in self.services)])
+        context = self._context(topics, routes(ops, services.values()))
+        sessions = SessionGateway(system, context, _new_id, doorman, ops)
+        gateway = Gateway(
+            sessions.accept,
+            wire,
+            tls_context=self.tls_context,
+            flusher=flusher,
+            door=doorman,
+            turn=system.dispatcher,
+            ops=ops,
+        )
+        return sessions, gateway
+
+    def _web(
+        self,
+        stores: NodeStores,
+        services: Mapping[str, Running],
+        metrics: Metrics,
+        stopping: Stopping,
+    ) -> Starlette:
+        checks = {
+            "postgresql": _check(stores.events.ping),
+            "redis": _check(stores.snapshots.ping),
+            "node": _check_draining(stopping),
+        }
+        for running in services.values():
+            checks.update(running.checks)
+        return application(
+            about=self.about,
+            checks=checks,
+            may_fail=self.settings.http.ready_without,
+            readings=metrics.readings,
+            routes=[
+                Mount(f"/{name}", routes=running.http)
+                for name, running in services.items()
+                if running.http
+            ],
+        )
 
     def _context(self, topics: Topics, routes: Mapping[type[Request], Route]) -> Context:
         settings = self.settings
@@ -284,7 +306,7 @@ class Node:
         )
 
 
-def routes(ops: OpTable, services: Sequence[Running]) -> dict[type[Request], Route]:
+def routes(ops: OpTable, services: Iterable[Running]) -> dict[type[Request], Route]:
     """The route of each op.
 
     Raises ValueError: an op has none, or a route is for no op.
