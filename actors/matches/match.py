@@ -143,21 +143,18 @@ class Match(PersistentActor):
         """Take up the players whom the hub knows from the incarnation before, and go on."""
         self._live = True
         play, record = self._play, self.record
+        play.recovered(self.snapshot_ignored)
         if record.created is None:
             self.start_timer(0.0, Rest(), name="rest")  # unless the directory creates it now
             return
         guard(self.system, self.actor_ref)
         before = self._attendance.take_up()
         if record.ended is not None:
-            play.ending = (record.ended.reason, record.ended.result)
             if record.agreed(before) != record.offset:  # it ended elsewhere, and they do not know
                 ended, missed = record.ended.state, play.missed(self.epoch, before)
                 self._voice.restarted(record, lambda _: ended, self.epoch, missed)
             self.start_timer(0.0, Over(), name="over")  # told, it could find the mailbox full
             return
-        play.broken = play.lost(self.snapshot_ignored)
-        if play.broken is None and record.crashes >= self._host.settings.max_crashes:
-            play.broken = f"crashed {record.crashes} times in a row"
         if play.broken is not None:
             self.log.error("match_failed", game=record.created.game, reason=play.broken)
             self._end("failed")
@@ -228,8 +225,7 @@ class Match(PersistentActor):
         due = clock.take_due(self.system.now())
         for _ in range(due):
             began = time.perf_counter()
-            referee.tick()
-            play.record.tick += 1
+            play.tick(referee)
             clock.note_tick(time.perf_counter() - began)
             play.listen(referee)
             if not play.goes_on:
@@ -325,14 +321,14 @@ class Match(PersistentActor):
             self._end("abandoned")
 
     def _end(self, reason: str) -> None:
-        self._play.ending = (reason, None)
+        self._play.end(reason)
         self.follow_up()
 
     @handles(Over)
     def over(self, _message: Over) -> None:
         """The end is durable: tell the directory, and keep nothing but the log."""
         self._attendance.dismiss_all()
-        self._play.referee = None
+        self._play.put_away()
         self.discard_snapshot()
         self._reports.tell()
         self.start_timer(LINGER_S, Rest(), name="rest")
@@ -357,7 +353,7 @@ class Match(PersistentActor):
         traceback: TracebackType | None,  # noqa: ARG002
     ) -> None:
         if isinstance(exception_value, GameCrashed):
-            self._play.sound = False
+            self._play.note_crash()
             self._faults.note_crash(exception_value, self.record.tick)
             if self._live and self.record.created is not None and self.record.ended is None:
                 try:

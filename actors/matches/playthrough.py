@@ -5,7 +5,7 @@ input of a game whose inputs are durable. The game acts first and the event is p
 in the same step, so that what the rules refuse is never logged; a recovery gives the game what the
 events hold. The state of a game without durable inputs is in no event: a crash sets it back to the
 last snapshot. Without one it begins anew only if it may have been too young to have any (see
-`lost`); a match whose state is lost ends as failed, since to begin anew would take back what its
+`_lost`); a match whose state is lost ends as failed, since to begin anew would take back what its
 players did, without a word.
 """
 
@@ -105,6 +105,11 @@ class Playthrough:
             held_up=self._held_up,
         )
 
+    def tick(self, referee: Referee) -> None:
+        """Let the game tick. Raises `GameCrashed`."""
+        referee.tick()
+        self.record.tick += 1
+
     def listen(self, referee: Referee) -> None:
         """Take what the game said, and its result if that is known. Raises `GameCrashed`."""
         self.unsaid += referee.happenings()
@@ -112,6 +117,18 @@ class Playthrough:
             raise referee.crashed("happened", OverflowError("too much while the store is away"))
         if self.ending is None and (result := referee.result()) is not None:
             self.ending = ("finished", result)
+
+    def end(self, reason: str) -> None:
+        """It ends for another reason than that the game is finished, and without a result."""
+        self.ending = (reason, None)
+
+    def put_away(self) -> None:
+        """It is over: no more of the game is needed, as the record has its last state."""
+        self.referee = None
+
+    def note_crash(self) -> None:
+        """A call of the game broke off: its state is not to be kept."""
+        self.sound = False
 
     def missed(self, now: int, epoch: int, offset: int | None = None) -> list[Said] | None:
         """What was said since a position, by the record; None also if that is very long. Without an
@@ -163,8 +180,7 @@ class Playthrough:
             # Then the events hold all that moved the game, and its ticks can be run again.
             at = event.tick - 1 if isinstance(event, Moved) else event.tick
             while self.record.tick < at:
-                referee.tick()
-                self.record.tick += 1
+                self.tick(referee)
         match event:
             case Joined():
                 referee.join(event.player)
@@ -194,17 +210,29 @@ class Playthrough:
             self.referee.restore(state["game"])
         self._restored = True
 
-    def lost(self, snapshot_ignored: str | None) -> str | None:
+    def recovered(self, snapshot_ignored: str | None) -> None:
+        """All is there that will be: know how it ended, or if it cannot go on, why it is `broken`.
+
+        `snapshot_ignored`: why a snapshot that was there could not be used.
+        """
+        record = self.record
+        if record.created is None:
+            return
+        if record.ended is not None:
+            self.ending = (record.ended.reason, record.ended.result)
+            return
+        if self.broken is None:
+            self.broken = self._lost(snapshot_ignored)
+        if self.broken is None and record.crashes >= self._settings.max_crashes:
+            self.broken = f"crashed {record.crashes} times in a row"
+
+    def _lost(self, snapshot_ignored: str | None) -> str | None:
         """Why what recovery brought back is not the match's state; None: it is.
 
         Asked when the events have been replayed. They say by their ticks how far the match was at
         the least, and so that a snapshot was lost. Those of a game in turns without durable inputs
         do not say how long it was played: without any snapshot it begins anew.
-
-        `snapshot_ignored`: why a snapshot that was there could not be used.
         """
-        if self.broken is not None:
-            return self.broken
         if self._restored or self.durable_inputs:
             return None
         if snapshot_ignored is not None:

@@ -57,8 +57,7 @@ class Played:
         play = self.play
         referee, record = play.playing(), play.record
         if what == "tick":
-            referee.tick()
-            record.tick += 1
+            play.tick(referee)
         elif what == "join" and player not in record.places:
             referee.join(player)
             self.write(Joined(player, player, record.tick))
@@ -87,7 +86,9 @@ def test_what_was_played_comes_back_from_events_and_from_a_snapshot(
     for play in (replayed, restored):
         assert play.record == played.play.record
         assert play.playing().view() == played.play.playing().view()
-        assert play.lost(None) is None
+        play.recovered(None)
+        assert play.broken is None
+        assert play.goes_on
 
 
 def test_only_what_goes_on_can_be_played() -> None:
@@ -109,7 +110,9 @@ def test_only_what_goes_on_can_be_played() -> None:
     replayed = new(Counting)
     for event in played.log:
         replayed.replay(event, 1)
-    assert replayed.record.ended == Ended("won", "finished", 0)
+    replayed.recovered(None)
+    assert replayed.ending == ("finished", "won")
+    assert refused(replayed) == MATCH_ENDED
 
 
 def test_a_game_that_is_not_on_this_server_cannot_begin_and_is_lost_in_a_replay() -> None:
@@ -118,14 +121,19 @@ def test_a_game_that_is_not_on_this_server_cannot_begin_and_is_lost_in_a_replay(
         play.begin(created(Counting))
     assert caught.value.error == UNKNOWN_GAME
     play.replay(created(Counting), 1)
-    assert "no game 'counting'" in str(play.lost(None))
+    play.recovered(None)
+    assert "no game 'counting'" in str(play.broken)
 
 
 def test_state_that_no_event_holds_is_lost_once_the_match_is_older_than_a_snapshot() -> None:
     young_ticks = int(2 * SETTINGS.snapshot_interval_s * Counting.tick_hz)
-    for tick, is_lost in ((young_ticks, False), (young_ticks + 1, True)):
+    for tick, ignored, broken in (
+        (young_ticks, None, "None"),
+        (young_ticks + 1, None, "its snapshot is gone"),
+        (1, "torn", "its snapshot cannot be used: torn"),
+    ):
         play = new(Counting)
         for event in (created(Counting), Joined("ada", "Ada", 0), Left("ada", tick)):
             play.replay(event, 1)
-        assert (play.lost(None) is not None) == is_lost
-        assert "its snapshot cannot be used" in str(play.lost("torn"))
+        play.recovered(ignored)
+        assert str(play.broken).startswith(broken)
