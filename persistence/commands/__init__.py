@@ -12,11 +12,20 @@ What the frame promises:
 - What failed in passing (a deadlock, a lost connection) is done again, at most until the deadline
   of its asker. Whether a commit whose answer was lost took place is asked of PostgreSQL.
 - What nobody waits for any more does not begin.
+
+How to write one that is right, and fast (bench/wallets.py is an example):
+
+- Name in `CommandKind.locks` what it changes, lock rows in one order, insert a row that may be
+  missing before it is locked.
+- Refuse before the first write. A refusal after it is as safe, but the batch is done again, with a
+  savepoint for each command.
+- Look only at what is needed of what `Transaction.write` returns: the rest is not waited for.
+- For thousands a second: `run_all`, with the whole batch as arrays (`TextArray`) in one statement.
 """
 
 from persistence.commands.kinds import CommandKind, CommandTable
 from persistence.commands.store import CommandStore
-from persistence.commands.transaction import Pushed, Transaction
+from persistence.commands.transaction import Pushed, Rows, Transaction
 from persistence.commands.worker import CommandWorker
 from persistence.postgres.arrays import ByteaArray, Int8Array, TextArray
 
@@ -28,6 +37,7 @@ __all__ = [
     "CommandWorker",
     "Int8Array",
     "Pushed",
+    "Rows",
     "TextArray",
     "Transaction",
 ]
