@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from typing import Final
 
 from actors.chat.messages import ListMembers, Post, ReadHistory, room_topic
+from actors.edge.identity import Identity
 from actors.edge.routes import AskOwner, JoinTopic, LeaveTopic, Route
 from protocol.messages.envelope import Request
 from protocol.messages.room import RoomHistory, RoomJoin, RoomLeave, RoomMembers, RoomSend
 
 
-def _topic(request: RoomJoin | RoomLeave | RoomSend | RoomHistory | RoomMembers) -> str:
+def _topic(
+    _: Identity, request: RoomJoin | RoomLeave | RoomSend | RoomHistory | RoomMembers
+) -> str:
     return room_topic(request.room)
 
 

@@ -18,8 +18,8 @@ from actors.edge.memberships import Memberships
 from actors.edge.topic_messages import TopicMessage
 from actors.runtime.future import Future
 
-Topic = Callable[[Any], str]
-"""The topic that a request names."""
+Topic = Callable[[Identity, Any], str]
+"""The topic that a request names, or that belongs to whoever asks."""
 
 
 class Asker(Protocol):
@@ -55,7 +55,7 @@ class JoinTopic:
     outlives: bool = False
 
     def serve(self, asker: Asker, client: ConnectedClient, request: Any) -> None:
-        asker.memberships.join(client, request.ref, self.topic(request))
+        asker.memberships.join(client, request.ref, self.topic(asker.who, request))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class LeaveTopic:
     outlives: bool = True
 
     def serve(self, asker: Asker, client: ConnectedClient, request: Any) -> None:
-        asker.memberships.leave(client, request.ref, self.topic(request))
+        asker.memberships.leave(client, request.ref, self.topic(asker.who, request))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class AskOwner:
     outlives: bool = False
 
     def serve(self, asker: Asker, client: ConnectedClient, request: Any) -> None:
-        memberships, topic = asker.memberships, self.topic(request)
+        memberships, topic = asker.memberships, self.topic(asker.who, request)
         if self.again is None or topic in memberships:
             message = self.message(asker.who, request)
             memberships.pass_on(client, request.ref, topic, message)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from actors.edge.identity import Identity
 from actors.edge.routes import AskActor, AskOwner, JoinTopic, LeaveTopic, Route
 from actors.matches.messages import DIRECTORY, Create, Input, List, Repeat, match_topic
 from protocol.messages.envelope import Request
 from protocol.messages.match import MatchCreate, MatchInput, MatchJoin, MatchLeave, MatchList
 
 
-def _topic(request: MatchJoin | MatchLeave | MatchInput) -> str:
+def _topic(_: Identity, request: MatchJoin | MatchLeave | MatchInput) -> str:
     return match_topic(request.match)
 
 
