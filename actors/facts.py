@@ -1,6 +1,7 @@
 """Facts that several entities share: rows, changed by commands and read by queries.
 
-Both are asked of threads with a connection to PostgreSQL each, and answered with a future.
+Both are asked of threads with a connection to PostgreSQL each, and answered with a future. What
+commands have put into users' inboxes is told to whoever listens.
 """
 
 from __future__ import annotations
@@ -8,18 +9,35 @@ from __future__ import annotations
 import itertools
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from actors.runtime.future import Future
 from actors.runtime.ref import ActorRef
+from persistence.commands import Pushed
 from persistence.commands.worker import Done, Execute
 from persistence.queries import Ask
 
 TIMEOUT_S: Final = 5.0
 """How long a command or a query may wait and run: as long as a client's request."""
+
+
+class Pushes:
+    """Tells that commands have put something into users' inboxes, once that is committed."""
+
+    def __init__(self) -> None:
+        self._listeners: tuple[Callable[[Sequence[Pushed]], None], ...] = ()
+
+    def listen(self, told: Callable[[Sequence[Pushed]], None]) -> None:
+        """Have `told` called, in a worker's thread: it must neither wait nor raise."""
+        self._listeners = (*self._listeners, told)
+
+    def committed(self, pushed: Sequence[Pushed]) -> None:
+        """Tell."""
+        for told in self._listeners:
+            told(pushed)
 
 
 class Facts:

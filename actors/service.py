@@ -18,7 +18,7 @@ from starlette.routing import Route as HttpRoute
 
 from actors.edge.routes import Route
 from actors.edge.topics import Topics
-from actors.facts import Facts
+from actors.facts import Facts, Pushes
 from actors.runtime.system import ActorSystem
 from persistence import EventStore
 from persistence.commands import CommandKind
@@ -48,6 +48,7 @@ class Frame:
         settings: each service reads its own sections.
         folder: that of the configuration, which paths in it are relative to.
         facts: runs the services' commands and queries.
+        pushes: tells of what these have put into users' inboxes.
         keeping: deletes what is to be kept no longer.
         clock_ms: milliseconds since 1970, UTC.
     """
@@ -59,6 +60,7 @@ class Frame:
     events: EventStore
     keeping: Keeping
     facts: Facts
+    pushes: Pushes
     schedules: ScheduleStore
     clock_ms: Callable[[], int]
 

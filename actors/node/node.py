@@ -226,6 +226,7 @@ class Node:
             topics=topics,
             events=stores.events,
             facts=stores.facts,
+            pushes=stores.pushes,
             keeping=stores.keeping,
             schedules=stores.schedules,
             clock_ms=_unix_ms,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from actors.facts import Facts
+from actors.facts import Facts, Pushes
 from actors.node.scheduler import Bell
 from actors.runtime.child import ChildSpec
 from actors.runtime.durability import Durability, DurabilitySettings
@@ -43,6 +43,7 @@ class NodeStores:
     snapshots: SnapshotStore
     durability: Durability
     facts: Facts
+    pushes: Pushes
     keeping: Keeping
     schedules: ScheduleStore
 
@@ -74,6 +75,7 @@ async def start_stores(system: ActorSystem, settings: StoreSettings, bell: Bell)
     postgres, replica = settings.postgres, settings.postgres.replica_url
     commands = CommandTable(settings.commands, refusals=(RequestError,))
     queries = QueryTable(settings.queries)
+    pushes = Pushes()
     makers: dict[str, Callable[[], Any]] = {
         "writer": partial(EventWriter, postgres),
         "reader": partial(EventReader, postgres),
@@ -85,7 +87,12 @@ async def start_stores(system: ActorSystem, settings: StoreSettings, bell: Bell)
         makers["replica"] = partial(EventReader, postgres, url=replica)
     for name in _numbered("commands", COMMAND_WORKERS):
         makers[name] = partial(
-            CommandWorker, postgres, commands, schedules=settings.schedules, scheduled=bell.ring
+            CommandWorker,
+            postgres,
+            commands,
+            pushes.committed,
+            schedules=settings.schedules,
+            scheduled=bell.ring,
         )
     for name in _numbered("queries", QUERY_WORKERS):
         makers[name] = partial(QueryWorker, postgres, queries)
@@ -105,6 +112,7 @@ async def start_stores(system: ActorSystem, settings: StoreSettings, bell: Bell)
             [ref(name) for name in _numbered("commands", COMMAND_WORKERS)],
             [ref(name) for name in _numbered("queries", QUERY_WORKERS)],
         ),
+        pushes=pushes,
         keeping=Keeping(ref("keeper")),
         schedules=ScheduleStore(ref("schedules"), settings.schedules, bell.ring),
     )
