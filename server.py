@@ -24,6 +24,7 @@ INCOMPLETE = 9  # `Exit.INCOMPLETE`, which cannot be imported where it is needed
 
 SERVICES: tuple[str, ...] = (
     "actors.chat.service:CHAT",
+    "actors.inbox.service:INBOX",
     "actors.matches.service:MATCHES",
 )
 """What a server is made of beside sessions. A line that is taken out takes all of its service out;

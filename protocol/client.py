@@ -38,6 +38,7 @@ from protocol.remote.errors import (
     RequestTimedOut,
     TopicGone,
 )
+from protocol.remote.inbox import Inbox
 from protocol.remote.match import Match, MatchUpdate
 from protocol.remote.positions import Gap
 from protocol.remote.room import Room, RoomUpdate
@@ -54,6 +55,7 @@ __all__ = [
     "ConnectionLost",
     "Disconnected",
     "Gap",
+    "Inbox",
     "Match",
     "MatchUpdate",
     "Reconnecting",

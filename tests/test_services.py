@@ -66,9 +66,23 @@ async def plays(client: Client) -> None:
     assert match in {one["match"] for one in listed}
 
 
-WORKS: dict[str, Callable[[Client], Awaitable[None]]] = {"chat": chats, "matches": plays}
+async def has_an_inbox(client: Client) -> None:
+    state = await client.ok("inbox.join")
+    assert (await client.ok("inbox.read", offset=state["offset"]))["unread"] == 0
+    assert (await client.ok("inbox.history"))["offset"] == state["offset"]
+
+
+WORKS: dict[str, Callable[[Client], Awaitable[None]]] = {
+    "chat": chats,
+    "inbox": has_an_inbox,
+    "matches": plays,
+}
 """What shows that a service does its work; one of its ops is the first that it asks."""
-ONE_OP = {"chat": ("room.join", {"room": "lobby"}), "matches": ("match.list", {})}
+ONE_OP = {
+    "chat": ("room.join", {"room": "lobby"}),
+    "inbox": ("inbox.join", {}),
+    "matches": ("match.list", {}),
+}
 
 
 async def with_client(running: Server, use: Callable[[Client], Awaitable[None]]) -> None:

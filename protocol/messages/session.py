@@ -12,7 +12,7 @@ from protocol.messages.envelope import Name, Position, Push, Request
 from protocol.messages.op import Area, Op
 
 Token = Annotated[str, Meta(min_length=1, max_length=1024)]
-Topic = Annotated[str, Meta(pattern=r"^(room|match):[A-Za-z0-9_.:\-]{1,64}\Z")]
+Topic = Annotated[str, Meta(pattern=r"^(room|match|user):[A-Za-z0-9_.:\-]{1,64}\Z")]
 
 
 class SessionOpen(Request, frozen=True, kw_only=True, tag="session.open", gc=False):
@@ -24,8 +24,9 @@ class SessionOpen(Request, frozen=True, kw_only=True, tag="session.open", gc=Fal
 class SessionResume(Request, frozen=True, kw_only=True, tag="session.resume", gc=False):
     """Take a session over with its token and go on from `positions` (topic -> position).
 
-    Answered with `SessionOpened`; then one `room.recovered`, `match.recovered` or `topic.lost`
-    for each topic named. A session that has expired meanwhile is opened anew for the same user.
+    Answered with `SessionOpened`; then one `room.recovered`, `match.recovered`,
+    `inbox.recovered` or `topic.lost` for each topic named. A session that has expired meanwhile is
+    opened anew for the same user.
     """
 
     token: Token

@@ -7,13 +7,14 @@ from typing import Any
 import msgspec
 
 from protocol.errors import SEQ_TOO_OLD
-from protocol.messages.envelope import Position
+from protocol.messages.envelope import Position, Request
 from protocol.messages.match import (
     MAX_SEQ,
     InputTaken,
     MatchEnded,
     MatchEvent,
     MatchInput,
+    MatchJoin,
     MatchLeave,
     MatchRecovered,
     MatchRestarted,
@@ -101,6 +102,10 @@ class Match:
         return await self.feed.next()
 
     # --- for the session ---------------------------------------------------------------------
+
+    def join_request(self) -> Request:
+        """What brings one back after the topic was lost."""
+        return MatchJoin(match=self.id)
 
     def pushed(self, push: MatchPush) -> None:
         """Take a push of this match."""

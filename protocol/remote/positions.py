@@ -13,6 +13,7 @@ from typing import Literal, Protocol, TypeVar
 import msgspec
 
 from protocol.messages.envelope import Position
+from protocol.messages.inbox import Entry
 from protocol.messages.match import MatchEnded, MatchEvent
 from protocol.messages.room import Message
 
@@ -31,8 +32,9 @@ class Gap(msgspec.Struct, frozen=True, gc=False):
     """The iterator had to skip: what bears the offsets `first` to `last` was not yielded.
 
     `cause`:
-    - `away`: more was missed while disconnected than the server keeps at hand. A room's history
-      still has it. (If the room crashed meanwhile, the last yielded before may be `void` unseen.)
+    - `away`: more was missed while disconnected than the server keeps at hand. The history of
+      a room or an inbox still has it. (If a room crashed meanwhile, the last yielded before may be
+      `void` unseen.)
     - `behind`: this program read slower than the topic went, and the oldest were dropped.
     - `void`: a crash took back what was pushed and not yet durable. What was yielded under these
       offsets does not exist; they are given again. `first` is the lowest that is known: after a
@@ -112,7 +114,7 @@ def widen(gap: Gap | None, dropped: object) -> Gap | None:
     """
     if isinstance(dropped, Gap):
         first, last = dropped.first, dropped.last
-    elif isinstance(dropped, Message | MatchEvent | MatchEnded):
+    elif isinstance(dropped, Message | MatchEvent | MatchEnded | Entry):
         first = last = dropped.offset
     else:
         return gap

@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 
-from protocol.messages.envelope import Position
+from protocol.messages.envelope import Position, Request
 from protocol.messages.room import (
     History,
     Member,
     Members,
     Message,
     RoomHistory,
+    RoomJoin,
     RoomJoined,
     RoomLeave,
     RoomLeft,
@@ -129,6 +130,10 @@ class Room:
                 return update
 
     # --- for the session ---------------------------------------------------------------------
+
+    def join_request(self) -> Request:
+        """What brings one back after the topic was lost."""
+        return RoomJoin(room=self.name)
 
     def pushed(self, push: RoomPush) -> None:
         """Take a push of this room."""

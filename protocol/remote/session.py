@@ -1,4 +1,4 @@
-"""A session, as its user sees it: rooms and matches, and what can be asked of the server."""
+"""A session, as its user sees it: rooms, matches, an inbox, and what can be asked of the server."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import trio
 from protocol.errors import ERRORS
 from protocol.messages import AnyServerMessage
 from protocol.messages.envelope import Position, Request
+from protocol.messages.inbox import InboxJoin, InboxState
 from protocol.messages.match import (
     MatchCreate,
     MatchCreated,
@@ -35,12 +36,14 @@ from protocol.remote.errors import (
     RequestTimedOut,
     TopicGone,
 )
+from protocol.remote.inbox import Inbox, InboxPush
 from protocol.remote.link import Target
 from protocol.remote.match import Match, MatchPush
 from protocol.remote.room import Room, RoomPush
 from protocol.remote.settings import ClientSettings, Status
 
 T = TypeVar("T")
+Followed = Room | Match | Inbox
 
 
 class Session:
@@ -55,7 +58,7 @@ class Session:
     ) -> None:
         self._settings = settings
         self._rng = rng
-        self._topics: dict[str, Room | Match] = {}
+        self._topics: dict[str, Followed] = {}
         self._leaving: Counter[str] = Counter()  # leaves of a topic that are under way
         self.channel = Channel(target, greeting, settings, rng, self)
 
@@ -88,6 +91,10 @@ class Session:
     async def join_match(self, match: str) -> Match:
         """Take a place in a match, or come back to one's place. Cancelled it is like `join`."""
         return await self._join(f"match:{match}", MatchJoin(match=match), Match)
+
+    async def inbox(self) -> Inbox:
+        """The inbox of one's own user, the same on all devices. Cancelled it is like `join`."""
+        return await self._join(f"user:{self.opened.user}", InboxJoin(), Inbox)
 
     async def create_match(
         self, game: str, params: dict[str, Any] | None = None, *, key: str | None = ""
@@ -136,8 +143,8 @@ class Session:
         return result
 
     async def leave(self, topic: str, request: Request) -> None:
-        """Leave a topic (`room:...`, `match:...`) by this request. Until the answer is here one is
-        in it, and comes back to it after a break.
+        """Leave a topic (`room:...`, `match:...`, `user:...`) by this request. Until the answer is
+        here one is in it, and comes back to it after a break.
         """
 
         def left(_data: Any) -> None:
@@ -155,7 +162,7 @@ class Session:
         await self.channel.call(request, left, on_lost=not_left)
 
     async def _join(self, topic: str, request: Request, kind: type[T]) -> T:
-        def joined(data: Any) -> Room | Match:
+        def joined(data: Any) -> Followed:
             known = self._topics.get(topic)
             if known is None:  # else another join was answered first, or a leave was refused
                 known = self._topics[topic] = self._follow(data, kind)
@@ -167,11 +174,13 @@ class Session:
         assert isinstance(known, kind)
         return known
 
-    def _follow(self, data: Any, kind: type[Any]) -> Room | Match:
+    def _follow(self, data: Any, kind: type[Any]) -> Followed:
+        buffer = self._settings.buffer
         if kind is Room:
-            return Room(self, msgspec.convert(data, RoomState), self._settings.buffer)
-        state = msgspec.convert(data, MatchState)
-        return Match(self, state, self.opened.user, self._settings.buffer)
+            return Room(self, msgspec.convert(data, RoomState), buffer)
+        if kind is Inbox:
+            return Inbox(self, msgspec.convert(data, InboxState), buffer)
+        return Match(self, msgspec.convert(data, MatchState), self.opened.user, buffer)
 
     # --- for the channel -----------------------------------------------------------------------
 
@@ -180,7 +189,7 @@ class Session:
         return {topic: followed.position for topic, followed in self._topics.items()}
 
     def pushed(self, push: AnyServerMessage, nursery: trio.Nursery | None) -> None:
-        """Give a push to the room or match it is of."""
+        """Give a push to the room, match or inbox it is of."""
         if isinstance(push, TopicLost):
             row = ERRORS.get(push.code)
             if row is not None and row.retry and nursery is not None:
@@ -197,6 +206,10 @@ class Session:
             room = self._topics.get(f"room:{push.room}")
             if isinstance(room, Room):
                 room.pushed(push)
+        elif isinstance(push, InboxPush):
+            inbox = self._topics.get(f"user:{push.user}")
+            if isinstance(inbox, Inbox):
+                inbox.pushed(push)
 
     def ended(self, why: Disconnected | None) -> None:
         """End every iteration."""
@@ -208,7 +221,6 @@ class Session:
         """Come back to a topic that was lost for a passing reason. A break of the connection ends
         this: the next resume names the topic again.
         """
-        name = topic.partition(":")[2]
         for attempt in itertools.count():
             await trio.sleep(self._settings.backoff.wait_s(attempt, self._rng))
             followed = self._topics.get(topic)
@@ -216,10 +228,8 @@ class Session:
                 return
             if topic in self._leaving:
                 continue  # not to come back behind the leave
-            is_room = isinstance(followed, Room)
-            request = RoomJoin(room=name) if is_room else MatchJoin(match=name)
             try:
-                await self.channel.call(request, followed.rejoined)
+                await self.channel.call(followed.join_request(), followed.rejoined)
             except RequestTimedOut:
                 continue
             except RequestFailed as failed:

@@ -36,6 +36,7 @@ from actors.edge.tokens import Tokens
 from actors.edge.topic_messages import Leave
 from actors.edge.topics import Topics
 from actors.edge.warden import warden_kind
+from actors.inbox.routes import ROUTES as INBOX_ROUTES
 from actors.matches.directory import directory_kind
 from actors.matches.host import MatchHost
 from actors.matches.match_kind import match_kind
@@ -291,7 +292,7 @@ async def open_house(
         clock_ms=clock_ms,
         keepalive_s=20.0,
         max_message_bytes=65_536,
-        routes={**SESSION_ROUTES, **ROOM_ROUTES, **MATCH_ROUTES},
+        routes={**SESSION_ROUTES, **ROOM_ROUTES, **MATCH_ROUTES, **INBOX_ROUTES},
         activations=Activations(settings),
     )
     async with ActorSystem("house", seed=1) as system:

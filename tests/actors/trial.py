@@ -7,6 +7,7 @@ python -m tests.actors.trial --without chat serve ...   with one less
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Annotated, Final
 
 import msgspec
@@ -17,14 +18,16 @@ from starlette.routing import Route
 import server
 from actors.edge.failures import Refused
 from actors.edge.identity import Identity
-from actors.edge.routes import AskActor
+from actors.edge.routes import AskActor, AskService
+from actors.inbox import Putting
 from actors.runtime.actor import Actor
 from actors.runtime.handlers import handles
 from actors.runtime.kinds import Kind
-from actors.service import Frame, Running, Service
+from actors.service import Frame, Running, Service, Settings
+from persistence.commands import CommandKind, Transaction
 from protocol.errors import OUT_OF_RANGE
 from protocol.http.metrics import counter
-from protocol.messages.envelope import Request
+from protocol.messages.envelope import Key, Request
 from protocol.messages.op import Area, Op
 
 # --- its messages --------------------------------------------------------------------------------
@@ -43,7 +46,26 @@ class TrialSum(msgspec.Struct, frozen=True, gc=False):
     total: int
 
 
-AREA: Final = Area(ops=(Op(request=TrialAdd, answer=TrialSum, errors=(OUT_OF_RANGE,)),))
+class TrialTell(Request, frozen=True, kw_only=True, tag="trial.tell", gc=False):
+    """Put a note into the inbox of a user. Answered with `TrialTold`, once it is there."""
+
+    user: str
+    note: int
+    key: Key | None = None
+
+
+class TrialTold(msgspec.Struct, frozen=True, gc=False):
+    """The note is there."""
+
+    note: int
+
+
+AREA: Final = Area(
+    ops=(
+        Op(request=TrialAdd, answer=TrialSum, errors=(OUT_OF_RANGE,)),
+        Op(request=TrialTell, answer=TrialTold, repeat="by key"),
+    )
+)
 
 # --- its folder ----------------------------------------------------------------------------------
 
@@ -57,6 +79,23 @@ class TrialSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class Add(msgspec.Struct, frozen=True, gc=False):
     who: Identity
     amount: int
+
+
+class Tell(msgspec.Struct, frozen=True, gc=False):
+    """The command."""
+
+    user: str
+    note: int
+
+
+def commands(settings: Settings) -> Iterable[CommandKind]:
+    putting = Putting(settings)
+
+    def tell(transaction: Transaction, command: Tell) -> TrialTold:
+        putting.put(transaction, command.user, "trial.note", {"note": command.note})
+        return TrialTold(command.note)
+
+    yield CommandKind(service="trial", name="trial.tell", command=Tell, answer=TrialTold, run=tell)
 
 
 class Adder(Actor):
@@ -79,7 +118,13 @@ def start(frame: Frame) -> Running:
     frame.system.register(Kind(name="adder", factory=lambda _: Adder(settings.most)))
     return Running(
         routes={
-            TrialAdd: AskActor(("adder", "one"), lambda who, request: Add(who, request.amount))
+            TrialAdd: AskActor(("adder", "one"), lambda who, request: Add(who, request.amount)),
+            TrialTell: AskService(
+                lambda who, request: frame.facts.run(
+                    Tell(request.user, request.note), user=who.user, key=request.key
+                ),
+                outlives=True,
+            ),
         },
         readings=lambda: [counter("trial_started", "Starts of the trial.", 1)],
         http=[Route("/most", lambda _: PlainTextResponse(str(settings.most)))],
@@ -91,6 +136,7 @@ TRIAL: Final = Service(
     area=AREA,
     sections={"trial": TrialSettings},
     kinds={"adder": ()},
+    commands=commands,
     start=start,
 )
 

@@ -15,6 +15,7 @@ import pytest
 import protocol
 from actors.chat.settings import RoomSettings
 from actors.edge.settings import SessionSettings
+from actors.inbox.settings import InboxSettings
 from actors.matches.settings import MatchSettings
 from protocol.codec import ENCODINGS, JSON, MAX_DEPTH, MSGPACK
 from protocol.errors import ERRORS
@@ -127,6 +128,7 @@ def test_every_message_has_an_example() -> None:
 
 def test_the_limits_are_the_defaults_of_the_settings() -> None:
     wire, session, room, match = WireSettings(), SessionSettings(), RoomSettings(), MatchSettings()
+    inbox = InboxSettings()
     table = {row[0]: row[1] for row in rows(sections()["Limits"])}
     expected: dict[str, tuple[float, str]] = {
         "One message of a client": (wire.max_message_bytes, "bytes"),
@@ -143,8 +145,8 @@ def test_the_limits_are_the_defaults_of_the_settings() -> None:
             "a second",
         ),
         "Pushes to others, all sessions together": (session.deliveries_all_per_s, "a second"),
-        "Rooms and matches, a session": (session.topics, "at once"),
-        "Rooms and matches joined that are not in memory, or created, a session": (
+        "Topics, a session": (session.topics, "at once"),
+        "Topics joined that are not in memory, or matches created, a session": (
             session.activations_per_s,
             "a second",
         ),
@@ -168,6 +170,13 @@ def test_the_limits_are_the_defaults_of_the_settings() -> None:
         "The same, as JSON": (match.value_bytes, "bytes"),
         "A game's `state`, `result`, or `data` of an event": (match.value_bytes, "bytes"),
         "`limit` of `match.list`": (match.list_limit, "matches"),
+        "`payload` of an entry of an inbox": (inbox.payload_bytes, "bytes of msgpack"),
+        "Entries in the answer to a join": (inbox.joined_entries, "entries"),
+        "Entries a resume can bridge": (inbox.recent, "entries"),
+        "Entries in one answer, their payloads": (inbox.answer_bytes, "bytes of msgpack"),
+        "`limit` of `inbox.history`": (inbox.history_limit, "entries"),
+        "Entries kept, a user": (inbox.kept, "entries"),
+        "Entries kept for": (inbox.kept_s / 86_400, "days"),
         "A place kept without a session": (match.rejoin_within_s, "seconds"),
         "What waits to be sent to one client": (wire.outbox_bytes, "bytes"),
         "Head of the handshake request": (wire.max_header_bytes, "bytes"),

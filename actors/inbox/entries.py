@@ -1,0 +1,231 @@
+"""Inboxes as rows: what is asked of PostgreSQL, and what is changed there.
+
+Entries are written by `Transaction.push`, with whatever they tell of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from actors.inbox.rules.payload import decoded
+from actors.inbox.rules.tail import Item
+from persistence.commands import CommandKind, Transaction
+from persistence.queries import QueryKind, Reading
+
+SERVICE: Final = "inbox"
+
+# One statement each, so that all of an answer is of one moment.
+_AFTER: Final = """
+    SELECT coalesce(i.last_offset, 0), coalesce(r.read_offset, 0),
+           e.entry_offset, e.type, e.payload, e.at_us
+    FROM (SELECT %s::text COLLATE "C" AS user_id) AS u
+    LEFT JOIN inboxes AS i USING (user_id)
+    LEFT JOIN inbox_reads AS r USING (user_id)
+    LEFT JOIN LATERAL (
+        SELECT * FROM inbox_entries AS n
+        WHERE n.user_id = u.user_id AND n.entry_offset > %s ORDER BY n.entry_offset LIMIT %s
+    ) AS e ON true
+    ORDER BY e.entry_offset
+"""
+_BEFORE: Final = """
+    SELECT coalesce(i.last_offset, 0), coalesce(r.read_offset, 0),
+           e.entry_offset, e.type, e.payload, e.at_us
+    FROM (SELECT %s::text COLLATE "C" AS user_id) AS u
+    LEFT JOIN inboxes AS i USING (user_id)
+    LEFT JOIN inbox_reads AS r USING (user_id)
+    LEFT JOIN LATERAL (
+        SELECT * FROM inbox_entries AS n
+        WHERE n.user_id = u.user_id AND n.entry_offset < %s ORDER BY n.entry_offset DESC LIMIT %s
+    ) AS e ON true
+    ORDER BY e.entry_offset
+"""
+_NEWEST: Final = "SELECT user_id, last_offset FROM inboxes WHERE user_id = ANY(%s)"
+_SET_READ: Final = """
+    INSERT INTO inbox_reads AS r (user_id, read_offset)
+    SELECT n.user_id COLLATE "C", max(n.read_offset)
+    FROM unnest(%s::text[], %s::bigint[]) AS n (user_id, read_offset)
+    GROUP BY 1 ORDER BY 1
+    ON CONFLICT (user_id) DO UPDATE SET read_offset = greatest(r.read_offset, excluded.read_offset)
+    RETURNING user_id, read_offset
+"""
+_TRIM: Final = "SELECT * FROM trim_inboxes(%s, %s, %s, %s, %s)"
+_EXPORT: Final = """
+    SELECT entry_offset, type, payload, at_us FROM inbox_entries WHERE user_id = %s
+    ORDER BY entry_offset
+"""
+_ERASE: Final = "DELETE FROM inbox_entries WHERE user_id = %s"
+_BEYOND_ALL: Final = 2**63 - 1
+
+# --- what is asked -------------------------------------------------------------------------------
+
+
+class ReadAfter(msgspec.Struct, frozen=True, gc=False):
+    """The first `limit` entries after an offset, and `max_bytes` of payloads; one at least."""
+
+    user: str
+    after: int
+    limit: int
+    max_bytes: int
+
+
+class ReadBefore(msgspec.Struct, frozen=True, gc=False):
+    """The last `limit` entries before an offset (0: the newest), likewise."""
+
+    user: str
+    before: int
+    limit: int
+    max_bytes: int
+
+
+class Found(msgspec.Struct, frozen=True):
+    """Entries without a gap, oldest first, and where the inbox stands. `more`: there are others,
+    in the direction that was asked for.
+    """
+
+    newest: int
+    read: int
+    items: Sequence[Item]
+    more: bool
+
+
+class Newest(msgspec.Struct, frozen=True):
+    """The last offset of each of these users who have an inbox: user -> offset."""
+
+    users: Sequence[str]
+
+
+class Export(msgspec.Struct, frozen=True, gc=False):
+    """All that is kept of a user's entries, as plain values."""
+
+    user: str
+
+
+def _after(reading: Reading, query: ReadAfter) -> Found:
+    found = reading.read(_AFTER, (query.user, query.after, query.limit + 1)).fetchall()
+    newest, read, items = _items(found)
+    shown = _within(items[: query.limit], query.max_bytes)
+    return Found(newest, read, shown, more=len(shown) < len(items))
+
+
+def _before(reading: Reading, query: ReadBefore) -> Found:
+    before = query.before or _BEYOND_ALL
+    found = reading.read(_BEFORE, (query.user, before, query.limit + 1)).fetchall()
+    newest, read, items = _items(found)
+    shown = _within(items[-query.limit :][::-1], query.max_bytes)[::-1]
+    return Found(newest, read, shown, more=len(shown) < len(items))
+
+
+def _newest(reading: Reading, query: Newest) -> dict[str, int]:
+    return dict(reading.read(_NEWEST, (list(query.users),)).fetchall())
+
+
+def _export(reading: Reading, query: Export) -> list[dict[str, Any]]:
+    return [
+        {"offset": offset, "type": type_, "payload": decoded(payload), "at": at_us // 1000}
+        for offset, type_, payload, at_us in reading.read(_EXPORT, (query.user,))
+    ]
+
+
+def _items(rows: Sequence[tuple[Any, ...]]) -> tuple[int, int, list[Item]]:
+    """Where an inbox stands, and its entries; there is a row also where it has none."""
+    items = [
+        Item(offset, type_, decoded(payload), at_us // 1000, len(payload))
+        for _, _, offset, type_, payload, at_us in rows
+        if offset is not None
+    ]
+    return rows[0][0], rows[0][1], items
+
+
+def _within(items: Sequence[Item], max_bytes: int) -> Sequence[Item]:
+    """The first ones that fit; one at least, however long it is."""
+    for place, item in enumerate(items):
+        max_bytes -= item.size
+        if max_bytes < 0 and place:
+            return items[:place]
+    return items
+
+
+QUERIES: Final = (
+    QueryKind(ReadAfter, _after),
+    QueryKind(ReadBefore, _before),
+    QueryKind(Newest, _newest),
+    QueryKind(Export, _export),
+)
+
+# --- what is changed -----------------------------------------------------------------------------
+
+
+class SetRead(msgspec.Struct, frozen=True, gc=False):
+    """The user has read up to this offset. It never moves back, so that a repeat is harmless."""
+
+    user: str
+    offset: int
+
+
+class ReadUpTo(msgspec.Struct, frozen=True, gc=False):
+    """So far the user has read."""
+
+    offset: int
+
+
+class Trim(msgspec.Struct, frozen=True, gc=False):
+    """Delete the oldest entries of the next `names` users: beyond the last `kept`, and older than
+    `before_us`, `most` of them.
+    """
+
+    after: str
+    names: int
+    kept: int
+    before_us: int
+    most: int
+
+
+class Trimmed(msgspec.Struct, frozen=True, gc=False):
+    """`reached`: the last user who is done; None: there is none after it. `deleted`: entries."""
+
+    reached: str | None
+    deleted: int
+
+
+class Erase(msgspec.Struct, frozen=True, gc=False):
+    """Delete all entries of a user. Two numbers stay: how many there have been, and how many were
+    read. Should the user come back, no device takes new entries for those that it has had.
+    """
+
+    user: str
+
+
+class Erased(msgspec.Struct, frozen=True, gc=False):
+    """So many entries went."""
+
+    deleted: int
+
+
+def _set_read(transaction: Transaction, commands: Sequence[SetRead]) -> Sequence[ReadUpTo]:
+    # In the order of their names, all at once: nobody waits for another in a circle.
+    marks = ([one.user for one in commands], [one.offset for one in commands])
+    stands: dict[str, int] = dict(transaction.write(_SET_READ, marks).fetchall())
+    return [ReadUpTo(stands[one.user]) for one in commands]
+
+
+def _trim(transaction: Transaction, command: Trim) -> Trimmed:
+    step = (command.after, command.names, command.kept, command.before_us, command.most)
+    row = transaction.write(_TRIM, step).fetchone()
+    assert row is not None, "a function returns a row"
+    return Trimmed(*row)
+
+
+def _erase(transaction: Transaction, command: Erase) -> Erased:
+    return Erased(transaction.write(_ERASE, (command.user,)).rowcount)
+
+
+COMMANDS: Final = (
+    CommandKind(
+        service=SERVICE, name="inbox.read", command=SetRead, answer=ReadUpTo, run_all=_set_read
+    ),
+    CommandKind(service=SERVICE, name="inbox.trim", command=Trim, answer=Trimmed, run=_trim),
+    CommandKind(service=SERVICE, name="inbox.erase", command=Erase, answer=Erased, run=_erase),
+)

@@ -1,0 +1,1 @@
+"""Decisions as values: nothing here waits, stores or knows an actor."""

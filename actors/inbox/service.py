@@ -1,0 +1,99 @@
+"""Inboxes, as a service: a topic for each user, with what waits while nobody is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Final
+
+from actors.facts import Facts
+from actors.inbox.desk import Desk
+from actors.inbox.entries import COMMANDS, QUERIES, Erase, Export, Trim
+from actors.inbox.host import InboxCounters, InboxHost
+from actors.inbox.lookout import LOOKOUT, Lookout
+from actors.inbox.messages import KIND, Forget
+from actors.inbox.routes import ROUTES
+from actors.inbox.settings import InboxSettings
+from actors.inbox.user import user_kind
+from actors.retention import EVENTS, NAMES, Did, Retention, before_us
+from actors.runtime.child import ChildSpec
+from actors.runtime.future import Future
+from actors.runtime.journal import unix_us
+from actors.runtime.system import ActorSystem
+from actors.service import Frame, Running, Service
+from protocol.http.metrics import Reading, counter, gauge
+from protocol.messages import inbox
+
+_ALL: Final = 2**62
+
+
+def start(frame: Frame) -> Running:
+    """An inbox comes to life when a session of its user joins it."""
+    settings = frame.settings.section("inboxes", InboxSettings)
+    system, facts, counters = frame.system, frame.facts, InboxCounters()
+    desk = Desk(system)
+    host = InboxHost(
+        topics=frame.topics, facts=facts, settings=settings, desk=desk, counters=counters
+    )
+    system.register(user_kind(host))
+    frame.pushes.listen(desk.pushed)
+    system.supervise([ChildSpec(id="0", factory=partial(Lookout, host))], key=LOOKOUT)
+    if settings.forgets:
+        make = partial(Retention, "inboxes", trimming(facts, settings))
+        system.supervise([ChildSpec(id="0", factory=make)], key="inbox-retention")
+    return Running(
+        routes=ROUTES,
+        readings=partial(readings, desk, counters),
+        export=partial(export, facts),
+        erase=partial(erase, system, facts),
+    )
+
+
+def trimming(
+    facts: Facts, settings: InboxSettings, now_us: Callable[[], int] = unix_us
+) -> Callable[[str], Future[Did]]:
+    """Return a step of `Retention`: it deletes entries that are not to be kept any more."""
+
+    def step(after: str) -> Future[Did]:
+        trim = Trim(
+            after=after,
+            names=NAMES,
+            kept=settings.kept or _ALL,
+            before_us=before_us(settings.kept_s, now_us()),
+            most=EVENTS,
+        )
+        return facts.run(trim, user="retention")
+
+    return step
+
+
+async def export(facts: Facts, user: str) -> Any:
+    """All that is kept of a user's entries."""
+    return await facts.ask(Export(user))
+
+
+async def erase(system: ActorSystem, facts: Facts, user: str) -> None:
+    """Delete a user's entries. What is in memory goes, too."""
+    await facts.run(Erase(user), user=user)
+    if system.lookup(KIND, user) is not None:
+        system.ref(KIND, user).notify(Forget())
+
+
+def readings(desk: Desk, counters: InboxCounters) -> Iterator[Reading]:
+    """What inboxes count."""
+    yield gauge("users_online", "Users with a session in their inbox.", len(desk))
+    yield counter("inbox_entries_pushed", "Entries pushed to users online.", counters.pushed)
+    yield counter("inbox_marks", "Inboxes marked as read.", counters.marked)
+    text = "Inboxes in which something new was found that no hint had told of."
+    yield counter("inbox_late", text, counters.late)
+
+
+INBOX: Final = Service(
+    name="inbox",
+    area=inbox.AREA,
+    sections={"inboxes": InboxSettings},
+    kinds={KIND: ()},
+    commands=lambda _: COMMANDS,
+    queries=lambda _: QUERIES,
+    start=start,
+)

@@ -1,0 +1,333 @@
+"""A user's inbox: the actor that owns the topic `user:<id>` and knows who of the user is here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+import pykka
+
+from actors.edge.failures import Refused, refuse_late
+from actors.edge.topic_messages import Join, Leave, Part, Resume, TopicMessage
+from actors.edge.warden import SESSION_KIND, guard
+from actors.inbox.entries import Found, ReadAfter, ReadBefore, SetRead
+from actors.inbox.host import InboxHost
+from actors.inbox.messages import KIND, Forget, Look, MarkRead, ReadHistory, user_topic
+from actors.inbox.rules.tail import Item, Tail, unread
+from actors.runtime.actor import Actor
+from actors.runtime.errors import AskTimeout, MailboxFull
+from actors.runtime.future import Future
+from actors.runtime.handlers import handles
+from actors.runtime.kinds import Kind
+from actors.runtime.mailbox import MailboxSpec
+from actors.runtime.messages import Terminated
+from persistence import StoreError
+from protocol.errors import NOT_JOINED, OUT_OF_RANGE, UNAVAILABLE
+from protocol.messages.inbox import (
+    EPOCH,
+    Entry,
+    InboxEntry,
+    InboxMark,
+    InboxMarked,
+    InboxPage,
+    InboxRecovered,
+    InboxState,
+)
+
+AGAIN_S: Final = 1.0
+"""After a look at a store that was away."""
+
+
+class Rest(msgspec.Struct, frozen=True, gc=False):
+    """Timer: leave memory if nobody is here."""
+
+
+class UserInbox(Actor):
+    """Has the end of an inbox in memory, and pushes what is new to the user's sessions.
+
+    The table is the truth. An entry is pushed once it is committed, in the order of the offsets
+    that the table gave, and read from there: a hint says only that there is something to read.
+
+    It is in memory as long as a session of the user is here, and waits for the table in its own
+    turn: nothing of one user's is of use before it is read.
+
+    Arguments:
+        user: whose inbox it is, the key of the actor.
+    """
+
+    def __init__(self, user: str, host: InboxHost) -> None:
+        super().__init__()
+        self._user = user
+        self._topic = user_topic(user)
+        self._host = host
+        self._topics = host.topics
+        self._settings = host.settings
+        self.sessions: set[str] = set()
+        """Those of the user that are here."""
+        self._tail: Tail | None = None
+        self._read = 0
+
+    # --- its life --------------------------------------------------------------------------------
+
+    def on_start(self) -> None:
+        """Take up the sessions that the hub knows from an incarnation that crashed."""
+        guard(self.system, self.actor_ref)
+        members = self._topics.members(self._topic)
+        self._host.desk.come(self._user, again=bool(members))
+        for listener in members:
+            self.sessions.add(listener.who.session)
+            self.watch(self.system.ref(SESSION_KIND, listener.who.session))
+        if members:
+            self.start_timer(0.0, Look(0))
+        else:
+            self.start_timer(0.0, Rest())  # unless whoever brought it to life comes in
+
+    def on_stop(self) -> None:
+        """Nobody is here."""
+        self._host.desk.go(self._user)
+
+    def may_passivate(self) -> bool:
+        """With a session it stays."""
+        return not self.sessions
+
+    @handles(Rest)
+    def rest(self, _: Rest) -> None:
+        """Whoever brought it to life has been answered."""
+        if not self.sessions:
+            self.passivate()
+
+    # --- coming and going ------------------------------------------------------------------------
+
+    @handles(Join)
+    async def join(self, message: Join) -> InboxState:
+        """Raises Refused: NOT_JOINED, as it is another user's; UNAVAILABLE."""
+        tail = await self._enter(message)
+        return InboxState(
+            user=self._user,
+            epoch=EPOCH,
+            offset=tail.newest,
+            read=self._read,
+            unread=unread(tail.newest, self._read),
+            entries=_entries(tail.last(self._settings.joined_entries)),
+        )
+
+    @handles(Resume)
+    async def resume(self, message: Resume) -> bool:
+        """Raises Refused: like a join."""
+        tail = await self._enter(message)
+        missed = tail.since(message.offset) if message.epoch == EPOCH else None
+        recovered = self._recovered(tail, missed)
+        self._topics.send(message.who.session, message.connection, recovered)
+        return True
+
+    @handles(Leave, Part)
+    def leave(self, message: Leave | Part) -> None:
+        """This session leaves; harmless for one that is not here."""
+        if message.who.session in self.sessions:
+            self.unwatch(self.system.ref(SESSION_KIND, message.who.session))
+            self._remove(message.who.session)
+
+    @handles(Terminated)
+    def session_ended(self, message: Terminated) -> None:
+        """A session that ended, in whatever way, is not here any more."""
+        self._remove(message.ref.key)
+
+    async def _enter(self, message: Join | Resume) -> Tail:
+        """Make a session one that gets everything from here on; returns what there is now."""
+        who, connection = message.who, message.connection
+        if who.user != self._user:
+            raise Refused(NOT_JOINED, "it is another user's")
+        refuse_late(message.until, self.system.now())
+        tail = await self._look()
+        refuse_late(message.until, self.system.now())
+        if not self._topics.subscribe(self._topic, who.session, connection):
+            raise Refused(UNAVAILABLE, "the connection is gone")
+        if who.session not in self.sessions:
+            self.sessions.add(who.session)
+            self.watch(self.system.ref(SESSION_KIND, who.session))
+        return tail
+
+    def _remove(self, session: str) -> None:
+        self._topics.unsubscribe(self._topic, session)
+        self.sessions.discard(session)
+        if not self.sessions:
+            self.passivate()
+
+    # --- what is new -----------------------------------------------------------------------------
+
+    @handles(Look)
+    async def look(self, message: Look) -> None:
+        """Push what is new, if it is not there yet and somebody is."""
+        known = self._tail is not None and message.offset and self._tail.newest >= message.offset
+        if known or not self.sessions:
+            return
+        try:
+            await self._look()
+        except Refused:
+            self.start_timer(AGAIN_S, Look(0), name="look")
+
+    @handles(Forget)
+    async def forget(self, _: Forget) -> None:
+        """What is in memory may be deleted."""
+        self._tail = None
+        await self.look(Look(0))
+
+    async def _look(self) -> Tail:
+        """Read what is new, and push it. Raises Refused: UNAVAILABLE."""
+        tail = self._tail
+        if tail is None:
+            tail = await self._load()
+            reached = self._host.desk.reached(self._user)
+            if reached is not None:  # an incarnation before has pushed up to there
+                self._publish(tail, tail.since(reached))
+            self._host.desk.reach(self._user, tail.newest)
+            return tail
+        more = True
+        while more:
+            page = ReadAfter(
+                self._user, tail.newest, self._settings.history_limit, self._settings.answer_bytes
+            )
+            found: Found = await self._asked(self._host.facts.ask(page))
+            more = found.more
+            self._read = max(self._read, found.read)
+            if found.newest == tail.newest:
+                break
+            if found.items and found.items[0].offset == tail.newest + 1:
+                for item in found.items:
+                    tail.append(item)
+                self._publish(tail, found.items)
+            else:  # what is between was deleted before anyone could be told
+                tail, more = await self._load(), False
+                self._publish(tail, None)
+        self._host.desk.reach(self._user, tail.newest)
+        return tail
+
+    async def _load(self) -> Tail:
+        """Take the end of the inbox into memory."""
+        settings = self._settings
+        wanted = ReadBefore(self._user, 0, settings.recent, settings.answer_bytes)
+        found: Found = await self._asked(self._host.facts.ask(wanted))
+        self._read = max(self._read, found.read)
+        tail = self._tail = Tail(
+            found.newest, found.items, recent=settings.recent, max_bytes=settings.answer_bytes
+        )
+        return tail
+
+    def _publish(self, tail: Tail, items: Sequence[Item] | None) -> None:
+        """Push entries to those who are here; None: where the inbox stands, as some are gone."""
+        if not self.sessions:
+            return
+        if items is None:
+            self._topics.publish(self._topic, self._recovered(tail, None))
+            self._host.desk.reach(self._user, tail.newest)
+            return
+        for item in items:
+            push = InboxEntry(
+                user=self._user,
+                offset=item.offset,
+                type=item.type,
+                payload=item.payload,
+                at=item.at,
+            )
+            self._topics.publish(self._topic, push)
+            self._host.desk.reach(self._user, item.offset)
+            self._host.counters.pushed += 1
+
+    def _recovered(self, tail: Tail, missed: Sequence[Item] | None) -> InboxRecovered:
+        """All that was missed, or the last entries if that cannot be told."""
+        items = tail.last(self._settings.joined_entries) if missed is None else missed
+        return InboxRecovered(
+            user=self._user,
+            recovered=missed is not None,
+            epoch=EPOCH,
+            offset=tail.newest,
+            read=self._read,
+            unread=unread(tail.newest, self._read),
+            entries=_entries(items),
+        )
+
+    # --- what is asked ---------------------------------------------------------------------------
+
+    @handles(ReadHistory)
+    async def history(self, message: ReadHistory) -> InboxPage:
+        """Answer from memory, or from the table where the page reaches further back.
+
+        Raises Refused: NOT_JOINED, OUT_OF_RANGE, UNAVAILABLE.
+        """
+        tail, settings = await self._joined(message), self._settings
+        if message.limit > settings.history_limit:
+            raise Refused(OUT_OF_RANGE, f"limit: at most {settings.history_limit}")
+        page = tail.page(message.before, message.limit)
+        items, more = ([], False) if page is None else page
+        if page is None:
+            # Not beyond what was pushed: whoever is here gets that in its order.
+            before = message.before if 0 < message.before <= tail.newest else tail.newest + 1
+            wanted = ReadBefore(self._user, before, message.limit, settings.answer_bytes)
+            found: Found = await self._asked(self._host.facts.ask(wanted))
+            items, more = found.items, found.more
+        return InboxPage(
+            epoch=EPOCH,
+            offset=tail.newest,
+            read=self._read,
+            unread=unread(tail.newest, self._read),
+            entries=_entries(items),
+            more=more,
+        )
+
+    @handles(MarkRead)
+    async def mark(self, message: MarkRead) -> InboxMark:
+        """Move the mark, and tell all of the user's sessions.
+
+        Raises Refused: NOT_JOINED; UNAVAILABLE; RATE_LIMITED or BUSY, as too many would be told.
+        """
+        tail = await self._joined(message)
+        offset = min(message.offset, tail.newest)
+        if offset > self._read:
+            self._topics.charge(self._topic, message.who.session)
+            command = SetRead(self._user, offset)
+            marked = await self._asked(self._host.facts.run(command, user=self._user))
+            self._read = max(self._read, marked.offset)
+            self._host.counters.marked += 1
+            push = InboxMarked(
+                user=self._user,
+                offset=tail.newest,
+                read=self._read,
+                unread=unread(tail.newest, self._read),
+            )
+            self._topics.publish(self._topic, push)
+        return InboxMark(
+            epoch=EPOCH,
+            offset=tail.newest,
+            read=self._read,
+            unread=unread(tail.newest, self._read),
+        )
+
+    async def _joined(self, message: TopicMessage) -> Tail:
+        if message.who.session not in self.sessions:
+            raise Refused(NOT_JOINED)
+        return self._tail or await self._look()  # it has just crashed
+
+    async def _asked(self, future: Future[Any]) -> Any:
+        """What was asked of the store. Raises Refused: UNAVAILABLE."""
+        try:
+            return await future
+        except (StoreError, AskTimeout, MailboxFull, pykka.ActorDeadError) as error:
+            self.log.warning("inbox_not_reached", user=self._user, error=repr(error))
+            raise Refused(UNAVAILABLE, "the inbox cannot be read or changed now") from error
+
+
+def user_kind(host: InboxHost) -> Kind:
+    """Return the kind for `ActorSystem.register`."""
+
+    class ConfiguredInbox(UserInbox):
+        mailbox = MailboxSpec(capacity=host.settings.mailbox)
+
+        def __init__(self, user: str) -> None:
+            super().__init__(user, host)
+
+    return Kind(name=KIND, factory=ConfiguredInbox)
+
+
+def _entries(items: Iterable[Item]) -> list[Entry]:
+    return [Entry(item.offset, item.type, item.payload, item.at) for item in items]

@@ -1,0 +1,153 @@
+"""One's own inbox: what the server has for a user, on whichever device."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from protocol.messages.envelope import Position, Request
+from protocol.messages.inbox import (
+    Entry,
+    InboxEntry,
+    InboxHistory,
+    InboxJoin,
+    InboxLeave,
+    InboxMark,
+    InboxMarked,
+    InboxPage,
+    InboxRead,
+    InboxRecovered,
+    InboxState,
+)
+from protocol.remote.calls import Caller
+from protocol.remote.feed import Feed
+from protocol.remote.positions import Gap, recover, take, widen
+
+REMEMBERED = 64
+"""Entries kept to tell a repeated one, where the server could not bridge a break."""
+
+InboxPush = InboxEntry | InboxMarked | InboxRecovered
+
+
+class Inbox:
+    """The inbox of the session's user. `async for` yields what is put there, once each, in order.
+
+    After a break of the connection it goes on where it stopped. Where something had to be skipped
+    a `Gap` stands in its place, and `history` may have it.
+
+        async for entry in inbox:
+            if isinstance(entry, Gap): ...
+
+    What was there before is in `backlog`. How much of all that is not read yet, on any device of
+    the user, is in `unread`.
+    """
+
+    def __init__(self, caller: Caller, state: InboxState, buffer: int) -> None:
+        self.user = state.user
+        self.backlog: Sequence[Entry] = tuple(state.entries)
+        """The last entries before one joined, oldest first."""
+        self.position = Position(state.epoch, state.offset)
+        """What has been received, not what has been read from the iterator."""
+        self.read = state.read
+        """Up to this offset the user has read, on any device."""
+        self.feed: Feed[Entry, Gap] = Feed(buffer, widen)
+        self._caller = caller
+        self._seen = deque(state.entries, maxlen=REMEMBERED)
+
+    def __repr__(self) -> str:
+        return f"<Inbox of {self.user} at {self.position.offset}, {self.unread} unread>"
+
+    @property
+    def topic(self) -> str:
+        """What positions name it by."""
+        return f"user:{self.user}"
+
+    @property
+    def unread(self) -> int:
+        """Entries received that are not marked as read."""
+        return max(0, self.position.offset - self.read)
+
+    async def history(self, *, before: int = 0, limit: int = 50) -> InboxPage:
+        """The `limit` entries before offset `before`, oldest first; 0: the newest.
+
+        Raises:
+            RequestFailed, RequestTimedOut, Disconnected.
+        """
+        request = InboxHistory(before=before, limit=limit)
+        return await self._caller.request(request, InboxPage)
+
+    async def mark_read(self, offset: int | None = None) -> InboxMark:
+        """The user has read every entry up to this offset; None: up to the last one received.
+
+        Raises:
+            RequestFailed, RequestTimedOut, Disconnected.
+        """
+        request = InboxRead(offset=self.position.offset if offset is None else offset)
+        mark = await self._caller.request(request, InboxMark)
+        self.read = max(self.read, mark.read)
+        return mark
+
+    async def leave(self) -> None:
+        """Get no more of it, in this session. Then iteration ends, after what has come.
+
+        Raises:
+            RequestFailed, RequestTimedOut, Disconnected: as of `Room.leave`.
+        """
+        await self._caller.leave(self.topic, InboxLeave())
+
+    def __aiter__(self) -> Inbox:
+        return self
+
+    async def __anext__(self) -> Entry | Gap:
+        return await self.feed.next()
+
+    # --- for the session ---------------------------------------------------------------------
+
+    def join_request(self) -> Request:
+        """What brings one back after the topic was lost."""
+        return InboxJoin()
+
+    def pushed(self, push: InboxPush) -> None:
+        """Take a push of this inbox."""
+        if isinstance(push, InboxEntry):
+            taken = take(self.position, push.offset)
+            if taken is None:
+                return
+            self.position, hole = taken
+            if hole is not None:
+                self.feed.put(hole)
+            self._yield(Entry(push.offset, push.type, push.payload, push.at))
+        elif isinstance(push, InboxMarked):
+            self.read = max(self.read, push.read)
+        else:
+            now = Position(push.epoch, push.offset)
+            self._recovered(now, push.read, push.entries, recovered=push.recovered)
+
+    def rejoined(self, data: Any) -> None:
+        """Take the answer to a join of the inbox, which one had lost for a while."""
+        state = msgspec.convert(data, InboxState)
+        now = Position(state.epoch, state.offset)
+        bridged = now.epoch == self.position.epoch and (
+            now.offset - len(state.entries) <= self.position.offset <= now.offset
+        )
+        self._recovered(now, state.read, state.entries, recovered=bridged)
+
+    def _recovered(
+        self, now: Position, read: int, entries: list[Entry], *, recovered: bool
+    ) -> None:
+        self.read = max(self.read, read)
+        self.position, updates = recover(
+            self.position, now, entries, recovered=recovered, seen=self._seen
+        )
+        for update in updates:
+            if isinstance(update, Gap):
+                self.feed.put(update)
+            else:
+                self._yield(update)
+
+    def _yield(self, entry: Entry) -> None:
+        self._seen.append(entry)
+        self.feed.put(entry)

@@ -1,0 +1,233 @@
+"""Players with an inbox each: the service as server.py starts it, on the real PostgreSQL.
+
+Time is real here, as threads do not wait for trio's mock clock; no test waits by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar, cast
+
+import msgspec
+import trio
+
+from actors.edge.identity import Identity
+from actors.edge.settings import SessionSettings
+from actors.facts import Facts, Pushes
+from actors.inbox import Putting
+from actors.inbox.entries import Newest
+from actors.inbox.service import INBOX
+from actors.inbox.settings import InboxSettings
+from actors.inbox.user import UserInbox
+from actors.runtime.child import ChildSpec
+from actors.service import Frame, Running
+from persistence import PostgresSettings
+from persistence.commands import CommandKind, CommandTable, CommandWorker, Transaction
+from persistence.queries import QueryTable, QueryWorker
+from protocol.errors import RequestError
+from protocol.http.metrics import Reading
+from protocol.messages.envelope import Position, Push
+from protocol.messages.inbox import (
+    EPOCH,
+    InboxEntry,
+    InboxHistory,
+    InboxJoin,
+    InboxPage,
+    InboxRecovered,
+    InboxState,
+)
+from tests.actors.players import House, Player, open_house
+
+LIMIT_S: Final = 60.0
+T = TypeVar("T")
+P = TypeVar("P", bound=Push)
+
+
+class Put(msgspec.Struct, frozen=True):
+    """A command that puts something into inboxes: what no service does yet."""
+
+    users: list[str]
+    payload: Any
+    type: str = "trial.note"
+
+
+class PutRaw(msgspec.Struct, frozen=True):
+    """The same past all checks."""
+
+    user: str
+    payload: bytes
+
+
+class Settings:
+    def __init__(self, inbox: InboxSettings) -> None:
+        self.inbox = inbox
+
+    def section(self, name: str, kind: type[T]) -> T:
+        assert name == "inboxes"
+        assert isinstance(self.inbox, kind)
+        return self.inbox
+
+
+def trial_commands(settings: Any) -> Sequence[CommandKind]:
+    putting = Putting(settings)
+
+    def put(transaction: Transaction, command: Put) -> None:
+        for user in command.users:
+            putting.put(transaction, user, command.type, command.payload)
+
+    def put_raw(transaction: Transaction, command: PutRaw) -> None:
+        transaction.push(command.user, "trial.raw", command.payload)
+
+    return (
+        CommandKind(service="trial", name="trial.put", command=Put, run=put),
+        CommandKind(service="trial", name="trial.raw", command=PutRaw, run=put_raw),
+    )
+
+
+class Mailroom:
+    """A node with the service, and what tests do with it."""
+
+    def __init__(self, house: House, facts: Facts, running: Running) -> None:
+        self.house = house
+        self.facts = facts
+        self.running = running
+
+    async def put(self, *users: str, payload: Any = "hi", by: str = "anyone") -> None:
+        """Put an entry into inboxes. When it returns that is durable."""
+        await self.facts.run(Put(list(users), payload), user=by)
+
+    async def newest(self, user: str) -> int:
+        """The last offset of the inbox, as PostgreSQL has it."""
+        return int((await self.facts.ask(Newest([user]))).get(user, 0))
+
+    def inbox(self, user: str) -> UserInbox | None:
+        """The actor, if it is in memory."""
+        actor: UserInbox | None = self.house.instance("user", user)
+        return actor
+
+    def reading(self, name: str) -> float:
+        """One of the service's readings."""
+        found = [
+            one.value
+            for one in self.running.readings()
+            if isinstance(one, Reading)
+            and one.name in {f"greenroom_{name}", f"greenroom_{name}_total"}
+        ]
+        assert len(found) == 1
+        return found[0]
+
+    def token(self, player: Player) -> str:
+        """One that opens another session of the player's user."""
+        assert player.opened is not None
+        return self.house.context.tokens.issue("over", player.opened.user, player.opened.name)
+
+
+def user_of(player: Player) -> str:
+    assert player.opened is not None
+    return player.opened.user
+
+
+def identity_of(player: Player) -> Identity:
+    assert player.opened is not None
+    return Identity(player.opened.session, player.opened.user, player.opened.name)
+
+
+async def joined(player: Player) -> InboxState:
+    state: InboxState = await player.ask(InboxJoin())
+    return state
+
+
+async def page(player: Player, before: int = 0, limit: int = 50) -> InboxPage:
+    found: InboxPage = await player.ask(InboxHistory(before=before, limit=limit))
+    return found
+
+
+async def pushed(player: Player, kind: type[P], count: int = 1) -> list[P]:
+    """The next pushes of this type, once there are so many."""
+    found: list[P] = []
+    with trio.fail_after(LIMIT_S):
+        while len(found) < count:
+            found += player.got(kind)
+            await trio.sleep(0.002)
+    return found
+
+
+async def offsets(player: Player, last: int) -> list[int]:
+    """The offsets of entries pushed, up to this one."""
+    found: list[int] = []
+    with trio.fail_after(LIMIT_S):
+        while not found or found[-1] < last:
+            found += [entry.offset for entry in player.got(InboxEntry)]
+            await trio.sleep(0.002)
+    return found
+
+
+async def until(true: Any) -> None:
+    """Wait until this is so."""
+    with trio.fail_after(LIMIT_S):
+        while not true():
+            await trio.sleep(0.002)
+
+
+async def resumed(
+    room: Mailroom, player: Player, offset: int, *, epoch: int = EPOCH
+) -> tuple[Player, InboxRecovered]:
+    """The player's user on another connection, at this position in the inbox."""
+    again = room.house.connect()
+    token = room.token(player)
+    await again.resume(token, {f"user:{user_of(player)}": Position(epoch, offset)})
+    return again, (await pushed(again, InboxRecovered))[0]
+
+
+@asynccontextmanager
+async def open_mailroom(
+    postgres: PostgresSettings,
+    settings: InboxSettings = InboxSettings(),  # noqa: B008 - frozen
+    *,
+    sessions: SessionSettings | None = None,
+    hints: bool = True,
+    queries_at: PostgresSettings | None = None,
+) -> AsyncIterator[Mailroom]:
+    """A node for the time of a test.
+
+    `hints` False: none of them arrives. `queries_at`: where queries are asked, if elsewhere.
+    """
+    given = Settings(settings)
+    pushes, deaf = Pushes(), Pushes()
+    commands = CommandTable(
+        [*INBOX.commands(given), *trial_commands(given)], refusals=(RequestError,)
+    )
+    queries = QueryTable(INBOX.queries(given))
+    async with open_house(sessions=sessions) as house:
+        told = (pushes if hints else deaf).committed
+        workers = [
+            ChildSpec(id=name, factory=partial(CommandWorker, postgres, commands, told))
+            for name in ("commands-0", "commands-1")
+        ]
+        workers.append(
+            ChildSpec(id="queries", factory=partial(QueryWorker, queries_at or postgres, queries))
+        )
+        await house.system.supervise(workers, key="stores").started()
+        ref = house.system.ref
+        facts = Facts(
+            [ref("stores", "commands-0"), ref("stores", "commands-1")], [ref("stores", "queries")]
+        )
+        nothing = cast("Any", None)
+        running = INBOX.start(
+            Frame(
+                settings=given,
+                folder=Path(),
+                system=house.system,
+                topics=house.topics,
+                events=nothing,
+                facts=facts,
+                pushes=pushes,
+                keeping=nothing,
+                schedules=nothing,
+                clock_ms=house.context.clock_ms,
+            )
+        )
+        yield Mailroom(house, facts, running)
