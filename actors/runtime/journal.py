@@ -366,6 +366,9 @@ class Journal:
                 for callback in writer.ready():
                     callback()
             self._tell_some()
+            # Who was told has what comes of it lined up: this may be a callback of the store's
+            # future. What they send then leaves with this turn; else the flusher would be woken.
+            self._home.call_callbacks()
 
     def _tell_some(self) -> None:
         now, self._durable = self._durable[:RESOLVE_AT_ONCE], self._durable[RESOLVE_AT_ONCE:]

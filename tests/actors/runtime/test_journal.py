@@ -396,6 +396,19 @@ async def test_what_a_turn_wrote_is_with_the_store_when_the_turn_ends(
         assert trio.current_time() == pytest.approx(0.01)
 
 
+class Noting:
+    """A turn that notes when it begins and ends."""
+
+    def __init__(self, notes: list[str]) -> None:
+        self._notes = notes
+
+    def __enter__(self) -> None:
+        self._notes.append("turn")
+
+    def __exit__(self, *_: object) -> None:
+        self._notes.append("end")
+
+
 class Prompt:
     """A store that has answered when it returns, from the second batch on."""
 
@@ -428,6 +441,26 @@ async def test_however_soon_a_store_answers_owners_are_told_in_order_and_all_of_
         store.first.set([])
         await futures[-1]
     assert told == list(range(events))
+
+
+async def test_what_those_do_who_are_told_of_a_commit_is_part_of_the_turn_that_tells_them(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    notes: list[str] = []
+    async with trio.open_nursery() as nursery:
+        store = Answering()
+        store.nursery = nursery
+        journal = Journal(store, turn=Noting(notes))
+        nursery.start_soon(journal.run)
+        await trio.testing.wait_all_tasks_blocked()
+        writer = journal.open("k", "a", epoch=1, seq=0)
+        answers: list[Future[Any]] = [Future(), Future()]
+        for answer, reply in zip(answers, ("first", "second"), strict=True):
+            answer.follow(persist(journal, writer, reply))
+            answer.on_done(lambda done: notes.append(done.result()))
+        await answers[-1]
+        nursery.cancel_scope.cancel()
+    assert notes == ["turn", "first", "second", "end"]
 
 
 async def test_a_journal_closed_while_it_paces_sends_nothing(
