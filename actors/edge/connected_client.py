@@ -104,7 +104,7 @@ class ConnectedClient:
         self.in_flight.add(mark)
         self.admission.begin()
         began_at = trio.current_time()
-        future.on_done(lambda done: self._answer(mark, began_at, done))
+        future.when_done(lambda done: self._answer(mark, began_at, done))
 
     def ok(self, ref: int | None, data: object = None) -> None:
         """Answer a request with success."""

@@ -24,7 +24,7 @@ from .panic import presentable
 T = TypeVar("T")
 M = TypeVar("M")
 if TYPE_CHECKING:
-    # And whose it is; if nobody's, the context it was left in; if the runtime's, neither.
+    # And whose it is; if nobody's, the context it was left in; of `when_done`, neither.
     _Callback = tuple[Callable[["Future[T]"], object], Owner | None, Context | None]
     _Waiter = trio.lowlevel.Task | _Callback[T]
 ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
@@ -191,7 +191,10 @@ class Future(pykka.Future[T]):
         self._call(waiter)
 
     def when_done(self, callback: Callable[[Future[T]], object]) -> None:
-        """`on_done` for the runtime's own, which raises nothing and looks at no context."""
+        """`on_done` for what is no actor's: the runtime's own, and what is done for every message.
+
+        A callback that raises is logged. It looks at no context variable, and costs half as much.
+        """
         if self._home is None:
             self._home = Home.current()
         waiter = (callback, None, None)
