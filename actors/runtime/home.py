@@ -109,6 +109,8 @@ class Home:
         """
         if get_ident() != self.thread:
             return False
+        if self.calling or self.whose is not None:
+            return True  # an actor's code or a callback is on the stack, and those run here alone
         try:
             return trio.lowlevel.current_trio_token() is self._token
         except RuntimeError:  # outside trio
@@ -170,13 +172,12 @@ class Home:
 
         What one of them lines up comes before the others.
         """
-        left = deque(self.callbacks)
-        self.callbacks.clear()
+        left, self.callbacks = self.callbacks[::-1], []
         while left:
-            call, waiter = left.popleft()
+            call, waiter = left.pop()
             call(waiter)
             if self.callbacks:
-                left.extendleft(reversed(self.callbacks))
+                left += self.callbacks[::-1]
                 self.callbacks.clear()
 
     def blame(self, owner: Owner | None, error: BaseException, function: object) -> None:
