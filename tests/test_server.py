@@ -548,6 +548,17 @@ async def test_a_second_ctrl_c_hurries(tmp_path: Path) -> None:
                 assert time.monotonic() - began < 15
 
 
+def test_a_signal_after_all_is_done_does_not_change_the_exit_code(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        server.process.send_signal(signal.SIGTERM)
+        while not any(event["event"] == "stopped" for event in server.events()):
+            time.sleep(0.001)
+            assert server.process.poll() is None
+        while server.process.poll() is None:
+            server.process.send_signal(signal.SIGTERM)
+        assert server.process.returncode == Exit.OK
+
+
 async def test_a_stop_that_takes_too_long_is_cut_short(tmp_path: Path) -> None:
     limits = ("wire.close_timeout_s=600", "server.stop_timeout_s=1")
     with Server(tmp_path, *limits) as server:

@@ -370,3 +370,5 @@ def run(
     except Exception:
         log.exception("stopped by an unexpected failure")
         return Exit.FAILED
+    finally:
+        signals.over()

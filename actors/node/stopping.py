@@ -56,6 +56,11 @@ class Signals:
         """From now on not even a second one interrupts: the loop is about to take over."""
         self._starting = False
 
+    def over(self) -> None:
+        """All is done. A signal that comes while Python ends must not stand for the exit code."""
+        for number in _heeded():
+            signal.signal(number, signal.SIG_IGN)
+
     def ask(self) -> None:
         """The process is to stop: from the first time on, the time for that runs."""
         if self.asked_at == math.inf:
