@@ -19,6 +19,7 @@ from actors.runtime.ref import ActorRef
 from persistence.commands import Pushed
 from persistence.commands.worker import Done, Execute
 from persistence.queries import Ask
+from persistence.requests import Ping
 
 TIMEOUT_S: Final = 5.0
 """How long a command or a query may wait and run: as long as a client's request."""
@@ -58,6 +59,7 @@ class Facts:
         *,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
+        self._workers = (*commands, *queries)
         self._commands = commands
         self._queries = itertools.cycle(queries)
         self._timeout_s = timeout_s
@@ -80,6 +82,11 @@ class Facts:
         request = Ask(query, time.monotonic() + self._timeout_s)
         asked: Future[Any] = next(self._queries).ask(request, timeout=self._timeout_s)
         return asked
+
+    async def ping(self) -> None:
+        """Return if commands can be run and queries answered now."""
+        for asked in [worker.ask(Ping(), timeout=self._timeout_s) for worker in self._workers]:
+            await asked
 
 
 def _answer(done: Done) -> Any:

@@ -273,7 +273,7 @@ class Node:
         stopping: Stopping,
     ) -> Starlette:
         checks = {
-            "postgresql": _check(stores.events.ping),
+            "postgresql": _check(stores.ping_postgresql),
             "redis": _check(stores.snapshots.ping),
             "node": _check_draining(stopping),
         }

@@ -47,6 +47,11 @@ class NodeStores:
     keeping: Keeping
     schedules: ScheduleStore
 
+    async def ping_postgresql(self) -> None:
+        """Return if all that asks PostgreSQL for clients is answered by it now."""
+        await self.events.ping()
+        await self.facts.ping()
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:
