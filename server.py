@@ -26,6 +26,7 @@ SERVICES: tuple[str, ...] = (
     "actors.chat.service:CHAT",
     "actors.inbox.service:INBOX",
     "actors.matches.service:MATCHES",
+    "actors.storage.service:STORAGE",
 )
 """What a server is made of beside sessions. A line that is taken out takes all of its service out;
 its tables and its section of the configuration are left alone. `actors/service.py` says what a

@@ -27,7 +27,7 @@ from persistence.requests import Asked, Ping, StoreRequest
 from persistence.settings import PostgresSettings
 
 
-class Reading:
+class ReadTransaction:
     """A transaction in which queries run one after the other. Plain names are of our schema."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
@@ -46,7 +46,7 @@ class QueryKind(msgspec.Struct, frozen=True):
     """
 
     query: type[msgspec.Struct]
-    answer: Callable[[Reading, Any], Any]
+    answer: Callable[[ReadTransaction, Any], Any]
 
 
 class QueryTable:
@@ -99,10 +99,10 @@ class QueryWorker(PostgresActor):
 
     def _read(self, connection: psycopg.Connection, requests: Sequence[StoreRequest]) -> list[Any]:
         with transaction(connection, self._settings):
-            reading = Reading(connection)
+            reading = ReadTransaction(connection)
             return [self._one(reading, request) for request in requests]
 
-    def _one(self, reading: Reading, request: StoreRequest) -> Any:
+    def _one(self, reading: ReadTransaction, request: StoreRequest) -> Any:
         if isinstance(request, Ping):
             return None
         if not isinstance(request, Ask):

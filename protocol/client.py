@@ -44,6 +44,7 @@ from protocol.remote.positions import Gap
 from protocol.remote.room import Room, RoomUpdate
 from protocol.remote.session import Session
 from protocol.remote.settings import ClientSettings, Connected, Reconnecting
+from protocol.remote.storage import Storage, object_to_write
 
 __all__ = [
     "DEFAULT_URL",
@@ -64,8 +65,10 @@ __all__ = [
     "Room",
     "RoomUpdate",
     "Session",
+    "Storage",
     "TopicGone",
     "connect",
+    "object_to_write",
 ]
 
 if __name__ == "__main__":

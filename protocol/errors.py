@@ -96,6 +96,13 @@ REJECTED: Final = ErrorCode("rejected", "The rules of the game do not allow this
 SEQ_TOO_OLD: Final = ErrorCode(
     "seq_too_old", "The seq is not above the last one, and no answer to this input is known."
 )
+BAD_CURSOR: Final = ErrorCode("bad_cursor", "The cursor is none, or that of another list.")
+VERSION_CONFLICT: Final = ErrorCode(
+    "version_conflict", "An object has another version than the request is for."
+)
+FORBIDDEN: Final = ErrorCode("forbidden", "An object does not allow it.")
+QUOTA_EXCEEDED: Final = ErrorCode("quota_exceeded", "This user has as much as a user may.")
+KEY_REUSED: Final = ErrorCode("key_reused", "The idempotency key came before with something else.")
 TIMEOUT: Final = ErrorCode("timeout", "No answer in time; the request may have acted.", retry=True)
 BUSY: Final = ErrorCode("busy", "The receiver's queue is full.", retry=True)
 UNAVAILABLE: Final = ErrorCode(
@@ -112,8 +119,8 @@ ERRORS: Final[dict[str, ErrorCode]] = {
         BAD_MESSAGE, UNKNOWN_OP, NO_SESSION, SESSION_OPEN, BAD_TOKEN, TOO_MANY_SESSIONS, REF_IN_USE,
         TOO_MANY_REQUESTS, RATE_LIMITED, TOO_LONG, OUT_OF_RANGE, UNKNOWN_ROOM, NOT_JOINED,
         TOO_MANY_TOPICS, ROOM_FULL, UNKNOWN_GAME, UNKNOWN_MATCH, MATCH_FULL, MATCH_ENDED,
-        TOO_MANY_MATCHES, BAD_INPUT, REJECTED, SEQ_TOO_OLD, TIMEOUT, BUSY, UNAVAILABLE, FAILED,
-        INTERNAL,
+        TOO_MANY_MATCHES, BAD_INPUT, REJECTED, SEQ_TOO_OLD, BAD_CURSOR, VERSION_CONFLICT, FORBIDDEN,
+        QUOTA_EXCEEDED, KEY_REUSED, TIMEOUT, BUSY, UNAVAILABLE, FAILED, INTERNAL,
     )
 }  # fmt: skip
 

@@ -97,6 +97,8 @@ def described(kind: inspect.Type) -> str:  # noqa: C901, PLR0911, PLR0912 - a ro
             return f"string, {number(least)} to {number(most)} characters"
         case inspect.StrType():
             return "string"
+        case inspect.LiteralType(values=choices):
+            return " or ".join(f"`{json.dumps(choice)}`" for choice in choices)
         case inspect.ListType(item_type=item):
             return f"array of {described(item)}"
         case inspect.DictType(key_type=key, value_type=value):

@@ -72,16 +72,25 @@ async def has_an_inbox(client: Client) -> None:
     assert (await client.ok("inbox.history"))["offset"] == state["offset"]
 
 
+async def stores(client: Client) -> None:
+    one = {"collection": "saves", "key": "1"}
+    (version,) = (await client.ok("storage.write", objects=[{**one, "value": "[7]"}]))["versions"]
+    (found,) = (await client.ok("storage.read", objects=[one]))["objects"]
+    assert (found["value"], found["version"]) == ("[7]", version)
+
+
 WORKS: dict[str, Callable[[Client], Awaitable[None]]] = {
     "chat": chats,
     "inbox": has_an_inbox,
     "matches": plays,
+    "storage": stores,
 }
 """What shows that a service does its work; one of its ops is the first that it asks."""
-ONE_OP = {
+ONE_OP: dict[str, tuple[str, dict[str, Any]]] = {
     "chat": ("room.join", {"room": "lobby"}),
     "inbox": ("inbox.join", {}),
     "matches": ("match.list", {}),
+    "storage": ("storage.read", {"objects": []}),
 }
 
 

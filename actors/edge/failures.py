@@ -17,10 +17,14 @@ from actors.runtime.errors import (
     StoreBusy,
 )
 from actors.runtime.future import Future
+from persistence.errors import KeyReused, RowRefused, StoreError
+from persistence.errors import StoreBusy as TooManyCalls
 from protocol.errors import (
+    BAD_MESSAGE,
     BUSY,
     FAILED,
     INTERNAL,
+    KEY_REUSED,
     TIMEOUT,
     UNAVAILABLE,
     ErrorCode,
@@ -47,6 +51,11 @@ _ROWS: Final[tuple[tuple[type[BaseException], ErrorCode], ...]] = (
     (StoreBusy, UNAVAILABLE),
     (Fenced, UNAVAILABLE),
     (JournalClosed, UNAVAILABLE),
+    # What the stores say of commands and queries.
+    (KeyReused, KEY_REUSED),
+    (RowRefused, BAD_MESSAGE),
+    (TooManyCalls, BUSY),
+    (StoreError, UNAVAILABLE),
 )
 
 

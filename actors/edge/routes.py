@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import msgspec
 
 from actors.edge.connected_client import ConnectedClient
+from actors.edge.failures import Refused
 from actors.edge.identity import Identity
 from actors.edge.memberships import Memberships
 from actors.edge.topic_messages import TopicMessage
@@ -117,7 +118,8 @@ class AskActor:
 class AskService:
     """To a service: a command that it runs in a transaction, or a question that it reads.
 
-    `answer` begins it and returns the future of its answer. What it raises is the answer, too.
+    `answer` begins it and returns the future of its answer. A Refused that it raises is the answer,
+    too.
     """
 
     answer: Callable[[Identity, Any], Future[Any]]
@@ -125,7 +127,12 @@ class AskService:
 
     def serve(self, asker: Asker, client: ConnectedClient, request: Any) -> None:
         if client.may_ask(request.ref) and client.has_room(request.ref):
-            client.begin(request.ref, self.answer(asker.who, request))
+            try:
+                answer = self.answer(asker.who, request)
+            except Refused as refused:
+                client.refuse(refused, request.ref)
+            else:
+                client.begin(request.ref, answer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import msgspec
 from actors.inbox.rules.payload import decoded
 from actors.inbox.rules.tail import Item
 from persistence.commands import CommandKind, Transaction
-from persistence.queries import QueryKind, Reading
+from persistence.queries import QueryKind, ReadTransaction
 
 SERVICE: Final = "inbox"
 
@@ -103,14 +103,14 @@ class Export(msgspec.Struct, frozen=True, gc=False):
     user: str
 
 
-def _after(reading: Reading, query: ReadAfter) -> Found:
+def _after(reading: ReadTransaction, query: ReadAfter) -> Found:
     found = reading.read(_AFTER, (query.user, query.after, query.limit + 1)).fetchall()
     newest, read, items = _items(found)
     shown = _within(items[: query.limit], query.max_bytes)
     return Found(newest, read, shown, more=len(shown) < len(items))
 
 
-def _before(reading: Reading, query: ReadBefore) -> Found:
+def _before(reading: ReadTransaction, query: ReadBefore) -> Found:
     before = query.before or _BEYOND_ALL
     found = reading.read(_BEFORE, (query.user, before, query.limit + 1)).fetchall()
     newest, read, items = _items(found)
@@ -118,11 +118,11 @@ def _before(reading: Reading, query: ReadBefore) -> Found:
     return Found(newest, read, shown, more=len(shown) < len(items))
 
 
-def _newest(reading: Reading, query: Newest) -> dict[str, int]:
+def _newest(reading: ReadTransaction, query: Newest) -> dict[str, int]:
     return dict(reading.read(_NEWEST, (list(query.users),)).fetchall())
 
 
-def _export(reading: Reading, query: Export) -> list[dict[str, Any]]:
+def _export(reading: ReadTransaction, query: Export) -> list[dict[str, Any]]:
     return [
         {"offset": offset, "type": type_, "payload": decoded(payload), "at": at_us // 1000}
         for offset, type_, payload, at_us in reading.read(_EXPORT, (query.user,))

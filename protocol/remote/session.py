@@ -41,6 +41,7 @@ from protocol.remote.link import Target
 from protocol.remote.match import Match, MatchPush
 from protocol.remote.room import Room, RoomPush
 from protocol.remote.settings import ClientSettings, Status
+from protocol.remote.storage import Storage
 
 T = TypeVar("T")
 Followed = Room | Match | Inbox
@@ -60,6 +61,8 @@ class Session:
         self._rng = rng
         self._topics: dict[str, Followed] = {}
         self._leaving: Counter[str] = Counter()  # leaves of a topic that are under way
+        self.storage = Storage(self)
+        """The objects of one's user on the server."""
         self.channel = Channel(target, greeting, settings, rng, self)
 
     @property

@@ -60,7 +60,7 @@ class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
     """From accept to the end of the handshake, TLS included."""
     first_message_timeout_s: float = 10.0
     """From the handshake until the layer above calls `Connection.expect_within(None)`."""
-    max_message_bytes: int = 65_536
+    max_message_bytes: int = 131_072
     """One message of a client, all its fragments together."""
     outbox_bytes: int = 1_048_576
     """What may wait to be sent to one client; over it the client leaves as a slow consumer."""

@@ -10,7 +10,7 @@ from pykka import ActorRef
 
 from persistence import PostgresSettings, QueryExpired, RowRefused, StoreUnavailable
 from persistence.postgres.connection import connect
-from persistence.queries import Ask, QueryKind, QueryStore, QueryTable, QueryWorker, Reading
+from persistence.queries import Ask, QueryKind, QueryStore, QueryTable, QueryWorker, ReadTransaction
 from persistence.requests import LastSeq, Ping
 from tests.persistence.asking import ask, hanging_up, wait_until_held_up
 
@@ -37,21 +37,21 @@ class Mistake(msgspec.Struct, frozen=True):
     """Of the function's own."""
 
 
-def _length(reading: Reading, query: Length) -> Any:
+def _length(reading: ReadTransaction, query: Length) -> Any:
     row = reading.read("SELECT length(%s::text)", (query.text,)).fetchone()
     return row and row[0]
 
 
-def _schema(reading: Reading, _: Schema) -> Any:
+def _schema(reading: ReadTransaction, _: Schema) -> Any:
     row = reading.read("SELECT current_schema()").fetchone()
     return row and row[0]
 
 
-def _wait(reading: Reading, query: Wait) -> None:
+def _wait(reading: ReadTransaction, query: Wait) -> None:
     reading.read("SELECT pg_advisory_xact_lock(%s)", (query.number,))
 
 
-def _mistake(_: Reading, query: Mistake) -> Any:
+def _mistake(_: ReadTransaction, query: Mistake) -> Any:
     raise ZeroDivisionError(repr(query))
 
 

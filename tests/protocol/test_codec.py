@@ -54,6 +54,8 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
             )
         case msgspec.inspect.StrType(pattern=str(pattern)):
             return st.from_regex(pattern.replace(r"\Z", "").lstrip("^"), fullmatch=True)
+        case msgspec.inspect.LiteralType(values=choices):
+            return st.sampled_from(choices)
         case msgspec.inspect.ListType(item_type=item):
             return st.lists(values(item), max_size=3)
         case msgspec.inspect.DictType(key_type=key, value_type=value):

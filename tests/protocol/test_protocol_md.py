@@ -17,6 +17,7 @@ from actors.chat.settings import RoomSettings
 from actors.edge.settings import SessionSettings
 from actors.inbox.settings import InboxSettings
 from actors.matches.settings import MatchSettings
+from actors.storage.settings import StorageSettings
 from protocol.codec import ENCODINGS, JSON, MAX_DEPTH, MSGPACK
 from protocol.errors import ERRORS
 from protocol.messages import EVERY_OP
@@ -129,6 +130,7 @@ def test_every_message_has_an_example() -> None:
 def test_the_limits_are_the_defaults_of_the_settings() -> None:
     wire, session, room, match = WireSettings(), SessionSettings(), RoomSettings(), MatchSettings()
     inbox = InboxSettings()
+    storage = StorageSettings()
     table = {row[0]: row[1] for row in rows(sections()["Limits"])}
     expected: dict[str, tuple[float, str]] = {
         "One message of a client": (wire.max_message_bytes, "bytes"),
@@ -178,6 +180,12 @@ def test_the_limits_are_the_defaults_of_the_settings() -> None:
         "Entries kept, a user": (inbox.kept, "entries"),
         "Entries kept for": (inbox.kept_s / 86_400, "days"),
         "A place kept without a session": (match.rejoin_within_s, "seconds"),
+        "A value of an object": (storage.object_bytes, "bytes of UTF-8"),
+        "Objects of one request": (storage.batch, "objects"),
+        "`limit` of `storage.list`": (storage.list_limit, "objects"),
+        "Objects in one answer, their values and names": (storage.answer_bytes, "bytes of UTF-8"),
+        "Objects of one user": (storage.user_objects, "objects"),
+        "The same, their values and names": (storage.user_bytes, "bytes of UTF-8"),
         "What waits to be sent to one client": (wire.outbox_bytes, "bytes"),
         "Head of the handshake request": (wire.max_header_bytes, "bytes"),
         "Time for the handshake": (wire.handshake_timeout_s, "seconds"),

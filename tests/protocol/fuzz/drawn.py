@@ -45,6 +45,8 @@ def value(dice: random.Random, kind: inspect.Type, idents: list[str]) -> Any:
         case inspect.StrType(min_length=low, max_length=high):
             low, high = low or 0, min(high or 20, 20)
             return "".join(dice.choices(_LETTERS, k=dice.randint(low, max(low, high))))
+        case inspect.LiteralType(values=choices):
+            return dice.choice(choices)
         case inspect.ListType(item_type=item):
             return [value(dice, item, idents) for _ in range(dice.randrange(3))]
         case inspect.DictType(key_type=key, value_type=inner):

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import random
 
+from protocol.server.settings import WireSettings
+
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+
+_TOO_BIG = WireSettings().max_message_bytes + 1
 
 
 def header(
@@ -102,13 +106,15 @@ def breach(dice: random.Random, opcode: int, payload: bytes) -> tuple[str, bytes
                 dice, CLOSE, (code.to_bytes(2, "big") + dice.randbytes(5))[: dice.randrange(8)]
             )
         case "too big":
-            data = frame(dice, opcode, payload + b"x" * 65_537)
+            data = frame(dice, opcode, payload + b"x" * _TOO_BIG)
         case "longer than said":
             data = header(opcode, max(0, size - dice.randrange(1, 9)), mask) + masked
         case "shorter than said":
             data = header(opcode, size + dice.randrange(1, 300), mask) + masked
         case "length beyond reason":
-            data = header(opcode, dice.choice((65_537, 2**31, 2**63 - 1, 2**64 - 1)), mask) + masked
+            data = (
+                header(opcode, dice.choice((_TOO_BIG, 2**31, 2**63 - 1, 2**64 - 1)), mask) + masked
+            )
         case "bit of the head":
             flipped = bytearray(header(opcode, size, mask) + masked)
             flipped[dice.randrange(2)] ^= 1 << dice.randrange(8)

@@ -103,6 +103,8 @@ def _expected(dice: random.Random, world: World) -> Plain:
         request = {"op": "match.list", "game": dice.choice([None, "arena"]), "limit": 10}
     elif kind < 0.70:
         request = {"op": dice.choice(["match.join", "match.join", "match.leave"]), "match": match}
+    elif kind < 0.77:
+        request = _of_objects(dice)
     elif kind < 0.88:
         push = {"x": dice.uniform(-1, 1), "y": dice.uniform(-1, 1)}
         value: Plain = {"cell": dice.randrange(9)} if dice.random() < 0.4 else push
@@ -114,6 +116,31 @@ def _expected(dice: random.Random, world: World) -> Plain:
         request = resume(dice, world)
     else:
         request = {"op": "session.open", "name": "eve"}
+    return request
+
+
+def _of_objects(dice: random.Random) -> Plain:
+    """Of a player who saves and looks at what others have."""
+    collection = dice.choice(["saves", "decks", "é"])
+    name = {"collection": collection, "key": f"k-{dice.randrange(20)}"}
+    what = dice.random()
+    if what < 0.4:
+        value = dice.choice(["{}", '{"gold": 30}', '"' + "x" * 900 + '"', "[", "1e999"])
+        one: Plain = {**name, "value": value, "read": dice.choice(["owner", "public"])}
+        if dice.random() < 0.3:
+            one["version"] = dice.randrange(50)
+        request: Plain = {"op": "storage.write", "objects": [one]}
+        if dice.random() < 0.3:
+            request["key"] = f"k-{dice.randrange(1000)}"
+    elif what < 0.65:
+        request = {"op": "storage.read", "objects": [name] * dice.randrange(4)}
+    elif what < 0.75:
+        request = {"op": "storage.delete", "objects": [name]}
+    else:
+        request = {"op": "storage.list", "collection": collection, "limit": dice.randrange(1, 100)}
+        request["everyone"] = dice.random() < 0.5
+        if dice.random() < 0.2:
+            request["cursor"] = dice.choice(["rbwTQHrQWyJtYWluIiwgImd1ZXN0LXgyIl0", "x", "é"])
     return request
 
 

@@ -149,6 +149,7 @@ class Run:
         """Attack until everything planned was sent; then see what the server is left with."""
         plan, tally, server = self.plan, self.tally, self.server
         dice = random.Random(plan.seed)
+        server.get("/readyz")  # asks every store, so that each connection is there
         before = vitals.look(server.process.pid)
         began = time.monotonic()
         bystanders = [

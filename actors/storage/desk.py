@@ -1,0 +1,116 @@
+"""Where requests for objects come in, and go on as commands and queries."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from actors.edge.failures import Refused
+from actors.edge.identity import Identity
+from actors.facts import Facts
+from actors.runtime.future import Future
+from actors.storage.commands import ChangeObjects, EraseObjects
+from actors.storage.queries import ExportObjects, ListedPage
+from actors.storage.requests import Requests, listed
+from actors.storage.settings import StorageSettings
+from protocol.errors import BUSY
+from protocol.messages.storage import (
+    ObjectsListed,
+    ObjectsRead,
+    ObjectsWritten,
+    StorageDelete,
+    StorageList,
+    StorageRead,
+    StorageWrite,
+    StoredObject,
+)
+
+
+class Desk:
+    """Has clients' requests answered, and counts. Nothing in it waits: answers are futures.
+
+    What is over a limit is a Refused that the method raises.
+
+    Attributes:
+        waiting_bytes: values of writes that are not answered yet.
+        objects: how many were written, deleted and read.
+        refused: changes, by the code of the error.
+    """
+
+    def __init__(self, settings: StorageSettings, facts: Facts) -> None:
+        self._settings = settings
+        self._requests = Requests(settings)
+        self._facts = facts
+        self.waiting_bytes = 0
+        self.objects = Counter(written=0, deleted=0, read=0)
+        self.refused: Counter[str] = Counter()
+
+    def write(self, who: Identity, request: StorageWrite) -> Future[ObjectsWritten]:
+        """Write objects."""
+        command = self._requests.write(who, request)
+        size = sum(len(one.value) for one in command.writes)
+        if self.waiting_bytes + size > self._settings.waiting_bytes:
+            raise Refused(BUSY, "too much is being written")
+        self.waiting_bytes += size
+        written = self._run(command, request.key)
+
+        def done(answer: Future[Any]) -> None:
+            self.waiting_bytes -= size
+            if answer.exception() is None:
+                self.objects["written"] += len(command.writes)
+
+        written.when_done(done)
+        return written
+
+    def delete(self, who: Identity, request: StorageDelete) -> Future[None]:
+        """Delete objects."""
+        command = self._requests.delete(who, request)
+
+        def done(_: Any) -> None:
+            self.objects["deleted"] += len(command.deletes)
+
+        return self._run(command, request.key).map(done)
+
+    def read(self, who: Identity, request: StorageRead) -> Future[ObjectsRead]:
+        """Read objects."""
+
+        def done(found: ObjectsRead) -> ObjectsRead:
+            self.objects["read"] += len(found.objects)
+            return found
+
+        return self._facts.ask(self._requests.read(who, request)).map(done)
+
+    def page(self, who: Identity, request: StorageList) -> Future[ObjectsListed]:
+        """A page of a collection."""
+
+        def done(page: ListedPage) -> ObjectsListed:
+            self.objects["read"] += len(page.objects)
+            return listed(request, page)
+
+        return self._facts.ask(self._requests.list(who, request)).map(done)
+
+    def _run(self, command: ChangeObjects, key: str | None) -> Future[Any]:
+        changed = self._facts.run(command, user=command.user, key=key)
+        changed.when_done(self._count_refusal)
+        return changed
+
+    def _count_refusal(self, changed: Future[Any]) -> None:
+        error = changed.exception()
+        if isinstance(error, Refused):
+            self.refused[error.error.code] += 1
+
+    # --- all that a user has -----------------------------------------------------------------
+
+    async def export(self, user: str) -> list[StoredObject]:
+        """Every object of a user, whoever may read it."""
+        objects: list[StoredObject] = []
+        page: list[StoredObject] = await self._facts.ask(ExportObjects(user))
+        while page:
+            objects += page
+            after = (page[-1].collection, page[-1].key)
+            page = await self._facts.ask(ExportObjects(user, after))
+        return objects
+
+    async def erase(self, user: str) -> None:
+        """Delete every object of a user."""
+        await self._facts.run(EraseObjects(user), user=user)

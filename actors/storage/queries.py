@@ -1,0 +1,163 @@
+"""What reads objects: queries, answered beside the commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from actors.storage.rules.changes import READERS, WRITERS
+from actors.storage.rules.cursors import Bookmark
+from persistence.postgres.arrays import TextArray, columns
+from persistence.queries import QueryKind, ReadTransaction
+from protocol.messages.storage import ObjectsRead, StoredObject
+
+
+class ReadObjects(msgspec.Struct, frozen=True):
+    """Read these (user, collection, key), as far as `reader` may. Answer: `ObjectsRead`.
+
+    The object with which the answer reaches `max_bytes` is the last in it.
+    """
+
+    reader: str
+    names: Sequence[tuple[str, str, str]]
+    max_bytes: int
+
+
+class ListObjects(msgspec.Struct, frozen=True):
+    """The objects of a collection after a bookmark, by key, as far as `reader` may read them.
+
+    `user`: whose; None: the public ones of all. Answer: a `ListedPage`, which `max_bytes` end as
+    above.
+    """
+
+    reader: str
+    collection: str
+    user: str | None
+    after: Bookmark
+    limit: int
+    max_bytes: int
+
+
+class ExportObjects(msgspec.Struct, frozen=True):
+    """All objects of a user after this (collection, key), whoever may read them. Answer: a list of
+    `StoredObject`, at most `limit`.
+    """
+
+    user: str
+    after: tuple[str, str] = ("", "")
+    limit: int = 20
+
+
+class ListedPage(NamedTuple):
+    """Some of a list. `more`: it goes on after the last of them."""
+
+    objects: list[StoredObject]
+    more: bool
+
+
+# Which columns an object is made of, and the bytes of those before it and its own: what does not
+# fit is not read from where PostgreSQL keeps long values.
+_READ: Final = """
+    SELECT user_id, collection, key, CASE WHEN so_far - size < %s THEN value END, version,
+           readers, writers, (extract(epoch FROM created_at) * 1000)::bigint,
+           (extract(epoch FROM updated_at) * 1000)::bigint, place
+    FROM (
+        SELECT o.*, n.place, sum(o.size) OVER (ORDER BY n.place) AS so_far
+        FROM unnest(%s::text[], %s::text[], %s::text[])
+            WITH ORDINALITY AS n (user_id, collection, key, place)
+        JOIN storage_objects AS o USING (user_id, collection, key)
+        WHERE o.readers = 2 OR (o.readers = 1 AND o.user_id = %s)
+    ) AS found
+    ORDER BY place
+"""
+_LIST_ONES: Final = """
+    SELECT user_id, collection, key, CASE WHEN so_far - size < %s THEN value END, version,
+           readers, writers, (extract(epoch FROM created_at) * 1000)::bigint,
+           (extract(epoch FROM updated_at) * 1000)::bigint
+    FROM (
+        SELECT *, sum(size) OVER (ORDER BY key) AS so_far
+        FROM (
+            SELECT * FROM storage_objects
+            WHERE user_id = %s AND collection = %s AND key > %s
+            AND (readers = 2 OR (readers = 1 AND user_id = %s))
+            ORDER BY key LIMIT %s
+        ) AS page
+    ) AS found
+    ORDER BY key
+"""
+_LIST_PUBLIC: Final = """
+    SELECT user_id, collection, key, CASE WHEN so_far - size < %s THEN value END, version,
+           readers, writers, (extract(epoch FROM created_at) * 1000)::bigint,
+           (extract(epoch FROM updated_at) * 1000)::bigint
+    FROM (
+        SELECT *, sum(size) OVER (ORDER BY key, user_id) AS so_far
+        FROM (
+            SELECT * FROM storage_objects
+            WHERE readers = 2 AND collection = %s AND (key, user_id) > (%s, %s)
+            ORDER BY key, user_id LIMIT %s
+        ) AS page
+    ) AS found
+    ORDER BY key, user_id
+"""
+_EXPORT: Final = """
+    SELECT user_id, collection, key, value, version, readers, writers,
+           (extract(epoch FROM created_at) * 1000)::bigint,
+           (extract(epoch FROM updated_at) * 1000)::bigint
+    FROM storage_objects
+    WHERE user_id = %s AND (collection, key) > (%s, %s)
+    ORDER BY collection, key LIMIT %s
+"""
+
+
+def _read(reading: ReadTransaction, query: ReadObjects) -> ObjectsRead:
+    if not query.names:
+        return ObjectsRead([])
+    names = map(TextArray, columns(query.names))
+    rows = reading.read(_READ, (query.max_bytes, *names, query.reader)).fetchall()
+    objects = _objects(row[:-1] for row in rows)
+    unread = 0
+    if len(objects) < len(rows):
+        unread = len(query.names) + 1 - rows[len(objects)][-1]
+    return ObjectsRead(objects, unread)
+
+
+def _list(reading: ReadTransaction, query: ListObjects) -> ListedPage:
+    limit = query.limit + 1  # one more shows whether the list goes on
+    if query.user is None:
+        rows = reading.read(
+            _LIST_PUBLIC, (query.max_bytes, query.collection, *query.after, limit)
+        ).fetchall()
+    else:
+        rows = reading.read(
+            _LIST_ONES,
+            (
+                query.max_bytes, query.user, query.collection, query.after.key, query.reader,
+                limit,
+            ),
+        ).fetchall()  # fmt: skip
+    objects = _objects(rows[: query.limit])
+    return ListedPage(objects, len(objects) < len(rows))
+
+
+def _export(reading: ReadTransaction, query: ExportObjects) -> list[StoredObject]:
+    return _objects(reading.read(_EXPORT, (query.user, *query.after, query.limit)))
+
+
+def _objects(rows: Iterable[Sequence[Any]]) -> list[StoredObject]:
+    """Up to the first that did not fit."""
+    objects = []
+    for user, collection, key, value, version, readers, writers, *times in rows:
+        if value is None:
+            break
+        read, write = READERS[readers], WRITERS[writers]
+        objects.append(StoredObject(collection, key, user, value, version, read, write, *times))
+    return objects
+
+
+QUERIES: Final = (
+    QueryKind(ReadObjects, _read),
+    QueryKind(ListObjects, _list),
+    QueryKind(ExportObjects, _export),
+)

@@ -1,0 +1,122 @@
+"""What clients ask, held to the limits, as commands and queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from actors.edge.failures import Refused
+from actors.edge.identity import Identity
+from actors.storage.commands import ChangeObjects
+from actors.storage.queries import ListedPage, ListObjects, ReadObjects
+from actors.storage.rules.changes import ObjectName, Quota, twice
+from actors.storage.rules.cursors import START, Bookmark, NoCursor, bookmark, cursor
+from actors.storage.settings import StorageSettings
+from protocol.errors import BAD_CURSOR, BAD_MESSAGE, OUT_OF_RANGE, TOO_LONG
+from protocol.messages.storage import (
+    ObjectsListed,
+    ObjectToDelete,
+    ObjectToRead,
+    ObjectToWrite,
+    StorageDelete,
+    StorageList,
+    StorageRead,
+    StorageWrite,
+)
+
+_parse: Final = msgspec.json.Decoder(msgspec.Raw).decode
+"""Checks a text without making anything of it. Nested about 1,000 deep it is refused, too: few
+readers could take it."""
+
+
+class Requests:
+    """Makes commands and queries. All methods raise Refused."""
+
+    def __init__(self, settings: StorageSettings) -> None:
+        self._settings = settings
+        self._quota = Quota(settings.user_objects, settings.user_bytes)
+
+    def write(self, who: Identity, request: StorageWrite) -> ChangeObjects:
+        """A write of one's own objects."""
+        self._check_batch(request.objects)
+        _check_names(request.objects)
+        for one in request.objects:
+            self._check_value(one)
+        return ChangeObjects(who.user, request.objects, (), self._quota)
+
+    def delete(self, who: Identity, request: StorageDelete) -> ChangeObjects:
+        """A delete of one's own objects."""
+        self._check_batch(request.objects)
+        _check_names(request.objects)
+        return ChangeObjects(who.user, (), request.objects, self._quota)
+
+    def read(self, who: Identity, request: StorageRead) -> ReadObjects:
+        """A read of anyone's objects."""
+        self._check_batch(request.objects)
+        names = [
+            (who.user if one.user is None else one.user, one.collection, one.key)
+            for one in request.objects
+        ]
+        return ReadObjects(who.user, names, self._settings.answer_bytes)
+
+    def list(self, who: Identity, request: StorageList) -> ListObjects:
+        """A page of a collection."""
+        settings = self._settings
+        if request.limit > settings.list_limit:
+            raise Refused(OUT_OF_RANGE, f"limit: at most {settings.list_limit}")
+        if request.everyone and request.user is not None:
+            raise Refused(BAD_MESSAGE, "either user or everyone")
+        user = who.user if request.user is None else request.user
+        after = START
+        if request.cursor is not None:
+            try:
+                after = bookmark(_list(request), request.cursor)
+            except NoCursor:
+                raise Refused(BAD_CURSOR) from None
+        return ListObjects(
+            who.user,
+            request.collection,
+            None if request.everyone else user,
+            after,
+            request.limit,
+            settings.answer_bytes,
+        )
+
+    def _check_batch(self, objects: Sequence[object]) -> None:
+        if len(objects) > self._settings.batch:
+            raise Refused(OUT_OF_RANGE, f"objects: at most {self._settings.batch}")
+
+    def _check_value(self, one: ObjectToWrite) -> None:
+        most = self._settings.object_bytes
+        if len(one.value) > most or len(one.value.encode()) > most:
+            raise Refused(TOO_LONG, f"{_name(one)}: value: at most {most} bytes")
+        try:
+            _parse(one.value)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise Refused(BAD_MESSAGE, f"{_name(one)}: value is no JSON: {error}") from None
+
+
+def listed(request: StorageList, page: ListedPage) -> ObjectsListed:
+    """The answer to a list."""
+    if not page.more:
+        return ObjectsListed(page.objects)
+    last = page.objects[-1]
+    return ObjectsListed(page.objects, cursor(_list(request), Bookmark(last.key, last.user)))
+
+
+def _list(request: StorageList) -> tuple[str, ...]:
+    """What its cursors are good for."""
+    whose = "everyone" if request.everyone else "own" if request.user is None else "user"
+    return (request.collection, whose, request.user or "")
+
+
+def _check_names(objects: Sequence[ObjectToWrite | ObjectToDelete]) -> None:
+    name = twice(map(_name, objects))
+    if name is not None:
+        raise Refused(BAD_MESSAGE, f"{name} is there twice")
+
+
+def _name(one: ObjectToWrite | ObjectToDelete | ObjectToRead) -> ObjectName:
+    return ObjectName(one.collection, one.key)

@@ -1,0 +1,1 @@
+"""What storage decides, as values: no actor, no store, no clock."""

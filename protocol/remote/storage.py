@@ -1,0 +1,153 @@
+"""A player's objects on the server, and what others have made public."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+
+from protocol.messages.storage import (
+    ObjectsListed,
+    ObjectsRead,
+    ObjectsWritten,
+    ObjectToDelete,
+    ObjectToRead,
+    ObjectToWrite,
+    Readers,
+    StorageDelete,
+    StorageList,
+    StorageRead,
+    StorageWrite,
+    StoredObject,
+    Writers,
+)
+from protocol.remote.calls import Caller, new_key
+from protocol.remote.errors import ClientError
+
+
+class Storage:
+    """The storage of a session's user; `session.storage`.
+
+    Every method raises what `Session.request` raises. `RequestFailed` has the `code`:
+    `version_conflict` where another version is there, `forbidden`, `quota_exceeded`.
+
+    Writes and deletes bear an idempotency `key`, by default one that is made here, so that after a
+    break they are sent again and act once. None: they are not sent twice.
+    """
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    async def write(
+        self,
+        collection: str,
+        name: str,
+        value: Any,
+        *,
+        version: int | None = None,
+        read: Readers = "owner",
+        write: Writers = "owner",
+        key: str | None = "",
+    ) -> int:
+        """Write an object; returns its version.
+
+        Arguments:
+            collection: where it is.
+            name: its key there.
+            value: whatever JSON can hold, and msgspec can encode.
+            version: write only if this one is there; 0: only if there is none.
+            read: who may read it.
+            write: who may write it.
+            key: the idempotency key.
+        """
+        one = object_to_write(collection, name, value, version=version, read=read, write=write)
+        return (await self.write_all([one], key=key))[0]
+
+    async def write_all(
+        self, objects: Sequence[ObjectToWrite], *, key: str | None = ""
+    ) -> list[int]:
+        """Write objects, all or none; returns their versions. See `object_to_write`."""
+        request = StorageWrite(objects=list(objects), key=new_key() if key == "" else key)
+        return (await self._caller.request(request, ObjectsWritten)).versions
+
+    async def read(
+        self, collection: str, name: str, *, user: str | None = None
+    ) -> StoredObject | None:
+        """Read an object of one's own, or of `user`. None: there is none that one may read."""
+        found = await self.read_all([ObjectToRead(collection=collection, key=name, user=user)])
+        return found[0] if found else None
+
+    async def read_all(self, objects: Sequence[ObjectToRead]) -> list[StoredObject]:
+        """Those of the objects that there are and that one may read, in this order.
+
+        They are as they were at one moment, unless they are so long that it takes several answers.
+        """
+        found: list[StoredObject] = []
+        left = list(objects)
+        while left:
+            answer = await self._caller.request(StorageRead(objects=left), ObjectsRead)
+            if answer.unread >= len(left):
+                raise ClientError("storage.read: the answer breaks the protocol: nothing was read")
+            found += answer.objects
+            left = left[len(left) - answer.unread :]
+        return found
+
+    async def delete(
+        self, collection: str, name: str, *, version: int | None = None, key: str | None = ""
+    ) -> None:
+        """Delete an object of one's own; with `version` only if this one is there."""
+        one = ObjectToDelete(collection=collection, key=name, version=version)
+        await self.delete_all([one], key=key)
+
+    async def delete_all(self, objects: Sequence[ObjectToDelete], *, key: str | None = "") -> None:
+        """Delete objects of one's own, all or none."""
+        request = StorageDelete(objects=list(objects), key=new_key() if key == "" else key)
+        await self._caller.request(request, type(None))
+
+    async def list(
+        self,
+        collection: str,
+        *,
+        user: str | None = None,
+        everyone: bool = False,
+        page: int = 50,
+    ) -> AsyncIterator[StoredObject]:
+        """The objects of a collection that one may read, by key.
+
+        Arguments:
+            collection: which.
+            user: whose; None: one's own.
+            everyone: the public ones of all users instead.
+            page: how many are asked for at once.
+        """
+        cursor: str | None = None
+        while True:
+            request = StorageList(
+                collection=collection, user=user, everyone=everyone, limit=page, cursor=cursor
+            )
+            answer = await self._caller.request(request, ObjectsListed)
+            for one in answer.objects:
+                yield one
+            cursor = answer.cursor
+            if cursor is None:
+                return
+
+
+def object_to_write(
+    collection: str,
+    key: str,
+    value: Any,
+    *,
+    version: int | None = None,
+    read: Readers = "owner",
+    write: Writers = "owner",
+) -> ObjectToWrite:
+    """An object for `Storage.write_all`; the arguments are those of `Storage.write`.
+
+    Raises TypeError: JSON cannot hold the value.
+    """
+    text = msgspec.json.encode(value).decode()
+    return ObjectToWrite(
+        collection=collection, key=key, value=text, version=version, read=read, write=write
+    )
