@@ -16,6 +16,12 @@ from itertools import pairwise
 import msgspec
 
 from tests.chaos.history import History, Placed, Row, Saw, Send
+from tests.chaos.object_rules import (
+    acknowledged_writes_are_kept,
+    no_write_acts_twice,
+    no_write_meets_another_version,
+    versions_only_grow,
+)
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -308,6 +314,10 @@ RULES: tuple[Callable[[History], Iterator[str]], ...] = (
     acknowledged_inputs_are_kept,
     no_input_is_answered_in_two_ways,
     rejected_inputs_do_not_act,
+    acknowledged_writes_are_kept,
+    versions_only_grow,
+    no_write_acts_twice,
+    no_write_meets_another_version,
 )
 
 

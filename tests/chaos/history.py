@@ -85,6 +85,30 @@ class Input(msgspec.Struct, frozen=True):
     code: str = ""
 
 
+class Write(msgspec.Struct, frozen=True):
+    """A write of a client's own object, for the version that the one before was answered with."""
+
+    client: str
+    user: str
+    step: int
+    """The value: how many steps there are with this one."""
+    key: str
+    called_at: float
+    answered_at: float
+    outcome: Outcome
+    version: int = 0
+    """What the answer said; 0 without an `ok`."""
+    code: str = ""
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A client's object, read from PostgreSQL when all is over."""
+
+    user: str
+    step: int
+    version: int
+
+
 class Row(msgspec.Struct, frozen=True):
     """One event in the log, read from PostgreSQL when all is over."""
 
@@ -106,6 +130,8 @@ class History(msgspec.Struct):
     states: list[State] = []
     inputs: list[Input] = []
     log: list[Row] = []
+    writes: list[Write] = []
+    kept: list[Kept] = []
     tick_hz: dict[str, float] = {}
     snapshot_interval_s: float = 1.0
     valkey_away: list[tuple[float, float]] = []

@@ -28,6 +28,7 @@ from tests.chaos.history import History
 from tests.chaos.plan import Plan, draw_plan
 from tests.chaos.player import Player
 from tests.chaos.report import Memory, Report
+from tests.chaos.saver import Saver
 from tests.chaos.stage import SNAPSHOT_INTERVAL_S, Stage
 from tests.chaos.vitals import Vitals, leaks, look, rss_mib
 
@@ -68,6 +69,8 @@ class Run:
                 self._hire(nursery, url, f"clock-{number}", self._roam)
             for number in range(2):
                 self._hire(nursery, url, f"turns-{number}", self._take_turns)
+            for number in range(2):
+                self._hire(nursery, url, f"saver-{number}", self._save)
             await trio.sleep(2.0)
             for step in self.plan.steps:
                 print(f"{time.monotonic() - started:7.1f} s  {step.fault.name}", file=sys.stderr)
@@ -84,6 +87,7 @@ class Run:
         self.history.valkey_away = self.stage.valkey_away
         self.history.servers_ended = self.stage.servers_ended
         self.history.log = await trio.to_thread.run_sync(self.stage.read_log)
+        self.history.kept = await trio.to_thread.run_sync(self.stage.read_objects)
         violations = await trio.to_thread.run_sync(check, self.history)
         return self._report(time.monotonic() - started, violations, memory, leaked)
 
@@ -177,6 +181,17 @@ class Run:
             await trio.sleep(rng.uniform(0.0, 0.2))
         await player.request(op="match.leave", match=match)
 
+    async def _save(self, player: Player, rng: random.Random) -> None:
+        """Objects: a step, a pause, another."""
+        saver = Saver(player, rng)
+        while not self.quiet:
+            self._busy += 1
+            try:
+                await saver.save()
+            finally:
+                self._busy -= 1
+            await trio.sleep(rng.uniform(0, 0.2))
+
     # --- around it ---
 
     def _before(self) -> Vitals:
@@ -245,6 +260,9 @@ class Run:
                 "match states seen": len(self.history.states),
                 "durable inputs acknowledged": inputs["ok"],
                 "inputs refused": inputs["error"],
+                "writes of objects acknowledged": sum(
+                    write.outcome == "ok" for write in self.history.writes
+                ),
                 "events in the log": len(self.history.log),
                 "connections": sum(player.connections for player in self.players),
             },

@@ -26,8 +26,9 @@ from persistence import Replaced
 from persistence.embedded import EmbeddedServers
 from tests.chaos import known
 from tests.chaos.faulty import SOCKET_VARIABLE, Order
-from tests.chaos.history import Row
+from tests.chaos.history import Kept, Row
 from tests.chaos.proxy import Proxy
+from tests.chaos.saver import COLLECTION, KEY
 from tests.chaos.vitals import Vitals, rest
 from tests.server_process import Server
 
@@ -35,6 +36,10 @@ SNAPSHOT_INTERVAL_S = 1.0
 _NAMES = re.compile(r"urn:uuid:[0-9a-f-]+|0x[0-9a-f]+")
 """What makes a line of a library's its own, and would have it counted apart."""
 _EVENTS = "SELECT kind, key, seq, epoch, type, payload FROM greenroom.events ORDER BY 1, 2, 3"
+
+_OBJECTS = """
+    SELECT user_id, value, version FROM greenroom.storage_objects WHERE (collection, key) = (%s, %s)
+"""
 
 
 class Stage(AbstractContextManager["Stage"]):
@@ -190,6 +195,14 @@ class Stage(AbstractContextManager["Stage"]):
         """Every event that PostgreSQL holds."""
         with self._connect() as connection:
             return [_row(*row) for row in connection.execute(_EVENTS)]
+
+    def read_objects(self) -> list[Kept]:
+        """Every object of a saver that PostgreSQL holds."""
+        with self._connect() as connection:
+            return [
+                Kept(user, int(value), version)
+                for user, value, version in connection.execute(_OBJECTS, (COLLECTION, KEY))
+            ]
 
     def _connect(self) -> psycopg.Connection[Any]:
         """A connection of our own, once PostgreSQL is through with its recovery."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from actors.runtime.snapshots import SnapshotSettings
 from persistence import RedisSettings
 from tests.chaos.checker import RULES, WRITTEN_WITHIN_S, check
-from tests.chaos.history import History, Input, Placed, Row, Saw, Send, State
+from tests.chaos.history import History, Input, Kept, Placed, Row, Saw, Send, State, Write
 
 
 def _true_history(length: int = 6) -> History:
@@ -37,7 +37,15 @@ def _true_history(length: int = 6) -> History:
         Input("ada", "u-ada", "m", 1, "ok", tick=4),
     ]
     history.log.append(Row("match", "m", 1, 1, "u-ada", "1"))
+    history.writes = [_write(1, 4), _write(1, 4, at=1.3), _write(2, 7)]
+    history.kept = [Kept("u-ada", 2, 7)]
     return history
+
+
+def _write(step: int, version: int, at: float | None = None) -> Write:
+    called = float(step) if at is None else at
+    key = f"step-{step}"
+    return Write("ada", "u-ada", step, key, called, called + 0.2, "ok", version=version)
 
 
 _LOST = Placed("bob", "lobby", "lost", 0, 0)
@@ -214,6 +222,32 @@ def _rejected_acts(history: History) -> None:
     history.log.append(Row("match", "m", 2, 1, "u-ada", "2"))
 
 
+def _object_gone(history: History) -> None:
+    history.kept.clear()
+
+
+def _object_of_before(history: History) -> None:
+    history.kept = [Kept("u-ada", 1, 4)]
+
+
+def _object_of_another_write(history: History) -> None:
+    history.kept = [Kept("u-ada", 3, 7)]
+
+
+def _version_falls(history: History) -> None:
+    history.writes.append(_write(3, 5))
+
+
+def _write_acts_twice(history: History) -> None:
+    history.writes.append(_write(2, 8, at=2.5))
+    history.kept = [Kept("u-ada", 2, 8)]
+
+
+def _write_was_forgotten(history: History) -> None:
+    refused = msgspec.structs.replace(_write(3, 0), outcome="error", code="version_conflict")
+    history.writes.append(refused)
+
+
 LIES: list[tuple[str, Callable[[History], None]]] = [
     ("log_has_no_gap", _drop_row),
     ("log_has_one_writer_at_a_time", _fork),
@@ -250,6 +284,12 @@ LIES: list[tuple[str, Callable[[History], None]]] = [
     ("acknowledged_inputs_are_kept", _passed_over_and_acknowledged),
     ("no_input_is_answered_in_two_ways", _answered_as_another),
     ("rejected_inputs_do_not_act", _rejected_acts),
+    ("acknowledged_writes_are_kept", _object_gone),
+    ("acknowledged_writes_are_kept", _object_of_before),
+    ("acknowledged_writes_are_kept", _object_of_another_write),
+    ("versions_only_grow", _version_falls),
+    ("no_write_acts_twice", _write_acts_twice),
+    ("no_write_meets_another_version", _write_was_forgotten),
 ]
 
 
@@ -342,6 +382,12 @@ def test_a_client_that_never_joined_again_has_missed_nothing() -> None:
     history = _true_history()
     history.stream.append(_LOST)
     history.log.append(Row("room", "lobby", 7, 2, "u-ada", "b7"))
+    assert check(history) == []
+
+
+def test_a_write_that_was_not_answered_may_be_there() -> None:
+    history = _true_history()
+    history.kept = [Kept("u-ada", 3, 9)]
     assert check(history) == []
 
 
