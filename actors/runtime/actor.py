@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     # Pykka types its hooks as `-> None`, and an `async def on_start` would be an error in every
     # subclass. To type checkers an Actor is therefore not Pykka's; at run time it is.
     class _PykkaActor:
-        def _handle_receive(self, message: Any) -> Any: ...
+        pass
 
 else:
     _PykkaActor = pykka.Actor
