@@ -1,7 +1,7 @@
-"""Facts that several entities share: rows, changed by commands and read by queries.
+"""Facts that several entities share: rows in PostgreSQL, changed by commands and read by queries.
 
-Both are asked of threads with a connection to PostgreSQL each, and answered with a future. What
-commands have put into users' inboxes is told to whoever listens.
+Threads with a connection each run both. The caller gets a future of the answer. Pushes that
+commands put into users' inboxes are given to a listener after the commit.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ TIMEOUT_S: Final = 5.0
 
 
 class Pushes:
-    """Tells that commands have put something into users' inboxes, once that is committed."""
+    """Tells listeners what commands have put into users' inboxes, after the commit."""
 
     def __init__(self) -> None:
         self._listeners: tuple[Callable[[Sequence[Pushed]], None], ...] = ()
 
     def listen(self, told: Callable[[Sequence[Pushed]], None]) -> None:
-        """Have `told` called, in a worker's thread: it must neither wait nor raise."""
+        """Have `told` called after each commit, in a worker's thread. It must not wait or raise."""
         self._listeners = (*self._listeners, told)
 
     def committed(self, pushed: Sequence[Pushed]) -> None:
-        """Tell."""
+        """Tell every listener."""
         for told in self._listeners:
             told(pushed)
 
@@ -44,12 +44,13 @@ class Pushes:
 class Facts:
     """Runs commands and queries on the workers of a node.
 
-    What either future fails with is what refused it, a `RequestError`; or what kept it from being
-    answered: a `persistence.StoreError`, or what an ask raises.
+    A future fails with a `RequestError` if the command or query was refused. It fails with a
+    `persistence.StoreError`, or with an error of `ask`, if there was no answer.
 
     Arguments:
-        commands: the actors of `persistence.commands.CommandWorker`s.
-        queries: the actors of `persistence.queries.QueryWorker`s.
+        commands: refs of `persistence.commands.CommandWorker` actors.
+        queries: refs of `persistence.queries.QueryWorker` actors.
+        timeout_s: how long a command or a query may wait and run, in seconds.
     """
 
     def __init__(
@@ -65,12 +66,15 @@ class Facts:
         self._timeout_s = timeout_s
 
     def run(self, command: msgspec.Struct, *, user: str, key: str | None = None) -> Future[Any]:
-        """Run a command; those of one user run in the order they came. Its answer is durable.
+        """Run a command. The future's answer comes once the command is committed.
+
+        Commands of one user run in the order they were given.
 
         Arguments:
-            command: of a kind that a service brings.
-            user: whose command it is; with its service and `key` what a retry is known by.
-            key: of at most one command of this user; None: a retry is another command.
+            command: a command of a kind that a service brings.
+            user: the user who asks.
+            key: an idempotency key. A command of the same service and user with the same key is a
+                retry: it gets the first one's answer. None: every command runs.
         """
         request = Execute(command, user, key, time.monotonic() + self._timeout_s)
         place = zlib.crc32(user.encode("utf-8", "surrogatepass")) % len(self._commands)
@@ -78,7 +82,7 @@ class Facts:
         return asked.map(_answer)
 
     def ask(self, query: msgspec.Struct) -> Future[Any]:
-        """Have a query answered."""
+        """Run a query of a kind that a service brings."""
         request = Ask(query, time.monotonic() + self._timeout_s)
         asked: Future[Any] = next(self._queries).ask(request, timeout=self._timeout_s)
         return asked

@@ -1,9 +1,10 @@
-"""What a service is: one part of the platform, with all that it brings to a server.
+"""What a service is: one part of the platform, with everything that it brings to a server.
 
-A service is a value in the list of server.py. Taking it out of there takes all of it out. It has
-two homes: its folder beside this file, whose service.py has the value, and its area of
-protocol/messages, which is what strangers see of it. It imports the runtime, the edge, protocol and
-persistence, and of another service nothing but what that one's package exports.
+A service is a value of type `Service` in the list SERVICES of server.py. To take it out of the list
+takes all of it out. A service has two homes: its folder beside this file, whose service.py holds
+the value, and its area of protocol/messages, which is its contract with clients. It may import the
+runtime, the edge, protocol and persistence; of another service, only the names that its package
+exports.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Settings(Protocol):
     """The configuration of a server."""
 
     def section(self, name: str, kind: type[T]) -> T:
-        """The settings of the section [name], which are of type `kind`."""
+        """Return the settings of the section [name], which are of type `kind`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +46,16 @@ class Frame:
     """What a node lends its services.
 
     Attributes:
-        settings: each service reads its own sections.
-        folder: that of the configuration, which paths in it are relative to.
+        settings: the configuration, of which each service reads its own sections.
+        folder: the folder of the configuration; paths in the configuration are relative to it.
+        system: the system that the services' actors live in.
+        topics: the node's hub of topics.
+        events: the log of events.
+        keeping: deletes history that need not be kept any longer.
         facts: runs the services' commands and queries.
-        pushes: tells of what these have put into users' inboxes.
-        keeping: deletes what is to be kept no longer.
-        clock_ms: milliseconds since 1970, UTC.
+        pushes: tells listeners of pushes that commands have put into users' inboxes.
+        schedules: messages to actors at a given time.
+        clock_ms: returns milliseconds since 1970, UTC.
     """
 
     settings: Settings
@@ -74,12 +79,12 @@ class Running:
     """A service that runs on a node.
 
     Attributes:
-        routes: of each of its ops one.
-        readings: its metrics, now.
-        http: routes beneath /<name>/ of the node's HTTP.
-        checks: what `/readyz` asks, by name.
-        export: returns all that it has of a user, as plain values; None: it has nothing.
-        erase: deletes it, or makes it nobody's.
+        routes: the route of each of its ops.
+        readings: returns the present values of its metrics.
+        http: its routes beneath /<name>/ of the node's HTTP.
+        checks: its checks for `/readyz`, by name.
+        export: returns everything that it knows of a user, as plain values; None: it knows nothing.
+        erase: deletes everything that it knows of a user, or makes it anonymous.
     """
 
     routes: Mapping[type[Request], Route]
@@ -95,7 +100,7 @@ def _none(_: Settings) -> Iterable[Any]:
 
 
 class CannotStart(Exception):  # noqa: N818 - said of the configuration
-    """A service cannot start as it is configured. One line, for whoever wrote that."""
+    """A service cannot start with this configuration. The text is one line for the operator."""
 
 
 def _no_check(_: Settings, __: Path) -> None:
@@ -107,14 +112,15 @@ class Service:
     """One part of the platform.
 
     Attributes:
-        name: of its folder, its migrations and its HTTP routes.
+        name: the name of its folder, its migrations and its HTTP routes.
         area: its ops and pushes.
-        sections: its part of the configuration: section -> type.
+        sections: its sections of the configuration, and the type of each.
         kinds: its kinds of actors, and the types of event that each of them writes.
-        commands, queries: its kinds of them, with its settings.
-        check: raises CannotStart if it could not start, before anything has.
         start: registers its kinds, starts its supervised children, and returns what runs. The
-            stores are there; clients come later.
+            stores are open by then; clients come later.
+        commands, queries: return its kinds of commands and of queries for these settings.
+        check: raises CannotStart if the service could not start. It is called before the node
+            starts anything.
     """
 
     name: str

@@ -1,7 +1,8 @@
-"""How many rooms and matches clients may bring to life by naming them.
+"""Limits the rate at which clients load rooms and matches by naming them.
 
 A join of a name that is not in memory makes the node read the stores and build an actor. An empty
-room leaves memory again, and so does a match that does not exist; so the rate is bounded here.
+room leaves memory again, and so does a match that does not exist. So a limit on their number would
+not stop a client that names one after the other, and the rate is limited instead.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ _NODE = RequestError(BUSY, "too many rooms or matches are being brought to life"
 
 
 class Activations:
-    """The budget of a node, and of each session and each address a share that it cannot go beyond.
+    """The node's budget of activations; each session and each address has a smaller one.
 
-    Not for each user: a guest is a new user each time, and a token makes one session at a time.
-    Sessions are cheap, so that without the address's a hundred of them have the node busy with what
-    nobody says a word in.
+    Users have none: a guest is a new user each time, and a token makes one session at a time. An
+    address has one because sessions are cheap: a hundred of them could keep the node busy with
+    rooms that nobody talks in.
 
     Attributes:
-        refused: how often either said no.
+        refused: how many requests were refused for a budget, for the metrics.
     """
 
     __slots__ = ("_all", "_settings", "refused")
@@ -36,23 +37,26 @@ class Activations:
         self.refused = 0
 
     def of_session(self) -> Bucket:
-        """The budget of a session that begins."""
+        """Return the budget of a new session."""
         return Bucket(self._settings.activations_per_s, self._settings.activations_burst)
 
     def refuse(
         self, system: SystemView, session: Bucket, shared: Bucket | None, owner: ActorRef
     ) -> RequestError | None:
-        """Charge the session if asking `owner` brings it to life. Returns a refusal, or None."""
+        """Charge the session if `owner` is not in memory. Returns a refusal, or None."""
         if system.lookup(owner.kind, owner.key) is not None:
             return None
         return self.charge(system.now(), session, shared)
 
     def charge(self, now: float, session: Bucket, shared: Bucket | None) -> RequestError | None:
-        """Charge a session, its address and the node for one that comes to life; all or none.
+        """Charge a session, its address and the node for one activation; all of them or none.
+
+        Arguments:
+            now: seconds, on a clock that does not go back.
+            session: the session's budget.
+            shared: its address's budget; None: the address has no limits.
 
         Returns a refusal, or None.
-
-        `shared`: the address's budget; None: it has no limits.
         """
         short = take_all(now, 1, session, shared, self._all)
         if short is None:

@@ -1,4 +1,4 @@
-"""How many requests a node answers at once: what comes beyond that is refused while it is cheap."""
+"""Load shedding: a bound on the requests that a node answers at once; others are refused early."""
 
 from __future__ import annotations
 
@@ -9,38 +9,42 @@ from collections.abc import Set as AbstractSet
 from protocol.http.metrics import Histogram
 
 TARGET_S = 2.0
-"""If answers take longer on average, too many requests were taken up. Their deadline is 5 s."""
+"""The bound falls while answers take longer than this on average. Their deadline is 5 s."""
 LOOK_EVERY_S = 0.25
+"""How often the bound is set anew."""
 FEWER, MORE = 0.75, 1.5
+"""The factors by which the bound falls and rises."""
 READS_PER_S = 1_000
-"""Refused clients are read from so often a second, all together; more often if over 500 wait."""
+"""Reads a second from all refused clients together; more if over 500 of them wait."""
 LONGEST_PAUSE_S = 0.5
 """Each refused client is read from after this at the latest, however many there are."""
 FLOOR = 512
-"""So many requests are always taken up. Their answers say how long answers take, and a node does
-most when it commits some hundreds together."""
+"""The lowest bound. A node needs some answers to know how long they take, and it does most when it
+commits some hundreds of events together."""
 
 
 class Admission:
-    """Counts the requests that are being answered, of all sessions of a node, and bounds them.
+    """Counts the requests of all sessions of a node that are being answered, and bounds them.
 
-    Without a bound a node that is offered more than it can do takes everything up, answers all of
-    it after the deadline, and so does nothing: at three times its capacity of 8,300 sends/s it
-    acknowledged 134/s. By Little's law a bound is also one on latency, the bound divided by what
-    the node can do. That is not known beforehand, so while answers take longer than `TARGET_S` on
-    average the bound falls, and rises again to `limit` after (as TCP's congestion window does).
+    Without a bound, an overloaded node accepts everything and answers all of it after the deadline,
+    which is worth nothing: at three times its capacity of 8,300 sends/s it acknowledged 134/s.
+
+    A bound on requests also bounds latency. By Little's law latency is the number of requests under
+    way divided by the node's throughput. The throughput is not known beforehand. So the bound falls
+    while answers take longer than `TARGET_S` on average, and then rises again up to `limit`, as
+    TCP's congestion window does.
 
     Arguments:
-        limit: the bound, at most.
-        rng: for when they are read from, if too many are refused.
+        limit: the highest bound.
+        rng: spreads the reads from refused clients when there are too many of them.
         sheddable: the ops that may be refused.
 
     Attributes:
         under_way: requests that are being answered.
-        handed: requests that were given to their sessions since the last turn, which may not have
-            looked at them yet.
-        allowed: so many may be, now.
-        shed: requests refused for this.
+        handed: requests given to their sessions in this turn of the dispatcher; the sessions may
+            not have handled them yet.
+        allowed: the present bound.
+        shed: requests that were refused for the bound.
         answer_s: how long answers took.
     """
 
@@ -64,7 +68,7 @@ class Admission:
         self._answers = 0
         self._took_s = 0.0
         self._looked_at = -math.inf
-        self._last_read = -math.inf  # when the last of those who were refused is read from
+        self._last_read = -math.inf  # the latest time given to a refused client
         self._rng = rng or random.Random()
         self.answer_s = Histogram(
             "greenroom_answer_seconds",
@@ -73,40 +77,41 @@ class Admission:
         )
 
     def full(self, *, to_come: bool = False) -> bool:
-        """Whether as many are under way as may be; with those `to_come`, that were handed on."""
+        """Whether as many requests are under way as may be; `to_come`: `handed` ones included."""
         return self.under_way + (self.handed if to_come else 0) >= self.allowed
 
     def read_next_in(self, now: float) -> float:
-        """Set when a client that was refused is read from next; returns in how many seconds.
+        """Plan the next read from a client that was just refused; returns the seconds until then.
 
-        A read, a wait and a send cost some 40 us together, which is most of what a refusal costs
-        alone. So those who are refused are read from one by one, at even intervals. If they all
-        waited as long they would come back together, too many for a node that has had nothing to do
-        meanwhile: offered 8 % more than it could do it did a quarter less.
+        A read, a wait and a send cost some 40 us together, which is most of the cost of a refusal.
+        So refused clients are read from one by one, at even intervals. With one pause for all, they
+        would come back together, too many at once for a node that was idle in between: offered 8 %
+        more than it could do, such a node did a quarter less.
 
-        0 for one that has too much under way itself while the node has not.
+        Returns 0 while the node itself has little to do, so that only the client's own limit was
+        reached.
         """
         if self.under_way * 2 <= self.allowed:
             return 0.0
         read_at = max(now, self._last_read + 1 / READS_PER_S)
         if read_at - now > LONGEST_PAUSE_S:
-            # There are too many of them for that. They must not come back together either.
+            # There are too many refused clients for even intervals. A random pause spreads them.
             return self._rng.uniform(LONGEST_PAUSE_S / 2, LONGEST_PAUSE_S)
         self._last_read = read_at
         return read_at - now
 
     def __enter__(self) -> None:
-        """A turn begins: for `Dispatcher.enclose`."""
+        """Begin a turn of the dispatcher; called by `Dispatcher.enclose`."""
 
     def __exit__(self, *_: object) -> None:
         self.handed = 0
 
     def begin(self) -> None:
-        """One more is under way."""
+        """Count a request that is under way now."""
         self.under_way += 1
 
     def end(self, began_at: float, now: float) -> None:
-        """One is answered. Times in seconds on one clock."""
+        """Count a request that was answered. Times are in seconds on one clock."""
         self.under_way -= 1
         self._answers += 1
         self._took_s += now - began_at

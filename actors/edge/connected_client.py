@@ -1,4 +1,4 @@
-"""One client's connection as the gateway and the session see it."""
+"""One client's connection, as the gateway and the session see it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,14 @@ _log = structlog.get_logger("actors.edge.connected_client")
 class ConnectedClient:
     """A connection with the requests that are being answered on it.
 
-    It is what the hub of topics holds for a session. Refs are the connection's: a client that
-    comes back on another one starts with none in flight.
+    The hub of topics holds it as a session's `Link`. Refs belong to the connection: a client that
+    comes back on another connection starts with none in flight.
+
+    Arguments:
+        connection: the wire's end.
+        limits: the rate limits of the client.
+        max_in_flight: how many requests of the client may be answered at once.
+        admission: counts the requests of all clients.
     """
 
     __slots__ = (
@@ -47,14 +53,15 @@ class ConnectedClient:
         self.outbox: Outbox = connection.outbox
         self.limits = limits
         self.session: ActorRef | None = None
-        """The session that this connection serves; None: none yet, or none any more."""
+        """The session of this connection; None: it has none yet, or none any more."""
         self.in_flight: set[int] = set()
-        """Refs of what is being answered; a number below 0 for each request without one."""
+        """Refs of the requests that are being answered; a request without one has a number below 0.
+        """
         self._unasked = 0  # the last of these numbers
         self.max_in_flight = max_in_flight
 
     def may_ask(self, ref: int | None) -> bool:
-        """Whether a request may be taken up. If not, it was refused: answered, if it has a ref."""
+        """Whether the client may have one more request answered. If not, the request is refused."""
         in_flight = self.in_flight
         if ref in in_flight:
             self.refuse(RequestError(REF_IN_USE), ref)
@@ -65,8 +72,9 @@ class ConnectedClient:
         return True
 
     def has_room(self, ref: int | None) -> bool:
-        """Whether the node may answer one more request now. If not, it was refused, and answered if
-        it has a ref. A request without a ref costs as much as any other.
+        """Whether the node may answer one more request now. If not, the request is refused.
+
+        A request without a ref costs as much as any other.
         """
         if not self.admission.full():
             return True
@@ -75,8 +83,9 @@ class ConnectedClient:
         return False
 
     def takes_up(self, ref: int | None) -> bool:
-        """Whether client and node may answer one more request that was just read. If not, it is
-        refused, and so are the requests behind it in the same read.
+        """Whether one more request that was just read is within the client's and the node's bounds.
+
+        If not, it is refused, together with the requests behind it in the same read.
         """
         admission = self.admission
         if admission.full(to_come=True):
@@ -87,14 +96,14 @@ class ConnectedClient:
         else:
             admission.handed += 1
             return True
-        # No request is answered while a read is being handled, so those behind find no room either.
+        # No answer is given while a read is handled, so the requests behind this one have no room.
         self.connection.shed(error, ref, admission.sheddable, admission.read_next_in)
         return False
 
     def begin(self, ref: int | None, future: Future[object]) -> None:
         """Answer `ref` with the result of the future as soon as it is there, past the session.
 
-        Without a ref nothing is answered, but the request counts as under way all the same.
+        A request without a ref gets no answer, but counts as under way all the same.
         """
         if ref is None:
             self._unasked -= 1
@@ -117,7 +126,7 @@ class ConnectedClient:
             self.refuse(RequestError(INTERNAL), ref)
 
     def refuse(self, error: RequestError, ref: int | None) -> None:
-        """Answer a request with an error; without a ref nobody asked to be told."""
+        """Answer a request with an error; a request without a ref gets no answer."""
         if ref is not None:
             self.connection.refuse(error, ref)
 
@@ -125,7 +134,7 @@ class ConnectedClient:
         """Push to this client alone.
 
         Raises:
-            EncodeError: it has no encoding.
+            EncodeError: `push` cannot be encoded.
         """
         self.outbox.push(self.encoding.frame(push))
 

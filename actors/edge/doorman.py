@@ -1,9 +1,11 @@
-"""What one address may do: connections, new sessions, and coming back, each with a budget.
+"""Budgets of one network address: for connections, new sessions and resumes.
 
-An address is a home, a school behind one NAT, or somebody who opens connections all day. The first
-two come all at once now and then and stay; so what is held at once and the burst are large, and the
-rate is small. Who comes back to a session has a budget apart from those who open one, and a part of
-all sessions is kept for them: a flood of new sessions keeps nobody out who was there before.
+An address is a home, a school behind one NAT, or somebody who opens connections all day. The
+clients of a home or a school come all at once now and then, and stay. So an address may hold many
+sessions, its bursts are large, and its rates are small.
+
+Resumes have a budget of their own, and a part of all sessions is kept for them. So a flood of new
+sessions does not keep out a player who was there before.
 """
 
 from __future__ import annotations
@@ -19,33 +21,34 @@ from protocol.errors import TOO_MANY_SESSIONS, RequestError
 from protocol.server.settings import WireSettings
 
 KEPT_FOR_RESUMES: Final = 0.1
-"""The part of `sessions.max_sessions` and `sessions.address_sessions` that new ones leave free."""
+"""The part of `sessions.max_sessions` and `sessions.address_sessions` that new sessions may not
+take."""
 AGAIN_S: Final = 5.0
-"""When to come again, where it depends on others who leave when they like."""
+"""When a refused client may try again, if somebody else has to leave first."""
 _REFUSALS_PER_S: Final = 10.0
 _REFUSALS_BURST: Final = 20
-"""An address is told so often why it is refused, which costs a read and a write. Beyond that its
+"""How often a refused address is told the reason, which costs a read and a write. Beyond it, its
 sockets are closed at once."""
 _SWEEP_AT: Final = 1024
 
 
 def for_new(sessions: int) -> int:
-    """How many of so many sessions new ones may be: the last are kept for resumes."""
+    """Return how many of `sessions` new sessions may take; the rest is kept for resumes."""
     return sessions - int(sessions * KEPT_FOR_RESUMES)
 
 
 class Share(NamedTuple):
-    """What a session has in common with the others of its address."""
+    """The budgets that a session shares with the other sessions of its address."""
 
     address: str
     deliveries: Bucket
-    """What they may have pushed to others."""
+    """For pushes to other clients."""
     activations: Bucket
-    """What they may bring to life."""
+    """For rooms and matches that are not in memory yet."""
 
 
 class Visitor:
-    """One address: what it holds, and its budgets."""
+    """One address: its connections, its sessions and its budgets."""
 
     __slots__ = (
         "activations", "connections", "connects", "deliveries", "opens", "refusals", "resumes",
@@ -67,7 +70,7 @@ class Visitor:
         self.resumes = Bucket(settings.address_resumes_per_s, settings.address_resumes_burst)
 
     def gone(self, now: float) -> bool:
-        """Whether nothing is left to remember."""
+        """Whether the address can be forgotten: it holds nothing, and every budget is full."""
         buckets = (
             self.connects, self.deliveries, self.activations, self.refusals, self.opens,
             self.resumes,
@@ -81,6 +84,14 @@ class Doorman:
     """Knows the addresses of a node; a `protocol.server.addresses.Door`.
 
     An address of None has no limits: it is a proxy's own, or the machine's.
+
+    Arguments:
+        wire: the limits to connections.
+        settings: the limits to sessions.
+        clock: seconds, on a clock that does not go back.
+
+    Attributes:
+        refused_sessions: how many sessions were refused, for the metrics.
     """
 
     def __init__(
@@ -119,10 +130,10 @@ class Doorman:
     # --- sessions --------------------------------------------------------------------------------
 
     def open(self, address: str | None) -> None:
-        """A client of this address wants a new session. The last of them are kept for resumes.
+        """Charge the address for a new session.
 
         Raises:
-            RequestError: TOO_MANY_SESSIONS, with when to try again.
+            RequestError: TOO_MANY_SESSIONS; `retry_in_s` says when to try again.
         """
         if address is not None:
             now = self._clock()
@@ -131,10 +142,10 @@ class Doorman:
             self._admit(visitor, visitor.opens, now, most)
 
     def resume(self, address: str | None, *, anew: bool) -> None:
-        """A client wants to come back; `anew`: to a session that is to be made first.
+        """Charge the address for a resume; `anew`: its session has ended, and needs a new one.
 
         Raises:
-            RequestError: TOO_MANY_SESSIONS, with when to try again.
+            RequestError: TOO_MANY_SESSIONS; `retry_in_s` says when to try again.
         """
         if address is not None:
             now = self._clock()
@@ -143,7 +154,7 @@ class Doorman:
             self._admit(visitor, visitor.resumes, now, most)
 
     def began(self, address: str | None) -> Share | None:
-        """A session of this address began; returns its share in what they may do together."""
+        """Count a session of this address that has begun; returns its share in the budgets."""
         if address is None:
             return None
         visitor = self._visitor(address, self._clock())
@@ -151,7 +162,7 @@ class Doorman:
         return Share(address, visitor.deliveries, visitor.activations)
 
     def ended(self, address: str | None) -> None:
-        """It is over."""
+        """Count a session of this address that has ended."""
         if address is not None:
             self._visitors[address].sessions -= 1
 
@@ -170,7 +181,7 @@ class Doorman:
         return visitor
 
     def _sweep(self, now: float) -> None:
-        """Forget addresses that hold nothing; the next sweep is when twice as many are known."""
+        """Forget addresses without a use; the next sweep is when twice as many are known."""
         self._visitors = {
             address: visitor for address, visitor in self._visitors.items() if not visitor.gone(now)
         }
@@ -178,7 +189,10 @@ class Doorman:
 
 
 def _again_in(held: int, most: int, budget: Bucket, now: float) -> float | None:
-    """When to come again; None: there is room for one more, which the budget has paid for."""
+    """Take one from the budget and return None; or return in how many seconds to try again.
+
+    `most`: how many the address may hold at once; 0: no limit.
+    """
     if most and held >= most:
         return AGAIN_S
     return None if budget.take(now) else budget.ready_in(now)

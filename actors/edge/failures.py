@@ -1,4 +1,4 @@
-"""The one place where what goes wrong between actors becomes a row of the table of errors."""
+"""Turns errors between actors into rows of the table of errors. No other module does."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _log = structlog.get_logger("actors.edge.failures")
 
 
 class Refused(Refusal, RequestError):  # noqa: N818 - an answer, like its base
-    """A handler's answer to a request that cannot be met: a row of the table, and the case.
+    """A handler raises it to refuse a request: a row of the table of errors, and a detail.
 
-    `Refused(ROOM_FULL)`, `Refused(TOO_LONG, "body: at most 4096 bytes")`. The asker gets it, and
-    the actor goes on.
+    `Refused(ROOM_FULL)`, `Refused(TOO_LONG, "body: at most 4096 bytes")`. The asker gets it as the
+    answer, and the actor goes on.
     """
 
 
@@ -60,20 +60,22 @@ _ROWS: Final[tuple[tuple[type[BaseException], ErrorCode], ...]] = (
 
 
 MOST_RETRIES: Final = 64
-"""Of one request, as long as its first answer is not there."""
+"""How many retries of one request may wait for its first answer."""
 
 
 def refuse_late(until: float, now: float) -> None:
-    """Refuse what nobody waits for any more: its asker was told that it failed."""
+    """Raise `Refused` if it is too late to act: at `until` the asker was told that it failed."""
     if now >= until:
         raise Refused(UNAVAILABLE, "it took too long")
 
 
 def with_others(first: Future[Any]) -> Future[Any]:
-    """Let a retry wait for the answer that others wait for already.
+    """Return `first` for a retry to wait for, the answer to the first try of its request.
 
-    What they leave behind stays until the store is back, so that there is a bound to it.
-    Raises StoreBusy beyond it.
+    Each waiting retry takes memory until the store is back, so their number is bounded.
+
+    Raises:
+        StoreBusy: `MOST_RETRIES` wait already.
     """
     if first.waiting >= MOST_RETRIES:
         raise StoreBusy("the first try still waits for the event store, as do many others")
@@ -81,17 +83,17 @@ def with_others(first: Future[Any]) -> Future[Any]:
 
 
 def request_error(error: BaseException) -> RequestError:
-    """Return what a client is told of `error`.
+    """Return the error that a client gets for `error`.
 
-    What is not expected is `internal`, without a detail: its text is for the log, which the actor
-    that failed has written, and not for clients.
+    An unexpected error becomes `internal` without a detail: its text is for the log, and the actor
+    that raised it has logged it.
     """
     if isinstance(error, RequestError):
         return error
     for kind, row in _ROWS:
         if isinstance(error, kind):
             return RequestError(row)
-    # The actor that raised it has logged it with its traceback; this line says that it reached a
-    # client. Quarantined messages end here too: a poisoned request must not be retried.
+    # The actor has logged the error with its traceback; this line says that it reached a client.
+    # `Quarantined` ends here as well, as a request that crashes its actor must not be retried.
     _log.warning("request failed", error=type(error).__name__)
     return RequestError(INTERNAL)

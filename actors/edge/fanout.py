@@ -1,8 +1,9 @@
-"""Charges a request by how many others it is pushed to.
+"""Charges a request for the number of clients that it is pushed to.
 
-A message to a room of ten thousand is ten thousand frames, and a limit on messages does not see
-that: 100 a second are a million frames a second, more than a node can send. So each session has a
-budget of deliveries, its address a larger one, as sessions are cheap, and the node the largest.
+A message to a room of ten thousand is ten thousand frames. A limit on messages does not see that:
+100 messages a second are a million frames a second there, more than a node can send. So deliveries
+have budgets: one for each session, a larger one for each address, because anybody can open many
+sessions, and the largest for the node.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from actors.edge.settings import SessionSettings
 from protocol.errors import BUSY, RATE_LIMITED
 
 FREE: Final = 100
-"""A push to so many at most is not charged. There the limit on messages is the narrower one, and to
-commit a message costs more than to push it."""
+"""A push to at most so many clients is free. The limit on messages is the narrower one there, since
+to commit a message costs more than to push it to so few."""
 
 
 class Fanout:
-    """The node's budget, and where those of its sessions come from.
+    """Holds the node's budget of deliveries, and makes the budgets of its sessions.
 
-    `refused` counts what was refused for either, for the metrics.
+    Attributes:
+        refused: how many requests were refused for a budget, for the metrics.
     """
 
     def __init__(self, settings: SessionSettings) -> None:
@@ -33,14 +35,20 @@ class Fanout:
         self._node = Bucket(settings.deliveries_all_per_s, settings.deliveries_all_burst)
 
     def budget(self) -> Bucket:
-        """One for a session."""
+        """Return the budget of a new session."""
         return Bucket(self._settings.deliveries_per_s, self._settings.deliveries_burst)
 
     def charge(self, budget: Bucket, shared: Bucket | None, deliveries: int) -> None:
-        """Charge a session's budget, the one that it has a share in, and the node's; all or none.
+        """Charge a session's budget, its address's and the node's; all of them or none.
+
+        Arguments:
+            budget: the session's.
+            shared: its address's; None: the address has no limits.
+            deliveries: how many clients the request is pushed to.
 
         Raises:
-            Refused: BUSY for the node's, else RATE_LIMITED; with when to retry.
+            Refused: BUSY if the node's budget is used up, else RATE_LIMITED; `retry_in_s` says when
+                to try again.
         """
         now = trio.current_time()
         short = take_all(now, deliveries, budget, shared, self._node)

@@ -1,4 +1,4 @@
-"""Who a client is: what a session is opened with, and what its messages carry."""
+"""Who a client is. A session is opened with an identity, and its messages to topics carry it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import msgspec
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False):
-    """A session and whose it is.
+    """A session and its user.
 
-    `session` is the key of its actor. `user` is the same for all sessions of a person. `name` is
-    what others are shown. `language`: a tag of BCP 47, empty if it is not known. `roles`: what the
-    user may do beyond what anyone may. `address`: the network address, where it has limits of its
-    own; None: it has none.
+    Attributes:
+        session: the key of the session's actor.
+        user: the same for all sessions of a person.
+        name: the name that others see.
+        language: a tag of BCP 47; empty: not known.
+        roles: what the user may do beyond what anyone may.
+        address: the network address, if it has limits of its own; else None.
     """
 
     session: str

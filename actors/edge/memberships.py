@@ -27,13 +27,13 @@ from protocol.messages.envelope import Position
 from protocol.messages.session import TopicLost
 
 AGAIN: Final = Backoff(first_s=0.1, factor=2.0, max_s=5.0)
-"""After this an owner that was too busy to let the session go is asked again."""
+"""The pauses between attempts to leave a topic whose owner was too busy."""
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """A session to itself: what became of its request number `number` to the topic's owner.
+    """A session to itself: the topic's owner answered request `number`, or could not be asked.
 
-    `client`: who is told if it was a resume that failed.
+    `asked`: the type of the request. `client`: of a resume, the client to tell if it failed.
     """
 
     topic: str
@@ -44,13 +44,13 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class PartAgain(msgspec.Struct, frozen=True, gc=False):
-    """Timer: the owner of the topic is still to be told that the session is out."""
+    """Timer: tell the owner of the topic once more that the session is out."""
 
     topic: str
 
 
 class TopicMembership:
-    """A topic that the session may be in: who owns it, and how the membership stands."""
+    """A topic that the session may be in: its owner, and the state of the membership."""
 
     __slots__ = ("believed", "membership", "owner")
 
@@ -58,25 +58,30 @@ class TopicMembership:
         self.owner = owner
         self.membership = Membership()
         self.believed = False
-        """The client was told that it is a member. If it is not, it has to be told."""
+        """The client was told that it is a member, so it must be told when the membership ends."""
 
     @property
     def leaving(self) -> bool:
-        """Whether the session is to be out, though the owner may not have heard of that yet."""
+        """Whether the session has given the topic up; the owner may not know of it yet."""
         return self.membership.gave_up
 
 
 class Memberships:
-    """What a session is in, is about to be in, or has left without its owner knowing it yet.
+    """The topics that a session is in, is joining, or has left without the owner's answer yet.
 
-    The owner of a topic is the one truth of who is a member. What is here follows from its answers,
-    and never falls short of it: a topic is dropped once the owner has said that the session is out,
-    or is gone. So it bounds a session, and keeps a stranger's request from bringing a room to life.
+    The owner of a topic decides who is a member. This record follows the owner's answers. A topic
+    stays in it until the owner has said that the session is out, or has ended; so the record never
+    misses a topic that the owner counts the session in. It has two uses: it limits the topics of a
+    session, and a request for a topic that the session is not in is refused without waking a room.
 
-    A session that ends owes nothing: owners watch it.
+    A session that ends leaves no topic by itself, because owners watch their members' sessions.
 
     Arguments:
-        actor: the session's; answers come as messages to it.
+        actor: the session's actor; answers come to it as messages.
+        settings: the limits and time limits of a session.
+        who: the session and its user.
+        activations: the node's budget for actors that are not in memory yet.
+        share: the session's share in its address's budgets; None: the address has no limits.
     """
 
     __slots__ = (
@@ -106,16 +111,17 @@ class Memberships:
         return held is not None and not held.leaving
 
     def stages(self) -> dict[str, str]:
-        """How each membership stands, in a word."""
+        """The stage of each membership, by topic."""
         return {topic: held.membership.stage for topic, held in self._held.items()}
 
     # --- the client's connection -----------------------------------------------------------------
 
     def attach(self, client: ConnectedClient, positions: Mapping[str, Position]) -> None:
-        """Go on with a connection whose client stands at these positions.
+        """Go on with a new connection, whose client has read its topics up to `positions`.
 
-        Topics that it does not name it knows nothing of (a join whose answer got lost): they are
-        left. Each other one answers for itself, by its owner or by `topic.lost`.
+        The client does not know of a topic that it does not name (the answer to a join got lost),
+        so the session leaves that topic. Each topic that it names is resumed: its owner pushes what
+        was missed, or the client gets `topic.lost`.
         """
         self._client = client
         for topic, held in list(self._held.items()):
@@ -146,8 +152,10 @@ class Memberships:
         client.begin(ref, joined)
 
     def leave(self, client: ConnectedClient, ref: int | None, topic: str) -> None:
-        """Ask to be no member any more. What becomes of a leave without a ref nobody is told, so it
-        is owed, and takes none of what the client may have under way.
+        """Ask to end the membership.
+
+        The client of a leave without a ref gets no answer and cannot retry, so the session retries
+        for it. Such a leave does not count among the client's requests under way.
         """
         if ref is not None and not client.may_ask(ref):
             return
@@ -166,7 +174,7 @@ class Memberships:
     def pass_on(
         self, client: ConnectedClient, ref: int | None, topic: str, message: msgspec.Struct
     ) -> None:
-        """Ask the owner of a topic that the session is in."""
+        """Pass a request on to the owner of a topic that the session is in."""
         if not client.may_ask(ref) or not client.has_room(ref):
             return
         held = self._held.get(topic)
@@ -180,9 +188,9 @@ class Memberships:
     ) -> None:
         """Ask the owner of a topic, joined or not, to repeat an answer that it has given.
 
-        It is for a match that has ended. The end let everyone go, but the answer to the input that
-        ended it may be still to come, or lost. A stranger can bring a match to life in this way, as
-        with a join that fails, so it is charged.
+        This is for a match that has ended: it has no members any more, but a player may still lack
+        the answer to the input that ended it. Any session can make the request, and the request
+        loads the match from the stores, so it is charged like a join.
         """
         if not client.may_ask(ref):
             return
@@ -199,8 +207,9 @@ class Memberships:
         actor: tuple[str, str],
         message: msgspec.Struct,
     ) -> None:
-        """Ask an actor to bring something to life, a match say, which costs what a join costs that
-        does.
+        """Ask an actor to create something, a match for example.
+
+        The request is charged like a join that loads a room from the stores.
         """
         if not client.may_ask(ref) or not client.has_room(ref):
             return
@@ -220,7 +229,7 @@ class Memberships:
         actor: tuple[str, str],
         message: msgspec.Struct,
     ) -> None:
-        """Ask an actor that has no topic."""
+        """Pass a request on to an actor that owns no topic."""
         if client.may_ask(ref) and client.has_room(ref):
             self._begin(client, ref, self._actor.system.ref(*actor), message)
 
@@ -232,8 +241,8 @@ class Memberships:
     # --- what the owners answer ------------------------------------------------------------------
 
     def answered(self, message: Answered) -> None:
-        """Take what became of a request to be in a topic, or out of it."""
-        # It is there: a topic with a request under way is not dropped.
+        """Take the answer to a join, a resume, a leave or a part."""
+        # The topic is in `_held`, because a topic with a request under way is never dropped.
         topic, held = message.topic, self._held[message.topic]
         membership, number = held.membership, message.number
         if message.asked in (Leave, Part):
@@ -247,11 +256,11 @@ class Memberships:
         if answer is Answer.DONE:
             held.believed = True
         elif error is None:
-            held.believed = False  # it was told of the end
+            held.believed = False  # the answer told the client that the match has ended
         elif (
             client is not None
             and client is self._client
-            and number == membership.entered  # else a join has been asked since, and tells
+            and number == membership.entered  # else a later join answers the client
         ):
             client.push(TopicLost(topic=topic, code=request_error(error).error.code))
             held.believed = False
@@ -259,13 +268,13 @@ class Memberships:
         self._stands(topic, held, membership)
 
     def part_again(self, topic: str) -> None:
-        """Ask for what is still owed."""
+        """Send the owner another `Part`, if the session still has to leave."""
         held = self._held.get(topic)
         if held is not None and held.membership.due:
             self._part(topic, held)
 
     def gone(self, topic: str) -> None:
-        """The owner has ended the membership; the client has been told."""
+        """Note that the owner has ended the membership. The client has been told."""
         held = self._held.get(topic)
         if held is not None:
             held.believed = False
@@ -278,8 +287,9 @@ class Memberships:
         return self._actor.system.ref(kind, key)
 
     def _charge(self, topic: str) -> RequestError | None:
-        """Charge the session if this brings the owner of a topic that it is not in to life; with
-        what to refuse it, if so.
+        """Charge the session if a request to this topic loads the topic's owner from the stores.
+
+        Returns the refusal if a budget is used up. A topic that the session is in costs nothing.
         """
         if topic in self._held:
             return None
@@ -288,7 +298,7 @@ class Memberships:
         )
 
     def _take(self, topic: str) -> TopicMembership | RequestError:
-        """How the session stands to a topic, as it does or anew and paid for; or why it cannot."""
+        """Return the membership in a topic, a new one if there is none yet; or the refusal."""
         held = self._held.get(topic)
         if held is not None:
             return held
@@ -301,8 +311,9 @@ class Memberships:
         return held
 
     def _has_room(self) -> bool:
-        """Whether one more topic is allowed. Topics that are being left do not count, as long as
-        they are fewer than the limit themselves.
+        """Whether one more topic is allowed.
+
+        Topics that are being left do not count, as long as fewer than the limit are being left.
         """
         count, limit = len(self._held), self._settings.topics
         if count < limit:
@@ -357,7 +368,7 @@ class Memberships:
         return done
 
     def _stands(self, topic: str, held: TopicMembership, membership: Membership) -> None:
-        """Note how a membership stands now, and see to what is owed."""
+        """Keep the new state of a membership, and tell the owner of a leave that is still due."""
         held.membership = membership
         if membership.over:
             del self._held[topic]
@@ -370,8 +381,8 @@ class Memberships:
             self._part(topic, held)
 
     def _part(self, topic: str, held: TopicMembership) -> None:
-        # Without a deadline: then one such message waits for its owner, however long that is
-        # occupied, and whoever waits is told in the end.
+        # Without a deadline, one message waits for as long as its owner is occupied. With one, a
+        # message a deadline would pile up there. An owner that stops answers what is left.
         message = Part(self._who, held.membership.keeps_place)
         self._ask_out(topic, held, message, math.inf)
 
@@ -379,10 +390,10 @@ class Memberships:
 def _ask_again_if_fenced(
     target: ActorRef, message: msgspec.Struct, timeout_s: float
 ) -> Future[Any]:
-    """Ask, and once more if the actor finds out by this that its log is another incarnation's.
+    """Ask an actor, and ask again if the request showed that another incarnation has its log.
 
-    Nothing was written then, and the actor comes back from the log as it is now. After one server
-    has replaced another this is what the first request meets, and its client is to know of none.
+    The first attempt wrote nothing then, and the actor has come back from the log as it is now. The
+    first request after one server has replaced another fails so; its client need not notice.
     """
     answer: Future[Any] = Future()
 
@@ -395,7 +406,7 @@ def _ask_again_if_fenced(
 
 
 def _in(done: Future[Any]) -> Answer:
-    """What the answer to a join or a resume says of the membership."""
+    """Say what the answer to a join or a resume means for the membership."""
     error = done.exception()
     if error is None:
         return Answer.DENIED if done.result() is False else Answer.DONE
@@ -407,9 +418,9 @@ def _in(done: Future[Any]) -> Answer:
 
 
 def _out(done: Future[Any]) -> Answer:
-    """What the answer to a leave says of the membership."""
+    """Say what the answer to a leave or a part means for the membership."""
     error = done.exception()
-    if error is None or isinstance(error, ActorFailed):  # who has failed for good has no members
+    if error is None or isinstance(error, ActorFailed):  # a failed owner has no members
         return Answer.DONE
     if isinstance(error, MailboxFull | StoreBusy | Quarantined):
         return Answer.UNDONE

@@ -1,7 +1,7 @@
-"""Where a request goes: the few kinds of routes that a service chooses from for its ops.
+"""Routes: where a request of an op goes. A service chooses one of these few kinds for each op.
 
-A route is a value. The session serves every request by its op's route, with one handler; it never
-waits, and the answer goes from whoever was asked straight into the connection's outbox.
+A route is a value. The session has one handler, which serves every request by the route of its op.
+The session never waits: the answer goes from the asked actor straight into the connection's outbox.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from actors.edge.topic_messages import TopicMessage
 from actors.runtime.future import Future
 
 Topic = Callable[[Identity, Any], str]
-"""The topic that a request names, or that belongs to whoever asks."""
+"""Returns the topic that a request names, or the topic that belongs to the user who asks."""
 
 
 class Asker(Protocol):
-    """What a route has of the session that asks."""
+    """The part of a session that a route uses."""
 
     @property
     def who(self) -> Identity: ...
@@ -37,20 +37,20 @@ class Route(Protocol):
 
     @property
     def outlives(self) -> bool:
-        """Whether a request acts though the connection that it came on is closed.
+        """Whether a request is served even if its connection has closed in the meantime.
 
-        What others see of it does (a send, an input, a leave): whoever says it and goes has said
-        it. What only tells its client something does not: a flood is over when its client goes, and
-        not when all that it had sent is worked off for nobody.
+        True for a request that others see the effect of: a send, an input, a leave. A client may
+        send it and go. False for a question, whose answer nobody would read: a client that floods
+        and goes leaves no work behind.
         """
 
     def serve(self, asker: Asker, client: ConnectedClient, request: Any) -> None:
-        """Answer, or have it answered."""
+        """Answer the request, or have an actor answer it."""
 
 
 @dataclass(frozen=True, slots=True)
 class JoinTopic:
-    """To the owner of a topic: become a member of it."""
+    """A join: the owner of the topic is asked to make the session a member."""
 
     topic: Topic
     outlives: bool = False
@@ -61,7 +61,7 @@ class JoinTopic:
 
 @dataclass(frozen=True, slots=True)
 class LeaveTopic:
-    """To the owner of a topic: be no member of it any more."""
+    """A leave: the owner of the topic is asked to end the membership."""
 
     topic: Topic
     outlives: bool = True
@@ -72,10 +72,12 @@ class LeaveTopic:
 
 @dataclass(frozen=True, slots=True)
 class AskOwner:
-    """To the owner of a topic that the session is in.
+    """The owner of a topic that the session is in is asked.
 
-    `message`: what it is asked. `again`: what it is asked by a session that is not in the topic,
-    for the case that it was once and only wants an answer repeated; without it that is refused.
+    Attributes:
+        message: makes the message for the owner.
+        again: makes the message if the session is not in the topic. It was in the topic once, and
+            may want an answer repeated. None: such a request is refused.
     """
 
     topic: Topic
@@ -94,11 +96,13 @@ class AskOwner:
 
 @dataclass(frozen=True, slots=True)
 class AskActor:
-    """To an actor by its (kind, key).
+    """An actor is asked, by its (kind, key).
 
-    `activates`: it brings something to life, a match say, which is charged like a join that does.
-    Such an actor is asked once more if it finds out by the request that another incarnation has its
-    log.
+    Attributes:
+        message: makes the message for the actor.
+        activates: the request creates something, a match for example. It is charged like a join
+            that loads a room from the stores. The actor is asked again if the first attempt showed
+            that another incarnation has its log.
     """
 
     actor: tuple[str, str]
@@ -116,10 +120,10 @@ class AskActor:
 
 @dataclass(frozen=True, slots=True)
 class AskService:
-    """To a service: a command that it runs in a transaction, or a question that it reads.
+    """A service is asked: it runs a command in a transaction, or a query.
 
-    `answer` begins it and returns the future of its answer. A Refused that it raises is the answer,
-    too.
+    `answer` starts the command or query and returns the future of its answer. A `Refused` that it
+    raises is the answer as well.
     """
 
     answer: Callable[[Identity, Any], Future[Any]]
@@ -137,7 +141,7 @@ class AskService:
 
 @dataclass(frozen=True, slots=True)
 class AskSession:
-    """To the session itself."""
+    """The session itself answers, by calling `act`."""
 
     act: Callable[[Any, ConnectedClient, Any], None]
     outlives: bool = False

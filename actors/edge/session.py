@@ -44,9 +44,10 @@ KIND = "session"
 
 
 class Attach(msgspec.Struct, frozen=True, gc=False):
-    """The hub has a connection for this session: answer its open or resume, and go on from there.
+    """From the gateway: answer the open or resume that came on this connection, and serve it.
 
-    `connection` names it; by the time this is handled a newer one may have come.
+    `connection` is the connection's id. A newer connection may have come by the time that the
+    session handles this message.
     """
 
     connection: int
@@ -62,14 +63,17 @@ class Detach(msgspec.Struct, frozen=True, gc=False):
 
 
 class Expire(msgspec.Struct, frozen=True, gc=False):
-    """Nobody has come back in time."""
+    """Timer: the client has not come back in time."""
 
 
 class Context(msgspec.Struct, frozen=True):
     """What all sessions of a node share.
 
-    `routes`: of each type of request one. `clock_ms`: milliseconds since 1970, UTC. `keepalive_s`
-    and `max_message_bytes` are the wire's, for clients to know.
+    Attributes:
+        clock_ms: returns milliseconds since 1970, UTC.
+        keepalive_s: the wire's interval, in seconds, which clients are told.
+        max_message_bytes: the wire's limit, which clients are told.
+        routes: the route of each type of request.
     """
 
     settings: SessionSettings
@@ -83,15 +87,17 @@ class Context(msgspec.Struct, frozen=True):
 
 
 class Session(Actor):
-    """Who a client is, which topics it is in, and the way of its requests to their actors.
+    """Knows its client and the topics that it is in, and passes its requests on to their actors.
 
     No handler waits: a request becomes an `ask`, and its reply goes from the asked actor straight
-    into the connection's outbox. Requests come as the wire decoded them, within the rate limits.
+    into the connection's outbox. The gateway passes on decoded requests that are within the rate
+    limits.
 
     Arguments:
-        who: whose session it is; its key is the actor's.
-        limits: the client's, which a new connection does not reset.
-        share: in what its address may do; None: that has no limits.
+        who: the session and its user; `who.session` is the actor's key.
+        limits: the client's rate limits, which a new connection does not reset.
+        context: what all sessions share.
+        share: the budgets shared with the session's address; None: the address has no limits.
     """
 
     def __init__(
@@ -129,9 +135,9 @@ class Session(Actor):
         who = self.who
         client = self._topics.link(who.session)
         if not isinstance(client, ConnectedClient) or client.id != message.connection:
-            return  # it has ended, or been taken over, while this was on its way
+            return  # the connection has ended, or a newer one has taken over
         if client.connection.closed:
-            return  # nothing is brought to life for one that has gone; its `Detach` is on its way
+            return  # no topic is resumed for a client that has gone; a `Detach` is on its way
         self._client = client
         client.limits = self._limits
         self.cancel_timer("expire")
@@ -154,7 +160,7 @@ class Session(Actor):
     @handles(Detach)
     def detach(self, message: Detach) -> None:
         """Wait for the client to come back."""
-        # The hub knows whose it is now; a connection may have gone before we attached it.
+        # Ask the hub whether it is the present connection. It may have gone before it was attached.
         if not self._topics.detach(self.who.session, message.connection):
             return
         self._client = None
@@ -171,7 +177,7 @@ class Session(Actor):
         self.stop()
 
     def on_stop(self) -> None:
-        """Whoever is still connected is told that it is over, unless told why before."""
+        """Close a connection that is still there."""
         self._end(SESSION_ENDED)
 
     def on_failure(
@@ -180,11 +186,11 @@ class Session(Actor):
         exception_value: BaseException | None,  # noqa: ARG002
         traceback: TracebackType | None,  # noqa: ARG002
     ) -> None:
-        """The client comes back with its token, as a new session of the same user."""
+        """Close the connection. The client may resume with its token, in a new session."""
         self._end(SESSION_FAILED)
 
     def _end(self, code: CloseCode) -> None:
-        self._topics.end(self.who.session)  # the owners of its topics watch, and remove it
+        self._topics.end(self.who.session)  # topics' owners watch the session, and remove it
         if self._client is not None:
             self._client.session = None
             self._client.close(code)
@@ -206,11 +212,14 @@ class Session(Actor):
             client.ok(request.ref, Pong(self._context.clock_ms()))
 
     def refuse_second(self, client: ConnectedClient, request: SessionOpen | SessionResume) -> None:
-        """There is a session on this connection already."""
+        """Refuse to open or resume: this connection has its session already."""
         client.refuse(RequestError(SESSION_OPEN), request.ref)
 
     def close(self, client: ConnectedClient, request: SessionClose) -> None:
-        """End: leave every room, answer, close the connection. A match keeps the place a while."""
+        """Answer, close the connection and end; rooms and matches see the session end.
+
+        A match keeps the user's place for a while.
+        """
         if client.may_ask(request.ref):
             client.ok(request.ref)
             client.close(NORMAL)
@@ -220,17 +229,17 @@ class Session(Actor):
 
     @handles(Answered)
     def answered(self, message: Answered) -> None:
-        """Note how a membership stands. The client has its answer already."""
+        """Note the owner's answer in the membership. The client has its answer already."""
         self.memberships.answered(message)
 
     @handles(PartAgain)
     def part_again(self, message: PartAgain) -> None:
-        """Ask for what is still owed."""
+        """Ask the owner of a topic once more to let the session out."""
         self.memberships.part_again(message.topic)
 
     @handles(TopicGone)
     def topic_gone(self, message: TopicGone) -> None:
-        """Be in a topic no more. It comes in order with the answers of the topic's owner."""
+        """Note that an owner has ended the membership. Its answers came in order before this."""
         self.memberships.gone(message.topic)
 
 
@@ -240,14 +249,14 @@ ROUTES: Final[Mapping[type[Request], Route]] = {
     SessionResume: AskSession(Session.refuse_second),
     SessionClose: AskSession(Session.close, outlives=True),
 }
-"""Of requests to the session itself."""
+"""The routes of requests that the session itself answers."""
 
 
 def configured(context: Context) -> type[Session]:
-    """Return the class of a node's sessions: one whose mailbox is as the settings say."""
+    """Return the class of a node's sessions, with the mailbox size of its settings."""
 
     class ConfiguredSession(Session):
-        # Full, it makes the connection wait to be read from: that is what "wait" is for.
+        # With "wait", the gateway stops reading a connection while its session's mailbox is full.
         mailbox = MailboxSpec(capacity=context.settings.mailbox, on_full="wait")
 
     return ConfiguredSession

@@ -1,4 +1,4 @@
-"""Where the wire meets the actors: a connection becomes a client, and gets a session."""
+"""Where the wire meets the actors: each connection gets a client and a session."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from protocol.messages.session import SessionOpen, SessionResume
 from protocol.server.websocket import Connection
 
 _AGAIN_S = 0.01
-"""Until a full session is told again that a connection came or went. It never waits for others, so
-it is full for one turn of the dispatcher."""
+"""The pause before a session whose mailbox is full is told again that a connection came or went. A
+session never waits for others, so its mailbox is full for one turn of the dispatcher."""
 
 _FAIL_ALONE = RestartPolicy(restart="temporary")
 
@@ -48,12 +48,12 @@ class SessionGateway:
     """Gives each connection its handler, and starts a session for each client that opens one.
 
     Arguments:
-        system: where sessions live.
+        system: the system that the sessions' actors live in.
         context: what all sessions share.
         new_id: makes an id that was never given before, of letters, digits, `-` and `_`. It need
             not be secret, as tokens are signed.
-        doorman: knows what each address has left.
-        ops: what clients may ask for.
+        doorman: knows the budgets of each address.
+        ops: the ops that clients may ask for.
 
     Counters for the metrics: `opened`, `resumed` and `taken_over` sessions, `rate_limited`
     messages, `flooded` connections.
@@ -79,7 +79,7 @@ class SessionGateway:
         self._context = context
         self._new_id = new_id
         self._session_class = configured(context)
-        self._addresses: dict[str, str] = {}  # session -> whose it is, for those that have limits
+        self._addresses: dict[str, str] = {}  # session -> its address, if that has limits
         self.doorman = doorman
         context.topics.on_end = self._ended
         system.dispatcher.enclose(self.admission)
@@ -112,7 +112,7 @@ class SessionGateway:
         self._start(client, request.ref, f"guest-{self._new_id()}", request.name)
 
     def resume(self, client: ConnectedClient, request: SessionResume) -> None:
-        """Have the client take over the token's session, or a new one of the same user.
+        """Give the client the session of its token, or a new session of the same user.
 
         Raises:
             RequestError: BAD_TOKEN, TOO_MANY_SESSIONS.
@@ -127,7 +127,7 @@ class SessionGateway:
         older = topics.link(claims.session)
         if isinstance(older, ConnectedClient):
             self.taken_over += 1
-            older.session = None  # nothing of it reaches the session any more
+            older.session = None  # no request on that connection reaches the session any more
             older.close(TAKEN_OVER)
         topics.attach(Identity(claims.session, claims.user, claims.name), client)
         client.session = self._system.ref(KIND, claims.session)
@@ -145,7 +145,7 @@ class SessionGateway:
     def _attach(self, client: ConnectedClient, request: SessionResume, claims: Claims) -> None:
         session = client.session
         if session is None or client.connection.closed:
-            return  # it was taken over in its turn, or has gone again
+            return  # another connection has taken the session over, or this one is closed
         attached = session.ask(
             Attach(client.id, request.ref, resumed=True, positions=request.positions)
         )
@@ -160,12 +160,12 @@ class SessionGateway:
             client.connection.expect_within(None)
         elif isinstance(error, MailboxFull):
             self._system.after(_AGAIN_S, partial(self._attach, client, request, claims))
-        elif not client.connection.closed:  # it ended at this very moment
+        elif not client.connection.closed:  # the session has just ended
             self._start_anew(client, request, claims)
 
     def _start_anew(self, client: ConnectedClient, request: SessionResume, claims: Claims) -> None:
-        # Under a new id: the end of the old session may still be on its way to its rooms, and must
-        # not remove the new one.
+        # The new session has an id of its own. The end of the old session may still be on its way
+        # to its rooms, and must not remove the new one from them.
         self._start(client, request.ref, claims.user, claims.name, request)
 
     def _start(
@@ -210,9 +210,9 @@ class SessionGateway:
 
 
 class ClientHandler:
-    """What the wire calls for one connection; a `protocol.server.websocket.Handler`.
+    """Handles what one connection receives; a `protocol.server.websocket.Handler`.
 
-    Rate limits and load shedding stand before the session's mailbox, so that a flood ends here.
+    Rate limits and load shedding come before the session's mailbox, so a flood ends here.
     """
 
     __slots__ = ("_gateway", "client")
@@ -222,7 +222,10 @@ class ClientHandler:
         self.client = client
 
     def received(self, request: AnyRequest) -> Awaitable[None] | None:
-        """Give a request to the session; without one, only opening and resuming are possible."""
+        """Give a request to the session. Without a session only `open` and `resume` are possible.
+
+        Returns None, or an awaitable that ends when a full session has room for the request.
+        """
         client = self.client
         size = client.connection.message_bytes
         now = trio.current_time()
@@ -245,7 +248,7 @@ class ClientHandler:
         return None
 
     def undecodable(self, error: RequestError, ref: int | None) -> None:
-        """Answer what is no request. It counts towards the limits like any other."""
+        """Answer a message that is no valid request. It counts towards the limits like one."""
         client = self.client
         size = client.connection.message_bytes
         now = trio.current_time()
@@ -255,18 +258,18 @@ class ClientHandler:
             self._over(now, size, 1, ref)
 
     def shed(self, error: RequestError, count: int, size_bytes: int) -> None:
-        """They count towards the limits like any others, and are answered already."""
+        """Count `count` requests that the wire has refused, `size_bytes` long together."""
         client = self.client
         if error is TOO_MUCH_TO_DO:
             client.admission.shed += count
         self._count(size_bytes, count)
 
     def fragments(self, count: int) -> None:
-        """Each counts like a message, whose bytes are counted when it is whole."""
+        """Count fragments as messages. The bytes are counted when the message is whole."""
         self._count(0, count)
 
     def disconnected(self, close: CloseCode | int, reason: str) -> None:  # noqa: ARG002 - the wire's
-        """The session waits for another connection, unless it has one already."""
+        """Have the session wait for another connection, unless it has one already."""
         client = self.client
         if client.session is not None:
             self._gateway.detach(client.session, client.id)
@@ -295,7 +298,7 @@ class ClientHandler:
                 client.refuse(RequestError(RATE_LIMITED, retry_in_s=retry_in_s), ref)
 
     def _count(self, size: int, count: int) -> None:
-        """Count what is not answered one by one."""
+        """Count messages that are not answered one by one."""
         limits, now = self.client.limits, trio.current_time()
         if not limits.admit(now, size, count) and limits.flooding(now, size, count):
             self._gateway.flooded += 1

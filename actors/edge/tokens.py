@@ -1,12 +1,12 @@
-"""Session tokens: what a client shows to resume, self-contained and signed.
+"""Session tokens: a client shows one to resume its session. They are self-contained and signed.
 
-A token names the session, the user and the name, so a resume works although the process that
-issued it died and no store was asked. It is base64url of HMAC-SHA256 (32 bytes, RFC 2104) followed
-by what is signed: a byte with the version of the claims, and the claims in msgpack. Whoever has a
-token is its user: it belongs on a TLS connection only.
+A token names the session, the user and the name. So a resume asks no store, and works after the
+process that issued the token has died. A token is the base64url of an HMAC-SHA256 (32 bytes, RFC
+2104) followed by what it signs: a byte with the version of the claims, and the claims in msgpack.
+Whoever has a token is its user, so tokens belong on TLS connections only.
 
-A version is for a change of what claims mean. Claims that are only added need none: a server that
-does not know them leaves them alone, as long as they stand at the end.
+The version changes when the meaning of a claim changes. A new claim at the end needs no new
+version, because a server that does not know it ignores it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ MAC_BYTES = 32
 MIN_SECRET_BYTES = 16
 VERSION = 2
 _FIRST_VERSION = 0x94
-"""Claims of the first version stand alone. This is how they begin: a msgpack array of four."""
+"""The first byte of claims of the first version, which have no byte for the version: it begins a
+msgpack array of four."""
 
 
 class Claims(msgspec.Struct, frozen=True, array_like=True):
-    """What a token says. `issued`: seconds since 1970, UTC."""
+    """The claims of a token. `issued`: seconds since 1970, UTC."""
 
     session: str
     user: str
@@ -65,11 +66,11 @@ class Tokens:
         return base64.urlsafe_b64encode(_mac(self._secrets[0], body) + body).decode("ascii")
 
     def verify(self, token: str) -> Claims:
-        """Return what a token says.
+        """Return the claims of a token.
 
         Raises:
-            RequestError: BAD_TOKEN; not one of ours, changed, too old, or of a version that is not
-                understood (any more). The text does not say which of the first two.
+            RequestError: BAD_TOKEN; the token is forged, changed, too old, or of a version that is
+                not understood (any more). The text does not tell forged from changed.
         """
         try:
             raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
@@ -84,7 +85,7 @@ class Tokens:
         return claims
 
     def _read(self, body: bytes) -> Claims:
-        """What was signed, by a server that may have been older than this one, or newer."""
+        """Decode signed claims. The server that signed them may be older or newer than this one."""
         version = body[0] if body else 0
         if version not in {VERSION, _FIRST_VERSION}:
             raise RequestError(BAD_TOKEN, "this server does not understand it; open a session")

@@ -1,14 +1,15 @@
-"""The node's hub of topics: who is on which topic, and the way a push takes to all of them.
+"""The node's hub of topics: the members of each topic, and the path of a push to all of them.
 
-The fastlane (Phoenix's word): a push is encoded and framed once for each encoding, and the same
-bytes are appended to each member's outbox, past the session actors. The hub is no actor. It
-outlives the rooms and matches that own its topics, so a room that crashes finds its members still
-joined; and its methods never wait, so an owner changes membership and publishes in one step, and
-order on a topic is the order of these calls.
+The path is Phoenix's fastlane: a push is encoded and framed once for each encoding, and the same
+bytes are appended to each member's outbox, past the session actors.
 
-Membership belongs to the owner of the topic: only the room adds and removes. The connection
-belongs to the session: a session that has none, or has lost it to a newer one, stays a member and
-is skipped until the owner subscribes it again with what it missed.
+The hub is a plain object, not an actor. It outlives the rooms and matches that own its topics, so a
+room that crashes finds its members still joined. Its methods never wait, so an owner changes the
+members and publishes in one step, and the pushes on a topic are in the order of these calls.
+
+Only the owner of a topic adds and removes its members. A session changes only its own connection. A
+member without a connection, or with a new one, is skipped until the owner has pushed what it missed
+and subscribes it again.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from actors.edge.rules.bucket import Bucket
 
 
 class Encoding(Protocol):
-    """One of the wire's encodings; hashable, as it is what frames are grouped by."""
+    """One of the wire's encodings. It is hashable, since members are grouped by it."""
 
     def frame(self, message: msgspec.Struct) -> bytes:
         """Encode and frame; raises `EncodeError`."""
@@ -54,13 +55,13 @@ class Link(Protocol):
 
 
 class Broadcast(Protocol):
-    """The flusher's, which knows how to send one frame to many."""
+    """Puts one frame into many outboxes; the flusher's does it at the least cost."""
 
     def __call__(self, frame: bytes, outboxes: Sequence[Any], slot: str | None = None) -> None: ...
 
 
 class Listener:
-    """A session as the hub knows it: who it is, and the connection that is its own now."""
+    """A session as the hub knows it: its identity, and its present connection."""
 
     __slots__ = ("budget", "link", "shared", "topics", "who")
 
@@ -68,15 +69,16 @@ class Listener:
         self.who = who
         self.link: Link | None = None
         self.budget: Bucket | None = None
-        """Its budget of pushes to others; None: it has not been charged yet."""
+        """The session's budget of pushes to others; None: it has not been charged yet."""
         self.shared: Bucket | None = None
-        """The same of all sessions of its address, if that has limits."""
+        """The budget of all sessions of its address; None: the address has no limits."""
         self.topics: dict[str, _Topic] = {}
 
 
 class _Topic:
-    """Members in the order they came, and the part of them that is subscribed now. `epoch`: of the
-    owner's incarnation whose pushes they get.
+    """A topic: its members in the order they came, and those with a connection in `live`.
+
+    `epoch`: that of the owner's incarnation which publishes on it.
     """
 
     __slots__ = ("_groups", "epoch", "live", "members")
@@ -91,8 +93,10 @@ class _Topic:
         self._groups = None
 
     def groups(self) -> Sequence[tuple[Encoding, Sequence[Outbox]]]:
-        """The outboxes by encoding. Kept until someone comes or goes, so that a publish neither
-        copies nor risks that a close it causes changes what it walks over.
+        """Return the outboxes by encoding.
+
+        The result is kept until somebody comes or goes, so a publish copies nothing. It is a tuple
+        of its own, so a publish that closes a connection does not change what it walks over.
         """
         groups = self._groups
         if groups is None:
@@ -104,17 +108,17 @@ class _Topic:
 
 
 class Topics:
-    """The hub. One for each node.
+    """The hub of topics. Each node has one.
 
     Arguments:
-        broadcast: pushes one frame to many of the connections' outboxes, with a slot by `replace`
-            and else by `push_soon`, or to the same effect.
-        fanout: the budgets that `charge` draws on; without, nothing is charged.
+        broadcast: puts one frame into many outboxes: by `replace` if there is a slot, else by
+            `push_soon`, or to the same effect.
+        fanout: the budgets that `charge` draws on; None: nothing is charged.
 
     Attributes:
         on_end: called with the key of each session that ends.
-
-    Counters for the metrics: `published` pushes, `delivered` frames.
+        published: how many pushes were published.
+        delivered: how many frames were put into outboxes.
     """
 
     def __init__(self, broadcast: Broadcast | None = None, fanout: Fanout | None = None) -> None:
@@ -131,8 +135,8 @@ class Topics:
     def attach(self, who: Identity, link: Link) -> None:
         """Make `link` the session's connection, in place of any other.
 
-        What it was subscribed to under an older one pauses: the new client says where it stands on
-        each topic, and the topic's owner subscribes it from there.
+        Pushes to the session pause on all its topics. The new connection's client says how far it
+        has read each topic, and the topic's owner subscribes it from there.
         """
         listener = self._listeners.get(who.session)
         if listener is None:
@@ -141,7 +145,7 @@ class Topics:
         listener.link = link
 
     def detach(self, session: str, connection: int) -> bool:
-        """Take the connection away, if it still is the session's; returns whether it was."""
+        """Take the session's connection away, if it is this one; returns whether it was."""
         listener = self._listeners.get(session)
         if listener is None or listener.link is None or listener.link.id != connection:
             return False
@@ -150,7 +154,7 @@ class Topics:
         return True
 
     def end(self, session: str) -> None:
-        """The session is over. Its topics' owners still count it until they unsubscribe it."""
+        """End the session. The owners of its topics count it as a member until they remove it."""
         listener = self._listeners.pop(session, None)
         if listener is not None:
             self._pause(listener)
@@ -159,7 +163,7 @@ class Topics:
                 self.on_end(session)
 
     def link(self, session: str) -> Link | None:
-        """The session's connection now; None: it has none, or there is no such session."""
+        """Return the session's connection; None: it has none, or there is no such session."""
         listener = self._listeners.get(session)
         return None if listener is None else listener.link
 
@@ -170,7 +174,7 @@ class Topics:
 
     @property
     def sessions(self) -> Collection[str]:
-        """Keys of the sessions that are not over."""
+        """Keys of the sessions that have not ended."""
         return self._listeners.keys()
 
     # --- a topic and its members, for the topic's owner ------------------------------------------
@@ -178,9 +182,14 @@ class Topics:
     def subscribe(self, topic: str, session: str, connection: int, epoch: int = 0) -> bool:
         """Make the session a member whose connection gets the topic's pushes from here on.
 
-        `epoch`: the owner's. Returns False, and does nothing, if `connection` is not the session's
-        now: the session is over, or has lost the connection, or has taken another that does not
-        know of this join.
+        Arguments:
+            topic: the topic, `<kind>:<key>` of its owner.
+            session: the session's key.
+            connection: the connection that the session had when it asked.
+            epoch: that of the owner's incarnation.
+
+        Returns False, and does nothing, if the session has ended or has this connection no longer.
+        A newer connection's client does not know of this join.
         """
         listener = self._listeners.get(session)
         if listener is None or listener.link is None or listener.link.id != connection:
@@ -209,9 +218,10 @@ class Topics:
         return True
 
     def take_over(self, topic: str, epoch: int) -> int:
-        """The pushes come from another incarnation of the owner from here on; returns which one
-        those who are subscribed have got theirs from. It may be several back: of an incarnation on
-        another node, or of one that broke before it said a word, they were told nothing.
+        """Note that another incarnation of the owner publishes from here on.
+
+        Returns the epoch of the incarnation that published before. It may be several incarnations
+        ago: one on another node, or one that crashed early, has published nothing here.
         """
         there = self._topics.get(topic)
         if there is None:
@@ -220,17 +230,17 @@ class Topics:
         return before
 
     def is_member(self, topic: str, session: str) -> bool:
-        """Whether the session is a member, with a connection now or without."""
+        """Whether the session is a member, with or without a connection."""
         there = self._topics.get(topic)
         return there is not None and session in there.members
 
     def members(self, topic: str) -> list[Listener]:
-        """Every member in the order they came, also those without a connection now."""
+        """Return all members in the order they came, those without a connection included."""
         there = self._topics.get(topic)
         return [] if there is None else list(there.members.values())
 
     def dissolve(self, topic: str) -> list[Listener]:
-        """End the topic: nobody is a member any more. Returns who was."""
+        """Remove all members of the topic, and return them."""
         there = self._topics.pop(topic, None)
         if there is None:
             return []
@@ -239,22 +249,23 @@ class Topics:
         return list(there.members.values())
 
     def share(self, session: str, shared: Bucket) -> None:
-        """Have a session draw on a budget of pushes that others draw on as well."""
+        """Charge the session's pushes to `shared` as well, the budget of its address."""
         listener = self._listeners.get(session)
         if listener is not None:
             listener.shared = shared
 
     def charge(self, topic: str, session: str, pushes: int = 1) -> None:
-        """Have a session pay for pushes to everyone on a topic, before they are made.
+        """Charge a session for pushes to everyone on a topic, before they are published.
 
         Raises:
-            Refused: by its budget, or the node's; then nothing was charged.
+            Refused: a budget is used up, the session's, its address's or the node's. Then nothing
+                was charged.
         """
         there, fanout = self._topics.get(topic), self.fanout
         if there is None or len(there.live) <= FREE or fanout is None:
             return
         listener = self._listeners.get(session)
-        if listener is not None:  # else it is over, and what it asked for is let through
+        if listener is not None:  # a session that has ended is not charged for its last request
             if listener.budget is None:
                 listener.budget = fanout.budget()
             fanout.charge(listener.budget, listener.shared, len(there.live) * pushes)
@@ -262,9 +273,14 @@ class Topics:
     # --- pushes ----------------------------------------------------------------------------------
 
     def publish(self, topic: str, push: msgspec.Struct, *, more: bool = False) -> None:
-        """Push to every subscribed member, soon: to one that gets much, some of it together.
+        """Push to every subscribed member.
 
-        `more`: another push to the topic follows in this step, and they had better leave together.
+        A push may wait a few milliseconds for others that go to the same connection.
+
+        Arguments:
+            topic: the topic; without members it may be unknown.
+            push: the message.
+            more: another push to the topic follows in this step, and they should leave together.
 
         Raises:
             EncodeError: `push` cannot be encoded; nobody got it.
@@ -272,8 +288,9 @@ class Topics:
         self._publish(topic, push, _one_by_one if more else self._broadcast)
 
     def publish_state(self, topic: str, push: msgspec.Struct) -> None:
-        """The same, conflated: of the states of a topic that a connection has not sent yet, the
-        newest takes the place of the others.
+        """Push a state to every subscribed member, conflated.
+
+        A connection that has not sent the topic's last state yet sends this one in its place.
 
         Raises:
             EncodeError: `push` cannot be encoded; nobody got it.
@@ -281,26 +298,27 @@ class Topics:
         self._publish(topic, push, self._broadcast, slot=topic)
 
     def publish_states(self, topic: str, push_for: Callable[[str], msgspec.Struct]) -> None:
-        """The same where each user sees another state: `push_for(user)` is encoded for each member.
+        """Push to every subscribed member the state `push_for(user)` of its user, conflated.
 
         Raises:
-            EncodeError: as `publish_state`; some members may have got theirs.
+            EncodeError: one of the states cannot be encoded; some members may have got theirs.
         """
         for outbox, frame in self._each(topic, push_for):
             outbox.replace(topic, frame)
 
     def publish_each(self, topic: str, push_for: Callable[[str], msgspec.Struct]) -> None:
-        """Push to every subscribed member what its user is to see; none of it is conflated.
+        """Push to every subscribed member the message `push_for(user)` of its user.
 
         Raises:
-            EncodeError: as `publish`; some members may have got theirs.
+            EncodeError: one of the messages cannot be encoded; some members may have got theirs.
         """
         for outbox, frame in self._each(topic, push_for):
             outbox.push(frame)
 
     def publish_one(self, topic: str, session: str, push: msgspec.Struct) -> None:
-        """Push to one member, if it is subscribed now. One that is not has no connection, or has
-        one whose client says where it stands next, and is answered by that.
+        """Push to one member, if it is subscribed now.
+
+        Another member needs no push: the owner sends it what it missed when it comes back.
 
         Raises:
             EncodeError: `push` cannot be encoded.
@@ -312,7 +330,7 @@ class Topics:
             self.delivered += 1
 
     def send(self, session: str, connection: int, push: msgspec.Struct) -> bool:
-        """Push to one session, if `connection` still is its own; returns whether it was.
+        """Push to one session, if `connection` is still the session's; returns whether it was.
 
         Raises:
             EncodeError: `push` cannot be encoded.
@@ -340,7 +358,7 @@ class Topics:
     def _each(
         self, topic: str, push_for: Callable[[str], msgspec.Struct]
     ) -> Iterator[tuple[Outbox, bytes]]:
-        """Every subscribed member's outbox, and the frame that is for its user."""
+        """Yield every subscribed member's outbox with the frame for its user."""
         there = self._topics.get(topic)
         if there is None:
             return

@@ -1,10 +1,11 @@
-"""The warden of topics: sees to the members of an owner that has ended.
+"""The warden of topics: takes care of the members when the owner of a topic has ended.
 
-A room that crashes is restarted, and its members stay. A room that keeps crashing ends as failed,
-and nobody is left to remove its members: the warden does that, with one watch for each room in
-place of one for each member. A room that lost its log to an incarnation on another node would come
-back only with its next message. Until then its members would believe in pushes that were never
-stored.
+A room that crashes is restarted, and its members stay. A room that keeps crashing ends as failed;
+then the warden removes its members. It needs one watch for each room, where the sessions would need
+one for each member.
+
+A room that lost its log to an incarnation on another node would start again only at its next
+message. Until then its members would trust pushes that were never stored. So the warden wakes it.
 """
 
 from __future__ import annotations
@@ -30,16 +31,19 @@ SESSION_KIND = "session"
 
 
 class Guard(msgspec.Struct, frozen=True, gc=False):
-    """From the owner of the topic `<kind>:<key>` when it starts, or of a session that is new."""
+    """To the warden: watch the actor (kind, key), the owner of a topic or a session.
+
+    An owner sends it each time it starts, and the gateway sends it for each new session.
+    """
 
     kind: str
     key: str
     comes_back: bool = False
-    """Should it lose its log, it is brought back though nobody is in its topic."""
+    """An actor that loses its log is woken even if its topic has no members."""
 
 
 class Warden(Actor):
-    """Watches the owners of topics, and sessions. One for each node, as the hub is."""
+    """Watches the owners of topics, and sessions. Each node has one, as it has one hub."""
 
     def __init__(self, topics: Topics) -> None:
         super().__init__()
@@ -48,23 +52,24 @@ class Warden(Actor):
 
     @handles(Guard)
     def guard(self, message: Guard) -> None:
-        """Watch an owner."""
+        """Watch an actor."""
         self.watch(self.system.ref(message.kind, message.key))
         if message.comes_back:
             self._come_back.add((message.kind, message.key))
 
     @handles(Terminated)
     def ended(self, message: Terminated) -> None:
-        """See to what an actor has left behind in the hub."""
+        """Remove what an actor has left behind in the hub."""
         if message.ref.kind == SESSION_KIND:
-            # It does so itself, at its end; but nothing may hang on a hook that can fail.
+            # A session ends itself in the hub in `on_stop`, but that hook can fail.
             self._topics.end(message.ref.key)
         else:
             self._owner_ended(message)
 
     def _owner_ended(self, message: Terminated) -> None:
-        """Remove the members of an owner that failed; bring back one that was fenced. An owner that
-        ended in another way has no members, or the system stops.
+        """Remove the members of an owner that failed, and wake an owner that was fenced.
+
+        An owner that ended for another reason has no members, or the whole system stops.
         """
         topic = f"{message.ref.kind}:{message.ref.key}"
         always = (message.ref.kind, message.ref.key) in self._come_back

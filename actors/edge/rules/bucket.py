@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 FORGIVEN = 0.1
-"""A client may exceed its rate by this part for good, without being a flood."""
+"""The part of its rate by which a client may exceed it for ever without being a flood."""
 
 
 class Bucket:
@@ -26,8 +26,8 @@ class Bucket:
     def take(self, now: float, amount: float = 1.0) -> bool:
         """Take `amount` tokens, or none and return False if there are fewer.
 
-        A full bucket gives any amount and is in debt after it; otherwise what is greater than the
-        burst could never pass. `now`: seconds on a clock that does not go back.
+        A full bucket gives any amount, and is in debt afterwards. Otherwise an amount greater than
+        the burst could never pass. `now`: seconds on a clock that does not go back.
         """
         full_at = self._full_at
         if full_at <= now:
@@ -40,23 +40,24 @@ class Bucket:
         return True
 
     def give_back(self, amount: float) -> None:
-        """Put back what was taken for something that was not done after all."""
+        """Put back tokens that were taken for something that was not done after all."""
         self._full_at -= amount * self._seconds_each
 
     def full(self, now: float) -> bool:
-        """Whether nothing of it is missing: one that was never used is no different."""
+        """Whether no token is missing, as in a bucket that was never used."""
         return self._full_at <= now
 
     def ready_in(self, now: float, amount: float = 1.0) -> float:
-        """Seconds until `take(amount)` gives it, if nothing else is taken meanwhile."""
+        """Seconds until `take(amount)` succeeds, if nothing else is taken in the meantime."""
         full_in = max(0.0, self._full_at - now)
         return max(0.0, min(full_in, full_in + amount * self._seconds_each - self._tolerance_s))
 
 
 def take_all(now: float, amount: float, *buckets: Bucket | None) -> Bucket | None:
-    """Take `amount` from each bucket, or from none; returns the first that has fewer, if any has.
+    """Take `amount` from each bucket, or from none.
 
-    None among them stands for no limit.
+    Returns the first bucket that has fewer tokens, or None if all had enough. None in place of a
+    bucket stands for no limit.
     """
     for bucket in buckets:
         if bucket is not None and not bucket.take(now, amount):
@@ -68,9 +69,9 @@ def take_all(now: float, amount: float, *buckets: Bucket | None) -> Bucket | Non
 
 
 class ClientLimits:
-    """What one client may send: messages a second, bytes a second, and for how long far more.
+    """Limits what one client may send: messages a second, bytes a second, and how long a flood.
 
-    A message counts once, or more often if it costs more than others: `count` everywhere.
+    `count` is the cost of a message: 1, or more for a message that costs more than others.
     """
 
     __slots__ = ("_bytes", "_message_s", "_messages", "_octet_s", "_patience")
@@ -84,16 +85,16 @@ class ClientLimits:
         bytes_burst: float,
         flooding_s: float,
     ) -> None:
-        """Rates of 0 mean no limit. `flooding_s`: at twice its rate a client floods after this."""
+        """Rates of 0 mean no limit. `flooding_s`: how long a client may send at twice its rate."""
         self._messages = Bucket(messages_per_s, messages_burst)
         self._bytes = Bucket(bytes_per_s, bytes_burst)
         self._message_s = 1.0 / messages_per_s if messages_per_s else 0.0
         self._octet_s = 1.0 / bytes_per_s if bytes_per_s else 0.0
-        # Its tokens are seconds of excess: at twice the rate one second of it comes each second.
+        # The tokens are seconds of excess: at twice the rate one second of excess comes a second.
         self._patience = Bucket(FORGIVEN, (1.0 - FORGIVEN) * flooding_s)
 
     def admit(self, now: float, size: int, count: int = 1) -> bool:
-        """Whether messages of `size` bytes together are within the limits; if so, they count."""
+        """Count messages of `size` bytes together, if they are within the limits; returns if so."""
         return self._messages.take(now, count) and self._bytes.take(now, size)
 
     def ready_in(self, now: float, size: int, count: int = 1) -> float:
@@ -101,5 +102,5 @@ class ClientLimits:
         return max(self._messages.ready_in(now, count), self._bytes.ready_in(now, size))
 
     def flooding(self, now: float, size: int, count: int = 1) -> bool:
-        """Count messages that were not admitted; whether there have been too many of them."""
+        """Count messages that were not admitted; returns whether they are a flood by now."""
         return not self._patience.take(now, max(count * self._message_s, size * self._octet_s))

@@ -1,12 +1,15 @@
-"""A session's view of its membership in one topic, as its requests are answered. A pure value.
+"""What a session knows of its membership in one topic. A pure value.
 
-The topic's owner is the one truth of who is a member. It takes a session's requests in the order
-they were made, but their answers come in any order, or not at all; so each request has a number,
-and the answer to the latest of those that were answered is what is known.
+The topic's owner decides who is a member. It handles a session's requests in the order they were
+made, but the answers come in any order, or never. So the session numbers its requests, and believes
+the answer with the highest number.
 
-Until the owner has said that the session is out, there is a membership to hold on to: the session
-may be in. That way a leave that was refused can be asked for again, and one that the session owes
-is not forgotten.
+A membership is kept until the owner has said that the session is out, because until then the
+session may be in. So a leave that was refused can be repeated.
+
+A session *owes* a leave when it has to be out and its client will not ask again: the client was
+told that a join failed, say, and the owner may have let the session in all the same. The session
+then repeats the leave by itself until the owner has answered.
 """
 
 from __future__ import annotations
@@ -21,69 +24,71 @@ Stage = Literal["joining", "joined", "leaving", "out"]
 
 
 class Answer(enum.Enum):
-    """What became of a request."""
+    """What the answer to a request means."""
 
     DONE = "done"
     """The owner did what was asked."""
     DENIED = "denied"
     """The owner says that the session is not in the topic."""
     UNDONE = "undone"
-    """It changed nothing and will not: it was refused on its way, or by an owner that is busy."""
+    """The request changed nothing: it did not reach the owner, or the owner was too busy."""
     UNKNOWN = "unknown"
-    """It may have acted, or still will."""
+    """The owner may have done what was asked, or may do it later."""
 
 
 class Membership(msgspec.Struct, frozen=True, gc=False):
-    """What is known, what is under way, and what the session owes the owner.
+    """What is known, what is under way, and whether the session owes a leave.
 
-    `asks` make it the membership with one more request, whose number is `last` then; `answered`
-    takes the answer with that number. A request is to be in (a join, a resume) or to be out.
+    `asks_in` and `asks_out` return the membership with one more request, whose number is `last`.
+    `answered_in` and `answered_out` take the answer to the request with that number. A request is
+    to be in (a join, a resume) or to be out (a leave, a part).
     """
 
     member: bool = False
-    """What the owner said last."""
+    """Whether the session is a member, by the owner's latest answer."""
     last: int = 0
     """The number of the newest request."""
     entered: int = 0
     """The number of the newest request to be in."""
     decided: int = 0
-    """The number of the request that `member` is the answer to."""
+    """The number of the request whose answer is `member`."""
     doubted_in: int = 0
-    """The number of the newest request to be in of which it is not known whether it acts. An answer
-    to a later one ends the doubt, as the owner has taken this one by then.
+    """The number of the newest request to be in whose answer is UNKNOWN. The answer to a later
+    request ends the doubt, because the owner has handled this one by then.
     """
     doubted_out: int = 0
-    """The same of requests to be out."""
+    """The same for requests to be out."""
     waiting: int = 0
-    """Requests that are not answered yet."""
+    """How many requests are not answered yet."""
     owes: bool = False
-    """The session is to be out, and nobody else will see to it."""
+    """The session owes a leave."""
     keeps_place: bool = True
-    """What it owes: whether the user's place in a match is to be kept for a while."""
+    """Whether that leave keeps the user's place in a match for a while."""
     owes_since: int = 0
-    """The number of the newest request when that began."""
+    """The number of the newest request when the session began to owe the leave."""
     hopes: int = 0
-    """Requests to be in that were made since, and are not answered yet: one that is done ends what
-    is owed, one that fails leaves it as it was.
+    """How many requests to be in were made since and are not answered yet. The leave is owed no
+    more when one of them is done, and still owed when they all fail.
     """
     tries: int = 0
-    """How often what it owes has failed."""
+    """How often the leave has failed."""
 
     # --- what is asked ---------------------------------------------------------------------------
 
     def asks_in(self) -> Membership:
-        """A join or a resume. What is owed waits for how it ends."""
+        """The session asks to be in. A leave that it owes waits for the answer."""
         number, hopes = self.last + 1, self.hopes + self.owes
         return replace(self, last=number, entered=number, waiting=self.waiting + 1, hopes=hopes)
 
     def asks_out(self) -> Membership:
-        """A leave, be it asked for or owed."""
+        """The session asks to be out, for its client or because it owes a leave."""
         return replace(self, last=self.last + 1, waiting=self.waiting + 1)
 
     def gives_up(self, *, keep_place: bool) -> Membership:
-        """The session is to be out: its client was told so, or does not know that it is in.
+        """The session owes a leave: its client was told that it is out, or knows of no membership.
 
-        `keep_place` False: by the user's own word, which stands.
+        `keep_place`: whether the user's place in a match is kept for a while. False, which says
+        that the user asked to leave, stays False for as long as the leave is owed.
         """
         keeps_place = keep_place and (self.keeps_place or not self.owes)
         return _settled(_owing(self, keep_place=keeps_place))
@@ -91,7 +96,7 @@ class Membership(msgspec.Struct, frozen=True, gc=False):
     # --- what is answered ------------------------------------------------------------------------
 
     def answered_in(self, number: int, answer: Answer) -> Membership:
-        """The answer to a request to be in. Only DENIED takes a membership away."""
+        """Take the answer to a request to be in. Only DENIED takes a membership away."""
         now = replace(self, waiting=self.waiting - 1)
         if self.owes and number > self.owes_since:
             done = answer in (Answer.DONE, Answer.DENIED)
@@ -103,7 +108,7 @@ class Membership(msgspec.Struct, frozen=True, gc=False):
         return _settled(now)
 
     def answered_out(self, number: int, answer: Answer) -> Membership:
-        """The answer to a request to be out."""
+        """Take the answer to a request to be out."""
         now = replace(self, waiting=self.waiting - 1)
         undone, done = answer is Answer.UNDONE, answer in (Answer.DONE, Answer.DENIED)
         if answer is Answer.UNKNOWN:
@@ -111,25 +116,25 @@ class Membership(msgspec.Struct, frozen=True, gc=False):
         elif done and number > self.decided:
             now = replace(now, member=False, decided=number)
         if number < self.entered:
-            pass  # a request to be in came after it
+            pass  # the session has asked to be in since
         elif done:
             now = replace(now, owes=False)
         elif now.owes:
             now = replace(now, tries=now.tries + 1)
         elif not undone:
-            # Whoever asked was told that it is not known. From now on it is seen to.
+            # The client was told that nobody knows. From now on the session repeats the leave.
             now = _owing(now, keep_place=False)
         return _settled(now)
 
     def gone(self) -> Membership:
-        """The owner has ended it by itself. What it has yet to take may begin it anew."""
+        """The owner has ended the membership by itself. A request still under way may renew it."""
         return _settled(replace(self, member=False))
 
     # --- what follows ----------------------------------------------------------------------------
 
     @property
     def stage(self) -> Stage:
-        """In a word."""
+        """The membership in a word, for people who look."""
         if self.gave_up or (self.waiting and self.last > self.entered):
             return "leaving"
         if self.waiting and not self.member:
@@ -138,12 +143,12 @@ class Membership(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def gave_up(self) -> bool:
-        """Whether the session is to be out, as far as it is concerned."""
+        """Whether the session owes a leave, and has not asked to be in since."""
         return self.owes and not self.hopes
 
     @property
     def may_be_in(self) -> bool:
-        """Whether, by what was answered, the owner may have the session as a member."""
+        """Whether the owner may count the session as a member, by what is known."""
         return self.member or self.doubted_in > self.decided
 
     @property
@@ -153,19 +158,19 @@ class Membership(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def due(self) -> bool:
-        """Whether what it owes is to be asked for now or later: nothing else is under way."""
+        """Whether the leave that it owes can be sent: no request is under way."""
         return self.owes and not self.waiting
 
 
 def _settled(now: Membership) -> Membership:
-    """With what follows once nothing is under way any more."""
+    """Return the membership with the consequences of having no request under way any more."""
     if now.waiting:
         return now
     if now.owes and not now.may_be_in:
         return replace(now, owes=False)
     is_in = now.member and now.doubted_out <= now.decided
     if now.may_be_in and not is_in and not now.owes:
-        # Who asked to be in was told that it failed. Should it have acted, it is undone.
+        # The client was told that its join failed. The owner may have acted on it, so undo it.
         return _owing(now, keep_place=True)
     return now
 
