@@ -22,6 +22,7 @@ class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     `statement_timeout_s`: the server gives up on a statement after this long. Not behind a pooler,
     whose sessions are others' too: set PgBouncer's `query_timeout`.
     `batch_rows`: the most rows that one transaction writes.
+    `answers_s`: the answer to a command with a key is kept for so long; then the key may act anew.
     `inbox_messages`: the most calls that wait for a connection; more are refused (`StoreBusy`).
     `first_retry_s`, `max_retry_s`: the pause between attempts to reconnect, doubling from the one
     to the other; calls in the pause fail at once.
@@ -33,6 +34,7 @@ class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     connect_timeout_s: Annotated[float, Meta(ge=2)] = 5.0
     statement_timeout_s: Seconds = 30.0
     batch_rows: Count = 4096
+    answers_s: Seconds = 86_400.0
     inbox_messages: Count = 4096
     first_retry_s: Seconds = 0.05
     max_retry_s: Seconds = 2.0

@@ -20,6 +20,7 @@ _FORGET: Final = """
     DELETE FROM answered_commands WHERE ctid = ANY(ARRAY(
         SELECT ctid FROM answered_commands
         WHERE at < now() - make_interval(secs => %s) ORDER BY at LIMIT %s
+        FOR UPDATE SKIP LOCKED -- another worker's
     ))
 """
 _NAME_CHARACTERS: Final = 600

@@ -20,6 +20,7 @@ from persistence.commands.answered import (
     Ticket,
     answered_before,
     begin,
+    forget,
     has_committed,
     remember,
 )
@@ -43,6 +44,9 @@ came after one of these."""
 _ATTEMPTS: Final = 6
 """Of a batch that meets deadlocks. The pauses between them add up to about 0.3 s."""
 _FIRST_PAUSE_S: Final = 0.01
+_FORGET_EVERY_S: Final = 60.0
+_FORGET_AT_ONCE: Final = 1000
+"""Old answers, before a batch: more than one adds, so that they do not pile up. Some 5 ms."""
 _ASK_STATUS_FOR_S: Final = 5.0
 _PATIENCE: Final = "SET LOCAL lock_timeout TO '1s'"  # with a transaction that has not ended
 _LOCKS_OF_COMMANDS: Final = 0x636D6473 << 32
@@ -79,6 +83,8 @@ class CommandWorker(PostgresActor):
     refuse before they have written. If one does not, the batch is rolled back and done again with
     a savepoint for each.
 
+    Now and then it forgets what was answered longer ago than `settings.answers_s`.
+
     Arguments:
         pushed: called after a commit with the inboxes that have something new, in this thread.
         batch: commands of one transaction, at most.
@@ -105,9 +111,11 @@ class CommandWorker(PostgresActor):
         self._schedules = schedules
         self._on_scheduled = scheduled
         self._rng = random.Random()
+        self._forget_next_at = 0.0
         self._ticket = Ticket(uuid.uuid4().hex, 0)
 
     def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
+        self._forget_some()
         answers: dict[int, Any] = {}
         jobs: list[tuple[int, _Job]] = []
         for place, request in enumerate(requests):
@@ -188,6 +196,21 @@ class CommandWorker(PostgresActor):
         if transaction.earliest_us is not None:
             self._on_scheduled(transaction.earliest_us)
         return outcomes
+
+    def _forget_some(self) -> None:
+        now = time.monotonic()
+        if now < self._forget_next_at:
+            return
+        self._forget_next_at = now + _FORGET_EVERY_S
+        try:
+            connection = self._link.opened()
+            with postgres.transaction(connection, self._settings):
+                older_than_s = self._settings.answers_s
+                count = forget(connection, older_than_s=older_than_s, limit=_FORGET_AT_ONCE)
+        except (psycopg.Error, StoreUnavailable):
+            return  # what follows says it to those who wait
+        if count == _FORGET_AT_ONCE:
+            self._forget_next_at = now
 
     def _has_committed(self) -> bool:
         """Ask PostgreSQL what became of the last transaction, whose end was not heard.
