@@ -1,4 +1,4 @@
-"""Numbers as settings have them: what their sections of the configuration allow."""
+"""Types of numbers in the configuration, with the bounds that it allows."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from msgspec import Meta
 Seconds = Annotated[float, Meta(ge=0)]
 PositiveSeconds = Annotated[float, Meta(gt=0)]
 Rate = Annotated[float, Meta(ge=0)]
-"""So many a second on average; 0: no limit."""
+"""A number a second, on average; 0: no limit."""
 Count = Annotated[int, Meta(ge=1)]

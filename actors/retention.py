@@ -1,4 +1,4 @@
-"""Deletes history that is to be kept no longer, a little at a time."""
+"""Deletes history that need not be kept any longer, a little at a time."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from actors.runtime.handlers import handles
 NAMES: Final = 200
 """How many names one step looks at."""
 EVENTS: Final = 500
-"""Events that one step deletes, at most: some 5 ms of PostgreSQL's time."""
+"""The most events that one step deletes, which takes PostgreSQL some 5 ms."""
 PAUSE_S: Final = 0.25
-"""Between two steps: 2,000 events a second at most."""
+"""The pause between two steps, for at most 2,000 events a second."""
 EVERY_S: Final = 600.0
-"""Between two rounds over all names."""
+"""The pause between two rounds over all names."""
 
 
 class Did(Protocol):
-    """What a step has done: up to which name, None for the last; and how much went."""
+    """The result of a step: the last name that it looked at (None: the round is over), and the
+    number of events that it deleted.
+    """
 
     @property
     def reached(self) -> str | None: ...
@@ -45,11 +47,12 @@ class _Done(msgspec.Struct, frozen=True):
 
 
 class Retention(Actor):
-    """Goes over all names of a kind, again and again, and has what is old deleted.
+    """Goes over all names of a kind, again and again, and has old events deleted.
 
     Arguments:
-        what: for the log.
-        step: has the names after this one looked at, `NAMES` of them; its future is of a `Did`.
+        what: what is deleted, for the log.
+        step: takes a name, looks at the `NAMES` names after it, and returns a future of a `Did`.
+        every_s: the pause between two rounds, in seconds.
     """
 
     def __init__(
@@ -84,5 +87,7 @@ class Retention(Actor):
 
 
 def before_us(age_s: float, now_us: int) -> int:
-    """What is older than `age_s`, in microseconds since 1970; 0, before everything, for age 0."""
+    """Return the time `age_s` ago, in microseconds since 1970; for an age of 0, which means that
+    everything is kept, 0.
+    """
     return now_us - round(age_s * 1e6) if age_s else 0

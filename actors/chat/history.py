@@ -1,8 +1,9 @@
-"""Readers of the event log: what an actor needs of it while it goes on handling messages.
+"""Readers of the event log: they read a room's older messages while the room goes on.
 
-An actor that awaited the store would keep its mailbox waiting. It asks a reader instead and returns
-the future. The readers bound how much of the store's time history can take: so many reads at once
-on a node, so many waiting, and beyond that `MailboxFull`, which clients see as `busy`.
+A room that awaited the store would keep its mailbox waiting. It asks a reader instead, and returns
+the future. The readers also bound the share of the store's time that history can take: `READERS`
+reads at once on a node, 256 waiting for each reader, and `MailboxFull` beyond that, which clients
+see as `busy`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from protocol.errors import UNAVAILABLE
 KIND = "history"
 """The readers are `history/0` and so on; a supervisor starts them."""
 READERS = 4
-"""Reads at once. The store answers one in about a millisecond: some thousands a second."""
+"""Reads at once. The store answers one in about a millisecond, which makes some thousands a second.
+"""
 
 
 class ReadBefore(msgspec.Struct, frozen=True, gc=False):
@@ -55,13 +57,17 @@ class HistoryReader(Actor):
 
     @handles(ReadBefore)
     async def read(self, message: ReadBefore) -> Sequence[EventRow]:
-        """Raises Refused: UNAVAILABLE, if the store does not answer."""
+        """Return the rows, oldest first.
+
+        Raises:
+            Refused: UNAVAILABLE, if the store does not answer.
+        """
         try:
             with trio.fail_after(self._timeout_s):
                 return await self._events.read_before(
                     message.kind, message.key, before=message.before, limit=message.limit
                 )
-        except Exception as error:  # whatever a store raises means: not now
+        except Exception as error:  # every error of a store means that it is away
             self.log.warning(
                 "history not read", of=f"{message.kind}/{message.key}", error=repr(error)
             )
@@ -69,6 +75,6 @@ class HistoryReader(Actor):
 
 
 def read_before(system: SystemView, message: ReadBefore) -> Future[Any]:
-    """Ask the reader that serves this actor; the future is of the rows."""
+    """Ask the reader that serves this actor; returns a future of the rows, oldest first."""
     reader = zlib.crc32(message.key.encode()) % READERS
     return system.ref(KIND, str(reader)).ask(message)

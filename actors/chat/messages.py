@@ -1,4 +1,4 @@
-"""What sessions say to rooms beside what they say to any topic."""
+"""Messages of sessions to rooms, beside those that every topic takes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from actors.edge.topic_messages import TopicMessage
 
 
 class Post(TopicMessage, frozen=True, gc=False):
-    """To a room: say this. Answered with `Sent` once it is durable."""
+    """To a room: add a message to the log. Answered with `Sent` once it is durable.
+
+    `key`: the client's idempotency key.
+    """
 
     body: str
     key: str | None = None
@@ -20,9 +23,9 @@ class ReadHistory(TopicMessage, frozen=True, gc=False):
 
 
 class ListMembers(TopicMessage, frozen=True, gc=False):
-    """To a room: who is there. Answered with `Members`."""
+    """To a room: list the members. Answered with `Members`."""
 
 
 def room_topic(name: str) -> str:
-    """The topic of a room, as positions name it on the wire."""
+    """Return the topic of a room, as positions on the wire name it."""
     return f"room:{name}"

@@ -1,4 +1,4 @@
-"""A chat room: the actor that gives each message its place, and owns the topic `room:<name>`."""
+"""A chat room: the actor that gives each message its offset, and owns the topic `room:<name>`."""
 
 from __future__ import annotations
 
@@ -52,28 +52,29 @@ _decode = msgspec.msgpack.Decoder(Posted).decode
 
 
 class Rest(msgspec.Struct, frozen=True, gc=False):
-    """Timer of a room in which nothing was ever said: leave memory if nobody is here."""
+    """Timer of a room without messages: leave memory if the room has no members either."""
 
 
 class Room(PersistentActor):
-    """Has the members, the order, and the end of the log; all of the log is in the event store.
+    """Keeps the members, the order of messages, and the end of the log; the event store has it all.
 
-    Members are the hub's: a room that crashed finds them there, watches them anew, and tells them
-    that it is back. What was said is the log's: an offset is an event's seq. Fan-out happens at
-    once, the acknowledgement after the commit.
+    The hub holds the members. A room that crashed finds them there, watches their sessions again,
+    and tells them that it is back. The log holds the messages: a message's offset is the seq of its
+    event. A message is pushed to the members at once, and acknowledged after its commit.
 
-    A room in which nothing was ever said is nowhere but in memory, and there only while somebody is
-    in it. Its members stand at offset 0 of the epoch that it takes with the first message, if
-    nobody is before it; and if somebody is, offset 0 is true of any epoch.
+    A room without messages exists only in memory, and only while it has members. It takes an epoch
+    with its first message. Until then its members are told offset 0 of `FIRST_EPOCH`. That position
+    stays true under any later epoch, because nothing comes before offset 0.
 
     Arguments:
-        name: of the room, the key of the actor.
+        name: the name of the room, the key of the actor.
         topics: the hub of this node.
-        clock_ms: milliseconds since 1970, UTC.
+        settings: the limits of a room.
+        clock_ms: returns milliseconds since 1970, UTC.
     """
 
     events: ClassVar[tuple[type[msgspec.Struct], ...]] = (Posted,)
-    looks_first: ClassVar[bool] = True  # anyone may look into a room of any name
+    looks_first: ClassVar[bool] = True  # anyone may name a room, so a look must write nothing
 
     def __init__(
         self, name: str, topics: Topics, settings: RoomSettings, clock_ms: Callable[[], int]
@@ -90,17 +91,17 @@ class Room(PersistentActor):
 
     @property
     def sessions(self) -> Roster[Member]:
-        """Those that are members."""
+        """The sessions that are members."""
         return self._roster
 
     # --- state -----------------------------------------------------------------------------------
 
     def apply(self, event: Posted) -> None:
-        """Add what was said to the log."""
+        """Add a message to the log."""
         self._said.append(self.seq, self.event_epoch, event)
 
     def snapshot(self) -> LogState:
-        """Return the end of the log. Members are not part of it: sessions do not outlive a node."""
+        """Return the end of the log, without members: sessions do not outlive a node."""
         return self._said.dump()
 
     def restore(self, state: Any, schema: int) -> None:  # noqa: ARG002 - there is one schema
@@ -108,7 +109,7 @@ class Room(PersistentActor):
         self._said.restore(msgspec.convert(state, LogState))
 
     def on_start(self) -> None:
-        """Take up the members that the hub knows from the incarnation before, and tell them."""
+        """Take over the members of the incarnation before from the hub, and tell them."""
         self._said.epoch = self.epoch or FIRST_EPOCH
         guard(self.system, self.actor_ref)
         members = self._topics.members(self._topic)
@@ -119,11 +120,13 @@ class Room(PersistentActor):
         if members:
             self._tell_of_restart(self._topics.take_over(self._topic, self.epoch))
         elif not self.epoch:
-            self.start_timer(0.0, Rest())  # unless who looks comes in
+            self.start_timer(0.0, Rest())  # the message that started the room may be a join
 
     def _tell_of_restart(self, before: int) -> None:
-        """Set members back to where the log and the incarnation `before` agree, and push what
-        others wrote since. That is something only if a room of this name was on another node.
+        """Set the members back to the last offset that still holds, and push the messages after it.
+
+        The pushes of the incarnation `before` hold up to there; later ones were lost in the crash.
+        There are messages after it only if a room of this name has run on another node since.
         """
         said, topics, topic = self._said, self._topics, self._topic
         agreed = said.agreed(before)
@@ -139,7 +142,7 @@ class Room(PersistentActor):
 
     @handles(ComeBack)
     def come_back(self, _: ComeBack) -> None:
-        """Its start has told the members."""
+        """Do nothing: the start of this actor has told the members."""
 
     def may_passivate(self) -> bool:
         """An empty room may leave memory when it is idle."""
@@ -149,13 +152,17 @@ class Room(PersistentActor):
 
     @handles(Join)
     def join(self, message: Join) -> RoomState:
-        """Raises Refused: ROOM_FULL; RATE_LIMITED or BUSY, as too many would be told of it;
-        UNAVAILABLE if the session has no such connection any more.
+        """Make a session a member, and return the present state of the room.
+
+        Raises:
+            Refused: ROOM_FULL; RATE_LIMITED or BUSY if a budget of pushes is used up; UNAVAILABLE
+                if the session's connection is another one by now.
         """
         refuse_late(message.until, self.system.now())
         if message.who.session not in self._roster and len(self._roster) < self._settings.members:
-            # A resume is not charged: many come back at once, and have paid when they joined.
-            self._topics.charge(self._topic, message.who.session, pushes=2)  # it will leave, too
+            # Two pushes, as the session will also leave. A resume is not charged, because many
+            # clients come back at once and have paid when they joined.
+            self._topics.charge(self._topic, message.who.session, pushes=2)
         self._enter(message.who.session, message.connection, message.who.user, message.who.name)
         settings = self._settings
         return RoomState(
@@ -169,7 +176,7 @@ class Room(PersistentActor):
 
     @handles(Resume)
     def resume(self, message: Resume) -> bool:
-        """Raises Refused: like a join."""
+        """Make a session a member, and push to it what it missed. Raises `Refused` like a join."""
         refuse_late(message.until, self.system.now())
         self._enter(message.who.session, message.connection, message.who.user, message.who.name)
         missed = self._said.since(message.epoch, message.offset, self._settings.answer_bytes)
@@ -177,7 +184,7 @@ class Room(PersistentActor):
         return True
 
     def _recovered(self, missed: list[Entry] | None) -> RoomRecovered:
-        """All that was missed, or the present if that cannot be told."""
+        """Return the missed messages; or for None, the newest messages and `recovered: false`."""
         said, settings = self._said, self._settings
         if missed is None:
             messages = said.last(settings.joined_messages, settings.answer_bytes)
@@ -195,18 +202,18 @@ class Room(PersistentActor):
 
     @handles(Leave, Part)
     def leave(self, message: Leave | Part) -> None:
-        """Leave; harmless for one who is not here."""
+        """Remove a session, if it is a member."""
         if message.who.session in self._roster:
             self.unwatch(self.system.ref(SESSION_KIND, message.who.session))
             self._remove(message.who.session)
 
     @handles(Terminated)
     def session_ended(self, message: Terminated) -> None:
-        """A session that ended, in whatever way, is no member any more."""
+        """Remove a session that has ended, for whatever reason."""
         self._remove(message.ref.key)
 
     def _enter(self, session: str, connection: int, user: str, name: str) -> None:
-        """Make a session a member that gets everything from here on."""
+        """Make a session a member that gets every push from here on."""
         topics, roster = self._topics, self._roster
         if not topics.is_current(session, connection):
             raise Refused(UNAVAILABLE, "the connection is gone")
@@ -215,7 +222,7 @@ class Room(PersistentActor):
                 raise Refused(ROOM_FULL)
             member = Member(user, name)
             self.watch(self.system.ref(SESSION_KIND, session))
-            if roster.add(session, user, member):  # told before who comes is subscribed
+            if roster.add(session, user, member):  # pushed before the new member is subscribed
                 topics.publish(
                     self._topic,
                     RoomJoined(room=self._name, offset=self._said.offset, member=member),
@@ -233,11 +240,11 @@ class Room(PersistentActor):
 
     @handles(Rest)
     def rest(self, _: Rest) -> None:
-        """Whoever brought the room to life has been answered."""
+        """Leave memory if the message that started the room was no join."""
         self._rest_if_unused()
 
     def _rest_if_unused(self) -> None:
-        """A room without members and messages is no room: it leaves memory at once."""
+        """Leave memory at once if the room has neither members nor messages."""
         if not self.epoch and not len(self._roster):
             self.passivate()
 
@@ -245,12 +252,15 @@ class Room(PersistentActor):
 
     @handles(Post)
     def post(self, message: Post) -> Any:
-        """Raises Refused: NOT_JOINED, TOO_LONG; RATE_LIMITED or BUSY, as it would go to too many;
-        StoreBusy.
+        """Log a message and push it to the members; the answer is `Sent`, after the commit.
+
+        Raises:
+            Refused: NOT_JOINED, TOO_LONG; RATE_LIMITED or BUSY if a budget of pushes is used up.
+            StoreBusy: too many events wait for their commit.
         """
         who = self._member(message)
         body, key, limit = message.body, message.key, self._settings.body_bytes
-        # A character is at most four bytes, so that most need not be encoded to be measured.
+        # A character has at most four bytes, so most bodies need not be encoded to be measured.
         if len(body) * 4 > limit and len(body.encode()) > limit:
             raise Refused(TOO_LONG, f"body: at most {limit} bytes")
         if not self.epoch:
@@ -258,7 +268,7 @@ class Room(PersistentActor):
         if key is not None:
             earlier = self._said.earlier(who.user, key)
             if earlier is not None:
-                # A retry gets the first one's answer, which may still wait for its commit.
+                # A retry gets the answer to the first try, which may still wait for its commit.
                 first = self._uncommitted.get(earlier[0])
                 return Sent(*earlier) if first is None else with_others(first)
         self._topics.charge(self._topic, message.who.session)
@@ -272,7 +282,7 @@ class Room(PersistentActor):
         return sent
 
     async def _post_first(self, message: Post) -> Any:
-        """Take an epoch before anything is pushed under it: members keep it as their position."""
+        """Take an epoch, then post. Members keep the epoch of a push as part of their position."""
         await self.activate()
         self._topics.take_over(self._topic, self.epoch)
         return self.post(message)
@@ -288,28 +298,30 @@ class Room(PersistentActor):
         )
 
     def _forget_committed(self) -> None:
-        # With the next keyed send, in the room's own turn: commits come in order, and a message to
-        # itself for each would cost more than to look.
+        # Called with the next keyed send. Commits come in order, so a look at the oldest sends is
+        # enough, and costs less than a message to the room for each commit.
         uncommitted = self._uncommitted
         while uncommitted:
             offset, sent = next(iter(uncommitted.items()))
             if not sent.done or sent.exception() is not None:
-                return  # one that failed stays, and so does any retry of it
+                return  # a failed send stays, so that each retry of it fails as well
             del uncommitted[offset]
 
     # --- what is asked ---------------------------------------------------------------------------
 
     @handles(ListMembers)
     def members(self, message: ListMembers) -> Members:
-        """Raises Refused: NOT_JOINED."""
+        """Return the users who came first, and how many there are. Raises `Refused`: NOT_JOINED."""
         self._member(message)
         return Members(self._roster.first(self._settings.members_listed), self._roster.users)
 
     @handles(ReadHistory)
     def history(self, message: ReadHistory) -> Future[Any] | History:
-        """Answer from memory, or with a future where the page reaches further back.
+        """Answer from memory, or with a future if the page reaches further back than memory.
 
-        Raises Refused: NOT_JOINED, OUT_OF_RANGE; UNAVAILABLE (later) if the store is away.
+        Raises:
+            Refused: NOT_JOINED, OUT_OF_RANGE. The future fails with `Refused`: UNAVAILABLE, if the
+                store is away.
         """
         self._member(message)
         settings = self._settings
@@ -320,18 +332,18 @@ class Room(PersistentActor):
         may_begin = settings.forgets and 1 < first <= self._said.held_after + 1
         if not page.older and not may_begin:
             return History(_messages(page.held), more=first > 1)
-        # One more than is to be shown says whether there are older ones: history need not begin
-        # with the first message (`rooms.history_s`, `rooms.history_messages`).
+        # One message more than is shown says whether there are older ones. The first message may
+        # have been deleted (`rooms.history_s`, `rooms.history_messages`).
         wanted = ReadBefore(KIND, self._name, page.before, page.older + 1)
         rows = read_before(self.system, wanted)
         return rows.map(lambda found: self._joined(found, page, settings.answer_bytes))
 
     def _joined(self, rows: Sequence[EventRow], page: Page, max_bytes: int) -> History:
-        """A page whose older part came from the event log."""
+        """Return a page whose older part came from the event log."""
         before = page.before
         reaches = bool(rows) and rows[-1][2] == before - 1
         if not reaches and (rows or before - 1 > self.committed):
-            # While the store is behind by more than memory holds, what is between is on its way.
+            # The messages between the log's end and memory's begin wait for their commit.
             raise Refused(UNAVAILABLE, "some of these messages are still being stored")
         shown = [Entry(row[2], _decode(row[5])) for row in rows[-page.older :] if page.older]
         entries = newest(shown + page.held, len(shown) + len(page.held), max_bytes)
@@ -346,7 +358,7 @@ class Room(PersistentActor):
 
 
 def room_kind(topics: Topics, settings: RoomSettings, clock_ms: Callable[[], int]) -> Kind:
-    """Return the kind for `ActorSystem.register`: rooms come to life with their first message."""
+    """Return the kind for `ActorSystem.register`. A room starts when a message comes for it."""
 
     class ConfiguredRoom(Room):
         mailbox = MailboxSpec(capacity=settings.mailbox)

@@ -1,4 +1,4 @@
-"""How requests reach rooms."""
+"""The routes of chat's ops: every request goes to the room that it names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chat, as a service: rooms that clients join, what is said in them, and their history."""
+"""Chat as a service: rooms that clients join, their messages, and their history."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ALL: Final = 2**62
 
 
 def start(frame: Frame) -> Running:
-    """Rooms come to life with their first message; what reads their history is there before."""
+    """Start the readers of history, register rooms, and start the deletion of old messages."""
     settings = frame.settings.section("rooms", RoomSettings)
     readers = [
         ChildSpec(id=str(number), factory=partial(HistoryReader, frame.events))
@@ -41,7 +41,7 @@ def start(frame: Frame) -> Running:
 def trimming(
     keeping: Keeping, settings: RoomSettings, now_us: Callable[[], int] = unix_us
 ) -> Callable[[str], Future[Did]]:
-    """Return a step of `Retention`: it deletes what rooms are not to keep any more."""
+    """Return a step of `Retention`: it deletes messages that rooms need not keep any longer."""
 
     def step(after: str) -> Future[Did]:
         future: Future[Did] = keeping.trim_logs(

@@ -21,32 +21,32 @@ class RoomSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     members: Count = 10_000
     """Sessions in one room."""
     members_listed: Count = 100
-    """Members named in an answer; the total is always given."""
+    """Members named in an answer. The answer always gives their total number as well."""
     recent: Count = 128
-    """Messages a room keeps in memory: what a resume can bridge without a gap."""
+    """Messages that a room keeps in memory. A resume gets all it missed if it missed no more."""
     joined_messages: Annotated[int, Meta(ge=0)] = 50
-    """Of these, how many a join shows at most."""
+    """How many of these the answer to a join shows."""
     answer_bytes: Count = 131_072
-    """Messages in one answer, in bytes of their bodies: fewer messages than were asked for when
-    they are long. JSON may write a byte as six, so that the outbox should hold six times as much:
-    a client must not be too slow for its own resume."""
+    """Messages in one answer, in bytes of their bodies: an answer has fewer messages if they are
+    long. JSON may write a byte as six, so the outbox should hold six times as much. Otherwise a
+    client could be closed as too slow for its own resume."""
     history_limit: Count = 200
-    """Messages one room.history may ask for."""
+    """Messages that one room.history may ask for."""
     history_s: Seconds = 0.0
-    """Messages are kept for so long; 0: for ever. The last of a room stays in any case."""
+    """How long messages are kept; 0: for ever. The last message of a room is always kept."""
     history_messages: Annotated[int, Meta(ge=0)] = 0
-    """The last so many of a room are kept; 0: all. What memory holds is shown all the same."""
+    """How many of a room's newest messages are kept; 0: all. Those in memory are always shown."""
     keys: Count = 1024
-    """The last so many keyed sends of a room are remembered, so that a retry acts once."""
+    """How many keyed sends a room remembers, so that a retry acts once."""
     idle_after_s: PositiveSeconds = 300.0
-    """An empty room leaves memory after this; the next join brings it back."""
+    """How long an empty room stays in memory. The next join loads it again."""
     snapshot_interval_s: PositiveSeconds = 15.0
-    """A room that changes is written to the snapshot store this often. Costs nothing in safety:
-    events after the snapshot are replayed."""
+    """How often a room that changes is written to the snapshot store. A longer interval is as safe,
+    because events after the snapshot are replayed, but makes a recovery longer."""
     mailbox: Count = 4096
-    """Messages that wait for their room; beyond it requests are answered `busy`."""
+    """Messages that wait for their room. Beyond it, requests are answered `busy`."""
 
     @property
     def forgets(self) -> bool:
-        """Whether there is history that is not kept for ever."""
+        """Whether old messages are deleted."""
         return bool(self.history_s or self.history_messages)

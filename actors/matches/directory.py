@@ -1,4 +1,4 @@
-"""The directory of matches: has them made, lists them, and brings them back after a start."""
+"""The directory of matches: it creates and lists them, and wakes them after the server starts."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ from protocol.errors import (
 from protocol.messages.match import MatchCreated, Matches, MatchSummary
 
 SWEEP_S: Final = 30.0
-"""How often old keys are forgotten, and matches that have not reported asked how they stand."""
+"""How often the directory forgets old keys, and asks matches that have not reported."""
 WAKE_EVERY_S: Final = 0.05
 WAKE_AT_ONCE: Final = 20
-"""After a start so many matches are woken at a time, 400 a second, so that their recoveries do not
+"""How many matches are woken at a time after a start: 400 a second, so that their recoveries do not
 keep players' first requests waiting."""
 MAKE_AGAIN_S: Final = 60.0
-"""A match that has not answered by then is asked again: the store may have been away."""
+"""When a match that has not answered is asked again. The store may have been away."""
 AGAIN_S: Final = 0.5
-"""Not sooner is one who found no room told to try again: an end has to be logged first."""
+"""The earliest retry for a client that was refused for want of room: an end has to be logged first.
+"""
 STOCK_EVERY: Final = 1_000
-"""A `Stock` is logged when so many events, plus one for every two entries, have come since the last
-one. A recovery reads no more than that, and the log is at most three times as long as it would be
-without."""
+"""A `Stock` is logged after so many events, plus one for every two entries, since the last one. A
+recovery reads no more than that, and the log is at most three times as long as without any."""
 
 
 class Wake(msgspec.Struct, frozen=True, gc=False):
-    """To the directory: be there, with all running matches. Sent once by a server that starts."""
+    """To the directory: start, and wake all running matches. A server that starts sends it once."""
 
 
 class _Made(msgspec.Struct, frozen=True):
-    """The match was asked to come to be, and has answered."""
+    """The match that was asked to start has answered, or failed to."""
 
     opened: Opened
     start: StartMatch
@@ -69,13 +69,13 @@ class _Made(msgspec.Struct, frozen=True):
 
 
 class _Announced(msgspec.Struct, frozen=True, gc=False):
-    """It is in the log that the match is there."""
+    """The log has the match: its `Opened` is committed."""
 
     match: str
 
 
 class _WakeSome(msgspec.Struct, frozen=True, gc=False):
-    """Timer: wake the next few."""
+    """Timer: wake the next few matches."""
 
 
 class _Sweep(msgspec.Struct, frozen=True, gc=False):
@@ -83,15 +83,16 @@ class _Sweep(msgspec.Struct, frozen=True, gc=False):
 
 
 class Directory(PersistentActor):
-    """Knows all matches that run, and for a while the keys of those that ended. A server has one.
+    """Knows all running matches, and for a while the keys of ended ones. A server has one.
 
-    A match is made by its own actor, which lets its game judge the params, and only then entered
-    here: what a game will not have leaves nothing behind. If the server ends in between, there is a
-    match that nobody knows of. It does not run, for nobody wakes it.
+    The match's own actor creates the match, since the game has to check the params. Only then is
+    the match entered here, so a match whose params the game refuses leaves nothing behind. If the
+    server ends in between, a match is left that nobody knows of; it does not run, since nobody
+    wakes it.
 
-    There is no snapshot. The log itself holds all that is known now and then (`Stock`), so that
-    neither does a recovery replay every match there ever was, nor is the whole encoded every few
-    seconds.
+    The directory has no snapshot. Instead its log holds everything it knows now and then, as a
+    `Stock`. So a recovery does not replay every match there ever was, and the whole directory is
+    not encoded every few seconds.
     """
 
     events: ClassVar[tuple[type[msgspec.Struct], ...]] = (Opened, Closed, Stock)
@@ -105,7 +106,7 @@ class Directory(PersistentActor):
         self._stock_seq = 0
         self._from_snapshot = False
         self._standing = Standing(int(host.settings.unjoined_after_s * 1000))
-        self._answers: dict[str, Future[Any]] = {}  # match -> to who waits until it is in the log
+        self._answers: dict[str, Future[Any]] = {}  # match -> what its creator waits for
         self._to_wake: list[str] = []
 
     # --- state -----------------------------------------------------------------------------------
@@ -118,7 +119,7 @@ class Directory(PersistentActor):
             self._standing.gone(event.match)
 
     def restore(self, state: Any, schema: int) -> None:  # noqa: ARG002 - there was one
-        """Take over one of the snapshots that were written before the log held a `Stock`."""
+        """Take over a snapshot from a version whose log had no `Stock`."""
         for entry in msgspec.convert(state, list[_Listed]):
             self._register.apply(entry.opened)
             if entry.closed_at is not None:
@@ -162,13 +163,18 @@ class Directory(PersistentActor):
             return
         if self._from_snapshot:
             self._from_snapshot = False
-            self.discard_snapshot()  # or every recovery would begin there
+            self.discard_snapshot()  # else every recovery would begin with the old snapshot
 
     # --- for players -----------------------------------------------------------------------------
 
     @handles(Create)
     def create(self, message: Create) -> Any:
-        """Have a match made, once for each idempotency key of a user."""
+        """Create a match, one for each idempotency key of a user; the answer is `MatchCreated`.
+
+        Raises:
+            Refused: UNKNOWN_GAME, TOO_LONG, TOO_MANY_MATCHES; later, what the game refuses with.
+            StoreBusy: too many retries wait for the first try.
+        """
         register, settings = self._register, self._host.settings
         if message.key is not None:
             before = register.find(message.who.user, message.key)
@@ -195,10 +201,10 @@ class Directory(PersistentActor):
         return answer
 
     def _check_limits(self, user: str, address: str | None) -> None:
-        """Raises `Refused` if there is no room for one more, of the user, its address, or at all.
+        """Raise `Refused` if the user, its address or the server has as many matches as it may.
 
-        The params were measured by now and no more: a game's own types may run its code, and that
-        is to fail a match of its own, not the directory.
+        The params have only been measured by now. To check them may run code of the game, whose
+        errors are to fail a match, not the directory.
         """
         register, standing, settings = self._register, self._standing, self._host.settings
         most = settings.max_matches_of_address
@@ -222,9 +228,9 @@ class Directory(PersistentActor):
 
     @handles(_Made)
     def made(self, message: _Made) -> None:
-        """Enter a match that is there; or tell who asked why there is none."""
+        """Enter a match that has started; or answer its creator with the reason why it has not."""
         opened, error = message.opened, message.done.exception()
-        if isinstance(error, AskTimeout):  # the store is away: it will be made, or refused, yet
+        if isinstance(error, AskTimeout):  # the store is away; the match may start or refuse later
             self._make(opened, message.start)
             return
         if error is None and message.done.result().ended is not None:
@@ -243,17 +249,17 @@ class Directory(PersistentActor):
         self._register.release(opened.match)
         self._standing.gone(opened.match)
         self._answers.pop(opened.match).settle_quietly(error=error)
-        if not isinstance(error, Refused):  # it may be there
+        if not isinstance(error, Refused):  # the match may exist
             self._tell(opened.match, Disown())
 
     @handles(_Announced)
     def announced(self, message: _Announced) -> None:
-        """A retry need not wait any more."""
+        """Forget the answer to the creator: a retry need not wait for it any more."""
         self._answers.pop(message.match, None)
 
     @handles(List)
     def list(self, message: List) -> Matches:
-        """Running matches, newest first."""
+        """Return the running matches, newest first. Raises `Refused`: OUT_OF_RANGE."""
         limit = self._host.settings.list_limit
         if message.limit > limit:
             raise Refused(OUT_OF_RANGE, f"limit: at most {limit}")
@@ -275,7 +281,7 @@ class Directory(PersistentActor):
 
     @handles(MatchReport)
     def report(self, message: MatchReport) -> None:
-        """A match says how it stands."""
+        """Note the state of a match that reports."""
         if message.match not in self._register.running:
             return
         if message.ended is None:
@@ -285,7 +291,7 @@ class Directory(PersistentActor):
         self.log.info("match_closed", match=message.match, reason=message.ended)
         try:
             self.persist(Closed(message.match, message.ended, self._host.clock_ms()))
-        except Refusal as refusal:  # the sweep asks it again
+        except Refusal as refusal:  # the sweep asks the match again
             self.log.warning("end_not_logged", match=message.match, reason=str(refusal))
             self._standing.silent(message.match)
         else:
@@ -293,16 +299,16 @@ class Directory(PersistentActor):
 
     @handles(Wake)
     def wake(self, _message: Wake) -> int:
-        """How many matches run. To have been asked is enough: `on_start` wakes them."""
+        """Return how many matches run. The message has started the directory, which wakes them."""
         return len(self._register.running)
 
     @handles(ComeBack)
     def come_back(self, _: ComeBack) -> None:
-        """Its start has seen to the matches."""
+        """Do nothing: the start of this actor wakes the matches."""
 
     @handles(_WakeSome)
     def wake_some(self, _message: _WakeSome) -> None:
-        """Wake the next few of those that ran before."""
+        """Wake the next few matches that ran before the start."""
         some, self._to_wake = self._to_wake[:WAKE_AT_ONCE], self._to_wake[WAKE_AT_ONCE:]
         for name in some:
             opened = self._register.running.get(name)
@@ -310,7 +316,7 @@ class Directory(PersistentActor):
                 continue
             if opened.params is None or opened.seed is None:
                 self._tell(name, RollCall())
-            else:  # it was announced, and need not be there
+            else:  # the log of the directory has it, the match's own log may not
                 self._tell(name, StartMatch(opened.game, opened.params, opened.seed, opened.at))
         if self._to_wake:
             self.start_timer(WAKE_EVERY_S, _WakeSome(), name="wake")
@@ -318,7 +324,7 @@ class Directory(PersistentActor):
     def _tell(self, match: str, message: msgspec.Struct) -> None:
         try:
             self.system.ref("match", match).tell(message)
-        except (MailboxFull, ActorDeadError) as error:  # it failed, or is flooded: next sweep
+        except (MailboxFull, ActorDeadError) as error:  # the next sweep tries again
             self.log.warning("match_not_told", match=match, error=repr(error))
 
     @handles(_Sweep)
@@ -336,14 +342,14 @@ class Directory(PersistentActor):
 
 
 class _Listed(msgspec.Struct):
-    """What a snapshot held of a match."""
+    """A match in an old snapshot."""
 
     opened: Opened
     closed_at: int | None = None
 
 
 def directory_kind(host: MatchHost) -> Kind:
-    """Return the kind for `ActorSystem.register`. A server then tells `DIRECTORY` to `Wake`."""
+    """Return the kind for `ActorSystem.register`. A server then sends `Wake` to `DIRECTORY`."""
 
     class ConfiguredDirectory(Directory):
         def __init__(self, _key: str) -> None:

@@ -1,4 +1,4 @@
-"""What a match says on the wire: its pushes and states, built from its record and its game."""
+"""The pushes and states of a match on the wire, built from its record and its game."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ from protocol.messages.session import TopicLost
 
 
 class MatchVoice:
-    """Speaks for one match. It keeps nothing, so it is as true as what it is handed.
+    """Pushes for one match. It has no state of its own: each method is given what it pushes.
 
     Arguments:
-        name: the match's.
-        private_views: whether each player sees a state of one's own.
+        topics: the hub of topics.
+        name: the name of the match.
+        tick_hz: ticks a second, which clients are told; 0: a game in turns.
+        private_views: whether each player sees a state of their own.
     """
 
     def __init__(self, topics: Topics, name: str, *, tick_hz: float, private_views: bool) -> None:
@@ -39,7 +41,7 @@ class MatchVoice:
     # --- to everyone -----------------------------------------------------------------------------
 
     def event(self, said: Said) -> None:
-        """Push what was said last; the state, or the end, comes right after."""
+        """Push the latest event. The state, or the end of the match, is pushed right after it."""
         self._topics.publish(self.topic, self._event(said), more=True)
 
     def state(self, record: Record, referee: Referee) -> None:
@@ -57,16 +59,16 @@ class MatchVoice:
             self._topics.publish_state(self.topic, push(referee.view()))
 
     def ended(self, record: Record, ended: Ended) -> None:
-        """Push the end."""
+        """Push the end of the match."""
         self._topics.publish(self.topic, self._end(record, ended))
 
     def restarted(
         self, record: Record, state_of: Callable[[str], Any], epoch: int, missed: list[Said] | None
     ) -> None:
-        """Tell those who are here that the match came back, each with the state they may see.
+        """Tell the members that the match has recovered, each with the state that they may see.
 
-        `missed`: what is new to all of them; where it begins, and the record ends, is what stands
-        of what they were told. None: nobody knows what they missed.
+        `missed`: the last events of the record, which none of the members has been pushed yet. What
+        they were pushed before these still holds. None: it is not known what they missed.
         """
         if missed is None:
             self._topics.publish_each(
@@ -97,7 +99,7 @@ class MatchVoice:
     def where_it_stands(
         self, record: Record, referee: Referee, epoch: int, player: str
     ) -> MatchState:
-        """The answer to a join."""
+        """Return the answer to a join."""
         assert record.created is not None
         return MatchState(
             match=self.name,
@@ -123,13 +125,13 @@ class MatchVoice:
         connection: int,
         offset: int,
     ) -> None:
-        """Tell one session what it missed since `offset`, the end as a push of its own.
+        """Push to one session what it missed since `offset`, and the end as a push of its own.
 
-        `missed` None: too much, or its position was void.
+        `missed`: the events; None: there are too many of them, or its position was void.
         """
         end = record.ended
         if end is not None and missed is not None and offset >= record.offset:
-            end = None  # seen before
+            end = None  # the client has seen it
         recovered = self._stands(record, state, epoch, missed, end=end)
         self._topics.send(session, connection, recovered)
         if end is not None:
@@ -144,7 +146,7 @@ class MatchVoice:
         *,
         end: Ended | None = None,
     ) -> MatchRecovered:
-        """Where the match stands, short of an `end` that is told next."""
+        """Return the state of the match; if there is an `end`, which is pushed next, before it."""
         return MatchRecovered(
             match=self.name,
             recovered=missed is not None,
@@ -159,7 +161,7 @@ class MatchVoice:
         )
 
     def lost(self, session: str) -> None:
-        """Tell one session that it is in the match no more, as its user is none of the players."""
+        """Tell one session that it has left the match, because its user is not a player."""
         lost = TopicLost(topic=self.topic, code=NOT_JOINED.code)
         self._topics.publish_one(self.topic, session, lost)
 

@@ -1,1 +1,1 @@
-"""What rooms decide, as values: no clock, no input, no output."""
+"""The decisions of rooms, as pure values: no clock, no input, no output."""

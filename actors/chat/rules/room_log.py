@@ -1,14 +1,15 @@
-"""A room's log as a value: order, recent messages, retries, and what a resume gets.
+"""A room's log as a value: the order, the recent messages, retries, and the answer to a resume.
 
-Nothing here waits or stores. The actor appends what was said, under the offset that the event log
-gave it; a crash is a log rebuilt from what was durable (`restore`, then `append` again).
+Nothing here waits or stores. The actor appends each message under the offset that the event log
+gave it. After a crash the log is rebuilt from what was durable: `restore`, then `append` again.
 
-**Positions.** A client stands at (epoch, offset). Offsets that were pushed but not durable when a
-room crashed are given again by the next incarnation, to other messages. So each offset has the
-epoch that wrote it, and a position is void if its offset has been written by an epoch newer than
-its own, or not at all. Epochs never decrease along the log, so the one offset decides for all
-before it. (Centrifugo keeps one epoch a stream and loses every position with it; keeping them by
-offset is what lets clients of a crashed room recover.)
+**Positions.** A client's position is (epoch, offset): it has read everything up to that offset, as
+the incarnation with that epoch wrote it. When a room crashes, some offsets may have been pushed but
+not stored; the next incarnation gives them to other messages. So the log notes which epoch wrote
+each offset. A position is void if its offset was written by an epoch newer than its own, or not at
+all. Epochs never decrease along the log, so this one offset decides for all before it. (Centrifugo
+keeps one epoch for a whole stream, so all positions are lost when it changes. With an epoch for
+each offset, clients of a crashed room can recover.)
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import msgspec
 
 
 class Posted(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="room.posted"):
-    """The event of a room: this was said. Its offset is its seq in the event log.
+    """The event of a room: a message. Its offset is its seq in the event log.
 
     `at`: milliseconds since 1970, UTC. `key`: the client's idempotency key.
     """
@@ -34,18 +35,18 @@ class Posted(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="roo
 
 
 class Entry(NamedTuple):
-    """A message at its place."""
+    """A message with its offset."""
 
     offset: int
     posted: Posted
 
 
 class Page(NamedTuple):
-    """A page of history: what memory holds of it, and what only the event log has."""
+    """A page of history: the part that is in memory, and the part that only the event log has."""
 
     held: list[Entry]
     older: int
-    """So many more belong to the page, the last ones before offset `before`; 0: none."""
+    """How many messages of the event log belong to the page, the last ones before `before`."""
     before: int
 
 
@@ -62,16 +63,16 @@ class RoomLog:
     """The end of a room's log.
 
     Arguments:
-        recent: messages held, which a resume can bridge.
-        keys: keyed messages remembered. After a recovery without a snapshot these are at least the
-            keyed ones among the messages that were replayed.
+        recent: how many messages are held. A resume gets all it missed if it missed no more.
+        keys: how many keyed messages are remembered. After a recovery without a snapshot these are
+            at least the keyed ones among the messages that were replayed.
     """
 
     def __init__(self, recent: int, keys: int) -> None:
         self.offset = 0
-        """Of the last message; 0: nothing was said yet."""
+        """The offset of the last message; 0: there is none."""
         self.epoch = 0
-        """Of the present incarnation, which its owner sets before it appends."""
+        """The epoch of the present incarnation. The room sets it before it appends."""
         self._recent: deque[Posted] = deque(maxlen=recent)
         self._spans: deque[tuple[int, int]] = deque()  # (first offset, the epoch that wrote it)
         self._keys: dict[tuple[str, str], tuple[int, int]] = {}
@@ -80,7 +81,7 @@ class RoomLog:
 
     @property
     def held_after(self) -> int:
-        """Memory holds every message after this offset."""
+        """The offset after which memory holds every message."""
         return self.offset - len(self._recent)
 
     def append(self, offset: int, epoch: int, posted: Posted) -> None:
@@ -93,25 +94,25 @@ class RoomLog:
         spans = self._spans
         if not spans or spans[-1][1] != epoch:
             spans.append((offset, epoch))
-        # The oldest position that can be recovered from is `held_after`: keep the epoch of it.
+        # The oldest position that a client can recover from is `held_after`, so keep its epoch.
         while len(spans) > 1 and spans[1][0] <= self.offset - len(self._recent):
             spans.popleft()
         if posted.key is not None:
             self._remember((posted.user, posted.key), offset, posted.at)
 
     def earlier(self, user: str, key: str) -> tuple[int, int] | None:
-        """The (offset, at) that this user's keyed message got before; None: it is new."""
+        """Return the (offset, at) of this user's message with this key; None: there is none."""
         return self._keys.get((user, key))
 
     def last(self, limit: int, max_bytes: int) -> list[Entry]:
-        """The newest messages, oldest first: `limit` at most, and `max_bytes` of their bodies."""
+        """Return the newest messages, oldest first: at most `limit`, and `max_bytes` of bodies."""
         return newest(self._slice(self.held_after, self.offset), limit, max_bytes)
 
     def since(self, epoch: int, offset: int, max_bytes: int) -> list[Entry] | None:
-        """Every message after a client's position, in order.
+        """Return every message after a client's position, in order.
 
-        None: they cannot be told, because the position is void, or older than what memory holds,
-        or they are more than `max_bytes` of bodies.
+        Returns None if the position is void, if it is older than what memory holds, or if the
+        messages have more than `max_bytes` of bodies.
         """
         if epoch > self.epoch or not self.held_after <= offset <= self.offset:
             return None
@@ -124,10 +125,10 @@ class RoomLog:
         return missed
 
     def agreed(self, epoch: int) -> int | None:
-        """The last offset on which the log and what the incarnation `epoch` pushed agree.
+        """Return the last offset up to which the log is what the incarnation `epoch` pushed.
 
-        An incarnation had read what older ones wrote; what newer ones did took the place of what
-        it pushed and could not store. None: that lies further back than memory reaches.
+        An incarnation has read everything that older ones wrote. Newer ones have overwritten what
+        it pushed but could not store. Returns None if that offset is no longer in memory.
         """
         after = self.offset
         for first, writer in reversed(self._spans):
@@ -137,7 +138,7 @@ class RoomLog:
         return 0 if after == 0 else None
 
     def page(self, before: int, limit: int, max_bytes: int) -> Page:
-        """The `limit` messages before an offset; 0 or one beyond the end: the newest."""
+        """Return the `limit` messages before an offset. 0, or one beyond the end: the newest."""
         end = self.offset if not 0 < before <= self.offset else before - 1
         first = max(0, end - limit)
         wanted = self._slice(max(first, self.held_after), end)
@@ -147,7 +148,7 @@ class RoomLog:
         return Page(held, older, start + 1)
 
     def dump(self) -> LogState:
-        """Return the state for a snapshot, sharing nothing that changes."""
+        """Return the state for a snapshot, a copy that later changes do not touch."""
         return LogState(
             self.offset,
             list(self._recent),
@@ -156,7 +157,7 @@ class RoomLog:
         )
 
     def restore(self, state: LogState) -> None:
-        """Become the log of a snapshot, within this log's own limits."""
+        """Take over the log of a snapshot, within this log's own limits."""
         self.offset = state.offset
         self._recent.clear()
         self._recent.extend(state.recent)
@@ -174,14 +175,14 @@ class RoomLog:
         self._keys[who] = (offset, at)
 
     def _slice(self, after: int, end: int) -> list[Entry]:
-        """Entries of the offsets after `after` up to `end`, both within what is held."""
+        """Return the entries after `after` up to and including `end`; memory holds them."""
         base = self.held_after
         part = islice(self._recent, max(0, after - base), max(0, end - base))
         return [Entry(offset, posted) for offset, posted in enumerate(part, max(after, base) + 1)]
 
 
 def newest(entries: list[Entry], limit: int, max_bytes: int) -> list[Entry]:
-    """Return the last entries within both limits; one at least, however long it is."""
+    """Return the last entries within both limits, but at least one, however long it is."""
     taken = 0
     for entry in reversed(entries[-limit:] if limit else ()):
         max_bytes -= len(entry.posted.body.encode())

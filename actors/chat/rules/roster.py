@@ -1,4 +1,4 @@
-"""Who is in a room: sessions, and the users they belong to, each user once."""
+"""The members of a room: its sessions, and their users, each user once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ P = TypeVar("P")
 
 
 class Roster(Generic[P]):
-    """Sessions by user, users in the order they came. `P` is what is known of a user.
+    """Sessions by user, users in the order they came. `P` is a value that describes a user.
 
-    A user is there from their first session to their last one.
+    A user is in the roster from their first session to their last one.
     """
 
     __slots__ = ("_people", "_user_of")
@@ -21,7 +21,7 @@ class Roster(Generic[P]):
         self._user_of: dict[str, str] = {}
 
     def __len__(self) -> int:
-        """Sessions."""
+        """The number of sessions."""
         return len(self._user_of)
 
     def __contains__(self, session: str) -> bool:
@@ -32,13 +32,15 @@ class Roster(Generic[P]):
         return len(self._people)
 
     def person(self, session: str) -> P | None:
-        """Whose session it is; None: it is not here."""
+        """Return the user of a session; None: the session is not in the roster."""
         user = self._user_of.get(session)
         return None if user is None else self._people[user][0]
 
     def add(self, session: str, user: str, person: P) -> bool:
-        """Add a session; returns whether its user was not here before. Adding it again is harmless,
-        and the first word on a person stands for as long as they are here.
+        """Add a session; returns whether it is the first one of its user.
+
+        To add a session again changes nothing. The `person` given first is kept for as long as the
+        user is in the roster.
         """
         if session in self._user_of:
             return False
@@ -51,7 +53,7 @@ class Roster(Generic[P]):
         return True
 
     def remove(self, session: str) -> P | None:
-        """Remove a session; returns the person if it was the last one of theirs."""
+        """Remove a session; returns its user if it was their last one."""
         user = self._user_of.pop(session, None)
         if user is None:
             return None
@@ -63,5 +65,5 @@ class Roster(Generic[P]):
         return person
 
     def first(self, limit: int) -> list[P]:
-        """The `limit` people who came first."""
+        """Return the `limit` users who came first."""
         return [person for person, _ in islice(self._people.values(), limit)]
