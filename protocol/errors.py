@@ -100,7 +100,7 @@ BAD_CURSOR: Final = ErrorCode("bad_cursor", "The cursor is none, or that of anot
 VERSION_CONFLICT: Final = ErrorCode(
     "version_conflict", "An object has another version than the request is for."
 )
-FORBIDDEN: Final = ErrorCode("forbidden", "An object does not allow it.")
+FORBIDDEN: Final = ErrorCode("forbidden", "This user may not do that.")
 QUOTA_EXCEEDED: Final = ErrorCode("quota_exceeded", "This user has as much as a user may.")
 KEY_REUSED: Final = ErrorCode("key_reused", "The idempotency key came before with something else.")
 TIMEOUT: Final = ErrorCode("timeout", "No answer in time; the request may have acted.", retry=True)

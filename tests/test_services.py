@@ -147,6 +147,8 @@ async def test_a_service_that_is_put_in_has_op_settings_metrics_and_http(
         assert (await client.ok("trial.add", amount=4))["total"] == 7
         assert await client.code("trial.add", amount=6) == "out_of_range"
         assert await client.code("trial.add", amount=0) == "bad_message"
+        assert await client.code("trial.clear") == "forbidden"
+        assert (await client.ok("trial.add", amount=1))["total"] == 8
 
     with await trio.to_thread.run_sync(
         lambda: Server(tmp_path, "trial.most=5", entry=entry("--with-trial"))

@@ -18,6 +18,7 @@ from actors.edge.identity import Identity
 from actors.edge.memberships import Memberships
 from actors.edge.topic_messages import TopicMessage
 from actors.runtime.future import Future
+from protocol.errors import FORBIDDEN, RequestError
 
 Topic = Callable[[Identity, Any], str]
 """Returns the topic that a request names, or the topic that belongs to the user who asks."""
@@ -137,6 +138,24 @@ class AskService:
                 client.refuse(refused, request.ref)
             else:
                 client.begin(request.ref, answer)
+
+
+@dataclass(frozen=True, slots=True)
+class OnlyFor:
+    """A route for those who have a role; everyone else is refused."""
+
+    role: str
+    route: Route
+
+    @property
+    def outlives(self) -> bool:
+        return self.route.outlives
+
+    def serve(self, asker: Asker, client: ConnectedClient, request: Any) -> None:
+        if self.role in asker.who.roles:
+            self.route.serve(asker, client, request)
+        else:
+            client.refuse(RequestError(FORBIDDEN), request.ref)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from starlette.routing import Mount
 from actors.edge.activations import Activations
 from actors.edge.doorman import Doorman
 from actors.edge.fanout import Fanout
-from actors.edge.routes import Route
+from actors.edge.routes import OnlyFor, Route
 from actors.edge.session import KIND as SESSION
 from actors.edge.session import ROUTES as SESSION_ROUTES
 from actors.edge.session import Context
@@ -318,6 +318,9 @@ def routes(ops: OpTable, services: Iterable[Running]) -> dict[type[Request], Rou
     wrong = {request.__name__ for request in found.keys() ^ set(ops.requests.values())}
     if wrong:
         raise ValueError(f"ops without a route, or routes without an op: {', '.join(wrong)}")
+    for op in ops.ops.values():
+        if op.role is not None:
+            found[op.request] = OnlyFor(op.role, found[op.request])
     return found
 
 

@@ -26,6 +26,8 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     always taken up: they are few a client, and to refuse them would have clients come back with
     more.
 
+    `role`: which role a user must have who asks it; None: anyone may. Others get `forbidden`.
+
     `cost`: what it counts towards its session's rate, about what it costs the server; a plain
     request is 1. What it has pushed to others is counted apart, by how many they are.
     """
@@ -36,6 +38,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     repeat: Repeat = "acts again"
     sheddable: bool = False
     cost: int = 1
+    role: str | None = None
 
     @property
     def name(self) -> str:

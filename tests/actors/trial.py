@@ -60,8 +60,13 @@ class TrialTold(msgspec.Struct, frozen=True, gc=False):
     note: int
 
 
+class TrialClear(Request, frozen=True, kw_only=True, tag="trial.clear", gc=False):
+    """Forget all sums; for referees."""
+
+
 AREA: Final = Area(
     ops=(
+        Op(request=TrialClear, role="referee"),
         Op(request=TrialAdd, answer=TrialSum, errors=(OUT_OF_RANGE,)),
         Op(request=TrialTell, answer=TrialTold, repeat="by key"),
     )
@@ -98,6 +103,10 @@ def commands(settings: Settings) -> Iterable[CommandKind]:
     yield CommandKind(service="trial", name="trial.tell", command=Tell, answer=TrialTold, run=tell)
 
 
+class Clear(msgspec.Struct, frozen=True, gc=False):
+    pass
+
+
 class Adder(Actor):
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -112,12 +121,17 @@ class Adder(Actor):
         self._totals[user] = self._totals.get(user, 0) + message.amount
         return TrialSum(user, self._totals[user])
 
+    @handles(Clear)
+    def clear(self, _: Clear) -> None:
+        self._totals.clear()
+
 
 def start(frame: Frame) -> Running:
     settings = frame.settings.section("trial", TrialSettings)
     frame.system.register(Kind(name="adder", factory=lambda _: Adder(settings.most)))
     return Running(
         routes={
+            TrialClear: AskActor(("adder", "one"), lambda _, __: Clear()),
             TrialAdd: AskActor(("adder", "one"), lambda who, request: Add(who, request.amount)),
             TrialTell: AskService(
                 lambda who, request: frame.facts.run(
