@@ -7,6 +7,7 @@ run on the autojump clock.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -42,6 +43,7 @@ from actors.matches.host import MatchHost
 from actors.matches.match_kind import match_kind
 from actors.matches.routes import ROUTES as MATCH_ROUTES
 from actors.matches.rules.game import Game
+from actors.matches.settings import MatchSettings
 from actors.runtime.child import ChildSpec
 from actors.runtime.durability import DurabilitySettings
 from actors.runtime.loop_cell import LoopCell
@@ -275,8 +277,13 @@ async def open_house(
     rooms: RoomSettings | None = None,
     durability: DurabilitySettings | None = None,
     games: Sequence[type[Game]] = (TicTacToe,),
+    matches: MatchSettings | None = None,
+    seed: int | None = None,
 ) -> AsyncIterator[House]:
-    """A node for the time of a test. Sharing the stores of an earlier one stands for a restart."""
+    """A node for the time of a test. Sharing the stores of an earlier one stands for a restart.
+
+    `seed`: of all matches; None: each has its own.
+    """
     events = events or MemoryEventStore()
     settings = sessions or SessionSettings(messages_per_s=0, bytes_per_s=0)
     numbers = itertools.count(round(trio.current_time() * 1e6))  # not those of an earlier node
@@ -304,9 +311,16 @@ async def open_house(
         system.supervise(readers, key=HISTORY)
         system.register(warden_kind(topics))
         system.register(room_kind(topics, rooms or RoomSettings(), clock_ms))
-        matches = MatchHost({game.name: game for game in games}, topics, clock_ms=clock_ms)
-        system.register(directory_kind(matches))
-        system.register(match_kind(matches))
+        host = MatchHost(
+            {game.name: game for game in games},
+            topics,
+            matches or MatchSettings(),
+            clock_ms=clock_ms,
+        )
+        if seed is not None:
+            host = dataclasses.replace(host, new_seed=lambda: seed)
+        system.register(directory_kind(host))
+        system.register(match_kind(host))
         house = House(
             system,
             SessionGateway(
