@@ -213,7 +213,7 @@ async def test_text_that_is_not_utf_8_is_a_bad_message(
     [
         (MSGPACK, "text", (1003, "unsupported_data")),
         (JSON, b"binary", (1003, "unsupported_data")),
-        (MSGPACK, b"x" * 70_000, (1009, "too_big")),
+        (MSGPACK, b"x" * (WireSettings().max_message_bytes + 1), (1009, "too_big")),
     ],
 )
 async def test_what_is_not_the_protocol_is_closed_by_name(
