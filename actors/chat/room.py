@@ -13,7 +13,15 @@ from actors.chat.rules.room_log import Entry, LogState, Page, Posted, RoomLog, n
 from actors.chat.rules.roster import Roster
 from actors.chat.settings import RoomSettings
 from actors.edge.failures import Refused, refuse_late, with_others
-from actors.edge.topic_messages import ComeBack, Join, Leave, Part, Resume, TopicMessage
+from actors.edge.topic_messages import (
+    ComeBack,
+    Join,
+    Leave,
+    Part,
+    Resume,
+    Resumed,
+    TopicMessage,
+)
 from actors.edge.topics import Topics
 from actors.edge.warden import SESSION_KIND, guard
 from actors.runtime.future import Future
@@ -165,23 +173,27 @@ class Room(PersistentActor):
             self._topics.charge(self._topic, message.who.session, pushes=2)
         self._enter(message.who.session, message.connection, message.who.user, message.who.name)
         settings = self._settings
+        # A client that joins many rooms at once gets fewer messages, or its outbox would overflow.
+        room_bytes = self._topics.room_bytes(message.who.session) // 2
+        shown = settings.joined_messages if room_bytes else 0
         return RoomState(
             room=self._name,
             epoch=self._said.epoch,
             offset=self._said.offset,
             members=self._roster.first(settings.members_listed),
             members_total=self._roster.users,
-            messages=_messages(self._said.last(settings.joined_messages, settings.answer_bytes)),
+            messages=_messages(self._said.last(shown, min(settings.answer_bytes, room_bytes))),
         )
 
     @handles(Resume)
-    def resume(self, message: Resume) -> bool:
+    def resume(self, message: Resume) -> Resumed:
         """Make a session a member, and push to it what it missed. Raises `Refused` like a join."""
         refuse_late(message.until, self.system.now())
         self._enter(message.who.session, message.connection, message.who.user, message.who.name)
+        session, connection = message.who.session, message.connection
         missed = self._said.since(message.epoch, message.offset, self._settings.answer_bytes)
-        self._topics.send(message.who.session, message.connection, self._recovered(missed))
-        return True
+        told = self._topics.recover(self._topic, session, connection, self._recovered(missed))
+        return Resumed.MEMBER if told else Resumed.LATER
 
     def _recovered(self, missed: list[Entry] | None) -> RoomRecovered:
         """Return the missed messages; or for None, the newest messages and `recovered: false`."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from typing import Final
+
 import structlog
 import trio
 
@@ -17,6 +20,8 @@ from protocol.server.outbox import Outbox
 from protocol.server.websocket import Connection
 
 TOO_MUCH_TO_DO = RequestError(BUSY, "the server has more to do than it can")
+SMALL: Final = 16_384
+"""An answer of at most so many bytes, such as an acknowledgement, never waits for room."""
 _TOO_MANY = RequestError(TOO_MANY_REQUESTS)
 _log = structlog.get_logger("actors.edge.connected_client")
 
@@ -35,7 +40,7 @@ class ConnectedClient:
     """
 
     __slots__ = (
-        "_unasked", "admission", "connection", "encoding", "id", "in_flight", "limits",
+        "_late", "_unasked", "admission", "connection", "encoding", "id", "in_flight", "limits",
         "max_in_flight", "outbox", "session",
     )  # fmt: skip
 
@@ -58,6 +63,7 @@ class ConnectedClient:
         """Refs of the requests that are being answered; a request without one has a number below 0.
         """
         self._unasked = 0  # the last of these numbers
+        self._late: deque[tuple[int, bytes]] = deque()  # refs and answers that wait for room
         self.max_in_flight = max_in_flight
 
     def may_ask(self, ref: int | None) -> bool:
@@ -100,10 +106,15 @@ class ConnectedClient:
         self.connection.shed(error, ref, admission.sheddable, admission.read_next_in)
         return False
 
-    def begin(self, ref: int | None, future: Future[object]) -> None:
+    def begin(self, ref: int | None, future: Future[object], *, in_order: bool = False) -> None:
         """Answer `ref` with the result of the future as soon as it is there, past the session.
 
         A request without a ref gets no answer, but counts as under way all the same.
+
+        An answer that the outbox has no room for waits until the outbox has drained. Its request
+        counts as under way until then, so a client cannot have more of them than `max_in_flight`.
+        `in_order`: the answer must not wait, because the client needs it to understand the pushes
+        that follow it.
         """
         if ref is None:
             self._unasked -= 1
@@ -113,17 +124,12 @@ class ConnectedClient:
         self.in_flight.add(mark)
         self.admission.begin()
         began_at = trio.current_time()
-        future.when_done(lambda done: self._answer(mark, began_at, done))
+        future.when_done(lambda done: self._answer(mark, began_at, in_order, done))
 
     def ok(self, ref: int | None, data: object = None) -> None:
         """Answer a request with success."""
-        if ref is None:
-            return
-        try:
-            self.outbox.push(self.encoding.frame(Ok(ref, data)))
-        except EncodeError as error:
-            _log.error("reply without an encoding", data=type(data).__name__, error=str(error))
-            self.refuse(RequestError(INTERNAL), ref)
+        if ref is not None and (frame := self._encoded(ref, data)) is not None:
+            self.outbox.push(frame)
 
     def refuse(self, error: RequestError, ref: int | None) -> None:
         """Answer a request with an error; a request without a ref gets no answer."""
@@ -138,16 +144,54 @@ class ConnectedClient:
         """
         self.outbox.push(self.encoding.frame(push))
 
+    def drained(self) -> Future[None]:
+        """Return a future that is done once the outbox has drained, or the connection has ended."""
+        drained: Future[None] = Future()
+        self.outbox.when_drained(drained.set)
+        return drained
+
     def close(self, code: CloseCode) -> None:
         """Close the connection."""
         self.connection.close(code)
 
-    def _answer(self, mark: int, began_at: float, done: Future[object]) -> None:
-        self.in_flight.discard(mark)
+    def _answer(self, mark: int, began_at: float, in_order: bool, done: Future[object]) -> None:
         self.admission.end(began_at, trio.current_time())
-        ref = mark if mark >= 0 else None
         error = done.exception()
-        if error is None:
-            self.ok(ref, done.result())
-        else:
-            self.refuse(request_error(error), ref)
+        if error is None and mark >= 0:
+            frame = self._encoded(mark, done.result())
+            if frame is not None:
+                if not in_order and len(frame) > SMALL and not self.outbox.takes(len(frame)):
+                    self._put_off(mark, frame)
+                    return
+                self.outbox.push(frame)
+        self.in_flight.discard(mark)
+        if error is not None and mark >= 0:
+            self.refuse(request_error(error), mark)
+
+    def _encoded(self, ref: int, data: object) -> bytes | None:
+        """Return the frame of an answer. If it has no encoding, refuse and return None."""
+        try:
+            return self.encoding.frame(Ok(ref, data))
+        except EncodeError as error:
+            _log.error("reply without an encoding", data=type(data).__name__, error=str(error))
+            self.refuse(RequestError(INTERNAL), ref)
+            return None
+
+    def _put_off(self, ref: int, frame: bytes) -> None:
+        self._late.append((ref, frame))
+        self.outbox.held_bytes += len(frame)
+        if len(self._late) == 1:
+            self.outbox.when_drained(self._send_late)
+
+    def _send_late(self) -> None:
+        outbox, late = self.outbox, self._late
+        if outbox.closed:
+            late.clear()
+            outbox.held_bytes = 0
+        while late and outbox.takes(len(late[0][1])):
+            ref, frame = late.popleft()
+            outbox.held_bytes -= len(frame)
+            self.in_flight.discard(ref)
+            outbox.push(frame)
+        if late:
+            outbox.when_drained(self._send_late)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -16,7 +16,7 @@ from actors.edge.failures import Refused, request_error
 from actors.edge.identity import Identity
 from actors.edge.rules.membership import Answer, Membership
 from actors.edge.settings import SessionSettings
-from actors.edge.topic_messages import Join, Leave, Part, Resume, TopicMessage
+from actors.edge.topic_messages import Join, Leave, Part, Resume, Resumed, TopicMessage
 from actors.runtime.actor import Actor
 from actors.runtime.errors import ActorFailed, Fenced, MailboxFull, Quarantined, StoreBusy
 from actors.runtime.future import Future
@@ -28,19 +28,35 @@ from protocol.messages.session import TopicLost
 
 AGAIN: Final = Backoff(first_s=0.1, factor=2.0, max_s=5.0)
 """The pauses between attempts to leave a topic whose owner was too busy."""
+RESUMES: Final = 8
+"""How many resumes that were put off are sent again together, once the outbox has drained. Most of
+them have little to push; each one that has too much is put off again."""
+
+
+class Resuming(NamedTuple):
+    """The client that comes back to a topic, and its position there."""
+
+    client: ConnectedClient
+    position: Position
 
 
 class Answered(msgspec.Struct, frozen=True):
     """A session to itself: the topic's owner answered request `number`, or could not be asked.
 
-    `asked`: the type of the request. `client`: of a resume, the client to tell if it failed.
+    `asked`: the type of the request. `resuming`: of a resume, the client that it is for.
     """
 
     topic: str
     number: int
     asked: type[TopicMessage]
-    client: ConnectedClient | None
+    resuming: Resuming | None
     done: Future[Any]
+
+
+class Drained(msgspec.Struct, frozen=True):
+    """A session to itself: this connection's outbox has drained, or the connection has ended."""
+
+    client: ConnectedClient
 
 
 class PartAgain(msgspec.Struct, frozen=True, gc=False):
@@ -85,7 +101,8 @@ class Memberships:
     """
 
     __slots__ = (
-        "_activations", "_actor", "_budget", "_client", "_held", "_settings", "_shared", "_who",
+        "_activations", "_actor", "_budget", "_client", "_draining", "_held", "_put_off",
+        "_settings", "_shared", "_who",
     )  # fmt: skip
 
     def __init__(
@@ -105,6 +122,8 @@ class Memberships:
         self._who = who
         self._client: ConnectedClient | None = None
         self._held: dict[str, TopicMembership] = {}
+        self._put_off: dict[str, Position] = {}  # resumes that wait for room in the outbox
+        self._draining = False  # the session waits for its outbox to drain
 
     def __contains__(self, topic: str) -> bool:
         held = self._held.get(topic)
@@ -122,7 +141,13 @@ class Memberships:
         The client does not know of a topic that it does not name (the answer to a join got lost),
         so the session leaves that topic. Each topic that it names is resumed: its owner pushes what
         was missed, or the client gets `topic.lost`.
+
+        The owners are asked all at once, so that each of them has the session as a member before
+        the client's next request. A resume whose push has no room in the outbox is put off until
+        the outbox has drained. Without that, a client that had missed more than its outbox holds
+        would be closed as a slow consumer each time it came back.
         """
+        self.detach()
         self._client = client
         for topic, held in list(self._held.items()):
             held.believed = topic in positions
@@ -134,6 +159,8 @@ class Memberships:
     def detach(self) -> None:
         """There is no connection now."""
         self._client = None
+        self._put_off.clear()
+        self._draining = False
 
     # --- what the client asks --------------------------------------------------------------------
 
@@ -149,7 +176,7 @@ class Memberships:
         until = self._actor.system.now() + timeout_s
         message = Join(self._who, client.id, until)
         joined = self._ask_in(topic, held, message, timeout_s)
-        client.begin(ref, joined)
+        client.begin(ref, joined, in_order=True)
 
     def leave(self, client: ConnectedClient, ref: int | None, topic: str) -> None:
         """Ask to end the membership.
@@ -168,6 +195,7 @@ class Memberships:
                 return
             held.membership = held.membership.gives_up(keep_place=False)
             held.believed = False
+            self._put_off.pop(topic, None)
         message = Leave(self._who)
         client.begin(ref, self._ask_out(topic, held, message, self._settings.ask_timeout_s))
 
@@ -249,23 +277,42 @@ class Memberships:
             answer = _out(message.done)
             if answer is Answer.DONE and message.asked is Leave:
                 held.believed = False
+                self._put_off.pop(topic, None)
             self._stands(topic, held, membership.answered_out(number, answer))
+            self._await_room()  # a leave that failed: its topic may have been put off
             return
-        answer, error, client = _in(message.done), message.done.exception(), message.client
+        answer, error, resuming = _in(message.done), message.done.exception(), message.resuming
+        if resuming is not None and resuming.client is not self._client:
+            resuming = None  # that client has gone
         membership = membership.answered_in(number, answer)
         if answer is Answer.DONE:
             held.believed = True
         elif error is None:
             held.believed = False  # the answer told the client that the match has ended
         elif (
-            client is not None
-            and client is self._client
+            resuming is not None
             and number == membership.entered  # else a later join answers the client
         ):
-            client.push(TopicLost(topic=topic, code=request_error(error).error.code))
+            resuming.client.push(TopicLost(topic=topic, code=request_error(error).error.code))
             held.believed = False
             membership = membership.gives_up(keep_place=True)
         self._stands(topic, held, membership)
+        if resuming is None:
+            return
+        if error is None and message.done.result() is Resumed.LATER and not membership.gave_up:
+            self._put_off[topic] = resuming.position
+        self._await_room()
+
+    def drained(self, message: Drained) -> None:
+        """Send again resumes that were put off."""
+        client = message.client
+        if client is not self._client:
+            return
+        self._draining = False
+        asked = 0
+        for topic in list(self._put_off):
+            if asked < RESUMES and not self._is_leaving(topic):
+                asked += self._resume(client, topic, self._put_off.pop(topic))
 
     def part_again(self, topic: str) -> None:
         """Send the owner another `Part`, if the session still has to leave."""
@@ -281,6 +328,15 @@ class Memberships:
             self._stands(topic, held, held.membership.gone())
 
     # --- within ----------------------------------------------------------------------------------
+
+    def _await_room(self) -> None:
+        if self._put_off and not self._draining and self._client is not None:
+            self._draining = True
+            self._actor.pipe_to_self(self._client.drained(), partial(_drained, self._client))
+
+    def _is_leaving(self, topic: str) -> bool:
+        held = self._held.get(topic)
+        return held is not None and held.membership.stage == "leaving"
 
     def _owner(self, topic: str) -> ActorRef:
         kind, _, key = topic.partition(":")
@@ -321,11 +377,12 @@ class Memberships:
         left = sum(held.leaving for held in self._held.values())
         return count - left < limit and left < limit
 
-    def _resume(self, client: ConnectedClient, topic: str, position: Position) -> None:
+    def _resume(self, client: ConnectedClient, topic: str, position: Position) -> bool:
+        """Ask the owner; or push `topic.lost` and return False."""
         held = self._take(topic)
         if isinstance(held, RequestError):
             client.push(TopicLost(topic=topic, code=held.error.code))
-            return
+            return False
         held.believed = True
         timeout_s = self._settings.resume_timeout_s
         message = Resume(
@@ -335,7 +392,8 @@ class Memberships:
             position.offset,
             until=self._actor.system.now() + timeout_s,
         )
-        self._ask_in(topic, held, message, timeout_s, client)
+        self._ask_in(topic, held, message, timeout_s, Resuming(client, position))
+        return True
 
     def _ask_in(
         self,
@@ -343,10 +401,10 @@ class Memberships:
         held: TopicMembership,
         message: Join | Resume,
         timeout_s: float,
-        client: ConnectedClient | None = None,
+        resuming: Resuming | None = None,
     ) -> Future[Any]:
         held.membership = held.membership.asks_in()
-        return self._ask(topic, held, message, timeout_s, client)
+        return self._ask(topic, held, message, timeout_s, resuming)
 
     def _ask_out(
         self, topic: str, held: TopicMembership, message: Leave | Part, timeout_s: float
@@ -360,11 +418,11 @@ class Memberships:
         held: TopicMembership,
         message: TopicMessage,
         timeout_s: float,
-        client: ConnectedClient | None = None,
+        resuming: Resuming | None = None,
     ) -> Future[Any]:
         done = held.owner.ask(message, timeout=timeout_s)
-        number = held.membership.last
-        self._actor.pipe_to_self(done, partial(Answered, topic, number, type(message), client))
+        number, asked = held.membership.last, type(message)
+        self._actor.pipe_to_self(done, partial(Answered, topic, number, asked, resuming))
         return done
 
     def _stands(self, topic: str, held: TopicMembership, membership: Membership) -> None:
@@ -405,11 +463,15 @@ def _ask_again_if_fenced(
     return answer
 
 
+def _drained(client: ConnectedClient, _done: Future[None]) -> Drained:
+    return Drained(client)
+
+
 def _in(done: Future[Any]) -> Answer:
     """Say what the answer to a join or a resume means for the membership."""
     error = done.exception()
     if error is None:
-        return Answer.DENIED if done.result() is False else Answer.DONE
+        return Answer.DENIED if done.result() is Resumed.OVER else Answer.DONE
     if isinstance(error, MailboxFull | StoreBusy | Quarantined | ActorFailed):
         return Answer.UNDONE
     if isinstance(error, Refused):

@@ -12,7 +12,7 @@ from actors.edge.activations import Activations
 from actors.edge.connected_client import ConnectedClient
 from actors.edge.doorman import Share
 from actors.edge.identity import Identity
-from actors.edge.memberships import Answered, Memberships, PartAgain
+from actors.edge.memberships import Answered, Drained, Memberships, PartAgain
 from actors.edge.routes import AskSession, Route
 from actors.edge.rules.bucket import ClientLimits
 from actors.edge.settings import SessionSettings
@@ -231,6 +231,11 @@ class Session(Actor):
     def answered(self, message: Answered) -> None:
         """Note the owner's answer in the membership. The client has its answer already."""
         self.memberships.answered(message)
+
+    @handles(Drained)
+    def drained(self, message: Drained) -> None:
+        """Go on to push what the client missed."""
+        self.memberships.drained(message)
 
     @handles(PartAgain)
     def part_again(self, message: PartAgain) -> None:

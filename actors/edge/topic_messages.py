@@ -7,6 +7,7 @@ wire (protocol/messages), so that a session passes them on unchanged. A refusal 
 
 from __future__ import annotations
 
+import enum
 import math
 
 import msgspec
@@ -60,8 +61,7 @@ class Resume(TopicMessage, frozen=True, gc=False):
     """Become a member and be told what was missed since (`epoch`, `offset`).
 
     The owner subscribes the session and pushes `room.recovered` or `match.recovered` in one step,
-    so that the order on the topic is right. Answered with whether the session is a member now. The
-    answer is False for a match that has ended; the client is told how it ended.
+    so that the order on the topic is right. Answered with `Resumed`.
     """
 
     connection: int
@@ -69,6 +69,19 @@ class Resume(TopicMessage, frozen=True, gc=False):
     offset: int
     until: float = math.inf
     """As for a join."""
+
+
+class Resumed(enum.Enum):
+    """What became of a resume that was not refused."""
+
+    MEMBER = "member"
+    """The session is a member, and what it missed was pushed."""
+    LATER = "later"
+    """The session is a member. What it missed has no room in its outbox now, so it gets nothing of
+    the topic until it sends the resume again.
+    """
+    OVER = "over"
+    """The match has ended. The end was pushed, and the session is not a member."""
 
 
 class ComeBack(msgspec.Struct, frozen=True, gc=False):

@@ -40,6 +40,11 @@ class Outbox(Protocol):
 
     def replace(self, slot: str, frame: bytes) -> None: ...
 
+    def takes(self, size: int) -> bool: ...
+
+    @property
+    def room_bytes(self) -> int: ...
+
 
 class Link(Protocol):
     """What the hub needs of a connection."""
@@ -341,6 +346,36 @@ class Topics:
         listener.link.outbox.push(listener.link.encoding.frame(push))
         self.delivered += 1
         return True
+
+    def recover(self, topic: str, session: str, connection: int, *pushes: msgspec.Struct) -> bool:
+        """Push to one session what it missed, if its outbox has room for that now.
+
+        If there is no room, nothing is pushed, and the method returns False. The session stays a
+        member, but gets no pushes of the topic until the owner subscribes it again. The method
+        returns True if `connection` is not the session's any more.
+
+        Raises:
+            EncodeError: one of `pushes` cannot be encoded; none was pushed.
+        """
+        listener = self._listeners.get(session)
+        if listener is None or listener.link is None or listener.link.id != connection:
+            return True
+        link = listener.link
+        frames = [link.encoding.frame(push) for push in pushes]
+        if not link.outbox.takes(sum(map(len, frames))):
+            there = self._topics.get(topic)
+            if there is not None and there.live.pop(session, None) is not None:
+                there.changed()
+            return False
+        for frame in frames:
+            link.outbox.push(frame)
+        self.delivered += len(frames)
+        return True
+
+    def room_bytes(self, session: str) -> int:
+        """Return for how many bytes of answers the outbox of a session has room now."""
+        link = self.link(session)
+        return 0 if link is None else max(0, link.outbox.room_bytes)
 
     def _publish(
         self, topic: str, push: msgspec.Struct, broadcast: Broadcast, slot: str | None = None

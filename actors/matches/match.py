@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from actors.edge.failures import Refused
-from actors.edge.topic_messages import ComeBack, Join, Leave, Part, Resume
+from actors.edge.topic_messages import ComeBack, Join, Leave, Part, Resume, Resumed
 from actors.edge.warden import guard
 from actors.matches.attendance import Attendance
 from actors.matches.clock import MatchClock
@@ -270,7 +270,7 @@ class Match(PersistentActor):
         self._players.arrived(message)
 
     @handles(Resume)
-    def resume(self, message: Resume) -> bool:
+    def resume(self, message: Resume) -> Resumed:
         """Attach the player's session again, and tell it what it missed."""
         return self._players.resume(message)
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from actors.edge.failures import Refused, refuse_late
-from actors.edge.topic_messages import Join, Part, Resume
+from actors.edge.topic_messages import Join, Part, Resume, Resumed
 from actors.matches.arrivals import Arrivals
 from actors.matches.attendance import Attendance
 from actors.matches.match_log import RETRY_S, MatchLog
@@ -133,10 +133,8 @@ class Players:
         self._match.mind_the_time()
         return self._voice.where_it_stands(play.record, referee, self._match.epoch, who.user)
 
-    def resume(self, message: Resume) -> bool:
-        """Have a player's session hear the match again, and tell it what it missed; returns whether
-        it is in. Raises `Refused`.
-        """
+    def resume(self, message: Resume) -> Resumed:
+        """Subscribe a player's session again, and push to it what it missed. Raises `Refused`."""
         play, who, epoch = self._play, message.who, self._match.epoch
         record, state = play.record, None
         refuse_late(message.until, self._match.system.now())
@@ -150,7 +148,7 @@ class Players:
             state = play.referee.seen_by(who.user)
             if not self._here.hear(who, message.connection):
                 raise Refused(UNAVAILABLE, "the connection is gone")
-        self._voice.recovered(
+        told = self._voice.recovered(
             record,
             state,
             epoch,
@@ -161,7 +159,9 @@ class Players:
         )
         if record.ended is None:
             self._match.mind_the_time()
-        return record.ended is None
+        if not told:
+            return Resumed.LATER
+        return Resumed.MEMBER if record.ended is None else Resumed.OVER
 
     # --- they go ---------------------------------------------------------------------------------
 

@@ -124,18 +124,22 @@ class MatchVoice:
         session: str,
         connection: int,
         offset: int,
-    ) -> None:
+    ) -> bool:
         """Push to one session what it missed since `offset`, and the end as a push of its own.
+
+        Returns False, and pushes nothing, if the outbox of the session has no room for it now.
 
         `missed`: the events; None: there are too many of them, or its position was void.
         """
         end = record.ended
         if end is not None and missed is not None and offset >= record.offset:
             end = None  # the client has seen it
-        recovered = self._stands(record, state, epoch, missed, end=end)
-        self._topics.send(session, connection, recovered)
+        pushes: list[MatchRecovered | MatchEnded] = [
+            self._stands(record, state, epoch, missed, end=end)
+        ]
         if end is not None:
-            self._topics.send(session, connection, self._end(record, end))
+            pushes.append(self._end(record, end))
+        return self._topics.recover(self.topic, session, connection, *pushes)
 
     def _stands(
         self,

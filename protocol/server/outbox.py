@@ -7,6 +7,11 @@ between the two, it would tell the client of an offset whose event it has not go
 breaks off there and resumes would miss that event in silence. For the same reason slots are not
 kept apart and sent last: an older state would follow the `match.ended` that was pushed after it.
 What a slot can suffer is delay, and only while other frames alone fill the client's line.
+
+Room. A client can ask for more than fits: for what it missed in all its rooms, for many pages of
+history. Whoever answers that pushes a frame only if `takes` says so, and else calls `when_drained`
+and waits. So the client gets all of it as fast as it reads. Such answers fill one half of the bound
+at most; the other half is for live pushes, which cannot wait.
 """
 
 from __future__ import annotations
@@ -28,6 +33,12 @@ NOW: Final = 2
 """What an outbox waits for; see `Outbox.waiting`."""
 
 _COMPACT_AT = 64  # replaced frames that may lie in a queue before it is worth closing the gaps
+
+
+_ROOM = 2
+_DRAINED = 8
+"""Answers fill the bound divided by _ROOM at most. An outbox has drained when it holds the bound
+divided by _DRAINED or less."""
 
 
 class Transport(Protocol):
@@ -83,8 +94,9 @@ class Outbox:
     """
 
     __slots__ = (
-        "_finished", "_flusher", "_frames", "_limit", "_replaced", "_slots", "encoding",
-        "queued_bytes", "send", "sent_at", "transport", "unsent", "waiting",
+        "_awaited", "_drained_at", "_finished", "_flusher", "_frames", "_limit", "_replaced",
+        "_room", "_slots", "_tended", "encoding", "held_bytes", "queued_bytes",
+        "send", "sent_at", "transport", "unsent", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -101,6 +113,8 @@ class Outbox:
         """Bytes that no socket has taken yet."""
         self.unsent: bytes | memoryview = b""
         """The rest of a send that the socket took in part. It goes first and as it is."""
+        self.held_bytes = 0
+        """Bytes of answers that wait elsewhere until there is room."""
         self._frames: list[bytes] = []
         self._slots: dict[str, int] | None = None  # slot -> its frame's index; most have none
         self._replaced = 0
@@ -112,6 +126,31 @@ class Outbox:
         self.sent_at = -math.inf
         """The flusher's: when it last began to send from here, in trio's time."""
         self._finished = False
+        self._room = limit_bytes // _ROOM
+        self._drained_at = limit_bytes // _DRAINED
+        self._awaited: list[Callable[[], None]] = []
+        self._tended = False  # finished or awaited, so that `idle` has more to do than usual
+
+    @property
+    def room_bytes(self) -> int:
+        """For how many bytes of answers there is room now; it can be negative."""
+        return self._room - self.queued_bytes
+
+    def takes(self, size: int) -> bool:
+        """Whether there is room for an answer of so many bytes. A drained outbox takes any."""
+        queued = self.queued_bytes
+        return queued + size <= self._room or queued <= self._drained_at
+
+    def when_drained(self, tell: Callable[[], None]) -> None:
+        """Call `tell` once the outbox has drained or the connection has ended; at once if it has.
+
+        `tell` must not raise.
+        """
+        if self.queued_bytes <= self._drained_at or self._limit < 0:
+            tell()
+        else:
+            self._awaited.append(tell)
+            self._tended = True
 
     @property
     def closed(self) -> bool:
@@ -160,7 +199,7 @@ class Outbox:
         """
         if self._finished:
             return
-        self._finished = True
+        self._finished = self._tended = True
         if drop:
             self._frames.clear()
             self._slots = None
@@ -173,7 +212,7 @@ class Outbox:
     def abandon(self) -> None:
         """Send nothing more: the socket is gone."""
         self._limit = -1
-        self._finished = True
+        self._finished = self._tended = True
         self.waiting = NOW
         self._frames.clear()
         self._slots = None
@@ -181,6 +220,7 @@ class Outbox:
         self.queued_bytes = 0
         self.send = _GONE.send
         self.transport = _GONE  # and so no cycle is left for the garbage collector
+        self._tell_drained()
 
     # --- the flusher's side ---------------------------------------------------------------------
 
@@ -194,7 +234,7 @@ class Outbox:
         """
         queued = self.queued_bytes
         frames = self._frames
-        if not queued or queued > SEND_BYTES or self.unsent or self._finished:
+        if not queued or queued > SEND_BYTES or self.unsent or self._tended:
             return 0
         data = frames[0] if len(frames) == 1 else b"".join(frames)
         count = self.send(data)
@@ -251,12 +291,16 @@ class Outbox:
     def idle(self) -> bool:
         """Whether nothing waits. Then the next `push` marks the outbox dirty again."""
         if self.queued_bytes:
+            if self._awaited and self.queued_bytes <= self._drained_at:
+                self._tell_drained()
             return False
         self._frames.clear()
         if self._finished:
             self.transport.sent_all()
         else:
             self.waiting = IDLE
+        if self._awaited:  # last, because those who are told push
+            self._tell_drained()
         return True
 
     def _append(self, frame: bytes) -> bool:
@@ -267,6 +311,12 @@ class Outbox:
         self.queued_bytes = queued
         self._frames.append(frame)
         return True
+
+    def _tell_drained(self) -> None:
+        awaited, self._awaited = self._awaited, []
+        self._tended = self._finished
+        for tell in awaited:
+            tell()
 
     def _take_some(self) -> bytes:
         size = 0

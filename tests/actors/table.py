@@ -14,7 +14,7 @@ import trio.testing
 
 import actors
 from actors.edge.identity import Identity
-from actors.edge.topic_messages import Join, Leave, Resume, TopicGone
+from actors.edge.topic_messages import Join, Leave, Resume, Resumed, TopicGone
 from actors.edge.topics import Topics
 from actors.edge.warden import warden_kind
 from actors.matches.directory import Wake, directory_kind
@@ -77,6 +77,13 @@ class Seen:
     def replace(self, slot: str, frame: bytes) -> None:
         self.push(frame)
 
+    def takes(self, size: int) -> bool:
+        return True
+
+    @property
+    def room_bytes(self) -> int:
+        return 1_000_000
+
 
 class SessionActor(actors.Actor):
     """What a match sees of a session: it can be watched, and told that a topic is gone."""
@@ -127,11 +134,10 @@ class Player:
         state: MatchState = await self.ask(match, message)
         return state
 
-    async def resume(self, match: str, epoch: int, offset: int) -> bool:
-        """Whether the session is in the match by that."""
+    async def resume(self, match: str, epoch: int, offset: int) -> Resumed:
         message = Resume(self.who, self.seen.id, epoch, offset)
-        is_in: bool = await self.ask(match, message)
-        return is_in
+        resumed: Resumed = await self.ask(match, message)
+        return resumed
 
     async def leave(self, match: str) -> None:
         await self.ask(match, Leave(self.who))

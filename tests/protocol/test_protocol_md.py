@@ -187,6 +187,7 @@ def test_the_limits_are_the_defaults_of_the_settings() -> None:
         "Objects of one user": (storage.user_objects, "objects"),
         "The same, their values and names": (storage.user_bytes, "bytes of UTF-8"),
         "What waits to be sent to one client": (wire.outbox_bytes, "bytes"),
+        "Of this, answers to requests and to a resume": (wire.outbox_bytes // 2, "bytes"),
         "Head of the handshake request": (wire.max_header_bytes, "bytes"),
         "Time for the handshake": (wire.handshake_timeout_s, "seconds"),
         "Time from the handshake to a session": (wire.first_message_timeout_s, "seconds"),

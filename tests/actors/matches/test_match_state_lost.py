@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from actors.edge.failures import Refused
+from actors.edge.topic_messages import Resumed
 from actors.matches.messages import DIRECTORY
 from protocol.errors import MATCH_ENDED
 from protocol.messages.match import MatchEnded, MatchRecovered, MatchRestarted
@@ -62,7 +63,7 @@ async def judged_failed(two: Table, match: str, offset: int) -> None:
     assert await two.listed() == []
     assert [row[4] for row in two.stores.events.rows(*DIRECTORY)][-1] == "match.closed"
     ada = two.player("ada")
-    assert not await ada.resume(match, 1, 2)
+    assert await ada.resume(match, 1, 2) is Resumed.OVER
     assert ada.got(MatchEnded) == [MatchEnded(match=match, offset=offset, result=None, failed=True)]
     with pytest.raises(Refused) as caught:
         await ada.join(match)

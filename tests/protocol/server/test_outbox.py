@@ -257,6 +257,60 @@ def test_an_abandoned_outbox_takes_nothing_and_tells_nobody() -> None:
     assert (line.overflows, line.sent_alls) == (0, 0)
 
 
+def test_who_waits_for_room_is_told_once_it_is_there() -> None:
+    outbox, _ = box(1000)
+    told: list[int] = []
+    outbox.when_drained(lambda: told.append(outbox.queued_bytes))
+    assert told == [0]
+    outbox.push(b"x" * 400)
+    assert outbox.takes(100)
+    assert not outbox.takes(101)
+    outbox.when_drained(lambda: told.append(outbox.queued_bytes))
+    for count in (200, 74):
+        outbox.sent(outbox.take(), count)
+        assert not outbox.idle()
+        assert told == [0]
+    outbox.sent(outbox.take(), 76)
+    assert not outbox.idle()
+    assert told == [0, 50]
+
+
+def test_who_waits_for_room_is_told_by_a_send_that_takes_all_at_once() -> None:
+    outbox, line = box(1000)
+    told: list[int] = []
+    outbox.push(b"x" * 400)
+    outbox.when_drained(lambda: told.append(outbox.queued_bytes))
+    if not outbox.send_at_once():
+        outbox.sent(data := outbox.take(), len(data))
+        assert outbox.idle()
+    assert told == [0]
+    outbox.push(b"more")
+    assert outbox.send_at_once() == 4
+    assert line.errors == []
+
+
+@pytest.mark.parametrize("end", ["abandon", "drop"])
+def test_who_waits_for_room_is_told_when_the_connection_ends(end: str) -> None:
+    outbox, _ = box(1000)
+    told: list[bool] = []
+    outbox.push(b"x" * 900)
+    outbox.when_drained(lambda: told.append(outbox.closed))
+    if end == "drop":
+        outbox.finish(b"close", drop=True)
+        drain(outbox)
+    else:
+        outbox.abandon()
+    assert told == [True]
+
+
+def test_what_is_larger_than_the_room_there_ever_is_goes_in_alone() -> None:
+    outbox, _ = box(1000)
+    outbox.push(b"x" * 100)
+    assert outbox.takes(800)
+    outbox.push(b"x" * 100)
+    assert not outbox.takes(800)
+
+
 class OutboxMachine(RuleBasedStateMachine):
     """Against a plain list of (slot, frame); what a socket got is the list's beginning."""
 
