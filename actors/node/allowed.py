@@ -1,4 +1,4 @@
-"""What the type of a key allows, in words for whoever writes the configuration."""
+"""Describes the type of a key in words, for messages about the configuration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from msgspec import inspect
 
 
 def allowed(kind: Any) -> str:
-    """Say for people what a type allows, with its bounds."""
+    """Return what a type allows, in words and with its bounds."""
     return _describe(inspect.type_info(kind))
 
 
@@ -29,7 +29,7 @@ def _describe(info: inspect.Type) -> str:
         case inspect.UnionType(types=kinds):
             text = " or ".join(_describe(kind) for kind in kinds)
         case _:
-            text = "true or false"  # no other type stands in a section; a test holds that
+            text = "true or false"  # a test checks that sections have no other types
     return text
 
 

@@ -1,7 +1,7 @@
-"""What the server's commands do; the one place where concrete parts meet.
+"""The commands of the command line. Here configuration, stores and node are put together.
 
-Configuration -> stores -> actor system -> gateway and HTTP -> until told to stop -> drain, and all
-of it back in reverse order.
+`serve` reads the configuration, opens the stores, and runs a node until it is told to stop. Then
+the node drains, and everything is closed in reverse order.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ log = structlog.get_logger("actors.node.commands")
 
 
 class CannotListen(Exception):  # noqa: N818 - a state, as in trio.BusyResourceError
-    """An address is taken, not ours, or not allowed. One line."""
+    """The server cannot listen on an address. The text is one line."""
 
 
 class Program(NamedTuple):
-    """What a command is given: the configuration, and what this server is made of."""
+    """The arguments of a command: the configuration, the services and the version."""
 
     loaded: Loaded
     services: tuple[Service, ...]
@@ -71,19 +71,19 @@ EXPECTED: dict[type[BaseException], Exit] = {
     SchemaInUse: Exit.NOT_ALONE,
     Replaced: Exit.NOT_ALONE,
 }
-"""What can go wrong outside this program: one line and a code, never a traceback."""
+"""Errors whose cause is outside this program. They end in one line and a code, not a traceback."""
 
 
 # --- what the configuration names -----------------------------------------------------------------
 
 
 def tls_context(loaded: Loaded) -> ssl.SSLContext | None:
-    """The certificate that the configuration names, if any."""
+    """Load the certificate that the configuration names, if any. Raises `ConfigError`."""
     certificate, key = loaded.config.listen.tls_certificate, loaded.config.listen.tls_key
     if not certificate:
         return None
     files = loaded.resolve(certificate), loaded.resolve(key)
-    for file in files:  # an error of OpenSSL does not say which
+    for file in files:  # an error of OpenSSL does not name the file
         try:
             file.open("rb").close()
         except OSError as error:
@@ -100,7 +100,7 @@ def tls_context(loaded: Loaded) -> ssl.SSLContext | None:
 
 
 def check_addresses(loaded: Loaded) -> None:
-    """Whether the stores' URLs can be any, before something is started or asked."""
+    """Check the stores' URLs before anything is started. Raises `ConfigError`."""
     settings = loaded.config
     for name, url, problem_of in (
         ("postgres.url", settings.postgres.url, postgres.address_problem),
@@ -115,7 +115,7 @@ def check_addresses(loaded: Loaded) -> None:
 
 @contextmanager
 def listening(section: str, host: str, port: int) -> Iterator[list[socket.socket]]:
-    """Listen, and close whatever is still open in the end."""
+    """Listen on an address, and close the sockets in the end. Raises `CannotListen`."""
     try:
         sockets = listen(host, port)
     except OSError as error:
@@ -137,7 +137,7 @@ def banner(
     found: Stores,
     version: str,
 ) -> str:
-    """The one line that says where everything is."""
+    """Return the line that says where everything is."""
     settings = loaded.config
     scheme = "wss" if settings.listen.tls_certificate else "ws"
     where = f"{scheme}://{_address(settings.listen.host, clients)}{settings.wire.path}"
@@ -146,10 +146,10 @@ def banner(
 
 
 def say(stream: TextIO | None, line: str, *, wait_s: float = 0.0) -> None:
-    """Print a line, and wait `wait_s` at most until it is written.
+    """Print a line, and wait up to `wait_s` until it is written.
 
-    A stream that is full, closed, or a pipe that nobody reads stops no server: the line is written
-    by a thread of its own, and logged if it cannot be.
+    A thread of its own writes the line, since a stream that is full, closed, or a pipe that nobody
+    reads must not stop the server. A line that cannot be written is logged.
     """
     fd = descriptor(stream)
     if fd is None:
@@ -161,7 +161,7 @@ def say(stream: TextIO | None, line: str, *, wait_s: float = 0.0) -> None:
         except OSError as error:
             log.warning("cannot print", fd=fd, error=str(error), line=line)
 
-    # A daemon: one that hangs in a write must not keep the process from ending.
+    # A daemon thread, since one that hangs in a write must not keep the process alive.
     writer = threading.Thread(target=write, name="say", daemon=True)
     writer.start()
     writer.join(wait_s)
@@ -177,7 +177,10 @@ def _bracketed(host: str) -> str:
 
 @contextmanager
 def stores(loaded: Loaded, services: Sequence[Service]) -> Iterator[Stores]:
-    """The stores that the configuration names, or our own."""
+    """Open the stores that the configuration names, or embedded ones.
+
+    Raises what `open_stores` raises; `StoreUnavailable` then names the section to look at.
+    """
     settings = loaded.config
     folder = loaded.resolve(settings.server.data_dir)
     names = [service.name for service in services]
@@ -200,11 +203,12 @@ def stores(loaded: Loaded, services: Sequence[Service]) -> Iterator[Stores]:
 
 @contextmanager
 def the_only_server(loaded: Loaded, found: Stores) -> Iterator[postgres.Lease | None]:
-    """The lease of the schema, where others could be on it too.
+    """Take the lease of the schema; None: no other server can use it, or others are allowed.
 
-    Raises SchemaInUse: there is another server, and [server] alone does not allow that.
+    Raises:
+        SchemaInUse: there is another server, and [server] alone is true.
     """
-    if not loaded.config.postgres.url:  # the lock on the data directory sees to it
+    if not loaded.config.postgres.url:  # the lock on the data directory keeps other servers out
         yield None
         return
     with postgres.Lease(found.postgres, binding=loaded.config.server.alone) as lease:
@@ -227,9 +231,10 @@ def the_only_server(loaded: Loaded, found: Stores) -> Iterator[postgres.Lease | 
 
 
 def token_secrets(named: Sequence[str], where: PostgresSettings) -> list[bytes]:
-    """What tokens are signed with, as the configuration names it; see `SessionSettings`.
+    """Return the secrets that sign tokens, as `SessionSettings.token_secrets` names them.
 
-    Raises StoreUnavailable: the one that PostgreSQL keeps cannot be read.
+    Raises:
+        StoreUnavailable: the secret that PostgreSQL keeps cannot be read.
     """
     return [
         postgres.get_or_create_secret(where, "session-tokens")
@@ -240,7 +245,7 @@ def token_secrets(named: Sequence[str], where: PostgresSettings) -> list[bytes]:
 
 
 def serve(program: Program, signals: Signals) -> Exit:
-    """Run until told to stop."""
+    """Run a node until it is told to stop."""
     loaded, services, version = program
     settings = loaded.config
     writer = logs.configure(settings.log)
@@ -258,8 +263,8 @@ def serve(program: Program, signals: Signals) -> Exit:
     check_addresses(loaded)
     check_services(program)
     with ExitStack() as stack:
-        # Before the stores, so that a taken port costs no start of them. Clients that come in the
-        # meantime wait in the backlog.
+        # Listen before the stores start, so that a taken port is found out at once. Clients that
+        # come in the meantime wait in the backlog.
         clients = stack.enter_context(
             listening("listen", settings.listen.host, settings.listen.port)
         )
@@ -285,14 +290,15 @@ def serve(program: Program, signals: Signals) -> Exit:
             log=writer,
             lease=lease,
         )
-        # After the loop too: the stores stop in a bounded time, which nobody is to interrupt.
+        # Signals are only noted from here to the end. After the loop the stores stop in a bounded
+        # time, and nobody may interrupt them.
         signals.only_note()
         saved = trio.run(node.run, clients, http, lambda: say(sys.stdout, line), stopping)
         if lease is not None and lease.lost and lease.binding:
             raise Replaced
         killed = []
         if found.embedded is not None:
-            # Within what is left, the log's last words included, of the time for all of it.
+            # The stop has the rest of the time limit, less the time for the log's last lines.
             killed = found.embedded.stop(within_s=stopping.left_s - 2 * logs.LAST_WORDS_S)
     if saved and not killed:
         log.info("stopped")
@@ -302,13 +308,13 @@ def serve(program: Program, signals: Signals) -> Exit:
 
 
 def check_services(program: Program) -> None:
-    """Raises CannotStart: a service could not, as it is configured."""
+    """Raise `CannotStart` if a service cannot start with this configuration."""
     for service in program.services:
         service.check(program.loaded.config, program.loaded.folder)
 
 
 def check_config(program: Program, _: Signals) -> Exit:
-    """Say whether the configuration can be used and what in it is not the default."""
+    """Say whether the configuration can be used, and list the keys that differ from defaults."""
     loaded = program.loaded
     tls_context(loaded)
     check_addresses(loaded)
@@ -348,14 +354,16 @@ def run(
     services: Sequence[str],
     version: str,
 ) -> Exit:
-    """Run a command of `COMMANDS`. What is expected to go wrong is one line on stderr and a code.
+    """Run a command of `COMMANDS` and return the exit code.
+
+    An error of `EXPECTED` is one line on stderr; any other is logged with its traceback.
 
     Arguments:
-        command: its name.
+        command: the name of the command.
         file: the configuration; None: config.toml in the working folder if there is one.
-        overrides: `section.key=value` each, over the file and the environment.
-        services: what the server is made of, "package.module:NAME" each.
-        version: Greenroom's, for those who ask.
+        overrides: `section.key=value` each; they win over the file and the environment.
+        services: the services of the server, "package.module:NAME" each.
+        version: Greenroom's version.
     """
     signals = Signals()
     try:

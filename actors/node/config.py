@@ -1,9 +1,9 @@
 """The server's settings: sections of config.toml, the frame's own and those that services bring.
 
 Later layers win: the defaults in the Structs, config.toml, the environment
-(`GREENROOM_SECTION__KEY=value`), the command line (`--set section.key=value`). Whatever a layer
-brings that is not known or not allowed is one `ConfigError` of one line, which names where the
-value stands, the key, and what is allowed there.
+(`GREENROOM_SECTION__KEY=value`), the command line (`--set section.key=value`). A key that is not
+known, or a value that is not allowed, raises a `ConfigError` of one line. It names the layer, the
+key, and what is allowed there.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from protocol.server.settings import Host, HttpSettings, WireSettings
 
 DEFAULT_FILE = Path("config.toml")
 SECRET_KEYS = frozenset({"url", "replica_url", "token_secrets"})
-"""Keys whose values are never printed: a store's URL bears its password, too."""
+"""Keys whose values are never printed. A store's URL contains its password."""
 
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 DataDir = Annotated[str, Meta(pattern=r"^[^\x00]+\Z", description="the path of a folder")]
@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The process: where its data lives, and how it stops."""
+    """The process: the folder of its data, and how it stops."""
 
     data_dir: DataDir = "data"
     drain_s: Seconds = 2.0
@@ -57,7 +57,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where clients connect. With both files of `tls_*` given, it is wss."""
+    """The address for clients. With both `tls_*` files they connect by wss, else by ws."""
 
     host: Host = "127.0.0.1"
     port: Port = 7350
@@ -70,7 +70,7 @@ class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every setting of a server. A field is a section of config.toml, but for `services`."""
+    """Every setting of a server. Each field but `services` is a section of config.toml."""
 
     server: ServerSettings = ServerSettings()
     log: LogSettings = LogSettings()
@@ -86,10 +86,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     schedules: ScheduleSettings = ScheduleSettings()
     sessions: SessionSettings = SessionSettings()
     services: dict[str, Any] = {}
-    """Section -> its settings: those that the services of this server bring."""
+    """Section -> its settings, for the sections that the services of this server bring."""
 
     def section(self, name: str, kind: type[T]) -> T:
-        """Return the settings that a service brings as [name], which are of type `kind`."""
+        """Return the settings of a service's section [name], which are of type `kind`."""
         settings = self.services[name]
         if not isinstance(settings, kind):
             raise TypeError(f"[{name}] is {type(settings).__name__}, not {kind.__name__}")
@@ -99,22 +99,22 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 _FRAME = [
     Section(name, kind) for name, kind in get_type_hints(Config).items() if name != "services"
 ]
-"""The sections that are there whatever the services are."""
+"""The sections that every server has, whatever its services are."""
 
 
 class Loaded(NamedTuple):
-    """A configuration, where it came from, and what in it is not the default."""
+    """A configuration, its file, and the keys that are not at their default."""
 
     config: Config
     file: Path | None
     changed: dict[str, tuple[Any, str]]
-    """`section.key` -> (value, the layer that set it), only where it differs from the default."""
+    """`section.key` -> (value, the layer that set it), for keys that differ from the default."""
     doubts: tuple[str, ...] = ()
-    """What was not taken for a setting and may have been meant as one; a line each, for people."""
+    """Warnings, a line each: names that set nothing and may have been meant as settings."""
 
     @property
     def folder(self) -> Path:
-        """Where the file is, or without one the working folder: what paths are relative to."""
+        """The folder that paths are relative to: the file's, or without a file the working one."""
         return (self.file.parent if self.file is not None else Path()).absolute()
 
     def resolve(self, path: str) -> Path:
@@ -134,11 +134,11 @@ def load(
 
     Arguments:
         file: the TOML file; None: `config.toml` in the working folder if there is one.
-        environment: instead of the process's own.
+        environment: the environment; None: the process's own.
         overrides: `section.key=value` each, the strongest layer.
-        services: those of this server; each brings its sections.
-        absent: other services that there are. What is set for one of them is a doubt, no error: to
-            take it out must not stop the server. Not iterated before something unknown is set.
+        services: the services of this server; each brings its sections.
+        absent: services that this server does not list. A setting of one of them is a warning, not
+            an error, so that a service can be taken out. Not iterated before an unknown section.
 
     Raises:
         ConfigError: the file cannot be read, or a key or value is not allowed.
@@ -167,7 +167,7 @@ def load(
 
 
 def known_keys(services: Sequence[Configurable] = ()) -> dict[str, dict[str, str]]:
-    """Every key there is: section -> key -> what it allows, for people."""
+    """Return every key: section -> key -> what it allows, in words."""
     return {
         name: {key: allowed(kind) for key, kind in section.keys.items()}
         for name, section in Sections(_FRAME, services).known.items()
@@ -186,13 +186,13 @@ def _convert(sections: Sections, section: str, key: str, value: Value) -> Any:
         )
     raw = value.raw
     if value.text and not _is_text(kind):
-        with contextlib.suppress(tomllib.TOMLDecodeError):  # text then, which is not allowed below
+        with contextlib.suppress(tomllib.TOMLDecodeError):  # it stays text, and is refused below
             raw = tomllib.loads(f"v = {raw}")["v"]
     try:
-        # Blank is empty, whatever layer brings it.
+        # A blank text counts as empty, whatever layer it comes from.
         blank = isinstance(raw, str) and not raw.strip()
         converted = msgspec.convert("" if blank else raw, kind)
-        if converted == math.inf:  # no time or size is: a stop that waits for ever is no stop
+        if converted == math.inf:  # a stop that may take for ever would not be one
             raise msgspec.ValidationError("not finite")
         return converted
     except msgspec.ValidationError as error:
@@ -205,7 +205,7 @@ def _convert(sections: Sections, section: str, key: str, value: Value) -> Any:
 def _build(section: Section, given: dict[str, Any], values: Mapping[tuple[str, str], Value]) -> Any:
     try:
         return section.kind(**given)
-    except ValueError as error:  # what a Struct's own check of several keys raises
+    except ValueError as error:  # from the Struct's `__post_init__`, which checks several keys
         origins = dict.fromkeys(
             values[section.name, key].origin for key in given if given[key] != section.default(key)
         )
@@ -217,7 +217,7 @@ def _check_together(config: Config, changed: Mapping[str, tuple[Any, str]]) -> N
         return operator.attrgetter(name)(config)
 
     for conflict in conflicts(value):
-        # What somebody has changed comes first: the other key may only be in its way.
+        # A key that somebody has changed comes first; the other one may be at its default.
         names = sorted(conflict.keys, key=lambda name: name not in changed)
         origins = dict.fromkeys(changed[name][1] for name in names if name in changed)
         told = [f"[{name.replace('.', '] ')} = {value(name)!r}" for name in names]

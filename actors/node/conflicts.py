@@ -1,4 +1,4 @@
-"""Keys of the configuration that are each allowed, and cannot be what they are together."""
+"""Finds keys of the configuration whose values are allowed, but contradict each other."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 
 class Conflict(NamedTuple):
-    """Two keys, as `section.key`, and what is wrong with them together."""
+    """Two keys, as `section.key`, and the reason why their values contradict each other."""
 
     keys: tuple[str, str]
     why: str
 
 
 def conflicts(value: Callable[[str], Any]) -> Iterator[Conflict]:
-    """All that there are; `value` gives what `section.key` is."""
+    """Yield every conflict; `value` returns the value of `section.key`."""
     port = value("http.port")
     if (
         value("http.enabled")
@@ -33,7 +33,7 @@ def conflicts(value: Callable[[str], Any]) -> Iterator[Conflict]:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Whether listening on both hosts takes an address twice. Names are not resolved."""
+    """Whether two listeners on these hosts would share an address. Names are not resolved."""
     ones, others = _addresses(one), _addresses(other)
     if ones is None or others is None:
         return one == other

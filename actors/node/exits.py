@@ -1,4 +1,4 @@
-"""What a server's process ends with."""
+"""The exit codes of a server's process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import enum
 
 
 class Exit(enum.IntEnum):
-    """What the process ends with; `EXITS` has the words."""
+    """The exit code of the process. `EXITS` explains each one."""
 
     OK = 0
     FAILED = 1

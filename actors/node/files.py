@@ -1,7 +1,7 @@
 """How many files the process may have open, and how many of them clients may take.
 
-Each connection is an open file. Once there are none left nothing can be opened at all: no client is
-told that the server is full, no probe is answered, no connection to a store is made anew.
+Each connection is an open file. When the process has no more files, it cannot open anything: it
+cannot tell a client that the server is full, answer a probe, or reconnect to a store.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from protocol.server.settings import WireSettings
 log = structlog.get_logger("actors.node.files")
 
 RESERVED: Final = 128
-"""For all but clients: HTTP, stores, listeners, logs. A node at rest has about thirty. Where there
-are fewer than twice as many files at all, half of them."""
+"""Files for everything but clients: HTTP, stores, listeners, logs. An idle node has about thirty.
+If the limit is less than twice this number, half of the limit is reserved."""
 
 
 def raise_limit() -> int:
-    """Let the process open as many files as it may allow itself; returns how many that are.
+    """Raise the soft limit on open files to the hard one; returns the limit.
 
-    The soft limit is low (1,024, often) for programs that use select(); we do not.
+    The soft limit is often 1,024, for programs that use select(). This program does not.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (OSError, ValueError):  # a hard limit that the system itself does not give
+    except (OSError, ValueError):  # the hard limit is more than the system allows
         return soft
     return hard
 
 
 def fitting(wire: WireSettings, files: int) -> WireSettings:
-    """The settings with no more connections than `files` have room for beside the reserve.
+    """Return the settings with no more connections than fit into `files` beside `RESERVED`.
 
-    If it is fewer than were asked for, the log says so.
+    If they are fewer than the settings asked for, the log says so.
     """
     if files == resource.RLIM_INFINITY:
         return wire
     room = max(2, files - min(RESERVED, files // 2))
     most = min(wire.max_connections, room - min(wire.spare_handshakes, room // 8))
     if room >= wire.max_connections:
-        most = wire.max_connections  # fewer handshakes to spare, then
+        most = wire.max_connections  # the spare handshakes become fewer
     else:
         log.warning(
             "not as many connections as configured: open files",

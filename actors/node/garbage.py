@@ -1,11 +1,13 @@
-"""When Python looks for cyclic garbage: in what is young often, in all there is hardly ever.
+"""Tunes Python's garbage collector: young objects are collected often, all objects hardly ever.
 
-CPython walks over everything that it tracks once a quarter more has been allocated, and stops the
-world for it, some 10 ms for each thousand joined sessions. At 7,000 acknowledged sends a second
-such walks took a quarter of all time. Nearly all that a node frees, it frees by reference count;
-what is left are ended actors, which their refs point back to. So what outlives its youth is frozen
-(moved out of the collector's sight, which costs nothing), and looked at only when as much has been
-frozen since the last time as there was then.
+By default CPython walks over all tracked objects each time that their number has grown by a
+quarter, and everything stops meanwhile: some 10 ms for each thousand joined sessions. At 7,000
+acknowledged sends a second such walks took a quarter of all time.
+
+A node frees nearly everything by reference counts. Only ended actors are left to the collector,
+since their refs point back to them. So objects that survive a few collections are frozen: moved out
+of the collector's sight, which costs nothing. They are collected only when the number of objects
+frozen since the last full collection is as large as the number that it left.
 """
 
 from __future__ import annotations
@@ -19,14 +21,17 @@ import structlog
 import trio
 
 YOUNG: Final = 10_000
-"""Objects allocated and not freed between two looks at them: 0.5 ms at most, where Python's default
-of 700 looks fourteen times as often."""
+"""How many objects are allocated between two collections of the young ones. Such a collection takes
+0.5 ms at most; Python's default of 700 would make fourteen times as many."""
 YOUNG_TURNS: Final = 4
-"""Looks at the young until the survivors of all of them are looked at: 2 ms as a rule, 12 to 18
-while thousands of players join at once, whose sessions all survive."""
+"""How many collections of young objects come before one of their survivors, Python's middle
+generation. That one takes 2 ms as a rule, and 12 to 18 ms while thousands of players join at once,
+whose sessions all survive."""
 FULL_AFTER: Final = 1_000_000
-"""Objects frozen before a look at all of them can be worth its pause; about 300 MB."""
+"""The least number of frozen objects (about 300 MB) that makes a full collection worth its pause.
+"""
 EVERY_S: Final = 1.0
+"""The pause between two turns."""
 
 _NEVER = 1 << 30
 
@@ -34,9 +39,11 @@ log = structlog.get_logger("actors.node.garbage")
 
 
 class Garbage:
-    """Takes over the collector of the process while entered; `run` is its task.
+    """Takes over the process's garbage collector while it is entered; `run` is its task.
 
-    Counters: `full_collections`, and `longest_s`, the longest pause of one.
+    Attributes:
+        full_collections: how many full collections there were.
+        longest_s: the longest pause of a full collection, in seconds.
     """
 
     def __init__(self) -> None:
@@ -62,14 +69,14 @@ class Garbage:
         gc.unfreeze()
 
     async def run(self) -> None:
-        """Freeze and, rarely, collect; until cancelled."""
+        """Take turns until cancelled."""
         while True:
             await trio.sleep(EVERY_S)
             self.turn()
 
     def turn(self) -> None:
-        """Freeze what has survived, if anything has; collect all if that has become much."""
-        survived = gc.get_count()[2]  # looks at `YOUNG_TURNS` lots of young objects
+        """Freeze the survivors, if there are any; collect all objects if many were frozen."""
+        survived = gc.get_count()[2]  # collections of the middle generation
         if not survived:
             return
         self._frozen += survived * YOUNG * YOUNG_TURNS
@@ -78,7 +85,7 @@ class Garbage:
             self.collect()
 
     def collect(self) -> None:
-        """Find all cyclic garbage there is, in one pause."""
+        """Make a full collection, in one pause."""
         began = perf_counter()
         gc.unfreeze()
         found = gc.collect()

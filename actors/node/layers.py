@@ -1,4 +1,4 @@
-"""Where settings come from: the file, the environment, the command line."""
+"""The layers of the configuration: the file, the environment, the command line."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ OF_KUBERNETES = re.compile(
     r")=.*",
     re.DOTALL,
 )
-"""What Kubernetes tells every container about the services named greenroom, or greenroom-http."""
+"""Variables that Kubernetes sets in every container for a Service named greenroom or
+greenroom-http. They are no settings."""
 
 
 class Value(NamedTuple):
-    """What a layer says of a key."""
+    """The value that a layer gives to a key."""
 
     raw: Any
-    origin: str  # how a message names the place, e.g. "config.toml"
-    text: bool  # raw is text of the environment or the command line, not TOML's typed value
+    origin: str  # the name of the layer in messages, e.g. "config.toml"
+    text: bool  # raw is text of the environment or the command line, not a typed value of TOML
 
 
 Layer = Iterator[tuple[tuple[str, str], Value]]
-"""(section, key) -> what it says."""
+"""(section, key) -> the value."""
 
 
 def from_file(file: Path, sections: Sections) -> Layer:
-    """Read config.toml. Raises `ConfigError`, as the others do."""
+    """Read config.toml. Raises `ConfigError`, as the other layers do."""
     try:
         tables = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -58,7 +59,7 @@ def from_file(file: Path, sections: Sections) -> Layer:
 def from_environment(environment: Mapping[str, str], sections: Sections) -> Layer:
     """Read `GREENROOM_SECTION__KEY=value`."""
     for name in sorted(environment):
-        # An empty one is unset: what Compose makes of a variable that its own environment lacks.
+        # An empty variable counts as unset. Compose makes one of a variable that is not set.
         if _is_setting(name) and environment[name].strip():
             section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
             origin = f"environment variable {name}"
@@ -83,7 +84,10 @@ def from_overrides(overrides: Sequence[str], sections: Sections) -> Layer:
 
 
 def doubts(environment: Mapping[str, str], sections: Sections) -> Iterator[str]:
-    """Variables of our name that are no settings: one underscore, small letters, another's."""
+    """Yield a warning for each variable GREENROOM_... that is no setting and may be meant as one.
+
+    It may have one underscore in place of two, or small letters.
+    """
     meant = {
         f"{name}_{key}": f"{ENVIRONMENT_PREFIX}{name}__{key}".upper()
         for name, section in sections.known.items()

@@ -1,9 +1,9 @@
-"""Writes a log in a thread of its own, so that whoever logs never waits for whoever reads it.
+"""Writes a log in a thread of its own, so that code that logs never waits for the log's reader.
 
-A pipe that nobody reads, a terminal held with Ctrl-S, a disk that hangs: each blocks a write for as
-long as it likes, and the event loop would stand still with it, health checks included. So lines
-queue up to a bound, and what comes beyond it is dropped and counted. What came first is kept: it
-tells how the trouble began.
+A pipe that nobody reads, a terminal held with Ctrl-S, or a disk that hangs can block a write for
+any time. The event loop would stand still meanwhile, health checks included. So lines wait in a
+bounded queue, and lines that find it full are dropped and counted. The oldest lines are kept,
+because they say how the trouble began.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from typing import TextIO
 
 
 class LogWriter:
-    """A stream for a logger, which never learns that the real one is full, closed or missing.
+    """A stream for a logger that works even if the real stream is full, closed or missing.
 
     Safe from any thread. `write` neither waits nor raises.
 
     Arguments:
-        stream: where lines go; None: nowhere, as for a daemon.
-        queue_bytes: what may wait to be written.
-        told: makes the line that says how many were dropped, once there is room again.
+        stream: the real stream; None: lines are discarded, as for a daemon.
+        queue_bytes: how many bytes may wait to be written.
+        told: makes the line that says how many lines were dropped. It is written once there is room
+            again.
 
     Attributes:
-        dropped: lines that are lost, since the start: for want of room, or as they could not be
-            written.
+        dropped: how many lines are lost since the start, because the queue was full or the write
+            failed.
     """
 
     def __init__(
@@ -43,16 +44,16 @@ class LogWriter:
         self._queue_bytes = queue_bytes
         self._told = told
         self._queue: deque[bytes] = deque()
-        self._waiting_bytes = 0  # that of the batch being written included
+        self._waiting_bytes = 0  # the batch that is being written included
         self._untold = 0
-        # Held for a few assignments, never while anything is written.
+        # The lock is held for a few assignments, never during a write.
         self._changed = threading.Condition()
         if stream is not None:
-            # A daemon: one that hangs in a write must not keep the process from ending.
+            # A daemon thread, since one that hangs in a write must not keep the process alive.
             threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def write(self, text: str) -> None:
-        """Queue a line, or drop it if too much waits."""
+        """Queue a line, or drop it if the queue is full."""
         if self._stream is None:
             return
         line = text.encode(self._encoding, "backslashreplace")
@@ -67,10 +68,10 @@ class LogWriter:
             self._changed.notify_all()
 
     def flush(self) -> None:
-        """What loggers call after each line. `drain` is what waits."""
+        """Do nothing. Loggers call it after each line; `drain` waits for the lines."""
 
     def drain(self, timeout_s: float) -> bool:
-        """Wait until all is written, for so long at most; returns whether it is."""
+        """Wait up to `timeout_s` until all lines are written; returns whether they are."""
         deadline = time.monotonic() + timeout_s
         with self._changed:
             while self._pending() and (left_s := deadline - time.monotonic()) > 0:
@@ -88,7 +89,7 @@ class LogWriter:
                 lines, untold = list(self._queue), self._untold
                 self._queue.clear()
             batch = b"".join(lines)
-            if untold:  # they would have stood behind these
+            if untold:  # the dropped lines came after these
                 batch += self._told(untold).encode(self._encoding, "backslashreplace")
             written = self._put(batch)
             with self._changed:
@@ -114,22 +115,23 @@ class LogWriter:
 def write_all(fd: int, data: bytes) -> None:
     """Write all of `data`, however long its reader takes; for threads that nobody waits for.
 
-    Past Python's own buffer: its lock, held by a thread that hangs in a write, makes the
-    interpreter abort when it exits.
+    It bypasses Python's own buffer: if a thread hangs in a write and holds the buffer's lock, the
+    interpreter aborts when it exits.
 
-    Raises OSError: closed, or a full disk.
+    Raises:
+        OSError: the file is closed, or the disk is full.
     """
     while data:
         try:
             data = data[os.write(fd, data) :]
-        except BlockingIOError:  # whoever shares the pipe has made it non-blocking
+        except BlockingIOError:  # another process has made the shared pipe non-blocking
             poll = select.poll()
             poll.register(fd, select.POLLOUT)
             poll.poll()
 
 
 def descriptor(stream: TextIO | None) -> int | None:
-    """The file behind a stream; None: there is none."""
+    """Return the file descriptor of a stream; None: it has none."""
     try:
         return None if stream is None else stream.fileno()
     except (OSError, ValueError, io.UnsupportedOperation):

@@ -1,8 +1,8 @@
-"""How a server's log looks: for people on a terminal, one JSON object a line elsewhere.
+"""The format of a server's log: lines for people on a terminal, one JSON object a line elsewhere.
 
-Logging never fails: a line that cannot be written must not take along who had something to say. An
-actor logs what a game raised, whatever is in that, and the log may be a pipe that nobody reads any
-more, or on a disk that is full. Nor does it wait: see `LogWriter`.
+Logging never fails: a line that cannot be written must not make the code fail that logs it. An
+actor logs the errors of a game, whatever values they hold. The log may be a pipe that nobody reads
+any more, or on a full disk. Logging does not wait either: see `LogWriter`.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "wa
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is logged, and how it looks."""
+    """The level and the format of the log."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "console", "json"] = "auto"
     queue_bytes: Annotated[int, Meta(ge=4096)] = 4_194_304
-    """Lines that wait for whoever reads the log; beyond it they are dropped, counted and told."""
+    """Bytes of lines that wait to be written. Further lines are dropped, and a line counts them."""
 
 
 class _Forward(logging.Handler):
-    """Hands what libraries log with the standard library's logging on to structlog."""
+    """Passes records of the standard library's logging, which libraries use, on to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             message = record.getMessage()
-        except Exception:  # its format and its arguments do not go together
+        except Exception:  # the format does not fit the arguments
             message = str(record.msg)
         structlog.get_logger(record.name).log(
             max(record.levelno, logging.DEBUG), message, exc_info=record.exc_info
@@ -49,12 +49,12 @@ class _Forward(logging.Handler):
 
 
 def configure(settings: LogSettings, stream: TextIO | None = None) -> LogWriter:
-    """Set up structlog, and the standard library's logging through it; returns what writes.
+    """Set up structlog, and the standard library's logging through it; returns the writer.
 
     Arguments:
         settings: the section of config.toml.
-        stream: where lines go; the standard error by default, so that what a command answers on
-            its standard output stays apart.
+        stream: the lines' destination; by default standard error, so that standard output has only
+            the answer of a command.
     """
     stream = stream or sys.stderr
     terminal = stream is not None and stream.isatty()
@@ -75,7 +75,7 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> LogWriter:
             _always(structlog.processors.JSONRenderer(serializer=_to_json)),
         ]
     writer = LogWriter(stream, queue_bytes=settings.queue_bytes, told=partial(_told, shared))
-    # What is logged last is what one wants to know most. A reader that is away is not waited for.
+    # The last lines of a process matter most, so its end waits a moment for them.
     atexit.register(writer.drain, LAST_WORDS_S)
     structlog.configure(
         processors=shared,
@@ -84,14 +84,14 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> LogWriter:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Forward()], level=level, force=True)
-    # At level info it tells with a traceback whatever an asker is answered with: for each request
-    # while a store is away, say. The asker knows, and tells what matters.
+    # At level info Pykka logs a traceback for each error that an asker gets, for example for each
+    # request while a store is away. The asker has the error, and logs it if it matters.
     logging.getLogger("pykka").setLevel(level if level <= logging.DEBUG else logging.WARNING)
     return writer
 
 
 def _told(processors: Sequence[Callable[..., Any]], dropped: int) -> str:
-    """The line that says how many others are missing, as all of them look."""
+    """Return the line that says how many lines were dropped, in the format of the log."""
     event: Any = {"event": "log lines dropped", "lines": dropped, "why": "nobody reads the log"}
     for process in processors:
         event = process(None, "warning", event)
@@ -99,7 +99,7 @@ def _told(processors: Sequence[Callable[..., Any]], dropped: int) -> str:
 
 
 def _in_order(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
-    """When, how grave and what stand first: lines are read from the left."""
+    """Put the time, the level and the event first."""
     first: dict[str, Any] = {
         name: event.pop(name) for name in ("timestamp", "level", "event") if name in event
     }
@@ -107,16 +107,16 @@ def _in_order(_: Any, __: str, event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _to_json(event: dict[str, Any], **_: Any) -> str:
-    # Whatever else someone logs, a ref or an exception, is told by its repr rather than lost.
+    # A value that JSON does not know, a ref or an exception, is logged as its repr.
     try:
         return msgspec.json.encode(event, enc_hook=repr).decode()
     except (ValueError, TypeError, OverflowError, RecursionError):
-        # Half a surrogate pair, an integer beyond 64 bits: the slower one writes them all the same.
+        # The slower encoder takes half a surrogate pair and an integer beyond 64 bits.
         return json.dumps(event, default=repr)
 
 
 def _always(render: Callable[..., Any]) -> Callable[..., Any]:
-    """`render`, and where it fails a line that says so."""
+    """Return `render` with a fallback: if it fails, a line that says so."""
 
     def rendered(logger: Any, method: str, event: dict[str, Any]) -> Any:
         what = str(event.get("event", ""))

@@ -1,4 +1,4 @@
-"""What `/metrics` says: one list of readings, gathered when somebody asks."""
+"""The readings of `/metrics`, gathered for each request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from protocol.server.gateway import Gateway
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """The parts of a node that count. `kinds`: of actors that are told of one by one."""
+    """The parts of a node that have readings. `kinds`: the kinds of actors that are counted."""
 
     log: LogWriter
     system: ActorSystem
@@ -35,7 +35,7 @@ class Metrics:
     schedules: ScheduleCounters
 
     def readings(self) -> Iterator[Reading | Histogram]:
-        """Every reading, now. Cheap but for one look at each connection's outbox."""
+        """Yield every reading. The cost is one look at each connection's outbox."""
         yield from self._wire()
         yield from self._sessions()
         for service in self.services:

@@ -1,8 +1,7 @@
 """One node: everything that one process runs in its loop, started in order, drained in reverse.
 
-Stores first, then what needs them: services, the scheduler, the gateway last. On the way out the
-gateway is the first to go, so that nothing new comes in, and the stores are the last, so that
-everything that was done reaches them.
+The stores start first, then the services, the scheduler, and last the gateway. The gateway stops
+first, so that nothing new comes in. The stores stop last, so that they get everything.
 """
 
 from __future__ import annotations
@@ -88,10 +87,10 @@ class Settings(ServiceSettings, Protocol):
 
 
 class Revivable(Protocol):
-    """Servers of our own, which may have to be started again."""
+    """Embedded servers, which are started again when they die."""
 
     def revive(self) -> list[str]:
-        """Start what has died; returns the names."""
+        """Start the servers that have died; returns their names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,17 +98,17 @@ class Node:
     """One node.
 
     Attributes:
-        services: what it runs, beside sessions.
+        services: the services that it runs beside sessions.
         settings: the sections of the configuration.
-        folder: that of the configuration.
-        postgres, redis: where the stores are, embedded ones included.
-        embedded: servers of our own; one that dies is started again.
+        folder: the folder of the configuration.
+        postgres, redis: the addresses of the stores, embedded ones included.
+        embedded: the embedded servers, if any; one that dies is started again.
         token_secrets: the first signs tokens, all are accepted; the same for all nodes of a server.
-        tls_context: serve clients TLS with it.
-        files: how many the process may have open.
-        about: what the HTTP index says of this server.
-        log: what writes the log.
-        lease: of the database, where other servers could work on it too.
+        tls_context: the certificate for clients; None: no TLS.
+        files: how many files the process may have open.
+        about: names and values that the HTTP index shows.
+        log: the writer of the log.
+        lease: the lease of the database's schema; None: no other server can use the schema.
     """
 
     services: Sequence[Service]
@@ -132,15 +131,15 @@ class Node:
         started: Callable[[], None],
         stopping: Stopping,
     ) -> bool:
-        """Serve until `stopping` is asked; drain; return when nothing needs the stores any more.
+        """Serve until `stopping` is asked, then drain; returns whether everything was saved.
 
-        Returns whether all was saved.
+        The stores are not needed any more when it returns.
 
         Arguments:
-            clients: listening sockets for clients; closed in the end.
-            http: listening sockets for HTTP, the same; none: no HTTP.
+            clients: listening sockets for clients. They are closed in the end.
+            http: listening sockets for HTTP, closed in the end as well; none: no HTTP.
             started: called once clients are served.
-            stopping: when, and how patiently.
+            stopping: says when to stop, and how long a drain may take.
         """
         web_over = trio.Event()
         async with trio.open_nursery() as outer:
@@ -171,7 +170,7 @@ class Node:
                     )
                     web = self._web(stores, services, metrics, stopping)
                     if http:
-                        # Outside of the system: /readyz says "draining" until all is done.
+                        # HTTP outlives the system, so that /readyz says "draining" to the end.
                         await outer.start(partial(serve_http, web, http, stop=web_over.wait))
                     with Garbage() as garbage:
                         await self._serve(gateway, garbage, clients, started, stopping)
@@ -197,7 +196,7 @@ class Node:
             await stopping.asked.wait()
             with stopping.hurry:
                 await gateway.drain(stopping.drain_s)
-            # Cancelled while connections are left, the gateway closes them at once.
+            # A gateway that is cancelled closes the connections that are left at once.
             serving.cancel_scope.cancel()
 
     def _store_settings(self) -> StoreSettings:
@@ -236,7 +235,7 @@ class Node:
     def _start_scheduler(
         self, system: ActorSystem, stores: NodeStores, bell: Bell
     ) -> ScheduleCounters:
-        """After the kinds that it delivers to, so that it stops before them."""
+        """Start the scheduler after the kinds that it delivers to, so that it stops before them."""
         counters = ScheduleCounters()
         spec = scheduler_spec(stores.schedules, self.settings.schedules, bell, counters)
         system.supervise([spec], key=SCHEDULER)
@@ -308,9 +307,10 @@ class Node:
 
 
 def routes(ops: OpTable, services: Iterable[Running]) -> dict[type[Request], Route]:
-    """The route of each op.
+    """Return the route of each op.
 
-    Raises ValueError: an op has none, or a route is for no op.
+    Raises:
+        ValueError: an op has no route, or a route is for no op.
     """
     found = dict(SESSION_ROUTES)
     for service in services:
@@ -334,7 +334,7 @@ def _unix_ms() -> int:
 
 def _check(ping: Callable[[], Awaitable[None]]) -> Check:
     async def check() -> str | None:
-        await ping()  # what it raises is what is wrong
+        await ping()  # the text of its error says what is wrong
         return None
 
     return check
@@ -348,13 +348,14 @@ def _check_draining(stopping: Stopping) -> Check:
 
 
 async def _hold(lease: Lease, stopping: Stopping) -> None:
-    """Say all the time that this server lives, until another has taken its place: then stop it, or
-    warn if it need not be alone.
+    """Renew the lease until another server has taken it; then stop this one, or only warn.
+
+    It only warns if [server] alone is false, so that several servers may share the schema.
     """
     while not lease.lost:
         beat = partial(lease.beat, draining=stopping.asked.is_set())
         try:
-            # A store that is frozen must not keep the server from ending.
+            # A thread that can be abandoned: a frozen store must not keep the server from ending.
             await trio.to_thread.run_sync(beat, abandon_on_cancel=True)
         except StoreUnavailable as error:
             log.debug("lease not renewed", error=str(error))
@@ -367,11 +368,11 @@ async def _hold(lease: Lease, stopping: Stopping) -> None:
 
 
 async def _keep_alive(embedded: Revivable) -> None:
-    """Start embedded servers again that have died. In the main thread, as they need."""
+    """Start embedded servers again that have died. They have to be started by the main thread."""
     while True:
         await trio.sleep(REVIVE_EVERY_S)
         try:
             for name in embedded.revive():
                 log.error("embedded server had died and was started again", server=name)
-        except Exception as error:  # it is tried again; until then the stores are away
+        except Exception as error:  # the next round tries again
             log.error("embedded server cannot be started", error=str(error))

@@ -1,8 +1,9 @@
 """The scheduler: delivers durable schedules when they are due.
 
-One in a node; it waits for the next due time with one timer, whether ten schedules wait or a
-million. PostgreSQL says what is due, by its clock; trio's clock only says when to ask next. So a
-clock that is ahead or behind costs a look more, or `look_every_s`, and nothing is early.
+Each node has one. It waits for the next due time with one timer, whether ten schedules wait or a
+million. PostgreSQL's clock decides what is due; trio's clock only decides when to ask next. So if
+the clocks differ, the scheduler asks once too often or up to `look_every_s` late, and nothing is
+delivered early.
 """
 
 from __future__ import annotations
@@ -31,25 +32,28 @@ from persistence.schedules import Claim, Claimed, ScheduleStore, Settled
 
 KIND: Final = "scheduler"
 CLAIM_S: Final = 10.0
-"""How long a claim lasts beyond the time that its target has. After a crash of the node, what was
-being delivered comes again then."""
+"""How long a claim lasts beyond the time that its target has. If the node crashes, another one
+delivers the schedule again after that."""
 HELD_S: Final = 0.05
-"""Between looks at a row that is due and that somebody works on."""
+"""The pause before the next look at a due row that another transaction has locked."""
 SETTLE_S: Final = 0.02
-"""From an answer to the look that settles it, together with others; a crash meanwhile brings them
-again."""
+"""The pause between an answer and the look that settles it, together with others. A schedule whose
+answer is not settled yet when the node crashes is delivered again."""
 STORE_RETRY_S: Final = 1.0
+"""The pause before the next look if the store is away."""
 DRAIN_S: Final = 3.0
-"""When it stops, what is being delivered has so long to be acknowledged."""
+"""How long a scheduler that stops waits for the answers of its targets."""
 _LOOK: Final = "look"
 
 
 class Fired(msgspec.Struct, frozen=True):
-    """To the target of a schedule: its time has come.
+    """To the target of a schedule: the schedule is due.
 
-    It may come more than once, each time with the same `id`: a handler that returns has
-    acknowledged it, and one that raises gets it again. One set again or moved has another `id`.
-    `due_us`: when it was to be, in microseconds since 1970, UTC. `attempt` counts from 1.
+    A handler that returns has acknowledged it; a handler that raises gets it again. It may come
+    more than once in any case, each time with the same `id`. A schedule that is set again or moved
+    has another `id`.
+
+    `due_us`: the due time, in microseconds since 1970, UTC. `attempt` counts from 1.
     """
 
     id: int
@@ -61,62 +65,66 @@ class Fired(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class ScheduleCounters:
-    """What a scheduler counts, over all its incarnations."""
+    """Counters of a scheduler, over all its incarnations."""
 
     delivered: int = 0
-    """Handed to their targets, each attempt."""
+    """Attempts: messages to targets."""
     acknowledged: int = 0
     failed: int = 0
     """Attempts that were refused, failed, or not answered in time."""
     given_up: int = 0
+    """Schedules that failed too often."""
     homeless: int = 0
-    """Attempts put off as this node knows no such kind."""
+    """Attempts that were put off, because this node has no kind of that name."""
     looks: int = 0
+    """Looks at the table."""
     failed_looks: int = 0
-    """At a store that was away."""
+    """Looks while the store was away."""
     in_flight: int = 0
+    """Schedules whose targets have not answered yet."""
     late_s: float = 0.0
-    """How long after its time the last one was claimed, first attempts only."""
+    """How long after its due time the last schedule was claimed; only first attempts count."""
 
 
 class Bell:
-    """Wakes the scheduler when something is due before it would look again. From any thread."""
+    """Wakes the scheduler for a schedule that is due before its next look. Safe from any thread."""
 
     def __init__(self) -> None:
         self.scheduler: ActorRef | None = None
         self.planned_us = -math.inf
-        """When it will look; infinity while it looks, as it may just have missed something."""
+        """The time of its next look, in microseconds. Infinity while it looks, since the look may
+        have missed a schedule that was just committed."""
 
     def ring(self, due_us: int) -> None:
-        """Something is due then, and committed."""
+        """Tell the scheduler of a committed schedule that is due at `due_us`."""
         if due_us < self.planned_us and self.scheduler is not None:
-            # If it cannot take it, it looks when it is back, or at the end of its mailbox.
+            # A scheduler that starts again, or that has a full mailbox, will look anyway.
             with suppress(ActorDeadError, MailboxFull):
                 self.scheduler.tell(_Earlier(due_us))
 
 
 class _Earlier(msgspec.Struct, frozen=True, gc=False):
-    """Something is due at this time."""
+    """A schedule that was just set or moved is due at this time."""
 
     due_us: int
 
 
 class _Look(msgspec.Struct, frozen=True, gc=False):
-    """Timer: settle what has been answered, and see what is due."""
+    """Timer: settle what was answered, and claim what is due."""
 
 
 class _Answered(msgspec.Struct, frozen=True):
-    """A target has acknowledged, or not."""
+    """A target has acknowledged a schedule, or failed to."""
 
     claimed: Claimed
     done: Future[Any]
 
 
 class Scheduler(Actor):
-    """Claims what is due, asks its targets, and settles what they have answered.
+    """Claims schedules that are due, asks their targets, and settles the answers.
 
-    At most `settings.in_flight` are held at once; what else is due waits in the table. It waits for
-    the store in its own turn, so that one look follows the other, and for no target.
+    It holds at most `settings.in_flight` schedules at once; others that are due wait in the table.
+    Its handler awaits the store, so that one look follows the other. It never awaits a target.
     """
 
     mailbox: ClassVar[MailboxSpec] = MailboxSpec(capacity=1024)
@@ -148,11 +156,11 @@ class Scheduler(Actor):
         self._look_in(0.0)
 
     async def on_stop(self) -> None:
-        """Let what is being delivered be acknowledged, and give back the rest."""
+        """Wait for the answers of targets, and give the other schedules back."""
         self._bell.scheduler = None
         with trio.move_on_after(DRAIN_S):
             for future in self._flying.values():
-                with suppress(Exception):  # what it was is looked at below
+                with suppress(Exception):  # the loop below looks at the outcome
                     await future
         for claimed, future in self._flying.items():
             acknowledged = future.done and future.exception() is None
@@ -167,22 +175,23 @@ class Scheduler(Actor):
 
     @handles(_Earlier)
     def earlier(self, message: _Earlier) -> None:
-        """Look when this is due, unless a look comes before."""
+        """Plan a look for this due time, unless an earlier one is planned."""
         self._look_in((message.due_us - self._ahead_us) / 1e6 - self.system.now())
 
     @handles(_Look)
     async def look(self, _: _Look) -> None:
-        """Claim what is due and deliver it; settle what was answered; wait for what is next."""
+        """Claim and deliver what is due, settle what was answered, and plan the next look."""
         self._look_at_s = self._bell.planned_us = math.inf
         self._counters.looks += 1
-        # What is due goes first, unless it might be what was answered while the store was away.
+        # Claims come first. But after an outage a claim might bring a schedule that its target has
+        # answered already, so then the answers are settled first.
         if (self._away or self._crowded) and not await self._settle():
             return
         room = self._room
         asked_s = self.system.now()
         try:
             claim = await self._schedules.claim(room, self._claim_s)
-        except Exception as error:  # whatever a store raises means: not now
+        except Exception as error:  # every error of a store means that it is away
             self._store_is_away(error)
             return
         self._take(claim, room, asked_s)
@@ -191,16 +200,16 @@ class Scheduler(Actor):
         if self._away:
             self._away = False
             self.log.info("schedules go on")
-        if self._settled:  # somebody works on their rows
+        if self._settled:  # other transactions have locked their rows
             self._look_in(HELD_S)
         if len(claim.rows) == room and self._room:
             self._look_in(0.0)  # more may be due; without room the first answers bring a look
 
     def _take(self, claim: Claim, room: int, asked_s: float) -> None:
-        """Deliver, and plan the next look."""
+        """Deliver the claimed schedules, and plan the next look."""
         now_s = self.system.now()
         self._ahead_us = claim.now_us - (asked_s + now_s) / 2 * 1e6
-        if now_s - asked_s < CLAIM_S / 2:  # else others may soon take them for lapsed
+        if now_s - asked_s < CLAIM_S / 2:  # else the claims may lapse before they are settled
             for claimed in claim.rows:
                 self._deliver(claimed, claim.now_us)
         look_every_s = self._settings.look_every_s
@@ -213,7 +222,7 @@ class Scheduler(Actor):
 
     @property
     def _crowded(self) -> bool:
-        """Whether what is to be settled keeps others from being delivered."""
+        """Whether answers that are not settled take the room of due schedules."""
         return 2 * len(self._settled) >= self._settings.in_flight
 
     def _store_is_away(self, error: Exception) -> None:
@@ -224,13 +233,13 @@ class Scheduler(Actor):
         self._look_in(STORE_RETRY_S)
 
     async def _settle(self) -> bool:
-        """Settle what has been answered; False: the store is away, and nothing was settled."""
+        """Settle what was answered. Returns False if the store is away: nothing was settled."""
         some = self._settled
         if not some:
             return True
         try:
             self._settled = await self._schedules.settle(some)
-        except Exception as error:  # whatever a store raises means: not now
+        except Exception as error:  # every error of a store means that it is away
             self._store_is_away(error)
             return False
         again_us = [one.wait_us for one in some if one.wait_us is not None]
@@ -239,7 +248,7 @@ class Scheduler(Actor):
         return True
 
     def _look_in(self, delay_s: float) -> None:
-        """Look then, or before if that is planned."""
+        """Plan a look in `delay_s`, unless an earlier one is planned."""
         delay_s = max(delay_s, 0.0)
         at_s = self.system.now() + delay_s
         if at_s < self._look_at_s:
@@ -268,7 +277,7 @@ class Scheduler(Actor):
 
     @handles(_Answered)
     def answered(self, message: _Answered) -> None:
-        """Note what is to be settled, with what others answer in a moment."""
+        """Note an answer. It is settled in a moment, together with others."""
         claimed, error = message.claimed, message.done.exception()
         del self._flying[claimed]
         self._counters.in_flight = len(self._flying)
@@ -291,13 +300,16 @@ class Scheduler(Actor):
             log.error("schedule given up", due_us=claimed.due_us, bytes=len(claimed.payload))
             self._settled.append(Settled(claimed))
             return
-        # Its nth restart is the attempt after the nth; the first of those would be at once.
+        # `Backoff` counts restarts, and the first restart has no delay; so ask for the next one.
         delay_s = self._backoff.delay_s(claimed.attempt + 1, self.system.random)
         log.info("schedule not acknowledged", again_in_s=round(delay_s, 1))
         self._settled.append(Settled(claimed, round(delay_s * 1e6)))
 
     def _put_off(self, claimed: Claimed) -> None:
-        """Its kind may be another node's, or of a service that was taken out for a while."""
+        """Put off a schedule whose kind this node does not have.
+
+        Another node may have it, or its service was taken out of the server for a while.
+        """
         self._counters.homeless += 1
         if claimed.kind not in self._unknown_kinds:
             self._unknown_kinds.add(claimed.kind)
@@ -309,7 +321,7 @@ class Scheduler(Actor):
 
 
 def wait_s(now_us: int, later_us: int | None, look_every_s: float) -> float:
-    """How long to wait for what is due next."""
+    """Return how long to wait for the next due schedule, in seconds; see `Claim.later_us`."""
     if later_us is None:
         return look_every_s
     if later_us <= now_us:
@@ -320,6 +332,6 @@ def wait_s(now_us: int, later_us: int | None, look_every_s: float) -> float:
 def scheduler_spec(
     schedules: ScheduleStore, settings: ScheduleSettings, bell: Bell, counters: ScheduleCounters
 ) -> ChildSpec:
-    """A scheduler as a supervisor starts it."""
+    """Return the spec by which a supervisor starts the scheduler."""
     make: Callable[[], Scheduler] = partial(Scheduler, schedules, settings, bell, counters)
     return ChildSpec(id="0", factory=make)

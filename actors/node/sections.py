@@ -1,4 +1,4 @@
-"""The sections of config.toml: which there are, their keys, and of what type each key is."""
+"""The sections of config.toml, their keys, and the type of each key."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from msgspec import Meta, inspect
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; the text is one line for whoever wrote it."""
+    """The configuration cannot be used. The text is one line for its author."""
 
 
 class Configurable(Protocol):
-    """What brings sections of its own: a service."""
+    """Something with sections of its own: a service."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def sections(self) -> Mapping[str, type[Any]]:
-        """Name -> the Struct of its settings, or `dict[str, X]`: keys are free, each value an X."""
+        """Name -> the Struct of its settings; or `dict[str, X]` for free keys with values X."""
 
 
 class Section:
@@ -37,16 +37,22 @@ class Section:
         """Key -> type. Empty for a section whose keys are free."""
 
     def type_of(self, key: str) -> Any:
-        """Return what a key must be; None: there is none of this name."""
+        """Return the type of a key; None: there is no key of this name."""
         return get_args(self.kind)[1] if self.is_free else self.keys.get(key)
 
     def default(self, key: str) -> Any:
-        """Return what a key is that nobody sets; None where keys are free."""
+        """Return the default of a key; None where keys are free."""
         return None if self.is_free else getattr(self.defaults, key)
 
 
 class Sections:
-    """The sections that there are, and what is left out of those that there could be."""
+    """The sections of this server, and those of services that it does not list.
+
+    Arguments:
+        frame: the sections that every server has.
+        services: the services of this server.
+        absent: services that this server does not list. Not iterated before an unknown section.
+    """
 
     def __init__(
         self,
@@ -61,13 +67,14 @@ class Sections:
                     raise ValueError(f"[{name}] of {service.name} is there already")
                 self.known[name] = Section(name, kind)
         self.doubts: dict[str, None] = {}
-        """What is set for absent services, a line each, in order."""
+        """A warning for each setting of an absent service, in order."""
         self._absent = absent
 
     def has(self, name: str, origin: str) -> bool:
-        """Whether it can be set; if not, it is one of a service that is not in this server.
+        """Whether this server has the section; False: it belongs to an absent service.
 
-        Raises ConfigError: there is none of this name.
+        Raises:
+            ConfigError: there is no section of this name.
         """
         if name in self.known:
             return True
@@ -84,7 +91,7 @@ class Sections:
 
 
 def meant(word: str, known: Sequence[str], form: str = "{}") -> str:
-    """The end of a sentence about an unknown word: which one is like it, if one is."""
+    """Return the end of a sentence about an unknown word: a similar known word, if there is one."""
     close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
     return f", did you mean {form.format(close[0])}?" if close else "."
 
@@ -93,8 +100,8 @@ def _keys(kind: type[msgspec.Struct]) -> Mapping[str, Any]:
     keys = {}
     for key, of_key in get_type_hints(kind, include_extras=True).items():
         info = inspect.type_info(of_key)
-        if not isinstance(info, inspect.DataclassType):  # finer than a key: for tests, embedders
-            # A number without a bound of its own may not be 0 or less: it is a size or a time.
+        if not isinstance(info, inspect.DataclassType):  # config.toml cannot set such a field
+            # A number without a bound of its own is a size or a time, so it must be above 0.
             bare = isinstance(info, inspect.IntType | inspect.FloatType) and (
                 info.ge is None and info.gt is None
             )

@@ -1,4 +1,4 @@
-"""The services of a server, by the paths that server.py lists."""
+"""Loads the services of a server by the paths that server.py lists."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ def load_services(paths: Sequence[str]) -> tuple[Service, ...]:
     """Import services.
 
     Arguments:
-        paths: "package.module:NAME" each.
+        paths: "package.module:NAME" for each service.
 
-    Raises ValueError: two have one name.
+    Raises:
+        ValueError: two services have the same name.
     """
     found = tuple(map(_load, paths))
     names = [service.name for service in found]
@@ -26,7 +27,7 @@ def load_services(paths: Sequence[str]) -> tuple[Service, ...]:
 
 
 def absent_services(present: Sequence[Service]) -> Iterator[Service]:
-    """Those that this program has and this server has not."""
+    """Yield the services that this program has but this server does not list."""
     names = {service.name for service in present}
     for folder in pkgutil.iter_modules(actors.__path__, "actors."):
         if folder.ispkg and importlib.util.find_spec(f"{folder.name}.service"):

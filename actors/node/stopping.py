@@ -1,4 +1,4 @@
-"""How a process is asked to stop, how patiently it does, and what ends it by force."""
+"""How a process is asked to stop, how long that may take, and how it is ended by force."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ import structlog
 import trio
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""SIGHUP comes when the terminal is closed; under nohup it is ignored, and stays so."""
+"""The signals that stop a process. SIGHUP comes when the terminal is closed; a process under nohup
+ignores it."""
 
 LAST_WORDS_S = 1.0
-"""How long a process that is ended by force waits until it has said so."""
+"""How long a process that is ended by force waits for its last line to be written."""
 
 log = structlog.get_logger("actors.node.stopping")
 
 
 def _heeded() -> list[signal.Signals]:
-    """The signals that stop this process. Ctrl-C does even where a shell has a job ignore it."""
+    """Return the signals that stop this process. SIGINT does even if a shell has had it ignored."""
     nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     return [number for number in SIGNALS if not (nohup and number == signal.SIGHUP)]
 
 
 class Signals:
-    """SIGINT, SIGTERM and SIGHUP before the loop has them, while the process starts.
+    """Handles SIGINT, SIGTERM and SIGHUP while the process starts, before the loop does.
 
-    The first is noted and taken up at the next `check`; only a second one interrupts at once. For
-    an exception that comes out of nowhere may leave a lock of logging or of a driver behind, or hit
-    a finalizer and be lost; both were seen, once in about 50 stops during the start.
+    The first signal is noted, and the next `check` raises; only a second one interrupts at once. An
+    exception at an arbitrary place may leave a lock of logging or of a driver behind, or be lost in
+    a finalizer. Both were seen, once in about 50 stops during the start.
     """
 
     def __init__(self) -> None:
@@ -48,21 +49,21 @@ class Signals:
             signal.signal(number, self._note)
 
     def check(self) -> None:
-        """Raises KeyboardInterrupt if one has come."""
+        """Raise KeyboardInterrupt if a signal has come."""
         if self.noted:
             raise KeyboardInterrupt
 
     def only_note(self) -> None:
-        """From now on not even a second one interrupts: the loop is about to take over."""
+        """Stop interrupting, even at a second signal: the loop is about to take over."""
         self._starting = False
 
     def over(self) -> None:
-        """All is done. A signal that comes while Python ends must not stand for the exit code."""
+        """Ignore signals, since one that comes while Python ends would change the exit code."""
         for number in _heeded():
             signal.signal(number, signal.SIG_IGN)
 
     def ask(self) -> None:
-        """The process is to stop: from the first time on, the time for that runs."""
+        """Note that the process is to stop. Its time limit runs from the first call."""
         if self.asked_at == math.inf:
             self.asked_at = time.monotonic()
             self._asked.put(None)
@@ -84,20 +85,20 @@ def _say(words: bytes) -> None:
 
 
 class Stopping:
-    """SIGINT, SIGTERM and SIGHUP: the first drains, the second hurries, the third ends the process.
+    """Handles SIGINT, SIGTERM and SIGHUP: the first drains, the second hurries, the third kills.
 
     Arguments:
-        before: what came before `listen`.
+        before: the signals that came before `listen`.
         drain_s: seconds over which connections are closed.
-        limit_s: seconds from the first signal until the process is ended by force, whatever it is
-            at by then, the stop of embedded servers included. What it has acknowledged is in the
-            stores; a snapshot may be missing, which costs a longer recovery. A start that does not
-            come to its end is held to it too.
-        forced_exit: the exit code then.
+        limit_s: seconds from the first signal until the process is ended by force. The stop of
+            embedded servers is part of them, and so is a start that is still going on. Everything
+            acknowledged is in the stores by then; a snapshot may be missing, which makes the next
+            recovery longer.
+        forced_exit: the exit code of a process that is ended by force.
 
     Attributes:
         asked: set by the first signal.
-        hurry: a scope around whatever need not be waited for; the second signal cancels it.
+        hurry: a scope around the waits that a second signal cuts short.
     """
 
     def __init__(
@@ -109,7 +110,7 @@ class Stopping:
         self._before = before
         self._limit_s = limit_s
         self._forced_exit = forced_exit
-        # A thread: what holds up a stop may be the loop itself, or come before or after it.
+        # A thread, because the loop itself may hold up the stop, or not run yet or any more.
         threading.Thread(target=self._limit, name="stop limit", daemon=True).start()
 
     @property
@@ -129,7 +130,7 @@ class Stopping:
                 self._handle(number)
 
     def ask(self, why: str) -> None:
-        """Drain as on a signal, for a reason that the process found out by itself."""
+        """Drain as after a signal, for a reason that the process found itself."""
         if not self.asked.is_set():
             log.error("draining", why=why)
             self._begin()
@@ -155,11 +156,11 @@ class Stopping:
         self._end(f"stopping took longer than {self._limit_s:g} s")
 
     def _end(self, why: str) -> NoReturn:
-        # In a thread, for a standard error that nobody reads must not keep it from ending.
+        # In a thread, because a standard error that nobody reads must not keep the process alive.
         said = f"greenroom: ended by force: {why}\n".encode()
         last_words = threading.Thread(target=_say, args=(said,), daemon=True)
         last_words.start()
         last_words.join(LAST_WORDS_S)
-        # No clean-up: it is what has not come to an end. Embedded servers are told by the kernel,
-        # and stop in order.
+        # No clean-up: it is the clean-up that takes too long. The kernel signals the embedded
+        # servers, and they stop in order.
         os._exit(self._forced_exit)

@@ -1,4 +1,4 @@
-"""The stores of a node: threads that own a connection each, and what the loop asks them by."""
+"""The stores of a node: threads that own a connection each, and the objects that ask them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from protocol.errors import RequestError
 KIND: Final = "stores"
 """The stores' actors are `stores/writer` and so on."""
 COMMAND_WORKERS: Final = 2
-"""One waits for its commit while the other works."""
+"""One worker waits for its commit while the other works."""
 QUERY_WORKERS: Final = 1
 
 
@@ -55,10 +55,10 @@ class NodeStores:
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:
-    """Where the stores are and how they are used.
+    """The addresses of the stores and the settings of their use.
 
     Attributes:
-        commands, queries: the kinds of all services.
+        commands, queries: the kinds of commands and queries of all services.
     """
 
     postgres: PostgresSettings
@@ -73,9 +73,9 @@ async def start_stores(system: ActorSystem, settings: StoreSettings, bell: Bell)
     """Start the threads and wait for them.
 
     Arguments:
-        system: where they run.
-        settings: where the stores are.
-        bell: is rung when a schedule is set or moved.
+        system: the system that their actors run in.
+        settings: the addresses of the stores and how they are used.
+        bell: rung when a schedule is set or moved.
     """
     postgres, replica = settings.postgres, settings.postgres.replica_url
     commands = CommandTable(settings.commands, refusals=(RequestError,))

@@ -1,8 +1,8 @@
 """Tells a process in the foreground of a terminal that the terminal is gone.
 
-The kernel tells only the leader of the session, a shell as a rule, which tells its jobs. Where the
-leader is another program that waits for its children (`xterm -e make run`, `tmux new 'make run'`),
-nobody tells the server, and it would live on without anybody to stop it.
+The kernel tells only the leader of the session. The leader is a shell as a rule, which tells its
+jobs. If the leader is another program that waits for its children (`xterm -e make run`, `tmux new
+'make run'`), nobody tells the server, and it would run on without anybody to stop it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ LOOK_EVERY_S: Final = 1.0
 def watch_terminal() -> None:
     """Send the process SIGHUP when its controlling terminal is closed.
 
-    Only for who is in its foreground by then: a job in the background is its shell's, which may
-    have been told to let it live (`disown`). Where SIGHUP is ignored (`nohup`), nothing is watched.
+    A process in the background gets no signal: its shell decides, and may have been told to let it
+    live (`disown`). A process that ignores SIGHUP (`nohup`) does not watch the terminal.
     """
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         return
@@ -35,10 +35,10 @@ def watch_terminal() -> None:
 
 def _watch(terminal: int) -> None:
     poll = select.poll()
-    poll.register(terminal, 0)  # what is typed is of no interest; a hang-up always comes
+    poll.register(terminal, 0)  # no input, only the hang-up, which is always reported
     foreground = True
     while True:
-        # It fails once the terminal is gone; what was true before counts.
+        # The call fails once the terminal is gone. Then the answer of the last call counts.
         with contextlib.suppress(OSError):
             foreground = os.tcgetpgrp(terminal) == os.getpgrp()
         if poll.poll(LOOK_EVERY_S * 1000):
