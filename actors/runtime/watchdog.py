@@ -1,4 +1,4 @@
-"""Code that holds up the event loop: found, named, and where it asked for it, interrupted."""
+"""Finds and logs code that blocks the event loop, and interrupts code that allows it."""
 
 from __future__ import annotations
 
@@ -24,45 +24,45 @@ _log = structlog.get_logger("actors")
 
 _NOBODY: Final[Mapping[str, str]] = {}
 _LOOK_EVERY_S: Final = 0.02
-"""How late an interruption may come. Waking a thread 50 times a second costs 0.1 % of a core."""
+"""How late an interruption may come. To wake a thread 50 times a second costs 0.1 % of a core."""
 _RETIRE_AFTER: Final = 100
-"""Looks without anything guarded after which the helper thread ends; the next guard starts one."""
+"""The helper thread ends after so many looks without a guarded block. The next block starts it."""
 _POLITE: Final = 2
-"""Interruptions that a block may swallow before it is interrupted wherever it goes."""
+"""How many interruptions a block may swallow before it is interrupted everywhere."""
 _STORM: Final = 10_000
-"""At most so many interruptions in a row, then: to unwind takes one for each handler in the way."""
+"""The most interruptions in a row. To unwind takes one for each `except` clause in the way."""
 _COMPLAIN_EVERY_S: Final = 1.0
-"""At most so often is it logged that interruptions are swallowed."""
+"""The least time between two log lines about swallowed interruptions."""
 
 
 class interruptible:  # noqa: N801 -- a context manager, named like trio's move_on_after
     """Guards synchronous code that must not hang: `with interruptible(0.25): game.tick()`.
 
-    Raises HandlerHung inside the block if that runs longer than `limit_s` seconds, and again each
-    `limit_s` for as long as the block goes on. What the block worked on is then in an unknown
-    state.
+    HandlerHung is raised inside the block if it runs longer than `limit_s` seconds, and again every
+    `limit_s` seconds until the block ends. The objects that the block worked on are in an unknown
+    state then.
 
-    A helper thread sends the main thread a signal, and its Python handler raises only while the
-    guard is armed and not in the guard's own code, so nothing outside the block can be hit, trio's
-    internals least of all. Blocks nest; each has its own limit. Off the main thread, and where
-    there are no signals to threads (Windows), nothing is interrupted.
+    A helper thread sends a signal to the main thread. The signal's handler raises only while the
+    guard is armed, and not in the guard's own code, so that no code outside the block can be hit.
+    Blocks nest, each with its own limit. Nothing is interrupted in other threads, or on a system
+    without signals to threads (Windows).
 
-    Code that catches everything catches this too. From the third time on HandlerHung is raised
-    again wherever the interpreter looks for signals, in `except` and `finally` clauses too, until
-    the block is left: no loop written in Python outlives that, but locks that it took by hand and
-    releases in such a clause may stay taken. Only the inside of `logging` is spared, whose locks
-    are everybody's. Each interruption that was swallowed is logged as an error with `who`, at most
-    one line a second.
+    Code that catches every exception catches this one as well. After two interruptions that were
+    swallowed, HandlerHung is raised at every point where the interpreter looks for signals, also in
+    `except` and `finally` clauses, until the block is left. No loop written in Python survives
+    that. But a lock that such a clause releases may stay taken. Only the code of `logging` is
+    spared, since all code shares its locks. Swallowed interruptions are logged as errors with
+    `who`, at most one line a second.
 
-    Its limits: a long call into C is interrupted when it returns, or looks for signals itself; one
-    that never does either is not, and the node hangs. Nor is code in C that drops the exceptions
-    of what it calls and calls it for ever. A generator must not be suspended inside the block.
+    Limits: a call into C is interrupted when it returns, or if it looks for signals itself. A call
+    that does neither hangs the node. So does code in C that calls Python for ever and drops its
+    exceptions. A generator must not be suspended inside the block.
 
-    Entering and leaving costs 1 us.
+    To enter and leave a block costs 1 us.
 
     Arguments:
-        limit_s: seconds.
-        who: what the log is to say about the code, such as the kind and key of its actor.
+        limit_s: the limit in seconds.
+        who: fields for the log that identify the code, such as the kind and key of its actor.
     """
 
     __slots__ = ("began", "deadline", "limit_s", "outer", "raised", "who")
@@ -72,10 +72,10 @@ class interruptible:  # noqa: N801 -- a context manager, named like trio's move_
             check_seconds("limit_s", limit_s)
         self.limit_s = limit_s
         self.who = who
-        self.began = 0.0  # when it was entered, by perf_counter; 0: it guards nothing
+        self.began = 0.0  # when the block was entered, by perf_counter; 0: it guards nothing
         self.deadline = 0.0
         self.outer: interruptible | None = None
-        self.raised = 0  # interruptions so far, each storm as one
+        self.raised = 0  # interruptions so far; a storm counts as one
 
     def __enter__(self) -> None:
         if threading.get_ident() == _guard.main_thread:
@@ -99,19 +99,19 @@ class interruptible:  # noqa: N801 -- a context manager, named like trio's move_
             _guard.armed = self.outer
 
     def and_outer(self) -> Iterator[interruptible]:
-        """This block and those around it, from inside out."""
+        """Yield this block and the blocks around it, from the inside out."""
         each: interruptible | None = self
         while each is not None:
             yield each
             each = each.outer
 
     def overdue(self) -> interruptible | None:
-        """Return the innermost that is past its limit: this block, or one around it."""
+        """Return the innermost block past its limit: this block, or one around it."""
         now = perf_counter()
         return next((each for each in self.and_outer() if now >= each.deadline), None)
 
     def prolong(self) -> None:
-        """Give those that are overdue their time once more, to unwind."""
+        """Give each overdue block its time limit again, to unwind."""
         now = perf_counter()
         for each in self.and_outer():
             if now >= each.deadline:
@@ -119,7 +119,7 @@ class interruptible:  # noqa: N801 -- a context manager, named like trio's move_
 
 
 class _Guard:
-    """The process's one guard: a signal handler is the process's, and so is the main thread."""
+    """The guard of the process. There is one, as a process has one handler for a signal."""
 
     def __init__(self) -> None:
         self.main_thread = threading.main_thread().ident
@@ -129,7 +129,7 @@ class _Guard:
         self._thread: threading.Thread | None = None
         self._installed = False
         self._judging = False
-        self._again: tuple[signal.Signals, ...] = ()  # the signal, if it is to come again at once
+        self._again: tuple[signal.Signals, ...] = ()  # the signal, if it has to come again at once
         self._stormed: interruptible | None = None
         self._storm_left = 0
         self._storm_place: tuple[int, int] | None = None
@@ -137,9 +137,9 @@ class _Guard:
         self._complain_from = 0.0
 
     def arm(self, block: interruptible) -> None:
-        """Have the innermost block watched. In the main thread only."""
+        """Watch a block, the innermost one. Called in the main thread only."""
         self.armed = block
-        # After arming: a helper that is about to retire looks at `armed` once more.
+        # Look for the thread after arming: a helper that is about to end looks at `armed` again.
         if self._thread is None and self._signal is not None:
             if not self._installed:
                 self._installed = True
@@ -169,13 +169,13 @@ class _Guard:
             if hung is not None:
                 assert self.main_thread is not None
                 assert self._signal is not None
-                swallowed = hung.raised  # now: the signal adds one that may yet end the block
+                swallowed = hung.raised  # before the signal, whose interruption may end the block
                 signal.pthread_kill(self.main_thread, self._signal)
                 self._complain(hung, swallowed)
 
     def _complain(self, hung: interruptible, swallowed: int) -> None:
-        # Here and not in the signal's handler, which may have interrupted whoever holds the locks
-        # of the log.
+        # Logged here and not in the signal's handler, which may have interrupted code that holds
+        # the locks of the log.
         if not swallowed or self._complained == (hung, swallowed):
             return
         now = perf_counter()
@@ -187,16 +187,16 @@ class _Guard:
         )
 
     def _interrupt(self, _number: int, frame: FrameType | None) -> None:
-        # Runs in the main thread, perhaps after the block that was meant has ended.
-        if self._judging:  # called for the signal that it sets itself, or one that came meanwhile
+        # It runs in the main thread, perhaps after the hung block has ended.
+        if self._judging:  # a signal that this handler has set, or another one, came inside it
             return
         self._judging = True
         try:
             error = self._judge(frame)
         finally:
             self._judging = False
-        # Marks the signal as arrived. From here to the end there is no call that the interpreter
-        # follows by looking for signals, so it is next found by the code that was interrupted.
+        # Mark the signal as arrived again. The interpreter does not look for signals from here to
+        # the end of this handler, so the interrupted code is the next to find it.
         [*map(_thread.interrupt_main, self._again)]
         if error is not None:
             raise error
@@ -208,20 +208,20 @@ class _Guard:
             self._stormed = None
             return None
         hung = self._stormed
-        if hung is not None and hung not in armed.and_outer():  # it was left
+        if hung is not None and hung not in armed.and_outer():  # the block was left
             hung = self._stormed = None
         spared = _is_spared(frame, self._stormed is not None)
         if hung is None:
             hung = armed.overdue()
-            if hung is None or spared:  # the helper will ask again
+            if hung is None or spared:  # the helper will send another signal
                 return None
             armed.prolong()
             hung.raised += 1
             if hung.raised > _POLITE:
                 self._stormed, self._storm_left = hung, _STORM
         if self._stormed is not None and frame is not None:
-            # Not twice in a row in one place: CPython 3.12 takes what is raised at a jump back for
-            # raised before the jump's target, so that a loop can come back to it for ever.
+            # Do not raise twice in a row in one place. CPython 3.12 treats an exception at a jump
+            # back as raised before the jump's target, so a loop could come back to it for ever.
             place = (id(frame), frame.f_lasti)
             spared = spared or place == self._storm_place
             self._storm_place = None if spared else place
@@ -237,8 +237,8 @@ class _Guard:
 
 
 def _is_spared(frame: FrameType | None, storm: bool) -> bool:
-    # Between the block and what is around it the guard's own code runs, where an interruption would
-    # leave the guard armed, or come out of a block that was in time.
+    # The guard's own code runs at both ends of a block. An interruption there would leave the guard
+    # armed, or come out of a block that was in time.
     while frame is not None:
         if frame.f_code in _OWN:
             return True
@@ -260,15 +260,22 @@ _guard = _Guard()
 
 
 class Watchdog:
-    """Logs who blocks the loop of a system, with the stack, while it is blocked.
+    """Logs the actor that blocks the loop of a system, with the stack, while it is blocked.
 
-    A thread that looks at what the dispatcher is running. `with Watchdog(system): ...`; handlers
-    that were merely slow are the dispatcher's own to log.
+    A thread looks at the handler that the dispatcher runs. Use it as `with Watchdog(system): ...`.
+    The dispatcher itself logs handlers that were merely slow.
+
+    Arguments:
+        system: the system to watch.
+        stuck_after_s: how long a handler may run before it is logged, in seconds.
+
+    Attributes:
+        stuck: how many handlers were found stuck.
     """
 
     def __init__(self, system: ActorSystem, *, stuck_after_s: float = 1.0) -> None:
         check_seconds("stuck_after_s", stuck_after_s, above_zero=True)
-        self.stuck = 0  # how many handlers were found stuck
+        self.stuck = 0
         self._dispatcher = system.dispatcher
         self._home_thread = system.home.thread
         self._stuck_after_s = stuck_after_s
