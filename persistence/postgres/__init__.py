@@ -1,4 +1,4 @@
-"""Events in PostgreSQL: the threads that own a connection each, migrations, shared secrets."""
+"""PostgreSQL: threads that own a connection each, migrations, the lease, shared secrets."""
 
 from persistence.postgres.address import address_problem
 from persistence.postgres.keeper import EventKeeper

@@ -1,4 +1,4 @@
-"""What the threads that ask PostgreSQL have in common."""
+"""The base class of the threads that ask PostgreSQL."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from persistence.settings import PostgresSettings
 
 
 class PostgresActor(BatchingActor):
-    """A store's thread with a connection of its own, which ends with it.
+    """A thread of a store with a connection of its own, which is closed when the thread ends.
 
-    `url` stands in for `settings.url`.
+    Arguments:
+        settings: the address of the database, and how it is used.
+        url: an address to use in place of `settings.url`.
     """
 
     def __init__(self, settings: PostgresSettings, *, url: str | None = None) -> None:

@@ -23,12 +23,12 @@ _length = struct.Struct("!i").pack
 
 
 def columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
-    """Rows turned about: a list for each column, as a call takes that does all of them at once."""
+    """Return rows as columns, a list for each. A call that does many rows takes its columns."""
     return [list(column) for column in zip(*rows, strict=True)]
 
 
 def check_text(*texts: str) -> None:
-    """Raises `RowRefused`: one of them is no TEXT for PostgreSQL, which would fail all rows."""
+    """Raise `RowRefused` if PostgreSQL cannot hold one of the texts, which would fail all rows."""
     joined = "".join(texts)
     if "\0" in joined:
         raise RowRefused("a NUL character cannot be stored")
@@ -39,17 +39,17 @@ def check_text(*texts: str) -> None:
 
 
 def of_bytea(values: Sequence[bytes]) -> bytes:
-    """An array of BYTEA."""
+    """Encode an array of BYTEA."""
     return _of_bytes(_BYTEA, values)
 
 
 def of_text(values: Sequence[str]) -> bytes:
-    """An array of TEXT. Raises UnicodeEncodeError for half a surrogate pair."""
+    """Encode an array of TEXT. Raises UnicodeEncodeError for half a surrogate pair."""
     return _of_bytes(_TEXT, [value.encode() for value in values])
 
 
 def of_int8(values: Sequence[int]) -> bytes:
-    """An array of INT8. Raises struct.error for an integer beyond 64 bits."""
+    """Encode an array of INT8. Raises struct.error for an integer beyond 64 bits."""
     count = len(values)
     flat = [8] * (2 * count)
     flat[1::2] = values
@@ -57,10 +57,10 @@ def of_int8(values: Sequence[int]) -> bytes:
 
 
 class TextArray(NamedTuple):
-    """A parameter of psycopg (`%b` or `%s`) that is an array of TEXT, of many strings.
+    """A parameter of psycopg (`%b` or `%s`) that is an array of TEXT.
 
-    psycopg takes three times as long for a list of them, which it must look at first. So do the
-    next two.
+    For a plain list psycopg takes three times as long, because it looks at each value first. The
+    next two classes are there for the same reason.
     """
 
     values: Sequence[str]

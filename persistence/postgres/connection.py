@@ -1,10 +1,10 @@
-"""One blocking connection to PostgreSQL that comes back after it was lost.
+"""One blocking connection to PostgreSQL, opened again after it was lost.
 
-What answers at the URL may be a pooler that hands every transaction to another session of the
-database (PgBouncer's `pool_mode = transaction`), with what its other users left there, and which
-they find again with what we leave. So nothing here relies on a session's settings, and nothing sets
-them: statements name their schema, or call functions that keep a search_path of their own, and
-what a transaction needs it sets for itself.
+The URL may be that of a pooler which gives each transaction to another session of the database
+(PgBouncer's `pool_mode = transaction`). Its clients share these sessions, with the settings that
+each of them leaves there. So no code here relies on a setting of a session or changes one.
+Statements name their schema, or call functions with a search_path of their own. A transaction sets
+what it needs for itself alone.
 """
 
 from __future__ import annotations
@@ -32,15 +32,20 @@ T = TypeVar("T")
 
 STORE = "postgresql"
 
-# Errors for which a value is to blame, on either side of the connection: a NUL character, half a
+# Errors that a bad value causes, on either side of the connection: a NUL character, half a
 # surrogate pair, a number beyond 64 bits, a row of another shape.
 _REFUSED = (psycopg.DataError, psycopg.IntegrityError, TypeError, ValueError, OverflowError)
 
 
 def connect(settings: PostgresSettings, *, url: str | None = None) -> psycopg.Connection:
-    """Open an autocommit connection. `url` stands in for `settings.url`.
+    """Open an autocommit connection.
 
-    Raises `StoreUnavailable`.
+    Arguments:
+        settings: the address of the database, and how it is used.
+        url: an address to use in place of `settings.url`.
+
+    Raises:
+        StoreUnavailable: the connection cannot be opened.
     """
     connection: psycopg.Connection | None = None
     try:
@@ -50,7 +55,7 @@ def connect(settings: PostgresSettings, *, url: str | None = None) -> psycopg.Co
             prepare_threshold=None,
             connect_timeout=max(2, round(settings.connect_timeout_s)),
             application_name="greenroom",
-            # A peer that vanished is noticed in seconds; Linux only, ignored elsewhere.
+            # Linux notices within seconds that the peer has vanished; others ignore these.
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=3,
@@ -59,8 +64,9 @@ def connect(settings: PostgresSettings, *, url: str | None = None) -> psycopg.Co
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         connection.read_only = False
         arrays.register(connection)
-        # A session is ours alone if it is the one that the login was answered by: a pooler answers
-        # with a process id of its own making. Ours may keep statements and have a timeout.
+        # The session is ours alone if it has the process id that the login was answered with; a
+        # pooler answers with one that it made up. Our own session may have prepared statements and
+        # a timeout.
         ours = connection.execute(
             "SELECT set_config('statement_timeout', %s, false) WHERE pg_backend_pid() = %s",
             (_timeout_ms(settings), connection.info.backend_pid),
@@ -73,26 +79,28 @@ def connect(settings: PostgresSettings, *, url: str | None = None) -> psycopg.Co
             raise unavailable(error) from None
         failure = unavailable(error)
         if isinstance(error, psycopg.ProgrammingError):
-            # The URL itself is at fault; libpq quotes it, with its password.
+            # The URL is wrong, and libpq quotes it in the message, password included.
             raise StoreUnavailable(STORE, re.sub('".*"', '"..."', failure.reason)) from None
         raise failure from None
     return connection
 
 
 def session_is_ours(connection: psycopg.Connection) -> bool:
-    """Whether a statement that is prepared now can be executed later. It never has to be."""
+    """Whether a statement that is prepared now can be executed later, by this client alone."""
     return connection.prepare_threshold is not None
 
 
 def qualified(settings: PostgresSettings, text: LiteralString) -> sql.Composed:
-    """SQL in which `{schema}` stands for the schema that holds our tables."""
+    """Return SQL with `{schema}` replaced by the schema of our tables."""
     return sql.SQL(text).format(schema=sql.Identifier(settings.schema))
 
 
 class Frame:
-    """What goes along with the messages that begin and end a transaction.
+    """Calls that share a round trip with the begin or the commit of a transaction.
 
-    `first`: what the first call came to, if there is one. `last`: calls to make before the commit.
+    Attributes:
+        first: the result of the first call, if there was one.
+        last: calls to make right before the commit.
     """
 
     def __init__(self, first: PGresult) -> None:
@@ -104,13 +112,20 @@ class Frame:
 def transaction(
     connection: psycopg.Connection, settings: PostgresSettings, first: Call | None = None
 ) -> Iterator[Frame]:
-    """A transaction in which plain names are those of our schema, and whose commit is durable.
+    """Open a transaction that finds plain names in our schema and has a durable commit.
 
-    Two round trips; psycopg's own, with these settings, takes four. Not inside another transaction.
+    It takes two round trips; psycopg's own, with these settings, takes four. It cannot be inside
+    another transaction.
+
+    Arguments:
+        connection: the connection.
+        settings: the schema and the timeout.
+        first: a call that is sent together with the begin.
 
     Raises:
-        psycopg.OperationalError: the connection is lost, and whether it has committed unknown.
-        psycopg.InternalError: a statement had failed, and the block went on as if it had not.
+        psycopg.OperationalError: the connection is lost, and it is not known whether the
+            transaction has committed.
+        psycopg.InternalError: a statement failed, but the block swallowed its error.
     """
     begin = _begin(settings.schema, _timeout_ms(settings))
     try:
@@ -120,7 +135,7 @@ def transaction(
     except BaseException:
         if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
             with suppress(psycopg.Error):
-                # By psycopg, which forgets what it has prepared: that may be why something failed.
+                # psycopg's own rollback also forgets prepared statements, which may have failed.
                 connection.execute("ROLLBACK")
         raise
     if commit.command_status != _COMMIT.text:
@@ -132,10 +147,10 @@ _COMMIT: Final = Call(b"COMMIT")
 
 @functools.cache
 def _begin(schema: str, timeout_ms: str) -> Sequence[Call]:
-    """What begins a transaction.
+    """Return the calls that begin a transaction.
 
-    An acknowledgement means durable, whatever the server's default: `off` is raised to `on`; the
-    others (local, remote_write, remote_apply) are the operator's informed choice.
+    A commit is durable whatever the server's default is: `synchronous_commit` is raised from `off`
+    to `on`. The other values (local, remote_write, remote_apply) are left as the operator chose.
     """
     search_path = sql.SQL("{schema}, pg_temp").format(schema=sql.Identifier(schema)).as_bytes()
     return (
@@ -156,16 +171,18 @@ def _timeout_ms(settings: PostgresSettings) -> str:
 
 
 def unavailable(error: psycopg.Error) -> StoreUnavailable:
-    """Say in one line why PostgreSQL did not do it."""
+    """Return the error for a failure of PostgreSQL, with the reason in one line."""
     lines = [line.strip() for line in str(error).splitlines()]
     reason = "; ".join(line for line in lines if line)
     return StoreUnavailable(STORE, reason or type(error).__name__)
 
 
 class PostgresLink:
-    """A connection for one thread, opened when first needed and again when it was lost.
+    """A connection for one thread, opened when it is first needed and again after it was lost.
 
-    `url` stands in for `settings.url`.
+    Arguments:
+        settings: the address of the database, and the pauses between attempts.
+        url: an address to use in place of `settings.url`.
     """
 
     def __init__(self, settings: PostgresSettings, *, url: str | None = None) -> None:
@@ -175,17 +192,20 @@ class PostgresLink:
         self._reconnect = Reconnect(settings.first_retry_s, settings.max_retry_s)
 
     def run(self, work: Callable[[psycopg.Connection], T]) -> T:
-        """Do `work` on the connection; if that turns out to be lost, once more on a new one.
+        """Do `work` on the connection; if the connection was lost, do it again on a new one.
 
-        So `work` must bear being done twice, and a restart of PostgreSQL between two calls is felt
-        by nobody. Raises `StoreUnavailable`, or `RowRefused` for a value PostgreSQL cannot hold.
+        So nobody notices a restart of PostgreSQL between two calls. `work` must be safe to repeat.
+
+        Raises:
+            StoreUnavailable: PostgreSQL does not answer, or fails.
+            RowRefused: PostgreSQL cannot hold a value.
         """
         reused = self._connection is not None
         try:
             try:
                 return work(self.opened())
             except (psycopg.OperationalError, psycopg.InterfaceError):
-                # Deadlock, shutdown, lost connection: all mended by another attempt, or by none.
+                # A deadlock, a shutdown, a lost connection: a second attempt helps if any does.
                 self.close()
                 if not reused:
                     raise
@@ -199,9 +219,10 @@ class PostgresLink:
             raise failure from None
 
     def opened(self) -> psycopg.Connection:
-        """The connection, opened if it is not; for work that `run` must not do twice.
+        """Return the open connection, for work that must not be done twice, as `run` may.
 
-        Raises `StoreUnavailable`.
+        Raises:
+            StoreUnavailable: the connection cannot be opened.
         """
         if self._connection is None:
             if self._reconnect.waiting:

@@ -1,4 +1,4 @@
-"""The thread that deletes what is to be kept no longer."""
+"""The thread that deletes events that need not be kept any longer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ _DROP: Final = "SELECT * FROM {schema}.drop_ended(%s, %s, %s, %s, %s)"
 
 
 class EventKeeper(PostgresActor):
-    """Does one step at a time, on a connection of its own: nothing else waits behind it."""
+    """Deletes old events, a step for each request.
+
+    It has a connection of its own, so that no other work waits behind a step.
+    """
 
     batch_weight = 1
 

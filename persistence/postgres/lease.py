@@ -1,8 +1,8 @@
-"""One server works on a schema: a row says which, and beats while it lives.
+"""The lease of a schema: a row that names the server which uses the schema, and its heartbeat.
 
-It guards nothing: what two servers do to one room is sorted out by epochs, and each of them is
-refused again and again. It tells people that there are two. Not an advisory lock, since that is a
-session's, and behind a pooler there is none.
+The lease protects no data. If two servers work on one room, epochs keep the log right, but each
+server is refused again and again. The lease tells the operator that there are two servers. An
+advisory lock would not do, because it belongs to a session, and a pooler has none to give.
 """
 
 from __future__ import annotations
@@ -23,21 +23,23 @@ from persistence.postgres.connection import PostgresLink, connect, qualified
 from persistence.settings import PostgresSettings
 
 BEAT_S: Final = 2.0
-"""Between two beats."""
+"""The time between two heartbeats."""
 SILENT_S: Final = 2 * BEAT_S + 0.5
-"""A server that is silent for so long, while another one listens, is gone."""
+"""A server without a heartbeat for so long, while another one watches, is gone."""
 LAPSED_S: Final = 15.0
-"""A row that was renewed longer ago than this is known at once to be of a server that is gone."""
+"""A server whose last heartbeat is older than this is gone, without any further wait."""
 DRAIN_S: Final = 30.0
-"""How long a server that is stopping is waited for, at most."""
+"""The longest wait for a server that is stopping."""
 LOOK_S: Final = 0.1
+"""The time between two looks at the row."""
 RELEASE_S: Final = 2.0
-"""How long a server that ends tries to say so; a store that is away must not keep it."""
+"""How long a server that ends tries to give the lease up. A store that is away must not keep it."""
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """A process: where it runs and since when, so that one of the same machine is known to be gone
-    as soon as it is. `started`: in the kernel's ticks, as a process id is used again.
+    """A process. Another process on the same machine can tell at once whether it has ended.
+
+    `started`: its start in the kernel's ticks, because process ids are used again.
     """
 
     host: str
@@ -50,7 +52,7 @@ class Holder(msgspec.Struct, frozen=True):
         return f"process {self.pid} on {self.host}"
 
     def is_gone(self) -> bool:
-        """Whether it has ended, for all that can be known from here."""
+        """Whether the process is known to have ended. False if it runs on another machine."""
         here = this_process()
         if (self.machine, self.namespace) != (here.machine, here.namespace):
             return False
@@ -58,7 +60,7 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 def this_process() -> Holder:
-    """Who we are."""
+    """Return the `Holder` of this process."""
     return Holder(
         socket.gethostname(),
         _read(Path("/proc/sys/kernel/random/boot_id")),
@@ -69,7 +71,7 @@ def this_process() -> Holder:
 
 
 class Held(NamedTuple):
-    """The row as it was read."""
+    """The row of the lease. `age_s`: seconds since the last heartbeat."""
 
     holder: Holder
     beats: int
@@ -81,13 +83,13 @@ class Lease:
     """The lease of the schema that the settings name. Every method blocks.
 
     Arguments:
-        settings: where.
-        holder: who asks for it; by default this process.
-        binding: whether a server that has lost it must stop.
-        sleep: for tests.
+        settings: the address of the database, and the schema.
+        holder: the process that wants the lease; by default this one.
+        binding: whether a server that has lost the lease must stop.
+        sleep: waits so many seconds; for tests.
 
     Attributes:
-        lost: another server has taken it over.
+        lost: whether another server has taken the lease over.
     """
 
     def __init__(
@@ -111,17 +113,19 @@ class Lease:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A beat that a frozen store holds up is left to itself.
+        # A heartbeat that hangs in a frozen store still uses the connection, so leave it open.
         if self._beating.acquire(blocking=False):
             self._link.close()
 
     def take(self) -> None:
-        """Take the lease, once no living server has it.
+        """Take the lease once no living server has it.
 
-        A server that is stopping is waited for, at most `DRAIN_S`. One that was killed is known to
+        It waits up to `DRAIN_S` for a server that is stopping. A server that was killed is known to
         be gone at once if it ran on this machine, and otherwise after `SILENT_S`.
 
-        Raises SchemaInUse: another server lives. StoreUnavailable.
+        Raises:
+            SchemaInUse: another server lives.
+            StoreUnavailable: PostgreSQL does not answer.
         """
         heard: Held | None = None
         silent_s = waited_s = 0.0
@@ -146,7 +150,7 @@ class Lease:
             waited_s += LOOK_S
 
     def beat(self, *, draining: bool) -> bool:
-        """Say that we live; returns whether the lease is ours still. Raises StoreUnavailable."""
+        """Send a heartbeat; returns whether the lease is still ours. Raises StoreUnavailable."""
         with self._beating:
             beaten = self._run(
                 "UPDATE {schema}.lease SET beats = beats + 1, draining = %s,"
@@ -165,7 +169,7 @@ class Lease:
                     text = qualified(self._settings, "DELETE FROM {schema}.lease WHERE holder = %s")
                     connection.execute(text, (self._name,))
             except (StoreUnavailable, psycopg.Error):
-                pass  # it lapses
+                pass  # the lease lapses by itself
 
         saying = threading.Thread(target=say, daemon=True)
         saying.start()
@@ -183,7 +187,7 @@ class Lease:
         return Held(msgspec.json.decode(row[0], type=Holder), *row[1:])
 
     def _claim(self, held: Held | None) -> bool:
-        """Take it from who had it when we looked; returns whether nobody else was faster."""
+        """Take the lease from the holder that was read; returns whether nobody else was faster."""
         if held is None:
             return self._run(
                 "INSERT INTO {schema}.lease (holder) VALUES (%s) ON CONFLICT DO NOTHING",
@@ -201,7 +205,7 @@ class Lease:
 
 
 def _started(pid: int) -> str:
-    """When a process was started, in the kernel's ticks; "" if there is none."""
+    """Return the start of a process, in the kernel's ticks; "" if there is no such process."""
     fields = _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
     return fields[19] if len(fields) > 19 and fields[0] != "Z" else ""
 

@@ -1,8 +1,8 @@
-"""Statements given to libpq itself, several in one round trip, for what is done all the time.
+"""Gives frequent statements to libpq itself, several in one round trip.
 
-psycopg's `execute` finds a type for each value, decides whether to prepare, and waits in Python: it
-takes 20 us of this process for what takes 6 here. A round trip takes both processes 30 to 100 more,
-by how deep the other one sleeps.
+psycopg's `execute` finds a type for each value, decides whether to prepare, and waits in Python. It
+takes 20 us of this process for a statement that takes 6 us here. A round trip takes another 30 to
+100 us, by how deeply the server's process sleeps.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ class Call(NamedTuple):
 
 
 def together(connection: psycopg.Connection, calls: Sequence[Call]) -> list[PGresult]:
-    """Run statements one after the other, all sent at once; what each came to.
+    """Run statements in order, all sent at once; returns the result of each.
 
-    Raises psycopg.Error, of the class that `execute` raises: one failed, and those behind it were
-    not run.
+    Raises:
+        psycopg.Error: a statement failed, and those after it were not run. The class is the one
+            that `execute` raises.
     """
     pgconn = connection.pgconn
     pgconn.enter_pipeline_mode()
@@ -43,7 +44,7 @@ def together(connection: psycopg.Connection, calls: Sequence[Call]) -> list[PGre
         results = _until_sync(pgconn)
         pgconn.exit_pipeline_mode()
     except BaseException:
-        connection.close()  # lost, or in the middle of something
+        connection.close()  # it is lost, or in the middle of a pipeline
         raise
     for result in results:
         if result.status not in _WELL:
@@ -56,7 +57,7 @@ def _until_sync(pgconn: PGconn) -> list[PGresult]:
     while True:
         _wait(pgconn)
         result = pgconn.get_result()
-        if result is None:  # stands between the results of two statements
+        if result is None:  # the end of one statement's results
             continue
         if result.status == pq.ExecStatus.PIPELINE_SYNC:
             return results
@@ -66,7 +67,7 @@ def _until_sync(pgconn: PGconn) -> list[PGresult]:
 
 
 def _wait(pgconn: PGconn) -> None:
-    """Return when there is a result to get, without the GIL until then."""
+    """Wait for a result, without holding the GIL."""
     while True:
         unsent = pgconn.flush()
         if not unsent and not pgconn.is_busy():

@@ -1,8 +1,8 @@
-"""Bring the database up to date, or refuse to work with one that has gone another way.
+"""Brings the database up to date, or refuses a database that other files have changed.
 
-The core's files stand in persistence/migrations, a service's in a folder of its name there. Each of
-these groups is numbered by itself: a service can be added to a database that has long been in use,
-and taken out, which leaves its tables as they are.
+The core's files are in persistence/migrations, a service's in a folder of its name there. Each of
+these groups is numbered by itself, so a service can be added to a database that has long been in
+use. A service that is taken out leaves its tables as they are.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Migration(NamedTuple):
     """One numbered SQL file. `checksum` is the SHA-256 of its text with plain newlines."""
 
     file: str
-    """Its name, as in the ledger: 0001_events.sql, or storage/0001_objects.sql of a service."""
+    """The name in the ledger: 0001_events.sql, or for a service storage/0001_objects.sql."""
     statements: str
 
     @property
@@ -46,31 +46,31 @@ class Migration(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is to be done to a database."""
+    """The difference between a database and this server's migrations."""
 
     missing: list[Migration]
-    """Still to be applied, in order."""
+    """The migrations that are not applied yet, in order."""
     left_alone: list[str]
-    """Services that have been in this database and are none of this server's; their tables stay."""
+    """Services that have tables in this database but are not in this server; the tables stay."""
 
 
 class Migrated(NamedTuple):
-    """What was done to a database."""
+    """The result of `migrate`."""
 
     applied: list[str]
     """The files that were applied just now."""
     left_alone: list[str]
-    """As in `Plan`."""
+    """See `Plan`."""
 
 
 def known_migrations(
     services: Sequence[str] = (), folder: Traversable = _FOLDER
 ) -> list[Migration]:
-    """The migrations that this program brings: the core's, then those of each service.
+    """Return the migrations of this program: the core's, then those of each service.
 
     Arguments:
-        services: their names, in the order in which they are applied to an empty database.
-        folder: where the files are, for tests.
+        services: the names of the services, in the order in which their migrations are applied.
+        folder: the folder of the files, for tests.
     """
     found = _files(folder)
     for service in services:
@@ -81,7 +81,7 @@ def known_migrations(
 
 def _files(folder: Traversable, prefix: str = "") -> list[Migration]:
     return sorted(
-        # A checkout may have changed the line ends (git's autocrlf); that is no drift.
+        # A checkout may have changed the line ends (git's autocrlf), which is no drift.
         Migration(prefix + file.name, file.read_text("utf-8").replace("\r\n", "\n"))
         for file in folder.iterdir()
         if _FILE.match(file.name)
@@ -94,18 +94,18 @@ def migrate(
     *,
     migrations: Sequence[Migration] | None = None,
 ) -> Migrated:
-    """Apply what is missing, each file in a transaction of its own.
+    """Apply the missing migrations, each in a transaction of its own.
 
-    Safe to run from several nodes at once: each file is applied by one of them and the others wait.
+    Several nodes may run it at once: one of them applies a file, and the others wait.
 
     Arguments:
-        settings: of the database.
-        services: the names of those that are to have their tables, in order.
-        migrations: instead of `known_migrations(services)`.
+        settings: the address of the database.
+        services: the names of the server's services, in order.
+        migrations: the migrations to apply in place of `known_migrations(services)`.
 
     Raises:
-        MigrationDrift: before anything is changed: an applied file has changed since, is not known
-            (a newer Greenroom was here), or should have come after one that is missing.
+        MigrationDrift: an applied file has changed since, is not known (a newer Greenroom was
+            here), or has a higher number than a missing one. Nothing was changed.
         StoreUnavailable: PostgreSQL is not there or refuses a statement.
     """
     ours = known_migrations(services) if migrations is None else migrations
@@ -125,9 +125,10 @@ def _apply_next(
     ours: Sequence[Migration],
     services: Sequence[str],
 ) -> Plan:
-    """Apply the first that is missing, in a transaction of its own; returns what was to be done.
+    """Apply the first missing migration, in a transaction; returns the plan from before that.
 
-    The lock is the transaction's: a pooler gives the next one to another session.
+    The lock belongs to the transaction, not to the session, because a pooler may give the next
+    transaction to another session.
     """
     with transaction(connection, settings):
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
@@ -151,7 +152,7 @@ def _applied(connection: psycopg.Connection) -> dict[str, str]:
 def plan(
     ours: Sequence[Migration], applied: Mapping[str, str], services: Sequence[str] = ()
 ) -> Plan:
-    """Compare what there is with what was applied (file -> checksum). Raises `MigrationDrift`."""
+    """Compare migrations with those `applied` (file -> checksum). Raises `MigrationDrift`."""
     known = {migration.file for migration in ours}
     newest: dict[str, str] = {}  # of each group
     left_alone = set()
@@ -177,5 +178,5 @@ def plan(
 
 
 def _service(file: str) -> str:
-    """Whose it is; empty: the core's."""
+    """Return the service of a file; empty: the core."""
     return file.rpartition("/")[0]

@@ -27,13 +27,16 @@ _BEYOND_ALL: Final = 2**63 - 1
 
 
 class EventReader(PostgresActor):
-    """Reads what has queued up with one call for each way of reading (see 0002_calls.sql).
+    """Reads events. Requests of one type that have queued up share a call (see 0002_calls.sql).
 
-    On a connection of its own, so that recovering actors do not wait behind a large append.
-    `url` stands in for `settings.url`: a read replica's.
+    It has a connection of its own, so that recovering actors do not wait behind a large append.
+
+    Arguments:
+        settings: the address of the database, and how it is used.
+        url: the address of a read replica, to use in place of `settings.url`.
     """
 
-    # Answers are held in memory all at once, so fewer than an inbox holds.
+    # A batch is smaller than the inbox, because all its answers are in memory at once.
     batch_weight = 128
 
     def __init__(self, settings: PostgresSettings, *, url: str | None = None) -> None:
@@ -62,7 +65,7 @@ class EventReader(PostgresActor):
     def _ask(
         self, connection: psycopg.Connection, kind: type[StoreRequest], requests: Sequence[Any]
     ) -> Sequence[Any]:
-        """Answers to requests of one kind, with one call."""
+        """Answer requests of one type with one call."""
         if kind is Ping:
             connection.execute("SELECT 1")
             return [None] * len(requests)

@@ -20,7 +20,7 @@ from persistence.requests import Activate, Append, Ping, StoreRequest
 from persistence.rows import EventRow
 from persistence.settings import PostgresSettings
 
-# A batch is seven arrays, one for each column: one parameter list for any number of rows.
+# A batch is seven arrays, one for each column, so that any number of rows has seven parameters.
 _ENCODERS: Final[Sequence[Callable[[Sequence[Any]], bytes]]] = (
     arrays.of_text,
     arrays.of_text,
@@ -40,12 +40,12 @@ _ACTIVATE: Final = "SELECT * FROM {schema}.activate(%b::text[], %b::text[], %b::
 
 
 class EventWriter(PostgresActor):
-    """Writes what has queued up, from however many callers, in one transaction.
+    """Writes events. All requests that have queued up share a transaction.
 
-    One per node. A batch is one call of a function over arrays (0002_calls.sql), and so one round
-    trip and a transaction that needs nothing of its session: 0.3 ms for one row, 0.8 for 50, 5 for
-    500 (bench/stores.py), of which this process works 0.06, 0.16 and 1 ms. COPY into a temporary
-    table, then the lock and the INSERT, took 0.7 to 1.0, 1.4 to 1.7 and 5.9 to 6.5.
+    Each node has one. A batch is one call of a function over arrays (0002_calls.sql): one round
+    trip, and a transaction that relies on no state of its session. It takes 0.3 ms for one row, 0.8
+    for 50 and 5 for 500 (bench/stores.py). COPY into a temporary table, then the lock and the
+    INSERT, took 0.7 to 1.0, 1.4 to 1.7 and 5.9 to 6.5 ms.
     """
 
     def __init__(self, settings: PostgresSettings) -> None:
@@ -58,7 +58,10 @@ class EventWriter(PostgresActor):
         return max(1, len(request.rows)) if isinstance(request, Append) else 1
 
     def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
-        """Appends first, then activations: all were in flight together, so any order is true."""
+        """Answer requests: appends first, then activations, then pings.
+
+        All were under way at the same time, so none of their askers can tell the order.
+        """
         groups: dict[type[StoreRequest], list[Any]] = {}
         for request in requests:
             groups.setdefault(type(request), []).append(request)
@@ -115,37 +118,37 @@ class EventWriter(PostgresActor):
 
 
 class AppendCall:
-    """The call that appends rows, on whichever connection."""
+    """The call that appends rows, on any connection."""
 
     def __init__(self, settings: PostgresSettings) -> None:
         self._text = qualified(settings, _APPEND).as_bytes()
         self._apart = qualified(settings, _APPEND_APART)
-        # The name says the text. Another server's, of another schema, in a session that we took
-        # for ours by mistake, is then not found; found and used it would be that server's append.
+        # The name is a hash of the text. Should a pooler give us another server's session, that
+        # server's statement, for another schema, has another name, and cannot be run by mistake.
         self._name = b"greenroom_" + hashlib.sha256(self._text).hexdigest()[:16].encode()
         self._prepared_on: psycopg.Connection | None = None
 
     def __call__(self, connection: psycopg.Connection, rows: Sequence[EventRow]) -> Sequence[int]:
-        """Write `rows` in one transaction, but none of an incarnation that has been overtaken.
+        """Write `rows` in one transaction, except rows of incarnations that have been overtaken.
 
-        Returns the places, from 1, of the rows of the overtaken: a later one is activated, or
-        another holds one of its seqs.
+        An incarnation is overtaken if a later one is activated, or if another has written one of
+        its seqs. Returns the places of its rows, from 1.
         """
         if self._at_once(connection, rows):
             return []
-        # Nothing was written. Some are there already, sent again or another incarnation's, or some
-        # are overtaken, or a value is refused; psycopg's own way says which.
+        # Nothing was written: a row is there already, or is of an overtaken incarnation, or has a
+        # value that is refused. The slower call through psycopg tells these apart.
         found = connection.execute(self._apart, arrays.columns(rows)).fetchone()
         assert found is not None, "a function returns a row"
         places: list[int] = found[0]
         return places
 
     def _at_once(self, connection: psycopg.Connection, rows: Sequence[EventRow]) -> bool:
-        """Write `rows`; False: nothing was written, or nobody knows.
+        """Write `rows`. Returns False if nothing was written, or if that is not known.
 
-        One call of libpq, with the GIL released. psycopg's `execute`, which finds a type for each
-        value and waits in Python, takes three times as much of this process for one row, twice for
-        500. To prepare the call saves the server 0.04 ms, where the session is ours.
+        This is one call of libpq, with the GIL released. psycopg's `execute` finds a type for each
+        value and waits in Python: it takes three times as much of this process for one row, and
+        twice for 500. A prepared call saves the server 0.04 ms, if the session is ours.
         """
         try:
             columns = [

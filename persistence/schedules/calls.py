@@ -1,7 +1,7 @@
-"""The functions of 0008_schedules.sql: how each is called, for a worker and within a command.
+"""The calls of the functions of 0008_schedules.sql, for a worker and within a command.
 
-Each takes columns, so that many go in one call. Rows are locked in the order given; sort them where
-others lock several, too.
+Each function takes columns, so that one call does many rows. It locks the rows in the order given,
+so sort them where other transactions lock several rows as well.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ SETTLE: Final = (
 def request_columns(
     requests: Sequence[SetSchedule] | Sequence[MoveSchedule] | Sequence[CancelSchedule],
 ) -> list[list[Any]]:
-    """The fields of requests, which come in the order of the functions' parameters."""
+    """Return the fields of requests as columns, in the order of the functions' parameters."""
     return columns(map(astuple, requests))
 
 
 def settled_columns(settled: Sequence[Settled]) -> list[list[Any]]:
-    """What became of claimed schedules, in the order of the function's parameters."""
+    """Return settled schedules as columns, in the order of the function's parameters."""
     return columns(
         (claimed.kind, claimed.key, claimed.name, claimed.id, claimed.attempt, wait_us, kept)
         for claimed, wait_us, kept in settled

@@ -1,4 +1,4 @@
-"""What a `ScheduleWorker` can be asked, checked before it is."""
+"""The requests to a `ScheduleWorker`, and the checks that come before them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from persistence.schedules.rows import Settled
 from persistence.settings import ScheduleSettings
 
 NAME_BYTES: Final = 2000
-"""Kind, key and name together; an entry of an index has room for 2,700."""
+"""The most bytes of kind, key and name together. An entry of an index has room for 2,700."""
 _LATEST_US: Final = 2**62
-"""In the year 148,000. A sum of two fits into a bigint."""
+"""The latest time, in the year 148,000. The sum of two such times fits into a bigint."""
 
 
 class SetSchedule(StoreRequest, frozen=True, gc=False):
-    """Set one, in place of what bears the name. Reply: `due_us`.
+    """Set a schedule, in place of another of the same name. Reply: `due_us`.
 
-    Exactly one of `at_us` and `after_us` is given. `id` is made by who asks, so that what is done
-    twice after a lost connection is the same schedule.
+    Exactly one of `at_us` and `after_us` is given. The asker makes the `id`, so that a request
+    which is repeated after a lost connection sets the same schedule.
     """
 
     kind: str
@@ -35,7 +35,7 @@ class SetSchedule(StoreRequest, frozen=True, gc=False):
 
 
 class MoveSchedule(StoreRequest, frozen=True, gc=False):
-    """Give one another time, and this id. Reply: `due_us`, or None if there is none."""
+    """Give a schedule another time, and this id. Reply: `due_us`; None: it does not exist."""
 
     kind: str
     key: str
@@ -46,7 +46,7 @@ class MoveSchedule(StoreRequest, frozen=True, gc=False):
 
 
 class CancelSchedule(StoreRequest, frozen=True, gc=False):
-    """Take one out; with an `id` only if it still has that. Reply: whether it was there."""
+    """Delete a schedule; with an `id`, only if it has that id. Reply: whether it was there."""
 
     kind: str
     key: str
@@ -55,20 +55,20 @@ class CancelSchedule(StoreRequest, frozen=True, gc=False):
 
 
 class ClaimSchedules(StoreRequest, frozen=True, gc=False):
-    """Claim what is due, at most `room`, for `claim_us`. Reply: a `Claim`."""
+    """Claim at most `room` due schedules, for `claim_us`. Reply: a `Claim`."""
 
     room: int
     claim_us: int
 
 
 class SettleSchedules(StoreRequest, frozen=True, gc=False):
-    """Say what became of claimed ones. Reply: those to be told again, as they were locked."""
+    """Settle claimed schedules. Reply: those to be sent again, whose rows were locked."""
 
     settled: Sequence[Settled]
 
 
 def new_id() -> int:
-    """An id that no other setting of the same name has had."""
+    """Return an id that no other schedule of the same name has had."""
     return secrets.randbits(63)
 
 
@@ -82,7 +82,7 @@ def to_set(
     at_us: int | None,
     after_s: float | None,
 ) -> SetSchedule:
-    """A request, checked. Raises `RowRefused`, and ValueError for the time."""
+    """Return a checked request. Raises `RowRefused`, and ValueError for the time."""
     check_name(kind, key, name)
     if len(payload) > settings.payload_bytes:
         raise RowRefused(f"a schedule's payload has at most {settings.payload_bytes} bytes")
@@ -92,19 +92,19 @@ def to_set(
 def to_move(
     kind: str, key: str, name: str, *, at_us: int | None, after_s: float | None
 ) -> MoveSchedule:
-    """A request, checked. Raises `RowRefused`, and ValueError for the time."""
+    """Return a checked request. Raises `RowRefused`, and ValueError for the time."""
     check_name(kind, key, name)
     return MoveSchedule(kind, key, name, new_id(), *_when(at_us, after_s))
 
 
 def to_cancel(kind: str, key: str, name: str, id_: int | None) -> CancelSchedule:
-    """A request, checked. Raises `RowRefused`."""
+    """Return a checked request. Raises `RowRefused`."""
     check_name(kind, key, name)
     return CancelSchedule(kind, key, name, id_)
 
 
 def check_name(kind: str, key: str, name: str) -> None:
-    """Raises `RowRefused` for what no row can hold."""
+    """Raise `RowRefused` if the names are too long, or no TEXT for PostgreSQL."""
     together = kind + key + name
     try:
         size = len(together.encode())

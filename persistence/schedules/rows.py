@@ -1,4 +1,4 @@
-"""Schedules that are due, and what became of them."""
+"""Due schedules as a scheduler gets them, and their outcome."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 
 class Claimed(NamedTuple):
-    """A schedule that is ours to deliver until the claim lapses.
+    """A schedule that the asker alone delivers, until the claim lapses.
 
-    `id` is of this setting: the same at each attempt, another once it is set again or moved.
+    `id` is the same at each attempt; a schedule that is set again or moved gets another one.
     `due_us`: microseconds since 1970, UTC. `attempt` counts from 1.
     """
 
@@ -23,11 +23,14 @@ class Claimed(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """What a look at the table found.
+    """The answer to a claim.
 
-    `now_us`: what the clock said that decides. `later_us`: when the first of those that were not
-    claimed now is to be looked at; None: there are no others. If that is not later than `now_us`,
-    more was due than had room, or somebody works on a row that is due.
+    Attributes:
+        rows: the schedules that were claimed.
+        now_us: the time by the clock that decides what is due.
+        later_us: when the next of the other schedules is due; None: there are no others. If it is
+            not later than `now_us`, there was no room for a due schedule, or another transaction
+            has locked its row.
     """
 
     rows: Sequence[Claimed]
@@ -36,7 +39,7 @@ class Claim(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """What became of one: over, or to be tried again in `wait_us`.
+    """The outcome of a claimed schedule: it is done (None), or it is tried again in `wait_us`.
 
     `kept`: this attempt does not count.
     """

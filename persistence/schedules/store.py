@@ -1,4 +1,4 @@
-"""Schedules as trio code sees them."""
+"""The interface to schedules for trio code."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ from persistence.settings import ScheduleSettings
 
 
 class ScheduleStore:
-    """Sets, moves and cancels schedules; and for their scheduler, claims and settles them.
+    """Sets, moves and cancels schedules; for the scheduler, it also claims and settles them.
 
-    `worker` answers for a `ScheduleWorker`. All calls raise `StoreUnavailable` when PostgreSQL is
-    away, and whatever the `ask` of the worker raises when `timeout_s` is over; then it is not known
-    whether the call had an effect, and it may be made again.
+    All calls raise `StoreUnavailable` if PostgreSQL is away, and the error of the worker's `ask` if
+    there is no answer within `timeout_s`. Then it is not known whether the call had an effect. It
+    may be made again.
 
     Arguments:
-        earlier: called with the time, in microseconds, of each that is set or moved: whoever waits
-            for what is due next may have to wake earlier.
+        worker: the ref of a `ScheduleWorker`.
+        settings: the limits of schedules.
+        earlier: called with the due time of each schedule that is set or moved, in microseconds
+            since 1970, UTC. The scheduler may have to wake earlier for it.
+        timeout_s: how long a call may take, in seconds.
     """
 
     def __init__(
@@ -52,7 +55,7 @@ class ScheduleStore:
         at_us: int | None = None,
         after_s: float | None = None,
     ) -> int:
-        """Have (kind, key) told at a time, in place of what it had under this name.
+        """Set a schedule for the actor (kind, key), in place of one of the same name.
 
         Arguments, result and errors are those of `TransactionSchedules.set`.
         """
@@ -71,9 +74,9 @@ class ScheduleStore:
         at_us: int | None = None,
         after_s: float | None = None,
     ) -> int | None:
-        """Give a schedule another time; returns its new id, None if there is no such schedule.
+        """Give a schedule another time; returns its new id; None: there is no such schedule.
 
-        One that is being delivered at this moment still comes, with its old id, and comes again.
+        A schedule that is being delivered right now comes with its old id, and then again.
         """
         request = to_move(kind, key, name, at_us=at_us, after_s=after_s)
         due_us = await self._worker.ask(request, timeout=self._timeout_s)
@@ -83,26 +86,28 @@ class ScheduleStore:
         return request.id
 
     async def cancel(self, kind: str, key: str, name: str, *, id: int | None = None) -> bool:  # noqa: A002
-        """Take a schedule out; returns whether it was there.
+        """Delete a schedule; returns whether it was there.
 
-        One that is being delivered at this moment still comes. With an `id`: only the one that
-        has it.
+        A schedule that is being delivered right now still comes. With an `id`, only a schedule that
+        has this id is deleted.
         """
         request = to_cancel(kind, key, name, id)
         return cast("bool", await self._worker.ask(request, timeout=self._timeout_s))
 
     async def claim(self, room: int, claim_s: float) -> Claim:
-        """Claim what is due, at most `room`: for so long nobody else does."""
+        """Claim at most `room` due schedules. Nobody else gets them for `claim_s` seconds."""
         request = ClaimSchedules(room, round(claim_s * 1e6))
         return cast("Claim", await self._worker.ask(request, timeout=self._timeout_s))
 
     async def settle(self, settled: Sequence[Settled]) -> list[Settled]:
-        """Say what became of claimed schedules; returns those that have to be told again, as
-        somebody works on their rows.
+        """Settle claimed schedules.
+
+        Returns those that could not be settled yet, because another transaction has locked their
+        rows. Settle them again.
         """
         request = SettleSchedules(settled)
         return cast("list[Settled]", await self._worker.ask(request, timeout=self._timeout_s))
 
     async def ping(self) -> None:
-        """Return if schedules can be set and delivered now."""
+        """Return if schedules can be set and delivered now, else raise like all calls."""
         await self._worker.ask(Ping(), timeout=self._timeout_s)

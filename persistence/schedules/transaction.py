@@ -1,4 +1,4 @@
-"""Schedules as a command sets, moves and cancels them: with its own transaction, or not at all."""
+"""The interface to schedules for commands: changes are part of the command's transaction."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from persistence.settings import ScheduleSettings
 
 
 class Writes(Protocol):
-    """What it needs of a transaction: the scheduler hears of `earliest_us` after the commit."""
+    """The part of a transaction that schedules use.
+
+    After the commit the scheduler is told `earliest_us`, the earliest due time that was set.
+    """
 
     earliest_us: int | None
 
@@ -21,9 +24,10 @@ class Writes(Protocol):
 
 
 class TransactionSchedules:
-    """The schedules of `Transaction.schedules`. What it does is seen once that has committed.
+    """Sets, moves and cancels schedules. The changes are seen once the transaction has committed.
 
-    It locks the rows it touches, like any statement: one order for all commands.
+    It locks the rows that it touches, like any statement. All commands should lock rows in one
+    order.
     """
 
     def __init__(self, transaction: Writes, settings: ScheduleSettings) -> None:
@@ -40,22 +44,23 @@ class TransactionSchedules:
         at_us: int | None = None,
         after_s: float | None = None,
     ) -> int:
-        """Have (kind, key) told at a time, in place of what it had under this name.
+        """Set a schedule for the actor (kind, key), in place of one of the same name.
 
         Arguments:
-            kind: of the actor that gets a `Fired`.
-            key: which of them.
-            name: of at most one schedule of this actor.
-            payload: for its handler, opaque here.
-            at_us: when, in microseconds since 1970, UTC; what is past is due at once.
-            after_s: or in how many seconds from now, by PostgreSQL's clock.
+            kind: the kind of the actor that gets a `Fired`.
+            key: the key of the actor.
+            name: the name of the schedule; an actor has at most one schedule of a name.
+            payload: bytes for the actor's handler.
+            at_us: the due time, in microseconds since 1970, UTC; a time that is past is due at
+                once.
+            after_s: in place of `at_us`, seconds from now by PostgreSQL's clock.
 
         Returns the `id` that the `Fired` will have.
 
         Raises:
             TooManySchedules: the actor has as many as it may.
             RowRefused: a name or the payload is too long.
-            ValueError: not one time, or none that there is.
+            ValueError: both times or none are given, or a time is out of range.
         """
         request = to_set(
             self._settings, kind, key, name, payload=payload, at_us=at_us, after_s=after_s
@@ -77,10 +82,10 @@ class TransactionSchedules:
         at_us: int | None = None,
         after_s: float | None = None,
     ) -> int | None:
-        """Give a schedule another time; returns its new id, None if there is no such schedule.
+        """Give a schedule another time; returns its new id; None: there is no such schedule.
 
-        One that is being delivered at this moment still comes, with its old id, and comes again.
-        Raises `RowRefused` and ValueError as `set`.
+        A schedule that is being delivered right now comes with its old id, and then again. Raises
+        `RowRefused` and ValueError like `set`.
         """
         request = to_move(kind, key, name, at_us=at_us, after_s=after_s)
         rows = self._transaction.write(MOVE, [*request_columns([request]), None]).fetchall()
@@ -90,12 +95,12 @@ class TransactionSchedules:
         return None
 
     def cancel(self, kind: str, key: str, name: str, *, id: int | None = None) -> bool:  # noqa: A002
-        """Take a schedule out; returns whether it was there.
+        """Delete a schedule; returns whether it was there.
 
-        One that is being delivered at this moment still comes.
+        A schedule that is being delivered right now still comes.
 
-        With the `id` of a `Fired`: only that one. That succeeds once, however often the `Fired`
-        comes, so what the command does if it succeeds is done once.
+        With the `id` of a `Fired`, only the schedule with this id is deleted. That succeeds once,
+        however often the `Fired` comes. So a command that acts only if it succeeds acts once.
         """
         request = to_cancel(kind, key, name, id)
         rows = self._transaction.write(CANCEL, request_columns([request])).fetchall()

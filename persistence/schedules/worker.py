@@ -1,4 +1,4 @@
-"""The thread that keeps schedules."""
+"""The thread that reads and writes schedules."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ _SCHEMA: Final = ("FROM ", "FROM {schema}.", 1)
 
 
 class ScheduleWorker(PostgresActor):
-    """Sets, moves, cancels, claims and settles, on a connection of its own.
+    """Sets, moves, cancels, claims and settles schedules, on a connection of its own.
 
-    What has queued up is done in order, neighbours of one sort in one call and one commit.
+    It handles requests in order; neighbours of one type share a call and a commit.
 
     Arguments:
-        clock: in microseconds since 1970; None: PostgreSQL's own, which nodes share. For tests.
+        settings: the address of the database.
+        schedules: the limits of schedules.
+        clock: returns microseconds since 1970, for tests; None: PostgreSQL's clock, which all nodes
+            share.
     """
 
     batch_weight = 500
@@ -64,7 +67,7 @@ class ScheduleWorker(PostgresActor):
         return self._link.run(lambda connection: self._do(connection, requests))
 
     def _do(self, connection: psycopg.Connection, requests: Sequence[Any]) -> Sequence[Any]:
-        """Requests of one type, in one call if it can take many."""
+        """Run requests of one type, in one call if the function takes many."""
         match requests[0]:
             case SetSchedule():
                 return self._in_order_of_names(
@@ -90,8 +93,9 @@ class ScheduleWorker(PostgresActor):
     def _in_order_of_names(
         self, requests: Sequence[Any], call: Callable[[Sequence[Any]], Sequence[Any]]
     ) -> Sequence[Any]:
-        """So that two workers never wait for one another in a circle. Those of one name stay as
-        they came.
+        """Call with the requests sorted by name, so that two workers never deadlock.
+
+        Requests of one name keep their order.
         """
         order = sorted(
             range(len(requests)),
