@@ -37,7 +37,7 @@ from persistence.commands.worker import Execute
 from persistence.embedded import EmbeddedServers
 from persistence.postgres import EventReader, EventWriter, migrate
 from persistence.redis import SnapshotWorker
-from persistence.requests import Activate, Append, Load, Read, Save
+from persistence.requests import Activate, AppendEvents, LoadSnapshot, ReadEvents, SaveSnapshots
 
 ASK_TIMEOUT_S = 30.0
 READ_ROWS = 100
@@ -165,7 +165,7 @@ def figures(options: argparse.Namespace, servers: EmbeddedServers) -> Iterator[R
             for n in range(written, written + batch)
         ]
         written += batch
-        ask([writer], Append(rows))
+        ask([writer], AppendEvents(rows))
 
     def save() -> None:
         nonlocal written
@@ -173,7 +173,7 @@ def figures(options: argparse.Namespace, servers: EmbeddedServers) -> Iterator[R
         rows = [
             (kind, str(n % options.actors), n, 1, 1, state) for n in range(written, written + batch)
         ]
-        ask([worker], Save(rows))
+        ask([worker], SaveSnapshots(rows))
 
     def numbered(make: Callable[[str], Any]) -> list[Any]:
         return [make(str(n % options.actors)) for n in range(batch)]
@@ -184,12 +184,12 @@ def figures(options: argparse.Namespace, servers: EmbeddedServers) -> Iterator[R
         activations = numbered(lambda key: Activate(kind + "x", key))
         yield from meter.measure("activations", batch, lambda: ask([writer], *activations))  # noqa: B023
     for batch in options.batch:
-        reads = numbered(lambda key: Read(kind, key, 0, READ_ROWS))
+        reads = numbered(lambda key: ReadEvents(kind, key, 0, READ_ROWS))
         yield from meter.measure("actors read", batch, lambda: ask([reader], *reads))  # noqa: B023
     for batch in options.batch:
         yield from meter.measure("snapshots saved", batch, save)
     for batch in options.batch:
-        loads = numbered(lambda key: Load(kind, key))
+        loads = numbered(lambda key: LoadSnapshot(kind, key))
         yield from meter.measure("snapshots loaded", batch, lambda: ask([worker], *loads))  # noqa: B023
     for ref in (writer, reader, worker):
         ref.stop()

@@ -15,8 +15,8 @@ from persistence.errors import (
     Replaced,
     RowRefused,
     SchemaInUse,
-    StoreBusy,
     StoreError,
+    StoreInboxFull,
     StoreUnavailable,
     TooManySchedules,
 )
@@ -48,8 +48,8 @@ __all__ = [
     "SchemaInUse",
     "SnapshotRow",
     "SnapshotStore",
-    "StoreBusy",
     "StoreError",
+    "StoreInboxFull",
     "StoreUnavailable",
     "TooManySchedules",
 ]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import pykka
 from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 
-from persistence.errors import RowRefused, StoreBusy, StoreError
+from persistence.errors import RowRefused, StoreError, StoreInboxFull
 from persistence.requests import StoreRequest
 
 R = TypeVar("R", bound=StoreRequest)
@@ -37,11 +37,11 @@ class BoundedInbox:
         self.empty = self._queue.empty
 
     def put(self, envelope: Envelope[Any], /) -> None:
-        """Queue an envelope, never waiting. Raises `StoreBusy`."""
+        """Queue an envelope, never waiting. Raises `StoreInboxFull`."""
         capacity = self.bound.capacity
         if self._queue.qsize() >= capacity and isinstance(envelope.message, StoreRequest):
             self.refused += 1
-            raise StoreBusy("inbox", f"{capacity} calls are waiting already")
+            raise StoreInboxFull("inbox", f"{capacity} calls are waiting already")
         self._queue.put(envelope)
 
 

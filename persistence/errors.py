@@ -31,7 +31,7 @@ class StoreUnavailable(StoreError):
         return f"{self.store} is unavailable: {self.reason}"
 
 
-class StoreBusy(StoreUnavailable):
+class StoreInboxFull(StoreUnavailable):
     """A store's inbox is full: the call was not queued, so it certainly had no effect."""
 
 

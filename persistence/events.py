@@ -6,7 +6,16 @@ from collections.abc import Awaitable, Sequence
 from typing import cast
 
 from persistence.errors import StoreUnavailable
-from persistence.requests import Activate, Append, Asked, Epoch, LastSeq, Ping, Read, ReadBefore
+from persistence.requests import (
+    Activate,
+    AppendEvents,
+    Asked,
+    Epoch,
+    LastSeq,
+    Probe,
+    ReadEvents,
+    ReadEventsBefore,
+)
 from persistence.rows import EventRow
 
 _SEQ = 2  # where a row has its seq
@@ -36,7 +45,7 @@ class EventStore:
         were. Rows that are there already, with the same epoch, are no error, so a call may be
         repeated.
         """
-        return self._writer.ask(Append(rows), timeout=self._timeout_s)
+        return self._writer.ask(AppendEvents(rows), timeout=self._timeout_s)
 
     async def activate(self, kind: str, key: str) -> int:
         """Begin an incarnation of an actor and return its epoch, 1 for the first.
@@ -61,7 +70,7 @@ class EventStore:
         The event with which the payloads reach `max_bytes` together is the last; it may exceed
         them.
         """
-        request = Read(kind, key, after, limit, max_bytes)
+        request = ReadEvents(kind, key, after, limit, max_bytes)
         rows = await self._reader.ask(request, timeout=self._timeout_s)
         return cast("list[EventRow]", rows)
 
@@ -74,7 +83,7 @@ class EventStore:
         a known event, and believed only if its answer reaches up to that event: one that lags would
         leave a silent gap.
         """
-        request = ReadBefore(kind, key, before, limit, max_bytes)
+        request = ReadEventsBefore(kind, key, before, limit, max_bytes)
         if self._history is not None and before > 1:
             try:
                 rows = cast(
@@ -93,5 +102,5 @@ class EventStore:
 
     async def ping(self) -> None:
         """Return if events can be written and read now."""
-        await self._writer.ask(Ping(), timeout=self._timeout_s)
-        await self._reader.ask(Ping(), timeout=self._timeout_s)
+        await self._writer.ask(Probe(), timeout=self._timeout_s)
+        await self._reader.ask(Probe(), timeout=self._timeout_s)

@@ -23,7 +23,7 @@ from persistence.commands.transaction import Rows
 from persistence.errors import QueryExpired, RowRefused
 from persistence.postgres.actor import PostgresActor
 from persistence.postgres.connection import transaction
-from persistence.requests import Asked, Ping, StoreRequest
+from persistence.requests import Asked, Probe, StoreRequest
 from persistence.settings import PostgresSettings
 
 
@@ -103,7 +103,7 @@ class QueryWorker(PostgresActor):
             return [self._one(reading, request) for request in requests]
 
     def _one(self, reading: ReadTransaction, request: StoreRequest) -> Any:
-        if isinstance(request, Ping):
+        if isinstance(request, Probe):
             return None
         if not isinstance(request, Ask):
             return RowRefused(f"not for a worker of queries: {request}")

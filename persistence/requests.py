@@ -21,7 +21,7 @@ class StoreRequest(msgspec.Struct, frozen=True, gc=False):
     """The base of all: what a bounded inbox counts and a batching actor may take together."""
 
 
-class Append(StoreRequest, frozen=True, gc=False):
+class AppendEvents(StoreRequest, frozen=True, gc=False):
     """Write events. Reply: the (kind, key)s that were fenced."""
 
     rows: Sequence[EventRow]
@@ -41,7 +41,7 @@ class Epoch(StoreRequest, frozen=True, gc=False):
     key: str
 
 
-class Read(StoreRequest, frozen=True, gc=False):
+class ReadEvents(StoreRequest, frozen=True, gc=False):
     """The first `limit` events with seq > `after`. Reply: rows, ascending."""
 
     kind: str
@@ -52,7 +52,7 @@ class Read(StoreRequest, frozen=True, gc=False):
     """The row with which the payloads reach so many bytes together is the last; None: no bound."""
 
 
-class ReadBefore(StoreRequest, frozen=True, gc=False):
+class ReadEventsBefore(StoreRequest, frozen=True, gc=False):
     """The last `limit` events with seq < `before` (0: the newest). Reply: rows, ascending."""
 
     kind: str
@@ -69,20 +69,20 @@ class LastSeq(StoreRequest, frozen=True, gc=False):
     key: str
 
 
-class Save(StoreRequest, frozen=True, gc=False):
+class SaveSnapshots(StoreRequest, frozen=True, gc=False):
     """Keep snapshots, unless newer ones are there. Reply: None."""
 
     rows: Sequence[SnapshotRow]
 
 
-class Load(StoreRequest, frozen=True, gc=False):
+class LoadSnapshot(StoreRequest, frozen=True, gc=False):
     """One actor's snapshot. Reply: a row or None."""
 
     kind: str
     key: str
 
 
-class Delete(StoreRequest, frozen=True, gc=False):
+class DeleteSnapshot(StoreRequest, frozen=True, gc=False):
     """Forget one actor's snapshot. Reply: None."""
 
     kind: str
@@ -97,7 +97,7 @@ class Increment(StoreRequest, frozen=True, gc=False):
     window_ms: int
 
 
-class Ping(StoreRequest, frozen=True, gc=False):
+class Probe(StoreRequest, frozen=True, gc=False):
     """Does the store answer? Reply: None."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from persistence.requests import Asked, Delete, Load, Ping, Save
+from persistence.requests import Asked, DeleteSnapshot, LoadSnapshot, Probe, SaveSnapshots
 from persistence.rows import SnapshotRow
 
 
@@ -22,17 +22,17 @@ class SnapshotStore:
 
     async def save(self, rows: Sequence[SnapshotRow]) -> None:
         """Keep snapshots. One with an older (epoch, seq) never replaces a newer one."""
-        await self._worker.ask(Save(rows), timeout=self._timeout_s)
+        await self._worker.ask(SaveSnapshots(rows), timeout=self._timeout_s)
 
     async def load(self, kind: str, key: str) -> SnapshotRow | None:
         """One actor's snapshot, or None if there is none (or none that can be read)."""
-        row = await self._worker.ask(Load(kind, key), timeout=self._timeout_s)
+        row = await self._worker.ask(LoadSnapshot(kind, key), timeout=self._timeout_s)
         return cast("SnapshotRow | None", row)
 
     async def delete(self, kind: str, key: str) -> None:
         """Forget one actor's snapshot; harmless if there is none."""
-        await self._worker.ask(Delete(kind, key), timeout=self._timeout_s)
+        await self._worker.ask(DeleteSnapshot(kind, key), timeout=self._timeout_s)
 
     async def ping(self) -> None:
         """Return if the store answers now."""
-        await self._worker.ask(Ping(), timeout=self._timeout_s)
+        await self._worker.ask(Probe(), timeout=self._timeout_s)

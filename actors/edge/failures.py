@@ -17,8 +17,7 @@ from actors.runtime.errors import (
     StoreBusy,
 )
 from actors.runtime.future import Future
-from persistence.errors import KeyReused, RowRefused, StoreError
-from persistence.errors import StoreBusy as TooManyCalls
+from persistence.errors import KeyReused, RowRefused, StoreError, StoreInboxFull
 from protocol.errors import (
     BAD_MESSAGE,
     BUSY,
@@ -54,7 +53,7 @@ _ROWS: Final[tuple[tuple[type[BaseException], ErrorCode], ...]] = (
     # What the stores say of commands and queries.
     (KeyReused, KEY_REUSED),
     (RowRefused, BAD_MESSAGE),
-    (TooManyCalls, BUSY),
+    (StoreInboxFull, BUSY),
     (StoreError, UNAVAILABLE),
 )
 

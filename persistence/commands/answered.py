@@ -9,7 +9,7 @@ import psycopg
 
 from persistence.errors import RowRefused
 from persistence.postgres.arrays import check_text, columns, of_bytea, of_int8, of_text
-from persistence.postgres.libpq import Call
+from persistence.postgres.libpq import Statement
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
@@ -62,11 +62,11 @@ class Answered(NamedTuple):
     answer: bytes
 
 
-def begin(locks: Sequence[int], names: Sequence[Name]) -> Call | None:
+def begin(locks: Sequence[int], names: Sequence[Name]) -> Statement | None:
     """The call that takes locks, in the order given, and looks names up; for `answered_before`."""
     if not locks and not names:
         return None
-    return Call(_BEGIN, (of_int8(locks), *map(of_text, columns(names) or ((), (), ()))))
+    return Statement(_BEGIN, (of_int8(locks), *map(of_text, columns(names) or ((), (), ()))))
 
 
 def answered_before(found: PGresult, names: Sequence[Name]) -> dict[Name, Answered]:
@@ -81,7 +81,7 @@ def answered_before(found: PGresult, names: Sequence[Name]) -> dict[Name, Answer
     return before
 
 
-def remember(ticket: Ticket, answered: Mapping[Name, Answered]) -> Call:
+def remember(ticket: Ticket, answered: Mapping[Name, Answered]) -> Statement:
     """The call that keeps answers, and the ticket, if the transaction has written something.
 
     In the order of their names, so that two of these never wait in a circle. It fails with a
@@ -89,7 +89,7 @@ def remember(ticket: Ticket, answered: Mapping[Name, Answered]) -> Call:
     """
     rows = sorted((*name, *answer) for name, answer in answered.items())
     services, users, keys, hashes, answers = columns(rows) or ((), (), (), (), ())
-    return Call(
+    return Statement(
         _REMEMBER,
         (
             ticket.worker.encode(),

@@ -9,7 +9,7 @@ from typing import Any, Final, LiteralString, NamedTuple
 import psycopg
 
 from persistence.postgres.arrays import check_text, columns, of_bytea, of_text
-from persistence.postgres.libpq import Call, together
+from persistence.postgres.libpq import Statement, together
 from persistence.schedules.transaction import TransactionSchedules
 from persistence.settings import ScheduleSettings
 
@@ -135,7 +135,7 @@ class Transaction:
         if not self._pushed:
             return []
         users, types, payloads = columns(self._pushed)
-        call = Call(_PUSH, (of_text(users), of_text(types), of_bytea(payloads)))
+        call = Statement(_PUSH, (of_text(users), of_text(types), of_bytea(payloads)))
         (found,) = together(self._connection, [call])
         pushed = []
         for row in range(found.ntuples):
@@ -145,9 +145,9 @@ class Transaction:
             pushed.append(Pushed(user.decode(), int.from_bytes(offset, "big")))
         return pushed
 
-    def last_calls(self) -> Sequence[Call]:
-        """What writes the events that were emitted; for the frame, to make before the commit."""
+    def last_statements(self) -> Sequence[Statement]:
+        """What writes the events that were emitted; for the frame, to run before the commit."""
         if not self._emitted:
             return ()
         kinds, keys, types, payloads = columns(self._emitted)
-        return (Call(_EMIT, (*map(of_text, (kinds, keys, types)), of_bytea(payloads))),)
+        return (Statement(_EMIT, (*map(of_text, (kinds, keys, types)), of_bytea(payloads))),)

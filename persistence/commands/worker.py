@@ -30,7 +30,7 @@ from persistence.errors import CommandExpired, KeyReused, RowRefused, StoreUnava
 from persistence.postgres import connection as postgres
 from persistence.postgres.actor import PostgresActor
 from persistence.postgres.connection import unavailable
-from persistence.requests import Ping, StoreRequest
+from persistence.requests import Probe, StoreRequest
 from persistence.settings import PostgresSettings, ScheduleSettings
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class CommandWorker(PostgresActor):
         answers: dict[int, Any] = {}
         jobs: list[tuple[int, _Job]] = []
         for place, request in enumerate(requests):
-            if isinstance(request, Ping):
+            if isinstance(request, Probe):
                 self._link.run(lambda connection: connection.execute("SELECT 1"))
                 answers[place] = None
             elif not isinstance(request, Execute):
@@ -182,11 +182,11 @@ class CommandWorker(PostgresActor):
         pushed: list[Pushed] = []
         about_to_commit = False
         try:
-            with postgres.transaction(connection, self._settings, batch.first) as frame:
-                outcomes = batch.run(frame.first)
+            with postgres.transaction(connection, self._settings, batch.first) as bracket:
+                outcomes = batch.run(bracket.first)
                 pushed = transaction.finish()
                 last = remember(self._ticket, batch.answered)
-                frame.last = (*transaction.last_calls(), last)
+                bracket.last = (*transaction.last_statements(), last)
                 about_to_commit = True
         except _LOST:
             if not about_to_commit or not self._has_committed():

@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from persistence.embedded.binaries import postgres_bin
-from persistence.embedded.child import Child, end_leftovers
-from persistence.embedded.identity import choose, hand_over
+from persistence.embedded.run_as import choose, hand_over
+from persistence.embedded.server_process import ServerProcess, end_leftovers
 from persistence.embedded.sockets import SocketFolder
 from persistence.errors import EmbeddedStartFailed
 from persistence.settings import EmbeddedSettings
@@ -55,13 +55,13 @@ class EmbeddedPostgres:
     def __init__(self, data_dir: Path, sockets: SocketFolder, settings: EmbeddedSettings) -> None:
         self._settings = settings
         self._bin = postgres_bin()
-        self._identity = choose(self._bin, data_dir)
+        self._run_as = choose(self._bin, data_dir)
         self._cluster = data_dir / "postgres"
         self._unfinished = data_dir / "postgres.new"
         self._log = data_dir / "postgres.log"
         self._password_file = data_dir / "postgres.password"
-        self._sockets = sockets.make("postgres", self._identity.owner)
-        self.child: Child | None = None
+        self._sockets = sockets.make("postgres", self._run_as.owner)
+        self.child: ServerProcess | None = None
 
     @property
     def url(self) -> str:
@@ -73,17 +73,17 @@ class EmbeddedPostgres:
         if not self._cluster.exists():
             self._make_cluster()
         end_leftovers(self._cluster, "postgres", timeout_s=self._settings.stop_timeout_s)
-        hand_over(self._cluster, self._identity.owner)
+        hand_over(self._cluster, self._run_as.owner)
         # Nobody is left who could own it, and by now its number may be a stranger's, for whose
         # sake PostgreSQL would refuse to start.
         (self._cluster / "postmaster.pid").unlink(missing_ok=True)
         # A list in which quotes guard what a path may hold.
         folder = os.fspath(self._sockets).replace('"', '""')
         settings = {**_SETTINGS, "unix_socket_directories": f'"{folder}"'}
-        self.child = Child(
+        self.child = ServerProcess(
             NAME,
             [
-                *self._identity.wrapper,
+                *self._run_as.wrapper,
                 self._bin / "postgres",
                 "-D",
                 self._cluster,
@@ -92,7 +92,7 @@ class EmbeddedPostgres:
             log=self._log,
             # "Fast shutdown": sessions are ended, a checkpoint is written, no recovery is needed.
             stop_signal=signal.SIGINT,
-            identity=self._identity.popen,
+            popen=self._run_as.popen,
         )
 
     def wait(self) -> None:
@@ -121,13 +121,13 @@ class EmbeddedPostgres:
         _write_private(self._password_file, password, None)
         handed = self._unfinished.with_name("postgres.password.new")
         try:
-            _write_private(handed, password, self._identity.owner)
-            if self._identity.owner is not None:
-                os.chown(self._unfinished, *self._identity.owner)
-            initdb = Child(
+            _write_private(handed, password, self._run_as.owner)
+            if self._run_as.owner is not None:
+                os.chown(self._unfinished, *self._run_as.owner)
+            initdb = ServerProcess(
                 NAME,
                 [
-                    *self._identity.wrapper,
+                    *self._run_as.wrapper,
                     self._bin / "initdb",
                     f"--pgdata={self._unfinished}",
                     f"--username={_USER}",
@@ -143,7 +143,7 @@ class EmbeddedPostgres:
                 ],
                 log=self._log,
                 stop_signal=signal.SIGKILL,
-                identity=self._identity.popen,
+                popen=self._run_as.popen,
             )
             try:
                 ended_itself = initdb.wait_or_kill(self._settings.start_timeout_s)

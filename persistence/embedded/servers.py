@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from persistence.embedded.child import require_linux
-from persistence.embedded.identity import refuse_foreign
 from persistence.embedded.lock import DataDirLock
 from persistence.embedded.postgres import EmbeddedPostgres
+from persistence.embedded.run_as import refuse_foreign
+from persistence.embedded.server_process import require_linux
 from persistence.embedded.sockets import SocketFolder
 from persistence.embedded.valkey import EmbeddedValkey
 from persistence.errors import EmbeddedStartFailed

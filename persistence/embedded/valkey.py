@@ -11,7 +11,7 @@ from urllib.parse import quote
 import redis
 
 from persistence.embedded.binaries import valkey_server
-from persistence.embedded.child import Child, end_leftovers
+from persistence.embedded.server_process import ServerProcess, end_leftovers
 from persistence.embedded.sockets import SocketFolder
 from persistence.settings import EmbeddedSettings
 
@@ -37,7 +37,7 @@ class EmbeddedValkey:
         self._log = data_dir / "valkey.log"
         self._socket = sockets.make("valkey", None) / "valkey.sock"
         self._password = secrets.token_urlsafe(32)
-        self.child: Child | None = None
+        self.child: ServerProcess | None = None
 
     @property
     def url(self) -> str:
@@ -48,7 +48,7 @@ class EmbeddedValkey:
         end_leftovers(self._folder, self._program.name, timeout_s=self._settings.stop_timeout_s)
         self._socket.unlink(missing_ok=True)
         self._write_conf()
-        self.child = Child(
+        self.child = ServerProcess(
             NAME, [self._program, self._conf], log=self._log, stop_signal=signal.SIGTERM
         )
 

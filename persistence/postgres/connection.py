@@ -21,7 +21,7 @@ from psycopg.pq import TransactionStatus
 
 from persistence.errors import RowRefused, StoreUnavailable
 from persistence.postgres import arrays
-from persistence.postgres.libpq import Call, together
+from persistence.postgres.libpq import Statement, together
 from persistence.reconnect import Reconnect
 from persistence.settings import PostgresSettings
 
@@ -95,23 +95,23 @@ def qualified(settings: PostgresSettings, text: LiteralString) -> sql.Composed:
     return sql.SQL(text).format(schema=sql.Identifier(settings.schema))
 
 
-class Frame:
-    """Calls that share a round trip with the begin or the commit of a transaction.
+class Bracket:
+    """Statements that share a round trip with the begin or the commit of a transaction.
 
     Attributes:
-        first: the result of the first call, if there was one.
-        last: calls to make right before the commit.
+        first: the result of the first statement, if there was one.
+        last: statements to run right before the commit.
     """
 
     def __init__(self, first: PGresult) -> None:
         self.first = first
-        self.last: Sequence[Call] = ()
+        self.last: Sequence[Statement] = ()
 
 
 @contextmanager
 def transaction(
-    connection: psycopg.Connection, settings: PostgresSettings, first: Call | None = None
-) -> Iterator[Frame]:
+    connection: psycopg.Connection, settings: PostgresSettings, first: Statement | None = None
+) -> Iterator[Bracket]:
     """Open a transaction that finds plain names in our schema and has a durable commit.
 
     It takes two round trips; psycopg's own, with these settings, takes four. It cannot be inside
@@ -120,7 +120,7 @@ def transaction(
     Arguments:
         connection: the connection.
         settings: the schema and the timeout.
-        first: a call that is sent together with the begin.
+        first: a statement that is sent together with the begin.
 
     Raises:
         psycopg.OperationalError: the connection is lost, and it is not known whether the
@@ -129,9 +129,9 @@ def transaction(
     """
     begin = _begin(settings.schema, _timeout_ms(settings))
     try:
-        frame = Frame(together(connection, begin if first is None else [*begin, first])[-1])
-        yield frame
-        *_, commit = together(connection, [*frame.last, _COMMIT])
+        bracket = Bracket(together(connection, begin if first is None else [*begin, first])[-1])
+        yield bracket
+        *_, commit = together(connection, [*bracket.last, _COMMIT])
     except BaseException:
         if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
             with suppress(psycopg.Error):
@@ -142,21 +142,21 @@ def transaction(
         raise errors.InFailedSqlTransaction("what a failed statement had ended was to be committed")
 
 
-_COMMIT: Final = Call(b"COMMIT")
+_COMMIT: Final = Statement(b"COMMIT")
 
 
 @functools.cache
-def _begin(schema: str, timeout_ms: str) -> Sequence[Call]:
-    """Return the calls that begin a transaction.
+def _begin(schema: str, timeout_ms: str) -> Sequence[Statement]:
+    """Return the statements that begin a transaction.
 
     A commit is durable whatever the server's default is: `synchronous_commit` is raised from `off`
     to `on`. The other values (local, remote_write, remote_apply) are left as the operator chose.
     """
     search_path = sql.SQL("{schema}, pg_temp").format(schema=sql.Identifier(schema)).as_bytes()
     return (
-        Call(b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"),
-        Call(b"SET LOCAL synchronous_commit TO DEFAULT"),
-        Call(
+        Statement(b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"),
+        Statement(b"SET LOCAL synchronous_commit TO DEFAULT"),
+        Statement(
             b"SELECT set_config('search_path', $1, true),"
             b" set_config('statement_timeout', $2, true),"
             b" set_config('synchronous_commit', CASE current_setting('synchronous_commit')"

@@ -70,7 +70,7 @@ def this_process() -> Holder:
     )
 
 
-class Held(NamedTuple):
+class LeaseRow(NamedTuple):
     """The row of the lease. `age_s`: seconds since the last heartbeat."""
 
     holder: Holder
@@ -127,7 +127,7 @@ class Lease:
             SchemaInUse: another server lives.
             StoreUnavailable: PostgreSQL does not answer.
         """
-        heard: Held | None = None
+        heard: LeaseRow | None = None
         silent_s = waited_s = 0.0
         while True:
             held = self._read()
@@ -175,7 +175,7 @@ class Lease:
         saying.start()
         saying.join(RELEASE_S)
 
-    def _read(self) -> Held | None:
+    def _read(self) -> LeaseRow | None:
         text = qualified(
             self._settings,
             "SELECT holder, beats, draining,"
@@ -184,9 +184,9 @@ class Lease:
         row = self._link.run(lambda connection: connection.execute(text).fetchone())
         if row is None:
             return None
-        return Held(msgspec.json.decode(row[0], type=Holder), *row[1:])
+        return LeaseRow(msgspec.json.decode(row[0], type=Holder), *row[1:])
 
-    def _claim(self, held: Held | None) -> bool:
+    def _claim(self, held: LeaseRow | None) -> bool:
         """Take the lease from the holder that was read; returns whether nobody else was faster."""
         if held is None:
             return self._run(

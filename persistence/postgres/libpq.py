@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 _WELL = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
 
 
-class Call(NamedTuple):
+class Statement(NamedTuple):
     """One statement with binary parameters ($1, $2). The values of its result are binary, too."""
 
     text: bytes
     parameters: Sequence[bytes] = ()
 
 
-def together(connection: psycopg.Connection, calls: Sequence[Call]) -> list[PGresult]:
+def together(connection: psycopg.Connection, statements: Sequence[Statement]) -> list[PGresult]:
     """Run statements in order, all sent at once; returns the result of each.
 
     Raises:
@@ -37,7 +37,7 @@ def together(connection: psycopg.Connection, calls: Sequence[Call]) -> list[PGre
     pgconn = connection.pgconn
     pgconn.enter_pipeline_mode()
     try:
-        for text, parameters in calls:
+        for text, parameters in statements:
             formats = [pq.Format.BINARY] * len(parameters)
             pgconn.send_query_params(text, parameters, None, formats, pq.Format.BINARY)
         pgconn.pipeline_sync()

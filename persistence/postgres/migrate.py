@@ -45,7 +45,7 @@ class Migration(NamedTuple):
         return hashlib.sha256(self.statements.encode()).hexdigest()
 
 
-class Plan(NamedTuple):
+class MigrationPlan(NamedTuple):
     """The difference between a database and this server's migrations."""
 
     missing: list[Migration]
@@ -60,7 +60,7 @@ class Migrated(NamedTuple):
     applied: list[str]
     """The files that were applied just now."""
     left_alone: list[str]
-    """See `Plan`."""
+    """See `MigrationPlan`."""
 
 
 def known_migrations(
@@ -124,7 +124,7 @@ def _apply_next(
     settings: PostgresSettings,
     ours: Sequence[Migration],
     services: Sequence[str],
-) -> Plan:
+) -> MigrationPlan:
     """Apply the first missing migration, in a transaction; returns the plan from before that.
 
     The lock belongs to the transaction, not to the session, because a pooler may give the next
@@ -151,7 +151,7 @@ def _applied(connection: psycopg.Connection) -> dict[str, str]:
 
 def plan(
     ours: Sequence[Migration], applied: Mapping[str, str], services: Sequence[str] = ()
-) -> Plan:
+) -> MigrationPlan:
     """Compare migrations with those `applied` (file -> checksum). Raises `MigrationDrift`."""
     known = {migration.file for migration in ours}
     newest: dict[str, str] = {}  # of each group
@@ -174,7 +174,7 @@ def plan(
             missing.append(migration)
         elif applied[migration.file] != migration.checksum:
             raise MigrationDrift(migration.file, "changed since it was applied to this database")
-    return Plan(missing, sorted(left_alone))
+    return MigrationPlan(missing, sorted(left_alone))
 
 
 def _service(file: str) -> str:

@@ -11,7 +11,7 @@ from persistence.batching import each_alone
 from persistence.errors import RowRefused
 from persistence.postgres.actor import PostgresActor
 from persistence.postgres.connection import qualified
-from persistence.requests import Epoch, LastSeq, Ping, Read, ReadBefore, StoreRequest
+from persistence.requests import Epoch, LastSeq, Probe, ReadEvents, ReadEventsBefore, StoreRequest
 from persistence.rows import EventRow
 from persistence.settings import PostgresSettings
 
@@ -66,7 +66,7 @@ class EventReader(PostgresActor):
         self, connection: psycopg.Connection, kind: type[StoreRequest], requests: Sequence[Any]
     ) -> Sequence[Any]:
         """Answer requests of one type with one call."""
-        if kind is Ping:
+        if kind is Probe:
             connection.execute("SELECT 1")
             return [None] * len(requests)
         cursor = connection.cursor(binary=True)
@@ -75,9 +75,9 @@ class EventReader(PostgresActor):
             call = self._last if kind is LastSeq else self._epochs
             newest: dict[int, int] = dict(cursor.execute(call, names).fetchall())
             return [newest.get(place, 0) for place in range(1, len(requests) + 1)]
-        if kind is Read:
+        if kind is ReadEvents:
             call, edges = self._after, [one.after for one in requests]
-        elif kind is ReadBefore:
+        elif kind is ReadEventsBefore:
             call, edges = self._before, [one.before or _BEYOND_ALL for one in requests]
         else:
             raise RowRefused(f"not for a reader: {requests[0]}")
@@ -87,4 +87,4 @@ class EventReader(PostgresActor):
         for place, *event in cursor.execute(call, [*names, edges, limits, room]):
             one = requests[place - 1]
             pages[place - 1].append((one.kind, one.key, *event))
-        return pages if kind is Read else [page[::-1] for page in pages]
+        return pages if kind is ReadEvents else [page[::-1] for page in pages]

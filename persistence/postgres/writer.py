@@ -16,7 +16,7 @@ from persistence.errors import RowRefused
 from persistence.postgres import arrays
 from persistence.postgres.actor import PostgresActor
 from persistence.postgres.connection import qualified, session_is_ours
-from persistence.requests import Activate, Append, Ping, StoreRequest
+from persistence.requests import Activate, AppendEvents, Probe, StoreRequest
 from persistence.rows import EventRow
 from persistence.settings import PostgresSettings
 
@@ -55,7 +55,7 @@ class EventWriter(PostgresActor):
         self._activate_call = qualified(settings, _ACTIVATE)
 
     def weigh(self, request: StoreRequest) -> int:
-        return max(1, len(request.rows)) if isinstance(request, Append) else 1
+        return max(1, len(request.rows)) if isinstance(request, AppendEvents) else 1
 
     def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
         """Answer requests: appends first, then activations, then pings.
@@ -67,9 +67,9 @@ class EventWriter(PostgresActor):
             groups.setdefault(type(request), []).append(request)
         answers: dict[int, Any] = {}
         for kind, work in (
-            (Append, self._append),
+            (AppendEvents, self._append),
             (Activate, self._activate),
-            (Ping, self._ping),
+            (Probe, self._ping),
         ):
             if kind in groups:
                 group = groups[kind]
@@ -81,7 +81,7 @@ class EventWriter(PostgresActor):
             for request in requests
         ]
 
-    def _append(self, requests: Sequence[Append]) -> Sequence[Any]:
+    def _append(self, requests: Sequence[AppendEvents]) -> Sequence[Any]:
         rows = [row for request in requests for row in request.rows]
         call = self._append_call
         fenced = self._link.run(lambda connection: call(connection, rows)) if rows else []
@@ -112,7 +112,7 @@ class EventWriter(PostgresActor):
             epochs.append(newest[name] - times[name])
         return epochs
 
-    def _ping(self, requests: Sequence[Ping]) -> Sequence[Any]:
+    def _ping(self, requests: Sequence[Probe]) -> Sequence[Any]:
         self._link.run(lambda connection: connection.execute("SELECT 1"))
         return [None] * len(requests)
 

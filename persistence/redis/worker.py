@@ -14,7 +14,7 @@ from persistence.batching import each_alone
 from persistence.errors import RowRefused, StoreUnavailable
 from persistence.redis.actor import RedisActor
 from persistence.redis.connection import STORE, one_line
-from persistence.requests import Delete, Load, Ping, Save, StoreRequest
+from persistence.requests import DeleteSnapshot, LoadSnapshot, Probe, SaveSnapshots, StoreRequest
 from persistence.rows import SnapshotRow
 from persistence.settings import RedisSettings
 
@@ -48,7 +48,7 @@ class SnapshotWorker(RedisActor):
         self._expire_ms = str(math.ceil(settings.snapshot_expire_s * 1000))
 
     def weigh(self, request: StoreRequest) -> int:
-        return max(1, len(request.rows)) if isinstance(request, Save) else 1
+        return max(1, len(request.rows)) if isinstance(request, SaveSnapshots) else 1
 
     def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
         """All in one pipeline, in the order they came."""
@@ -63,7 +63,7 @@ class SnapshotWorker(RedisActor):
             return self._answer(requests)
 
     def _answer(self, requests: Sequence[StoreRequest]) -> list[Any]:
-        if not self._script and any(isinstance(request, Save) for request in requests):
+        if not self._script and any(isinstance(request, SaveSnapshots) for request in requests):
             self._script = str(self._client.script_load(_SAVE))
         pipeline = self._client.pipeline(transaction=False)
         for request in requests:
@@ -81,15 +81,15 @@ class SnapshotWorker(RedisActor):
     def _queue(self, pipeline: redis.client.Pipeline, request: StoreRequest) -> None:
         """Queue exactly `weigh(request)` commands."""
         match request:
-            case Save(rows) if rows:
+            case SaveSnapshots(rows) if rows:
                 for row in rows:
                     key = self._key(row[0], row[1])
                     pipeline.evalsha(self._script, 1, key, _packed(row), self._expire_ms)
-            case Load(kind, key):
+            case LoadSnapshot(kind, key):
                 pipeline.get(self._key(kind, key))
-            case Delete(kind, key):
+            case DeleteSnapshot(kind, key):
                 pipeline.delete(self._key(kind, key))
-            case Ping() | Save():
+            case Probe() | SaveSnapshots():
                 pipeline.ping()
             case _:
                 raise RowRefused(f"not for a snapshot worker: {request}")
@@ -112,7 +112,7 @@ def _interpret(request: StoreRequest, replies: Sequence[Any]) -> Any:
     for reply in replies:
         if isinstance(reply, Exception):
             return StoreUnavailable(STORE, one_line(reply))
-    if not isinstance(request, Load):
+    if not isinstance(request, LoadSnapshot):
         return None
     held = replies[0]
     if held is None or len(held) < _HEADER.size:

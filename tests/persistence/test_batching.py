@@ -8,9 +8,9 @@ import pykka
 import pytest
 from pykka import ActorRef
 
-from persistence import StoreBusy, StoreUnavailable
+from persistence import StoreInboxFull, StoreUnavailable
 from persistence.batching import BatchingActor
-from persistence.requests import LastSeq, Ping, StoreRequest
+from persistence.requests import LastSeq, Probe, StoreRequest
 
 
 class Gate(BatchingActor):
@@ -97,13 +97,13 @@ def test_a_stop_among_requests_is_not_lost(held: Held) -> None:
     assert before.get(timeout=5) == "before"
     assert stopped.get(timeout=5)
     with pytest.raises(pykka.ActorDeadError):
-        held.ref.ask(Ping())
+        held.ref.ask(Probe())
 
 
 def test_a_full_inbox_refuses_requests_but_takes_a_stop() -> None:
     held = Held(capacity=3)
     asked = [held.ask(str(n)) for n in range(3)]
-    with pytest.raises(StoreBusy, match="3 calls are waiting already"):
+    with pytest.raises(StoreInboxFull, match="3 calls are waiting already"):
         held.ask("one too many")
     stopped = held.ref.stop(block=False)
     held.actor.opened.set()

@@ -26,8 +26,8 @@ from persistence.commands.answered import forget
 from persistence.commands.worker import Done, Execute
 from persistence.postgres import connection as postgres
 from persistence.postgres import migrate
-from persistence.postgres.connection import Frame, connect, transaction
-from persistence.postgres.libpq import Call
+from persistence.postgres.connection import Bracket, connect, transaction
+from persistence.postgres.libpq import Statement
 from tests.persistence.asking import wait_until_held_up
 from tests.persistence.commands.wallets import (
     Careless,
@@ -261,8 +261,8 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(
 
     @contextmanager
     def losing(
-        connection: psycopg.Connection, settings: PostgresSettings, first: Call | None = None
-    ) -> Iterator[Frame]:
+        connection: psycopg.Connection, settings: PostgresSettings, first: Statement | None = None
+    ) -> Iterator[Bracket]:
         of_a_command = first is not None
         with original(connection, settings, first) as frame:
             yield frame

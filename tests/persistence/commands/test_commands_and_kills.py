@@ -26,8 +26,8 @@ from persistence.commands.worker import Execute
 from persistence.embedded import EmbeddedServers
 from persistence.postgres import connection as postgres
 from persistence.postgres import migrate
-from persistence.postgres.connection import Frame, connect, transaction
-from persistence.postgres.libpq import Call
+from persistence.postgres.connection import Bracket, connect, transaction
+from persistence.postgres.libpq import Statement
 from tests.persistence.commands.wallets import balances, notes, table
 from tests.persistence.killing import kill_postgresql, revive_postgresql
 
@@ -161,8 +161,8 @@ def test_a_transaction_that_a_crash_undid_is_not_taken_for_another_of_the_same_n
 
     @contextmanager
     def losing(
-        connection: psycopg.Connection, settings: PostgresSettings, first: Call | None = None
-    ) -> Iterator[Frame]:
+        connection: psycopg.Connection, settings: PostgresSettings, first: Statement | None = None
+    ) -> Iterator[Bracket]:
         with original(connection, settings, first) as frame:
             yield frame
             if first is not None and not lost:

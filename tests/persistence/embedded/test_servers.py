@@ -26,7 +26,7 @@ from persistence import (
     RedisSettings,
     StoreUnavailable,
 )
-from persistence.embedded import EmbeddedServers, child, identity
+from persistence.embedded import EmbeddedServers, run_as, server_process
 from persistence.postgres.connection import connect
 from persistence.redis import check
 from persistence.redis.connection import connect as connect_redis
@@ -268,7 +268,7 @@ def test_where_no_identity_will_do_it_says_what_to_do(
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(EmbeddedStartFailed, match="run Greenroom as an ordinary user"):
-        identity.choose(Path("/nowhere/bin"), closed)
+        run_as.choose(Path("/nowhere/bin"), closed)
 
 
 def test_a_start_that_fails_tells_what_the_server_said_and_leaves_nothing(folder: Path) -> None:
@@ -280,8 +280,8 @@ def test_a_start_that_fails_tells_what_the_server_said_and_leaves_nothing(folder
         servers.start()
     assert "\n" not in str(caught.value)
     assert "embedded PostgreSQL did not start: it ended with status 1" in str(caught.value)
-    assert not list(child._working_in(folder / "valkey", "valkey-server"))
-    assert not list(child._working_in(folder / "postgres", "postgres"))
+    assert not list(server_process._working_in(folder / "valkey", "valkey-server"))
+    assert not list(server_process._working_in(folder / "postgres", "postgres"))
     assert not (folder / "run").exists()
     with EmbeddedServers(folder, postgres=False):
         pass
@@ -332,7 +332,7 @@ def test_leftovers_are_found_by_where_they_work_and_ended(tmp_path: Path) -> Non
         subprocess.Popen(["sleep", "60"], cwd="/") as other,
     ):
         threading.Thread(target=ours.wait, daemon=True).start()
-        child.end_leftovers(tmp_path, "sleep", timeout_s=0.4)
+        server_process.end_leftovers(tmp_path, "sleep", timeout_s=0.4)
         wait_until_gone([ours.pid])
         assert other.poll() is None
         other.kill()
@@ -341,7 +341,7 @@ def test_leftovers_are_found_by_where_they_work_and_ended(tmp_path: Path) -> Non
 def test_a_log_that_has_grown_large_is_put_aside(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child, "_LOG_BYTES", 10)
+    monkeypatch.setattr(server_process, "_LOG_BYTES", 10)
     for _ in range(2):
         with EmbeddedServers(folder, postgres=False):
             pass
@@ -354,7 +354,7 @@ def test_root_does_not_touch_a_folder_of_a_user(tmp_path: Path) -> None:
         os.chown(tmp_path, 4242, 4242)
     for data in (tmp_path / "checkout" / "data", tmp_path):
         with pytest.raises(EmbeddedStartFailed, match=f"{tmp_path} belongs to .* run Greenroom as"):
-            identity.refuse_foreign(data, uid=0)
+            run_as.refuse_foreign(data, uid=0)
         if ROOT:
             with pytest.raises(EmbeddedStartFailed, match=f"{tmp_path} belongs to uid 4242"):
                 EmbeddedServers(data).start()
@@ -363,4 +363,4 @@ def test_root_does_not_touch_a_folder_of_a_user(tmp_path: Path) -> None:
 
 
 def test_a_user_is_not_asked_whose_folder_it_is(tmp_path: Path) -> None:
-    identity.refuse_foreign(tmp_path / "data", uid=4242)
+    run_as.refuse_foreign(tmp_path / "data", uid=4242)

@@ -10,7 +10,16 @@ from pykka import ActorRef
 
 from persistence import PostgresSettings, RowRefused
 from persistence.postgres import EventKeeper
-from persistence.requests import Activate, Append, DropEnded, Epoch, Ping, Read, Step, TrimLogs
+from persistence.requests import (
+    Activate,
+    AppendEvents,
+    DropEnded,
+    Epoch,
+    Probe,
+    ReadEvents,
+    Step,
+    TrimLogs,
+)
 from tests.persistence.asking import ask, event
 
 Ref = ActorRef[Any]
@@ -27,11 +36,11 @@ def keeper(postgres: PostgresSettings) -> Iterator[Ref]:
 
 def write(writer: Ref, kind: str, key: str, count: int) -> None:
     epoch = ask(writer, Activate(kind, key))
-    ask(writer, Append([event(kind, key, seq, epoch) for seq in range(1, count + 1)]))
+    ask(writer, AppendEvents([event(kind, key, seq, epoch) for seq in range(1, count + 1)]))
 
 
 def seqs(reader: Ref, kind: str, key: str) -> list[int]:
-    return [row[2] for row in ask(reader, Read(kind, key, 0, 10_000))]
+    return [row[2] for row in ask(reader, ReadEvents(kind, key, 0, 10_000))]
 
 
 def test_what_is_old_goes_and_the_newest_of_a_name_stays(
@@ -78,7 +87,7 @@ def test_a_clock_that_was_set_back_makes_no_gap(
     epoch = ask(writer, Activate(unique, "a"))
     times = {1: 10, 2: 900, 3: 20, 4: 30, 5: 1000}
     rows = [(*event(unique, "a", seq, epoch)[:6], at) for seq, at in times.items()]
-    ask(writer, Append(rows))
+    ask(writer, AppendEvents(rows))
     ask(keeper, TrimLogs(unique, "", 10, ALL, 500, 100))
     assert seqs(reader, unique, "a") == [2, 3, 4, 5]
 
@@ -90,7 +99,7 @@ def test_what_ended_long_ago_leaves_nothing_at_all(
         write(writer, unique, key, 3)
     for key, seq in (("a", 4), ("b", 40)):
         row = event(unique, key, 4, 1)
-        ask(writer, Append([(*row[:4], "Ended", row[5], AT + seq)]))
+        ask(writer, AppendEvents([(*row[:4], "Ended", row[5], AT + seq)]))
     assert ask(keeper, DropEnded(unique, "Ended", "", 10, AT + 10)) == Step("c", 1)
     assert seqs(reader, unique, "a") == []
     assert ask(reader, Epoch(unique, "a")) == 0
@@ -101,4 +110,4 @@ def test_what_ended_long_ago_leaves_nothing_at_all(
 
 def test_a_request_for_another_is_refused(keeper: Ref) -> None:
     with pytest.raises(RowRefused, match="not for a keeper"):
-        ask(keeper, Ping())
+        ask(keeper, Probe())

@@ -15,7 +15,7 @@ from pykka import ActorRef
 
 from persistence import PostgresSettings
 from persistence.postgres import EventReader, EventWriter
-from persistence.requests import Activate, Append, LastSeq, Read
+from persistence.requests import Activate, AppendEvents, LastSeq, ReadEvents
 from tests.persistence.asking import ask, event
 
 KEYS = ("a", "b", "c")
@@ -65,7 +65,7 @@ def test_no_sequence_of_appends_and_activations_tells_the_store_from_its_model(
                 for key, seq, epoch in batch
                 if epoch < self.newest[key] or self.rows[key].get(seq, epoch) != epoch
             }
-            answer = ask(writer, Append([event(self.kind, *row) for row in batch]))
+            answer = ask(writer, AppendEvents([event(self.kind, *row) for row in batch]))
             assert sorted(answer) == sorted({(self.kind, key) for key, _ in fenced})
             for key, seq, epoch in batch:
                 if (key, epoch) not in fenced:
@@ -74,7 +74,7 @@ def test_no_sequence_of_appends_and_activations_tells_the_store_from_its_model(
         @invariant()
         def what_is_held_is_what_was_accepted(self) -> None:
             for key in KEYS:
-                held = ask(reader, Read(self.kind, key, 0, 100))
+                held = ask(reader, ReadEvents(self.kind, key, 0, 100))
                 assert [(row[2], row[3]) for row in held] == sorted(self.rows[key].items())
                 assert ask(reader, LastSeq(self.kind, key)) == max(self.rows[key], default=0)
 

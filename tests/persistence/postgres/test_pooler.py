@@ -24,7 +24,14 @@ from persistence.postgres import (
     migrate,
 )
 from persistence.postgres.connection import connect, session_is_ours, transaction
-from persistence.requests import Activate, Append, LastSeq, Ping, Read, ReadBefore
+from persistence.requests import (
+    Activate,
+    AppendEvents,
+    LastSeq,
+    Probe,
+    ReadEvents,
+    ReadEventsBefore,
+)
 from tests.persistence.asking import ask, event
 from tests.persistence.pooler import PGBOUNCER, SESSIONS, pgbouncer, transaction_pooler
 
@@ -112,12 +119,12 @@ def test_two_servers_of_one_pool_each_keep_to_their_schema(
         with store(settings) as (writer, reader):
             epoch = ask(writer, Activate(unique, settings.schema))
             for seq in range(1, 101):
-                assert not ask(writer, Append([event(unique, settings.schema, seq, epoch)]))
+                assert not ask(writer, AppendEvents([event(unique, settings.schema, seq, epoch)]))
             return [
                 [row[2] for row in ask(reader, request)]
                 for request in (
-                    Read(unique, ours.schema, 0, 1000),
-                    Read(unique, theirs.schema, 0, 1000),
+                    ReadEvents(unique, ours.schema, 0, 1000),
+                    ReadEvents(unique, theirs.schema, 0, 1000),
                 )
             ]
 
@@ -148,18 +155,18 @@ def test_what_others_left_in_a_session_does_not_matter(
     with store(settings) as (writer, reader):
         first, second = ask(writer, Activate("k", "a")), ask(writer, Activate("k", "a"))
         rows = [event("k", "a", seq, second) for seq in (1, 2, 3)]
-        assert ask(writer, Append(rows[:2])) == []
-        assert ask(writer, Append(rows)) == []  # two of them again
-        assert ask(writer, Append([event("k", "a", 4, first)])) == [("k", "a")]
-        assert ask(reader, Read("k", "a", 0, 10)) == rows
-        assert ask(reader, ReadBefore("k", "a", 3, 1)) == [rows[1]]
+        assert ask(writer, AppendEvents(rows[:2])) == []
+        assert ask(writer, AppendEvents(rows)) == []  # two of them again
+        assert ask(writer, AppendEvents([event("k", "a", 4, first)])) == [("k", "a")]
+        assert ask(reader, ReadEvents("k", "a", 0, 10)) == rows
+        assert ask(reader, ReadEventsBefore("k", "a", 3, 1)) == [rows[1]]
         assert ask(reader, LastSeq("k", "a")) == 3
     # Everything is where it is looked for without a pooler.
     direct = PostgresSettings(url=postgres.url, schema=unique)
     assert migrate(direct).applied == []
     assert get_or_create_secret(direct, "tokens") == secret
     with store(direct) as (writer, reader):
-        assert ask(reader, Read("k", "a", 0, 10)) == rows
+        assert ask(reader, ReadEvents("k", "a", 0, 10)) == rows
         assert ask(writer, Activate("k", "a")) == second + 1
     left = "SELECT (SELECT count(*) FROM pg_temp.events), (SELECT count(*) FROM pg_temp.secrets)"
     assert in_every_session(pooled, left) == [[(0, 0)]] * SESSIONS
@@ -173,13 +180,13 @@ def test_nothing_of_ours_is_left_in_a_session(pooled: str, unique: str) -> None:
     with store(settings) as (writer, reader):
         for n in range(1, 4 * SESSIONS):
             epoch = ask(writer, Activate("k", "a"))
-            assert ask(writer, Append([event("k", "a", n, epoch)])) == []
-            assert ask(writer, Append([event("k", "a", n, epoch)])) == []
-            assert len(ask(reader, Read("k", "a", 0, 100))) == n
-            assert len(ask(reader, ReadBefore("k", "a", 0, 100))) == n
+            assert ask(writer, AppendEvents([event("k", "a", n, epoch)])) == []
+            assert ask(writer, AppendEvents([event("k", "a", n, epoch)])) == []
+            assert len(ask(reader, ReadEvents("k", "a", 0, 100))) == n
+            assert len(ask(reader, ReadEventsBefore("k", "a", 0, 100))) == n
             assert ask(reader, LastSeq("k", "a")) == n
-            ask(writer, Ping())
-            ask(reader, Ping())
+            ask(writer, Probe())
+            ask(reader, Probe())
     assert in_every_session(pooled, STATE) == before
 
 

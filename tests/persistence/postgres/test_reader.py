@@ -7,7 +7,14 @@ from pykka import ActorRef
 
 from persistence import PostgresSettings, RowRefused, StoreUnavailable
 from persistence.postgres import EventReader
-from persistence.requests import Activate, Append, LastSeq, Ping, Read, ReadBefore
+from persistence.requests import (
+    Activate,
+    AppendEvents,
+    LastSeq,
+    Probe,
+    ReadEvents,
+    ReadEventsBefore,
+)
 from tests.persistence.asking import ask, event
 
 Ref = ActorRef[Any]
@@ -16,8 +23,8 @@ Ref = ActorRef[Any]
 @pytest.fixture
 def kind(writer: Ref, unique: str) -> str:
     """A kind whose actor "a" has events 1 to 10, and "b" one."""
-    ask(writer, Append([event(unique, "a", seq) for seq in range(1, 11)]))
-    ask(writer, Append([event(unique, "b", 1)]))
+    ask(writer, AppendEvents([event(unique, "a", seq) for seq in range(1, 11)]))
+    ask(writer, AppendEvents([event(unique, "b", 1)]))
     return unique
 
 
@@ -26,24 +33,24 @@ def seqs(rows: Any) -> list[int]:
 
 
 def test_read_goes_on_after_a_seq_up_to_its_limit(reader: Ref, kind: str) -> None:
-    assert seqs(ask(reader, Read(kind, "a", 0, 4))) == [1, 2, 3, 4]
-    assert seqs(ask(reader, Read(kind, "a", 8, 4))) == [9, 10]
-    assert ask(reader, Read(kind, "a", 10, 4)) == []
+    assert seqs(ask(reader, ReadEvents(kind, "a", 0, 4))) == [1, 2, 3, 4]
+    assert seqs(ask(reader, ReadEvents(kind, "a", 8, 4))) == [9, 10]
+    assert ask(reader, ReadEvents(kind, "a", 10, 4)) == []
 
 
 def test_read_before_gives_the_last_ones_ascending(reader: Ref, kind: str) -> None:
-    assert seqs(ask(reader, ReadBefore(kind, "a", 0, 3))) == [8, 9, 10]
-    assert seqs(ask(reader, ReadBefore(kind, "a", 3, 5))) == [1, 2]
-    assert ask(reader, ReadBefore(kind, "a", 1, 5)) == []
+    assert seqs(ask(reader, ReadEventsBefore(kind, "a", 0, 3))) == [8, 9, 10]
+    assert seqs(ask(reader, ReadEventsBefore(kind, "a", 3, 5))) == [1, 2]
+    assert ask(reader, ReadEventsBefore(kind, "a", 1, 5)) == []
 
 
 def test_a_page_ends_once_its_bytes_have_come_together(reader: Ref, kind: str) -> None:
     # Each payload is one byte. The one that reaches the bound is in it, so there is always one.
-    assert seqs(ask(reader, Read(kind, "a", 2, 9, 3))) == [3, 4, 5]
-    assert seqs(ask(reader, Read(kind, "a", 2, 2, 3))) == [3, 4]
-    assert seqs(ask(reader, Read(kind, "a", 9, 9, 0))) == [10]
-    assert seqs(ask(reader, ReadBefore(kind, "a", 0, 9, 3))) == [8, 9, 10]
-    assert seqs(ask(reader, ReadBefore(kind, "a", 3, 9, 0))) == [2]
+    assert seqs(ask(reader, ReadEvents(kind, "a", 2, 9, 3))) == [3, 4, 5]
+    assert seqs(ask(reader, ReadEvents(kind, "a", 2, 2, 3))) == [3, 4]
+    assert seqs(ask(reader, ReadEvents(kind, "a", 9, 9, 0))) == [10]
+    assert seqs(ask(reader, ReadEventsBefore(kind, "a", 0, 9, 3))) == [8, 9, 10]
+    assert seqs(ask(reader, ReadEventsBefore(kind, "a", 3, 9, 0))) == [2]
 
 
 def test_last_seq_is_the_newest_or_zero(reader: Ref, kind: str) -> None:
@@ -52,7 +59,7 @@ def test_last_seq_is_the_newest_or_zero(reader: Ref, kind: str) -> None:
 
 
 def test_many_reads_at_once_each_get_their_own_answer(reader: Ref, kind: str) -> None:
-    futures = [reader.ask(Read(kind, "a", n % 10, 1), block=False) for n in range(500)]
+    futures = [reader.ask(ReadEvents(kind, "a", n % 10, 1), block=False) for n in range(500)]
     assert [seqs(future.get(timeout=10)) for future in futures] == [
         [n % 10 + 1] for n in range(500)
     ]
@@ -64,7 +71,7 @@ def test_a_read_that_is_refused_spoils_no_other(reader: Ref, writer: Ref, kind: 
         for message in (
             LastSeq(kind, "a"),
             LastSeq(kind, "nul\0"),
-            Read(kind, "a", 0, -1),
+            ReadEvents(kind, "a", 0, -1),
             Activate(kind, "a"),
             LastSeq(kind, "b"),
         )
@@ -90,6 +97,6 @@ def test_a_database_that_is_not_migrated_is_unavailable_and_says_why(
 def test_a_url_of_its_own_stands_in_for_the_primary(postgres: PostgresSettings) -> None:
     reader = EventReader.start(PostgresSettings(url="host=/nowhere"), url=postgres.url)
     try:
-        assert ask(reader, Ping()) is None
+        assert ask(reader, Probe()) is None
     finally:
         reader.stop()

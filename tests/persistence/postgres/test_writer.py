@@ -10,7 +10,7 @@ from pykka import ActorRef
 from persistence import PostgresSettings, RowRefused, StoreUnavailable
 from persistence.postgres import EventWriter
 from persistence.postgres.connection import connect, qualified, transaction
-from persistence.requests import Activate, Append, Ping, Read
+from persistence.requests import Activate, AppendEvents, Probe, ReadEvents
 from tests.persistence.asking import ask, event, hanging_up, wait_until_held_up
 
 Ref = ActorRef[Any]
@@ -18,13 +18,13 @@ Ref = ActorRef[Any]
 
 def held(reader: Ref, kind: str, key: str) -> list[tuple[int, int]]:
     """(seq, epoch) of all the actor's rows."""
-    return [(row[2], row[3]) for row in ask(reader, Read(kind, key, 0, 10_000))]
+    return [(row[2], row[3]) for row in ask(reader, ReadEvents(kind, key, 0, 10_000))]
 
 
 def test_events_come_back_as_they_were(writer: Ref, reader: Ref, unique: str) -> None:
     rows = [event(unique, "ädä/…", seq, payload=bytes(range(256)) * seq) for seq in (1, 2, 3)]
-    assert ask(writer, Append(rows)) == []
-    assert ask(reader, Read(unique, "ädä/…", 0, 10)) == rows
+    assert ask(writer, AppendEvents(rows)) == []
+    assert ask(reader, ReadEvents(unique, "ädä/…", 0, 10)) == rows
 
 
 def test_epochs_count_from_one(writer: Ref, unique: str) -> None:
@@ -46,21 +46,21 @@ def test_sending_again_is_no_error_and_changes_nothing(
 ) -> None:
     rows = [event(unique, "a", seq) for seq in (1, 2)]
     longer = [*rows, event(unique, "a", 3)]
-    assert ask(writer, Append(rows)) == []
-    assert ask(writer, Append(rows)) == []
-    assert ask(writer, Append([*longer, *longer])) == []
-    assert ask(reader, Read(unique, "a", 0, 10)) == longer
+    assert ask(writer, AppendEvents(rows)) == []
+    assert ask(writer, AppendEvents(rows)) == []
+    assert ask(writer, AppendEvents([*longer, *longer])) == []
+    assert ask(reader, ReadEvents(unique, "a", 0, 10)) == longer
 
 
 def test_a_seq_that_another_incarnation_holds_fences(writer: Ref, reader: Ref, unique: str) -> None:
-    ask(writer, Append([event(unique, "a", 1, epoch=1)]))
+    ask(writer, AppendEvents([event(unique, "a", 1, epoch=1)]))
     # Not even its rows at free places are written, and everyone else's are.
     batch = [
         event(unique, "a", 1, epoch=2),
         event(unique, "a", 2, epoch=2),
         event(unique, "b", 1, epoch=1),
     ]
-    assert ask(writer, Append(batch)) == [(unique, "a")]
+    assert ask(writer, AppendEvents(batch)) == [(unique, "a")]
     assert held(reader, unique, "a") == [(1, 1)]
     assert held(reader, unique, "b") == [(1, 1)]
 
@@ -69,10 +69,10 @@ def test_after_an_activation_the_incarnation_before_is_fenced(
     writer: Ref, reader: Ref, unique: str
 ) -> None:
     first = ask(writer, Activate(unique, "a"))
-    ask(writer, Append([event(unique, "a", 1, first)]))
+    ask(writer, AppendEvents([event(unique, "a", 1, first)]))
     second = ask(writer, Activate(unique, "a"))
-    assert ask(writer, Append([event(unique, "a", 2, first)])) == [(unique, "a")]
-    assert ask(writer, Append([event(unique, "a", 2, second)])) == []
+    assert ask(writer, AppendEvents([event(unique, "a", 2, first)])) == [(unique, "a")]
+    assert ask(writer, AppendEvents([event(unique, "a", 2, second)])) == []
     assert held(reader, unique, "a") == [(1, first), (2, second)]
 
 
@@ -80,8 +80,8 @@ def test_old_and_new_incarnations_in_one_transaction_are_told_apart(
     writer: Ref, reader: Ref, unique: str
 ) -> None:
     old, new = ask(writer, Activate(unique, "a")), ask(writer, Activate(unique, "a"))
-    late = writer.ask(Append([event(unique, "a", 1, old)]), block=False)
-    ours = writer.ask(Append([event(unique, "a", 1, new)]), block=False)
+    late = writer.ask(AppendEvents([event(unique, "a", 1, old)]), block=False)
+    ours = writer.ask(AppendEvents([event(unique, "a", 1, new)]), block=False)
     assert late.get(timeout=60) == [(unique, "a")]
     assert ours.get(timeout=60) == []
     assert held(reader, unique, "a") == [(1, new)]
@@ -114,7 +114,7 @@ def test_an_append_that_waited_for_an_activation_is_fenced_by_it(
         with transaction(other, postgres):
             other.execute("UPDATE incarnations SET epoch = epoch + 1 WHERE kind = %s", (unique,))
             rows = [event(unique, "a", 1, epoch), event(unique, "b", 1)]
-            appended = writer.ask(Append(rows), block=False)
+            appended = writer.ask(AppendEvents(rows), block=False)
             wait_until_held_up(other)
         assert appended.get(timeout=60) == [(unique, "a")]
     assert held(reader, unique, "a") == []
@@ -128,7 +128,7 @@ def test_an_append_that_waited_for_a_rivals_row_writes_none_of_its_own(
         with transaction(other, postgres):
             other.execute("INSERT INTO events VALUES (%s, 'a', 2, 7, 't', '', 0)", (unique,))
             rows = [event(unique, "a", seq) for seq in (1, 2, 3)]
-            appended = writer.ask(Append(rows), block=False)
+            appended = writer.ask(AppendEvents(rows), block=False)
             wait_until_held_up(other)
         assert appended.get(timeout=60) == [(unique, "a")]
     assert held(reader, unique, "a") == [(2, 7)]
@@ -138,7 +138,7 @@ def test_a_batch_of_500_actors_is_one_transaction(
     writer: Ref, reader: Ref, postgres: PostgresSettings, unique: str
 ) -> None:
     rows = [event(unique, f"actor-{n}", 1) for n in range(500)]
-    assert ask(writer, Append(rows)) == []
+    assert ask(writer, AppendEvents(rows)) == []
     with connect(postgres) as connection, transaction(connection, postgres):
         found = connection.execute(
             "SELECT count(*), count(DISTINCT xmin::text) FROM events WHERE kind = %s", (unique,)
@@ -158,7 +158,7 @@ def test_writers_of_several_nodes_at_once_lose_nothing_and_share_nothing(
                 fenced = 0
                 for seq in range(1, 21):
                     rows = [event(unique, f"k{n}", seq, epoch=node) for n in (3, 1, 2, 0)]
-                    fenced += len(ask(writers[node - 1], Append(rows)))
+                    fenced += len(ask(writers[node - 1], AppendEvents(rows)))
                 return fenced
 
             fenced = sum(pool.map(work, (1, 2, 3, 4)))
@@ -176,10 +176,11 @@ def test_many_small_appends_at_once_share_transactions(
     with connect(postgres) as other:
         with transaction(other, postgres):  # the first one waits for this row, the others behind it
             other.execute("INSERT INTO events VALUES (%s, 'a', 1, 1, 't', '', 0)", (unique,))
-            first = writer.ask(Append([event(unique, "a", 1, 2)]), block=False)
+            first = writer.ask(AppendEvents([event(unique, "a", 1, 2)]), block=False)
             wait_until_held_up(other)
             futures = [
-                writer.ask(Append([event(unique, "b", n)]), block=False) for n in range(1, 301)
+                writer.ask(AppendEvents([event(unique, "b", n)]), block=False)
+                for n in range(1, 301)
             ]
         assert first.get(timeout=60) == [(unique, "a")]
         assert all(future.get(timeout=60) == [] for future in futures)
@@ -208,9 +209,9 @@ def test_a_row_that_cannot_be_stored_is_refused_alone(
     futures = [
         writer.ask(message, block=False)
         for message in (
-            Append([event(unique, "a", 1)]),
-            Append([bad]),
-            Append([event(unique, "b", 1)]),
+            AppendEvents([event(unique, "a", 1)]),
+            AppendEvents([bad]),
+            AppendEvents([event(unique, "b", 1)]),
         )
     ]
     assert futures[0].get(timeout=60) == futures[2].get(timeout=60) == []
@@ -229,25 +230,25 @@ def test_a_name_that_cannot_be_stored_never_gets_an_epoch(writer: Ref, unique: s
 
 def test_a_request_for_a_reader_is_refused(writer: Ref) -> None:
     with pytest.raises(RowRefused, match="not for a writer"):
-        ask(writer, Read("k", "a", 0, 1))
+        ask(writer, ReadEvents("k", "a", 0, 1))
 
 
 def test_nothing_is_nothing(writer: Ref) -> None:
-    assert ask(writer, Append([])) == []
-    assert ask(writer, Ping()) is None
+    assert ask(writer, AppendEvents([])) == []
+    assert ask(writer, Probe()) is None
 
 
 def test_a_connection_that_broke_between_two_calls_is_not_felt(
     writer: Ref, reader: Ref, postgres: PostgresSettings, unique: str
 ) -> None:
-    ask(writer, Append([event(unique, "a", 1)]))
-    ask(reader, Ping())
+    ask(writer, AppendEvents([event(unique, "a", 1)]))
+    ask(reader, Probe())
     with connect(postgres) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE application_name = 'greenroom' AND pid <> pg_backend_pid()"
         )
-    assert ask(writer, Append([event(unique, "a", 2)])) == []
+    assert ask(writer, AppendEvents([event(unique, "a", 2)])) == []
     assert held(reader, unique, "a") == [(1, 1), (2, 1)]
 
 
@@ -264,7 +265,7 @@ def test_an_unreachable_database_is_one_line_and_fails_fast_while_it_pauses() ->
             tried = []
             for _ in range(3):
                 with pytest.raises(StoreUnavailable) as caught:
-                    ask(writer, Append([event("k", "a", 1)]))
+                    ask(writer, AppendEvents([event("k", "a", 1)]))
                 assert "\n" not in str(caught.value)
                 assert "secret" not in str(caught.value)
                 assert str(caught.value).startswith("postgresql is unavailable: connection")

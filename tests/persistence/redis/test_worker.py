@@ -12,7 +12,7 @@ from pykka import ActorRef
 from persistence import RedisSettings, RowRefused, StoreUnavailable
 from persistence.redis import SnapshotWorker, check
 from persistence.redis.connection import connect
-from persistence.requests import Activate, Delete, Load, Ping, Save
+from persistence.requests import Activate, DeleteSnapshot, LoadSnapshot, Probe, SaveSnapshots
 from persistence.rows import SnapshotRow
 from tests.persistence.asking import ask, hanging_up
 
@@ -25,16 +25,16 @@ def snapshot(kind: str, key: str, seq: int, epoch: int = 1, payload: bytes = b""
 
 def test_a_snapshot_comes_back_as_it_was(worker: Ref, unique: str) -> None:
     row = snapshot(unique, "ädä:/…", 2**40, 2**33, bytes(range(256)))
-    ask(worker, Save([row]))
-    assert ask(worker, Load(unique, "ädä:/…")) == row
+    ask(worker, SaveSnapshots([row]))
+    assert ask(worker, LoadSnapshot(unique, "ädä:/…")) == row
 
 
 def test_what_was_never_saved_or_was_deleted_is_none(worker: Ref, unique: str) -> None:
-    assert ask(worker, Load(unique, "a")) is None
-    ask(worker, Save([snapshot(unique, "a", 1)]))
-    ask(worker, Delete(unique, "a"))
-    ask(worker, Delete(unique, "a"))
-    assert ask(worker, Load(unique, "a")) is None
+    assert ask(worker, LoadSnapshot(unique, "a")) is None
+    ask(worker, SaveSnapshots([snapshot(unique, "a", 1)]))
+    ask(worker, DeleteSnapshot(unique, "a"))
+    ask(worker, DeleteSnapshot(unique, "a"))
+    assert ask(worker, LoadSnapshot(unique, "a")) is None
 
 
 # Examples share the worker and keep apart by their kinds.
@@ -55,38 +55,38 @@ def test_whatever_the_order_the_newest_stays(
 ) -> None:
     kind = secrets.token_hex(8)
     for key, seq, epoch in written:
-        ask(worker, Save([snapshot(kind, key, seq, epoch)]))
+        ask(worker, SaveSnapshots([snapshot(kind, key, seq, epoch)]))
     for key in "ab":
         newest = max(((epoch, seq) for k, seq, epoch in written if k == key), default=None)
-        held = ask(worker, Load(kind, key))
+        held = ask(worker, LoadSnapshot(kind, key))
         assert (None if held is None else (held[3], held[2])) == newest
 
 
 def test_state_that_changed_without_an_event_replaces_its_equal(worker: Ref, unique: str) -> None:
-    ask(worker, Save([snapshot(unique, "a", 4, payload=b"old")]))
-    ask(worker, Save([snapshot(unique, "a", 4, payload=b"new")]))
-    assert ask(worker, Load(unique, "a"))[5] == b"new"
+    ask(worker, SaveSnapshots([snapshot(unique, "a", 4, payload=b"old")]))
+    ask(worker, SaveSnapshots([snapshot(unique, "a", 4, payload=b"new")]))
+    assert ask(worker, LoadSnapshot(unique, "a"))[5] == b"new"
 
 
 def test_many_at_once_each_get_their_own_answer(worker: Ref, unique: str) -> None:
-    ask(worker, Save([snapshot(unique, str(n), n + 1) for n in range(500)]))
-    futures = [worker.ask(Load(unique, str(n)), block=False) for n in range(500)]
+    ask(worker, SaveSnapshots([snapshot(unique, str(n), n + 1) for n in range(500)]))
+    futures = [worker.ask(LoadSnapshot(unique, str(n)), block=False) for n in range(500)]
     assert [future.get(timeout=10)[2] for future in futures] == list(range(1, 501))
 
 
 def test_kinds_and_keys_with_colons_stay_apart(worker: Ref, unique: str) -> None:
     rows = [snapshot(f"{unique}:b", "c", 1), snapshot(unique, "b:c", 2)]
-    ask(worker, Save(rows))
-    assert [ask(worker, Load(row[0], row[1])) for row in rows] == rows
+    ask(worker, SaveSnapshots(rows))
+    assert [ask(worker, LoadSnapshot(row[0], row[1])) for row in rows] == rows
 
 
 def test_a_prefix_keeps_servers_apart(redis: RedisSettings, worker: Ref, unique: str) -> None:
     other = SnapshotWorker.start(msgspec.structs.replace(redis, prefix="other:"))
     try:
-        ask(other, Save([snapshot(unique, "a", 1)]))
-        assert ask(worker, Load(unique, "a")) is None
-        assert ask(other, Load(unique, "a")) is not None
-        ask(other, Delete(unique, "a"))
+        ask(other, SaveSnapshots([snapshot(unique, "a", 1)]))
+        assert ask(worker, LoadSnapshot(unique, "a")) is None
+        assert ask(other, LoadSnapshot(unique, "a")) is not None
+        ask(other, DeleteSnapshot(unique, "a"))
     finally:
         other.stop()
 
@@ -101,7 +101,11 @@ def test_a_snapshot_that_cannot_be_stored_is_refused_alone(
 ) -> None:
     futures = [
         worker.ask(message, block=False)
-        for message in (Save([snapshot(unique, "a", 1)]), Save([bad]), Load(unique, "a"))
+        for message in (
+            SaveSnapshots([snapshot(unique, "a", 1)]),
+            SaveSnapshots([bad]),
+            LoadSnapshot(unique, "a"),
+        )
     ]
     with pytest.raises(RowRefused):
         futures[1].get(timeout=10)
@@ -117,9 +121,9 @@ def test_a_value_that_is_none_of_ours_is_as_good_as_none(
     client = connect(redis)
     client.set(f"{redis.prefix}snapshot:{unique}:a", "short")
     client.close()
-    assert ask(worker, Load(unique, "a")) is None
-    ask(worker, Save([snapshot(unique, "a", 1)]))
-    assert ask(worker, Load(unique, "a")) == snapshot(unique, "a", 1)
+    assert ask(worker, LoadSnapshot(unique, "a")) is None
+    ask(worker, SaveSnapshots([snapshot(unique, "a", 1)]))
+    assert ask(worker, LoadSnapshot(unique, "a")) == snapshot(unique, "a", 1)
 
 
 def test_a_snapshot_that_nobody_renews_expires_and_each_save_renews_it(
@@ -129,9 +133,9 @@ def test_a_snapshot_that_nobody_renews_expires_and_each_save_renews_it(
         worker = SnapshotWorker.start(settings)
         client = connect(redis)
         try:
-            ask(worker, Save([snapshot(unique, "a", 1)]))
+            ask(worker, SaveSnapshots([snapshot(unique, "a", 1)]))
             client.pexpire(f"{redis.prefix}snapshot:{unique}:a", 1_000)
-            ask(worker, Save([snapshot(unique, "a", 2)]))
+            ask(worker, SaveSnapshots([snapshot(unique, "a", 2)]))
             left: Any = client.pttl(f"{redis.prefix}snapshot:{unique}:a")
             return int(left)
         finally:
@@ -143,20 +147,20 @@ def test_a_snapshot_that_nobody_renews_expires_and_each_save_renews_it(
 
 
 def test_nothing_is_nothing(worker: Ref) -> None:
-    assert ask(worker, Save([])) is None
-    assert ask(worker, Ping()) is None
+    assert ask(worker, SaveSnapshots([])) is None
+    assert ask(worker, Probe()) is None
 
 
 def test_scripts_and_connections_that_went_with_a_restart_are_not_felt(
     worker: Ref, redis: RedisSettings, unique: str
 ) -> None:
-    ask(worker, Save([snapshot(unique, "a", 1)]))
+    ask(worker, SaveSnapshots([snapshot(unique, "a", 1)]))
     client = connect(redis)
     client.script_flush()
     client.client_kill_filter(_type="normal", skipme=True)
     client.close()
-    ask(worker, Save([snapshot(unique, "a", 2)]))
-    assert ask(worker, Load(unique, "a")) == snapshot(unique, "a", 2)
+    ask(worker, SaveSnapshots([snapshot(unique, "a", 2)]))
+    assert ask(worker, LoadSnapshot(unique, "a")) == snapshot(unique, "a", 2)
 
 
 @pytest.mark.parametrize(
@@ -185,11 +189,11 @@ def test_while_it_pauses_calls_fail_at_once() -> None:
         )
         try:
             with pytest.raises(StoreUnavailable):
-                ask(worker, Load("k", "a"))
+                ask(worker, LoadSnapshot("k", "a"))
             tried = store.connections
             for _ in range(3):
                 with pytest.raises(StoreUnavailable):
-                    ask(worker, Load("k", "a"))
+                    ask(worker, LoadSnapshot("k", "a"))
             assert store.connections == tried > 0
         finally:
             worker.stop()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from persistence.errors import EmbeddedStartFailed
 
 
-class Identity(NamedTuple):
+class RunAs(NamedTuple):
     """How to run a program as somebody PostgreSQL accepts.
 
     `owner`: the (uid, gid) that its files must belong to, None for our own; `popen`: arguments for
@@ -25,7 +25,7 @@ class Identity(NamedTuple):
     wrapper: list[str]
 
 
-def choose(binaries: Path, data_dir: Path) -> Identity:
+def choose(binaries: Path, data_dir: Path) -> RunAs:
     """Ourselves if we are an ordinary user; as root `nobody`; else root by another name.
 
     `nobody` must be able to reach the programs and the data. A virtual environment or a data
@@ -37,13 +37,13 @@ def choose(binaries: Path, data_dir: Path) -> Identity:
     uid = os.geteuid()
     nobody = _nobody()
     if uid != 0 and _known(uid):
-        return Identity(None, {}, [])
+        return RunAs(None, {}, [])
     if uid == 0 and nobody is not None:
         needed = (binaries / "postgres", binaries.parent / "share", data_dir)
         owner = (nobody.pw_uid, nobody.pw_gid)
         popen = {"user": owner[0], "group": owner[1], "extra_groups": []}
         if all(_reachable(path) for path in needed) and _works([], popen):
-            return Identity(owner, popen, [])
+            return RunAs(owner, popen, [])
     unshare = shutil.which("unshare")
     if unshare is not None and nobody is not None:
         wrapper = [
@@ -54,7 +54,7 @@ def choose(binaries: Path, data_dir: Path) -> Identity:
             "--",
         ]
         if _works(wrapper, {}):
-            return Identity(None if uid else (0, os.getegid()), {}, wrapper)
+            return RunAs(None if uid else (0, os.getegid()), {}, wrapper)
     if uid != 0:
         raise EmbeddedStartFailed("PostgreSQL", f"uid {uid} has no entry in the user database")
     raise EmbeddedStartFailed(

@@ -23,7 +23,7 @@ _ASK_AGAIN_S = 0.5
 """A signal that comes between fork and exec, or before a server has its handlers, is lost."""
 
 
-class Child:
+class ServerProcess:
     """A server process: its program, its log, and the ways to end it.
 
     Started in a session of its own, so that Ctrl-C in the terminal reaches this process alone and
@@ -40,7 +40,7 @@ class Child:
         *,
         log: Path,
         stop_signal: signal.Signals,
-        identity: Mapping[str, Any] | None = None,
+        popen: Mapping[str, Any] | None = None,
     ) -> None:
         require_linux(server)
         if threading.current_thread() is not threading.main_thread():
@@ -63,7 +63,7 @@ class Child:
                 start_new_session=True,
                 # Set after the change of user, which would clear it.
                 preexec_fn=die_with_parent(stop_signal),  # noqa: PLW1509 - one thread: the main one
-                **(identity or {}),
+                **(popen or {}),
             )
         except (OSError, subprocess.SubprocessError) as error:
             raise EmbeddedStartFailed(server, str(error)) from None
