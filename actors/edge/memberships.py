@@ -379,6 +379,10 @@ class Memberships:
 
     def _resume(self, client: ConnectedClient, topic: str, position: Position) -> bool:
         """Ask the owner; or push `topic.lost` and return False."""
+        if not self._actor.system.registered(topic.partition(":")[0]):
+            # Of a service that this server has not. No try would find it, so none is asked for.
+            client.push(TopicLost(topic=topic, code=NOT_JOINED.code))
+            return False
         held = self._take(topic)
         if isinstance(held, RequestError):
             client.push(TopicLost(topic=topic, code=held.error.code))
