@@ -1,4 +1,4 @@
-"""Limits the rate at which clients load rooms and matches by naming them.
+"""Limits the rate at which clients load rooms, matches and inboxes by naming them.
 
 A join of a name that is not in memory makes the node read the stores and build an actor. An empty
 room leaves memory again, and so does a match that does not exist. So a limit on their number would

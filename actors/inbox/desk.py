@@ -97,6 +97,9 @@ class Desk:
         with suppress(MailboxFull, pykka.ActorDeadError):
             self._system.ref(KIND, user).tell(Look(offset))
 
-    def users(self, after: str, limit: int) -> Sequence[str]:
-        """The next users who are here, in the order of their ids."""
-        return sorted(user for user in self._reached if user > after)[:limit]
+    def users(self) -> Sequence[str]:
+        """All who are here. One whose inbox has failed for good is not, from now on."""
+        for user in list(self._reached):
+            if self._system.lookup(KIND, user) is None:
+                self.go(user)
+        return list(self._reached)

@@ -21,15 +21,14 @@ USERS: Final = 500
 
 
 class _Round(msgspec.Struct, frozen=True, gc=False):
-    """Timer: look up the next users."""
-
-    after: str
+    """Timer: look up all who are here."""
 
 
 class _Answered(msgspec.Struct, frozen=True):
-    """What the inboxes of these users reach to."""
+    """What the inboxes of these users reach to. `others`: who is to be looked up next."""
 
     users: Sequence[str]
+    others: Sequence[str]
     done: Future[Any]
 
 
@@ -48,22 +47,27 @@ class Lookout(Actor):
         self._every_s = host.settings.look_every_s
 
     def on_start(self) -> None:
-        self.start_timer(self._every_s, _Round(""))
+        self.start_timer(self._every_s, _Round())
 
     @handles(_Round)
-    def look(self, message: _Round) -> None:
-        """Ask for the next users."""
-        users = self._desk.users(message.after, USERS)
+    def look(self, _: _Round) -> None:
+        """Begin a round."""
+        self._ask(self._desk.users())
+
+    def _ask(self, users: Sequence[str]) -> None:
+        """Look up some of these, or be done."""
         if users:
-            self.pipe_to_self(self._host.facts.ask(Newest(users)), partial(_Answered, users))
+            some, others = users[:USERS], users[USERS:]
+            newest = self._host.facts.ask(Newest(some))
+            self.pipe_to_self(newest, partial(_Answered, some, others))
         else:
-            self.start_timer(self._every_s, _Round(""))
+            self.start_timer(self._every_s, _Round())
 
     @handles(_Answered)
     def answered(self, message: _Answered) -> None:
         """Tell those who lack something."""
         if message.done.exception() is not None:  # the store is away: a round later
-            self.start_timer(self._every_s, _Round(""))
+            self._ask(())
             return
         newest = message.done.result()
         for user in message.users:
@@ -71,5 +75,4 @@ class Lookout(Actor):
             if reached is not None and newest.get(user, 0) > reached:
                 self._host.counters.late += 1
                 self._desk.tell(user, newest[user])
-        full = len(message.users) == USERS
-        self.start_timer(0.0 if full else self._every_s, _Round(message.users[-1] if full else ""))
+        self._ask(message.others)

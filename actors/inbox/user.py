@@ -9,7 +9,7 @@ import msgspec
 import pykka
 
 from actors.edge.failures import Refused, refuse_late
-from actors.edge.topic_messages import Join, Leave, Part, Resume, TopicMessage
+from actors.edge.topic_messages import Join, Leave, Part, Resume, Resumed, TopicMessage
 from actors.edge.warden import SESSION_KIND, guard
 from actors.inbox.entries import Found, ReadAfter, ReadBefore, SetRead
 from actors.inbox.host import InboxHost
@@ -103,23 +103,26 @@ class UserInbox(Actor):
     async def join(self, message: Join) -> InboxState:
         """Raises Refused: NOT_JOINED, as it is another user's; UNAVAILABLE."""
         tail = await self._enter(message)
+        # A client that joins much at once gets fewer entries, or its outbox would overflow.
+        room_bytes = self._topics.room_bytes(message.who.session) // 2
         return InboxState(
             user=self._user,
             epoch=EPOCH,
             offset=tail.newest,
             read=self._read,
             unread=unread(tail.newest, self._read),
-            entries=_entries(tail.last(self._settings.joined_entries)),
+            entries=_entries(tail.last(self._settings.joined_entries, room_bytes)),
         )
 
     @handles(Resume)
-    async def resume(self, message: Resume) -> bool:
+    async def resume(self, message: Resume) -> Resumed:
         """Raises Refused: like a join."""
         tail = await self._enter(message)
         missed = tail.since(message.offset) if message.epoch == EPOCH else None
+        session, connection = message.who.session, message.connection
         recovered = self._recovered(tail, missed)
-        self._topics.send(message.who.session, message.connection, recovered)
-        return True
+        told = self._topics.recover(self._topic, session, connection, recovered)
+        return Resumed.MEMBER if told else Resumed.LATER
 
     @handles(Leave, Part)
     def leave(self, message: Leave | Part) -> None:
@@ -139,8 +142,10 @@ class UserInbox(Actor):
         if who.user != self._user:
             raise Refused(NOT_JOINED, "it is another user's")
         refuse_late(message.until, self.system.now())
-        tail = await self._look()
-        refuse_late(message.until, self.system.now())
+        tail = self._tail if isinstance(message, Join) and who.session in self.sessions else None
+        if tail is None:  # else it has been told of all there is, and will be
+            tail = await self._look()
+            refuse_late(message.until, self.system.now())
         if not self._topics.subscribe(self._topic, who.session, connection):
             raise Refused(UNAVAILABLE, "the connection is gone")
         if who.session not in self.sessions:

@@ -6,6 +6,7 @@ an offset is enough to say where a client stands.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
@@ -61,9 +62,14 @@ class Tail:
         self.newest = item.offset
         self._hold(item)
 
-    def last(self, limit: int) -> list[Item]:
-        """The newest entries, oldest first."""
-        return self._slice(max(self.held_after, self.newest - limit), self.newest)
+    def last(self, limit: int, max_bytes: float = math.inf) -> list[Item]:
+        """The newest entries, oldest first: so many at most, and so many bytes of payloads."""
+        found = self._slice(max(self.held_after, self.newest - limit), self.newest)
+        first = len(found)
+        while first and found[first - 1].size <= max_bytes:
+            first -= 1
+            max_bytes -= found[first].size
+        return found[first:]
 
     def since(self, offset: int) -> list[Item] | None:
         """Every entry after a client's position, in order. None: they cannot be told, as memory

@@ -25,6 +25,7 @@ from protocol.messages.inbox import (
     InboxRecovered,
 )
 from protocol.messages.session import SessionClose, TopicLost
+from protocol.server.outbox import Outbox
 from tests.actors.inbox.mailroom import (
     Mailroom,
     PutRaw,
@@ -37,6 +38,7 @@ from tests.actors.inbox.mailroom import (
     until,
     user_of,
 )
+from tests.actors.players import open_house
 
 SMALL = InboxSettings(recent=5, joined_entries=3, history_limit=10)
 
@@ -152,6 +154,29 @@ async def test_a_resume_that_cannot_be_bridged_is_told_so(inboxes: PostgresSetti
             assert not recovered.recovered
             assert [entry.offset for entry in recovered.entries] == [6, 7, 8]
             assert recovered.offset == 8
+
+
+async def test_a_recovery_that_has_no_room_comes_when_there_is_some(
+    inboxes: PostgresSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_mailroom(inboxes) as room:
+        ada = await room.house.player("ada")
+        user = user_of(ada)
+        await joined(ada)
+        await room.put(user)
+        takes, asked = Outbox.takes, 0
+
+        def takes_later(outbox: Outbox, size: int) -> bool:
+            nonlocal asked
+            asked += 1
+            return asked > 2 and takes(outbox, size)
+
+        monkeypatch.setattr(Outbox, "takes", takes_later)
+        again, recovered = await resumed(room, ada, 0)
+        assert asked == 3
+        assert [entry.offset for entry in recovered.entries] == [1]
+        await room.put(user)
+        assert await offsets(again, 2) == [2]
 
 
 async def test_nobody_gets_into_the_inbox_of_another(inboxes: PostgresSettings) -> None:
@@ -294,6 +319,22 @@ async def test_what_is_committed_while_an_inbox_is_read_is_not_lost(
         assert await offsets(ada, 1) == [1]
 
 
+async def test_an_inbox_that_fails_for_good_lets_its_sessions_go(
+    inboxes: PostgresSettings,
+) -> None:
+    async with open_mailroom(inboxes, InboxSettings(look_every_s=0.01)) as room:
+        ada, bob = await room.house.player("ada"), await room.house.player("bob")
+        await joined(ada)
+        await joined(bob)
+        for _ in range(4):
+            room.house.break_owner("user", user_of(ada))
+        (lost,) = await pushed(ada, TopicLost)
+        assert (lost.topic, lost.code) == (f"user:{user_of(ada)}", "failed")
+        await until(lambda: room.reading("users_online") == 1)
+        await room.put(user_of(ada), user_of(bob))
+        assert await offsets(bob, 1) == [1]
+
+
 async def test_a_hint_that_got_lost_is_made_up_for_by_the_next_who_comes(
     inboxes: PostgresSettings,
 ) -> None:
@@ -307,6 +348,17 @@ async def test_a_hint_that_got_lost_is_made_up_for_by_the_next_who_comes(
         assert (await joined(phone)).offset == 2
         assert await offsets(ada, 2) == [1, 2]
         assert not phone.got(InboxEntry)
+
+
+async def test_who_joins_again_and_again_has_nothing_read_for_it(
+    inboxes: PostgresSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_mailroom(inboxes) as room:
+        ada = await room.house.player("ada")
+        await room.put(user_of(ada))
+        state = await joined(ada)
+        monkeypatch.setattr(room.facts, "ask", None)
+        assert await joined(ada) == state
 
 
 async def test_a_hint_that_got_lost_is_made_up_for_by_the_lookout(
@@ -423,6 +475,20 @@ async def test_a_session_that_ends_is_out_of_its_inbox(inboxes: PostgresSettings
         await until(lambda: len(room.house.topics.members(topic)) == 1)
         await room.put(user_of(phone))
         assert await offsets(phone, 1) == [1]
+
+
+async def test_a_resume_at_a_server_without_inboxes_is_told_that_there_is_none() -> None:
+    """For good: whoever is told `unavailable` tries again."""
+    async with open_house() as house:
+        ada = await house.player("ada")
+        again = house.connect()
+        topic = f"user:{user_of(ada)}"
+        await again.resume(
+            house.context.tokens.issue("over", user_of(ada), "ada"), {topic: Position(1, 3)}
+        )
+        (lost,) = await pushed(again, TopicLost)
+        assert (lost.topic, lost.code) == (topic, "not_joined")
+        assert house.context.activations.refused == 0
 
 
 async def test_a_store_that_is_away_is_said_to_be(inboxes: PostgresSettings) -> None:

@@ -110,6 +110,12 @@ def _expected(dice: random.Random, world: World) -> Plain:
         value: Plain = {"cell": dice.randrange(9)} if dice.random() < 0.4 else push
         request = {"op": "match.input", "match": match, "seq": dice.randrange(1, 10**6)}
         request["input"] = value
+    elif kind < 0.92:
+        request = {"op": dice.choice(["inbox.join", "inbox.join", "inbox.leave"])}
+    elif kind < 0.94:
+        request = {"op": "inbox.history", "before": dice.randrange(50), "limit": 20}
+    elif kind < 0.95:
+        request = {"op": "inbox.read", "offset": dice.randrange(50)}
     elif kind < 0.97:
         request = {"op": "ping"}
     elif kind < 0.99:
@@ -158,6 +164,7 @@ def resume(dice: random.Random, world: World) -> Plain:
         for _ in range(dice.randrange(4))
     }
     positions[f"match:{dice.choice(world.matches)}"] = {"epoch": 1, "offset": dice.randrange(4)}
+    positions["user:guest-somebody"] = {"epoch": 1, "offset": dice.randrange(4)}
     return {
         "op": "session.resume", "ref": 0, "token": dice.choice(world.tokens),
         "positions": positions,

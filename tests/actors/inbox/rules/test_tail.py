@@ -43,6 +43,11 @@ def test_it_holds_the_last_ones_within_both_limits(
     assert bool(held) == bool(whole)
     assert tail.last(0) == []
     assert tail.last(3) == held[-3:]
+    small = tail.last(3, 10)
+    assert small == held[len(held) - len(small) :]
+    assert sum(item.size for item in small) <= 10
+    longer = held[-len(small) - 1 :]
+    assert len(longer) == len(small) or len(longer) > 3 or sum(one.size for one in longer) > 10
 
 
 @given(SIZES, SIZES, LIMITS, st.integers(0, 90))
