@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,7 @@ class Teller:
                             del left[0]
                         else:
                             assert reply.retry, reply
+                            await trio.sleep(0.02)
             except (CannotConnect, LinkClosed):
                 await trio.sleep(0.05)
 
@@ -166,6 +169,43 @@ async def test_an_inbox_goes_on_over_kills_of_the_server(tmp_path: Path) -> None
             assert [update.offset for update in found] == list(range(1, count + 1))
             assert inbox.unread == count
         assert await trio.to_thread.run_sync(server.stop) == 0
+
+
+async def test_an_inbox_goes_on_over_deaths_of_postgresql(tmp_path: Path) -> None:
+    """A hint is lost where nobody heard whether its commit took place."""
+    count = 80
+    server = await trio.to_thread.run_sync(
+        lambda: Server(tmp_path, "inboxes.look_every_s=0.2", entry=WITH_TRIAL)
+    )
+    with trio.fail_after(2 * LIMIT_S), server:
+        async with connect(server.ws, name="ada", settings=PATIENT) as ada:
+            inbox = await ada.inbox()
+            found: list[Any] = []
+
+            async def read() -> None:
+                async for update in inbox:
+                    found.append(update if isinstance(update, Gap) else update.payload["note"])
+                    if found[-1] == count - 1:
+                        return
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(read)
+                nursery.start_soon(tell, server.ws, user(ada), *range(count))
+                for deaths in (15, 45):
+                    while len(found) < deaths:
+                        await trio.sleep(0.005)
+                    kill_postgres(server)
+            assert found == list(range(count))
+            assert (await inbox.mark_read()).unread == 0
+        assert await trio.to_thread.run_sync(server.stop) == 0
+
+
+def kill_postgres(server: Server) -> None:
+    """SIGKILL all of its processes: some commits are never heard of."""
+    for pid in server.family():
+        with suppress(OSError):
+            if Path(f"/proc/{pid}/comm").read_text("utf-8") == "postgres\n":
+                os.kill(pid, signal.SIGKILL)
 
 
 async def test_what_was_missed_beyond_memory_is_a_gap_that_history_has(tmp_path: Path) -> None:

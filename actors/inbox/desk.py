@@ -1,4 +1,4 @@
-"""Who is here, and the way of a hint: from the thread that has committed an entry to its inbox."""
+"""The desk: which users are online on this node, and the way of hints from threads to inboxes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ UNKNOWN: Final = -1
 
 
 class Desk:
-    """Knows the users who are here, and up to which offset each inbox has been pushed to them.
+    """Knows which users are online, and up to which offset each of their inboxes has been pushed.
 
-    It outlives the actors, so that one that crashed goes on where it was. What is new of somebody
-    who is not here ends at this desk, and costs a look into a table.
+    It outlives the actors, so that an inbox that crashed goes on from that offset. A hint for a
+    user who is not online is dropped here, at the cost of a look into a dict.
 
-    A user is entered before the inbox is read. So whoever commits an entry either finds the user
-    here, or the inbox is read after that commit.
+    A user is entered before the inbox is read. So a thread that has committed an entry either finds
+    the user here, or the inbox is read after that commit.
     """
 
     def __init__(self, system: ActorSystem) -> None:
@@ -40,32 +40,32 @@ class Desk:
     # --- for inboxes -----------------------------------------------------------------------------
 
     def come(self, user: str, *, again: bool) -> None:
-        """Enter a user whose inbox comes to life; `again`: for those who were there before."""
+        """Enter a user whose inbox starts; `again`: after a crash, with the sessions of before."""
         if not again:
             self._reached[user] = UNKNOWN
         else:
             self._reached.setdefault(user, UNKNOWN)
 
     def reached(self, user: str) -> int | None:
-        """Up to where an inbox was pushed; None: nobody has been here to be told."""
+        """Return up to which offset an inbox was pushed; None: it has not been read yet."""
         reached = self._reached.get(user, UNKNOWN)
         return None if reached == UNKNOWN else reached
 
     def reach(self, user: str, offset: int) -> None:
-        """Those who are here have it all up to this offset."""
+        """The sessions of the user have been pushed everything up to this offset."""
         self._reached[user] = offset
 
     def go(self, user: str) -> None:
-        """Nobody is here any more."""
+        """Remove a user whose last session has left."""
         self._reached.pop(user, None)
 
     # --- hints -----------------------------------------------------------------------------------
 
     def pushed(self, entries: Sequence[Pushed]) -> None:
-        """Entries have been committed. From any thread; it neither waits nor raises.
+        """Take hints: entries have been committed. From any thread; it neither waits nor raises.
 
-        What waits is bounded by the users who are here. A hint that cannot be taken is dropped: the
-        next one, or the lookout, makes up for it.
+        At most one hint waits for each user who is online. If the event loop takes no more calls,
+        hints are dropped; the next one of the user, or the lookout, makes up for it.
         """
         news = [one for one in entries if one.user in self._reached]
         if not news:
@@ -88,7 +88,7 @@ class Desk:
             self.tell(user, offset)
 
     def tell(self, user: str, offset: int) -> None:
-        """Tell an inbox that is in memory of what is new, unless it has it."""
+        """Tell an inbox in memory that there are entries up to this offset, unless it knows."""
         if self._reached.get(user, offset) >= offset:
             return
         if self._system.lookup(KIND, user) is None:  # it failed for good
@@ -98,7 +98,7 @@ class Desk:
             self._system.ref(KIND, user).tell(Look(offset))
 
     def users(self) -> Sequence[str]:
-        """All who are here. One whose inbox has failed for good is not, from now on."""
+        """Return who is online. A user whose inbox has failed for good is removed."""
         for user in list(self._reached):
             if self._system.lookup(KIND, user) is None:
                 self.go(user)

@@ -1,4 +1,4 @@
-"""Inboxes as rows: what is asked of PostgreSQL, and what is changed there.
+"""Inboxes as rows: the queries that read them, and the commands that change them.
 
 Entries are written by `Transaction.push`, with whatever they tell of.
 """
@@ -59,7 +59,7 @@ _EXPORT: Final = """
 _ERASE: Final = "DELETE FROM inbox_entries WHERE user_id = %s"
 _BEYOND_ALL: Final = 2**63 - 1
 
-# --- what is asked -------------------------------------------------------------------------------
+# --- queries -------------------------------------------------------------------------------------
 
 
 class ReadAfter(msgspec.Struct, frozen=True, gc=False):
@@ -155,7 +155,7 @@ QUERIES: Final = (
     QueryKind(Export, _export),
 )
 
-# --- what is changed -----------------------------------------------------------------------------
+# --- commands ------------------------------------------------------------------------------------
 
 
 class SetRead(msgspec.Struct, frozen=True, gc=False):

@@ -1,4 +1,4 @@
-"""What all inboxes of a node share."""
+"""What the inboxes of a node share."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from actors.inbox.settings import InboxSettings
 
 @dataclass(slots=True)
 class InboxCounters:
-    """What they count."""
+    """Counters for the metrics."""
 
     pushed: int = 0
-    """Entries that were pushed to those who are here."""
+    """Entries pushed to users online."""
     late: int = 0
-    """Inboxes with something new of which no hint had come."""
+    """Inboxes in which the lookout found entries that were not pushed."""
     marked: int = 0
-    """Inboxes that were marked as read."""
+    """Marks that were moved."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InboxHost:
-    """What each of them is given."""
+    """Dependencies of an inbox."""
 
     topics: Topics
     facts: Facts

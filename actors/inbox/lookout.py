@@ -1,4 +1,4 @@
-"""Makes up for hints that got lost: looks in rounds whether anyone who is here lacks something."""
+"""The lookout: makes up for hints that got lost."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ USERS: Final = 500
 
 
 class _Round(msgspec.Struct, frozen=True, gc=False):
-    """Timer: look up all who are here."""
+    """Timer: look up all users who are online."""
 
 
 class _Answered(msgspec.Struct, frozen=True):
-    """What the inboxes of these users reach to. `others`: who is to be looked up next."""
+    """The last offsets of these users' inboxes. `others`: the users to look up next."""
 
     users: Sequence[str]
     others: Sequence[str]
@@ -33,9 +33,12 @@ class _Answered(msgspec.Struct, frozen=True):
 
 
 class Lookout(Actor):
-    """Looks up in rounds whether those who are here have all that there is.
+    """Looks up in rounds whether any user who is online has entries that were not pushed.
 
-    A hint can get lost: with the thread that was to give it, or as a queue was full.
+    A hint gets lost if its thread ends before it is given, or if a queue is full.
+
+    Arguments:
+        host: what all inboxes of the node share.
     """
 
     mailbox: ClassVar[MailboxSpec] = MailboxSpec(capacity=16)
@@ -55,7 +58,7 @@ class Lookout(Actor):
         self._ask(self._desk.users())
 
     def _ask(self, users: Sequence[str]) -> None:
-        """Look up some of these, or be done."""
+        """Look up the first of these users; without any, the round is over."""
         if users:
             some, others = users[:USERS], users[USERS:]
             newest = self._host.facts.ask(Newest(some))
@@ -65,7 +68,7 @@ class Lookout(Actor):
 
     @handles(_Answered)
     def answered(self, message: _Answered) -> None:
-        """Tell those who lack something."""
+        """Tell each inbox that lacks entries."""
         if message.done.exception() is not None:  # the store is away: a round later
             self._ask(())
             return

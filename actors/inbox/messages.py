@@ -1,4 +1,4 @@
-"""What is said to a user's inbox beside what is said to any topic."""
+"""Messages to a user's inbox, beside those that every topic takes."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class MarkRead(TopicMessage, frozen=True, gc=False):
 
 
 class Look(msgspec.Struct, frozen=True, gc=False):
-    """Something was put into the inbox: there are entries up to this offset."""
+    """A hint: the inbox has entries up to this offset; 0: how many is not known."""
 
     offset: int
 
 
 class Forget(msgspec.Struct, frozen=True, gc=False):
-    """Entries were deleted that are not to be shown any more."""
+    """Entries were deleted, and must not be shown from memory."""
 
 
 def user_topic(user: str) -> str:
-    """The topic of a user's inbox, as positions name it on the wire."""
+    """Return the topic of a user's inbox, as positions on the wire name it."""
     return f"{KIND}:{user}"

@@ -28,7 +28,7 @@ _ALL: Final = 2**62
 
 
 def start(frame: Frame) -> Running:
-    """An inbox comes to life when a session of its user joins it."""
+    """Start the lookout and the retention. An inbox starts when a session of its user joins."""
     settings = frame.settings.section("inboxes", InboxSettings)
     system, facts, counters = frame.system, frame.facts, InboxCounters()
     desk = Desk(system)
@@ -68,23 +68,23 @@ def trimming(
 
 
 async def export(facts: Facts, user: str) -> Any:
-    """All that is kept of a user's entries."""
+    """Return all entries of a user that are kept, as plain values."""
     return await facts.ask(Export(user))
 
 
 async def erase(system: ActorSystem, facts: Facts, user: str) -> None:
-    """Delete a user's entries. What is in memory goes, too."""
+    """Delete a user's entries, in memory too."""
     await facts.run(Erase(user), user=user)
     if system.lookup(KIND, user) is not None:
         system.ref(KIND, user).notify(Forget())
 
 
 def readings(desk: Desk, counters: InboxCounters) -> Iterator[Reading]:
-    """What inboxes count."""
+    """Yield the metrics of inboxes."""
     yield gauge("users_online", "Users with a session in their inbox.", len(desk))
     yield counter("inbox_entries_pushed", "Entries pushed to users online.", counters.pushed)
     yield counter("inbox_marks", "Inboxes marked as read.", counters.marked)
-    text = "Inboxes in which something new was found that no hint had told of."
+    text = "Inboxes with entries that no hint had told of."
     yield counter("inbox_late", text, counters.late)
 
 

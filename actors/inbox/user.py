@@ -1,4 +1,4 @@
-"""A user's inbox: the actor that owns the topic `user:<id>` and knows who of the user is here."""
+"""A user's inbox: the actor that owns the topic `user:<id>` and knows the user's sessions there."""
 
 from __future__ import annotations
 
@@ -36,24 +36,25 @@ from protocol.messages.inbox import (
 )
 
 AGAIN_S: Final = 1.0
-"""After a look at a store that was away."""
+"""How long it waits before it reads again, after a store did not answer."""
 
 
 class Rest(msgspec.Struct, frozen=True, gc=False):
-    """Timer: leave memory if nobody is here."""
+    """Timer: leave memory if no session of the user is here."""
 
 
 class UserInbox(Actor):
-    """Has the end of an inbox in memory, and pushes what is new to the user's sessions.
+    """Keeps the end of an inbox in memory, and pushes new entries to the user's sessions.
 
-    The table is the truth. An entry is pushed once it is committed, in the order of the offsets
-    that the table gave, and read from there: a hint says only that there is something to read.
+    The table is the truth. The actor reads each entry from there after its commit, and pushes it in
+    the order of the offsets. A hint (`Look`) says only that there is something to read.
 
-    It is in memory as long as a session of the user is here, and waits for the table in its own
-    turn: nothing of one user's is of use before it is read.
+    The actor is in memory as long as a session of the user is a member of the topic. It awaits its
+    queries in its handlers: none of its messages could be served before the answer.
 
     Arguments:
         user: whose inbox it is, the key of the actor.
+        host: what all inboxes of the node share.
     """
 
     def __init__(self, user: str, host: InboxHost) -> None:
@@ -64,14 +65,14 @@ class UserInbox(Actor):
         self._topics = host.topics
         self._settings = host.settings
         self.sessions: set[str] = set()
-        """Those of the user that are here."""
+        """The sessions of the user that are members of the topic."""
         self._tail: Tail | None = None
         self._read = 0
 
     # --- its life --------------------------------------------------------------------------------
 
     def on_start(self) -> None:
-        """Take up the sessions that the hub knows from an incarnation that crashed."""
+        """Take over the sessions of an incarnation that crashed, which the hub still knows."""
         guard(self.system, self.actor_ref)
         members = self._topics.members(self._topic)
         self._host.desk.come(self._user, again=bool(members))
@@ -81,19 +82,19 @@ class UserInbox(Actor):
         if members:
             self.start_timer(0.0, Look(0))
         else:
-            self.start_timer(0.0, Rest())  # unless whoever brought it to life comes in
+            self.start_timer(0.0, Rest())  # the message that started it may be a join
 
     def on_stop(self) -> None:
-        """Nobody is here."""
+        """Have hints for this user dropped from now on."""
         self._host.desk.go(self._user)
 
     def may_passivate(self) -> bool:
-        """With a session it stays."""
+        """Stay in memory while there are sessions."""
         return not self.sessions
 
     @handles(Rest)
     def rest(self, _: Rest) -> None:
-        """Whoever brought it to life has been answered."""
+        """Leave memory if the message that started it was no join."""
         if not self.sessions:
             self.passivate()
 
@@ -101,7 +102,12 @@ class UserInbox(Actor):
 
     @handles(Join)
     async def join(self, message: Join) -> InboxState:
-        """Raises Refused: NOT_JOINED, as it is another user's; UNAVAILABLE."""
+        """Make a session a member, and return where the inbox stands.
+
+        Raises:
+            Refused: NOT_JOINED if it is the inbox of another user; UNAVAILABLE if the store does
+                not answer, or the session's connection is another one by now.
+        """
         tail = await self._enter(message)
         # A client that joins much at once gets fewer entries, or its outbox would overflow.
         room_bytes = self._topics.room_bytes(message.who.session) // 2
@@ -116,7 +122,7 @@ class UserInbox(Actor):
 
     @handles(Resume)
     async def resume(self, message: Resume) -> Resumed:
-        """Raises Refused: like a join."""
+        """Make a session a member, and push to it what it missed. Raises `Refused` like a join."""
         tail = await self._enter(message)
         missed = tail.since(message.offset) if message.epoch == EPOCH else None
         session, connection = message.who.session, message.connection
@@ -126,24 +132,24 @@ class UserInbox(Actor):
 
     @handles(Leave, Part)
     def leave(self, message: Leave | Part) -> None:
-        """This session leaves; harmless for one that is not here."""
+        """Remove a session, if it is a member."""
         if message.who.session in self.sessions:
             self.unwatch(self.system.ref(SESSION_KIND, message.who.session))
             self._remove(message.who.session)
 
     @handles(Terminated)
     def session_ended(self, message: Terminated) -> None:
-        """A session that ended, in whatever way, is not here any more."""
+        """Remove a session that has ended, for whatever reason."""
         self._remove(message.ref.key)
 
     async def _enter(self, message: Join | Resume) -> Tail:
-        """Make a session one that gets everything from here on; returns what there is now."""
+        """Make a session a member that gets every push from here on; return the entries so far."""
         who, connection = message.who, message.connection
         if who.user != self._user:
             raise Refused(NOT_JOINED, "it is another user's")
         refuse_late(message.until, self.system.now())
         tail = self._tail if isinstance(message, Join) and who.session in self.sessions else None
-        if tail is None:  # else it has been told of all there is, and will be
+        if tail is None:  # else a join is repeated, and the entries are known
             tail = await self._look()
             refuse_late(message.until, self.system.now())
         if not self._topics.subscribe(self._topic, who.session, connection):
@@ -163,7 +169,7 @@ class UserInbox(Actor):
 
     @handles(Look)
     async def look(self, message: Look) -> None:
-        """Push what is new, if it is not there yet and somebody is."""
+        """Push new entries to the sessions, unless they have them."""
         known = self._tail is not None and message.offset and self._tail.newest >= message.offset
         if known or not self.sessions:
             return
@@ -174,17 +180,17 @@ class UserInbox(Actor):
 
     @handles(Forget)
     async def forget(self, _: Forget) -> None:
-        """What is in memory may be deleted."""
+        """Read the inbox anew, as entries were deleted."""
         self._tail = None
         await self.look(Look(0))
 
     async def _look(self) -> Tail:
-        """Read what is new, and push it. Raises Refused: UNAVAILABLE."""
+        """Read new entries, and push them. Raises `Refused`: UNAVAILABLE."""
         tail = self._tail
         if tail is None:
             tail = await self._load()
             reached = self._host.desk.reached(self._user)
-            if reached is not None:  # an incarnation before has pushed up to there
+            if reached is not None:  # the incarnation before has pushed up to there
                 self._publish(tail, tail.since(reached))
             self._host.desk.reach(self._user, tail.newest)
             return tail
@@ -202,14 +208,14 @@ class UserInbox(Actor):
                 for item in found.items:
                     tail.append(item)
                 self._publish(tail, found.items)
-            else:  # what is between was deleted before anyone could be told
+            else:  # entries were deleted before they could be pushed
                 tail, more = await self._load(), False
                 self._publish(tail, None)
         self._host.desk.reach(self._user, tail.newest)
         return tail
 
     async def _load(self) -> Tail:
-        """Take the end of the inbox into memory."""
+        """Read the end of the inbox into memory."""
         settings = self._settings
         wanted = ReadBefore(self._user, 0, settings.recent, settings.answer_bytes)
         found: Found = await self._asked(self._host.facts.ask(wanted))
@@ -220,7 +226,7 @@ class UserInbox(Actor):
         return tail
 
     def _publish(self, tail: Tail, items: Sequence[Item] | None) -> None:
-        """Push entries to those who are here; None: where the inbox stands, as some are gone."""
+        """Push entries to the sessions; for None, as some are deleted, where the inbox stands."""
         if not self.sessions:
             return
         if items is None:
@@ -240,7 +246,7 @@ class UserInbox(Actor):
             self._host.counters.pushed += 1
 
     def _recovered(self, tail: Tail, missed: Sequence[Item] | None) -> InboxRecovered:
-        """All that was missed, or the last entries if that cannot be told."""
+        """Return the missed entries; or for None, the last entries and `recovered: false`."""
         items = tail.last(self._settings.joined_entries) if missed is None else missed
         return InboxRecovered(
             user=self._user,
@@ -256,9 +262,10 @@ class UserInbox(Actor):
 
     @handles(ReadHistory)
     async def history(self, message: ReadHistory) -> InboxPage:
-        """Answer from memory, or from the table where the page reaches further back.
+        """Return a page, from memory or, if it reaches further back, from the table.
 
-        Raises Refused: NOT_JOINED, OUT_OF_RANGE, UNAVAILABLE.
+        Raises:
+            Refused: NOT_JOINED, OUT_OF_RANGE; UNAVAILABLE if the store does not answer.
         """
         tail, settings = await self._joined(message), self._settings
         if message.limit > settings.history_limit:
@@ -266,7 +273,7 @@ class UserInbox(Actor):
         page = tail.page(message.before, message.limit)
         items, more = ([], False) if page is None else page
         if page is None:
-            # Not beyond what was pushed: whoever is here gets that in its order.
+            # Entries that are not pushed yet are left out: they will come as pushes.
             before = message.before if 0 < message.before <= tail.newest else tail.newest + 1
             wanted = ReadBefore(self._user, before, message.limit, settings.answer_bytes)
             found: Found = await self._asked(self._host.facts.ask(wanted))
@@ -282,9 +289,11 @@ class UserInbox(Actor):
 
     @handles(MarkRead)
     async def mark(self, message: MarkRead) -> InboxMark:
-        """Move the mark, and tell all of the user's sessions.
+        """Move the mark of what is read, and push it to all of the user's sessions.
 
-        Raises Refused: NOT_JOINED; UNAVAILABLE; RATE_LIMITED or BUSY, as too many would be told.
+        Raises:
+            Refused: NOT_JOINED; UNAVAILABLE if the store does not answer; RATE_LIMITED or BUSY if a
+                budget of pushes is used up.
         """
         tail = await self._joined(message)
         offset = min(message.offset, tail.newest)
@@ -311,10 +320,10 @@ class UserInbox(Actor):
     async def _joined(self, message: TopicMessage) -> Tail:
         if message.who.session not in self.sessions:
             raise Refused(NOT_JOINED)
-        return self._tail or await self._look()  # it has just crashed
+        return self._tail or await self._look()  # it has just restarted
 
     async def _asked(self, future: Future[Any]) -> Any:
-        """What was asked of the store. Raises Refused: UNAVAILABLE."""
+        """Return what the store answers. Raises `Refused`: UNAVAILABLE."""
         try:
             return await future
         except (StoreError, AskTimeout, MailboxFull, pykka.ActorDeadError) as error:

@@ -1,7 +1,7 @@
-"""The end of an inbox as a value: what memory holds of it, and what a resume gets.
+"""The end of an inbox as a value: which entries memory holds, and what a resume gets.
 
-An entry is in the table before it is here, so that memory never has what a crash could take back:
-an offset is enough to say where a client stands.
+An entry is in the table before it is here, so no crash takes an entry back that a client has seen.
+That is why an offset alone is a position, without an epoch.
 """
 
 from __future__ import annotations
