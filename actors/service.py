@@ -34,7 +34,7 @@ from protocol.messages.op import Area
 T = TypeVar("T")
 
 
-class Settings(Protocol):
+class ServiceSettings(Protocol):
     """The configuration of a server."""
 
     def section(self, name: str, kind: type[T]) -> T:
@@ -58,7 +58,7 @@ class Frame:
         clock_ms: returns milliseconds since 1970, UTC.
     """
 
-    settings: Settings
+    settings: ServiceSettings
     folder: Path
     system: ActorSystem
     topics: Topics
@@ -95,7 +95,7 @@ class Running:
     erase: Callable[[str], Awaitable[None]] | None = None
 
 
-def _none(_: Settings) -> Iterable[Any]:
+def _none(_: ServiceSettings) -> Iterable[Any]:
     return ()
 
 
@@ -103,7 +103,7 @@ class CannotStart(Exception):  # noqa: N818 - said of the configuration
     """A service cannot start with this configuration. The text is one line for the operator."""
 
 
-def _no_check(_: Settings, __: Path) -> None:
+def _no_check(_: ServiceSettings, __: Path) -> None:
     pass
 
 
@@ -128,6 +128,6 @@ class Service:
     sections: Mapping[str, Any]
     kinds: Mapping[str, Sequence[type[msgspec.Struct]]]
     start: Callable[[Frame], Running]
-    commands: Callable[[Settings], Iterable[CommandKind]] = _none
-    queries: Callable[[Settings], Iterable[QueryKind]] = _none
-    check: Callable[[Settings, Path], None] = _no_check
+    commands: Callable[[ServiceSettings], Iterable[CommandKind]] = _none
+    queries: Callable[[ServiceSettings], Iterable[QueryKind]] = _none
+    check: Callable[[ServiceSettings, Path], None] = _no_check

@@ -31,7 +31,7 @@ READERS = 4
 """
 
 
-class ReadBefore(msgspec.Struct, frozen=True, gc=False):
+class ReadPostsBefore(msgspec.Struct, frozen=True, gc=False):
     """The last `limit` events of an actor with a seq below `before`, ascending."""
 
     kind: str
@@ -55,8 +55,8 @@ class HistoryReader(Actor):
         self._events = events
         self._timeout_s = timeout_s
 
-    @handles(ReadBefore)
-    async def read(self, message: ReadBefore) -> Sequence[EventRow]:
+    @handles(ReadPostsBefore)
+    async def read(self, message: ReadPostsBefore) -> Sequence[EventRow]:
         """Return the rows, oldest first.
 
         Raises:
@@ -74,7 +74,7 @@ class HistoryReader(Actor):
             raise Refused(UNAVAILABLE, "older messages cannot be read now") from error
 
 
-def read_before(system: SystemView, message: ReadBefore) -> Future[Any]:
+def read_before(system: SystemView, message: ReadPostsBefore) -> Future[Any]:
     """Ask the reader that serves this actor; returns a future of the rows, oldest first."""
     reader = zlib.crc32(message.key.encode()) % READERS
     return system.ref(KIND, str(reader)).ask(message)

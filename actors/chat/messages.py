@@ -15,7 +15,7 @@ class Post(TopicMessage, frozen=True, gc=False):
     key: str | None = None
 
 
-class ReadHistory(TopicMessage, frozen=True, gc=False):
+class ReadRoomHistory(TopicMessage, frozen=True, gc=False):
     """To a room: the `limit` messages before offset `before`. Answered with `History`."""
 
     before: int

@@ -7,9 +7,9 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from actors.chat.history import ReadBefore, read_before
-from actors.chat.messages import ListMembers, Post, ReadHistory, room_topic
-from actors.chat.rules.room_log import Entry, LogState, Page, Posted, RoomLog, newest
+from actors.chat.history import ReadPostsBefore, read_before
+from actors.chat.messages import ListMembers, Post, ReadRoomHistory, room_topic
+from actors.chat.rules.room_log import HistoryPage, LoggedPost, LogState, Posted, RoomLog, newest
 from actors.chat.rules.roster import Roster
 from actors.chat.settings import RoomSettings
 from actors.edge.failures import Refused, refuse_late, with_others
@@ -59,7 +59,7 @@ FIRST_EPOCH: Final = 1
 _decode = msgspec.msgpack.Decoder(Posted).decode
 
 
-class Rest(msgspec.Struct, frozen=True, gc=False):
+class LeaveIfEmpty(msgspec.Struct, frozen=True, gc=False):
     """Timer of a room without messages: leave memory if the room has no members either."""
 
 
@@ -128,7 +128,7 @@ class Room(PersistentActor):
         if members:
             self._tell_of_restart(self._topics.take_over(self._topic, self.epoch))
         elif not self.epoch:
-            self.start_timer(0.0, Rest())  # the message that started the room may be a join
+            self.start_timer(0.0, LeaveIfEmpty())  # the message that started the room may be a join
 
     def _tell_of_restart(self, before: int) -> None:
         """Set the members back to the last offset that still holds, and push the messages after it.
@@ -195,7 +195,7 @@ class Room(PersistentActor):
         told = self._topics.recover(self._topic, session, connection, self._recovered(missed))
         return Resumed.MEMBER if told else Resumed.LATER
 
-    def _recovered(self, missed: list[Entry] | None) -> RoomRecovered:
+    def _recovered(self, missed: list[LoggedPost] | None) -> RoomRecovered:
         """Return the missed messages; or for None, the newest messages and `recovered: false`."""
         said, settings = self._said, self._settings
         if missed is None:
@@ -250,8 +250,8 @@ class Room(PersistentActor):
             )
         self._rest_if_unused()
 
-    @handles(Rest)
-    def rest(self, _: Rest) -> None:
+    @handles(LeaveIfEmpty)
+    def rest(self, _: LeaveIfEmpty) -> None:
         """Leave memory if the message that started the room was no join."""
         self._rest_if_unused()
 
@@ -327,8 +327,8 @@ class Room(PersistentActor):
         self._member(message)
         return Members(self._roster.first(self._settings.members_listed), self._roster.users)
 
-    @handles(ReadHistory)
-    def history(self, message: ReadHistory) -> Future[Any] | History:
+    @handles(ReadRoomHistory)
+    def history(self, message: ReadRoomHistory) -> Future[Any] | History:
         """Answer from memory, or with a future if the page reaches further back than memory.
 
         Raises:
@@ -346,18 +346,18 @@ class Room(PersistentActor):
             return History(_messages(page.held), more=first > 1)
         # One message more than is shown says whether there are older ones. The first message may
         # have been deleted (`rooms.history_s`, `rooms.history_messages`).
-        wanted = ReadBefore(KIND, self._name, page.before, page.older + 1)
+        wanted = ReadPostsBefore(KIND, self._name, page.before, page.older + 1)
         rows = read_before(self.system, wanted)
         return rows.map(lambda found: self._joined(found, page, settings.answer_bytes))
 
-    def _joined(self, rows: Sequence[EventRow], page: Page, max_bytes: int) -> History:
+    def _joined(self, rows: Sequence[EventRow], page: HistoryPage, max_bytes: int) -> History:
         """Return a page whose older part came from the event log."""
         before = page.before
         reaches = bool(rows) and rows[-1][2] == before - 1
         if not reaches and (rows or before - 1 > self.committed):
             # The messages between the log's end and memory's begin wait for their commit.
             raise Refused(UNAVAILABLE, "some of these messages are still being stored")
-        shown = [Entry(row[2], _decode(row[5])) for row in rows[-page.older :] if page.older]
+        shown = [LoggedPost(row[2], _decode(row[5])) for row in rows[-page.older :] if page.older]
         entries = newest(shown + page.held, len(shown) + len(page.held), max_bytes)
         oldest = rows[0][2] if rows else before
         return History(_messages(entries), more=bool(entries) and entries[0].offset > oldest)
@@ -383,5 +383,5 @@ def room_kind(topics: Topics, settings: RoomSettings, clock_ms: Callable[[], int
     return Kind(name=KIND, factory=ConfiguredRoom, idle_after_s=settings.idle_after_s)
 
 
-def _messages(entries: Sequence[Entry]) -> list[Message]:
+def _messages(entries: Sequence[LoggedPost]) -> list[Message]:
     return [Message(offset, said.user, said.name, said.body, said.at) for offset, said in entries]

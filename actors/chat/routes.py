@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from actors.chat.messages import ListMembers, Post, ReadHistory, room_topic
+from actors.chat.messages import ListMembers, Post, ReadRoomHistory, room_topic
 from actors.edge.identity import Identity
 from actors.edge.routes import AskOwner, JoinTopic, LeaveTopic, Route
 from protocol.messages.envelope import Request
@@ -25,7 +25,7 @@ ROUTES: Final[Mapping[type[Request], Route]] = {
         _topic, lambda who, request: Post(who, request.body, request.key), outlives=True
     ),
     RoomHistory: AskOwner(
-        _topic, lambda who, request: ReadHistory(who, request.before, request.limit)
+        _topic, lambda who, request: ReadRoomHistory(who, request.before, request.limit)
     ),
     RoomMembers: AskOwner(_topic, lambda who, _: ListMembers(who)),
 }

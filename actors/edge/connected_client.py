@@ -29,8 +29,8 @@ _log = structlog.get_logger("actors.edge.connected_client")
 class ConnectedClient:
     """A connection with the requests that are being answered on it.
 
-    The hub of topics holds it as a session's `Link`. Refs belong to the connection: a client that
-    comes back on another connection starts with none in flight.
+    The hub of topics holds it as a session's `Recipient`. Refs belong to the connection: a client
+    that comes back on another connection starts with none in flight.
 
     Arguments:
         connection: the wire's end.

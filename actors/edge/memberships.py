@@ -40,7 +40,7 @@ class Resuming(NamedTuple):
     position: Position
 
 
-class Answered(msgspec.Struct, frozen=True):
+class OwnerAnswered(msgspec.Struct, frozen=True):
     """A session to itself: the topic's owner answered request `number`, or could not be asked.
 
     `asked`: the type of the request. `resuming`: of a resume, the client that it is for.
@@ -268,7 +268,7 @@ class Memberships:
 
     # --- what the owners answer ------------------------------------------------------------------
 
-    def answered(self, message: Answered) -> None:
+    def answered(self, message: OwnerAnswered) -> None:
         """Take the answer to a join, a resume, a leave or a part."""
         # The topic is in `_held`, because a topic with a request under way is never dropped.
         topic, held = message.topic, self._held[message.topic]
@@ -426,7 +426,7 @@ class Memberships:
     ) -> Future[Any]:
         done = held.owner.ask(message, timeout=timeout_s)
         number, asked = held.membership.last, type(message)
-        self._actor.pipe_to_self(done, partial(Answered, topic, number, asked, resuming))
+        self._actor.pipe_to_self(done, partial(OwnerAnswered, topic, number, asked, resuming))
         return done
 
     def _stands(self, topic: str, held: TopicMembership, membership: Membership) -> None:

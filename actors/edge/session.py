@@ -12,12 +12,12 @@ from actors.edge.activations import Activations
 from actors.edge.connected_client import ConnectedClient
 from actors.edge.doorman import Share
 from actors.edge.identity import Identity
-from actors.edge.memberships import Answered, Drained, Memberships, PartAgain
+from actors.edge.memberships import Drained, Memberships, OwnerAnswered, PartAgain
 from actors.edge.routes import AskSession, Route
 from actors.edge.rules.bucket import ClientLimits
 from actors.edge.settings import SessionSettings
 from actors.edge.tokens import Tokens
-from actors.edge.topic_messages import TopicGone
+from actors.edge.topic_messages import RemovedFromTopic
 from actors.edge.topics import Topics
 from actors.runtime.actor import Actor
 from actors.runtime.handlers import handles
@@ -227,8 +227,8 @@ class Session(Actor):
 
     # --- what its topics answer ------------------------------------------------------------------
 
-    @handles(Answered)
-    def answered(self, message: Answered) -> None:
+    @handles(OwnerAnswered)
+    def answered(self, message: OwnerAnswered) -> None:
         """Note the owner's answer in the membership. The client has its answer already."""
         self.memberships.answered(message)
 
@@ -242,8 +242,8 @@ class Session(Actor):
         """Ask the owner of a topic once more to let the session out."""
         self.memberships.part_again(message.topic)
 
-    @handles(TopicGone)
-    def topic_gone(self, message: TopicGone) -> None:
+    @handles(RemovedFromTopic)
+    def topic_gone(self, message: RemovedFromTopic) -> None:
         """Note that an owner has ended the membership. Its answers came in order before this."""
         self.memberships.gone(message.topic)
 

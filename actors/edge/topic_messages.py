@@ -92,7 +92,7 @@ class ComeBack(msgspec.Struct, frozen=True, gc=False):
     """
 
 
-class TopicGone(msgspec.Struct, frozen=True, gc=False):
+class RemovedFromTopic(msgspec.Struct, frozen=True, gc=False):
     """To a session: the owner has ended its membership in this topic.
 
     The client has been told on the topic, by `match.ended` or `topic.lost`.

@@ -24,14 +24,14 @@ from actors.edge.identity import Identity
 from actors.edge.rules.bucket import Bucket
 
 
-class Encoding(Protocol):
+class Framer(Protocol):
     """One of the wire's encodings. It is hashable, since members are grouped by it."""
 
     def frame(self, message: msgspec.Struct) -> bytes:
         """Encode and frame; raises `EncodeError`."""
 
 
-class Outbox(Protocol):
+class PushQueue(Protocol):
     """A connection's queue of frames, bounded in bytes. No method raises."""
 
     def push(self, frame: bytes) -> None: ...
@@ -46,17 +46,17 @@ class Outbox(Protocol):
     def room_bytes(self) -> int: ...
 
 
-class Link(Protocol):
+class Recipient(Protocol):
     """What the hub needs of a connection."""
 
     @property
     def id(self) -> int: ...
 
     @property
-    def encoding(self) -> Encoding: ...
+    def encoding(self) -> Framer: ...
 
     @property
-    def outbox(self) -> Outbox: ...
+    def outbox(self) -> PushQueue: ...
 
 
 class Broadcast(Protocol):
@@ -72,7 +72,7 @@ class Listener:
 
     def __init__(self, who: Identity) -> None:
         self.who = who
-        self.link: Link | None = None
+        self.link: Recipient | None = None
         self.budget: Bucket | None = None
         """The session's budget of pushes to others; None: it has not been charged yet."""
         self.shared: Bucket | None = None
@@ -91,13 +91,13 @@ class _Topic:
     def __init__(self) -> None:
         self.epoch = 0
         self.members: dict[str, Listener] = {}
-        self.live: dict[str, Link] = {}
-        self._groups: Sequence[tuple[Encoding, Sequence[Outbox]]] | None = None
+        self.live: dict[str, Recipient] = {}
+        self._groups: Sequence[tuple[Framer, Sequence[PushQueue]]] | None = None
 
     def changed(self) -> None:
         self._groups = None
 
-    def groups(self) -> Sequence[tuple[Encoding, Sequence[Outbox]]]:
+    def groups(self) -> Sequence[tuple[Framer, Sequence[PushQueue]]]:
         """Return the outboxes by encoding.
 
         The result is kept until somebody comes or goes, so a publish copies nothing. It is a tuple
@@ -105,7 +105,7 @@ class _Topic:
         """
         groups = self._groups
         if groups is None:
-            by_encoding: dict[Encoding, list[Outbox]] = {}
+            by_encoding: dict[Framer, list[PushQueue]] = {}
             for link in self.live.values():
                 by_encoding.setdefault(link.encoding, []).append(link.outbox)
             groups = self._groups = tuple(by_encoding.items())
@@ -137,7 +137,7 @@ class Topics:
 
     # --- a session and its connection ----------------------------------------------------------
 
-    def attach(self, who: Identity, link: Link) -> None:
+    def attach(self, who: Identity, link: Recipient) -> None:
         """Make `link` the session's connection, in place of any other.
 
         Pushes to the session pause on all its topics. The new connection's client says how far it
@@ -167,7 +167,7 @@ class Topics:
             if self.on_end is not None:
                 self.on_end(session)
 
-    def link(self, session: str) -> Link | None:
+    def link(self, session: str) -> Recipient | None:
         """Return the session's connection; None: it has none, or there is no such session."""
         listener = self._listeners.get(session)
         return None if listener is None else listener.link
@@ -392,7 +392,7 @@ class Topics:
 
     def _each(
         self, topic: str, push_for: Callable[[str], msgspec.Struct]
-    ) -> Iterator[tuple[Outbox, bytes]]:
+    ) -> Iterator[tuple[PushQueue, bytes]]:
         """Yield every subscribed member's outbox with the frame for its user."""
         there = self._topics.get(topic)
         if there is None:
@@ -408,7 +408,7 @@ class Topics:
                 there.changed()
 
 
-def _one_by_one(frame: bytes, outboxes: Sequence[Outbox], slot: str | None = None) -> None:
+def _one_by_one(frame: bytes, outboxes: Sequence[PushQueue], slot: str | None = None) -> None:
     for outbox in outboxes:
         if slot is None:
             outbox.push_soon(frame)

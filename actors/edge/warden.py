@@ -15,7 +15,7 @@ import contextlib
 import msgspec
 import pykka
 
-from actors.edge.topic_messages import ComeBack, TopicGone
+from actors.edge.topic_messages import ComeBack, RemovedFromTopic
 from actors.edge.topics import Topics
 from actors.runtime.actor import Actor
 from actors.runtime.handlers import handles
@@ -83,7 +83,7 @@ class Warden(Actor):
         self.log.warning("topic dissolved", topic=topic, members=len(members))
         for listener in members:
             with contextlib.suppress(pykka.ActorDeadError):
-                self.system.ref(SESSION_KIND, listener.who.session).notify(TopicGone(topic))
+                self.system.ref(SESSION_KIND, listener.who.session).notify(RemovedFromTopic(topic))
 
 
 def warden_kind(topics: Topics) -> Kind:

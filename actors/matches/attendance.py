@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from pykka import ActorDeadError
 
 from actors.edge.identity import Identity
-from actors.edge.topic_messages import TopicGone
+from actors.edge.topic_messages import RemovedFromTopic
 from actors.edge.topics import Topics
 from actors.edge.warden import SESSION_KIND
 from actors.matches.messages import Abandoned, AwayTooLong
@@ -166,7 +166,7 @@ class Attendance:
 
     def _tell_gone(self, session: str) -> None:
         with contextlib.suppress(ActorDeadError):
-            self._ref(session).notify(TopicGone(self._topic))
+            self._ref(session).notify(RemovedFromTopic(self._topic))
 
     def _ref(self, session: str) -> ActorRef:
         return self._match.system.ref(SESSION_KIND, session)

@@ -23,7 +23,7 @@ from actors.runtime.child import ChildSpec
 from actors.runtime.future import Future
 from actors.runtime.journal import unix_us
 from actors.runtime.persistence import event_name
-from actors.service import Frame, Running, Service, Settings
+from actors.service import Frame, Running, Service, ServiceSettings
 from persistence.keeping import Keeping
 from protocol.http.metrics import Reading, counter
 from protocol.messages import match
@@ -47,7 +47,7 @@ def start(frame: Frame) -> Running:
     return Running(routes=ROUTES, readings=partial(readings, host.counters))
 
 
-def check(settings: Settings, folder: Path) -> None:
+def check(settings: ServiceSettings, folder: Path) -> None:
     """Raises NoSuchGame: one of the games cannot be imported or played."""
     load_games(settings.section("games", dict), beside=folder)
 

@@ -47,8 +47,7 @@ from actors.runtime.read_budget import RecoverySettings
 from actors.runtime.snapshots import SnapshotSettings
 from actors.runtime.system import ActorSystem
 from actors.runtime.watchdog import Watchdog
-from actors.service import Frame, Running, Service
-from actors.service import Settings as ServiceSettings
+from actors.service import Frame, Running, Service, ServiceSettings
 from persistence import PostgresSettings, RedisSettings, ScheduleSettings, StoreUnavailable
 from persistence.postgres import Lease
 from persistence.postgres.lease import BEAT_S
@@ -67,7 +66,7 @@ REVIVE_EVERY_S: Final = 1.0
 """How often to look whether an embedded server has died."""
 
 
-class Settings(ServiceSettings, Protocol):
+class NodeSettings(ServiceSettings, Protocol):
     """The sections of the configuration that a node needs beside those of its services."""
 
     @property
@@ -112,7 +111,7 @@ class Node:
     """
 
     services: Sequence[Service]
-    settings: Settings
+    settings: NodeSettings
     folder: Path
     postgres: PostgresSettings
     redis: RedisSettings

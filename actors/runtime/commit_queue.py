@@ -73,7 +73,7 @@ class Writer:
 Waiting: TypeAlias = tuple[EventRow, int, Writer, T]
 
 
-class Outcome(NamedTuple, Generic[T]):
+class CommitOutcome(NamedTuple, Generic[T]):
     """What one commit settled, in the order in which it was queued."""
 
     durable: list[T]
@@ -158,7 +158,7 @@ class CommitQueue(Generic[T]):
         self._queue.extendleft(reversed(batch))
         self._limit = max(1, len(batch) // 2)
 
-    def commit(self, fenced: Collection[tuple[str, str]]) -> Outcome[T]:
+    def commit(self, fenced: Collection[tuple[str, str]]) -> CommitOutcome[T]:
         """Settle the batch: all of it is durable but what belongs to the fenced (kind, key)s.
 
         Whatever else a fenced writer has queued is refused with it.
@@ -181,7 +181,7 @@ class CommitQueue(Generic[T]):
         self.events -= len(batch)
         if lost:
             refused += self._drop(lambda writer: writer.fenced)
-        return Outcome(durable, refused, lost, list(advanced))
+        return CommitOutcome(durable, refused, lost, list(advanced))
 
     def clear(self) -> list[T]:
         """Give up on everything that waits and return its tickets; for the end of the journal."""

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import structlog
 import trio
 
-from .commit_queue import CommitQueue, Outcome, Writer
+from .commit_queue import CommitOutcome, CommitQueue, Writer
 from .errors import Fenced, JournalClosed, StoreBusy, Unstorable
 from .future import Future
 from .home import Home
@@ -353,7 +353,7 @@ class Journal:
         )
 
     def _resolve(
-        self, outcome: Outcome[tuple[Future[Any], Any]], refusal: Callable[[], Exception]
+        self, outcome: CommitOutcome[tuple[Future[Any], Any]], refusal: Callable[[], Exception]
     ) -> None:
         durable, refused, fenced, advanced = outcome
         self._counts.committed += len(durable)

@@ -28,7 +28,7 @@ from protocol.server.addresses import Addresses, Door, host_of
 from protocol.server.flusher import WOULD_BLOCK, Flusher, FlusherStatistics
 from protocol.server.gathering import Window
 from protocol.server.handler import Handler
-from protocol.server.handshake import HEAD_END, Accepted, Refused
+from protocol.server.handshake import HEAD_END, Accepted, HandshakeRefused
 from protocol.server.keepalive import Wheel
 from protocol.server.listener import accept_from
 from protocol.server.poller import Poller
@@ -263,7 +263,7 @@ class Gateway:
         settings = self.settings
         opened: tuple[Connection, bytes] | None = None
         try:
-            answered: Accepted | Refused = handshake.too_slow(settings)
+            answered: Accepted | HandshakeRefused = handshake.too_slow(settings)
             first = b""
             with trio.move_on_after(settings.handshake_timeout_s):
                 if self._tls is not None:
@@ -280,7 +280,7 @@ class Gateway:
                 sock.close()
         return opened
 
-    def _judge(self, head: bytes | None, read: bytes, visit: Visit) -> Accepted | Refused:
+    def _judge(self, head: bytes | None, read: bytes, visit: Visit) -> Accepted | HandshakeRefused:
         if head is None:
             return handshake.too_large(read, self.settings)
         if visit.address is None and (address := self._addresses.named(head)) is not None:
@@ -314,18 +314,20 @@ class Gateway:
             address=address,
         )
 
-    async def _say(self, sock: socket.socket, peer: str, answered: Accepted | Refused) -> bool:
+    async def _say(
+        self, sock: socket.socket, peer: str, answered: Accepted | HandshakeRefused
+    ) -> bool:
         """Send the answer, and see a refusal through; whether the client took it in time."""
         rest = memoryview(answered.response)[_send_some(sock, answered.response) :]
         if not rest and isinstance(answered, Accepted):
             return True  # nearly always: a deadline would cost 20 us, 5 % of a join
         with trio.move_on_after(_LINGER_S) as scope:
             await _send(sock, rest)
-            if isinstance(answered, Refused):
+            if isinstance(answered, HandshakeRefused):
                 await self._refuse(sock, peer, answered)
         return not scope.cancelled_caught
 
-    async def _refuse(self, sock: socket.socket, peer: str, refused: Refused) -> None:
+    async def _refuse(self, sock: socket.socket, peer: str, refused: HandshakeRefused) -> None:
         """After the response: end our half and read the other one out, or a reset eats it."""
         self._refused[refused.status] += 1
         log.debug("handshake refused", peer=peer, status=refused.status)

@@ -53,14 +53,14 @@ class Accepted(msgspec.Struct, frozen=True):
     response: bytes
 
 
-class Refused(msgspec.Struct, frozen=True):
+class HandshakeRefused(msgspec.Struct, frozen=True):
     """Send `response` and close. `status` is its HTTP status, for counting."""
 
     status: int
     response: bytes
 
 
-def refusal(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> Refused:
+def refusal(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> HandshakeRefused:
     """A refusal in plain text."""
     body = f"{text}\n".encode()
     lines = [
@@ -70,10 +70,10 @@ def refusal(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> Refused
         "Content-Type: text/plain; charset=utf-8",
         *(f"{name}: {value}" for name, value in headers),
     ]
-    return Refused(status.value, "\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+    return HandshakeRefused(status.value, "\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
 
-def too_large(begun: bytes, settings: WireSettings) -> Refused:
+def too_large(begun: bytes, settings: WireSettings) -> HandshakeRefused:
     """The head, of which `begun` is the beginning, did not end within `max_header_bytes`."""
     if b"\n" not in begun[: settings.max_header_bytes]:
         return refusal(
@@ -86,7 +86,7 @@ def too_large(begun: bytes, settings: WireSettings) -> Refused:
     )
 
 
-def too_slow(settings: WireSettings) -> Refused:
+def too_slow(settings: WireSettings) -> HandshakeRefused:
     """The head did not come within `handshake_timeout_s`."""
     return refusal(
         HTTPStatus.REQUEST_TIMEOUT,
@@ -94,7 +94,7 @@ def too_slow(settings: WireSettings) -> Refused:
     )
 
 
-def full(*, draining: bool) -> Refused:
+def full(*, draining: bool) -> HandshakeRefused:
     """No connection is free, or none is taken any more."""
     return refusal(
         HTTPStatus.SERVICE_UNAVAILABLE,
@@ -103,7 +103,7 @@ def full(*, draining: bool) -> Refused:
     )
 
 
-def too_many(again_s: float) -> Refused:
+def too_many(again_s: float) -> HandshakeRefused:
     """The address has as many connections as it may, or has opened them too fast."""
     return refusal(
         HTTPStatus.TOO_MANY_REQUESTS,
@@ -112,13 +112,13 @@ def too_many(again_s: float) -> Refused:
     )
 
 
-def answer(head: bytes, settings: WireSettings) -> Accepted | Refused:
+def answer(head: bytes, settings: WireSettings) -> Accepted | HandshakeRefused:
     """Judge one whole request head (request line and headers, up to and with the empty line)."""
     usual = plain(head, settings)
     return Accepted(*usual) if usual is not None else by_library(head, settings)
 
 
-def by_library(head: bytes, settings: WireSettings) -> Accepted | Refused:
+def by_library(head: bytes, settings: WireSettings) -> Accepted | HandshakeRefused:
     """The same, of any head: every rule of RFC 6455, and the words of a refusal."""
     version = _VERSION.fullmatch(head.partition(b"\n")[0])
     if version is not None and version[1] not in {b"1.1", b"1.0"}:  # which the library knows of
@@ -136,7 +136,7 @@ def by_library(head: bytes, settings: WireSettings) -> Accepted | Refused:
     if not events:
         written = b"".join(protocol.data_to_send())
         if written:  # a line too long, or too many headers: the library has the right words
-            return Refused(int(written.split(b" ", 2)[1]), written)
+            return HandshakeRefused(int(written.split(b" ", 2)[1]), written)
         cause = protocol.handshake_exc and protocol.handshake_exc.__cause__
         return refusal(HTTPStatus.BAD_REQUEST, f"Not a valid HTTP/1.1 request: {cause}.")
     request = events[0]
@@ -146,7 +146,7 @@ def by_library(head: bytes, settings: WireSettings) -> Accepted | Refused:
 
 def _judged(
     protocol: ServerProtocol, request: Request, settings: WireSettings
-) -> Accepted | Refused:
+) -> Accepted | HandshakeRefused:
     if len(request.headers.get_all("Host")) != 1:  # RFC 9112, section 3.2
         return refusal(HTTPStatus.BAD_REQUEST, "A request has exactly one Host header.")
     _write_as_browsers_do(request)
@@ -159,7 +159,9 @@ def _judged(
     return Accepted(ENCODINGS[protocol.subprotocol], response.serialize())
 
 
-def _refused(protocol: ServerProtocol, response: Response, settings: WireSettings) -> Refused:
+def _refused(
+    protocol: ServerProtocol, response: Response, settings: WireSettings
+) -> HandshakeRefused:
     why = protocol.handshake_exc
     if isinstance(why, InvalidUpgrade):
         return refusal(
@@ -179,7 +181,7 @@ def _refused(protocol: ServerProtocol, response: Response, settings: WireSetting
             HTTPStatus.BAD_REQUEST,
             "Name a subprotocol in Sec-WebSocket-Protocol. Supported: " + ", ".join(ENCODINGS),
         )
-    return Refused(response.status_code, response.serialize())
+    return HandshakeRefused(response.status_code, response.serialize())
 
 
 def _what_matters(head: bytes) -> bytes:

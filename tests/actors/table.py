@@ -14,7 +14,7 @@ import trio.testing
 
 import actors
 from actors.edge.identity import Identity
-from actors.edge.topic_messages import Join, Leave, Resume, Resumed, TopicGone
+from actors.edge.topic_messages import Join, Leave, RemovedFromTopic, Resume, Resumed
 from actors.edge.topics import Topics
 from actors.edge.warden import warden_kind
 from actors.matches.directory import Wake, directory_kind
@@ -90,14 +90,14 @@ class SessionActor(actors.Actor):
 
     def __init__(self) -> None:
         super().__init__()
-        self.gone: list[TopicGone] = []
+        self.gone: list[RemovedFromTopic] = []
 
-    @actors.handles(TopicGone)
-    def topic_gone(self, message: TopicGone) -> None:
+    @actors.handles(RemovedFromTopic)
+    def topic_gone(self, message: RemovedFromTopic) -> None:
         self.gone.append(message)
 
     @actors.handles(str)
-    def read(self, _question: str) -> list[TopicGone]:
+    def read(self, _question: str) -> list[RemovedFromTopic]:
         return self.gone
 
 
@@ -154,9 +154,9 @@ class Player:
     def got(self, *kinds: type[Pushed]) -> list[Pushed]:
         return [push for push in self.seen.pushes if isinstance(push, kinds)]
 
-    async def told_gone(self) -> list[TopicGone]:
+    async def told_gone(self) -> list[RemovedFromTopic]:
         """The topics that the session was told are no more."""
-        gone: list[TopicGone] = await self.ref.ask("gone?")
+        gone: list[RemovedFromTopic] = await self.ref.ask("gone?")
         return gone
 
     @property

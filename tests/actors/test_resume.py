@@ -6,7 +6,7 @@ import trio
 from trio.testing import MockClock
 
 from actors.chat.settings import RoomSettings
-from actors.edge.topic_messages import TopicGone
+from actors.edge.topic_messages import RemovedFromTopic
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
 from protocol.codec import JSON
 from protocol.errors import (
@@ -217,7 +217,7 @@ async def test_a_session_that_crashes_closes_its_connection_and_resumes(
         ada, state = await in_room(house, "ada")
         bob, _ = await in_room(house, "bob")
         assert ada.opened is not None
-        poison = TopicGone(topic=["not hashable"])  # type: ignore[arg-type]  # that is the point
+        poison = RemovedFromTopic(topic=["not hashable"])  # type: ignore[arg-type]  # that is the point
         house.system.ref("session", ada.opened.session).tell(poison)
         await ada.settle()
         assert ada.closed == SESSION_FAILED

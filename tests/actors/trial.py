@@ -23,7 +23,7 @@ from actors.inbox import Putting
 from actors.runtime.actor import Actor
 from actors.runtime.handlers import handles
 from actors.runtime.kinds import Kind
-from actors.service import Frame, Running, Service, Settings
+from actors.service import Frame, Running, Service, ServiceSettings
 from persistence.commands import CommandKind, Transaction
 from protocol.errors import OUT_OF_RANGE
 from protocol.http.metrics import counter
@@ -93,7 +93,7 @@ class Tell(msgspec.Struct, frozen=True, gc=False):
     note: int
 
 
-def commands(settings: Settings) -> Iterable[CommandKind]:
+def commands(settings: ServiceSettings) -> Iterable[CommandKind]:
     putting = Putting(settings)
 
     def tell(transaction: Transaction, command: Tell) -> TrialTold:

@@ -34,17 +34,17 @@ class Posted(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="roo
     key: str | None = None
 
 
-class Entry(NamedTuple):
+class LoggedPost(NamedTuple):
     """A message with its offset."""
 
     offset: int
     posted: Posted
 
 
-class Page(NamedTuple):
+class HistoryPage(NamedTuple):
     """A page of history: the part that is in memory, and the part that only the event log has."""
 
-    held: list[Entry]
+    held: list[LoggedPost]
     older: int
     """How many messages of the event log belong to the page, the last ones before `before`."""
     before: int
@@ -104,11 +104,11 @@ class RoomLog:
         """Return the (offset, at) of this user's message with this key; None: there is none."""
         return self._keys.get((user, key))
 
-    def last(self, limit: int, max_bytes: int) -> list[Entry]:
+    def last(self, limit: int, max_bytes: int) -> list[LoggedPost]:
         """Return the newest messages, oldest first: at most `limit`, and `max_bytes` of bodies."""
         return newest(self._slice(self.held_after, self.offset), limit, max_bytes)
 
-    def since(self, epoch: int, offset: int, max_bytes: int) -> list[Entry] | None:
+    def since(self, epoch: int, offset: int, max_bytes: int) -> list[LoggedPost] | None:
         """Return every message after a client's position, in order.
 
         Returns None if the position is void, if it is older than what memory holds, or if the
@@ -137,7 +137,7 @@ class RoomLog:
             after = first - 1
         return 0 if after == 0 else None
 
-    def page(self, before: int, limit: int, max_bytes: int) -> Page:
+    def page(self, before: int, limit: int, max_bytes: int) -> HistoryPage:
         """Return the `limit` messages before an offset. 0, or one beyond the end: the newest."""
         end = self.offset if not 0 < before <= self.offset else before - 1
         first = max(0, end - limit)
@@ -145,7 +145,7 @@ class RoomLog:
         held = newest(wanted, limit, max_bytes)
         start = held[0].offset - 1 if held else end
         older = 0 if len(held) < len(wanted) else start - first
-        return Page(held, older, start + 1)
+        return HistoryPage(held, older, start + 1)
 
     def dump(self) -> LogState:
         """Return the state for a snapshot, a copy that later changes do not touch."""
@@ -174,14 +174,16 @@ class RoomLog:
             self._key_order.append(who)
         self._keys[who] = (offset, at)
 
-    def _slice(self, after: int, end: int) -> list[Entry]:
+    def _slice(self, after: int, end: int) -> list[LoggedPost]:
         """Return the entries after `after` up to and including `end`; memory holds them."""
         base = self.held_after
         part = islice(self._recent, max(0, after - base), max(0, end - base))
-        return [Entry(offset, posted) for offset, posted in enumerate(part, max(after, base) + 1)]
+        return [
+            LoggedPost(offset, posted) for offset, posted in enumerate(part, max(after, base) + 1)
+        ]
 
 
-def newest(entries: list[Entry], limit: int, max_bytes: int) -> list[Entry]:
+def newest(entries: list[LoggedPost], limit: int, max_bytes: int) -> list[LoggedPost]:
     """Return the last entries within both limits, but at least one, however long it is."""
     taken = 0
     for entry in reversed(entries[-limit:] if limit else ()):

@@ -13,7 +13,7 @@ from trio_websocket import ConnectionClosed
 
 from actors.chat.settings import RoomSettings
 from actors.edge.settings import SessionSettings
-from actors.edge.topic_messages import TopicGone
+from actors.edge.topic_messages import RemovedFromTopic
 from persistence import PostgresSettings, RedisSettings
 from protocol import frames
 from protocol.codec import JSON, MSGPACK, Encoding
@@ -401,7 +401,7 @@ async def test_a_session_that_crashes_is_resumed(
         await bob.ask(RoomJoin(room=unique))
         for ref in served.system.actors("session"):
             if served.sessions._context.topics.members(f"room:{unique}")[0].who.session == ref.key:
-                ref.tell(TopicGone(topic=["not hashable"]))  # type: ignore[arg-type]  # that is the point
+                ref.tell(RemovedFromTopic(topic=["not hashable"]))  # type: ignore[arg-type]  # that is the point
         assert await ada.closed() == (4003, "session_failed")
         await bob.ask(RoomSend(room=unique, body="meanwhile"))
         opened = await again.resume(ada.token, **{unique: Position(state.epoch, state.offset)})

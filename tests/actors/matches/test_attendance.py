@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import actors
 from actors.edge.identity import Identity
-from actors.edge.topic_messages import TopicGone
+from actors.edge.topic_messages import RemovedFromTopic
 from actors.edge.topics import Topics
 from actors.matches.attendance import Attendance
 from actors.matches.messages import Abandoned, AwayTooLong
@@ -111,7 +111,10 @@ async def play(steps: list[tuple[str, str]]) -> None:
                 else:
                     dismiss = what == "dismiss"
                     await do(Attendance.dismiss if dismiss else Attendance.forget, name)
-                    assert await session.ask("gone?") == [*told, *[TopicGone(TOPIC)] * dismiss]
+                    assert await session.ask("gone?") == [
+                        *told,
+                        *[RemovedFromTopic(TOPIC)] * dismiss,
+                    ]
                 here.discard(name)
                 assert not topics.is_member(TOPIC, name)
             if what in ("attend", "hear"):

@@ -16,7 +16,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from actors.chat.rules.room_log import Entry, LogState, Posted, RoomLog
+from actors.chat.rules.room_log import LoggedPost, LogState, Posted, RoomLog
 
 RECENT = 3
 KEYS = 4
@@ -269,7 +269,7 @@ def filled(count: int, *, recent: int = 10, keys: int = 10) -> RoomLog:
     return log
 
 
-def offsets(entries: list[Entry] | None) -> list[int] | None:
+def offsets(entries: list[LoggedPost] | None) -> list[int] | None:
     return None if entries is None else [entry.offset for entry in entries]
 
 
