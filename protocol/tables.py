@@ -177,8 +177,14 @@ def _closes_table(text: str) -> str:
 
 
 def _costs_table(text: str) -> str:
-    rows = [(f"`{name}`", str(op.cost)) for name, op in EVERY_OP.ops.items() if op.cost != 1]
+    costs = {name: _cost(op) for name, op in EVERY_OP.ops.items()}
+    rows = [(f"`{name}`", cost) for name, cost in costs.items() if cost != "1"]
     return _put(text, table(("request", "counts as"), rows))
+
+
+def _cost(op: Op) -> str:
+    each = f", and 1 for each of `{op.cost_each}`" if op.cost_each else ""
+    return f"{op.cost}{each}"
 
 
 def _put(text: str, made: str) -> str:

@@ -229,7 +229,8 @@ class ClientHandler:
         client = self.client
         size = client.connection.message_bytes
         now = trio.current_time()
-        cost = self._gateway.ops.costs[type(request)]
+        ops = self._gateway.ops
+        cost = ops.costs[type(request)] or ops.cost_of(request)
         if not client.limits.admit(now, size, cost):
             self._over(now, size, cost, request.ref)
             return None
@@ -237,7 +238,7 @@ class ClientHandler:
         if session is None:
             self._first(request)
             return None
-        if type(request) in self._gateway.ops.sheddable and not client.takes_up(request.ref):
+        if type(request) in ops.sheddable and not client.takes_up(request.ref):
             return None
         try:
             session.tell(request)

@@ -30,6 +30,8 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
 
     `cost`: what it counts towards its session's rate, about what it costs the server; a plain
     request is 1. What it has pushed to others is counted apart, by how many they are.
+
+    `cost_each`: the field whose items count 1 each, on top of `cost`; empty: there is none.
     """
 
     request: type[Request]
@@ -38,6 +40,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     repeat: Repeat = "acts again"
     sheddable: bool = False
     cost: int = 1
+    cost_each: str = ""
     role: str | None = None
 
     @property
@@ -50,6 +53,10 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
         if self.repeat == "by key":
             return getattr(request, "key", None) is not None
         return self.repeat == "harmless"
+
+    def cost_of(self, request: Request) -> int:
+        """What this request counts."""
+        return self.cost + (len(getattr(request, self.cost_each)) if self.cost_each else 0)
 
     def own_values(self) -> tuple[str, ...]:
         """Its fields that are a game's own: any value, in them or as them."""

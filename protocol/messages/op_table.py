@@ -18,7 +18,7 @@ class OpTable:
         ops: by their names on the wire.
         requests: what a client may send: op -> type.
         answers: what `ok` carries as `data`: op of the request -> type; None: nothing.
-        costs: what a request counts towards its session's rate.
+        costs: what a request counts towards its session's rate; 0: that is for `cost_of` to say.
         sheddable: the requests that a node refuses when it has too much to do; `sheddable_ops`:
             their names.
         own_values: fields that are a game's own, of the requests that have any.
@@ -42,9 +42,13 @@ class OpTable:
         every = self.ops.values()
         self.requests: dict[str, type[Request]] = {op.name: op.request for op in every}
         self.answers = {op.name: op.answer for op in every}
-        self.costs = {op.request: op.cost for op in every}
+        self.costs = {op.request: 0 if op.cost_each else op.cost for op in every}
         self.sheddable = frozenset(op.request for op in every if op.sheddable)
         self.sheddable_ops = frozenset(op.name for op in every if op.sheddable)
         self.own_values = {op.request: own for op in every if (own := op.own_values())}
         self.request_union: Any = reduce(or_, self.requests.values())
         self.server_union: Any = reduce(or_, (Ok, ErrorReply, *self.pushes.values()))
+
+    def cost_of(self, request: Request) -> int:
+        """What a request counts towards its session's rate."""
+        return self.costs[type(request)] or self.ops[name_of(request)].cost_of(request)

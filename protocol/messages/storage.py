@@ -148,7 +148,8 @@ AREA: Final = Area(
             errors=(*_CHANGE, TOO_LONG, QUOTA_EXCEEDED),
             repeat="by key",
             sheddable=True,
-            cost=5,
+            cost=4,
+            cost_each="objects",
         ),
         Op(
             request=StorageRead,
@@ -156,14 +157,16 @@ AREA: Final = Area(
             errors=(OUT_OF_RANGE,),
             repeat="harmless",
             sheddable=True,
-            cost=3,
+            cost=2,
+            cost_each="objects",
         ),
         Op(
             request=StorageDelete,
             errors=_CHANGE,
             repeat="by key",
             sheddable=True,
-            cost=5,
+            cost=4,
+            cost_each="objects",
         ),
         Op(
             request=StorageList,

@@ -33,6 +33,8 @@ LIMIT_S = 60.0
 MASK = b"\x12\x34\x56\x78"
 NO_MASK = bytes(4)
 """Masks nothing: for a client that has much to say."""
+LONGEST = WireSettings().max_message_bytes
+"""The longest message that a server takes by default."""
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 

@@ -16,6 +16,7 @@ from protocol.errors import (
     FLOODING,
     OVERLOADED,
 )
+from protocol.messages import EVERY_OP
 from protocol.messages.envelope import ErrorReply, Ok
 from protocol.messages.match import MatchCreate, MatchEnded, MatchInput, MatchJoin
 from protocol.messages.room import (
@@ -27,6 +28,7 @@ from protocol.messages.room import (
     RoomSend,
 )
 from protocol.messages.session import Ping, Pong, SessionClose, SessionOpen, SessionResume
+from protocol.messages.storage import ObjectToRead, StorageRead
 from tests.actors.players import (
     House,
     bodies,
@@ -320,6 +322,17 @@ async def test_a_request_counts_as_often_as_it_costs(autojump_clock: MockClock) 
             await ada.ask(MatchCreate(game="tictactoe"))
         assert await ada.refused(MatchCreate(game="tictactoe")) == "rate_limited"
         assert await ada.ask(Ping())
+
+
+async def test_a_request_that_names_many_things_counts_them(autojump_clock: MockClock) -> None:
+    objects = [ObjectToRead(collection="saves", key=str(n)) for n in range(12)]
+    requests = [StorageRead(objects=objects[:count]) for count in (0, 1, 12)]
+    assert [EVERY_OP.cost_of(request) for request in requests] == [2, 3, 14]
+    async with open_house(sessions=SessionSettings(messages_per_s=1, messages_burst=14)) as house:
+        ada = await house.player("ada")  # 1
+        assert await ada.refused(StorageRead(objects=objects)) == "rate_limited"
+        for _ in range(13):
+            await ada.ask(Ping())
 
 
 async def test_whoever_is_too_fast_is_told_when_to_try_again(autojump_clock: MockClock) -> None:

@@ -1,4 +1,4 @@
-"""Storage over the wire: a server as users start it, with its default limits."""
+"""Storage over the wire: a server as users start it, with its default limits but for the quota."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ from protocol.messages.storage import ObjectToRead, ObjectToWrite
 from tests.protocol.cutting import way_to
 from tests.server_process import PATIENT, Server
 
-LIMITS = StorageSettings()
+LIMITS = StorageSettings(user_objects=100)
 SETTINGS = ClientSettings(backoff=Backoff(first_s=0.02, max_s=0.2), request_timeout_s=60.0)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("storage")) as running:
+    fewer = f"storage.user_objects={LIMITS.user_objects}"
+    with Server(tmp_path_factory.mktemp("storage"), fewer) as running:
         yield running
 
 

@@ -18,7 +18,7 @@ from protocol.errors import TOO_BIG
 from protocol.messages.envelope import Ok
 from protocol.messages.session import Ping
 from protocol.server.tls import server_context
-from tests.protocol.live import Raw, live, masked, upgrade
+from tests.protocol.live import LONGEST, Raw, live, masked, upgrade
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ async def test_tls_carries_a_backlog_and_many_records(
         await stream.send_all(masked(frames.BINARY, MSGPACK.encode(Ping(ref=1))) * 5000)
         for _ in range(5000):
             assert (await client.message()).ref == 1
-        await client.send(frames.BINARY, b"x" * 70_000)
+        await client.send(frames.BINARY, b"x" * (LONGEST + 1))
         opcode, payload = await client.frame()
         assert (opcode, frames.parse_close(payload)[0]) == (frames.CLOSE, TOO_BIG.code)
 

@@ -11,7 +11,7 @@ from protocol import frames
 from protocol.codec import MSGPACK
 from protocol.errors import SERVER_ERROR
 from protocol.messages.session import Ping, SessionOpen
-from tests.protocol.live import Raw, live, masked, upgrade
+from tests.protocol.live import LONGEST, Raw, live, masked, upgrade
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -24,7 +24,7 @@ async def test_no_bytes_of_one_client_disturb_another(seed: int) -> None:
         masked(frames.TEXT, "é".encode() * 40),
         masked(frames.PING, b"ping"),
         masked(frames.CLOSE, b"\x03\xe8bye"),
-        masked(frames.BINARY, b"x" * 70_000),
+        masked(frames.BINARY, b"x" * (LONGEST + 1)),
     ]
     async with (
         live(handshake_timeout_s=0.2, close_timeout_s=0.2) as server,
