@@ -24,8 +24,8 @@ from .panic import presentable
 T = TypeVar("T")
 M = TypeVar("M")
 if TYPE_CHECKING:
-    # And whose it is; if nobody's, the context it was left in; of `when_done`, neither.
-    _Callback = tuple[Callable[["Future[T]"], object], Owner | None, Context | None]
+    # Whose it is; if nobody's, the context it was left in; of `when_done`, neither.
+    _Callback = tuple[Owner | None, Context | None, Callable[["Future[T]"], object]]
     _Waiter = trio.lowlevel.Task | _Callback[T]
 ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 
@@ -185,29 +185,20 @@ class Future(pykka.Future[T]):
         if home is None:
             home = self._home = Home.current()
         owner = home.owner()
-        waiter = (callback, owner, copy_context() if owner is None else None)
-        if self._is_pending_for(waiter):
-            return
-        self._call(waiter)
+        waiter = (owner, copy_context() if owner is None else None, callback)
+        if not self._enlist(waiter):
+            home.call_back(*waiter, self)
 
     def when_done(self, callback: Callable[[Future[T]], object]) -> None:
         """`on_done` for what is no actor's: the runtime's own, and what is done for every message.
 
         A callback that raises is logged. It looks at no context variable, and costs half as much.
         """
-        if self._home is None:
-            self._home = Home.current()
-        waiter = (callback, None, None)
-        if not self._is_pending_for(waiter):
-            self._call(waiter)
-
-    def _is_pending_for(self, waiter: _Callback[T]) -> bool:
-        """Whether the callback will be called later."""
-        if self._state != PENDING:
-            return False
-        self._enlist(waiter)
-        # Still pending, or a thread just set it and will have it called.
-        return self._state == PENDING or not self._delist(waiter)
+        home = self._home
+        if home is None:
+            home = self._home = Home.current()
+        if not self._enlist((None, None, callback)):
+            home.call_back(None, None, callback, self)
 
     def __await__(self) -> Generator[Any, Any, T]:
         if self._get_hook is not None:
@@ -224,8 +215,9 @@ class Future(pykka.Future[T]):
     @enable_ki_protection
     async def _wait(self) -> None:
         task = trio.lowlevel.current_task()
-        self._enlist(task)
-        if self._state != PENDING and self._delist(task):
+        if self._home is None:
+            self._home = Home.current()
+        if not self._enlist(task):
             return
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
@@ -254,13 +246,16 @@ class Future(pykka.Future[T]):
                 raise pykka.Timeout(f"{timeout} seconds")
         return self.result()
 
-    def _enlist(self, waiter: _Waiter[T]) -> None:
-        if self._home is None:
-            self._home = Home.current()
+    def _enlist(self, waiter: _Waiter[T]) -> bool:
+        """Have it told once the future is done. False: it is done already. At home only."""
+        if self._state != PENDING:
+            return False
         if self._waiters is None:
             self._waiters = [waiter]
         else:
             self._waiters.append(waiter)
+        # Still pending, or a thread has just set it and will have it told.
+        return self._state == PENDING or not self._delist(waiter)
 
     def _delist(self, waiter: _Waiter[T]) -> bool:
         if self._waiters is None or waiter not in self._waiters:
@@ -280,20 +275,13 @@ class Future(pykka.Future[T]):
                 if not isinstance(waiter, tuple):
                     trio.lowlevel.reschedule(waiter)
                 elif nested:
-                    home.callbacks.append((self._call, waiter))
+                    home.callbacks.append((*waiter, self))
                 else:
-                    self._call(waiter)
+                    home.call_back(*waiter, self)  # and who waits cannot harm who sets
                     if home.callbacks:
                         home.call_callbacks()
         finally:
             home.calling = nested
-
-    def _call(self, waiter: _Callback[T]) -> None:
-        # Whoever sets the future must not suffer for who waits.
-        callback, owner, context = waiter
-        home = self._home
-        assert home is not None
-        home.call_back(owner, context, callback, self)
 
     # --- Pykka's combinators, made of callbacks so that they can be awaited ----------------------
 

@@ -81,7 +81,7 @@ class Home:
         self.capacity = capacity
         self.free_awaits = 0  # how many done futures were awaited since the last checkpoint
         self.calling = False  # a future calls back; what that sets is lined up in `callbacks`
-        self.callbacks: list[tuple[Callable[[Any], None], Any]] = []
+        self.callbacks: list[tuple[Owner | None, Context | None, Callable[..., object], Any]] = []
         self.whose: Tenant | None = None  # the actor whose plain code is on the stack
         self.working: dict[trio.lowlevel.Task, Tenant] = {}  # and those which await, by task
         self._token = token
@@ -174,8 +174,7 @@ class Home:
         """
         left, self.callbacks = self.callbacks[::-1], []
         while left:
-            call, waiter = left.pop()
-            call(waiter)
+            self.call_back(*left.pop())
             if self.callbacks:
                 left += self.callbacks[::-1]
                 self.callbacks.clear()
