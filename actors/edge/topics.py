@@ -383,10 +383,10 @@ class Topics:
         there = self._topics.get(topic)
         if there is None:
             return
-        groups = there.groups()
-        frames = [encoding.frame(push) for encoding, _ in groups]
+        # All frames first: what cannot be encoded goes to nobody.
+        framed = [(encoding.frame(push), outboxes) for encoding, outboxes in there.groups()]
         self.published += 1
-        for (_, outboxes), frame in zip(groups, frames, strict=True):
+        for frame, outboxes in framed:
             self.delivered += len(outboxes)
             broadcast(frame, outboxes, slot)
 
