@@ -1,9 +1,10 @@
-"""Whose connection it is: an address, of the socket or as a trusted proxy names it.
+"""Finds the address of a client: that of the socket, or the one that a trusted proxy names.
 
-Behind a proxy every socket has the proxy's address, and who is there stands in a header, which
-anybody can write. So it is read only of peers that are configured as proxies, only the one header
-that they are known to write, and from its end, where the nearest proxy has put what it saw itself:
-what stands before the first address that is no proxy's is the client's own tale.
+Behind a proxy every socket has the proxy's address, and the client's address is in a header. Any
+client can write such a header as well. So only peers that are configured as proxies are believed,
+and only the one header that they write. It is read from its end, where the nearest proxy has added
+the address that it saw. The first address that is no proxy's is the client's; a client may have
+made up everything before it.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
 UNIX: Final = "unix"
-"""The host of whoever comes over a unix socket."""
+"""The host of clients that come over a unix socket."""
 UNKNOWN: Final = "unknown"
-"""The address of all whom a proxy names in a way that cannot be read, together."""
+"""The address shared by all clients whose name in the header cannot be read."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# RFC 7239, section 4, but for a value that should be quoted and is not, as of an IPv6 address.
+# RFC 7239, section 4; a value that should be quoted need not be, an IPv6 address for example.
 _VALUE = r'(?:"(?:[^"\\]|\\.)*"|[^\s",;]*)'
 _PAIR = rf"\s*[\w-]+\s*=\s*{_VALUE}\s*"
 _ELEMENT: Final = re.compile(rf"{_PAIR}(?:;{_PAIR})*")
 _FOR: Final = re.compile(rf"(?i)(?:^|;)\s*for\s*=\s*({_VALUE})")
-_COMMAS: Final = 8  # in one element, at most: a client may have written thousands
+_COMMAS: Final = 8  # the most in one element, because a client may have written thousands
 _HOST: Final = re.compile(r"\[([^\]]*)\](?::\w+)?|([\d.]+):\w+")
 
 
@@ -34,27 +35,28 @@ class Door(Protocol):
     """Lets connections in, by their address."""
 
     def enter(self, address: str) -> float | None:
-        """Ask to let in one more connection of this address. None: it is in, and `leave` must be
-        called for it. A number: it is not, and may come again in so many seconds; 0 or less: it
-        does not even get an answer.
+        """Ask to let in one more connection of this address.
+
+        Returns None if it is let in; then `leave` must be called for it. Else returns in how many
+        seconds it may come again; 0 or less: it is closed without an answer.
         """
 
     def leave(self, address: str) -> None:
-        """A connection that was let in is over."""
+        """Note the end of a connection that was let in."""
 
 
 def host_of(peer: str) -> str:
-    """The host in `host:port`, the way `protocol.server.listener` names a peer."""
+    """Return the host of `host:port`, the form in which `protocol.server.listener` names a peer."""
     return peer.rpartition(":")[0] or peer
 
 
 class Addresses:
-    """Finds out the address of a connection.
+    """Finds the address of a connection.
 
     Args:
         proxies: networks of the proxies that are believed, and `UNIX` for unix sockets.
-        header: that they write: "x-forwarded-for", or "forwarded" (RFC 7239).
-        ipv6_prefix: so many bits of an IPv6 address are one client's, who can choose the others.
+        header: the header that they write: "x-forwarded-for", or "forwarded" (RFC 7239).
+        ipv6_prefix: how many bits of an IPv6 address identify a client, who can choose the others.
 
     Raises:
         ValueError: `proxies` names something that is no network.
@@ -69,18 +71,18 @@ class Addresses:
         self._header = re.compile(rb"(?im)^" + name + rb"[ \t]*:[ \t]*([^\r\n]*)")
 
     def trusts(self, host: str) -> bool:
-        """Whether this peer is a proxy, whose header is believed."""
+        """Whether this peer is a proxy that is believed."""
         if host == UNIX:
             return self._unix
         address = _parsed(host)
         return address is not None and self._is_proxy(address)
 
     def own(self, host: str) -> str:
-        """The address of a peer that is no proxy."""
+        """Return the address of a peer that is no proxy."""
         return UNIX if host == UNIX else self._key(_parsed(host))
 
     def named(self, head: bytes) -> str | None:
-        """The address that a proxy names in the head of a request; None: it comes for itself."""
+        """Return the address that a proxy names in a request's head; None: it comes for itself."""
         for host in self._named(head):
             address = _parsed(host)
             if address is None or not self._is_proxy(address):
@@ -88,7 +90,7 @@ class Addresses:
         return None
 
     def _named(self, head: bytes) -> Iterator[str]:
-        """The hosts in the header, the nearest first; "" for what cannot be read."""
+        """Yield the hosts in the header, the nearest first; "" for one that cannot be read."""
         parts = b",".join(self._header.findall(head)).decode("latin-1").split(",")
         while parts:
             element = parts.pop()
@@ -97,8 +99,8 @@ class Addresses:
             if not self._forwarded:
                 yield element.strip()
                 continue
-            # From the end, the shortest that is an element: a quote that a client has opened in
-            # what stands before does not reach into it.
+            # Take the shortest valid element from the end. So a quote that a client has opened
+            # further ahead does not swallow the proxy's own element.
             for _ in range(_COMMAS):
                 if not parts or _ELEMENT.fullmatch(element):
                     break
@@ -119,10 +121,10 @@ class Addresses:
 
 
 def networks(names: Sequence[str]) -> list[Network]:
-    """The networks among `names`; `UNIX` is passed over.
+    """Return the networks in `names`, without `UNIX`.
 
     Raises:
-        ValueError: a name that is neither; it is in the text.
+        ValueError: a name is no network. The text says which one.
     """
     found: list[Network] = []
     for name in names:
@@ -135,7 +137,7 @@ def networks(names: Sequence[str]) -> list[Network]:
 
 
 def _parsed(host: str) -> _IP | None:
-    """An address, with or without a port and brackets; an IPv4 one that is written as IPv6 too."""
+    """Parse an address, with or without a port and brackets; IPv4 may be written as IPv6."""
     found = _HOST.fullmatch(host)
     if found is not None:
         host = found.group(1) or found.group(2)

@@ -1,16 +1,16 @@
-"""Sends what outboxes hold: all that became dirty together, once per scheduling pass.
+"""The flusher sends the frames in outboxes: one `send` for each client in a scheduling pass.
 
-Whatever was produced for a client meanwhile, replies and broadcasts of many rooms, leaves in one
-`send`. A `send` for each frame costs a system call each (2 us and more); waking a task for each
-connection costs 10 us on top. Whatever produces much enters it (`with flusher:`), and it sends on
-leaving; for what comes from elsewhere it has a task.
+All frames for a client that were produced in a pass, replies and broadcasts of many rooms, leave in
+one `send`. A `send` for each frame would cost a system call each (2 us and more), and waking a task
+for each connection 10 us on top. Code that produces many frames enters the flusher (`with
+flusher:`), which sends when that code leaves it. For all other frames the flusher has a task.
 
-What is pushed to a client a second time within one turn leaves with what follows in it: a loop
-with a backlog has long turns. And while the loop is busy with clients that get much, what is pushed
-to one sooner than a window after its last send waits until then, and takes along what comes
-meanwhile: with 500 a second to each of 400 clients, half as many sends, and as much is saved at the
-other end. How long that window is says `protocol.server.gathering`. Replies and the states of
-matches wait for nothing, and take along what does.
+Two kinds of frames wait a little, to leave together with later ones. The second push to a client in
+one turn waits for the end of the turn, which is long in a loop with a backlog. And while the loop
+is busy with clients that get many pushes, a push waits until a window has passed since the last
+send to its client. With 500 pushes a second to each of 400 clients that halves the sends, and saves
+as much at the clients' end. `protocol.server.gathering` sets the length of the window. Replies and
+the states of matches never wait, and take waiting frames along.
 """
 
 from __future__ import annotations
@@ -27,39 +27,43 @@ from protocol.server.gathering import Window
 from protocol.server.outbox import IDLE, NOW, SOON, Outbox
 
 WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError)
-"""What a non-blocking socket, plain or TLS, raises when it takes nothing now."""
+"""The errors of a non-blocking socket, plain or TLS, that takes no bytes now."""
 
 _TURN = 256  # outboxes flushed in a row: about 1 ms, so that sends never starve reads
-_SENDS = 4  # sends to one client in a turn: a client with a backlog waits its turn like others
+_SENDS = 4  # sends to one client in a turn, so that a client with a backlog does not delay others
 
 
 class FlusherStatistics(msgspec.Struct, frozen=True):
-    """Counts since the start, and what waits now."""
+    """Counts since the start, and the present queues."""
 
     sends: int
     bytes_sent: int
     would_block: int
-    """How often a socket was full and went to a writer of its own."""
+    """How often a socket was full, and its outbox got a writer task of its own."""
     dirty: int
+    """Outboxes that wait to be flushed."""
     writers: int
+    """Writer tasks."""
 
 
 class Flusher:
-    """Outboxes call `mark` and `mark_soon`, topics call `broadcast`; `run` is the task.
+    """Sends for all connections. Outboxes call `mark` and `mark_soon`, topics call `broadcast`.
+
+    `run` is its task.
 
     Args:
-        window: between two sends to a client, where all that waits may wait. Without one nothing
-            waits but for the end of its turn.
+        window: how long a push may wait after the last send to its client; None: a push waits at
+            most for the end of its turn.
     """
 
     def __init__(self, window: Window | None = None) -> None:
         self.window = window or Window(0.0)
         self._dirty: list[Outbox] = []
         self._soon: list[Outbox] = []  # some may have been flushed since they were marked
-        self._soon_at = math.inf  # when all of them are due, in trio's time
-        self._now = -math.inf  # in the last turn, or the present one
-        self._busy_s = 0.0  # in turns, since the window was looked at
-        self._sends_seen = 0  # when it was
+        self._soon_at = math.inf  # when all of `_soon` are due, in trio's time
+        self._now = -math.inf  # the time of the present turn, or of the last one
+        self._busy_s = 0.0  # seconds in turns since the last look at the window
+        self._sends_seen = 0  # `_sends` at the last look at the window
         self._parking = trio.CancelScope()
         self._held = False
         self._parked: trio.lowlevel.Task | None = None
@@ -79,13 +83,13 @@ class Flusher:
         )
 
     def mark(self, outbox: Outbox) -> None:
-        """Have `outbox` flushed in the next pass. On the trio thread only."""
+        """Flush `outbox` in the next pass. Called on the trio thread only."""
         self._dirty.append(outbox)
         if self._parked is not None and not self._held:
             self._wake()
 
     def mark_soon(self, outbox: Outbox) -> None:
-        """Have it flushed a window after its last send; if that is over, in the next pass."""
+        """Flush `outbox` a window after its last send, but not before the next pass."""
         due = outbox.sent_at + self.window.present_s
         if due <= self._now:
             outbox.waiting = NOW
@@ -98,10 +102,11 @@ class Flusher:
                 self._parking.deadline = due
 
     def broadcast(self, frame: bytes, outboxes: Sequence[Outbox], slot: str | None = None) -> None:
-        """Push one frame to many, soon, or as the state of a `slot`; see `Outbox`. Never raises.
+        """Push one frame to many outboxes, by `replace` if there is a `slot`, else by `push_soon`.
 
-        Where nothing waits and it may leave at once, it leaves right here: that takes half of what
-        it costs in Python to queue a frame, mark the outbox, find it again and join what it holds.
+        Never raises. If an outbox is empty and the frame may leave at once, it is sent right here.
+        In Python that takes half the time of queueing the frame, marking the outbox, finding it
+        again and joining its frames.
         """
         now = trio.current_time()
         due = math.inf
@@ -111,7 +116,7 @@ class Flusher:
             window.pushed(since_s, len(outboxes))
             due = now - window.present_s
             if self._held and due > self._now:
-                due = self._now  # a second one in this turn
+                due = self._now  # a second push in this turn waits
         size = len(frame)
         sends = 0
         for outbox in outboxes[:_TURN]:
@@ -175,7 +180,7 @@ class Flusher:
         self._now = trio.current_time()
         if self._soon_at <= self._now:
             self._gathered()
-        # What the flushing itself marks waits for the next pass, and joins others there.
+        # Outboxes that are marked during the flush wait for the next pass.
         batch, self._dirty = self._dirty[:_TURN], self._dirty[_TURN:]
         for outbox in batch:
             self._flush(outbox)
@@ -183,7 +188,7 @@ class Flusher:
     def _gathered(self) -> None:
         soon, self._soon, self._soon_at = self._soon, [], math.inf
         for outbox in soon:
-            if outbox.waiting is SOON:  # and has not been flushed meanwhile
+            if outbox.waiting is SOON:  # else it has been flushed already
                 outbox.waiting = NOW
                 self._dirty.append(outbox)
 
@@ -205,7 +210,7 @@ class Flusher:
         try:
             count = outbox.send_at_once()
         except WOULD_BLOCK:
-            # Joined for good: TLS may have encrypted it, and takes nothing else before it.
+            # The frames stay joined: TLS may have encrypted them, and must get the same bytes.
             outbox.sent(outbox.take(), 0)
             self._wait_for(outbox)
             return
@@ -227,7 +232,7 @@ class Flusher:
         self._dirty.append(outbox)
 
     def _send(self, outbox: Outbox) -> bool:
-        """One send. Returns whether the socket took it all; if not, it has been seen to."""
+        """Send once. Returns whether the socket took it all; if not, a writer takes care of it."""
         data = outbox.take()
         if not data:
             return True
@@ -246,15 +251,15 @@ class Flusher:
         return False
 
     def _wait_for(self, outbox: Outbox) -> None:
-        """Give an outbox whose socket is full a writer of its own."""
-        if self._nursery is None:  # not running: a server that stops, connections and all
+        """Start a writer task for an outbox whose socket is full."""
+        if self._nursery is None:  # not running: the server stops, and closes connections
             outbox.transport.broken(BrokenPipeError("nobody sends any more"))
             return
         self._would_block += 1
         self._nursery.start_soon(self._write, outbox, name="writer")
 
     async def _write(self, outbox: Outbox) -> None:
-        """The writer of one client whose socket is full: lives until the outbox is empty."""
+        """Send to one client whose socket is full, until its outbox is empty."""
         self._writers += 1
         try:
             while True:

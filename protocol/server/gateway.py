@@ -1,7 +1,7 @@
-"""The WebSocket server: accepts, shakes hands, runs a connection for each client, drains.
+"""The WebSocket server: it accepts, shakes hands, runs a connection for each client, and drains.
 
-`Gateway` owns what all connections share (the flusher, the keep-alive wheel) and knows nothing of
-sessions: for each connection it asks `accept` for a `Handler`.
+`Gateway` owns the parts that all connections share: the flusher, the poller, the keep-alive wheel.
+It knows nothing of sessions: for each connection it asks `accept` for a `Handler`.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ _LINGER_S = 1.0  # how long a refused client may take to read why
 
 
 class GatewayStatistics(msgspec.Struct, frozen=True):
-    """Counts since the start, and what is there now."""
+    """Counts since the start, and the present numbers."""
 
     connections: int
     sockets: int
-    """Connections, and those in or out of a handshake."""
+    """Connections, and sockets that are in a handshake or are being refused."""
     opened: int
     refused: dict[int, int]
     """HTTP status -> handshakes answered with it."""
     dropped: int
-    """Sockets closed at once, beyond `max_connections` and `spare_handshakes`, or of an address
-    that had been answered often enough."""
+    """Sockets closed at once: beyond `max_connections` and `spare_handshakes`, or from an address
+    that was refused too often."""
     flusher: FlusherStatistics
 
 
@@ -60,8 +60,8 @@ class Visit:
     """One socket at the door.
 
     Attributes:
-        address: whose it is; None: of one that comes for itself, or not known yet.
-        again_s: it was not let in, and may come again in so many seconds.
+        address: the client's address; None: not known yet, or a proxy that comes for itself.
+        again_s: in how many seconds the client may come again; None: it was let in.
     """
 
     __slots__ = ("_door", "address", "again_s")
@@ -73,17 +73,17 @@ class Visit:
 
     @property
     def hopeless(self) -> bool:
-        """Whether not even an answer is due."""
+        """Whether the socket is closed without an answer."""
         return self.again_s is not None and self.again_s <= 0
 
     def enter(self, address: str) -> None:
-        """It is this address's; ask whether it may come in."""
+        """Ask whether a client of this address may come in."""
         if self._door is not None:
             self.again_s = self._door.enter(address)
-        self.address = address  # after a door that fails: it has let nobody in
+        self.address = address  # set last: a door that raises has let nobody in
 
     def leave(self) -> None:
-        """It is over, let in or not."""
+        """End the visit, whether the client was let in or not."""
         if self._door is not None and self.address is not None and self.again_s is None:
             self._door.leave(self.address)
 
@@ -92,17 +92,18 @@ class Gateway:
     """Serves clients on listening sockets until drained or cancelled.
 
     Args:
-        accept: gives the handler of a new connection, before anything is read from it. It may
+        accept: returns the handler of a new connection, before anything is read from it. It may
             push and close already. If it raises, the connection is dropped.
         settings: the limits.
-        tls_context: serve TLS with it; `protocol.server.tls.server_context` makes one.
-        flusher: of all connections; without one the gateway makes its own.
-        door: lets connections in by their address; without one it lets in all.
-        turn: entered before a row of reads and left after it; by default the flusher. A layer above
-            that queues what its handlers are given can bring a turn of its own: it enters the
-            flusher, does on leaving all that is queued, and leaves the flusher last. So what that
-            work sends leaves in the same step.
-        ops: what clients may ask for; every op by default.
+        tls_context: the certificate for TLS, made by `protocol.server.tls.server_context`; None: no
+            TLS.
+        flusher: sends for all connections; None: the gateway makes its own.
+        door: lets connections in by their address; None: it lets in all.
+        turn: entered before a row of reads and left after it; None: the flusher. A layer above that
+            queues requests can bring a turn of its own. On entering, it enters the flusher. On
+            leaving, it does the queued work and leaves the flusher last, so that the answers leave
+            in the same step.
+        ops: the ops that clients may ask for; every op by default.
     """
 
     def __init__(
@@ -155,10 +156,10 @@ class Gateway:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve on `listeners` (of `protocol.server.listener.listen`), which are closed in the end.
+        """Serve on sockets of `protocol.server.listener.listen`, and close them in the end.
 
-        Returns after `drain`. Cancelled, it closes every connection at once with DRAIN. No error
-        of one connection ends it.
+        It returns after `drain`. If it is cancelled, it closes every connection at once with DRAIN.
+        An error of one connection does not end it.
         """
         self._listeners = listeners
         try:
@@ -171,16 +172,16 @@ class Gateway:
                     async with trio.open_nursery() as accepting:
                         for listener in listeners:
                             accepting.start_soon(accept_from, listener, self._take)
-                    # Here the listeners are closed and what was accepted is on its way out.
+                    # Here the listeners are closed, and the last connections are ending.
                 shared.cancel_scope.cancel()
         finally:
             self._stop_accepting()
 
     async def drain(self, spread_s: float) -> None:
-        """Accept no more, and close what is open with DRAIN, spread evenly over `spread_s`.
+        """Accept no more clients, and close all connections with DRAIN, evenly over `spread_s`.
 
-        Returns when the last connection has ended, `close_timeout_s` after the last close at the
-        latest. Spread, because all clients reconnecting at once are a burst for who takes them.
+        It returns when the last connection has ended, at the latest `close_timeout_s` after the
+        last close. The closes are spread so that clients do not reconnect elsewhere all at once.
         """
         self._draining = True
         self._stop_accepting()
@@ -219,12 +220,12 @@ class Gateway:
         self._nursery.start_soon(self._run, sock, peer, visit)
 
     def _turn_away(self, sock: socket.socket) -> None:
-        """Say that we are full, unasked: to read the request would take what we lack."""
+        """Answer that the server is full, without reading the request, and close the socket."""
         self._dropped += 1
         with contextlib.suppress(OSError):
             if self._tls is None:
                 with contextlib.suppress(BlockingIOError):
-                    sock.recv(READ_BYTES)  # or closing would reset it, and eat what we say
+                    sock.recv(READ_BYTES)  # unread bytes would make the close discard our answer
                 sock.send(handshake.full(draining=False).response)
         sock.close()
 
@@ -249,7 +250,7 @@ class Gateway:
             raise
         self.connections[connection.id] = connection
         self._opened += 1
-        if self._draining:  # it began its handshake before
+        if self._draining:  # its handshake began before the drain
             connection.close(DRAIN)
         try:
             await connection.run(handler, self._poller, first)
@@ -259,7 +260,7 @@ class Gateway:
     async def _open(
         self, sock: socket.socket, peer: str, visit: Visit
     ) -> tuple[Connection, bytes] | None:
-        """The handshake. Returns the connection and what was read beyond the request."""
+        """Do the handshake. Returns the connection and the bytes read behind it; None: refused."""
         settings = self.settings
         opened: tuple[Connection, bytes] | None = None
         try:
@@ -272,7 +273,7 @@ class Gateway:
                 answered = self._judge(head, first, visit)
             if await self._say(sock, peer, answered) and isinstance(answered, Accepted):
                 opened = self._connection(sock, peer, answered, visit.address), first
-        except OSError as error:  # gone, or no TLS
+        except OSError as error:  # the client is gone, or does not speak TLS
             log.debug("handshake failed", peer=peer, error=str(error))
         finally:
             if opened is None and sock.fileno() >= 0:
@@ -293,7 +294,7 @@ class Gateway:
         return handshake.answer(head, self.settings)
 
     def _warn(self, address: str | None) -> None:
-        """Whoever runs a proxy and has not named it finds all clients to be one address."""
+        """Warn that an address is over its limits. It may be a proxy that nobody has configured."""
         now = trio.current_time()
         if now >= self._warn_at:
             self._warn_at = now + _WARN_EVERY_S
@@ -317,10 +318,10 @@ class Gateway:
     async def _say(
         self, sock: socket.socket, peer: str, answered: Accepted | HandshakeRefused
     ) -> bool:
-        """Send the answer, and see a refusal through; whether the client took it in time."""
+        """Send the answer, and end a refused socket; returns whether the client took it in time."""
         rest = memoryview(answered.response)[_send_some(sock, answered.response) :]
         if not rest and isinstance(answered, Accepted):
-            return True  # nearly always: a deadline would cost 20 us, 5 % of a join
+            return True  # the usual case, without a deadline, which costs 20 us or 5 % of a join
         with trio.move_on_after(_LINGER_S) as scope:
             await _send(sock, rest)
             if isinstance(answered, HandshakeRefused):
@@ -328,7 +329,7 @@ class Gateway:
         return not scope.cancelled_caught
 
     async def _refuse(self, sock: socket.socket, peer: str, refused: HandshakeRefused) -> None:
-        """After the response: end our half and read the other one out, or a reset eats it."""
+        """End our half and read the other one to its end; else a reset would discard the answer."""
         self._refused[refused.status] += 1
         log.debug("handshake refused", peer=peer, status=refused.status)
         sock.shutdown(socket.SHUT_WR)
@@ -347,7 +348,7 @@ async def _read(sock: socket.socket) -> bytes:
 
 
 async def _read_head(sock: socket.socket, max_bytes: int) -> tuple[bytes | None, bytes]:
-    """The head of a request and what came after it; None and what was read if it is too long."""
+    """Return a request's head and the bytes after it; if it is too long, None and all bytes."""
     got = bytearray()
     while True:
         data = await _read(sock)
@@ -370,7 +371,7 @@ async def _send(sock: socket.socket, rest: memoryview) -> None:
 
 
 def _send_some(sock: socket.socket, data: bytes | memoryview) -> int:
-    """One send; returns how many bytes the socket took."""
+    """Send once; returns how many bytes the socket took."""
     try:
         return sock.send(data)
     except WOULD_BLOCK:

@@ -1,10 +1,12 @@
-"""For how long what is pushed to a client is gathered: not at all while nothing is gained by it.
+"""Sets the window in which pushes to a client are gathered, which is 0 as long as it gains nothing.
 
-To gather saves sends, and costs latency: half the window, on average. At 200 messages/s in a room
-of 100 nearly nothing is saved, and p50 was 3.0 ms in place of 0.3; at 6,000 a send for each of them
-is more than a core can do. So the window is 0 as long as the loop has time to spare, or as the next
-push to a client is not to be expected within it; while the loop is busy with clients that get much
-it grows until the loop is not, and shrinks again as there is less to do.
+Gathering saves sends, and costs latency: half the window, on average. At 200 messages/s in a room
+of 100 it saved nearly nothing, and p50 was 3.0 ms in place of 0.3. At 6,000 messages/s a send for
+each push is more than a core can do.
+
+So the window is 0 as long as the loop has time to spare, or the next push to a client is unlikely
+to come within it. While the loop is busy with clients that get many pushes, the window grows until
+the loop is not busy any more. It shrinks again when there is less to do.
 """
 
 from __future__ import annotations
@@ -12,28 +14,28 @@ from __future__ import annotations
 from typing import Final
 
 LOOK_S: Final = 0.02
-"""How often the window is looked at."""
+"""The time between two looks, which set the window anew, in seconds."""
 BUSY: Final = 0.4
-"""Above this part of the loop's time the window grows. A node that has more than half of its time
-left can send at once."""
+"""The window grows above this load, a part of the loop's time. With less load a node can send each
+push at once."""
 IDLE: Final = 0.3
-"""Below this part it shrinks. What counts is not the load, which may be low because of the window,
-but what the load would be if each push were a send. That is a guess on the safe side: not all of
-the load is sending."""
+"""The window shrinks below this load. It is the load that the node would have if each push were a
+send, because the real load may be low only thanks to the window. It is estimated too high, since
+not all of the load is sending, so the window does not shrink too early."""
 CALM_LOOKS: Final = 10
-"""It shrinks when so many looks in a row have said so: load comes in bursts, and what was learnt in
-one is not to be learnt again in the next."""
-_STEPS: Final = 8  # the first window is this part of the longest
+"""How many looks in a row must find a low load before the window shrinks. Load comes in bursts, and
+the window should outlast the pauses between them."""
+_STEPS: Final = 8  # the first window is the longest one divided by this
 
 
 class Window:
     """How long a push may wait for others.
 
     Args:
-        longest_s: at most, in seconds; 0: never.
+        longest_s: the longest window, in seconds; 0: pushes never wait.
 
     Attributes:
-        present_s: now.
+        present_s: the present window, in seconds.
     """
 
     __slots__ = ("_alone", "_calm", "_close", "_looked_at", "longest_s", "present_s")
@@ -47,8 +49,10 @@ class Window:
         self._looked_at = 0.0
 
     def pushed(self, since_s: float, count: int) -> None:
-        """`count` clients are pushed to, `since_s` after they were sent to last (one of them, as
-        those on one topic are much alike). Twice in the longest window is often enough to gain.
+        """Note a push to `count` clients, `since_s` seconds after the last send to one of them.
+
+        One client stands for all, since those on one topic are much alike. Gathering gains
+        something if there are at least two pushes in the longest window.
         """
         if since_s * 2 < self.longest_s:
             self._close += count
@@ -56,11 +60,17 @@ class Window:
             self._alone += count
 
     def due(self, now: float) -> bool:
-        """Whether `look` has something to look at."""
+        """Whether it is time for a `look`."""
         return now - self._looked_at >= LOOK_S
 
     def look(self, now: float, busy_s: float, sends: int) -> None:
-        """Decide anew. Since the last look the loop was busy for `busy_s`, and sent so often."""
+        """Set the window anew.
+
+        Args:
+            now: the time in seconds.
+            busy_s: for how long the loop was busy since the last look.
+            sends: the number of sends since the last look.
+        """
         load = busy_s / (now - self._looked_at)
         pushes = self._close + self._alone
         without = load * max(1.0, pushes / max(1, sends))

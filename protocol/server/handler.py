@@ -1,4 +1,4 @@
-"""What the layer above the wire gives for each connection."""
+"""The interface through which a connection passes requests to the layer above the wire."""
 
 from __future__ import annotations
 
@@ -10,29 +10,33 @@ from protocol.messages import AnyRequest
 
 
 class Handler(Protocol):
-    """What the layer above gives for each connection. All are plain calls."""
+    """Takes the requests of one connection. All methods are plain calls."""
 
     def received(self, request: AnyRequest) -> Awaitable[None] | None:
-        """A request, decoded and valid. None: taken. An awaitable: the receiver is full; it is
-        awaited before more is read, so that TCP holds the client back.
+        """Take a decoded, valid request.
+
+        Returns None, or an awaitable if the receiver is full. The connection awaits it before it
+        reads on, so that TCP holds the client back.
         """
 
     def undecodable(self, error: RequestError, ref: int | None) -> None:
-        """A message that is no request. Usually answered with `Connection.refuse`."""
+        """Take a message that is no valid request; the usual answer is `Connection.refuse`."""
 
     def shed(self, error: RequestError, count: int, size_bytes: int) -> None:
-        """`Connection.shed` was called for a request, and `count` requests behind it, of
-        `size_bytes` together, were refused by the same `error`.
+        """Note that `count` requests, `size_bytes` long together, were refused with `error`.
+
+        They came behind a request for which `Connection.shed` was called.
         """
 
     def fragments(self, count: int) -> None:
-        """`count` frames came that ended no message. Called before the messages of the same read
-        are handled.
+        """Note `count` frames that ended no message.
+
+        It is called before the messages of the same read are handled.
         """
 
     def disconnected(self, close: CloseCode | int, reason: str) -> None:
-        """The connection has ended; called exactly once, and nothing is called after it.
+        """Note that the connection has ended. It is the last call, and comes exactly once.
 
-        `close` is the row we closed with, or the client's code, 1005 for a close frame without
-        one, 1006 for none at all. `reason` is what is known about it, for logs.
+        `close` is our row of the table of closes, or the client's code: 1005 for a close frame
+        without a code, 1006 for no close frame. `reason` is a text for logs.
         """

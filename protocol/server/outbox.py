@@ -1,17 +1,17 @@
-"""What waits to be sent to one client: a queue of whole frames, bounded in bytes.
+"""An outbox: the frames that wait to be sent to one client, a queue bounded in bytes.
 
 Order. Frames leave in the order they were pushed. A frame of a slot (the state of a match) is
-conflated: a newer one replaces the unsent older one and goes to the **end**. It does not take the
-older one's place, because a state bears the topic's offset: sent ahead of an event that was pushed
-between the two, it would tell the client of an offset whose event it has not got, and a client that
-breaks off there and resumes would miss that event in silence. For the same reason slots are not
-kept apart and sent last: an older state would follow the `match.ended` that was pushed after it.
-What a slot can suffer is delay, and only while other frames alone fill the client's line.
+conflated: a newer one replaces the older one that is not sent yet, and goes to the **end** of the
+queue. It must not take the older one's place. A state names the topic's offset, so a state that
+overtakes an event would tell the client of an offset whose event it does not have; a client that
+loses its connection there and resumes would silently miss the event. Nor are slots sent after all
+other frames, because an old state would then follow the `match.ended` that was pushed after it. A
+slot can be delayed, but only while other frames fill the client's connection.
 
-Room. A client can ask for more than fits: for what it missed in all its rooms, for many pages of
-history. Whoever answers that pushes a frame only if `takes` says so, and else calls `when_drained`
-and waits. So the client gets all of it as fast as it reads. Such answers fill one half of the bound
-at most; the other half is for live pushes, which cannot wait.
+Room. A client can ask for more than fits: for all that it missed in its rooms, or for many pages of
+history. Code that sends such answers pushes a frame only if `takes` allows it, and otherwise calls
+`when_drained` and waits. So the client gets everything, as fast as it reads. Such answers fill at
+most half of the bound; the other half is for live pushes, which cannot wait.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from protocol.codec import Encoding
 
 SEND_BYTES: Final = 131_072
-"""The most that is joined for one send. A socket takes rarely more at once, and what has been
-joined can no longer be conflated."""
+"""The most bytes that are joined for one send. A socket rarely takes more at once, and joined
+frames can no longer be conflated."""
 
 IDLE: Final = 0
 SOON: Final = 1
 NOW: Final = 2
-"""What an outbox waits for; see `Outbox.waiting`."""
+"""The states of an outbox; see `Outbox.waiting`."""
 
-_COMPACT_AT = 64  # replaced frames that may lie in a queue before it is worth closing the gaps
+_COMPACT_AT = 64  # the queue is compacted once it has more replaced frames than this
 
 
 _ROOM = 2
@@ -42,11 +42,14 @@ divided by _DRAINED or less."""
 
 
 class Transport(Protocol):
-    """What an outbox and the flusher need of a connection. None of these raises but `send`."""
+    """The part of a connection that an outbox and the flusher use. Only `send` raises."""
 
     @property
     def send(self) -> Callable[[bytes | memoryview], int]:
-        """Non-blocking: bytes taken. Raises what a non-blocking socket raises. Asked for once."""
+        """A function that sends without blocking and returns how many bytes were taken.
+
+        It raises the errors of a non-blocking socket. The outbox gets it once and keeps it.
+        """
 
     async def wait_writable(self) -> None: ...
     def overflowed(self) -> None:
@@ -56,17 +59,17 @@ class Transport(Protocol):
         """The socket cannot be sent to any more."""
 
     def sent_all(self) -> None:
-        """The outbox was finished, and its last byte has been handed to the socket."""
+        """The outbox was finished, and the socket has taken its last byte."""
 
 
 class Marks(Protocol):
-    """What is told of an outbox that has something to send: the flusher. Neither raises."""
+    """The part of the flusher that an outbox uses. Neither method raises."""
 
     def mark(self, outbox: Outbox) -> None:
-        """It is to be flushed in the next pass."""
+        """Flush the outbox in the next pass."""
 
     def mark_soon(self, outbox: Outbox) -> None:
-        """The same, but it may wait a moment for more."""
+        """Flush the outbox soon; it may wait a moment for more frames."""
 
 
 class _Gone:
@@ -84,12 +87,12 @@ class _Gone:
 
 
 class Outbox:
-    """One connection's frames. Everything here is a plain call on the trio thread.
+    """One connection's frames. All methods are plain calls on the trio thread.
 
     Args:
-        encoding: of the connection; who pushes chooses the frames by it.
+        encoding: the encoding of the connection, which its frames must have.
         limit_bytes: the bound on `queued_bytes`.
-        flusher: marked with the outbox when it goes from nothing to send to something.
+        flusher: told when the outbox has something to send after it was empty.
         transport: the connection.
     """
 
@@ -108,36 +111,36 @@ class Outbox:
     ) -> None:
         self.encoding = encoding
         self.transport = transport
-        self.send = transport.send  # to find it each time takes 4 % of a send after a pause
+        self.send = transport.send  # kept, since two look-ups take 4 % of a send after a pause
         self.queued_bytes = 0
         """Bytes that no socket has taken yet."""
         self.unsent: bytes | memoryview = b""
-        """The rest of a send that the socket took in part. It goes first and as it is."""
+        """The rest of a send that the socket took in part. It is sent first, unchanged."""
         self.held_bytes = 0
-        """Bytes of answers that wait elsewhere until there is room."""
+        """Bytes of answers that wait outside of the outbox until there is room."""
         self._frames: list[bytes] = []
         self._slots: dict[str, int] | None = None  # slot -> its frame's index; most have none
         self._replaced = 0
-        self._limit = limit_bytes  # -1 once closed: then one comparison in `_append` says both
+        self._limit = limit_bytes  # -1 once closed, so that `_append` needs one comparison
         self._flusher = flusher
         self.waiting = IDLE
-        """IDLE; SOON: the flusher knows of us, and may wait for more; NOW: it does, or a writer
-        waits for the socket."""
+        """IDLE: the outbox is empty. SOON: it is marked, but may wait for more frames. NOW: it is
+        marked for the next pass, or a writer waits for the socket."""
         self.sent_at = -math.inf
-        """The flusher's: when it last began to send from here, in trio's time."""
+        """When the flusher last began to send from this outbox, in trio's time."""
         self._finished = False
         self._room = limit_bytes // _ROOM
         self._drained_at = limit_bytes // _DRAINED
         self._awaited: list[Callable[[], None]] = []
-        self._tended = False  # finished or awaited, so that `idle` has more to do than usual
+        self._tended = False  # finished or awaited, so `send_at_once` is not enough
 
     @property
     def room_bytes(self) -> int:
-        """For how many bytes of answers there is room now; it can be negative."""
+        """Bytes of answers that fit now; it can be negative."""
         return self._room - self.queued_bytes
 
     def takes(self, size: int) -> bool:
-        """Whether there is room for an answer of so many bytes. A drained outbox takes any."""
+        """Whether there is room for an answer of `size` bytes. A drained outbox takes any."""
         queued = self.queued_bytes
         return queued + size <= self._room or queued <= self._drained_at
 
@@ -154,23 +157,23 @@ class Outbox:
 
     @property
     def closed(self) -> bool:
-        """Whether frames are dropped now, as no more will be sent."""
+        """Whether pushed frames are dropped, because no more will be sent."""
         return self._limit < 0
 
     def push(self, frame: bytes) -> None:
-        """Append one frame. Over the bound the connection is closed; never raises."""
+        """Append one frame. If it goes over the bound, the connection is closed. Never raises."""
         if self._append(frame) and self.waiting is not NOW:
             self.waiting = NOW
             self._flusher.mark(self)
 
     def push_soon(self, frame: bytes) -> None:
-        """The same for what need not leave at once, such as what is said in a busy room."""
+        """Append one frame that need not leave at once, such as a message in a busy room."""
         if self._append(frame) and self.waiting is IDLE:
             self.waiting = SOON
             self._flusher.mark_soon(self)
 
     def replace(self, slot: str, frame: bytes) -> None:
-        """Append one frame, and drop the unsent older one of this `slot` (see the module)."""
+        """Append one frame, and drop the older one of this `slot` if it is not sent yet."""
         if self._slots is None:
             self._slots = {}
         else:
@@ -188,14 +191,15 @@ class Outbox:
         if index is None:
             return
         self.queued_bytes -= len(self._frames[index])
-        self._frames[index] = b""  # joins to nothing; moving the others would cost more
+        self._frames[index] = b""  # cheaper than to move the frames after it
         self._replaced += 1
         if self._replaced > _COMPACT_AT and self._replaced * 2 > len(self._frames):
             self._compact()
 
     def finish(self, last: bytes, *, drop: bool) -> None:
-        """Send `last` (a close frame) and nothing after it. With `drop`, nothing before it either,
-        except what has begun to leave. Only the first call counts.
+        """Send `last` (a close frame), and no frame after it. Only the first call counts.
+
+        `drop`: drop the frames before it as well, except one that was sent in part.
         """
         if self._finished:
             return
@@ -219,18 +223,18 @@ class Outbox:
         self.unsent = b""
         self.queued_bytes = 0
         self.send = _GONE.send
-        self.transport = _GONE  # and so no cycle is left for the garbage collector
+        self.transport = _GONE  # breaks the cycle, which only the garbage collector would free
         self._tell_drained()
 
     # --- the flusher's side ---------------------------------------------------------------------
 
     def send_at_once(self) -> int:
-        """What `take`, a send, `sent` and `idle` do together, where a socket takes all, as it
-        nearly always does: in one call in place of four, which halves what it costs in Python.
+        """Do `take`, a send, `sent` and `idle` in one call, which halves their cost in Python.
 
-        Returns the bytes that left; 0: nothing was done, as it is not that simple. If `waiting`
-        is still NOW then, the rest is to be seen to. Raises what the transport's `send` raises,
-        and then nothing has changed.
+        It is for the usual case that the socket takes everything. Returns the bytes that left; 0:
+        this is not the usual case, and nothing was done. If `waiting` is still NOW afterwards, the
+        socket took only a part. Raises the errors of the transport's `send`; then nothing has
+        changed.
         """
         queued = self.queued_bytes
         frames = self._frames
@@ -252,9 +256,9 @@ class Outbox:
         return count
 
     def keep(self, data: bytes, count: int) -> None:
-        """The socket took `count` bytes of `data`, sent while nothing waited: the rest waits now.
+        """Keep the rest of `data`, of which the socket took `count` bytes; the outbox was empty.
 
-        It goes first and as it is. Over the bound the connection is closed, as by `push`.
+        The rest is sent first, unchanged. Over the bound the connection is closed, as by `push`.
         """
         self.waiting = NOW
         self.queued_bytes = len(data)
@@ -263,9 +267,9 @@ class Outbox:
             self._over()
 
     def take(self) -> bytes | memoryview:
-        """What the next send should carry: everything, up to `SEND_BYTES`. Empty: nothing waits.
+        """Take the bytes for the next send: all frames, up to `SEND_BYTES`. Empty: nothing waits.
 
-        What is taken must be sent, and `sent` be told how much of it was.
+        The caller must send them, and tell `sent` how many the socket took.
         """
         if self.unsent:
             return self.unsent
@@ -280,7 +284,7 @@ class Outbox:
         return data
 
     def sent(self, data: bytes | memoryview, count: int) -> bool:
-        """The socket took `count` bytes of `data` from `take`. Returns whether it was all."""
+        """Note that the socket took `count` bytes of `data`; returns whether it was all."""
         self.queued_bytes -= count
         if count == len(data):
             self.unsent = b""
@@ -289,7 +293,7 @@ class Outbox:
         return False
 
     def idle(self) -> bool:
-        """Whether nothing waits. Then the next `push` marks the outbox dirty again."""
+        """Whether the outbox is empty. If it is, the next `push` marks it again."""
         if self.queued_bytes:
             if self._awaited and self.queued_bytes <= self._drained_at:
                 self._tell_drained()
@@ -299,7 +303,7 @@ class Outbox:
             self.transport.sent_all()
         else:
             self.waiting = IDLE
-        if self._awaited:  # last, because those who are told push
+        if self._awaited:  # last, because the callbacks push
             self._tell_drained()
         return True
 

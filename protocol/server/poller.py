@@ -1,10 +1,10 @@
-"""Reads from all clients' sockets in one task.
+"""The poller reads from all clients' sockets in one task.
 
-trio waits for a socket one time: a system call to ask, a task to wake, for every read of every
-client. Here the sockets stay in a level-triggered epoll of our own, trio waits for that one, and
-all that have something are read in a row. What they brought is then handled, and what that led to
-is sent, in the same step: a request and its reply take one pass of trio's scheduler in place of
-four. A row ends after a while though sockets are left, or timers would be late by as much.
+With trio's own wait for a socket, each read of each client costs a system call and a task to wake.
+Here the sockets stay in a level-triggered epoll of our own, and trio waits for that one. All
+sockets that have bytes are then read in a row, the requests are handled, and the replies are sent,
+in the same step: one pass of trio's scheduler in place of four. A row ends after a while even if
+sockets are left, so that timers are not late.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ import trio
 from trio.lowlevel import Abort, RaiseCancelT, Task, current_task, reschedule
 
 _ROW_S: Final = 0.002
-"""How long sockets are read in a row; the others come in the next pass."""
+"""The longest row of reads. Sockets that are left come in the next pass."""
 _AT_ONCE: Final = 32
-"""Sockets asked for at once. The kernel gives each its turn, but nobody's is skipped only if all
-that it names are read."""
+"""How many sockets epoll returns at once. All of them are read, because the kernel moves them to
+the end of its list, and one that is not read would miss its turn."""
 
 
 class Poller:
-    """`wait` is for connections, `run` is the task.
+    """Reads sockets for connections, which call `wait`; `run` is its task.
 
     Args:
-        turn: entered before each row of reads and left after it, which handles what they brought
-            and sends what that led to.
+        turn: entered before each row of reads and left after it. On leaving, it handles the
+            requests that were read and sends the replies.
     """
 
     def __init__(self, turn: AbstractContextManager[None]) -> None:
@@ -40,9 +40,9 @@ class Poller:
         self._waiting: dict[int, tuple[Callable[[], bool], Task]] = {}
 
     async def wait(self, sock: socket.socket, readable: Callable[[], bool]) -> None:
-        """Call `readable` whenever `sock` has something to read, until it returns True.
+        """Call `readable` each time that `sock` has something to read, until it returns True.
 
-        It is called in another task and must not raise. The socket must stay open meanwhile.
+        `readable` is called in another task and must not raise. The socket must stay open.
         """
         number = sock.fileno()
         self._epoll.register(number, select.EPOLLIN)
@@ -54,10 +54,10 @@ class Poller:
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
-    # A Ctrl-C is for the main task, not for whatever is being handled.
+    # A Ctrl-C is for the main task, not for the request that is being handled.
     @trio.lowlevel.enable_ki_protection
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Read until cancelled; nobody may be waiting then."""
+        """Read until cancelled. No connection may be in `wait` by then."""
         task_status.started()
         own = self._epoll.fileno()
         try:
@@ -74,7 +74,7 @@ class Poller:
             ready = self._epoll.poll(0, _AT_ONCE)
             for number, _ in ready:
                 if number not in waiting:
-                    continue  # what was just read has had its wait cancelled
+                    continue  # a handler in this row has cancelled this wait
                 readable, task = waiting[number]
                 if readable() and number in waiting:
                     self._forget(number)

@@ -1,8 +1,8 @@
 """The server's side of one WebSocket connection.
 
-A non-blocking socket, read by the `Poller` when it has something; a `FrameReader` that finds the
-messages in what was read; an `Outbox` for what leaves. The task of a connection sleeps through all
-that: it is there for its beginning, its end, and for whatever has to be waited for in between.
+It has a non-blocking socket, which the `Poller` reads when there are bytes; a `FrameReader`, which
+finds the messages in them; and an `Outbox` for the frames that leave. The task of a connection
+sleeps meanwhile. It only runs at the beginning, at the end, and when something has to be awaited.
 """
 
 from __future__ import annotations
@@ -47,26 +47,29 @@ from protocol.server.shedding import Shed
 log = structlog.get_logger("protocol.server.websocket")
 
 READ_BYTES: Final = 16_384
-"""One read. Small enough that the messages in it are handled in a few milliseconds at worst."""
+"""The size of a read. The messages in it are handled within a few milliseconds at worst."""
 
-_TURN = 64  # messages of one client in a row; then others have their turn
+_TURN = 64  # messages of one client that are handled in a row, before others have their turn
 _KEY_UPDATE_POLL_S = 0.05
-_LAST_READS = 8  # a client that was told to go says so in one or two
-_LAST_READS_S = 0.05  # between two reads of one that goes on all the same
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: what is unsent is thrown away
+_LAST_READS = 8  # full-speed reads after a close; a client answers it within one or two
+_LAST_READS_S = 0.05  # the pause between further reads from a client that goes on sending
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: unsent bytes are thrown away
 
 _OPEN, _CLOSING, _CLOSED = range(3)
 
 
 class Connection:
-    """One client's connection, from the end of the handshake. On the trio thread only.
+    """One client's connection, from the end of the handshake. Used on the trio thread only.
 
     Args:
-        id: unique in the process.
-        encoding: what the subprotocol said.
-        peer: where the socket comes from, for logs.
-        address: what limits for an address go by; None: none do.
-        sock: non-blocking; owned and closed by the connection.
+        id: a number, unique in the process.
+        encoding: the encoding of the subprotocol.
+        peer: the other end of the socket, for logs.
+        sock: a non-blocking socket, which the connection owns and closes.
+        settings: the limits.
+        flusher: sends what the outbox holds.
+        wheel: calls `visit` for keep-alive, and `expired` at a deadline.
+        address: the client's address, which limits apply to; None: no limits apply.
     """
 
     __slots__ = (
@@ -107,12 +110,12 @@ class Connection:
         self._state = _OPEN
         self._close: CloseCode | int = frames.ABNORMAL
         self._reason = ""
-        self._messages: Iterator[tuple[int, bytes]] = iter(())  # read, and not yet handled
-        self._held_back: Awaitable[None] | None = None  # what must be awaited before the next
-        self._over = False  # its stream has ended
-        self._peer_closed = False  # its close frame has come, or its stream has ended
+        self._messages: Iterator[tuple[int, bytes]] = iter(())  # read, but not handled yet
+        self._held_back: Awaitable[None] | None = None  # to be awaited before the next message
+        self._over = False  # the stream has ended
+        self._peer_closed = False  # the client's close frame has come, or its stream has ended
         self._sent = False  # our close frame has been handed to the socket
-        self._last_reads = 0  # while it is closing
+        self._last_reads = 0  # reads while it is closing
         self._flushed: trio.Event | None = None
         self._scope: trio.CancelScope | None = None  # while the handler holds reading back
         self._heard = True
@@ -121,7 +124,7 @@ class Connection:
         self._read_next_in: Callable[[float], float] | None = None  # before the next read
         self._shed: Shed | None = None  # while the rest of a read is refused
         wheel.add(self)
-        # Here, not in `run`: the layer above may lift it as soon as it has the connection.
+        # Set here and not in `run`: the layer above may lift the deadline before `run`.
         wheel.expect(self, settings.first_message_timeout_s)
 
     def __repr__(self) -> str:
@@ -129,14 +132,14 @@ class Connection:
 
     @property
     def closed(self) -> bool:
-        """Whether it is closed or closing: what is sent now is dropped."""
+        """Whether the connection is closed or closing, so that pushed frames are dropped."""
         return self._state != _OPEN
 
     def reply(self, message: msgspec.Struct) -> None:
         """Encode, frame and push one message.
 
         Raises:
-            EncodeError: a value in it has no encoding.
+            EncodeError: the message cannot be encoded.
         """
         self.outbox.push(self.encoding.frame(message))
 
@@ -151,18 +154,23 @@ class Connection:
         ops: AbstractSet[str],
         read_next_in: Callable[[float], float] | None = None,
     ) -> None:
-        """Refuse the request `ref`, and with it all of `ops` that were read along with it. Those
-        that bear no ref are refused as well, without an answer.
+        """Refuse the request `ref`, and the requests of `ops` behind it in the same read.
 
-        `read_next_in` is asked once all that was read is handled: given trio's time it says in how
-        many seconds to read on. What comes meanwhile is read in one go then: for a node that has
-        too much to do a message costs a fifth of what it costs alone.
+        Requests without a ref are refused as well, without an answer.
+
+        Args:
+            error: the answer.
+            ref: the ref of the request; None: it has none.
+            ops: the ops whose requests may be refused.
+            read_next_in: called once the whole read is handled, with trio's time; returns in how
+                many seconds to read again. The messages of that time are then read together, which
+                takes a fifth of the time that they take one by one.
         """
         self._shed = Shed(error, ops, ref)
         self._read_next_in = read_next_in
 
     def end_shed(self) -> None:
-        """Answer what has been refused together, if anything; the next request is judged anew."""
+        """Answer the requests that were refused together, if any. The next one is judged anew."""
         shed, self._shed = self._shed, None
         if shed is None:
             return
@@ -174,20 +182,20 @@ class Connection:
             self._handler.shed(shed.error, shed.behind, shed.size_bytes)
 
     def expect_within(self, seconds: float | None) -> None:
-        """Close with NO_SESSION_IN_TIME in so many seconds, or with `None` not any more."""
+        """Close with NO_SESSION_IN_TIME in so many seconds; `None`: lift that deadline."""
         if self._state == _OPEN:
             self._wheel.expect(self, seconds)
 
     def close(self, code: CloseCode, reason: str = "") -> None:
-        """Send what is queued, then a close frame, and end; idempotent.
+        """Send the queued frames and a close frame, and end. A second call does nothing.
 
-        The client has `close_timeout_s` to read it all and to answer; then the socket is reset. To
-        a client that reads too slowly or has vanished nothing queued is sent.
+        The client has `close_timeout_s` to read everything and to answer; then the socket is reset.
+        A client that reads too slowly or has vanished gets the close frame alone.
         """
         if self._state != _OPEN:
             return
         if code is FLOODING:
-            self._peer_closed = True  # what it sends from now on is not looked at
+            self._peer_closed = True  # further messages of the client are not looked at
         text = f"{code.name}: {reason}" if reason else code.name
         self._leave(
             code,
@@ -199,15 +207,20 @@ class Connection:
     async def run(self, handler: Handler, poller: Poller, first: bytes = b"") -> None:
         """Read until the end, then close the socket and tell `handler`.
 
-        `first`: what came in one read with the handshake. Raises nothing but trio's Cancelled;
-        an error of the handler closes this connection with SERVER_ERROR.
+        It raises only trio's Cancelled. An error of the handler closes this connection with
+        SERVER_ERROR.
+
+        Args:
+            handler: takes the requests.
+            poller: reads the socket.
+            first: bytes that came in one read with the handshake.
         """
         self._handler = handler
         try:
             if first:
                 self._feed(first)
             await self._read(poller)
-            if self._state == _OPEN:  # half-closed: it may still read what we have for it
+            if self._state == _OPEN:  # half-closed: the client may still read our frames
                 self._leave(
                     frames.ABNORMAL,
                     "the stream ended without a close frame",
@@ -221,7 +234,7 @@ class Connection:
             self._end()
 
     def discard(self) -> None:
-        """Close the socket of a connection that is not `run`."""
+        """Close the socket of a connection that was never `run`."""
         self.outbox.abandon()
         self._state = _CLOSED
         self._wheel.discard(self)
@@ -230,7 +243,7 @@ class Connection:
     # --- reading ----------------------------------------------------------------------------------
 
     async def _read(self, poller: Poller) -> None:
-        """Read until the stream ends, one way or another."""
+        """Read until the stream ends."""
         tls = isinstance(self._socket, ssl.SSLSocket)
         readable = self._readable_tls if tls else self._readable
         while True:
@@ -246,14 +259,14 @@ class Connection:
                 await poller.wait(self._socket, readable)
 
     def _readable(self) -> bool:
-        """Read once, and handle it. Returns whether the task must go on from here."""
+        """Read once and handle the messages. Returns whether the task has to wake."""
         try:
             data = self._socket.recv(READ_BYTES)
         except (BlockingIOError, ssl.SSLWantReadError):
             return False
         except ssl.SSLWantWriteError:
-            # A key update that cannot leave as the client does not read. Rare; to poll is simpler
-            # than to share the wait for writability with the outbox's writer.
+            # A key update cannot leave because the client does not read. This is rare, and a poll
+            # is simpler than to share the wait for writability with the outbox's writer.
             self._held_back = trio.sleep(_KEY_UPDATE_POLL_S)
             return True
         except OSError as error:
@@ -264,7 +277,7 @@ class Connection:
         return self._over or self._held_back is not None or self._state != _OPEN
 
     def _readable_tls(self) -> bool:
-        """The same for TLS, which may hold bytes decrypted that epoll knows nothing of."""
+        """The same for TLS, which may hold decrypted bytes that epoll does not know of."""
         sock = self._socket
         assert isinstance(sock, ssl.SSLSocket)
         while not self._readable():
@@ -298,7 +311,7 @@ class Connection:
                 self._handler_failed()
 
     def _handle(self) -> None:
-        """Handle what was read, as far as it goes without waiting."""
+        """Handle the messages that were read, until one has to be waited for."""
         self._handle_some()
         self.end_shed()
 
@@ -315,7 +328,7 @@ class Connection:
                 return
         reader = self._reader
         if reader.failure is not None and not self._peer_closed:
-            self._peer_closed = True  # what it sends from now on is not listened to
+            self._peer_closed = True  # further bytes of the client are ignored
             self.close(reader.failure, reader.reason)
             self._shut_if_sent()
         read_next_in, self._read_next_in = self._read_next_in, None
@@ -323,7 +336,7 @@ class Connection:
             self._held_back = trio.sleep(pause_s)
 
     def _sheds(self, opcode: int, payload: bytes) -> bool:
-        """Whether a message is refused along with those before it."""
+        """Refuse a message along with those before it, if it may be refused; returns whether."""
         assert self._shed is not None
         if opcode == self.encoding.opcode and self._shed.takes(self.encoding, payload):
             return True
@@ -331,7 +344,7 @@ class Connection:
         return False
 
     def _take(self, opcode: int, payload: bytes) -> Awaitable[None] | None:
-        """Take one message of data. Returns what must be awaited before the next."""
+        """Take one data message. Returns an awaitable to wait for before the next one, if any."""
         if opcode != self.encoding.opcode:
             kind = "binary" if self.encoding.opcode == frames.BINARY else "text"
             self.close(UNSUPPORTED_DATA, f"{self.encoding.subprotocol} takes {kind} frames")
@@ -359,7 +372,7 @@ class Connection:
 
     async def _hold(self, held_back: Awaitable[None]) -> None:
         with trio.CancelScope() as self._scope:
-            if self._state != _OPEN:  # closed by the handler that asks us to wait
+            if self._state != _OPEN:  # the handler that asks for the wait has closed it
                 self._scope.cancel()
             try:
                 await held_back
@@ -368,8 +381,9 @@ class Connection:
         self._scope = None
 
     async def _rest(self) -> None:
-        """Wait before the next read of a client that was closed and goes on sending, for up to
-        `close_timeout_s`. Read from as fast as it can send, it would take a whole core.
+        """Wait before the next read from a client that was closed but goes on sending.
+
+        It may do so for `close_timeout_s`. Without pauses it could keep a whole core busy.
         """
         with trio.CancelScope() as self._scope:
             await trio.sleep(_LAST_READS_S)
@@ -401,7 +415,7 @@ class Connection:
     ) -> None:
         self.end_shed()
         if self._state != _OPEN:
-            return  # for that
+            return  # `end_shed` has closed it
         self._state = _CLOSING
         self._close = close
         self._reason = reason
@@ -411,23 +425,23 @@ class Connection:
             self._scope.cancel()
 
     def _shut_if_sent(self) -> None:
-        """End our half once our close frame is out and nothing more is wanted from the client.
+        """End our half of the stream once both close frames have passed.
 
-        The other half is read until the client ends it: to close a socket with bytes unread resets
-        it, and the client may lose the close frame that is still on its way.
+        The other half is read until the client ends it. To close a socket with unread bytes would
+        reset it, and the client might lose our close frame, which is still on its way.
         """
         if not (self._sent and self._peer_closed):
             return
         try:
             if isinstance(self._socket, ssl.SSLSocket):
                 with contextlib.suppress(OSError, ValueError):
-                    self._socket.unwrap()  # sends close_notify; the answer is not waited for
+                    self._socket.unwrap()  # sends close_notify, without waiting for the answer
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # it is gone already; the reader sees that
+            pass  # the socket is gone already; the reader notices
 
     def _abort(self) -> None:
-        """End both halves now. The reader wakes, sees the end, and closes the socket."""
+        """End both halves of the stream now. The reader wakes and closes the socket."""
         self._state = _CLOSED
         self.outbox.abandon()
         self._sent = True
@@ -442,7 +456,7 @@ class Connection:
             pass
 
     def _end(self) -> None:
-        """The last step, also when cancelled."""
+        """Close the socket and tell the handler. It is the last step, also when cancelled."""
         if self._state == _OPEN:  # cancelled: the server stops without a drain
             self._close = DRAIN
             if not self.outbox.unsent:
@@ -487,7 +501,7 @@ class Connection:
         if self._state != _OPEN:
             return
         settings = self._settings
-        if self._heard or self._scope is not None:  # held back, it is we who do not listen
+        if self._heard or self._scope is not None:  # with a scope, the server itself does not read
             self._heard = False
             self._silent = 0
         else:
