@@ -1,1 +1,1 @@
-"""What the Python client is made of. Users import `protocol.client`."""
+"""The parts of the Python client. Users import `protocol.client`."""

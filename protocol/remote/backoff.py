@@ -10,24 +10,24 @@ import msgspec
 class Backoff(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Exponential back-off with full jitter: a random wait below a bound that doubles.
 
-    Full jitter spreads clients that all lost one server at once best, and costs the server least
-    (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). The first wait
-    is jittered as well: a server that drains sends everyone away in the same second.
+    If many clients lose one server at once, full jitter spreads them best and costs the server
+    least (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). The first
+    wait is random as well, because a server that drains sends everyone away within seconds.
     """
 
     first_s: float = 0.5
     """The bound of the first wait, in seconds."""
     factor: float = 2.0
     max_s: float = 30.0
-    """The bound no wait exceeds, in seconds."""
+    """The largest bound, in seconds."""
 
     def bound_s(self, attempt: int) -> float:
-        """The longest that attempt number `attempt`, from 0, may be waited for."""
+        """Return the longest wait before attempt number `attempt`, from 0, in seconds."""
         if self.first_s <= 0:
             return 0.0
-        # The exponent is held where a float still holds the power; max_s is long reached there.
+        # The exponent is limited so that the power fits into a float. `max_s` is reached by then.
         return min(self.max_s, self.first_s * self.factor ** min(attempt, 64))
 
     def wait_s(self, attempt: int, rng: random.Random) -> float:
-        """The wait before attempt number `attempt`, from 0, in seconds."""
+        """Return the wait before attempt number `attempt`, from 0, in seconds."""
         return rng.uniform(0.0, self.bound_s(attempt))

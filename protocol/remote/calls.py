@@ -1,6 +1,6 @@
-"""Requests that have no answer yet: in what order they leave, and what a break does to them.
+"""Requests without an answer: the order in which they are sent, and what a break does to them.
 
-No I/O here: whoever owns the connection takes what is to be sent and tells what came.
+There is no I/O here. The owner of the connection takes the requests to send and gives the replies.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ T = TypeVar("T")
 
 
 class Caller(Protocol):
-    """What rooms and matches need of their session."""
+    """The part of a session that rooms, matches and the inbox use."""
 
     async def request(self, request: Request, answer: type[T]) -> T:
         """Send a request; return its answer."""
 
     async def leave(self, topic: str, request: Request) -> None:
-        """Send the request that leaves a topic; follow it no more once that was answered."""
+        """Send the request that leaves a topic; once it is answered, stop following the topic."""
 
 
 def new_key() -> str:
-    """An idempotency key that nobody else has."""
+    """Return an idempotency key that nobody else has."""
     return secrets.token_hex(12)
 
 
 class Call:
-    """One request on its way: its payload, and its outcome once `done` is set."""
+    """One request under way: its payload, and its outcome once `done` is set."""
 
     __slots__ = (
         "_value", "done", "error", "on_lost", "on_ok", "op", "payload", "ref", "repeatable", "sent",
@@ -56,19 +56,18 @@ class Call:
         self.repeatable = EVERY_OP.ops[self.op].may_repeat(request)
         self.on_ok = on_ok
         self.on_lost = on_lost
-        """For a request whose `ok` counts although nobody waits for it any more, since it says
-        where one is a member. Called in place of `on_ok` once no `ok` can come. None: it is no such
-        request.
+        """Called in place of `on_ok` once no `ok` can come. It is for a join or a leave, whose `ok`
+        counts even if nobody waits for it any more. None: another request.
         """
         self.sent = False
-        """It has been handed to a connection at least once."""
+        """Whether it was given to a connection at least once."""
         self.done = trio.Event()
         self.error: Exception | None = None
         self._value: Any = None
 
     def succeed(self, data: Any) -> None:
-        """The answer is here. `on_ok` runs now, so that what it sets up is there for the very
-        next push.
+        """Take the answer. `on_ok` runs at once, so that it has set everything up before the next
+        push is read.
         """
         try:
             self._value = self.on_ok(data)
@@ -83,14 +82,14 @@ class Call:
             self.on_lost()
 
     def result(self) -> Any:
-        """What `on_ok` returned; raises what the request failed with."""
+        """Return the result of `on_ok`, or raise the error that the request failed with."""
         if self.error is not None:
             raise self.error
         return self._value
 
 
 class Calls:
-    """The requests of one session, over however many connections."""
+    """The requests of one session, over all its connections."""
 
     def __init__(self) -> None:
         self._next_ref = 1
@@ -114,7 +113,7 @@ class Calls:
         return call
 
     def next_to_send(self) -> Call | None:
-        """Take the oldest request that was not given to this connection yet."""
+        """Return the oldest request that was not given to this connection yet, if there is one."""
         if not self._queued:
             return None
         ref = next(iter(self._queued))
@@ -123,7 +122,7 @@ class Calls:
         return call
 
     def settle(self, reply: Ok | ErrorReply) -> bool:
-        """Give a reply to its request; False: nobody waits for it any more."""
+        """Give a reply to its request. Returns False if nobody waits for it any more."""
         call = self._sent.pop(reply.ref, None) if reply.ref is not None else None
         if call is None:
             return False
@@ -134,8 +133,10 @@ class Calls:
         return True
 
     def forget(self, call: Call) -> None:
-        """Nobody waits for it any more. If it has not left, it never does. If it has and its `ok`
-        counts, that is still waited for, until the connection breaks.
+        """Note that nobody waits for a request any more.
+
+        It is not sent if it was not sent yet. If it was sent and has an `on_lost`, its `ok` is
+        still taken, until the connection breaks.
         """
         if call.on_lost is None:
             self._sent.pop(call.ref, None)
@@ -144,8 +145,10 @@ class Calls:
             call.on_lost()
 
     def broke(self) -> None:
-        """The connection is gone. What may be repeated is queued again, before what never left;
-        refs grow with time, so their order is the order of the requests.
+        """Note that the connection is gone, and queue the requests that may be repeated.
+
+        They come before those that were never sent. Refs grow with time, so the order of refs is
+        the order of the requests.
         """
         again: dict[int, Call] = {}
         for ref, call in sorted(self._sent.items()):
@@ -157,8 +160,10 @@ class Calls:
         self._queued = again | self._queued
 
     def end(self, error: Callable[[], Exception]) -> None:
-        """The session is over. Each request fails with an exception of its own: one that several
-        tasks raise would gather the tracebacks of all.
+        """Fail all requests, because the session is over.
+
+        `error` makes an exception for each of them: one that several tasks raise would collect the
+        tracebacks of all.
         """
         for call in (*self._sent.values(), *self._queued.values()):
             call.fail(error())

@@ -1,7 +1,8 @@
-"""Requests and pushes over as many connections as it takes, one at a time.
+"""The requests and pushes of a session, over one connection after the other.
 
-A connection is opened, greeted (a session opened or resumed), served, and when it breaks another
-is tried for, as the table of closes and the back-off say. What the pushes mean is not known here.
+The channel opens a connection, opens or resumes the session on it, and serves it. When it breaks,
+the channel tries to open another one, as the table of closes and the back-off say. It does not
+interpret pushes; its `Follower` does.
 """
 
 from __future__ import annotations
@@ -32,22 +33,22 @@ from protocol.remote.link import Link, LinkClosed, Target, carrying_nursery, ope
 from protocol.remote.settings import ClientSettings, Connected, Reconnecting, Status
 
 SILENT_KEEPALIVES = 3
-"""After so many keep-alive periods without a byte the connection counts as lost (PROTOCOL.md)."""
+"""After so many keep-alive intervals without a byte the connection counts as lost (PROTOCOL.md)."""
 OVERLOADED_ATTEMPTS = 4
 """How many steps of the back-off are skipped when the server says that it is overloaded."""
 
 
 class Follower(Protocol):
-    """Whoever understands the pushes. None of these waits."""
+    """Takes the pushes of a channel. No method waits."""
 
     def positions(self) -> dict[str, Position]:
-        """Where it stands on each topic, for a resume."""
+        """Return the position on each topic, for a resume."""
 
     def pushed(self, push: AnyServerMessage, nursery: trio.Nursery | None) -> None:
-        """Take a push. `nursery` ends with the connection; None: it is not serving yet."""
+        """Take a push. `nursery` ends with the connection; None: the session is not open yet."""
 
     def ended(self, why: Disconnected | None) -> None:
-        """Nothing comes any more. None: because its user left."""
+        """Note that no more pushes come. None: the user has left the session."""
 
 
 class Channel:
@@ -64,7 +65,7 @@ class Channel:
         self.connected = False
         self.statuses: Feed[Status, Status] = Feed(64, lambda _, __: None)
         self.opened: SessionOpened | None = None
-        """The server's welcome, of the newest connection; None before the first."""
+        """The server's answer to the open or resume on the newest connection; None: none yet."""
         self._target = target
         self._greeting = greeting
         self._settings = settings
@@ -86,11 +87,16 @@ class Channel:
         timeout_s: float | None = None,
         on_lost: Callable[[], Any] | None = None,
     ) -> Any:
-        """Send a request; return what `on_ok` makes of the answer.
+        """Send a request; return the result of `on_ok` for the answer.
 
-        `on_ok` runs before anything that came after the answer is looked at. With `on_lost` it does
-        so though nobody waits any more, as this was cancelled or has timed out; and `on_lost` runs
-        in its place once no `ok` can come: an error came, the connection broke, it never left.
+        Arguments:
+            request: the request; its `ref` is set here.
+            on_ok: takes the data of the answer. It runs before anything that came after the answer
+                is handled.
+            timeout_s: the deadline in seconds; None: the settings'.
+            on_lost: with it, `on_ok` runs even if this call was cancelled or has timed out. It runs
+                in place of `on_ok` once no `ok` can come: the answer was an error, the connection
+                broke, or the request was never sent.
 
         Raises:
             RequestFailed, RequestTimedOut, ConnectionLost, Disconnected, EncodeError.
@@ -118,8 +124,8 @@ class Channel:
     async def leave(self) -> None:
         """End the session, on the server as well if it can be reached at once.
 
-        A cancelled program does it too, for a moment only: the others should see one leave, not
-        time out. It is why `run` is shielded from its surroundings; this ends it.
+        A cancelled program does so too, within `close_timeout_s`, so that other users see it leave
+        and not time out. For this `run` is shielded from cancellation; this method ends it.
         """
         self._leaving = True
         with trio.move_on_after(self._settings.close_timeout_s, shield=True):
@@ -131,11 +137,13 @@ class Channel:
         self._scope.cancel()
 
     async def run(self, task_status: trio.TaskStatus[None]) -> None:
-        """Hold a connection until the session is over, or left. Started once it is open.
+        """Keep a connection open until the session is over or left.
+
+        It has started once the first connection is open.
 
         Raises:
-            CannotConnect, RequestFailed, Disconnected: the first connection failed; later ones
-                are tried for again.
+            CannotConnect, RequestFailed, Disconnected: the first connection failed. If a later one
+                fails, there is another attempt.
         """
         with self._scope:
             await self._hold(task_status)
@@ -220,7 +228,7 @@ class Channel:
                 else:
                     await link.send(call.payload)
         except LinkClosed:
-            return  # the reader hears of it as well, and knows what came before it
+            return  # the reader notices as well, after it has read the last messages
 
     def _received(self, message: AnyServerMessage, nursery: trio.Nursery | None) -> None:
         if isinstance(message, ErrorReply):
@@ -235,7 +243,7 @@ class Channel:
         assert self.opened is not None
         payload = self._target.encoding.encode(request)
         if len(payload) > (most := self.opened.max_message_bytes):
-            # The server would close for it, and the whole session would be over.
+            # The server would close the connection for such a message, which ends the session.
             message = f"{len(payload)} bytes; the server takes {most}"
             raise RequestFailed(name_of(request), TOO_LONG.code, message, retry=False)
         return payload
@@ -252,7 +260,7 @@ class Channel:
 
 
 def _worth_another(error: ClientError) -> bool:
-    """Whether to try again, by the tables of closes and errors."""
+    """Whether to connect again, by the tables of closes and errors."""
     if isinstance(error, Disconnected):
         return error.close is not None and error.close.reconnect
     if isinstance(error, RequestFailed):

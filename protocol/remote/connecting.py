@@ -1,4 +1,4 @@
-"""The way in: a session, with a connection that is held to it."""
+"""`connect`: opens a session and keeps a connection to it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from protocol.remote.session import Session
 from protocol.remote.settings import ClientSettings
 
 DEFAULT_URL = "ws://127.0.0.1:7350/ws"
-"""Where a server with the default config listens."""
+"""The address of a server with the default configuration."""
 
 
 @asynccontextmanager
@@ -30,19 +30,20 @@ async def connect(
     settings: ClientSettings | None = None,
     rng: random.Random | None = None,
 ) -> AsyncIterator[Session]:
-    """Open a session; hold a connection to it; end it on leaving.
+    """Open a session and keep a connection to it; leaving the block ends the session.
 
-    The first connection is tried for once, so that a wrong address is told at once. Later ones are
-    tried for until they succeed, `settings.give_up_after_s` pass, or the server says not to.
+    There is one attempt for the first connection, so that a wrong address fails at once. After a
+    break there are attempts until one succeeds, `settings.give_up_after_s` seconds have passed, or
+    the server forbids another.
 
     Arguments:
         url: `ws://host:port/path`, or `wss://` for TLS.
         name: open a new session as a guest of this name; 1 to 64 characters.
-        token: instead, take over the session of this token (`session.opened.token`).
-        encoding: msgpack is the smaller, json the more readable.
+        token: in place of a name, take over the session of this token (`session.opened.token`).
+        encoding: msgpack is smaller, json is readable.
         tls: for `wss://`; None: the system's certificates.
         settings: timeouts, back-off, bounds.
-        rng: for the jitter.
+        rng: for the random part of the back-off.
 
     Raises:
         CannotConnect: the first connection failed.

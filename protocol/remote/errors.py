@@ -1,5 +1,5 @@
 # ruff: noqa: N818 - the names say what happened, as trio's own do
-"""What can go wrong for a user of the client, one exception each."""
+"""The exceptions of the client."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from protocol.messages.envelope import ErrorReply
 
 
 class ClientError(Exception):
-    """Every exception that the client raises by itself is one of these."""
+    """The base class of every exception that the client raises by itself."""
 
 
 class CannotConnect(ClientError):
-    """No connection came about: nobody listens, the name is unknown, the handshake was refused.
+    """A connection failed: nobody listens, the name is unknown, the handshake was refused.
 
-    `permanent`: trying again as it is makes no sense (a wrong path, a certificate not trusted).
+    `permanent`: another attempt would fail as well (a wrong path, a certificate not trusted).
     """
 
     def __init__(self, url: str, why: str, *, permanent: bool = False) -> None:
@@ -30,8 +30,14 @@ class CannotConnect(ClientError):
 
 
 class RequestFailed(ClientError):
-    """The server answered with an error: `code` of the table, `message` for people, `retry`, and
-    `retry_in_s`, if the server said when.
+    """The server answered with an error.
+
+    Attributes:
+        op: the op of the request.
+        code: the code in the table of errors.
+        message: a text for people.
+        retry: whether the same request may succeed later.
+        retry_in_s: in how many seconds, if the server said so.
     """
 
     def __init__(
@@ -46,7 +52,7 @@ class RequestFailed(ClientError):
 
     @classmethod
     def of(cls, op: str, reply: ErrorReply) -> RequestFailed:
-        """As the server's reply says."""
+        """Make the exception of an error reply."""
         in_s = None if reply.retry_in_s is msgspec.UNSET else reply.retry_in_s
         return cls(op, reply.code, reply.message, retry=reply.retry, retry_in_s=in_s)
 
@@ -55,7 +61,7 @@ class RequestFailed(ClientError):
 
 
 class RequestTimedOut(ClientError, TimeoutError):
-    """No answer within the deadline. `sent`: the request had left, and may act yet."""
+    """There was no answer within the deadline. `sent`: it was sent, and may still act."""
 
     def __init__(self, op: str, timeout_s: float, *, sent: bool) -> None:
         super().__init__(op, timeout_s, sent)
@@ -69,7 +75,10 @@ class RequestTimedOut(ClientError, TimeoutError):
 
 
 class ConnectionLost(ClientError):
-    """The connection broke under a request that must not be sent twice; it may have acted."""
+    """The connection broke before the answer to a request that must not be sent twice.
+
+    The request may have acted.
+    """
 
     def __init__(self, op: str) -> None:
         super().__init__(op)
@@ -80,9 +89,10 @@ class ConnectionLost(ClientError):
 
 
 class Disconnected(ClientError):
-    """The session is over, and the client will not come back.
+    """The session is over, and the client makes no further attempt to connect.
 
-    `why` for people; `close` is the row of the table where the server closed, else None.
+    `why`: a text for people. `close`: the row of the table of closes if the server closed the
+    connection, else None.
     """
 
     def __init__(self, why: str, close: CloseCode | None = None) -> None:
@@ -95,7 +105,7 @@ class Disconnected(ClientError):
 
 
 class TopicGone(ClientError):
-    """A room or match one was in is no more; `code` is one of the table of errors."""
+    """The session is no longer in a room, match or inbox. `code`: a code in the table of errors."""
 
     def __init__(self, topic: str, code: str) -> None:
         super().__init__(topic, code)
@@ -107,7 +117,5 @@ class TopicGone(ClientError):
 
 
 def close_row(code: int) -> CloseCode:
-    """The close's row of the table, or one made up for a code that is not in it: the ranges say
-    whether to reconnect.
-    """
+    """Return the row of a close code; for a code that is not in the table, one made up by range."""
     return CLOSES.get(code) or CloseCode(code, "unnamed", "By its range.")

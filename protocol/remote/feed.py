@@ -1,9 +1,8 @@
-"""What a topic pushed and its reader has not taken yet: bounded, and never in the way of the
-connection.
+"""A feed: the pushes of a topic that the program has not read yet, in a bounded queue.
 
-Reading from the socket must not wait for a slow reader: the replies come over the same
-connection, and a reader that sends within its loop would wait for itself. So a full feed drops its
-oldest and says so in the place where they are missing.
+A slow program must not stop the client from reading its socket. The replies come over the same
+connection, so a program that sends within its reading loop would wait for itself. So a full feed
+drops its oldest items, and puts a value in their place that says so.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ G = TypeVar("G")
 
 
 class Feed(Generic[T, G]):
-    """A bounded queue that is read by `async for`. Full: the oldest are dropped, counted, and
-    stood for by one value of type `G` that is read next.
+    """A bounded queue that is read by `async for`.
 
-    Several readers share it: each item goes to one of them.
+    A full feed drops its oldest items and counts them. One value of type `G`, which is read next,
+    stands for all of them. Each item goes to one of several readers.
 
     Arguments:
-        capacity: how many items wait at most.
-        stand_in: makes the value that stands for dropped items: of the one so far and the next
-            dropped item; None: nothing needs to be said about it.
+        capacity: the most items that wait.
+        stand_in: makes the value that stands for dropped items, from the value so far and the next
+            dropped item. It returns None if no value is needed.
     """
 
     def __init__(self, capacity: int, stand_in: Callable[[G | None, T | G], G | None]) -> None:
         self.capacity = capacity
         self.dropped = 0
-        """Items dropped because the reader was behind."""
+        """How many items were dropped because the reader was behind."""
         self.conflated = 0
-        """Items that a newer one of their slot took the place of."""
+        """How many items were replaced by a newer one of their slot."""
         self._stand_in = stand_in
         self._missing: G | None = None
         self._items: OrderedDict[int, tuple[T | G, str | None]] = OrderedDict()
@@ -49,7 +48,7 @@ class Feed(Generic[T, G]):
         return len(self._items)
 
     def put(self, item: T | G, *, slot: str | None = None) -> None:
-        """Append. With `slot`, an older item of the slot that still waits is dropped for it."""
+        """Append an item. With `slot`, an older item of the slot that still waits is dropped."""
         if self._closed:
             return
         if slot is not None:
@@ -66,14 +65,14 @@ class Feed(Generic[T, G]):
         self._readers.unpark()
 
     def close(self, error: Exception | None = None) -> None:
-        """End it: what waits is still read, then iteration ends, or raises `error`."""
+        """End the feed. Items that wait are still read; then iteration ends, or raises `error`."""
         if not self._closed:
             self._closed = True
             self._error = error
             self._readers.unpark_all()
 
     async def next(self) -> T | G:
-        """The next item. Raises `StopAsyncIteration` at the end, or the error it ended with."""
+        """Return the next item. Raises `StopAsyncIteration` at the end, or the error of `close`."""
         await trio.lowlevel.checkpoint()
         while True:
             if self._missing is not None:

@@ -1,4 +1,4 @@
-"""One's own inbox: what the server has for a user, on whichever device."""
+"""The inbox of the session's user: entries from the server, the same on all devices."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ from protocol.remote.feed import Feed
 from protocol.remote.positions import Gap, recover, take, widen
 
 REMEMBERED = 64
-"""Entries kept to tell a repeated one, where the server could not bridge a break."""
+"""How many entries are kept to recognize repeated ones after a break."""
 
 InboxPush = InboxEntry | InboxMarked | InboxRecovered
 
 
 class Inbox:
-    """The inbox of the session's user. `async for` yields what is put there, once each, in order.
+    """The inbox of the session's user. `async for` yields each new entry once, in order.
 
-    After a break of the connection it goes on where it stopped. Where something had to be skipped
-    a `Gap` stands in its place, and `history` may have it.
+    After a break of the connection iteration goes on where it stopped. If entries had to be
+    skipped, a `Gap` stands in their place, and `history` may have them.
 
         async for entry in inbox:
             if isinstance(entry, Gap): ...
 
-    What was there before is in `backlog`. How much of all that is not read yet, on any device of
-    the user, is in `unread`.
+    `backlog` has the last entries before the join. `unread` is the number of entries that the user
+    has not marked as read, on any device.
     """
 
     def __init__(self, caller: Caller, state: InboxState, buffer: int) -> None:
         self.user = state.user
         self.backlog: Sequence[Entry] = tuple(state.entries)
-        """The last entries before one joined, oldest first."""
+        """The last entries before the join, oldest first."""
         self.position = Position(state.epoch, state.offset)
-        """What has been received, not what has been read from the iterator."""
+        """The position of the last entry received; the iterator may be behind it."""
         self.read = state.read
-        """Up to this offset the user has read, on any device."""
+        """The offset up to which the user has read the inbox, on any device."""
         self.feed: Feed[Entry, Gap] = Feed(buffer, widen)
         self._caller = caller
         self._seen = deque(state.entries, maxlen=REMEMBERED)
@@ -62,7 +62,7 @@ class Inbox:
 
     @property
     def topic(self) -> str:
-        """What positions name it by."""
+        """The topic of the inbox, as positions name it."""
         return f"user:{self.user}"
 
     @property
@@ -71,7 +71,7 @@ class Inbox:
         return max(0, self.position.offset - self.read)
 
     async def history(self, *, before: int = 0, limit: int = 50) -> InboxPage:
-        """The `limit` entries before offset `before`, oldest first; 0: the newest.
+        """Return the `limit` entries before offset `before`, oldest first; 0: the newest.
 
         Raises:
             RequestFailed, RequestTimedOut, Disconnected.
@@ -80,7 +80,7 @@ class Inbox:
         return await self._caller.request(request, InboxPage)
 
     async def mark_read(self, offset: int | None = None) -> InboxMark:
-        """The user has read every entry up to this offset; None: up to the last one received.
+        """Mark every entry up to this offset as read; None: up to the last one received.
 
         Raises:
             RequestFailed, RequestTimedOut, Disconnected.
@@ -91,7 +91,7 @@ class Inbox:
         return mark
 
     async def leave(self) -> None:
-        """Get no more of it, in this session. Then iteration ends, after what has come.
+        """Leave the inbox, in this session. Iteration ends after the entries that have come.
 
         Raises:
             RequestFailed, RequestTimedOut, Disconnected: as of `Room.leave`.
@@ -107,7 +107,7 @@ class Inbox:
     # --- for the session ---------------------------------------------------------------------
 
     def join_request(self) -> Request:
-        """What brings one back after the topic was lost."""
+        """Return the request that joins again after the topic was lost."""
         return InboxJoin()
 
     def pushed(self, push: InboxPush) -> None:
@@ -127,7 +127,7 @@ class Inbox:
             self._recovered(now, push.read, push.entries, recovered=push.recovered)
 
     def rejoined(self, data: Any) -> None:
-        """Take the answer to a join of the inbox, which one had lost for a while."""
+        """Take the answer to a join of the inbox after the topic was lost."""
         state = msgspec.convert(data, InboxState)
         now = Position(state.epoch, state.offset)
         bridged = now.epoch == self.position.epoch and (

@@ -1,7 +1,7 @@
-"""One connection to the server, from TCP to the WebSocket handshake; messages in and out.
+"""One connection to the server: TCP, TLS, the WebSocket handshake, and messages in and out.
 
-trio-websocket does the protocol. What it leaves open is done here: errors that name what is
-wrong, a handshake that ends when the server hangs up, and the time anything was last heard.
+trio-websocket implements the protocol. This module adds errors that name the cause, a handshake
+that ends when the server hangs up, and the time of the last byte received.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from protocol.messages import EVERY_OP, AnyServerMessage
 from protocol.remote.errors import CannotConnect, ClientError, close_row
 
 NOBODY_LISTENS = "connection refused"
-"""`CannotConnect.why` where a machine answered that there is no server at that port."""
+"""`CannotConnect.why` if the machine answers that there is no server at that port."""
 
 _NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "UNKNOWN_PROTOCOL"}
-"""What OpenSSL says of text in place of TLS: a 400 or 408 of HTTP, say."""
+"""OpenSSL's reasons if the server answers with text in place of TLS, for example HTTP's 400."""
 
 QUEUED_MESSAGES = 256
-"""Messages between the socket's reader and us; beyond it the socket is not read from."""
+"""Messages that wait behind the socket's reader. Beyond it the socket is not read from."""
 
 
 class LinkClosed(Exception):  # noqa: N818 - a state, as in trio.ClosedResourceError
-    """The connection is gone; `close` says what to do."""
+    """The connection has ended. `close`: its row of the table of closes, which says what to do."""
 
     def __init__(self, close: CloseCode, reason: str) -> None:
         super().__init__(close, reason)
@@ -42,24 +42,24 @@ class LinkClosed(Exception):  # noqa: N818 - a state, as in trio.ClosedResourceE
     def __str__(self) -> str:
         if self.close.code == 1006:  # no close frame: there is no more to say
             return "the connection broke"
-        # Ours closes with the name as the reason.
+        # Greenroom's own closes have their name as the reason.
         reason = f" ({self.reason})" if self.reason not in {"", self.close.name} else ""
         return f"closed with {self.close.code} {self.close.name}{reason}: {self.close.advice}"
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where to connect, and how to speak there."""
+    """The address of a server, and how to connect to it."""
 
     url: str
     encoding: Encoding
     tls: ssl.SSLContext | None
-    """None: the system's trust for wss://."""
+    """For wss://; None: the system's certificates."""
     timeout_s: float
     """For everything up to the end of the WebSocket handshake, in seconds."""
     close_timeout_s: float
     """For the closing handshake, in seconds."""
     max_message_bytes: int
-    """The longest message taken; a longer one closes with `too_big`."""
+    """The longest message accepted; a longer one closes the connection with `too_big`."""
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -70,7 +70,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Link:
-    """An open connection. Messages are read by one task and sent by one task."""
+    """An open connection. One task may read messages, and one task may send them."""
 
     def __init__(
         self, websocket: trio_websocket.WebSocketConnection, stream: _Heard, encoding: Encoding
@@ -79,11 +79,12 @@ class Link:
         self._stream = stream
         self._encoding = encoding
         self.ignored = 0
-        """Messages of a kind this client does not know; the server is newer."""
+        """How many messages had an op that this client does not know, from a newer server."""
 
     async def send(self, payload: bytes) -> None:
-        """Send one encoded message. Not to be cancelled, but to end the connection: half a frame
-        may have left. Raises `LinkClosed`.
+        """Send one encoded message. Raises `LinkClosed`.
+
+        Cancel it only to end the connection, because half a frame may have been sent.
         """
         text = self._encoding.name == "json"
         try:
@@ -92,8 +93,11 @@ class Link:
             raise _link_closed(closed) from None
 
     async def receive(self) -> AnyServerMessage:
-        """The next message. Raises `LinkClosed` after the last, and `ClientError` for bytes that
-        are no message of this protocol.
+        """Return the next message.
+
+        Raises:
+            LinkClosed: there is no further message.
+            ClientError: the bytes are no message of this protocol.
         """
         while True:
             try:
@@ -108,15 +112,16 @@ class Link:
                 self.ignored += 1
 
     async def watch_silence(self, limit_s: float) -> None:
-        """Cut the connection once nothing has been heard for so long; return then. The server
-        pings, so a connection that lives is never silent.
+        """Cut the connection once no byte has come for `limit_s` seconds, and return.
+
+        The server sends pings, so a working connection is never silent for long.
         """
         while (quiet_s := trio.current_time() - self._stream.heard_at) < limit_s:
             await trio.sleep(limit_s - quiet_s)
         await trio.aclose_forcefully(self._stream)
 
     def _is_unknown(self, data: bytes | str) -> bool:
-        """Whether it is a message, only of an op that came after this client."""
+        """Whether the bytes are a message with an op that this client does not know."""
         decode: Any = (
             msgspec.json.decode if self._encoding.name == "json" else msgspec.msgpack.decode
         )
@@ -129,7 +134,7 @@ class Link:
 
 
 class _Heard(trio.abc.Stream):
-    """A stream that notes when something was last heard, and that nothing will be any more."""
+    """A stream that notes the time of the last byte received, and the end."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
@@ -159,8 +164,9 @@ class _Heard(trio.abc.Stream):
 
 @asynccontextmanager
 async def carrying_nursery() -> AsyncIterator[trio.Nursery]:
-    """A nursery out of which the body's exception comes as itself, not in a group; its tasks are
-    cancelled when the body ends.
+    """A nursery that raises the body's exception as it is, not in a group.
+
+    Its tasks are cancelled when the body ends.
     """
     raised: Exception | None = None
     try:
@@ -181,7 +187,7 @@ async def open_link(target: Target) -> AsyncIterator[Link]:
     """Connect; yield the link; close it.
 
     Raises:
-        CannotConnect: no connection came about.
+        CannotConnect: the connection failed.
     """
     stream = _Heard(await _open_stream(target))
     try:
@@ -212,7 +218,7 @@ async def _open_stream(target: Target) -> trio.abc.Stream:
             if not secure:
                 return tcp
             context = target.tls or ssl.create_default_context()
-            # https_compatible: servers hang up without TLS's own farewell; WebSocket has its own.
+            # https_compatible: servers hang up without TLS's own close; WebSocket has its own.
             tls = trio.SSLStream(tcp, context, server_hostname=host, https_compatible=True)
             try:
                 await tls.do_handshake()
@@ -222,7 +228,7 @@ async def _open_stream(target: Target) -> trio.abc.Stream:
             return tls
     except trio.TooSlowError:
         why = f"no answer within {target.timeout_s:g} s"
-        if connected:  # a server without TLS waits for more of what it cannot read
+        if connected:  # a server without TLS waits for the rest of a request
             why = f"{why} to the beginning of TLS; is it ws:// there?"
         raise CannotConnect(target.url, why) from None
     except (OSError, trio.BrokenResourceError) as error:
@@ -238,7 +244,7 @@ async def _handshake(
     websocket: trio_websocket.WebSocketConnection | None = None
 
     async def give_up_at_the_end(scope: trio.CancelScope) -> None:
-        # trio-websocket would wait on for an answer that cannot come.
+        # trio-websocket itself would wait for an answer that cannot come any more.
         await stream.ended.wait()
         scope.cancel()
 
@@ -272,14 +278,14 @@ def _refused(target: Target, group: BaseExceptionGroup[BaseException]) -> Cannot
         rejection = rejection.exceptions[0]
     status = getattr(rejection, "status_code", 0)
     body = (getattr(rejection, "body", None) or b"").decode("utf-8", "replace").strip()
-    # 408, 429 and 5xx may pass; anything else of HTTP is an answer for good.
+    # Another attempt may succeed after 408, 429 and 5xx, but after no other status.
     permanent = status < 500 and status not in {408, 429}
     why = f"refused with HTTP {status}" + (f": {body.splitlines()[0][:200]}" if body else "")
     return CannotConnect(target.url, why, permanent=permanent)
 
 
 def _what_went_wrong(error: BaseException) -> tuple[str, bool]:
-    """The error that names the cause, out of those that wrap it; and whether it stays."""
+    """Find the cause among wrapped errors. Returns its text, and whether it is permanent."""
     causes: list[BaseException] = [error]
     for one in causes:
         if isinstance(one, ssl.SSLCertVerificationError):

@@ -1,4 +1,4 @@
-"""A match, as one of its players sees it."""
+"""A match, for one of its players."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ _STATE = "state"
 
 
 class Match:
-    """A match one has joined. `async for` yields states, events and the end, after which it stops.
+    """A match that the session has joined. `async for` yields states, events and at last the end.
 
-    Every event is yielded once and in order, over breaks of the connection as well; a `Gap` stands
-    where some had to be skipped. States are conflated: a reader that is slow gets the newest only.
-    After a break or a crash of the match a state follows, so that the last one read is always true.
+    Every event is yielded once and in order, also after breaks of the connection. If events had to
+    be skipped, a `Gap` stands in their place. States are conflated: a slow reader gets only the
+    newest. A state follows each break and each crash of the match, so the last state read is always
+    true.
     """
 
     def __init__(self, caller: Caller, state: MatchState, user: str, buffer: int) -> None:
@@ -46,34 +47,34 @@ class Match:
         self.tick_hz = state.tick_hz
         """Ticks a second; 0 for a game in turns."""
         self.players = list(state.players)
-        """Users who have a place."""
+        """The users who have a place."""
         self.names = dict(state.names)
         """Player -> the name to show."""
         self.tick = state.tick
         self.state: Any = state.state
         """The newest state received."""
         self.acks = dict(state.acks)
-        """For each player the highest input `seq` answered before `state`, as last told."""
+        """For each player the highest `seq` of an input that was answered before `state`."""
         self.ended: MatchEnded | None = None
         self.position = Position(state.epoch, state.offset)
         self.feed: Feed[MatchStatePush | MatchEvent | MatchEnded, Gap] = Feed(buffer, widen)
         self._caller = caller
         self._user = user
-        # Stamps only grow, also over the programs in which one comes back to one's place.
+        # A player's seq only grows, also when another program comes back to the player's place.
         self._seq = state.acks.get(user, 0)
 
     def __repr__(self) -> str:
         return f"<Match {self.id} of {self.game} at tick {self.tick}>"
 
     async def input(self, value: Any) -> InputTaken:
-        """Send an input; return at which tick it acts. It acts once, whatever breaks meanwhile.
+        """Send an input; return the tick at which it acts. It acts once, also after breaks.
 
         Raises:
             RequestFailed: `rejected`, if the rules do not allow it; `match_ended` or `not_joined`,
                 if the match ended before it; `seq_too_old`, if another device of the user was
-                ahead, or no stamp is left. In none of these cases did it act.
+                ahead, or no seq is left. The input has not acted then.
             RequestTimedOut, Disconnected.
-            EncodeError: `value` has no encoding.
+            EncodeError: `value` cannot be encoded.
         """
         if self._seq == MAX_SEQ:
             raise RequestFailed("match.input", SEQ_TOO_OLD.code, "no seq is left", retry=False)
@@ -83,12 +84,13 @@ class Match:
 
     @property
     def last_seq(self) -> int:
-        """The stamp of the last input sent, as `acks` names it."""
+        """The `seq` of the last input sent, as in `acks`."""
         return self._seq
 
     async def leave(self) -> None:
-        """Give up one's place. Then iteration ends, after what has come. On one's other devices it
-        ends with `TopicGone`.
+        """Give up the user's place. Iteration ends after the updates that have come.
+
+        On the user's other devices iteration ends with `TopicGone`.
 
         Raises:
             RequestFailed, RequestTimedOut, Disconnected: as `Room.leave`.
@@ -104,7 +106,7 @@ class Match:
     # --- for the session ---------------------------------------------------------------------
 
     def join_request(self) -> Request:
-        """What brings one back after the topic was lost."""
+        """Return the request that joins again after the topic was lost."""
         return MatchJoin(match=self.id)
 
     def pushed(self, push: MatchPush) -> None:
@@ -134,7 +136,7 @@ class Match:
             self._came_back(push)
 
     def rejoined(self, data: Any) -> None:
-        """Take the answer to a join of a match one had been in and lost for a while."""
+        """Take the answer to a join of the match after the topic was lost."""
         state = msgspec.convert(data, MatchState)
         now = Position(state.epoch, state.offset)
         unmoved = now == self.position
@@ -165,7 +167,7 @@ class Match:
         self._now(state.tick, state.state, state.acks)
 
     def _now(self, tick: int, state: Any, acks: dict[str, int]) -> None:
-        """A state that came with a recovery or a restart is yielded as any other."""
+        """Yield the state that came with a recovery or a restart, like any other state."""
         self._state(
             MatchStatePush(
                 match=self.id, offset=self.position.offset, tick=tick, state=state, acks=acks

@@ -1,8 +1,8 @@
-"""Where a client stands on a topic, and what that makes of the next push. Pure functions.
+"""A client's position on a topic, and how each push changes it. Pure functions.
 
-The durable pushes of a topic are numbered without holes from 1; a position is the last number
-that was taken, and the epoch it was given in. From these alone follow: what is a duplicate, what
-was skipped, and what a recovery brings that is new.
+The durable pushes of a topic are numbered from 1 without holes. A position is the number of the
+last push that was taken, and the epoch that gave it this number. From the position alone one can
+tell a duplicate push, a hole, and the new pushes of a recovery.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from protocol.messages.room import Message
 
 
 class Numbered(Protocol):
-    """A durable push: it has its place on the topic."""
+    """A durable push, which has an offset on its topic."""
 
     @property
     def offset(self) -> int: ...
@@ -29,17 +29,17 @@ T = TypeVar("T", bound=Numbered)
 
 
 class Gap(msgspec.Struct, frozen=True, gc=False):
-    """The iterator had to skip: what bears the offsets `first` to `last` was not yielded.
+    """The pushes with the offsets `first` to `last` were not yielded, or were taken back.
 
     `cause`:
-    - `away`: more was missed while disconnected than the server keeps at hand. The history of
-      a room or an inbox still has it. (If a room crashed meanwhile, the last yielded before may be
-      `void` unseen.)
-    - `behind`: this program read slower than the topic went, and the oldest were dropped.
-    - `void`: a crash took back what was pushed and not yet durable. What was yielded under these
-      offsets does not exist; they are given again. `first` is the lowest that is known: after a
-      break a few before it may be void too, where the server did not send them.
-    - `hole`: the server left these out. It should never.
+    - `away`: the client missed more while it was disconnected than the server keeps at hand. The
+      history of a room or an inbox still has it. (If the room also crashed in that time, some of
+      the pushes yielded last may be void, and no gap says so.)
+    - `behind`: this program read more slowly than pushes came, and the oldest were dropped.
+    - `void`: a crash took back pushes that were not durable yet. The pushes yielded with these
+      offsets do not exist any more, and other pushes get these offsets. `first` is the lowest void
+      offset that is known; after a break a few before it may be void as well.
+    - `hole`: the server left these offsets out, which it never should.
     """
 
     cause: Literal["away", "behind", "void", "hole"]
@@ -48,8 +48,10 @@ class Gap(msgspec.Struct, frozen=True, gc=False):
 
 
 def take(at: Position, offset: int) -> tuple[Position, Gap | None] | None:
-    """Take one durable push. Returns the new position and what is missing before the push, or
-    None if it has been taken before.
+    """Take one durable push.
+
+    Returns the new position and the gap before the push, if there is one; None: the push was taken
+    before.
     """
     if offset <= at.offset:
         return None
@@ -58,7 +60,10 @@ def take(at: Position, offset: int) -> tuple[Position, Gap | None] | None:
 
 
 def restart(at: Position, epoch: int, offset: int) -> tuple[Position, Gap | None]:
-    """Go on from where the topic's actor came back after a crash."""
+    """Go on from the position of the topic's actor after its restart.
+
+    Returns the new position, and the gap to yield, if there is one.
+    """
     gap: Gap | None = None
     if offset < at.offset:
         gap = Gap("void", offset + 1, at.offset)
@@ -75,17 +80,17 @@ def recover(
     recovered: bool,
     seen: Collection[T] = (),
 ) -> tuple[Position, list[T | Gap]]:
-    """Apply what a resume answered for the topic.
+    """Apply the answer to a resume of the topic.
 
     Arguments:
-        at: the position that was resumed from.
+        at: the position before the resume.
         now: the position in the answer.
-        pushes: what came with it, oldest first.
-        recovered: whether `pushes` is all that was missed.
-        seen: the last that were taken before, to tell a rewritten push from a repeated one.
+        pushes: the pushes in the answer, oldest first.
+        recovered: whether `pushes` are all that was missed.
+        seen: the last pushes taken before, to tell a repeated push from a rewritten one.
 
-    Returns the new position, and what to yield: each push that is new, with at most one `Gap`
-    before them where some are not known.
+    Returns the new position, and the values to yield: the new pushes, and before them at most one
+    `Gap` for pushes that are not known.
     """
     if recovered:
         fresh = [push for push in pushes if push.offset > at.offset]
@@ -95,12 +100,12 @@ def recover(
     first = pushes[0].offset if pushes else now.offset + 1
     if first > at.offset + 1:
         return now, [Gap("away", at.offset + 1, first - 1), *pushes]
-    # The server has everything from our position on and still could not bridge: the position is
-    # void. What it names at or below our offset may be ours, or written anew under that number.
+    # The server has everything after our position and still said `recovered: false`, so the
+    # position is void. Its pushes up to our offset may be those we took, or new ones.
     fresh = [push for push in pushes if push not in seen]
     if at.offset == 0 or any(push.offset == at.offset and push in seen for push in pushes):
-        # Nothing was taken yet; or what stands at our offset is what we took, so that nothing up
-        # to there was rewritten, and `pushes` begins before it: nothing is missing.
+        # We took nothing yet; or the push at our offset is the one we took, so no push before it
+        # was rewritten, and none is missing.
         return now, list(fresh)
     rewritten = [push.offset for push in fresh if push.offset <= at.offset]
     lowest = min([*rewritten, now.offset + 1, at.offset])
@@ -108,9 +113,9 @@ def recover(
 
 
 def widen(gap: Gap | None, dropped: object) -> Gap | None:
-    """The gap that stands for everything dropped so far and `dropped`; None: nothing durable was.
+    """Return the gap for everything dropped so far and `dropped`; None: none of it was durable.
 
-    A dropped gap is merged whatever its cause was: the reader fell behind over it.
+    A gap that is dropped is merged into it whatever its cause was, as the reader missed it too.
     """
     if isinstance(dropped, Gap):
         first, last = dropped.first, dropped.last

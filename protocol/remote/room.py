@@ -1,4 +1,4 @@
-"""A chat room, as one of its members sees it."""
+"""A chat room, for one of its members."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ from protocol.remote.feed import Feed
 from protocol.remote.positions import Gap, recover, restart, take, widen
 
 REMEMBERED = 256
-"""Messages kept to tell a repeated one from a rewritten one after a crash of the room; more than
-the server's own memory of a room (128 by default), which is all it can send."""
+"""How many messages are kept to tell a repeated message from a rewritten one after a crash of the
+room. The server keeps fewer in memory (128 by default), and sends no more than those."""
 
 RoomUpdate = Message | RoomJoined | RoomLeft | Gap
 RoomPush = RoomMessage | RoomJoined | RoomLeft | RoomRecovered | RoomRestarted
 
 
 class Room:
-    """A room one has joined. `async for` yields what is said, once each, in order.
+    """A room that the session has joined. `async for` yields each message once, in order.
 
-    After a break of the connection it goes on where it stopped. Where something had to be skipped
-    a `Gap` stands in its place, and `history` may have it.
+    After a break of the connection iteration goes on where it stopped. If messages had to be
+    skipped, a `Gap` stands in their place, and `history` may have them.
 
         async for message in room:
             if isinstance(message, Gap): ...
 
-    What came before the join is in `backlog`. Who comes and goes is in `members`, and in
-    `updates()`.
+    `backlog` has the last messages before the join. `members` has the present members, and
+    `updates()` also yields who comes and goes.
     """
 
     def __init__(self, caller: Caller, state: RoomState, buffer: int) -> None:
@@ -57,9 +57,9 @@ class Room:
         self.backlog: Sequence[Message] = tuple(state.messages)
         """The last messages before the join, oldest first."""
         self.position = Position(state.epoch, state.offset)
-        """What has been received, not what has been read from the iterator."""
+        """The position of the last message received; the iterator may be behind it."""
         self.members_total = state.members_total
-        """Users in the room; `members` may name only the first of them, as the server lists."""
+        """The number of users in the room. `members` may have only those who came first."""
         self.feed: Feed[Message | RoomJoined | RoomLeft, Gap] = Feed(buffer, widen)
         self._caller = caller
         self._members = {member.user: member for member in state.members}
@@ -70,16 +70,16 @@ class Room:
 
     @property
     def members(self) -> list[Member]:
-        """Who is here, in the order they came. Kept current by the pushes."""
+        """The members in the order they came, kept up to date by pushes."""
         return list(self._members.values())
 
     async def send(self, body: str, *, key: str | None = "") -> Sent:
-        """Say something; return its place in the room once it is durable.
+        """Send a message; return its offset and time once it is durable.
 
         Arguments:
             body: the text.
             key: the idempotency key. By default one is made, so that the message is sent again
-                after a break and still stands in the room once; None: no key, never sent twice.
+                after a break and is in the room once. None: no key, and it is never sent twice.
 
         Raises:
             RequestFailed, RequestTimedOut, ConnectionLost, Disconnected.
@@ -89,7 +89,7 @@ class Room:
         return await self._caller.request(RoomSend(room=self.name, body=body, key=key), Sent)
 
     async def history(self, *, before: int = 0, limit: int = 50) -> History:
-        """The `limit` messages before offset `before`, oldest first; 0: the newest.
+        """Return the `limit` messages before offset `before`, oldest first; 0: the newest.
 
         Raises:
             RequestFailed, RequestTimedOut, Disconnected.
@@ -98,25 +98,27 @@ class Room:
         return await self._caller.request(request, History)
 
     async def refresh_members(self) -> list[Member]:
-        """Ask the server who is here, as for a room that has more than it lists."""
+        """Ask the server for the members. It names those who came first (100 by default)."""
         members = await self._caller.request(RoomMembers(room=self.name), Members)
         self._set_members(members.members, members.members_total)
         return self.members
 
     async def leave(self) -> None:
-        """Leave. Then iteration ends, after what has come.
+        """Leave the room. Iteration ends after the messages that have come.
 
         Raises:
-            RequestFailed: one is still in the room, and may leave again. Where the server did not
-                know, iteration ends with `TopicGone` should the leave have acted.
-            RequestTimedOut: when the answer comes, it counts; likewise if this is cancelled.
+            RequestFailed: the session is still in the room, and may leave again. If the server was
+                not sure and the leave has acted after all, iteration ends with `TopicGone`.
+            RequestTimedOut: the answer still counts when it comes. That is so as well if this is
+                cancelled.
             Disconnected.
         """
         await self._caller.leave(f"room:{self.name}", RoomLeave(room=self.name))
 
     def updates(self) -> AsyncIterator[RoomUpdate]:
-        """What is said and who comes and goes, in order. Takes from the same feed as `async for`
-        on the room itself.
+        """Yield messages, and who comes and goes, in order.
+
+        It reads from the same feed as `async for` on the room, so an update goes to one of them.
         """
         return self.feed
 
@@ -132,7 +134,7 @@ class Room:
     # --- for the session ---------------------------------------------------------------------
 
     def join_request(self) -> Request:
-        """What brings one back after the topic was lost."""
+        """Return the request that joins again after the topic was lost."""
         return RoomJoin(room=self.name)
 
     def pushed(self, push: RoomPush) -> None:
@@ -159,10 +161,10 @@ class Room:
             self._set_members(push.members, push.members_total)
 
     def rejoined(self, data: Any) -> None:
-        """Take the answer to a join of a room one had been in and lost for a while."""
+        """Take the answer to a join of the room after the topic was lost."""
         state = msgspec.convert(data, RoomState)
         now = Position(state.epoch, state.offset)
-        # The answer names no gap; it is one unless the messages reach back to our position.
+        # The answer does not say what was missed: nothing, if its messages reach our position.
         bridged = now.epoch == self.position.epoch and now.offset - len(state.messages) <= (
             self.position.offset
         )

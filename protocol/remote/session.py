@@ -1,4 +1,4 @@
-"""A session, as its user sees it: rooms, matches, an inbox, and what can be asked of the server."""
+"""A session for its user: rooms, matches, the inbox, storage, and requests to the server."""
 
 from __future__ import annotations
 
@@ -48,10 +48,11 @@ Followed = Room | Match | Inbox
 
 
 class Session:
-    """What `connect` gives. Any number of tasks may use it at once.
+    """The session that `connect` opens. Any number of tasks may use it at once.
 
-    Every method that asks the server raises `RequestFailed`, `RequestTimedOut` and `Disconnected`;
-    and `ConnectionLost` where a request without an idempotency key must not be sent twice.
+    Every method that asks the server may raise `RequestFailed`, `RequestTimedOut` and
+    `Disconnected`; and `ConnectionLost` for a request that must not be sent twice, because it has
+    no idempotency key.
     """
 
     def __init__(
@@ -62,41 +63,42 @@ class Session:
         self._topics: dict[str, Followed] = {}
         self._leaving: Counter[str] = Counter()  # leaves of a topic that are under way
         self.storage = Storage(self)
-        """The objects of one's user on the server."""
+        """The objects of the session's user on the server."""
         self.channel = Channel(target, greeting, settings, rng, self)
 
     @property
     def opened(self) -> SessionOpened:
-        """Who one is (`user`, `name`), the `token`, and the server's limits."""
+        """The session's `user` and `name`, its `token`, and the server's limits."""
         assert self.channel.opened is not None
         return self.channel.opened
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection now. Requests wait for one until their deadline."""
+        """Whether there is a connection. Requests wait for one until their deadline."""
         return self.channel.connected
 
     def statuses(self) -> AsyncIterator[Status]:
-        """Breaks and returns of the connection, as they happen; of more than 64 that wait to be
-        read the oldest are dropped. Ends with the session.
+        """Yield breaks and returns of the connection until the session ends.
+
+        If more than 64 wait to be read, the oldest are dropped.
         """
         return self.channel.statuses
 
     async def join(self, room: str) -> Room:
-        """Join a room. One that is joined already is returned as it is.
+        """Join a room. If the session is in the room already, the same object is returned.
 
-        If this is cancelled or times out after its request has left, the answer counts all the
-        same: then one is in the room, and another `join` returns it. (To leave at once would be
-        worse: it would give up a place in a match that one only comes back to.)
+        If this is cancelled or times out after its request was sent, the answer still counts: the
+        session is then in the room, and another `join` returns it. (The client does not leave at
+        once, because that could give up the place of a player who only comes back to a match.)
         """
         return await self._join(f"room:{room}", RoomJoin(room=room), Room)
 
     async def join_match(self, match: str) -> Match:
-        """Take a place in a match, or come back to one's place. Cancelled it is like `join`."""
+        """Take a place in a match, or come back to the user's place. When cancelled, see `join`."""
         return await self._join(f"match:{match}", MatchJoin(match=match), Match)
 
     async def inbox(self) -> Inbox:
-        """The inbox of one's own user, the same on all devices. Cancelled it is like `join`."""
+        """Join the user's inbox, which is the same on all devices. When cancelled, see `join`."""
         return await self._join(f"user:{self.opened.user}", InboxJoin(), Inbox)
 
     async def create_match(
@@ -105,9 +107,10 @@ class Session:
         """Create a match of `game` and join it.
 
         Arguments:
-            game: its name in the server's config.
-            params: the game's own.
-            key: the idempotency key; by default one is made. None: not sent twice over a break.
+            game: the name of the game in the server's configuration.
+            params: parameters of the game.
+            key: the idempotency key; by default one is made. None: no key, and it is never sent
+                twice.
         """
         if key == "":
             key = new_key()
@@ -116,11 +119,11 @@ class Session:
         return await self.join_match(created.match)
 
     async def matches(self, game: str | None = None, *, limit: int = 50) -> list[MatchSummary]:
-        """Running matches, newest first, of one game or of all."""
+        """Return running matches, newest first, of one game or of all."""
         return (await self.request(MatchList(game=game, limit=limit), Matches)).matches
 
     async def ping(self) -> float:
-        """The time to the server and back, in seconds."""
+        """Return the time to the server and back, in seconds."""
         began = trio.current_time()
         await self.request(Ping(), Pong)
         return trio.current_time() - began
@@ -131,12 +134,12 @@ class Session:
         """Send any request; return its answer.
 
         Arguments:
-            request: one of protocol.messages; its `ref` is set here.
+            request: a request of protocol.messages; its `ref` is set here.
             answer: the type of the answer's data.
-            timeout_s: instead of the settings', in seconds.
+            timeout_s: the deadline in seconds; None: the settings'.
 
         Raises:
-            EncodeError: some value in it has no encoding.
+            EncodeError: a value in it cannot be encoded.
         """
 
         def convert(data: Any) -> T:
@@ -146,8 +149,9 @@ class Session:
         return result
 
     async def leave(self, topic: str, request: Request) -> None:
-        """Leave a topic (`room:...`, `match:...`, `user:...`) by this request. Until the answer is
-        here one is in it, and comes back to it after a break.
+        """Leave a topic (`room:...`, `match:...`, `user:...`) by this request.
+
+        The session is in the topic until the answer comes, and resumes it after a break.
         """
 
         def left(_data: Any) -> None:
@@ -188,11 +192,11 @@ class Session:
     # --- for the channel -----------------------------------------------------------------------
 
     def positions(self) -> dict[str, Position]:
-        """Where one stands on each topic."""
+        """Return the position on each topic."""
         return {topic: followed.position for topic, followed in self._topics.items()}
 
     def pushed(self, push: AnyServerMessage, nursery: trio.Nursery | None) -> None:
-        """Give a push to the room, match or inbox it is of."""
+        """Give a push to its room, match or inbox."""
         if isinstance(push, TopicLost):
             row = ERRORS.get(push.code)
             if row is not None and row.retry and nursery is not None:
@@ -221,8 +225,9 @@ class Session:
         self._topics.clear()
 
     async def _rejoin(self, topic: str) -> None:
-        """Come back to a topic that was lost for a passing reason. A break of the connection ends
-        this: the next resume names the topic again.
+        """Join a topic again that was lost for a reason that may pass.
+
+        A break of the connection ends the attempts, because the next resume names the topic.
         """
         for attempt in itertools.count():
             await trio.sleep(self._settings.backoff.wait_s(attempt, self._rng))
@@ -230,7 +235,7 @@ class Session:
             if followed is None:
                 return
             if topic in self._leaving:
-                continue  # not to come back behind the leave
+                continue  # a join behind the leave would undo it
             try:
                 await self.channel.call(followed.join_request(), followed.rejoined)
             except RequestTimedOut:

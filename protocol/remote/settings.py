@@ -1,4 +1,4 @@
-"""The client's settings, and what it tells about its connection."""
+"""The client's settings, and the states of its connection."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ from protocol.remote.errors import ClientError
 
 
 class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How patient the client is, and how much it keeps. Times in seconds."""
+    """The time limits and bounds of the client. Times are in seconds."""
 
     connect_timeout_s: float = 10.0
-    """For one attempt: TCP, TLS, WebSocket, and the session's opening each."""
+    """How long an attempt may take: once for TCP, TLS and WebSocket, once to open the session."""
     request_timeout_s: float = 10.0
-    """For an answer, waiting for a connection included."""
+    """How long a request may take, the wait for a connection included."""
     close_timeout_s: float = 2.0
-    """For a farewell on leaving."""
+    """How long the client tries to end the session on the server."""
     backoff: Backoff = Backoff()
     stable_after_s: float = 5.0
-    """A connection that held so long starts the back-off anew when it breaks."""
+    """After a connection that lasted so long, the back-off starts from its first step."""
     give_up_after_s: float = math.inf
-    """Without a connection for so long the session ends."""
+    """The session ends after so long without a connection."""
     in_flight: int = 32
-    """Requests without an answer yet; beyond it they wait. The server refuses beyond 64."""
+    """Requests without an answer. Further ones wait. The server refuses more than 64."""
     buffer: int = 1024
-    """Updates of one topic that wait to be read; beyond it the oldest are dropped for a `Gap`."""
+    """Updates of one topic that wait to be read. Beyond it, a `Gap` replaces the oldest."""
     max_message_bytes: int = 4 * 2**20
-    """The longest message taken: a history of 200 messages of 4 KiB, with room to spare."""
+    """The longest message accepted. A history of 200 messages of 4 KiB fits easily."""
 
 
 class Connected(msgspec.Struct, frozen=True):
-    """There is a connection again. `resumed`: the session lived on; else it is a new one of the
-    same user, in the same rooms and matches.
+    """There is a connection again.
+
+    `resumed`: it is the same session. False: it is a new one of the same user, in the same rooms
+    and matches.
     """
 
     resumed: bool
@@ -43,7 +45,7 @@ class Connected(msgspec.Struct, frozen=True):
 class Reconnecting(msgspec.Struct, frozen=True):
     """There is no connection; attempt number `attempt`, from 1, is in `wait_s` seconds.
 
-    `why` is for logs; `error` is what broke the last connection or kept the next from coming about.
+    `why`: a text for logs. `error`: the error of the last connection or of the last attempt.
     """
 
     why: str

@@ -1,4 +1,4 @@
-"""A player's objects on the server, and what others have made public."""
+"""A player's objects on the server, and the public objects of others."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from protocol.remote.errors import ClientError
 class Storage:
     """The storage of a session's user; `session.storage`.
 
-    Every method raises what `Session.request` raises. `RequestFailed` has the `code`:
-    `version_conflict` where another version is there, `forbidden`, `quota_exceeded`.
+    Every method raises the errors of `Session.request`. `RequestFailed.code` may be
+    `version_conflict` if the server has another version, `forbidden`, or `quota_exceeded`.
 
-    Writes and deletes bear an idempotency `key`, by default one that is made here, so that after a
-    break they are sent again and act once. None: they are not sent twice.
+    Writes and deletes have an idempotency `key`. By default one is made here, so that they are sent
+    again after a break and act once. None: no key, and they are never sent twice.
     """
 
     def __init__(self, caller: Caller) -> None:
@@ -53,10 +53,10 @@ class Storage:
         """Write an object; returns its version.
 
         Arguments:
-            collection: where it is.
-            name: its key there.
-            value: whatever JSON can hold, and msgspec can encode.
-            version: write only if this one is there; 0: only if there is none.
+            collection: the collection of the object.
+            name: the key of the object in its collection.
+            value: a value that msgspec can encode as JSON.
+            version: write only if the object has this version; 0: only if it does not exist.
             read: who may read it.
             write: who may write it.
             key: the idempotency key.
@@ -74,14 +74,14 @@ class Storage:
     async def read(
         self, collection: str, name: str, *, user: str | None = None
     ) -> StoredObject | None:
-        """Read an object of one's own, or of `user`. None: there is none that one may read."""
+        """Read an object of the session's user, or of `user`; None: none that it may read."""
         found = await self.read_all([ObjectToRead(collection=collection, key=name, user=user)])
         return found[0] if found else None
 
     async def read_all(self, objects: Sequence[ObjectToRead]) -> list[StoredObject]:
-        """Those of the objects that there are and that one may read, in this order.
+        """Return the objects that exist and that the user may read, in this order.
 
-        They are as they were at one moment, unless they are so long that it takes several answers.
+        All are read at one moment, unless they are so long that they take several answers.
         """
         found: list[StoredObject] = []
         left = list(objects)
@@ -96,12 +96,12 @@ class Storage:
     async def delete(
         self, collection: str, name: str, *, version: int | None = None, key: str | None = ""
     ) -> None:
-        """Delete an object of one's own; with `version` only if this one is there."""
+        """Delete an object of the user; with `version`, only if the object has this version."""
         one = ObjectToDelete(collection=collection, key=name, version=version)
         await self.delete_all([one], key=key)
 
     async def delete_all(self, objects: Sequence[ObjectToDelete], *, key: str | None = "") -> None:
-        """Delete objects of one's own, all or none."""
+        """Delete objects of the user, all or none."""
         request = StorageDelete(objects=list(objects), key=new_key() if key == "" else key)
         await self._caller.request(request, type(None))
 
@@ -113,13 +113,13 @@ class Storage:
         everyone: bool = False,
         page: int = 50,
     ) -> AsyncIterator[StoredObject]:
-        """The objects of a collection that one may read, by key.
+        """Yield the objects of a collection that the user may read, by key.
 
         Arguments:
-            collection: which.
-            user: whose; None: one's own.
-            everyone: the public ones of all users instead.
-            page: how many are asked for at once.
+            collection: the collection.
+            user: the owner of the objects; None: the session's user.
+            everyone: yield the public objects of all users instead.
+            page: how many objects each request asks for.
         """
         cursor: str | None = None
         while True:
@@ -143,9 +143,10 @@ def object_to_write(
     read: Readers = "owner",
     write: Writers = "owner",
 ) -> ObjectToWrite:
-    """An object for `Storage.write_all`; the arguments are those of `Storage.write`.
+    """Return an object for `Storage.write_all`; the arguments are those of `Storage.write`.
 
-    Raises TypeError: JSON cannot hold the value.
+    Raises:
+        TypeError: JSON cannot hold the value.
     """
     text = msgspec.json.encode(value).decode()
     return ObjectToWrite(
