@@ -9,6 +9,7 @@ import msgspec
 from actors.edge.failures import Refused, with_others
 from actors.matches.attendance import Attendance
 from actors.matches.host import MatchCounters
+from actors.matches.match_log import MatchLog, Outcome
 from actors.matches.messages import Input, Repeat
 from actors.matches.pending import Pending
 from actors.matches.playthrough import Playthrough
@@ -31,6 +32,9 @@ class Persisting(Protocol):
     def mark_dirty(self) -> None:
         """See `PersistentActor.mark_dirty`."""
 
+    def follow_up(self, outcome: Outcome) -> None:
+        """See `Match.follow_up`."""
+
 
 class Inputs:
     """Gives inputs to the game, and remembers in the record what each was answered."""
@@ -41,11 +45,13 @@ class Inputs:
         play: Playthrough,
         here: Attendance,
         counters: MatchCounters,
+        match_log: MatchLog,
     ) -> None:
         self._match = match
         self._play = play
         self._here = here
         self._counters = counters
+        self._match_log = match_log
         self._moves = Pending()
 
     def answered(self, message: Input) -> InputTaken | Future[InputTaken] | None:
@@ -72,14 +78,16 @@ class Inputs:
         if play.durable_inputs:
             event = Moved(player, message.seq, message.input, taken.tick)
             match.check_capacity(event)
-            self._judge(referee, message)
+            outcome = self._let_act(referee, message)
             self._moves.put(player, match.persist(event))
         else:
-            self._judge(referee, message)
+            outcome = self._let_act(referee, message)
             record.answer(player, message.seq, message.input, taken.tick)
             if not play.tick_hz:
                 record.tick = taken.tick
             match.mark_dirty()
+        if outcome is not None:
+            match.follow_up(outcome)
         self._counters.inputs += 1
         return self._once_durable(player, taken)
 
@@ -94,6 +102,18 @@ class Inputs:
         if message.seq > place.seq:
             raise Refused(NOT_JOINED if record.ended is None else MATCH_ENDED)
         return self._first_answer(place, message)
+
+    def _let_act(self, referee: Referee, message: Input) -> Outcome | None:
+        """Give the game the input, and hear it out; None: its next tick acts on it.
+
+        Raises `Refused`, and `GameCrashed`: then the input is not taken, and its seq is free.
+        """
+        self._judge(referee, message)
+        if not self._play.tick_hz:
+            return self._match_log.hear_out(show_to=self._play.record.places)
+        if self._play.durable_inputs:
+            self._match_log.try_out(referee)
+        return None
 
     def _judge(self, referee: Referee, message: Input) -> None:
         # What the game says of an input, no as well as yes, is said once for its seq. Whatever else

@@ -17,7 +17,7 @@ from actors.matches.clock import MatchClock
 from actors.matches.faults import GameFaults
 from actors.matches.host import MatchHost
 from actors.matches.inputs import Inputs
-from actors.matches.match_log import MatchLog
+from actors.matches.match_log import MatchLog, Outcome
 from actors.matches.messages import (
     Abandoned,
     Arrived,
@@ -93,7 +93,7 @@ class Match(PersistentActor):
         self._players = Players(
             me, play, here, match_log=self._match_log, voice=voice, reports=self._reports
         )
-        self._inputs = Inputs(me, play, here, counters)
+        self._inputs = Inputs(me, play, here, counters, self._match_log)
         self._clock = MatchClock(
             me,
             play.tick_hz,
@@ -165,7 +165,7 @@ class Match(PersistentActor):
             self._voice.restarted(record, play.referee.seen_by, self.epoch, missed)
         for player in record.places:
             self._attendance.expect(player)
-        self.follow_up()
+        self.follow_up(self._match_log.hear_out())
         self.mind_the_time()
 
     @handles(ComeBack)
@@ -232,7 +232,7 @@ class Match(PersistentActor):
                 break
         if due:
             self.mark_dirty()
-            self.follow_up(show=True)
+            self._show()
 
     def mind_the_time(self) -> None:
         """Tick while the game is on and somebody is there, and wait for them for a while."""
@@ -249,11 +249,14 @@ class Match(PersistentActor):
     @handles(Settle)
     def settle(self, _message: Settle) -> None:
         """The log had no room; by now it may have."""
-        self.follow_up(show=True)
+        self._show()
 
-    def follow_up(self, *, show: bool = False) -> None:
+    def _show(self) -> None:
+        self.follow_up(self._match_log.hear_out(show_to=self.record.places))
+
+    def follow_up(self, outcome: Outcome) -> None:
         """Log and push what a step has brought about, as far as the log has room for it."""
-        self._match_log.follow_up(show=show)
+        self._match_log.follow_up(outcome)
         if not self._play.goes_on:
             self.mind_the_time()
 
@@ -298,12 +301,7 @@ class Match(PersistentActor):
     def input(self, message: Input) -> Any:
         """Let a player's input act, once for each `seq`."""
         before = self._inputs.answered(message)
-        if before is not None:
-            return before
-        answer = self._inputs.take(message)
-        if not self._play.tick_hz:
-            self.follow_up(show=True)
-        return answer
+        return self._inputs.take(message) if before is None else before
 
     @handles(Repeat)
     def repeat(self, message: Repeat) -> Any:
@@ -322,7 +320,7 @@ class Match(PersistentActor):
 
     def _end(self, reason: str) -> None:
         self._play.end(reason)
-        self.follow_up()
+        self.follow_up(self._match_log.hear_out())
 
     @handles(Over)
     def over(self, _message: Over) -> None:

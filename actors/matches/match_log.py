@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Collection
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
 from actors.matches.host import MatchCounters
 from actors.matches.messages import Over, Settle
 from actors.matches.playthrough import Playthrough
+from actors.matches.referee import Referee
 from actors.matches.rules.record import Ended, Happened, Joined, Left
 from actors.matches.voice import MatchVoice
 from actors.runtime.errors import Refusal
@@ -38,12 +39,25 @@ class Writing(Protocol):
         """See `Actor.start_timer`."""
 
 
+class Outcome(NamedTuple):
+    """What came of a step of the game, apart from what it said, which the playthrough has."""
+
+    shown: bool = False
+    """Whether the players are to be shown the state."""
+    seen: Any = None
+    """What they are to be shown, for the voice."""
+    last: Any = None
+    """The last view, for the log, if this was the end and everyone sees the same."""
+
+
 class MatchLog:
     """Writes and pushes what follows from the steps of a game.
 
-    A step is whatever moves the game: a tick, an input, a join, a leave. After each the order is:
-    what happened, then the state, then the end if this was it. What the log has no room for waits,
-    and is tried again by `Settle`.
+    A step is whatever moves the game: a tick, an input, a join, a leave. It is heard out before
+    anything of it is written: a game that cannot say or show what came of a step has crashed in it,
+    and a step that is in the log, or half of it, would crash every recovery. Then the order is:
+    what brought it about, what happened, the state, the end if this was it. What the log has no
+    room for waits, and is tried again by `Settle`.
     """
 
     def __init__(
@@ -60,32 +74,47 @@ class MatchLog:
         self._voice.event(self._play.record.said[-1])
         return durable
 
-    def follow_up(self, *, show: bool = False) -> None:
-        """Log and push what the game said, the state if it is to be shown, and the end.
+    def hear_out(self, show_to: Collection[str] = ()) -> Outcome:
+        """Take what came of the step that the game has just made, also what `show_to` see.
 
         Raises `GameCrashed`.
         """
         play = self._play
-        referee, record = play.referee, play.record
+        referee = play.referee
+        if referee is None or play.broken is not None:
+            return Outcome()
+        play.listen(referee)
+        seen = self._voice.look(referee, show_to) if show_to else None
+        ends = play.ending is not None and play.record.ended is None
+        return Outcome(
+            bool(show_to), seen, referee.shared() if ends and not play.private_views else None
+        )
+
+    def try_out(self, referee: Referee) -> None:
+        """Take what the game said to an input that its next tick will act on, and see that it could
+        show what came of it. Raises `GameCrashed`.
+        """
+        self._play.hear(referee)
+        referee.result()
+        self._voice.look(referee, self._play.record.places)
+
+    def follow_up(self, outcome: Outcome) -> None:
+        """Log and push what the game said, the state if it is to be shown, and the end."""
+        play, record = self._play, self._play.record
         try:
-            if referee is not None and play.broken is None:
-                play.listen(referee)
-                while play.unsaid:
-                    one = play.unsaid[0]
-                    self.write(Happened(one.kind, one.player, one.data, record.tick))
-                    del play.unsaid[0]
-                if show:
-                    self._voice.state(record, referee)
+            while play.unsaid:
+                one = play.unsaid[0]
+                self.write(Happened(one.kind, one.player, one.data, record.tick))
+                del play.unsaid[0]
+            if outcome.shown:
+                self._voice.state(record, outcome.seen)
             if play.ending is not None and record.ended is None:
-                self._write_end(*play.ending)
+                self._write_end(*play.ending, outcome.last)
         except Refusal:
             self._match.start_timer(RETRY_S, Settle(self._match.epoch), name="settle")
 
-    def _write_end(self, reason: str, result: Any) -> None:
+    def _write_end(self, reason: str, result: Any, state: Any) -> None:
         play, match = self._play, self._match
-        state = None
-        if play.referee is not None and play.broken is None and not play.private_views:
-            state = play.referee.shared()
         ended = Ended(result, reason, play.record.tick, state)
         durable = match.persist(ended)
         self._counters.ended += 1

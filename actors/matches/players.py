@@ -12,7 +12,7 @@ from actors.edge.failures import Refused, refuse_late
 from actors.edge.topic_messages import Join, Part, Resume, Resumed
 from actors.matches.arrivals import Arrivals
 from actors.matches.attendance import Attendance
-from actors.matches.match_log import RETRY_S, MatchLog
+from actors.matches.match_log import RETRY_S, MatchLog, Outcome
 from actors.matches.messages import Arrived
 from actors.matches.pending import Pending
 from actors.matches.playthrough import Playthrough
@@ -42,7 +42,7 @@ class Seating(Protocol):
     def pipe_to_self(self, future: Future[Any], message: Callable[[Future[Any]], Any]) -> None:
         """See `Actor.pipe_to_self`."""
 
-    def follow_up(self, *, show: bool = False) -> None:
+    def follow_up(self, outcome: Outcome) -> None:
         """See `Match.follow_up`."""
 
     def mind_the_time(self) -> None:
@@ -105,9 +105,9 @@ class Players:
         event = Joined(who.user, who.name, play.record.tick)
         self._match.check_capacity(event)
         referee.join(who.user)
-        referee.seen_by(who.user)  # what cannot be encoded fails here, in the actor's own turn
+        outcome = self._match_log.hear_out(show_to=[*play.record.places, who.user])
         self._arrivals.put(who.user, self._match_log.write(event))
-        self._match.follow_up(show=True)
+        self._match.follow_up(outcome)
         self._reports.tell()
 
     def arrived(self, message: Arrived) -> None:
@@ -203,6 +203,8 @@ class Players:
         event = Left(player, play.record.tick)
         self._match.check_capacity(event)
         referee.leave(player)
+        others = [other for other in play.record.places if other != player]
+        outcome = self._match_log.hear_out(show_to=others)
         if session is not None:
             here.forget(session)
         here.expect_no_more(player)
@@ -211,7 +213,7 @@ class Players:
         for other in here.sessions_of(player):  # now that it has heard of it
             self._voice.lost(other)
             here.dismiss(other)
-        self._match.follow_up(show=True)
+        self._match.follow_up(outcome)
         self._match.mind_the_time()
         self._reports.tell()
         return durable

@@ -1,8 +1,9 @@
 """One play of a game: the game, the record of it, and how both come back after a crash of either.
 
 What happens to a match is an event: joins, leaves, what the game says, crashes, the end, and each
-input of a game whose inputs are durable. The game acts first and the event is persisted after it,
-in the same step, so that what the rules refuse is never logged; a recovery gives the game what the
+input of a game whose inputs are durable. The game acts first, and says and shows what came of it;
+the event is persisted after that, in the same step. So what the rules refuse is never logged, nor
+is what crashes the game, which a recovery would have it do again: it gives the game what the
 events hold. The state of a game without durable inputs is in no event: a crash sets it back to the
 last snapshot. Without one it begins anew only if it may have been too young to have any (see
 `_lost`); a match whose state is lost ends as failed, since to begin anew would take back what its
@@ -110,11 +111,15 @@ class Playthrough:
         referee.tick()
         self.record.tick += 1
 
-    def listen(self, referee: Referee) -> None:
-        """Take what the game said, and its result if that is known. Raises `GameCrashed`."""
+    def hear(self, referee: Referee) -> None:
+        """Take what the game said. Raises `GameCrashed`."""
         self.unsaid += referee.happenings()
         if len(self.unsaid) > self._settings.happenings:
             raise referee.crashed("happened", OverflowError("too much while the store is away"))
+
+    def listen(self, referee: Referee) -> None:
+        """Take what the game said, and its result if that is known. Raises `GameCrashed`."""
+        self.hear(referee)
         if self.ending is None and (result := referee.result()) is not None:
             self.ending = ("finished", result)
 

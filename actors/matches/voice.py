@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from actors.edge.topics import Topics
@@ -44,8 +44,17 @@ class MatchVoice:
         """Push the latest event. The state, or the end of the match, is pushed right after it."""
         self._topics.publish(self.topic, self._event(said), more=True)
 
-    def state(self, record: Record, referee: Referee) -> None:
-        """Push the state, conflated. Raises `GameCrashed` if it cannot be sent to everyone."""
+    def look(self, referee: Referee, players: Iterable[str]) -> Any:
+        """What `state` is to push: what each of the players sees of the game now, of plain values.
+
+        Raises `GameCrashed`, if it cannot be sent to everyone.
+        """
+        if self._private_views:
+            return {player: referee.view_for(player) for player in players}
+        return referee.view()
+
+    def state(self, record: Record, seen: Any) -> None:
+        """Push the state, conflated: `seen` is what `look` returned."""
         acks = record.acks()
 
         def push(state: Any) -> MatchStatePush:
@@ -54,9 +63,9 @@ class MatchVoice:
             )
 
         if self._private_views:
-            self._topics.publish_states(self.topic, lambda player: push(referee.view_for(player)))
+            self._topics.publish_states(self.topic, lambda player: push(seen[player]))
         else:
-            self._topics.publish_state(self.topic, push(referee.view()))
+            self._topics.publish_state(self.topic, push(seen))
 
     def ended(self, record: Record, ended: Ended) -> None:
         """Push the end of the match."""

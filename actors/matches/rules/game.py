@@ -66,7 +66,8 @@ class Game:
     Made with a `seed` (64 bits) and `params` (already of `params_type`); may raise `Rejected`.
     It must behave the same for the same seed, params and calls: that is what makes recovery true.
     Any other exception, a call that hangs, or a value that cannot be encoded is a crash of this
-    match alone: it goes on from its last snapshot, and ends as failed if it crashes there again.
+    match alone. It goes on as if the step that crashed had not been made, or from its last snapshot
+    if its inputs are not durable, and ends as failed if it crashes there again and again.
     While a call runs, nothing else of its node does. At `matches.call_limit_s` Python is
     interrupted; a call into C (a regular expression on what a player sent, say) is not.
     """

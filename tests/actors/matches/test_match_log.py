@@ -56,11 +56,11 @@ class Desk(actors.PersistentActor):
     @actors.handles(dict)
     def input(self, move: dict[str, Any]) -> None:
         self.play.playing().input("ada", move)
-        self.match_log.follow_up(show=True)
+        self.match_log.follow_up(self.match_log.hear_out(show_to=["ada"]))
 
     @actors.handles(Settle)
     def settle(self, _message: Settle) -> None:
-        self.match_log.follow_up()
+        self.match_log.follow_up(self.match_log.hear_out())
 
     @actors.handles(Over)
     def over(self, _message: Over) -> None:
