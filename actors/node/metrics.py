@@ -106,7 +106,9 @@ class Metrics:
         )
         yield counter("slow_handlers", "Handlers over 0.1 s.", counts.slow_handlers)
         yield counter("log_lines_dropped", "Lines that the log had no room for.", self.log.dropped)
-        yield counter("loop_stalls", "Handlers that blocked the loop.", self.watchdog.stuck)
+        yield counter(
+            "loop_stalls", "Times that the loop was blocked for a second.", self.watchdog.stuck
+        )
 
     def _stores(self) -> Iterator[Reading]:
         journal = self.durability.journal.statistics()

@@ -65,16 +65,14 @@ class Runnable(Tenant, Protocol):
 class Dispatcher:
     """The run queue and the task that works it off.
 
-    `running` is the cell whose handler or hook is on the stack right now, `message` what it handles
-    and `started` since when (perf_counter, s): a watchdog in another thread reads them to say who
-    keeps the loop from turning.
+    `running` is the cell whose plain handler or hook is on the stack right now, `message` what was
+    handed to a plain handler last.
     """
 
     def __init__(self) -> None:
         self.contexts = Contexts()
         self.entered = False  # on the stack: nobody's messages can be handled there and then
         self.message: Any = None
-        self.started = 0.0
         self.slow = 0  # handlers that took longer than SLOW_HANDLER_S
         self.handled = 0
         self.queue: deque[Runnable] = deque()

@@ -126,7 +126,7 @@ class LoopCell(LoopLife):
         assert actor is not None
         table = actor.actor_handlers
         dispatcher = self.dispatcher
-        started = dispatcher.started = perf_counter()
+        started = perf_counter()
         until = started + SLICE_S
         handled = 0
         try:
@@ -158,14 +158,14 @@ class LoopCell(LoopLife):
                 except BaseException as error:
                     if not self._raised(error, item, reply):
                         return handled
-                    started = dispatcher.started = perf_counter()
+                    started = perf_counter()
                     continue
                 now = perf_counter()
                 if now > until:
                     limit = 0
                     if now - started > SLOW_HANDLER_S:
                         dispatcher.note_slow(self, message, now - started)
-                started = dispatcher.started = now
+                started = now
                 if result is not None and type(result) is CoroutineType:
                     self.occupy(self._finish(result, item, reply))
                     return handled

@@ -13,8 +13,10 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
+import trio
 
 from .checks import check_seconds
+from .culprit import find_culprit
 from .errors import HandlerHung
 
 if TYPE_CHECKING:
@@ -260,25 +262,24 @@ _guard = _Guard()
 
 
 class Watchdog:
-    """Logs the actor that blocks the loop of a system, with the stack, while it is blocked.
+    """Logs who blocks the loop of a system, with the stack, while it is blocked.
 
-    A thread looks at the handler that the dispatcher runs. Use it as `with Watchdog(system): ...`.
-    The dispatcher itself logs handlers that were merely slow.
-
-    Arguments:
-        system: the system to watch.
-        stuck_after_s: how long a handler may run before it is logged, in seconds.
+    A thread that calls the loop and waits for it to answer, so it sees whatever keeps it: handlers,
+    hooks, constructors and callbacks, `async` ones too, and code that is no actor's. The log names
+    the actor where it is one's, and the function. `with Watchdog(system): ...`; plain handlers that
+    were merely slow are the dispatcher's own to log.
 
     Attributes:
-        stuck: how many handlers were found stuck.
+        stuck: how often the loop was found blocked.
     """
 
     def __init__(self, system: ActorSystem, *, stuck_after_s: float = 1.0) -> None:
         check_seconds("stuck_after_s", stuck_after_s, above_zero=True)
         self.stuck = 0
         self._dispatcher = system.dispatcher
-        self._home_thread = system.home.thread
+        self._home = system.home
         self._stuck_after_s = stuck_after_s
+        self._answered = True
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="actors.watchdog", daemon=True)
 
@@ -291,21 +292,24 @@ class Watchdog:
         self._thread.join()
 
     def _run(self) -> None:
-        reported = 0.0
+        called, told = 0.0, False
         while not self._ended.wait(self._stuck_after_s / 4):
-            cell, started = self._dispatcher.running, self._dispatcher.started
-            if cell is None or started == reported:
-                continue
-            seconds = perf_counter() - started
-            if seconds < self._stuck_after_s:
-                continue
-            reported = started
-            self.stuck += 1
-            _log.error(
-                "loop_blocked",
-                kind=cell.kind,
-                key=cell.key,
-                message=type(self._dispatcher.message).__name__,
-                seconds=round(seconds, 1),
-                stack=_stack(self._home_thread),
-            )
+            if self._answered:
+                called, told, self._answered = perf_counter(), False, False
+                try:
+                    self._home.call_soon(self._answer)
+                except trio.RunFinishedError:
+                    return
+            elif not told and (seconds := perf_counter() - called) >= self._stuck_after_s:
+                told = self._tell(seconds)
+
+    def _answer(self) -> None:
+        self._answered = True
+
+    def _tell(self, seconds: float) -> bool:
+        culprit = find_culprit(self._home, self._dispatcher)
+        if culprit is None:  # it is back, or the whole process stood still
+            return False
+        self.stuck += 1
+        _log.error("loop_blocked", seconds=round(seconds, 1), **culprit.fields)
+        return True

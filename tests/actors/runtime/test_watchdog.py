@@ -16,7 +16,7 @@ import actors
 from actors import HandlerHung
 from actors.runtime import watchdog
 from actors.runtime.testing import open_system
-from actors.runtime.watchdog import Watchdog, interruptible
+from actors.runtime.watchdog import interruptible
 
 from .sample import Counter, Get
 
@@ -300,16 +300,6 @@ class Game(Counter):
         spin(0.5)
 
 
-class Blocker(Counter):
-    watchdog: Watchdog
-
-    @actors.handles(str)
-    def block(self, message: str) -> None:
-        while not self.watchdog.stuck:
-            pass
-        long_enough_to_be_found()  # once is enough
-
-
 async def test_a_game_that_hangs_fails_alone_and_the_loop_goes_on() -> None:
     async with open_system() as system:
         game, other = system.start(Game), system.start(Counter, 3)
@@ -349,15 +339,3 @@ async def test_a_slow_handler_is_counted_and_named() -> None:
     (slow,) = [entry for entry in entries if entry["event"] == "slow_handler"]
     assert (slow["kind"], slow["key"], slow["message"]) == ("game", "g", "str")
     assert slow["seconds"] >= 0.5
-
-
-async def test_a_watchdog_names_who_blocks_the_loop_while_it_does() -> None:
-    with structlog.testing.capture_logs() as entries:
-        async with open_system() as system:
-            with Watchdog(system, stuck_after_s=0.1) as Blocker.watchdog:
-                game = system.start(Blocker, kind="game", key="g")
-                await game.ask("block", timeout=60)
-                assert Blocker.watchdog.stuck == 1
-    (blocked,) = [entry for entry in entries if entry["event"] == "loop_blocked"]
-    assert (blocked["kind"], blocked["key"], blocked["message"]) == ("game", "g", "str")
-    assert "in block" in blocked["stack"]
