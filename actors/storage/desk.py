@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import msgspec
+
 from actors.edge.failures import Refused
 from actors.edge.identity import Identity
 from actors.facts import Facts
@@ -48,7 +50,7 @@ class Desk:
     def write(self, who: Identity, request: StorageWrite) -> Future[ObjectsWritten]:
         """Write objects."""
         command = self._requests.write(who, request)
-        size = sum(len(one.value) for one in command.writes)
+        size = sum(len(one.value.encode()) for one in command.writes)
         if self.waiting_bytes + size > self._settings.waiting_bytes:
             raise Refused(BUSY, "too much is being written")
         self.waiting_bytes += size
@@ -101,12 +103,12 @@ class Desk:
 
     # --- all that a user has -----------------------------------------------------------------
 
-    async def export(self, user: str) -> list[StoredObject]:
-        """Every object of a user, whoever may read it."""
-        objects: list[StoredObject] = []
+    async def export(self, user: str) -> list[dict[str, Any]]:
+        """Every object of a user, whoever may read it, with the fields of `StoredObject`."""
+        objects: list[dict[str, Any]] = []
         page: list[StoredObject] = await self._facts.ask(ExportObjects(user))
         while page:
-            objects += page
+            objects += map(msgspec.structs.asdict, page)
             after = (page[-1].collection, page[-1].key)
             page = await self._facts.ask(ExportObjects(user, after))
         return objects

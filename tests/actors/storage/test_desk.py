@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
@@ -132,9 +133,10 @@ async def test_all_that_a_user_has_is_exported_and_erased(settings: PostgresSett
         await desk.write(ADA, StorageWrite(objects=many))
         await desk.write(BOB, StorageWrite(objects=[put("1")]))
         exported = await desk.export("ada")
-        assert [one.value for one in exported] == [
+        assert [one["value"] for one in exported] == [
             str(n) for n in (*range(0, 30, 2), *range(1, 30, 2))
         ]
+        assert msgspec.json.encode(exported)
         await desk.erase("ada")
         assert await desk.export("ada") == []
         assert len(await desk.export("bob")) == 1
