@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import math
 import os
 import platform
 import subprocess
@@ -62,7 +63,7 @@ class Report(msgspec.Struct, frozen=True):
 async def measure(repeat: int, scale: float) -> list[Row]:
     """Run every operation `repeat` times and keep the best."""
     rows = []
-    async with actors.ActorSystem("bench") as system:
+    async with actors.ActorSystem("bench", default_timeout_s=math.inf) as system:
         for what, count, ours, threaded in OPERATIONS:
             n = max(WINDOW, int(count * scale))
             m = max(WINDOW, n // 10) if threaded is not spawn_pykka else min(n, 500)
@@ -91,7 +92,7 @@ def memory_of_ours(n: int) -> float:
     """KiB an actor that has handled a message and is idle, its ref and mailbox included."""
 
     async def grow() -> float:
-        async with actors.ActorSystem() as system:
+        async with actors.ActorSystem(default_timeout_s=math.inf) as system:
             await system.start(Ours).ask(TICK)
             gc.collect()
             before = resident_kib()

@@ -25,6 +25,7 @@ def test_the_bench_writes_a_table_and_json(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode in {0, 1}, done.stderr
+    assert figures.exists(), done.stderr
     report = msgspec.json.decode(figures.read_bytes(), type=Report)
     names = [row.what for row in report.rows]
     assert names == [

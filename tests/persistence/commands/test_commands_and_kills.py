@@ -152,12 +152,17 @@ def by_the_entries(settings: PostgresSettings) -> dict[str, int]:
         return dict.fromkeys(OWNERS, 0) | dict(connection.execute(query).fetchall())
 
 
+MOST_KILLS = 5
+"""A worker tries six times."""
+
+
 def test_a_transaction_that_a_crash_undid_is_not_taken_for_another_of_the_same_number(
     servers: EmbeddedServers, settings: PostgresSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PostgreSQL gives the number of a transaction that never reached the disk to another."""
     original = postgres.transaction
     lost: list[int] = []
+    taken: list[bool] = []
 
     @contextmanager
     def losing(
@@ -165,21 +170,24 @@ def test_a_transaction_that_a_crash_undid_is_not_taken_for_another_of_the_same_n
     ) -> Iterator[Bracket]:
         with original(connection, settings, first) as frame:
             yield frame
-            if first is not None and not lost:
+            # Not each time is the number free again: what PostgreSQL does beside may have brought
+            # it to the disk.
+            if first is not None and not any(taken) and len(lost) < MOST_KILLS:
                 lost.append(transaction_number(connection))
                 kill_postgresql(servers)
                 revive_postgresql(servers)
                 with psycopg.connect(settings.url, autocommit=True) as other:
-                    while transaction_number(other) < lost[0]:
+                    while transaction_number(other) < lost[-1]:
                         pass
                     query = "SELECT pg_xact_status(%s::text::xid8)"
-                    assert other.execute(query, lost).fetchone() == ("committed",)
+                    status = other.execute(query, lost[-1:]).fetchone()
+                    taken.append(status == ("committed",))
 
     monkeypatch.setattr(postgres, "transaction", losing)
     source, target, *_ = OWNERS
     (outcome,) = at_once(settings, table(), [Transfer(source, target, 30)])
     assert outcome.answer == Left(70)
-    assert lost
+    assert any(taken)
     assert balances(settings)[target] == 130
 
 
