@@ -48,7 +48,7 @@ class Metrics:
         gateway, topics = self.gateway.statistics(), self.topics
         flusher = gateway.flusher
         outboxes = [connection.outbox for connection in self.gateway.connections.values()]
-        queued = sum(outbox.queued_bytes for outbox in outboxes)
+        queued = sum(outbox.waiting_bytes for outbox in outboxes)
         yield gauge("connections", "Open connections.", gateway.connections)
         yield counter("connections_opened", "Connections opened.", gateway.opened)
         for status, count in sorted({0: gateway.dropped, **gateway.refused}.items()):
@@ -60,6 +60,8 @@ class Metrics:
         yield counter("sends", "Calls of send().", flusher.sends)
         yield counter("sent_bytes", "Bytes sent to clients.", flusher.bytes_sent)
         yield counter("sends_blocked", "Sends to a full socket.", flusher.would_block)
+        text = "Connections closed as too much waited for too long, or for all of them together."
+        yield counter("connections_too_slow", text, gateway.too_slow)
 
     def _sessions(self) -> Iterator[Reading | Histogram]:
         sessions = self.sessions

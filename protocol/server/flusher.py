@@ -23,6 +23,7 @@ from typing import Final
 import msgspec
 import trio
 
+from protocol.server.backlog import Backlog
 from protocol.server.gathering import Window
 from protocol.server.outbox import IDLE, NOW, SOON, Outbox
 
@@ -58,6 +59,8 @@ class Flusher:
 
     def __init__(self, window: Window | None = None) -> None:
         self.window = window or Window(0.0)
+        self.backlog = Backlog()
+        """The outboxes that have a writer."""
         self._dirty: list[Outbox] = []
         self._soon: list[Outbox] = []  # some may have been flushed since they were marked
         self._soon_at = math.inf  # when all of `_soon` are due, in trio's time
@@ -256,6 +259,7 @@ class Flusher:
             outbox.transport.broken(BrokenPipeError("nobody sends any more"))
             return
         self._would_block += 1
+        self.backlog.add(outbox)
         self._nursery.start_soon(self._write, outbox, name="writer")
 
     async def _write(self, outbox: Outbox) -> None:
@@ -269,7 +273,9 @@ class Flusher:
                     count = outbox.send(data) if data else 0
                 except WOULD_BLOCK:
                     count = 0
-                self._bytes += count
+                if count:
+                    self._bytes += count
+                    self.backlog.moved(outbox)
                 outbox.sent(data, count)
                 if outbox.idle():
                     return
@@ -279,6 +285,7 @@ class Flusher:
             outbox.transport.broken(error)
         finally:
             self._writers -= 1
+            self.backlog.remove(outbox)
 
 
 def _queue(frame: bytes, outbox: Outbox, slot: str | None) -> None:

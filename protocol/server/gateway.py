@@ -53,6 +53,8 @@ class GatewayStatistics(msgspec.Struct, frozen=True):
     dropped: int
     """Sockets closed at once: beyond `max_connections` and `spare_handshakes`, or from an address
     that was refused too often."""
+    too_slow: int
+    """Connections closed because of what waited for them: for too long, or too much of it."""
     flusher: FlusherStatistics
 
 
@@ -147,6 +149,7 @@ class Gateway:
             opened=self._opened,
             refused=dict(self._refused),
             dropped=self._dropped,
+            too_slow=self._flusher.backlog.closed,
             flusher=self._flusher.statistics(),
         )
 
@@ -167,6 +170,7 @@ class Gateway:
                 await shared.start(self._flusher.run)
                 await shared.start(self._wheel.run)
                 await shared.start(self._poller.run)
+                await shared.start(self._flusher.backlog.keep, self.settings)
                 async with trio.open_nursery() as self._nursery:
                     task_status.started()
                     async with trio.open_nursery() as accepting:

@@ -51,9 +51,16 @@ class Transport(Protocol):
         It raises the errors of a non-blocking socket. The outbox gets it once and keeps it.
         """
 
+    @property
+    def address(self) -> str | None:
+        """The address whose limits the connection counts towards; None: it has no limits."""
+
     async def wait_writable(self) -> None: ...
     def overflowed(self) -> None:
         """The outbox went over its bound. Called from within `push`."""
+
+    def fell_behind(self, reason: str) -> None:
+        """The client reads too slowly."""
 
     def broken(self, error: OSError) -> None:
         """The socket cannot be sent to any more."""
@@ -75,6 +82,8 @@ class Marks(Protocol):
 class _Gone:
     """The transport of an outbox whose connection has ended."""
 
+    address = None
+
     def send(self, _: bytes | memoryview) -> int:
         raise BrokenPipeError
 
@@ -82,6 +91,7 @@ class _Gone:
         raise BrokenPipeError
 
     def overflowed(self) -> None: ...
+    def fell_behind(self, reason: str) -> None: ...
     def broken(self, error: OSError) -> None: ...
     def sent_all(self) -> None: ...
 
@@ -133,6 +143,11 @@ class Outbox:
         self._drained_at = limit_bytes // _DRAINED
         self._awaited: list[Callable[[], None]] = []
         self._tended = False  # finished or awaited, so `send_at_once` is not enough
+
+    @property
+    def waiting_bytes(self) -> int:
+        """All that waits for the client, here or elsewhere."""
+        return self.queued_bytes + self.held_bytes
 
     @property
     def room_bytes(self) -> int:

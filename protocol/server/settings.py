@@ -64,6 +64,13 @@ class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One message of a client, all its fragments together."""
     outbox_bytes: int = 1_048_576
     """What may wait to be sent to one client; over it the client leaves as a slow consumer."""
+    stalled_s: float = 30.0
+    """A client that has read nothing for so long, while something waits for it, leaves as a slow
+    consumer, even if it answers pings."""
+    backlog_bytes: int = 268_435_456
+    """What may wait for all clients whose sockets are full; over it those with the most leave."""
+    address_backlog_bytes: Annotated[int, Meta(ge=0)] = 67_108_864
+    """The same for the clients of one address; 0: no limit."""
     gather_s: Annotated[float, Meta(ge=0, le=1)] = 0.005
     """While the loop is busy, what is said in rooms goes to a client up to this long after its last
     send, all together; at once to one that was sent nothing for as long, and to all while the loop

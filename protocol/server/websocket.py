@@ -484,6 +484,9 @@ class Connection:
     def overflowed(self) -> None:
         self.close(SLOW_CONSUMER, f"{self.outbox.queued_bytes} bytes waited")
 
+    def fell_behind(self, reason: str) -> None:
+        self.close(SLOW_CONSUMER, reason)
+
     def broken(self, error: OSError) -> None:
         if self._state == _OPEN:
             self._close = frames.ABNORMAL

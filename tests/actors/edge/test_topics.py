@@ -20,9 +20,13 @@ class Wire:
 
     def __init__(self) -> None:
         self.send: Callable[[bytes | memoryview], int] = len
+        self.address: str | None = None
 
     def overflowed(self) -> None:
         raise AssertionError("nothing here is that long")
+
+    def fell_behind(self, reason: str) -> None:
+        raise AssertionError(reason)
 
     def broken(self, error: OSError) -> None:
         raise AssertionError(error)

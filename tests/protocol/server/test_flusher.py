@@ -21,6 +21,7 @@ class Line:
     """A transport that notes what was sent, and when."""
 
     def __init__(self) -> None:
+        self.address: str | None = None
         self.began_at = trio.current_time()
         self.got: list[tuple[float, bytes]] = []
 
@@ -31,6 +32,7 @@ class Line:
 
     async def wait_writable(self) -> None: ...
     def overflowed(self) -> None: ...
+    def fell_behind(self, reason: str) -> None: ...
     def broken(self, error: OSError) -> None: ...
     def sent_all(self) -> None: ...
 
@@ -212,6 +214,8 @@ class Full(Line):
 
     def overflowed(self) -> None:
         self.overflows += 1
+
+    def fell_behind(self, reason: str) -> None: ...
 
     def broken(self, error: OSError) -> None:
         self.errors.append(error)

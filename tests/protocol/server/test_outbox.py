@@ -21,6 +21,7 @@ class Line:
     sent_alls: int = 0
     errors: list[OSError] = field(default_factory=list)
 
+    address: str | None = None
     takes: int | None = 1_000_000
     """The most that a send takes; None: it would block."""
     got: list[bytes] = field(default_factory=list)
@@ -35,6 +36,8 @@ class Line:
 
     def overflowed(self) -> None:
         self.overflows += 1
+
+    def fell_behind(self, reason: str) -> None: ...
 
     def broken(self, error: OSError) -> None:
         self.errors.append(error)

@@ -1,0 +1,124 @@
+"""What waits for clients whose sockets are full, and which of these clients have to go.
+
+A client that reads nothing is not over the bound of its own outbox for a long time, and it may well
+answer pings. Many such clients together hold more memory than a server has. So a client that has
+read nothing for some time is closed, whatever else it does; and so are those with the most bytes
+while all of them together, or those of one address, hold too much.
+
+Only outboxes whose socket is full are known here. They are looked at a few times a second, so that
+nothing has to be counted when a frame is pushed or sent. Between two looks the sums can exceed
+their bounds by what is pushed meanwhile, which the bound of each outbox limits.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+import trio
+
+from protocol.server.outbox import Outbox
+from protocol.server.settings import WireSettings
+
+LOOK_EVERY_S: Final = 0.25
+
+
+class Waiting(NamedTuple):
+    """What waits for one client. `since`: when its socket took something last, in trio's time."""
+
+    outbox: Outbox
+    address: str | None
+    size: int
+    since: float
+
+
+class Backlog:
+    """The outboxes whose socket is full. The flusher adds and removes them; `keep` is a task.
+
+    Attributes:
+        closed: how many clients had to go.
+    """
+
+    def __init__(self) -> None:
+        self.closed = 0
+        self._since: dict[Outbox, float] = {}
+        self._added: trio.Event | None = None
+
+    def __len__(self) -> int:
+        return len(self._since)
+
+    def add(self, outbox: Outbox) -> None:
+        """Its socket is full."""
+        self._since[outbox] = trio.current_time()
+        if self._added is not None:
+            self._added.set()
+
+    def moved(self, outbox: Outbox) -> None:
+        """Its socket has taken something."""
+        self._since[outbox] = trio.current_time()
+
+    def remove(self, outbox: Outbox) -> None:
+        """Nothing waits for its socket any more."""
+        self._since.pop(outbox, None)
+
+    async def keep(
+        self,
+        settings: WireSettings,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Keep what waits within its bounds until cancelled."""
+        task_status.started()
+        while True:
+            if not self._since:
+                self._added = trio.Event()
+                await self._added.wait()
+                self._added = None
+            await trio.sleep(LOOK_EVERY_S)
+            for one, reason in list(too_slow(self._waiting(), trio.current_time(), settings)):
+                self.closed += 1
+                one.outbox.transport.fell_behind(reason)
+
+    def _waiting(self) -> list[Waiting]:
+        return [
+            Waiting(outbox, outbox.transport.address, outbox.waiting_bytes, since)
+            for outbox, since in self._since.items()
+            if not outbox.closed
+        ]
+
+
+def too_slow(
+    waiting: Iterable[Waiting], now: float, settings: WireSettings
+) -> Iterator[tuple[Waiting, str]]:
+    """Choose the clients that have to go, with a reason for each."""
+    staying: list[Waiting] = []
+    of_address: dict[str, list[Waiting]] = defaultdict(list)
+    for one in waiting:
+        if now - one.since >= settings.stalled_s:
+            yield one, f"it has read nothing for {settings.stalled_s:g} s"
+            continue
+        staying.append(one)
+        if one.address is not None:
+            of_address[one.address].append(one)
+    gone: set[Waiting] = set()
+    if settings.address_backlog_bytes:
+        for group in of_address.values():
+            for one in _largest(group, settings.address_backlog_bytes):
+                gone.add(one)
+                yield one, "too much waits for the clients of its address"
+    rest = [one for one in staying if one not in gone] if gone else staying
+    for one in _largest(rest, settings.backlog_bytes):
+        yield one, "too much waits for all clients"
+
+
+def _largest(waiting: list[Waiting], bound: int) -> Iterator[Waiting]:
+    """The ones with the most bytes, until the others are within the bound."""
+    total = sum(one.size for one in waiting)
+    if total <= bound:
+        return
+    for one in sorted(waiting, key=lambda one: one.size, reverse=True):
+        yield one
+        total -= one.size
+        if total <= bound:
+            return
