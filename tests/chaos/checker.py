@@ -16,6 +16,7 @@ from itertools import pairwise
 import msgspec
 
 from tests.chaos.history import History, Placed, Row, Saw, Send
+from tests.chaos.inbox_rules import acknowledged_entries_are_kept, no_entry_is_there_twice
 from tests.chaos.object_rules import (
     acknowledged_writes_are_kept,
     no_write_acts_twice,
@@ -146,7 +147,11 @@ def streams_are_complete(history: History) -> Iterator[str]:
     What it saw is also what the log holds, save for messages of which it was told that they are
     void: by a restart that sets its position back, or by a reset.
     """
-    log = {(row.key, row.seq): row.body for row in history.log if row.kind == "room"}
+    log = {
+        (row.key if row.kind == "room" else f"user:{row.key}", row.seq): row.body
+        for row in history.log
+        if row.kind in {"room", "user"}
+    }
     streams: dict[tuple[str, str], list[Saw | Placed]] = defaultdict(list)
     for item in history.stream:
         streams[item.client, item.room].append(item)
@@ -318,6 +323,8 @@ RULES: tuple[Callable[[History], Iterator[str]], ...] = (
     versions_only_grow,
     no_write_acts_twice,
     no_write_meets_another_version,
+    acknowledged_entries_are_kept,
+    no_entry_is_there_twice,
 )
 
 

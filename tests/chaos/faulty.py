@@ -1,4 +1,5 @@
-"""`python -m tests.chaos.faulty serve ...`: the server as shipped, with hooks that can be broken.
+"""`python -m tests.chaos.faulty serve ...`: the server as shipped, with hooks that can be broken,
+and with the trial service, which puts notes into inboxes.
 
 Every hook of rooms, sessions, matches, the directory and the games is wrapped before the server
 starts. Orders come from outside, as datagrams on the unix socket that SABOTAGE_SOCKET names, so
@@ -25,6 +26,7 @@ from actors.chat.room import Room
 from actors.edge.identity import Identity
 from actors.edge.session import Detach, Session
 from actors.edge.topic_messages import Leave
+from actors.inbox.user import UserInbox
 from actors.matches.directory import Directory
 from actors.matches.match import Match
 from actors.runtime.actor import Actor
@@ -54,6 +56,8 @@ SITES: dict[str, tuple[type, tuple[str, ...]]] = {
     "match": (
         Match, ("start_match", "join", "resume", "input", "on_start", "on_stop", "on_failure"),
     ),
+    # Not those that are asynchronous: what they would be broken before has not begun.
+    "inbox": (UserInbox, ("leave", "session_ended", "on_start", "on_stop", "on_failure")),
     "directory": (Directory, ("create", "list", "report", "on_start", "apply")),
     # Not its `restore`: a match whose state cannot be restored ends as failed.
     "clockwork": (Clockwork, ("join", "leave", "input", "tick", "view", "snapshot", "result")),
@@ -172,6 +176,7 @@ def main() -> int:
     path = os.environ.get(SOCKET_VARIABLE)
     if path:
         saboteur.listen(path)
+    server.SERVICES = (*server.SERVICES, "tests.actors.trial:TRIAL")
     return server.main()
 
 

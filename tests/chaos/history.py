@@ -32,7 +32,7 @@ class Send(msgspec.Struct, frozen=True):
 
 
 class Saw(msgspec.Struct, frozen=True, tag="saw"):
-    """A client was pushed a room's message."""
+    """A client was pushed a room's message. A `room` that is `user:<id>` is the user's inbox."""
 
     client: str
     room: str
@@ -109,8 +109,17 @@ class Kept(msgspec.Struct, frozen=True):
     version: int
 
 
+class Told(msgspec.Struct, frozen=True):
+    """A note was to be put into the inbox of `user`, and what was answered."""
+
+    client: str
+    user: str
+    note: int
+    outcome: Outcome
+
+
 class Row(msgspec.Struct, frozen=True):
-    """One event in the log, read from PostgreSQL when all is over."""
+    """One event in the log, or one entry of an inbox, read from PostgreSQL when all is over."""
 
     kind: str
     key: str
@@ -118,7 +127,7 @@ class Row(msgspec.Struct, frozen=True):
     epoch: int
     user: str = ""
     body: str = ""
-    """What the event is about: a message's body, an input's `seq` as text."""
+    """What the event is about: a message's body, an input's `seq` or an entry's note as text."""
     idempotency_key: str | None = None
 
 
@@ -132,6 +141,7 @@ class History(msgspec.Struct):
     log: list[Row] = []
     writes: list[Write] = []
     kept: list[Kept] = []
+    told: list[Told] = []
     tick_hz: dict[str, float] = {}
     snapshot_interval_s: float = 1.0
     valkey_away: list[tuple[float, float]] = []

@@ -51,6 +51,7 @@ class Player:
         self._token: str | None = None
         self._positions: dict[str, tuple[int, int]] = {}
         self._rooms: set[str] = set()
+        self._listens = False
         self._matches: set[str] = set()
         self._socket: WebSocketConnection | None = None
         self._open = trio.Event()
@@ -64,6 +65,11 @@ class Player:
         """Be in a room from now on, across every break."""
         self._rooms.add(room)
         await self._until_done(lambda: self._join_room(room))
+
+    async def listen(self) -> None:
+        """Be in one's own inbox from now on, across every break."""
+        self._listens = True
+        await self._until_done(self._join_inbox)
 
     async def send(self, room: str, *, attempts: int = 12) -> Send:
         """Send one message of its own, with a key, until it is answered for good."""
@@ -186,7 +192,14 @@ class Player:
         for room in self._rooms:
             if f"room:{room}" not in self._positions:
                 await self._join_room(room)
+        if self._listens and f"user:{self.user}" not in self._positions:
+            await self._join_inbox()
         self._open.set()
+
+    async def _join_inbox(self) -> None:
+        answer = await self._request(op="inbox.join")
+        if answer["op"] == "error":
+            raise BrokenError
 
     async def _join_room(self, room: str) -> None:
         answer = await self._request(op="room.join", room=room)
@@ -254,6 +267,11 @@ class Player:
             self._placed(message["room"], how, message, message["messages"])
         elif op == "room.restarted":
             self._placed(message["room"], "restarted", message, [])
+        elif op == "inbox.entry":
+            self._saw(f"user:{message['user']}", message["offset"], _note(message))
+        elif op == "inbox.recovered":
+            how = "recovered" if message["recovered"] else "reset"
+            self._placed(f"user:{message['user']}", how, message, message["entries"])
         elif op == "topic.lost":
             self._lost_topic(message["topic"])
         elif op in {"match.state", "match.recovered", "match.restarted"}:
@@ -270,26 +288,29 @@ class Player:
         if isinstance(data, dict) and "members_total" in data and "room" in data:
             # A join. Recorded here, not by who waits for it: pushes may follow at once.
             self._placed(data["room"], "joined", data, data["messages"])
+        if isinstance(data, dict) and "entries" in data and "user" in data:
+            self._placed(f"user:{data['user']}", "joined", data, data["entries"])
         channel = self._waiting.get(message["ref"])
         if channel is not None:
             channel.send_nowait(message)
 
     def _saw(self, room: str, offset: int, body: str) -> None:
         self.history.stream.append(Saw(self.name, room, offset, body))
-        epoch, _ = self._positions.get(f"room:{room}", (0, 0))
-        self._positions[f"room:{room}"] = (epoch, offset)
+        epoch, _ = self._positions.get(_topic(room), (0, 0))
+        self._positions[_topic(room)] = (epoch, offset)
 
     def _lost_topic(self, topic: str) -> None:
         self._positions.pop(topic, None)
         kind, _, key = topic.partition(":")
-        if kind == "room":
-            self.history.stream.append(Placed(self.name, key, "lost", 0, 0))
+        if kind in {"room", "user"}:
+            room = key if kind == "room" else topic
+            self.history.stream.append(Placed(self.name, room, "lost", 0, 0))
         else:
             self._matches.discard(key)
 
     def _placed(self, room: str, how: Any, at: dict[str, Any], messages: list[Any]) -> None:
-        self._positions[f"room:{room}"] = (at["epoch"], at["offset"])
-        held = tuple((each["offset"], each["body"]) for each in messages)
+        self._positions[_topic(room)] = (at["epoch"], at["offset"])
+        held = tuple((each["offset"], each.get("body") or _note(each)) for each in messages)
         self.history.stream.append(Placed(self.name, room, how, at["epoch"], at["offset"], held))
 
     def _state(self, message: dict[str, Any]) -> None:
@@ -329,3 +350,12 @@ class Player:
         return (
             record.outcome == "none" or record.retry or record.code in {"not_joined", "no_session"}
         )
+
+
+def _topic(room: str) -> str:
+    """The topic of a room, or of an inbox, which is recorded by its topic."""
+    return room if room.startswith("user:") else f"room:{room}"
+
+
+def _note(entry: dict[str, Any]) -> str:
+    return str(entry["payload"]["note"])

@@ -13,7 +13,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from tests.chaos.player import Player
 from tests.chaos.report import Memory, Report
 from tests.chaos.saver import Saver
 from tests.chaos.stage import SNAPSHOT_INTERVAL_S, Stage
+from tests.chaos.teller import Teller
 from tests.chaos.vitals import Vitals, leaks, look, rss_mib
 
 LOOK_EVERY_S = 0.25
@@ -71,6 +73,11 @@ class Run:
                 self._hire(nursery, url, f"turns-{number}", self._take_turns)
             for number in range(2):
                 self._hire(nursery, url, f"saver-{number}", self._save)
+            listeners = [
+                self._hire(nursery, url, f"listener-{number}", self._listen) for number in range(3)
+            ]
+            for number in range(2):
+                self._hire(nursery, url, f"teller-{number}", partial(self._tell, listeners))
             await trio.sleep(2.0)
             for step in self.plan.steps:
                 print(f"{time.monotonic() - started:7.1f} s  {step.fault.name}", file=sys.stderr)
@@ -97,11 +104,12 @@ class Run:
         url: str,
         name: str,
         act: Callable[[Player, random.Random], Awaitable[None]],
-    ) -> None:
+    ) -> Player:
         player = Player(url, name, self.history, random.Random(self.rng.random()))
         self.players.append(player)
         nursery.start_soon(player.run)
         nursery.start_soon(act, player, random.Random(self.rng.random()))
+        return player
 
     # --- what players do ---
 
@@ -192,6 +200,21 @@ class Run:
                 self._busy -= 1
             await trio.sleep(rng.uniform(0, 0.2))
 
+    async def _listen(self, player: Player, _: random.Random) -> None:
+        """In one's inbox, all the time."""
+        await player.listen()
+
+    async def _tell(self, listeners: Sequence[Player], player: Player, rng: random.Random) -> None:
+        """Something for one who listens, a pause, something else."""
+        teller = Teller(player, listeners, rng)
+        while not self.quiet:
+            self._busy += 1
+            try:
+                await teller.tell()
+            finally:
+                self._busy -= 1
+            await trio.sleep(rng.uniform(0, 0.2))
+
     # --- around it ---
 
     def _before(self) -> Vitals:
@@ -262,6 +285,9 @@ class Run:
                 "inputs refused": inputs["error"],
                 "writes of objects acknowledged": sum(
                     write.outcome == "ok" for write in self.history.writes
+                ),
+                "entries of inboxes acknowledged": sum(
+                    told.outcome == "ok" for told in self.history.told
                 ),
                 "events in the log": len(self.history.log),
                 "connections": sum(player.connections for player in self.players),

@@ -37,6 +37,9 @@ _NAMES = re.compile(r"urn:uuid:[0-9a-f-]+|0x[0-9a-f]+")
 """What makes a line of a library's its own, and would have it counted apart."""
 _EVENTS = "SELECT kind, key, seq, epoch, type, payload FROM greenroom.events ORDER BY 1, 2, 3"
 
+_ENTRIES = """
+    SELECT user_id, entry_offset, payload FROM greenroom.inbox_entries ORDER BY 1, 2
+"""
 _OBJECTS = """
     SELECT user_id, value, version FROM greenroom.storage_objects WHERE (collection, key) = (%s, %s)
 """
@@ -106,6 +109,7 @@ class Stage(AbstractContextManager["Stage"]):
             f"matches.snapshot_interval_s={SNAPSHOT_INTERVAL_S}",
             "games.clockwork=tests.chaos.clockwork:Clockwork",
             "log.format=json",
+            "inboxes.look_every_s=1",
             *self._settings,
         )
         folder = self.folder / f"server-{self._starts}"
@@ -192,9 +196,12 @@ class Stage(AbstractContextManager["Stage"]):
         await trio.to_thread.run_sync(apply)
 
     def read_log(self) -> list[Row]:
-        """Every event that PostgreSQL holds."""
+        """Every event that PostgreSQL holds, and every entry of an inbox."""
         with self._connect() as connection:
-            return [_row(*row) for row in connection.execute(_EVENTS)]
+            return [_row(*row) for row in connection.execute(_EVENTS)] + [
+                Row("user", user, offset, 1, body=str(msgspec.msgpack.decode(payload)["note"]))
+                for user, offset, payload in connection.execute(_ENTRIES)
+            ]
 
     def read_objects(self) -> list[Kept]:
         """Every object of a saver that PostgreSQL holds."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from actors.runtime.snapshots import SnapshotSettings
 from persistence import RedisSettings
 from tests.chaos.checker import RULES, WRITTEN_WITHIN_S, check
-from tests.chaos.history import History, Input, Kept, Placed, Row, Saw, Send, State, Write
+from tests.chaos.history import History, Input, Kept, Placed, Row, Saw, Send, State, Told, Write
 
 
 def _true_history(length: int = 6) -> History:
@@ -26,6 +26,12 @@ def _true_history(length: int = 6) -> History:
         history.log.append(Row("room", "lobby", n, 1 if n <= half else 2, "u-ada", body, key))
         if n <= half:
             history.stream.append(Saw("bob", "lobby", n, body))
+    history.told = [Told("ada", "u-bob", note, "ok") for note in (1, 1, 2)]
+    history.log += [Row("user", "u-bob", note, 1, body=f"{note}") for note in (1, 2)]
+    history.stream += [
+        Placed("bob", "user:u-bob", "joined", 1, 1, ((1, "1"),)),
+        Saw("bob", "user:u-bob", 2, "2"),
+    ]
     missed = tuple((n, f"b{n}") for n in range(half + 1, length + 1))
     history.stream.append(Placed("bob", "lobby", "recovered", 2, length, missed))
     history.states = [State("bob", "m", tick, f"s{tick}", tick / 20) for tick in range(1, 40)]
@@ -248,6 +254,24 @@ def _write_was_forgotten(history: History) -> None:
     history.writes.append(refused)
 
 
+def _entry_gone(history: History) -> None:
+    history.log = [row for row in history.log if (row.kind, row.body) != ("user", "2")]
+
+
+def _entry_twice(history: History) -> None:
+    history.log.append(Row("user", "u-bob", 3, 1, body="2"))
+
+
+def _entry_skipped(history: History) -> None:
+    history.log.append(Row("user", "u-bob", 3, 1, body="3"))
+    history.stream.remove(Saw("bob", "user:u-bob", 2, "2"))
+    history.stream.append(Saw("bob", "user:u-bob", 3, "3"))
+
+
+def _entry_of_nobody(history: History) -> None:
+    history.stream.append(Saw("bob", "user:u-bob", 3, "3"))
+
+
 LIES: list[tuple[str, Callable[[History], None]]] = [
     ("log_has_no_gap", _drop_row),
     ("log_has_one_writer_at_a_time", _fork),
@@ -284,6 +308,10 @@ LIES: list[tuple[str, Callable[[History], None]]] = [
     ("acknowledged_inputs_are_kept", _passed_over_and_acknowledged),
     ("no_input_is_answered_in_two_ways", _answered_as_another),
     ("rejected_inputs_do_not_act", _rejected_acts),
+    ("acknowledged_entries_are_kept", _entry_gone),
+    ("no_entry_is_there_twice", _entry_twice),
+    ("streams_are_complete", _entry_skipped),
+    ("streams_are_complete", _entry_of_nobody),
     ("acknowledged_writes_are_kept", _object_gone),
     ("acknowledged_writes_are_kept", _object_of_before),
     ("acknowledged_writes_are_kept", _object_of_another_write),

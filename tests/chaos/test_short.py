@@ -24,6 +24,7 @@ def test_what_was_acknowledged_is_kept_under_faults() -> None:
     assert report.kept, report.text()
     assert report.operations["sends acknowledged"] > 0, report.text()
     assert report.operations["writes of objects acknowledged"] > 0, report.text()
+    assert report.operations["entries of inboxes acknowledged"] > 0, report.text()
     assert report.operations["durable inputs acknowledged"] > 0, report.text()
     assert len(report.recovery_s) == 1
 
