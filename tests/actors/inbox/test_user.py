@@ -11,6 +11,7 @@ import trio
 from actors.inbox import Putting
 from actors.inbox.rules.payload import NoPayload, encoded
 from actors.inbox.settings import InboxSettings
+from actors.runtime.errors import MailboxFull
 from persistence import PostgresSettings
 from protocol.codec import JSON
 from protocol.messages.envelope import Position
@@ -359,6 +360,23 @@ async def test_who_joins_again_and_again_has_nothing_read_for_it(
         state = await joined(ada)
         monkeypatch.setattr(room.facts, "ask", None)
         assert await joined(ada) == state
+
+
+async def test_a_loop_that_takes_no_more_calls_loses_hints_and_no_entry(
+    inboxes: PostgresSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_mailroom(inboxes, InboxSettings(look_every_s=3600)) as room:
+        ada = await room.house.player("ada")
+        await joined(ada)
+
+        def full(*_: object) -> None:
+            raise MailboxFull("as many calls wait as may")
+
+        monkeypatch.setattr(room.house.system, "call_soon", full)
+        await room.put(user_of(ada))
+        monkeypatch.undo()
+        await room.put(user_of(ada))
+        assert await offsets(ada, 2) == [1, 2]
 
 
 async def test_a_hint_that_got_lost_is_made_up_for_by_the_lookout(
