@@ -21,7 +21,7 @@ RING: Final = 20
 # --- the actors ----------------------------------------------------------------------------------
 
 
-class Tick(msgspec.Struct, frozen=True, gc=False):
+class Knock(msgspec.Struct, frozen=True, gc=False):
     """What is told and asked."""
 
 
@@ -31,7 +31,7 @@ class Hop(msgspec.Struct, frozen=True, gc=False):
     left: int
 
 
-TICK: Final = Tick()
+KNOCK: Final = Knock()
 
 
 class Ours(actors.Actor):
@@ -45,8 +45,8 @@ class Ours(actors.Actor):
         self.next: Any = None
         self.arrived: actors.Future[None] | None = None
 
-    @actors.handles(Tick)
-    def tick(self, message: Tick) -> int:  # noqa: ARG002 -- the type says it all
+    @actors.handles(Knock)
+    def knock(self, message: Knock) -> int:  # noqa: ARG002 -- the type says it all
         self.count += 1
         return self.count
 
@@ -78,7 +78,7 @@ class Pykkas(pykka.ThreadingActor):
         self.arrived: Any = None
 
     def on_receive(self, message: Any) -> Any:
-        if isinstance(message, Tick):
+        if isinstance(message, Knock):
             self.count += 1
             return self.count
         if isinstance(message, Hop):
@@ -97,12 +97,12 @@ class Pykkas(pykka.ThreadingActor):
 async def tell_ours(system: ActorSystem, n: int) -> float:
     """Told, in windows, to one actor."""
     ref = system.start(Ours)
-    await ref.ask(TICK)
+    await ref.ask(KNOCK)
     began = process_time()
     for _ in range(n // WINDOW):
         for _ in range(WINDOW):
-            ref.tell(TICK)
-        await ref.ask(TICK)
+            ref.tell(KNOCK)
+        await ref.ask(KNOCK)
     spent = process_time() - began
     await ref.stop()
     return spent
@@ -111,12 +111,12 @@ async def tell_ours(system: ActorSystem, n: int) -> float:
 def tell_pykka(n: int) -> float:
     """The same."""
     ref = Pykkas.start()
-    ref.ask(TICK)
+    ref.ask(KNOCK)
     began = process_time()
     for _ in range(n // WINDOW):
         for _ in range(WINDOW):
-            ref.tell(TICK)
-        ref.ask(TICK)
+            ref.tell(KNOCK)
+        ref.ask(KNOCK)
     spent = process_time() - began
     ref.stop()
     return spent
@@ -125,10 +125,10 @@ def tell_pykka(n: int) -> float:
 async def ask_ours(system: ActorSystem, n: int) -> float:
     """One after the other, of an idle actor: answered on the spot."""
     ref = system.start(Ours)
-    await ref.ask(TICK)
+    await ref.ask(KNOCK)
     began = process_time()
     for _ in range(n):
-        await ref.ask(TICK)
+        await ref.ask(KNOCK)
     spent = process_time() - began
     await ref.stop()
     return spent
@@ -137,10 +137,10 @@ async def ask_ours(system: ActorSystem, n: int) -> float:
 def ask_pykka(n: int) -> float:
     """The same, which here means two switches of threads."""
     ref = Pykkas.start()
-    ref.ask(TICK)
+    ref.ask(KNOCK)
     began = process_time()
     for _ in range(n):
-        ref.ask(TICK)
+        ref.ask(KNOCK)
     spent = process_time() - began
     ref.stop()
     return spent
@@ -149,12 +149,12 @@ def ask_pykka(n: int) -> float:
 async def ask_queued(system: ActorSystem, n: int) -> float:
     """Behind another message, so that it cannot be answered on the spot."""
     ref, other = system.start(Ours), system.start(Ours)
-    await ref.ask(TICK)
-    await other.ask(TICK)
+    await ref.ask(KNOCK)
+    await other.ask(KNOCK)
     began = process_time()
     for _ in range(n):
-        other.tell(TICK)
-        await ref.ask(TICK)
+        other.tell(KNOCK)
+        await ref.ask(KNOCK)
     spent = process_time() - began
     await ref.stop()
     await other.stop()
@@ -164,7 +164,7 @@ async def ask_queued(system: ActorSystem, n: int) -> float:
 async def ask_async(system: ActorSystem, n: int) -> float:
     """A handler that is `async def`, so that a worker runs it."""
     ref = system.start(Ours)
-    await ref.ask(TICK)
+    await ref.ask(KNOCK)
     began = process_time()
     for _ in range(n):
         await ref.ask(1.0)
@@ -208,7 +208,7 @@ async def spawn_ours(system: ActorSystem, n: int) -> float:
     began = process_time()
     refs = [system.start(Ours) for _ in range(n)]
     for ref in refs:
-        await ref.ask(TICK)
+        await ref.ask(KNOCK)
     spent = process_time() - began
     stopped = [ref.stop() for ref in refs]
     for each in stopped:
@@ -222,7 +222,7 @@ def spawn_pykka(n: int) -> float:
     began = process_time()
     refs = [Pykkas.start() for _ in range(n)]
     for ref in refs:
-        ref.ask(TICK)
+        ref.ask(KNOCK)
     spent = process_time() - began
     for ref in refs:
         ref.stop()

@@ -30,14 +30,14 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import actors
-from bench.actor_operations import OPERATIONS, TICK, WINDOW, Ours, Pykkas, spawn_pykka
+from bench.actor_operations import KNOCK, OPERATIONS, WINDOW, Ours, Pykkas, spawn_pykka
 
 BARS: Final = {"tell": 0.25, "ask": 0.25}
 """The most that ours may cost, as a share of a ThreadingActor's."""
 MEMORY_BAR_KIB: Final = 6.0
 
 
-class Row(msgspec.Struct, frozen=True):
+class OperationRow(msgspec.Struct, frozen=True):
     """One line of the table: cost of one operation, and the share of Pykka's that it is."""
 
     what: str
@@ -48,7 +48,7 @@ class Row(msgspec.Struct, frozen=True):
     bar: float | None
 
 
-class Report(msgspec.Struct, frozen=True):
+class ActorsReport(msgspec.Struct, frozen=True):
     """What `--json` writes."""
 
     python: str
@@ -57,10 +57,10 @@ class Report(msgspec.Struct, frozen=True):
     cpu: str
     repeat: int
     scale: float
-    rows: list[Row]
+    rows: list[OperationRow]
 
 
-async def measure(repeat: int, scale: float) -> list[Row]:
+async def measure(repeat: int, scale: float) -> list[OperationRow]:
     """Run every operation `repeat` times and keep the best."""
     rows = []
     async with actors.ActorSystem("bench", default_timeout_s=math.inf) as system:
@@ -75,7 +75,7 @@ async def measure(repeat: int, scale: float) -> list[Row]:
                     best_pykka = min(best_pykka, threaded(m) / m)
             pykka_us = best_pykka * 1e6 if threaded is not None else None
             ratio = best_ours / best_pykka if threaded is not None else None
-            rows.append(Row(what, "us", best_ours * 1e6, pykka_us, ratio, BARS.get(what)))
+            rows.append(OperationRow(what, "us", best_ours * 1e6, pykka_us, ratio, BARS.get(what)))
     return rows
 
 
@@ -93,12 +93,12 @@ def memory_of_ours(n: int) -> float:
 
     async def grow() -> float:
         async with actors.ActorSystem(default_timeout_s=math.inf) as system:
-            await system.start(Ours).ask(TICK)
+            await system.start(Ours).ask(KNOCK)
             gc.collect()
             before = resident_kib()
             refs = [system.start(Ours) for _ in range(n)]
             for ref in refs:
-                await ref.ask(TICK)
+                await ref.ask(KNOCK)
             gc.collect()
             return (resident_kib() - before) / n
 
@@ -107,19 +107,19 @@ def memory_of_ours(n: int) -> float:
 
 def memory_of_pykka(n: int) -> float:
     """KiB a ThreadingActor that has handled a message and is idle."""
-    Pykkas.start().ask(TICK)
+    Pykkas.start().ask(KNOCK)
     gc.collect()
     before = resident_kib()
     refs = [Pykkas.start() for _ in range(n)]
     for ref in refs:
-        ref.ask(TICK)
+        ref.ask(KNOCK)
     gc.collect()
     grown = (resident_kib() - before) / n
     pykka.ActorRegistry.stop_all()
     return grown
 
 
-def memory() -> Row:
+def memory() -> OperationRow:
     """Measure both, each in a process that has done nothing else."""
     figures = [
         float(
@@ -133,13 +133,13 @@ def memory() -> Row:
         for whose in ("ours", "pykka")
     ]
     ours, threaded = figures
-    return Row("memory an idle actor", "KiB", ours, threaded, ours / threaded, None)
+    return OperationRow("memory an idle actor", "KiB", ours, threaded, ours / threaded, None)
 
 
 # --- telling it ----------------------------------------------------------------------------------
 
 
-def table(report: Report) -> str:
+def table(report: ActorsReport) -> str:
     """The report for people."""
     lines = [
         f"python {report.python}, trio {report.trio}, pykka {report.pykka}, {report.cpu}",
@@ -155,7 +155,7 @@ def table(report: Report) -> str:
     return "\n".join(lines)
 
 
-def missed(report: Report) -> list[str]:
+def missed(report: ActorsReport) -> list[str]:
     """What costs more than its bar allows."""
     late = [row.what for row in report.rows if row.bar and row.ratio and row.ratio > row.bar]
     heavy = [row.what for row in report.rows if row.unit == "KiB" and row.ours > MEMORY_BAR_KIB]
@@ -191,7 +191,7 @@ def main() -> int:
         print(memory_of_pykka(500))
         return 0
     rows = trio.run(measure, options.repeat, options.scale)
-    report = Report(
+    report = ActorsReport(
         python=platform.python_version(),
         trio=version("trio"),
         pykka=version("pykka"),

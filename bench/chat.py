@@ -23,7 +23,7 @@ SIZES = (2, 2, 2, 2, 3, 3, 4, 5, 8, 12, 20, 100)
 SMALL = (2, 2, 3, 5)
 
 
-class Chat(Plan, frozen=True, kw_only=True):
+class ChatPlan(Plan, frozen=True, kw_only=True):
     """Sends at a rate, spread evenly over the players."""
 
     rate: Annotated[float, Meta(ge=0.1, le=1_000_000, description="sends a second")] = 2000.0
@@ -54,7 +54,7 @@ class Chat(Plan, frozen=True, kw_only=True):
 class ChatLoad(Load):
     """Rooms drawn at random, in which members take turns to speak."""
 
-    plan: Chat
+    plan: ChatPlan
 
     async def prepare(self) -> None:
         sizes = list(enumerate(self.plan.rooms()))[self.order.part :: self.order.parts]
@@ -72,7 +72,7 @@ class ChatLoad(Load):
         self.deliveries.expect(scheduled_ns, size)
 
 
-SCENARIO = Scenario(plan=Chat, load=ChatLoad, event="acks", climbs=True)
+SCENARIO = Scenario(plan=ChatPlan, load=ChatLoad, event="acks", climbs=True)
 
 if __name__ == "__main__":
     main("chat")

@@ -21,7 +21,7 @@ TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 ADDRESS = re.compile(r"wss?://[^\s/,]+(?:/[^\s,]*)?")
 
 
-class Usage(NamedTuple):
+class ProcessUsage(NamedTuple):
     """What a process has used: CPU seconds since its start, resident bytes now."""
 
     cpu_s: float
@@ -90,13 +90,13 @@ class ChildServer:
         told = self._log.read().decode(errors="replace").strip() or seen.decode()
         raise RuntimeError(f"{self.name} did not start: {told[-2000:]}")
 
-    def usage(self) -> Usage:
+    def usage(self) -> ProcessUsage:
         """Of the process alone, without the children it has."""
         stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii")
         fields = stat.rpartition(")")[2].split()
         # Fields 14, 15 and 24 of proc(5); three stand before the cut.
         user, kernel = int(fields[11]), int(fields[12])
-        return Usage(
+        return ProcessUsage(
             cpu_s=(user + kernel) / TICKS_A_SECOND,
             kernel_s=kernel / TICKS_A_SECOND,
             rss_bytes=int(fields[21]) * os.sysconf("SC_PAGE_SIZE"),

@@ -116,7 +116,7 @@ class Client(WSListener):
         self.transport.send(WSMsgType.TEXT, payload.encode())
 
 
-class Frame(msgspec.Struct):
+class SeenMessage(msgspec.Struct):
     """What the load looks at of a message from the server; the rest is skipped."""
 
     op: str
@@ -135,7 +135,7 @@ class RefusedError(ConnectionError):
     """The server answered `error` to what the load cannot do without."""
 
 
-FRAMES = msgspec.msgpack.Decoder(Frame)
+FRAMES = msgspec.msgpack.Decoder(SeenMessage)
 ROOM_MESSAGE = b"\xa2op\xacroom.message"
 """How a delivery begins, after the byte with the number of fields."""
 encode = msgspec.msgpack.Encoder().encode
@@ -183,7 +183,7 @@ class Session(Client):
         body = marked(scheduled_ns, length)
         self.timed(self.tally["acks"], scheduled_ns, "room.send", room=room, body=body)
 
-    def pushed(self, frame: Frame) -> None:
+    def pushed(self, frame: SeenMessage) -> None:
         """A push that is no room.message; matches override it."""
 
     def on_ws_frame(self, _: WSTransport, frame: WSFrame) -> None:
@@ -209,7 +209,7 @@ class Session(Client):
         for ref in (message.ref, *message.refs):
             self._answered(ref, message)
 
-    def _answered(self, ref: int, message: Frame) -> None:
+    def _answered(self, ref: int, message: SeenMessage) -> None:
         waiting = self.waiting.pop(ref, None)
         if message.op == "error":
             self.tally.errors[message.code] += 1

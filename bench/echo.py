@@ -24,7 +24,7 @@ from bench.scenario import Count, Load, Plan, Scenario, unlimited
 from bench.tally import Series
 
 
-class Echo(Plan, frozen=True, kw_only=True):
+class EchoPlan(Plan, frozen=True, kw_only=True):
     """Requests at a rate over connections."""
 
     rate: Annotated[
@@ -66,7 +66,7 @@ class Again(Series):
 class EchoLoad(Load):
     """Sessions that ask in turn."""
 
-    plan: Echo
+    plan: EchoPlan
 
     async def prepare(self) -> None:
         self.asking = await self.open_all(None for _ in self.share(self.plan.connections))
@@ -86,7 +86,7 @@ class EchoLoad(Load):
         await asyncio.sleep(self.plan.warmup + self.plan.seconds)
 
 
-SCENARIO = Scenario(plan=Echo, load=EchoLoad, event="replies", peers=tuple(PEERS), climbs=True)
+SCENARIO = Scenario(plan=EchoPlan, load=EchoLoad, event="replies", peers=tuple(PEERS), climbs=True)
 
 if __name__ == "__main__":
     main("echo")

@@ -19,7 +19,7 @@ import msgspec
 import uvloop
 
 from bench.client import Client, Session
-from bench.histogram import Histogram
+from bench.histogram import LatencyHistogram
 from bench.scenario import Load, Order, Scenario
 from bench.tally import Tally
 
@@ -41,11 +41,11 @@ async def report_placed(tally: Tally) -> None:
 
 async def report(tally: Tally, event: str) -> None:
     """Say how far it is, and how the latencies of `event` were lately."""
-    before = Histogram()
+    before = LatencyHistogram()
     while True:
         await asyncio.sleep(PROGRESS_S)
         done = {name: series.in_window for name, series in tally.series.items()}
-        lately = Histogram()
+        lately = LatencyHistogram()
         now = tally[event].histogram.counts
         lately.counts = list(map(sub, now, before.counts))
         before.counts = now.copy()

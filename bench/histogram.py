@@ -39,7 +39,7 @@ def highest_in(bucket: int) -> int:
     return (((bucket & (SPLIT - 1)) + SPLIT + 1) << shift) - 1
 
 
-class Histogram:
+class LatencyHistogram:
     """Counts of values in microseconds."""
 
     __slots__ = ("counts",)
@@ -98,9 +98,9 @@ def _percentile(sums: Sequence[int], percent: float) -> int:
     return highest_in(bisect_left(sums, max(1, rank))) if sums[-1] else 0
 
 
-def merged(parts: Iterable[Mapping[int, int]]) -> Histogram:
+def merged(parts: Iterable[Mapping[int, int]]) -> LatencyHistogram:
     """Return one histogram of what several counted."""
-    whole = Histogram()
+    whole = LatencyHistogram()
     for part in parts:
         whole.merge(part)
     return whole

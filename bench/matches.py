@@ -23,7 +23,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from bench.client import Frame, Session
+from bench.client import SeenMessage, Session
 from bench.command import main
 from bench.games import GAMES, GOAL
 from bench.result import Outcome
@@ -31,7 +31,7 @@ from bench.scenario import Count, Load, Plan, Scenario, unlimited
 from bench.tally import Series, Tally
 
 
-class Matches(Plan, frozen=True, kw_only=True):
+class MatchesPlan(Plan, frozen=True, kw_only=True):
     """Matches that all run at once."""
 
     matches: Annotated[Count, Meta(description="matches")] = 100
@@ -95,7 +95,7 @@ class Player(Session):
         self.tick = 0
         self.seq = 0
 
-    def pushed(self, frame: Frame) -> None:
+    def pushed(self, frame: SeenMessage) -> None:
         if frame.op != "match.state":
             if frame.op == "match.ended":
                 self.tally.errors["match ended"] += 1
@@ -120,7 +120,7 @@ class Player(Session):
 class MatchesLoad(Load):
     """Whole matches: players are in the process where their match is."""
 
-    plan: Matches
+    plan: MatchesPlan
 
     def rate(self) -> float:
         return self.plan.matches * self.plan.players * self.plan.inputs
@@ -153,7 +153,7 @@ class MatchesLoad(Load):
         self.players[number % len(self.players)].push(self.inputs, scheduled_ns, x, y)
 
 
-def extras(plan: Matches, outcome: Outcome) -> dict[str, float]:
+def extras(plan: MatchesPlan, outcome: Outcome) -> dict[str, float]:
     """How many of the ticks that were due were seen."""
     ticks = outcome.measures.get("ticks")
     skipped = outcome.errors.get("states skipped", 0)
@@ -164,7 +164,7 @@ def extras(plan: Matches, outcome: Outcome) -> dict[str, float]:
     }
 
 
-SCENARIO = Scenario(plan=Matches, load=MatchesLoad, event="states", extras=extras)
+SCENARIO = Scenario(plan=MatchesPlan, load=MatchesLoad, event="states", extras=extras)
 
 if __name__ == "__main__":
     main("matches")

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from bench.client import Frame, marked
+from bench.client import SeenMessage, marked
 from bench.command import main
 from bench.games import GOAL
 from bench.matches import Grid, Player
@@ -88,7 +88,7 @@ class Guest(Player):
     under_way = 0
     hopping = False
 
-    def pushed(self, frame: Frame) -> None:
+    def pushed(self, frame: SeenMessage) -> None:
         if frame.op == "match.ended":
             self.table = None
         else:

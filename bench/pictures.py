@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.histogram import Histogram
+from bench.histogram import LatencyHistogram
 from bench.report import Report
 from bench.result import Outcome
 
@@ -73,7 +73,7 @@ def _latencies(report: Report, axes: Axes) -> None:
     """HdrHistogram's curve: per cent of all values, in nines, against milliseconds."""
     deepest = 1.0
     for outcome in report.outcomes:
-        histogram = Histogram(outcome.main.histogram)
+        histogram = LatencyHistogram(outcome.main.histogram)
         total = histogram.total
         if not total:
             continue

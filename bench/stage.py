@@ -12,10 +12,10 @@ from contextlib import contextmanager
 import msgspec
 
 from bench import peers
-from bench.child import ChildServer, Usage, make_realtime, waited_s
+from bench.child import ChildServer, ProcessUsage, make_realtime, waited_s
 from bench.crew import Crew
 from bench.folder import temporary_data
-from bench.histogram import Histogram, merged
+from bench.histogram import LatencyHistogram, merged
 from bench.result import Measure, Options, Outcome, Sample, notes
 from bench.scenario import Order, Plan, Scenario
 from bench.tally import Counts
@@ -67,11 +67,11 @@ class Usages:
     def __init__(self, servers: Sequence[ChildServer]) -> None:
         self.servers = servers
 
-    def now(self) -> Usage | None:
+    def now(self) -> ProcessUsage | None:
         if not self.servers:
             return None
         used = [server.usage() for server in self.servers]
-        return Usage(
+        return ProcessUsage(
             sum(one.cpu_s for one in used),
             sum(one.kernel_s for one in used),
             sum(one.rss_bytes for one in used),
@@ -192,7 +192,9 @@ def load(
     return outcome
 
 
-def tell_usage(outcome: Outcome, rest: Usage, before: Usage, after: Usage, seconds: float) -> None:
+def tell_usage(
+    outcome: Outcome, rest: ProcessUsage, before: ProcessUsage, after: ProcessUsage, seconds: float
+) -> None:
     """Enter what the server processes used: at rest, before and after the measured time."""
     used = after.cpu_s - before.cpu_s
     kernel = after.kernel_s - before.kernel_s
@@ -231,7 +233,7 @@ def measures(counts: Sequence[Counts], seconds: float) -> dict[str, Measure]:
     found: dict[str, Measure] = {}
     for name in sorted({name for one in counts for name in one.series}):
         parts = [one.series[name] for one in counts if name in one.series]
-        histogram: Histogram = merged(part.latencies for part in parts)
+        histogram: LatencyHistogram = merged(part.latencies for part in parts)
         found[name] = Measure(
             expected=sum(part.expected for part in parts),
             done=sum(part.done for part in parts),

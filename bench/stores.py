@@ -30,7 +30,7 @@ from pykka import ActorRef
 from bench import machine
 from bench.child import check_realtime, make_realtime
 from bench.folder import temporary_data
-from bench.wallets import KINDS, Refused, Transfer, TransferAll, open_wallets
+from bench.wallets import KINDS, Transfer, TransferAll, TransferRefused, open_wallets
 from persistence import PostgresSettings, RedisSettings
 from persistence.commands import CommandTable, CommandWorker
 from persistence.commands.worker import Execute
@@ -48,7 +48,7 @@ INBOX_HOLDS = 1000
 """So many calls at once find room in an inbox for sure."""
 
 
-class Row(msgspec.Struct, frozen=True):
+class StoreRow(msgspec.Struct, frozen=True):
     """One figure of the table. Latencies are those of a whole batch, in milliseconds.
 
     `cpu_us`, `stores_cpu_us`: what one of a batch costs this process, with the one that asks, and
@@ -111,7 +111,7 @@ class Meter:
         self._only = only
         self._servers = servers
 
-    def measure(self, what: str, batch: int, work: Callable[[], Any]) -> Iterator[Row]:
+    def measure(self, what: str, batch: int, work: Callable[[], Any]) -> Iterator[StoreRow]:
         """Call `work`, which does `batch` things, again and again."""
         if not what.startswith(self._only):
             return
@@ -128,7 +128,7 @@ class Meter:
         )
         count = batch * len(took)
         took.sort()
-        yield Row(
+        yield StoreRow(
             what,
             batch,
             round(count / elapsed),
@@ -143,7 +143,7 @@ class Meter:
         return time.process_time(), sum(map(machine.cpu_s, self._servers.pids.values()))
 
 
-def figures(options: argparse.Namespace, servers: EmbeddedServers) -> Iterator[Row]:
+def figures(options: argparse.Namespace, servers: EmbeddedServers) -> Iterator[StoreRow]:
     """Measure one thing after the other; each row as soon as it is there."""
     postgres = PostgresSettings(url=servers.postgres_url)
     redis = RedisSettings(url=servers.redis_url)
@@ -198,11 +198,11 @@ def figures(options: argparse.Namespace, servers: EmbeddedServers) -> Iterator[R
 
 def transfers(
     options: argparse.Namespace, postgres: PostgresSettings, meter: Meter
-) -> Iterator[Row]:
+) -> Iterator[StoreRow]:
     """Commands, each with a key: two wallets locked, one checked, both changed, two entries."""
     owners = [str(n) for n in range(WALLETS)]
     open_wallets(postgres, owners, 10**9)
-    table = CommandTable(KINDS, refusals=(Refused,))
+    table = CommandTable(KINDS, refusals=(TransferRefused,))
     dice = random.Random(1)
     pairs = itertools.cycle([dice.sample(owners, 2) for _ in range(PAIRS)])
     forms: tuple[tuple[str, type[Transfer], int], ...] = (

@@ -8,7 +8,7 @@ from collections import Counter
 
 import msgspec
 
-from bench.histogram import Histogram
+from bench.histogram import LatencyHistogram
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -43,7 +43,7 @@ class Series:
     def __init__(self, from_ns: int, to_ns: int) -> None:
         self.from_ns, self.to_ns = from_ns, to_ns
         self.expected = self.done = self.in_window = 0
-        self.histogram = Histogram()
+        self.histogram = LatencyHistogram()
 
     def expect(self, scheduled_ns: int, count: int = 1) -> None:
         if self.from_ns <= scheduled_ns < self.to_ns:

@@ -66,7 +66,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-class Arrivals:
+class LateArrivals:
     """How late each came, in milliseconds."""
 
     def __init__(self) -> None:
@@ -89,10 +89,10 @@ class Arrivals:
         return late_ms
 
 
-class Target(Actor):
+class Receiver(Actor):
     """Takes what comes."""
 
-    def __init__(self, arrivals: Arrivals) -> None:
+    def __init__(self, arrivals: LateArrivals) -> None:
         super().__init__()
         self._arrivals = arrivals
 
@@ -123,7 +123,7 @@ def quantile(values: Sequence[float], share: float) -> float:
 async def house(
     postgres: PostgresSettings,
     settings: ScheduleSettings,
-    arrivals: Arrivals,
+    arrivals: LateArrivals,
     counters: ScheduleCounters,
 ) -> AsyncIterator[tuple[ActorSystem, ScheduleStore, ChildSpec]]:
     """A system with targets, its store of schedules, and the scheduler for whoever starts it."""
@@ -132,7 +132,7 @@ async def house(
         worker = partial(ScheduleWorker, postgres, settings)
         await system.supervise([ChildSpec(id="schedules", factory=worker)], key="stores").started()
         schedules = ScheduleStore(system.ref("stores", "schedules"), settings, bell.ring)
-        system.register(Kind("target", lambda _: Target(arrivals)))
+        system.register(Kind("target", lambda _: Receiver(arrivals)))
         yield system, schedules, scheduler_spec(schedules, settings, bell, counters)
 
 
@@ -141,7 +141,7 @@ async def figures(options: argparse.Namespace, postgres: PostgresSettings) -> As
     overdue = min(options.overdue, options.waiting)
     settings = ScheduleSettings(of_target=options.waiting + options.due)
     fill(postgres, options.waiting, options.payload, now_us() + YEAR_US, 1000)
-    arrivals, counters = Arrivals(), ScheduleCounters()
+    arrivals, counters = LateArrivals(), ScheduleCounters()
     async with house(postgres, settings, arrivals, counters) as (system, schedules, spec):
         await system.supervise([spec], key="scheduler").started()
 

@@ -78,7 +78,7 @@ _MOVE = """
 """
 
 
-class Refused(Exception):  # noqa: N818
+class TransferRefused(Exception):  # noqa: N818
     """As a service says no."""
 
 
@@ -95,22 +95,24 @@ class TransferAll(Transfer, frozen=True):
     """The same in the form for hot paths."""
 
 
-class Left(msgspec.Struct, frozen=True):
+class Remaining(msgspec.Struct, frozen=True):
     """What the source still has."""
 
     balance: int
 
 
-def _transfer(tx: Transaction, command: Transfer) -> Left:
+def _transfer(tx: Transaction, command: Transfer) -> Remaining:
     balances: dict[str, int] = dict(tx.read(_HOLD, (command.source, command.target)).fetchall())
     left = balances.get(command.source, 0) - command.amount
     if left < 0 or command.source == command.target:
         raise _refusal(command)
     tx.write(_MOVE, msgspec.structs.asdict(command))
-    return Left(left)
+    return Remaining(left)
 
 
-def _transfer_all(tx: Transaction, commands: Sequence[TransferAll]) -> Sequence[Left | Refused]:
+def _transfer_all(
+    tx: Transaction, commands: Sequence[TransferAll]
+) -> Sequence[Remaining | TransferRefused]:
     owners = sorted({owner for command in commands for owner in (command.source, command.target)})
     places = {owner: place for place, owner in enumerate(owners, 1)}
     arrays = (
@@ -122,13 +124,13 @@ def _transfer_all(tx: Transaction, commands: Sequence[TransferAll]) -> Sequence[
     )
     (left_over,) = tx.write("SELECT transfer_all(%b, %b, %b, %b, %b)", arrays).fetchone() or ((),)
     return [
-        _refusal(command) if left is None else Left(left)
+        _refusal(command) if left is None else Remaining(left)
         for command, left in zip(commands, left_over, strict=True)
     ]
 
 
-def _refusal(command: Transfer) -> Refused:
-    return Refused("to oneself" if command.source == command.target else "not that much")
+def _refusal(command: Transfer) -> TransferRefused:
+    return TransferRefused("to oneself" if command.source == command.target else "not that much")
 
 
 def _wallets(command: Transfer) -> Sequence[str]:
@@ -137,11 +139,11 @@ def _wallets(command: Transfer) -> Sequence[str]:
 
 KINDS = (
     CommandKind(
-        service="wallet", name="transfer", command=Transfer, answer=Left, run=_transfer,
+        service="wallet", name="transfer", command=Transfer, answer=Remaining, run=_transfer,
         locks=_wallets,
     ),
     CommandKind(
-        service="wallet", name="transfer_all", command=TransferAll, answer=Left,
+        service="wallet", name="transfer_all", command=TransferAll, answer=Remaining,
         run_all=_transfer_all, locks=_wallets,
     ),
 )  # fmt: skip

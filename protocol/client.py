@@ -27,7 +27,7 @@ if __name__ == "__main__":  # before the imports that take their time, or lack s
             " pip install 'greenroom[client]' brings it, and in a checkout .venv/bin/python has it"
         )
 
-from protocol.remote.backoff import Backoff
+from protocol.remote.backoff import ReconnectBackoff
 from protocol.remote.connecting import DEFAULT_URL, connect
 from protocol.remote.errors import (
     CannotConnect,
@@ -48,7 +48,6 @@ from protocol.remote.storage import Storage, object_to_write
 
 __all__ = [
     "DEFAULT_URL",
-    "Backoff",
     "CannotConnect",
     "ClientError",
     "ClientSettings",
@@ -59,6 +58,7 @@ __all__ = [
     "Inbox",
     "Match",
     "MatchUpdate",
+    "ReconnectBackoff",
     "Reconnecting",
     "RequestFailed",
     "RequestTimedOut",

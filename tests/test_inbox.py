@@ -17,7 +17,7 @@ from protocol.client import CannotConnect, Gap, Inbox, RequestFailed, Session, c
 from protocol.codec import JSON
 from protocol.messages.envelope import ErrorReply, Ok
 from protocol.messages.inbox import Entry
-from protocol.remote.link import Link, LinkClosed, Target, open_link
+from protocol.remote.link import Endpoint, Link, LinkClosed, open_link
 from tests.server_process import PATIENT, Server
 from tests.test_services import entry
 
@@ -39,7 +39,7 @@ class Teller:
         self._token = ""
 
     async def tell(self, url: str, user: str, *notes: int) -> None:
-        target = Target(
+        target = Endpoint(
             url=url,
             encoding=JSON,
             tls=None,

@@ -30,7 +30,7 @@ from actors.node.exits import EXITS, Exit
 from persistence import PostgresSettings
 from persistence.embedded import EmbeddedServers
 from persistence.postgres import migrate
-from protocol.client import Backoff, ClientSettings, RequestTimedOut, Room, connect
+from protocol.client import ClientSettings, ReconnectBackoff, RequestTimedOut, Room, connect
 from protocol.messages.room import Message
 from tests.persistence.pooler import transaction_pooler
 from tests.protocol.live import upgrade
@@ -501,7 +501,7 @@ async def test_a_stop_leaves_no_child_and_the_next_start_recovers(
     """A client that lives through it goes on, and misses nothing."""
     where = (f"listen.port={free_port}", "server.drain_s=0.2")
     # However long the server was away, the client looks for it again soon.
-    settings = ClientSettings(request_timeout_s=60, backoff=Backoff(max_s=0.5))
+    settings = ClientSettings(request_timeout_s=60, backoff=ReconnectBackoff(max_s=0.5))
     with trio.fail_after(120):
         first = Server(tmp_path, *where)
         with first:

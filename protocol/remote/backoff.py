@@ -7,7 +7,7 @@ import random
 import msgspec
 
 
-class Backoff(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ReconnectBackoff(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Exponential back-off with full jitter: a random wait below a bound that doubles.
 
     If many clients lose one server at once, full jitter spreads them best and costs the server

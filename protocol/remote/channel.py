@@ -29,7 +29,7 @@ from protocol.remote.errors import (
     RequestTimedOut,
 )
 from protocol.remote.feed import Feed
-from protocol.remote.link import Link, LinkClosed, Target, carrying_nursery, open_link
+from protocol.remote.link import Endpoint, Link, LinkClosed, carrying_nursery, open_link
 from protocol.remote.settings import ClientSettings, Connected, Reconnecting, Status
 
 SILENT_KEEPALIVES = 3
@@ -56,7 +56,7 @@ class Channel:
 
     def __init__(
         self,
-        target: Target,
+        endpoint: Endpoint,
         greeting: Request,
         settings: ClientSettings,
         rng: random.Random,
@@ -66,7 +66,7 @@ class Channel:
         self.statuses: Feed[Status, Status] = Feed(64, lambda _, __: None)
         self.opened: SessionOpened | None = None
         """The server's answer to the open or resume on the newest connection; None: none yet."""
-        self._target = target
+        self._endpoint = endpoint
         self._greeting = greeting
         self._settings = settings
         self._rng = rng
@@ -176,7 +176,7 @@ class Channel:
     async def _one_connection(self, task_status: trio.TaskStatus[None]) -> ClientError:
         """Connect, open or resume, and serve until it ends; returns why it ended."""
         try:
-            async with open_link(self._target) as link:
+            async with open_link(self._endpoint) as link:
                 opened = await self._greet(link)
                 first, self.opened = self.opened is None, opened
                 self.connected, self._up_at = True, trio.current_time()
@@ -204,7 +204,7 @@ class Channel:
         if self.opened is not None:
             positions = self._follower.positions()
             greeting = SessionResume(token=self.opened.token, positions=positions)
-        payload = self._target.encoding.encode(msgspec.structs.replace(greeting, ref=0))
+        payload = self._endpoint.encoding.encode(msgspec.structs.replace(greeting, ref=0))
         with trio.move_on_after(self._settings.connect_timeout_s):
             await link.send(payload)
             while True:
@@ -217,7 +217,7 @@ class Channel:
                 if isinstance(message, ErrorReply):
                     raise RequestFailed.of(name_of(greeting), message)
                 self._received(message, None)
-        raise CannotConnect(self._target.url, f"no answer to {name_of(greeting)}")
+        raise CannotConnect(self._endpoint.url, f"no answer to {name_of(greeting)}")
 
     async def _write(self, link: Link) -> None:
         try:
@@ -241,7 +241,7 @@ class Channel:
 
     def _encode(self, request: Request) -> bytes:
         assert self.opened is not None
-        payload = self._target.encoding.encode(request)
+        payload = self._endpoint.encoding.encode(request)
         if len(payload) > (most := self.opened.max_message_bytes):
             # The server would close the connection for such a message, which ends the session.
             message = f"{len(payload)} bytes; the server takes {most}"

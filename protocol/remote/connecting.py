@@ -11,7 +11,7 @@ from typing import Literal
 from protocol.codec import JSON, MSGPACK
 from protocol.messages.envelope import Request
 from protocol.messages.session import SessionOpen, SessionResume
-from protocol.remote.link import Target, carrying_nursery
+from protocol.remote.link import Endpoint, carrying_nursery
 from protocol.remote.session import Session
 from protocol.remote.settings import ClientSettings
 
@@ -58,7 +58,7 @@ async def connect(
         greeting = SessionResume(token=token)
     else:
         raise ValueError("give either a name or a token")
-    target = Target(
+    endpoint = Endpoint(
         url=url,
         encoding={"msgpack": MSGPACK, "json": JSON}[encoding],
         tls=tls,
@@ -66,7 +66,7 @@ async def connect(
         close_timeout_s=settings.close_timeout_s,
         max_message_bytes=settings.max_message_bytes,
     )
-    session = Session(target, greeting, settings, rng or random.Random())
+    session = Session(endpoint, greeting, settings, rng or random.Random())
     async with carrying_nursery() as nursery:
         await nursery.start(session.channel.run)
         try:

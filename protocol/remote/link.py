@@ -47,7 +47,7 @@ class LinkClosed(Exception):  # noqa: N818 - a state, as in trio.ClosedResourceE
         return f"closed with {self.close.code} {self.close.name}{reason}: {self.close.advice}"
 
 
-class Target(msgspec.Struct, frozen=True):
+class Endpoint(msgspec.Struct, frozen=True):
     """The address of a server, and how to connect to it."""
 
     url: str
@@ -183,41 +183,41 @@ async def carrying_nursery() -> AsyncIterator[trio.Nursery]:
 
 
 @asynccontextmanager
-async def open_link(target: Target) -> AsyncIterator[Link]:
+async def open_link(endpoint: Endpoint) -> AsyncIterator[Link]:
     """Connect; yield the link; close it.
 
     Raises:
         CannotConnect: the connection failed.
     """
-    stream = _Heard(await _open_stream(target))
+    stream = _Heard(await _open_stream(endpoint))
     try:
         async with carrying_nursery() as nursery:
-            websocket = await _handshake(nursery, stream, target)
+            websocket = await _handshake(nursery, stream, endpoint)
             try:
-                yield Link(websocket, stream, target.encoding)
+                yield Link(websocket, stream, endpoint.encoding)
             finally:
-                with trio.move_on_after(target.close_timeout_s):
+                with trio.move_on_after(endpoint.close_timeout_s):
                     await websocket.aclose()
     except BaseExceptionGroup as group:
         rejected, others = group.split(trio_websocket.ConnectionRejected)
         if rejected is None or others is not None:
             raise
-        raise _refused(target, rejected) from None
+        raise _refused(endpoint, rejected) from None
     finally:
         await trio.aclose_forcefully(stream)
 
 
-async def _open_stream(target: Target) -> trio.abc.Stream:
-    parts = urlsplit(target.url)
+async def _open_stream(endpoint: Endpoint) -> trio.abc.Stream:
+    parts = urlsplit(endpoint.url)
     host, secure = str(parts.hostname), parts.scheme == "wss"
     connected = False
     try:
-        with trio.fail_after(target.timeout_s):
+        with trio.fail_after(endpoint.timeout_s):
             tcp = await trio.open_tcp_stream(host, parts.port or (443 if secure else 80))
             connected = True
             if not secure:
                 return tcp
-            context = target.tls or ssl.create_default_context()
+            context = endpoint.tls or ssl.create_default_context()
             # https_compatible: servers hang up without TLS's own close; WebSocket has its own.
             tls = trio.SSLStream(tcp, context, server_hostname=host, https_compatible=True)
             try:
@@ -227,19 +227,19 @@ async def _open_stream(target: Target) -> trio.abc.Stream:
                 raise
             return tls
     except trio.TooSlowError:
-        why = f"no answer within {target.timeout_s:g} s"
+        why = f"no answer within {endpoint.timeout_s:g} s"
         if connected:  # a server without TLS waits for the rest of a request
             why = f"{why} to the beginning of TLS; is it ws:// there?"
-        raise CannotConnect(target.url, why) from None
+        raise CannotConnect(endpoint.url, why) from None
     except (OSError, trio.BrokenResourceError) as error:
         why, permanent = _what_went_wrong(error)
-        raise CannotConnect(target.url, why, permanent=permanent) from error
+        raise CannotConnect(endpoint.url, why, permanent=permanent) from error
 
 
 async def _handshake(
-    nursery: trio.Nursery, stream: _Heard, target: Target
+    nursery: trio.Nursery, stream: _Heard, endpoint: Endpoint
 ) -> trio_websocket.WebSocketConnection:
-    parts = urlsplit(target.url)
+    parts = urlsplit(endpoint.url)
     resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     websocket: trio_websocket.WebSocketConnection | None = None
 
@@ -248,7 +248,7 @@ async def _handshake(
         await stream.ended.wait()
         scope.cancel()
 
-    with trio.move_on_after(target.timeout_s) as limit:
+    with trio.move_on_after(endpoint.timeout_s) as limit:
         async with trio.open_nursery() as race:
             race.start_soon(give_up_at_the_end, limit)
             websocket = await trio_websocket.wrap_client_stream(
@@ -256,23 +256,23 @@ async def _handshake(
                 cast("trio.SocketStream", stream),  # any Stream does; its hint is too narrow
                 parts.netloc.rpartition("@")[2],
                 resource,
-                subprotocols=[target.encoding.subprotocol],
+                subprotocols=[endpoint.encoding.subprotocol],
                 message_queue_size=QUEUED_MESSAGES,
-                max_message_size=target.max_message_bytes,
+                max_message_size=endpoint.max_message_bytes,
             )
             race.cancel_scope.cancel()
     if websocket is None:
         hung_up = stream.ended.is_set()
-        why = "the server hung up" if hung_up else f"no answer within {target.timeout_s:g} s"
+        why = "the server hung up" if hung_up else f"no answer within {endpoint.timeout_s:g} s"
         hint = "; is it wss:// there?" if hung_up and parts.scheme == "ws" else ""
-        raise CannotConnect(target.url, f"{why} during the WebSocket handshake{hint}")
-    if websocket.subprotocol != target.encoding.subprotocol:
-        why = f"the server does not speak {target.encoding.subprotocol}"
-        raise CannotConnect(target.url, why, permanent=True)
+        raise CannotConnect(endpoint.url, f"{why} during the WebSocket handshake{hint}")
+    if websocket.subprotocol != endpoint.encoding.subprotocol:
+        why = f"the server does not speak {endpoint.encoding.subprotocol}"
+        raise CannotConnect(endpoint.url, why, permanent=True)
     return websocket
 
 
-def _refused(target: Target, group: BaseExceptionGroup[BaseException]) -> CannotConnect:
+def _refused(endpoint: Endpoint, group: BaseExceptionGroup[BaseException]) -> CannotConnect:
     rejection: BaseException = group
     while isinstance(rejection, BaseExceptionGroup):
         rejection = rejection.exceptions[0]
@@ -281,7 +281,7 @@ def _refused(target: Target, group: BaseExceptionGroup[BaseException]) -> Cannot
     # Another attempt may succeed after 408, 429 and 5xx, but after no other status.
     permanent = status < 500 and status not in {408, 429}
     why = f"refused with HTTP {status}" + (f": {body.splitlines()[0][:200]}" if body else "")
-    return CannotConnect(target.url, why, permanent=permanent)
+    return CannotConnect(endpoint.url, why, permanent=permanent)
 
 
 def _what_went_wrong(error: BaseException) -> tuple[str, bool]:

@@ -37,7 +37,7 @@ from protocol.remote.errors import (
     TopicGone,
 )
 from protocol.remote.inbox import Inbox, InboxPush
-from protocol.remote.link import Target
+from protocol.remote.link import Endpoint
 from protocol.remote.match import Match, MatchPush
 from protocol.remote.room import Room, RoomPush
 from protocol.remote.settings import ClientSettings, Status
@@ -56,7 +56,7 @@ class Session:
     """
 
     def __init__(
-        self, target: Target, greeting: Request, settings: ClientSettings, rng: random.Random
+        self, endpoint: Endpoint, greeting: Request, settings: ClientSettings, rng: random.Random
     ) -> None:
         self._settings = settings
         self._rng = rng
@@ -64,7 +64,7 @@ class Session:
         self._leaving: Counter[str] = Counter()  # leaves of a topic that are under way
         self.storage = Storage(self)
         """The objects of the session's user on the server."""
-        self.channel = Channel(target, greeting, settings, rng, self)
+        self.channel = Channel(endpoint, greeting, settings, rng, self)
 
     @property
     def opened(self) -> SessionOpened:

@@ -6,7 +6,7 @@ import math
 
 import msgspec
 
-from protocol.remote.backoff import Backoff
+from protocol.remote.backoff import ReconnectBackoff
 from protocol.remote.errors import ClientError
 
 
@@ -19,7 +19,7 @@ class ClientSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """How long a request may take, the wait for a connection included."""
     close_timeout_s: float = 2.0
     """How long the client tries to end the session on the server."""
-    backoff: Backoff = Backoff()
+    backoff: ReconnectBackoff = ReconnectBackoff()
     stable_after_s: float = 5.0
     """After a connection that lasted so long, the back-off starts from its first step."""
     give_up_after_s: float = math.inf

@@ -15,10 +15,10 @@ from typing import Final
 
 LOOK_S: Final = 0.02
 """The time between two looks, which set the window anew, in seconds."""
-BUSY: Final = 0.4
+BUSY_SHARE: Final = 0.4
 """The window grows above this load, a part of the loop's time. With less load a node can send each
 push at once."""
-IDLE: Final = 0.3
+IDLE_SHARE: Final = 0.3
 """The window shrinks below this load. It is the load that the node would have if each push were a
 send, because the real load may be low only thanks to the window. It is estimated too high, since
 not all of the load is sending, so the window does not shrink too early."""
@@ -75,10 +75,10 @@ class Window:
         pushes = self._close + self._alone
         without = load * max(1.0, pushes / max(1, sends))
         shortest_s = self.longest_s / _STEPS
-        if load > BUSY and self._close > self._alone:
+        if load > BUSY_SHARE and self._close > self._alone:
             self._calm = 0
             self.present_s = min(self.longest_s, max(2 * self.present_s, shortest_s))
-        elif without < IDLE or self._alone > self._close:
+        elif without < IDLE_SHARE or self._alone > self._close:
             self._calm += 1
             if self._calm == CALM_LOOKS:
                 self._calm = 0

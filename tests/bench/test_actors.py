@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.actors import Report
+from bench.actors import ActorsReport
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -26,7 +26,7 @@ def test_the_bench_writes_a_table_and_json(tmp_path: Path) -> None:
     )
     assert done.returncode in {0, 1}, done.stderr
     assert figures.exists(), done.stderr
-    report = msgspec.json.decode(figures.read_bytes(), type=Report)
+    report = msgspec.json.decode(figures.read_bytes(), type=ActorsReport)
     names = [row.what for row in report.rows]
     assert names == [
         "tell",

@@ -7,7 +7,15 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.histogram import BUCKETS, MAX_VALUE, SPLIT, Histogram, bucket_of, highest_in, merged
+from bench.histogram import (
+    BUCKETS,
+    MAX_VALUE,
+    SPLIT,
+    LatencyHistogram,
+    bucket_of,
+    highest_in,
+    merged,
+)
 
 VALUES = st.integers(0, MAX_VALUE)
 
@@ -26,7 +34,7 @@ def test_a_greater_value_is_never_in_a_lower_bucket(one: int, other: int) -> Non
 
 @given(st.integers(-(10**12), 10**15))
 def test_any_value_is_counted_in_the_bucket_it_belongs_to(value: int) -> None:
-    histogram = Histogram()
+    histogram = LatencyHistogram()
     histogram.record(value)
     assert histogram.sparse() == {bucket_of(value): 1}
 
@@ -35,7 +43,7 @@ def test_any_value_is_counted_in_the_bucket_it_belongs_to(value: int) -> None:
 def test_a_percentile_is_at_most_a_128th_above_the_true_one(
     values: list[int], percent: float
 ) -> None:
-    histogram = Histogram()
+    histogram = LatencyHistogram()
     for value in values:
         histogram.record(value)
     true = sorted(values)[max(1, math.ceil(len(values) * percent / 100)) - 1]
@@ -44,9 +52,9 @@ def test_a_percentile_is_at_most_a_128th_above_the_true_one(
 
 @given(st.lists(st.lists(VALUES)))
 def test_what_several_counted_is_what_one_would_have_counted(parts: list[list[int]]) -> None:
-    whole, split = Histogram(), []
+    whole, split = LatencyHistogram(), []
     for part in parts:
-        one = Histogram()
+        one = LatencyHistogram()
         for value in part:
             one.record(value)
             whole.record(value)
@@ -55,10 +63,10 @@ def test_what_several_counted_is_what_one_would_have_counted(parts: list[list[in
 
 
 def test_nothing_counted_has_no_percentiles() -> None:
-    assert Histogram().percentiles_ms() == {}
-    assert list(Histogram().distribution()) == []
+    assert LatencyHistogram().percentiles_ms() == {}
+    assert list(LatencyHistogram().distribution()) == []
 
 
 def test_the_distribution_ends_with_all_at_the_greatest() -> None:
-    histogram = Histogram({10: 3, 200: 1})
+    histogram = LatencyHistogram({10: 3, 200: 1})
     assert list(histogram.distribution()) == [(0.75, 0.01), (1.0, 0.2)]

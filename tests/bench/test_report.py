@@ -11,7 +11,7 @@ import pytest
 
 from bench import pictures, report
 from bench.climb import climb, kept_up, sustained
-from bench.echo import Echo
+from bench.echo import EchoPlan
 from bench.hundred_thousand import possible, processes_for
 from bench.report import Report
 from bench.result import LONG_WAIT_MS, Measure, Options, Outcome, Sample, notes
@@ -44,8 +44,8 @@ def measure(**changes: Any) -> dict[str, Measure]:
 def result(*outcomes: Outcome, **fields: Any) -> Report:
     about = {"greenroom": "abc", "when": "now", "cpu": "a cpu", "cores": "2", "python": "3.11"}
     return Report(
-        scenario="echo", command=["--rate", "1000"], plan=Echo(), options=Options(), about=about,
-        outcomes=list(outcomes), **fields,
+        scenario="echo", command=["--rate", "1000"], plan=EchoPlan(), options=Options(),
+        about=about, outcomes=list(outcomes), **fields,
     )  # fmt: skip
 
 
@@ -77,15 +77,15 @@ def test_a_server_elsewhere_has_no_figures_of_its_process() -> None:
     ],
 )
 def test_it_warns_of_what_makes_figures_doubtful(changes: dict[str, Any], said: str) -> None:
-    assert any(said in note for note in notes(Echo(rate=1000), outcome(**changes)))
-    assert notes(Echo(rate=1000), outcome()) == []
+    assert any(said in note for note in notes(EchoPlan(rate=1000), outcome(**changes)))
+    assert notes(EchoPlan(rate=1000), outcome()) == []
 
 
 def test_what_others_took_is_told_if_it_may_be_the_tail() -> None:
     tail = outcome().main.latency_ms["p99.9"]
     for waited_ms in (LONG_WAIT_MS, tail, 0.0):
-        assert notes(Echo(rate=1000), outcome(most_waited_ms=waited_ms)) == []
-    (waited, _) = notes(Echo(rate=1000), outcome(most_waited_ms=16.0, realtime=True))
+        assert notes(EchoPlan(rate=1000), outcome(most_waited_ms=waited_ms)) == []
+    (waited, _) = notes(EchoPlan(rate=1000), outcome(most_waited_ms=16.0, realtime=True))
     assert "--realtime" not in waited
 
 

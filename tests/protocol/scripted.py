@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import trio
 import trio_websocket
 
-from protocol.client import Backoff, ClientSettings, Gap, Room
+from protocol.client import ClientSettings, Gap, ReconnectBackoff, Room
 from protocol.codec import ENCODINGS, Encoding
 from protocol.messages.envelope import Ok, Request
 from protocol.messages.room import Member, Message, RoomJoin, RoomMessage, RoomRecovered, RoomState
@@ -25,7 +25,9 @@ R = TypeVar("R", bound=Request)
 
 MEMBERS = [Member("u1", "ada")]
 BOB = Member("u2", "bob")
-QUICK = ClientSettings(backoff=Backoff(first_s=0.01), request_timeout_s=60.0, close_timeout_s=0.2)
+QUICK = ClientSettings(
+    backoff=ReconnectBackoff(first_s=0.01), request_timeout_s=60.0, close_timeout_s=0.2
+)
 
 
 def opened(*, resumed: bool = False, keepalive_s: float = 20.0) -> SessionOpened:

@@ -8,11 +8,11 @@ import pytest
 import trio
 
 from protocol.client import (
-    Backoff,
     ClientSettings,
     ConnectionLost,
     Disconnected,
     Gap,
+    ReconnectBackoff,
     Room,
     TopicGone,
     connect,
@@ -210,7 +210,9 @@ async def test_it_gives_up_after_the_time_it_is_given() -> None:
         await peer.answer(SessionOpen, opened())
         peer.end_server()
 
-    settings = ClientSettings(backoff=Backoff(first_s=0.01, max_s=0.02), give_up_after_s=0.1)
+    settings = ClientSettings(
+        backoff=ReconnectBackoff(first_s=0.01, max_s=0.02), give_up_after_s=0.1
+    )
     rng = random.Random(1)
     async with scripted(server) as url, connect(url, name="ada", settings=settings, rng=rng) as one:
         with pytest.raises(Disconnected, match=r"gave up: .* connection refused"):

@@ -15,10 +15,10 @@ import pytest
 import trio
 
 from protocol.client import (
-    Backoff,
     ClientSettings,
     Disconnected,
     Match,
+    ReconnectBackoff,
     RequestFailed,
     Room,
     connect,
@@ -30,7 +30,9 @@ from tests.protocol.cutting import Way, way_to
 from tests.server_process import PATIENT, ROOT, Server
 
 LIMIT_S = 30.0
-SETTINGS = ClientSettings(backoff=Backoff(first_s=0.02, max_s=0.2), request_timeout_s=LIMIT_S)
+SETTINGS = ClientSettings(
+    backoff=ReconnectBackoff(first_s=0.02, max_s=0.2), request_timeout_s=LIMIT_S
+)
 
 
 @pytest.fixture(scope="module")

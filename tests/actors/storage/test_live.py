@@ -17,8 +17,8 @@ from trio_websocket import open_websocket_url
 
 from actors.storage.settings import StorageSettings
 from protocol.client import (
-    Backoff,
     ClientSettings,
+    ReconnectBackoff,
     RequestFailed,
     Storage,
     connect,
@@ -29,7 +29,7 @@ from tests.protocol.cutting import way_to
 from tests.server_process import PATIENT, Server
 
 LIMITS = StorageSettings(user_objects=100)
-SETTINGS = ClientSettings(backoff=Backoff(first_s=0.02, max_s=0.2), request_timeout_s=60.0)
+SETTINGS = ClientSettings(backoff=ReconnectBackoff(first_s=0.02, max_s=0.2), request_timeout_s=60.0)
 
 
 @pytest.fixture(scope="module")

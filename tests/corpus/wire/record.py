@@ -6,7 +6,8 @@ ones, which stay as they are, as clients and servers like theirs are out there.
 `v1` is what commit 495577338c62 said. To record it again: check that commit out, copy this folder
 into its tests/corpus, let `open_house` of its tests/actors/players.py take `games`, `matches` (the
 MatchHost's settings) and `seed` (of its matches) as ours does, and correct the imports of
-`stage.py` (settings and games were in other modules then).
+`stage.py` and `recorder.py` (settings and games were in other modules, and Target and Backoff are
+Endpoint and ReconnectBackoff now).
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ import trio.testing
 
 from protocol.client import connect
 from protocol.messages import AnyServerMessage
-from protocol.remote.backoff import Backoff
+from protocol.remote.backoff import ReconnectBackoff
 from protocol.remote.errors import CannotConnect, close_row
-from protocol.remote.link import LinkClosed, Target
+from protocol.remote.link import Endpoint, LinkClosed
 from protocol.remote.session import Session
 from protocol.remote.settings import ClientSettings
 from tests.actors.players import House
@@ -29,7 +29,7 @@ from tests.corpus.wire.tape import Step
 
 LOOK_EVERY_S = 0.01
 SETTLED_S = 0.2
-QUICK = ClientSettings(backoff=Backoff(first_s=0.1, max_s=0.2))
+QUICK = ClientSettings(backoff=ReconnectBackoff(first_s=0.1, max_s=0.2))
 
 
 class Tap:
@@ -82,7 +82,7 @@ class Tap:
 class TapLink:
     """What the Python client has for a link."""
 
-    def __init__(self, tap: Tap, target: Target) -> None:
+    def __init__(self, tap: Tap, target: Endpoint) -> None:
         self._tap = tap
         self._target = target
 
@@ -223,7 +223,7 @@ class Recorder:
         return tap
 
     @asynccontextmanager
-    async def open_link(self, target: Target) -> AsyncIterator[TapLink]:
+    async def open_link(self, target: Endpoint) -> AsyncIterator[TapLink]:
         """In place of the client's own."""
         who = str(urlsplit(target.url).hostname)
         if who in self._cut:

@@ -13,7 +13,7 @@ import psycopg
 import pykka
 import pytest
 
-from bench.wallets import Left, Refused, Transfer, TransferAll, open_wallets
+from bench.wallets import Remaining, Transfer, TransferAll, TransferRefused, open_wallets
 from persistence import (
     CommandExpired,
     KeyReused,
@@ -106,13 +106,13 @@ def fetch(settings: PostgresSettings, query: Any) -> list[tuple[Any, ...]]:
 
 def test_a_command_is_answered_once_it_has_acted(commands: Ref, settings: PostgresSettings) -> None:
     for form, left in ((Transfer, 70), (TransferAll, 40)):
-        assert ask(commands, form("ada", "bob", 30)) == Left(left)
+        assert ask(commands, form("ada", "bob", 30)) == Remaining(left)
         assert balances(settings)["ada"] == left
 
 
 def test_what_is_refused_has_not_acted(commands: Ref, settings: PostgresSettings) -> None:
     for form in (Transfer, TransferAll, Careless):
-        with pytest.raises(Refused):
+        with pytest.raises(TransferRefused):
             ask(commands, form("ada", "bob", 1000))
     with pytest.raises(ZeroDivisionError):
         ask(commands, Fail("ada"))
@@ -131,7 +131,14 @@ def test_in_a_batch_each_stands_for_itself(settings: PostgresSettings) -> None:
         request(Transfer("ada", "dan", 10, "c")),
     )
     kinds = [type(one).__name__ for one in outcomes]
-    assert kinds == ["Done", "Refused", "ZeroDivisionError", "Refused", "Done", "Done"]
+    assert kinds == [
+        "Done",
+        "TransferRefused",
+        "ZeroDivisionError",
+        "TransferRefused",
+        "Done",
+        "Done",
+    ]
     assert balances(settings) == {"ada": 79, "bob": 106, "cyd": 105, "dan": 110}
     assert sorted(notes(settings)) == ["a", "b", "c", "first"]
 
@@ -146,12 +153,12 @@ def test_a_batch_that_goes_well_is_one_transaction(settings: PostgresSettings) -
 def test_a_transfer_opens_the_wallet_it_goes_to_and_never_goes_to_its_own(
     commands: Ref, settings: PostgresSettings, form: type[Transfer]
 ) -> None:
-    assert ask(commands, form("ada", "eve", 30)) == Left(70)
-    assert ask(commands, form("ada", "eve", 30)) == Left(40)
+    assert ask(commands, form("ada", "eve", 30)) == Remaining(70)
+    assert ask(commands, form("ada", "eve", 30)) == Remaining(40)
     assert balances(settings)["eve"] == 60
-    with pytest.raises(Refused, match="to oneself"):
+    with pytest.raises(TransferRefused, match="to oneself"):
         ask(commands, form("ada", "ada", 1))
-    with pytest.raises(Refused, match="not that much"):
+    with pytest.raises(TransferRefused, match="not that much"):
         ask(commands, form("nobody", "ada", 1))
     assert sum(balances(settings).values()) == 400
 
@@ -164,10 +171,10 @@ def test_a_retry_gets_the_first_answer_and_does_not_act_again(
     for _ in range(2):  # another worker is another process
         with working(settings) as ref:
             for _ in range(2):
-                assert ask(ref, command, "k-1") == Left(70)
+                assert ask(ref, command, "k-1") == Remaining(70)
     assert balances(settings)["bob"] == 130
     with working(settings) as ref:
-        assert ask(ref, command, "k-1", user="bob") == Left(40), "a key is its user's own"
+        assert ask(ref, command, "k-1", user="bob") == Remaining(40), "a key is its user's own"
 
 
 def test_a_key_that_comes_with_another_command_is_an_error(
@@ -181,10 +188,10 @@ def test_a_key_that_comes_with_another_command_is_an_error(
 
 
 def test_a_refused_key_may_be_tried_again(commands: Ref) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(TransferRefused):
         ask(commands, Transfer("ada", "bob", 150), "k-1")
     ask(commands, Transfer("bob", "ada", 100))
-    assert ask(commands, Transfer("ada", "bob", 150), "k-1") == Left(50)
+    assert ask(commands, Transfer("ada", "bob", 150), "k-1") == Remaining(50)
 
 
 def test_one_key_on_many_workers_at_once_acts_once(settings: PostgresSettings) -> None:
@@ -205,8 +212,8 @@ def test_one_key_twice_in_a_batch_acts_once(settings: PostgresSettings) -> None:
         request(Transfer("ada", "bob", 10), "k"),
         request(Transfer("ada", "bob", 11), "k"),
     )
-    assert (first.answer, first.repeated) == (Left(89), False)
-    assert (second.answer, second.repeated) == (Left(89), True)
+    assert (first.answer, first.repeated) == (Remaining(89), False)
+    assert (second.answer, second.repeated) == (Remaining(89), True)
     assert isinstance(third, KeyReused)
     assert balances(settings)["ada"] == 89
 
@@ -275,7 +282,7 @@ def test_a_commit_whose_answer_is_lost_is_looked_up(
 
     monkeypatch.setattr(postgres, "transaction", losing)
     with working(settings) as ref:
-        assert ask(ref, Transfer("ada", "bob", 30)) == Left(70)
+        assert ask(ref, Transfer("ada", "bob", 30)) == Remaining(70)
     assert lost
     assert balances(settings)["ada"] == 70
 
@@ -287,7 +294,7 @@ def test_what_is_emitted_and_pushed_is_there_with_what_was_written(
     with working(settings, told.extend) as ref:
         ask(ref, Tell("ada", "one"))
         ask(ref, Tell("bob", "two"))
-        with pytest.raises(Refused):
+        with pytest.raises(TransferRefused):
             ask(ref, Tell("ada", "nobody", fail=True))
         ask(ref, Tell("ada", "three"))
     assert told == [Pushed("ada", 1), Pushed("bob", 1), Pushed("ada", 2)]
@@ -383,7 +390,12 @@ def test_what_a_statement_found_is_known_though_others_wait_behind_it(
         request(Transfer("bob", "cyd", 101, "b")),
         request(Drain(50)),
     )
-    assert [one.answer for one in outcomes] == [Left(30), Left(1), Left(0), Left(2)]
+    assert [one.answer for one in outcomes] == [
+        Remaining(30),
+        Remaining(1),
+        Remaining(0),
+        Remaining(2),
+    ]
 
 
 def test_old_answers_are_forgotten_in_steps(commands: Ref, settings: PostgresSettings) -> None:

@@ -19,7 +19,7 @@ import psycopg
 import pykka
 import pytest
 
-from bench.wallets import Left, Refused, Transfer, TransferAll, open_wallets
+from bench.wallets import Remaining, Transfer, TransferAll, TransferRefused, open_wallets
 from persistence import PostgresSettings, StoreUnavailable
 from persistence.commands import CommandKind, CommandTable, CommandWorker, Transaction
 from persistence.commands.worker import Execute
@@ -77,7 +77,7 @@ class Played:
     """What became of each transfer."""
 
     def __init__(self) -> None:
-        self.answered: dict[str, tuple[Transfer, Left]] = {}
+        self.answered: dict[str, tuple[Transfer, Remaining]] = {}
         self.refused: set[str] = set()
         self.unknown: set[str] = set()
         self._progress = threading.Condition()
@@ -91,7 +91,7 @@ class Played:
             command = rng.choice((Transfer, TransferAll))(source, target, rng.randint(1, 60), name)
             try:
                 answer = ask(rng.choice(workers), command, name if n % KEYLESS else None)
-            except Refused:
+            except TransferRefused:
                 self._note(self.refused.add, name)
             except StoreUnavailable:
                 self._note(self.unknown.add, name)
@@ -186,7 +186,7 @@ def test_a_transaction_that_a_crash_undid_is_not_taken_for_another_of_the_same_n
     monkeypatch.setattr(postgres, "transaction", losing)
     source, target, *_ = OWNERS
     (outcome,) = at_once(settings, table(), [Transfer(source, target, 30)])
-    assert outcome.answer == Left(70)
+    assert outcome.answer == Remaining(70)
     assert any(taken)
     assert balances(settings)[target] == 130
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import psycopg
 
-from bench.wallets import KINDS, Left, Refused, Transfer
+from bench.wallets import KINDS, Remaining, Transfer, TransferRefused
 from persistence import PostgresSettings
 from persistence.commands import CommandKind, CommandTable, Transaction
 from persistence.postgres.connection import connect, transaction
@@ -49,15 +49,15 @@ def _move(tx: Transaction, owner: str, amount: int, note: str) -> None:
     tx.write("INSERT INTO entries (owner, amount, note) VALUES (%s, %s, %s)", (owner, amount, note))
 
 
-def _careless(tx: Transaction, command: Careless) -> Left:
+def _careless(tx: Transaction, command: Careless) -> Remaining:
     _move(tx, command.target, command.amount, command.note)
     found = tx.read("SELECT balance FROM wallets WHERE owner = %s FOR UPDATE", (command.source,))
     row = found.fetchone()
     assert row is not None
     if row[0] < command.amount:
-        raise Refused("not that much")
+        raise TransferRefused("not that much")
     _move(tx, command.source, -command.amount, command.note)
-    return Left(row[0] - command.amount)
+    return Remaining(row[0] - command.amount)
 
 
 def _fail(tx: Transaction, command: Fail) -> None:
@@ -76,7 +76,7 @@ def _turned(tx: Transaction, command: Turned) -> None:
         tx.write(insert, (command.owner,))
 
 
-def _drain(tx: Transaction, command: Drain) -> Left:
+def _drain(tx: Transaction, command: Drain) -> Remaining:
     emptied = tx.write("UPDATE wallets SET balance = 0 WHERE balance < %s", (command.below,))
     looked = tx.write("UPDATE wallets SET balance = balance WHERE balance < %s", (command.below,))
     assert (
@@ -84,14 +84,14 @@ def _drain(tx: Transaction, command: Drain) -> Left:
         == emptied.rowcount
         == len(list(tx.read("SELECT FROM wallets WHERE balance = 0")))
     )
-    return Left(emptied.rowcount)
+    return Remaining(emptied.rowcount)
 
 
 def _tell(tx: Transaction, command: Tell) -> None:
     tx.emit("told", command.user, "told", command.text.encode())
     tx.push(command.user, "told", command.text.encode())
     if command.fail:
-        raise Refused("told nobody")
+        raise TransferRefused("told nobody")
 
 
 def table() -> CommandTable:
@@ -101,13 +101,13 @@ def table() -> CommandTable:
     return CommandTable(
         [
             *KINDS,
-            kind("careless", Careless, answer=Left, run=_careless),
+            kind("careless", Careless, answer=Remaining, run=_careless),
             kind("fail", Fail, run=_fail),
             kind("turned", Turned, run=_turned),
-            kind("drain", Drain, answer=Left, run=_drain),
+            kind("drain", Drain, answer=Remaining, run=_drain),
             kind("tell", Tell, run=_tell),
         ],
-        refusals=(Refused,),
+        refusals=(TransferRefused,),
     )
 
 

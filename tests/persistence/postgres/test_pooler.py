@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from pykka import ActorRef
 
-from bench.wallets import KINDS, Refused, Transfer, TransferAll, open_wallets
+from bench.wallets import KINDS, Transfer, TransferAll, TransferRefused, open_wallets
 from persistence import PostgresSettings
 from persistence.commands import CommandTable, CommandWorker
 from persistence.commands.worker import Execute
@@ -201,7 +201,7 @@ def test_commands_rely_on_nothing_in_a_session_and_leave_nothing_there(
     settings = PostgresSettings(url=pooled, schema=unique)
     migrate(settings)
     open_wallets(settings, ["ada", "bob"], 100)
-    ref: Ref = CommandWorker.start(settings, CommandTable(KINDS, refusals=(Refused,)))
+    ref: Ref = CommandWorker.start(settings, CommandTable(KINDS, refusals=(TransferRefused,)))
     try:
         for n in range(4 * SESSIONS):
             for form in (Transfer, TransferAll):
@@ -210,7 +210,7 @@ def test_commands_rely_on_nothing_in_a_session_and_leave_nothing_there(
                 )
                 answers = [ask(ref, command).answer for _ in range(2)]
                 assert answers[0] == answers[1]
-            with pytest.raises(Refused):
+            with pytest.raises(TransferRefused):
                 ask(ref, Execute(Transfer("ada", "bob", 1000), "ada", None, time.monotonic() + 60))
     finally:
         ref.stop()

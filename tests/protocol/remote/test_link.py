@@ -14,12 +14,12 @@ import trustme
 from protocol.client import CannotConnect, connect
 from protocol.codec import MSGPACK
 from protocol.messages.session import SessionClose, SessionOpen
-from protocol.remote.link import Target, open_link
+from protocol.remote.link import Endpoint, open_link
 from tests.protocol.scripted import Peer, opened, scripted
 
 
-def target(url: str, timeout_s: float = 30.0) -> Target:
-    return Target(
+def target(url: str, timeout_s: float = 30.0) -> Endpoint:
+    return Endpoint(
         url=url,
         encoding=MSGPACK,
         tls=None,
