@@ -39,14 +39,40 @@ class ReadTransaction:
 
 
 class QueryKind(msgspec.Struct, frozen=True):
-    """A type of query and what answers it.
+    """A type of query and what answers it. Exactly one of:
 
-    `answer(reading, query)` may be called again for the same query. What it raises is raised at the
-    asker.
+    `answer(reading, query)` returns the answer.
+    `answer_all(reading, queries)` answers each of many at once, in order. For hot paths: all that
+    wait go as arrays into one statement, which is planned and waited for once.
+
+    Either may be called again for the same query. What it raises is raised at the asker, or at all.
     """
 
     query: type[msgspec.Struct]
-    answer: Callable[[ReadTransaction, Any], Any]
+    answer: Callable[[ReadTransaction, Any], Any] | None = None
+    answer_all: Callable[[ReadTransaction, Sequence[Any]], Sequence[Any]] | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError: it has both functions, or none."""
+        if (self.answer is None) == (self.answer_all is None):
+            raise ValueError(f"query {self.query.__name__}: give either answer or answer_all")
+
+    def answers(self, reading: ReadTransaction, queries: Sequence[Any]) -> Sequence[Any]:
+        """To each an answer, or an exception for its asker. Raises psycopg.Error."""
+        if self.answer is not None:
+            return [_outcome(self.answer, reading, query) for query in queries]
+        assert self.answer_all is not None
+        found = _outcome(self.answer_all, reading, queries)
+        return [found] * len(queries) if isinstance(found, Exception) else found
+
+
+def _outcome(function: Callable[[ReadTransaction, Any], Any], reading: Any, asked: Any) -> Any:
+    try:
+        return function(reading, asked)
+    except psycopg.Error:
+        raise  # the whole transaction is over
+    except Exception as error:
+        return error
 
 
 class QueryTable:
@@ -98,23 +124,37 @@ class QueryWorker(PostgresActor):
         )
 
     def _read(self, connection: psycopg.Connection, requests: Sequence[StoreRequest]) -> list[Any]:
+        answers: list[Any] = [None] * len(requests)
+        places: dict[type, list[int]] = {}
+        for place, request in enumerate(requests):
+            if isinstance(request, Ask) and request.expires_at > time.monotonic():
+                places.setdefault(type(request.query), []).append(place)
+            else:
+                answers[place] = _not_asked(request)
         with transaction(connection, self._settings):
             reading = ReadTransaction(connection)
-            return [self._one(reading, request) for request in requests]
+            for wanted in places.values():
+                queries = [requests[place].query for place in wanted]  # type: ignore[attr-defined]
+                for place, answer in zip(wanted, self._answers(reading, queries), strict=True):
+                    answers[place] = answer
+        return answers
 
-    def _one(self, reading: ReadTransaction, request: StoreRequest) -> Any:
-        if isinstance(request, Probe):
-            return None
-        if not isinstance(request, Ask):
-            return RowRefused(f"not for a worker of queries: {request}")
-        if request.expires_at <= time.monotonic():
-            return QueryExpired(type(request.query).__name__)
+    def _answers(self, reading: ReadTransaction, queries: Sequence[Any]) -> Sequence[Any]:
+        """To queries of one type."""
         try:
-            return self._table.of(request.query).answer(reading, request.query)
-        except psycopg.Error:
-            raise  # the whole transaction is over
-        except Exception as error:
-            return error
+            kind = self._table.of(queries[0])
+        except LookupError as error:
+            return [error] * len(queries)
+        return kind.answers(reading, queries)
+
+
+def _not_asked(request: StoreRequest) -> Any:
+    """The answer to what is no query, or is none any more."""
+    if isinstance(request, Probe):
+        return None
+    if isinstance(request, Ask):
+        return QueryExpired(type(request.query).__name__)
+    return RowRefused(f"not for a worker of queries: {request}")
 
 
 class QueryStore:

@@ -9,7 +9,7 @@ import msgspec
 
 from actors.storage.rules.changes import READERS, WRITERS
 from actors.storage.rules.cursors import Bookmark
-from persistence.postgres.arrays import TextArray, columns
+from persistence.postgres.arrays import Int8Array, TextArray, columns
 from persistence.queries import QueryKind, ReadTransaction
 from protocol.messages.storage import ObjectsRead, StoredObject
 
@@ -60,17 +60,19 @@ class ListedPage(NamedTuple):
 # Which columns an object is made of, and the bytes of those before it and its own: what does not
 # fit is not read from where PostgreSQL keeps long values.
 _READ: Final = """
-    SELECT user_id, collection, key, CASE WHEN so_far - size < %s THEN value END, version,
+    SELECT user_id, collection, key, CASE WHEN so_far - size < max_bytes THEN value END, version,
            readers, writers, (extract(epoch FROM created_at) * 1000)::bigint,
-           (extract(epoch FROM updated_at) * 1000)::bigint, place
+           (extract(epoch FROM updated_at) * 1000)::bigint, query, place
     FROM (
-        SELECT o.*, n.place, sum(o.size) OVER (ORDER BY n.place) AS so_far
-        FROM unnest(%s::text[], %s::text[], %s::text[])
-            WITH ORDINALITY AS n (user_id, collection, key, place)
+        SELECT o.*, n.query, n.place, n.max_bytes,
+               sum(o.size) OVER (PARTITION BY n.query ORDER BY n.place) AS so_far
+        FROM unnest(
+            %b::int8[], %b::int8[], %b::int8[], %b::text[], %b::text[], %b::text[], %b::text[]
+        ) AS n (query, place, max_bytes, reader, user_id, collection, key)
         JOIN storage_objects AS o USING (user_id, collection, key)
-        WHERE o.readers = 2 OR (o.readers = 1 AND o.user_id = %s)
+        WHERE o.readers = 2 OR (o.readers = 1 AND o.user_id = n.reader)
     ) AS found
-    ORDER BY place
+    ORDER BY query, place
 """
 _LIST_ONES: Final = """
     SELECT user_id, collection, key, CASE WHEN so_far - size < %s THEN value END, version,
@@ -111,16 +113,26 @@ _EXPORT: Final = """
 """
 
 
-def _read(reading: ReadTransaction, query: ReadObjects) -> ObjectsRead:
-    if not query.names:
-        return ObjectsRead([])
-    names = map(TextArray, columns(query.names))
-    rows = reading.read(_READ, (query.max_bytes, *names, query.reader)).fetchall()
-    objects = _objects(row[:-1] for row in rows)
-    unread = 0
-    if len(objects) < len(rows):
-        unread = len(query.names) + 1 - rows[len(objects)][-1]
-    return ObjectsRead(objects, unread)
+def _read_all(reading: ReadTransaction, queries: Sequence[ReadObjects]) -> Sequence[ObjectsRead]:
+    asked = [
+        ((number, place, query.max_bytes), (query.reader, *name))
+        for number, query in enumerate(queries)
+        for place, name in enumerate(query.names)
+    ]
+    found: list[list[Any]] = [[] for _ in queries]
+    if asked:
+        numbers, texts = zip(*asked, strict=True)
+        arrays = [*map(Int8Array, columns(numbers)), *map(TextArray, columns(texts))]
+        for *row, number, place in reading.read(_READ, arrays):
+            found[number].append((row, place))
+    return [_as_read(query, rows) for query, rows in zip(queries, found, strict=True)]
+
+
+def _as_read(query: ReadObjects, rows: Sequence[tuple[Sequence[Any], int]]) -> ObjectsRead:
+    objects = _objects(row for row, _ in rows)
+    if len(objects) == len(rows):
+        return ObjectsRead(objects)
+    return ObjectsRead(objects, len(query.names) - rows[len(objects)][1])
 
 
 def _list(reading: ReadTransaction, query: ListObjects) -> ListedPage:
@@ -157,7 +169,7 @@ def _objects(rows: Iterable[Sequence[Any]]) -> list[StoredObject]:
 
 
 QUERIES: Final = (
-    QueryKind(ReadObjects, _read),
+    QueryKind(ReadObjects, answer_all=_read_all),
     QueryKind(ListObjects, _list),
     QueryKind(ExportObjects, _export),
 )

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -33,6 +33,12 @@ class Wait(msgspec.Struct, frozen=True):
     number: int
 
 
+class Both(msgspec.Struct, frozen=True):
+    """How many were asked together, and which of them this is."""
+
+    number: int
+
+
 class Mistake(msgspec.Struct, frozen=True):
     """Of the function's own."""
 
@@ -51,6 +57,14 @@ def _wait(reading: ReadTransaction, query: Wait) -> None:
     reading.read("SELECT pg_advisory_xact_lock(%s)", (query.number,))
 
 
+def _both(reading: ReadTransaction, queries: Sequence[Both]) -> Any:
+    if any(query.number < 0 for query in queries):
+        raise ZeroDivisionError
+    found = reading.read("SELECT cardinality(%s::int8[])", ([one.number for one in queries],))
+    row = found.fetchone()
+    return [(row and row[0], query.number) for query in queries]
+
+
 def _mistake(_: ReadTransaction, query: Mistake) -> Any:
     raise ZeroDivisionError(repr(query))
 
@@ -61,6 +75,7 @@ TABLE = QueryTable(
         QueryKind(Schema, _schema),
         QueryKind(Wait, _wait),
         QueryKind(Mistake, _mistake),
+        QueryKind(Both, answer_all=_both),
     ]
 )
 
@@ -120,6 +135,15 @@ def test_in_a_batch_each_stands_for_itself(worker: Ref, postgres: PostgresSettin
     assert kinds == [RowRefused, ZeroDivisionError, QueryExpired, RowRefused, LookupError]
 
 
+def test_those_of_a_type_that_wait_are_answered_together(
+    worker: Ref, postgres: PostgresSettings
+) -> None:
+    answers = in_one_batch(worker, postgres, of(Both(7)), of(Length("ab")), of(Both(9)))
+    assert answers == [(2, 7), 2, (2, 9)]
+    failed = in_one_batch(worker, postgres, of(Both(7)), of(Length("ab")), of(Both(-1)))
+    assert [type(one) for one in failed] == [ZeroDivisionError, int, ZeroDivisionError]
+
+
 def test_a_connection_that_was_lost_is_felt_by_nobody(
     worker: Ref, postgres: PostgresSettings
 ) -> None:
@@ -163,3 +187,5 @@ def test_a_query_has_one_kind() -> None:
         QueryTable([QueryKind(Length, _length), QueryKind(Length, _length)])
     with pytest.raises(LookupError):
         QueryTable([]).of(Length(""))
+    with pytest.raises(ValueError, match="either answer or answer_all"):
+        QueryKind(Length)
