@@ -6,7 +6,7 @@ import functools
 import queue
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextvars import Context, copy_context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -154,11 +154,13 @@ class Future(pykka.Future[T]):
             else:
                 self._settle(_ERROR, (error, error.__traceback__))
 
-    def follow(self, other: pykka.Future[Any]) -> None:
+    def follow(self, other: object) -> None:
         """Take over what `other` comes to; a TypeError if that is not a future of this runtime."""
         if isinstance(other, Future):
             other.when_done(self._copy)
-        else:  # of a thread, with no way to be told when it is done
+        else:  # of a thread, or another loop, with no way to be told when it is done
+            if isinstance(other, (Coroutine, Generator)):
+                other.close()  # nobody will run it
             self.settle_quietly(error=TypeError(f"{type(other).__name__} cannot be a reply"))
 
     def _copy(self, other: Future[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -29,6 +30,20 @@ def handles(*message_types: type) -> Callable[[F], F]:
     return mark
 
 
+def _check_answers(cls: type, name: str, method: Any) -> None:
+    if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
+        raise TypeError(
+            f"{cls.__name__}.{name} is a generator: it would give its asker code that runs outside"
+            " of the actor, and do nothing for a message that was told"
+        )
+
+
+def marked(cls: type) -> str | None:
+    """The name of a method of the class, its own or inherited, that has the mark; None: no such."""
+    methods = ((name, what) for base in cls.__mro__ for name, what in vars(base).items())
+    return next((name for name, what in methods if hasattr(what, _MARK)), None)
+
+
 class HandlerTable(dict[type, Handler]):
     """Message type -> handler, filled on the first look-up of a type.
 
@@ -45,7 +60,10 @@ class HandlerTable(dict[type, Handler]):
         for base in reversed(cls.__mro__):
             here: dict[type, str] = {}
             for name, method in vars(base).items():
-                for message_type in getattr(method, _MARK, ()):
+                types = getattr(method, _MARK, ())
+                if types or name == "on_receive":
+                    _check_answers(base, name, method)
+                for message_type in types:
                     if message_type in here:
                         raise TypeError(
                             f"{base.__name__}: {here[message_type]} and {name} both handle "

@@ -19,6 +19,7 @@ from .mailbox import Control, Mailbox
 from .messages import ORDERS
 from .panic import presentable, shown
 from .quarantine import Quarantine
+from .reply import REPLIES
 from .system_view import SystemView
 
 _log = structlog.get_logger("actors")
@@ -170,7 +171,7 @@ class LoopCell(LoopLife):
                     self.occupy(self._finish(result, item, reply))
                     return handled
                 if reply is not None:
-                    if isinstance(result, pykka.Future):
+                    if REPLIES[type(result)]:
                         reply.follow(result)
                     else:
                         reply.settle_quietly(result)
@@ -201,7 +202,7 @@ class LoopCell(LoopLife):
             return
         self.leave_worker()
         if reply is not None:
-            if isinstance(result, pykka.Future):
+            if REPLIES[type(result)]:
                 reply.follow(result)
             else:
                 reply.settle_quietly(result)

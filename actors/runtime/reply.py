@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import concurrent.futures
+from collections.abc import AsyncGenerator, Awaitable, Generator
+from typing import Any, Final, Protocol
 
 import pykka
 import trio
@@ -27,6 +29,29 @@ class Answerer(Protocol):
         """What the actor failed of, while it is not back."""
 
 
+class ReplyTable(dict[type, bool]):
+    """Type of what a handler returned -> whether it is more than a value, and is to be followed.
+
+    As a dict with `__missing__` a look-up costs less than the question whether it is a future.
+    """
+
+    def __missing__(self, returned: type) -> bool:
+        follow = self[returned] = issubclass(returned, _TO_FOLLOW)
+        return follow
+
+
+_TO_FOLLOW: Final = (
+    pykka.Future,
+    # These can only be refused. To an asker they would be code that runs outside of the actor, or
+    # a wait for another loop or thread.
+    concurrent.futures.Future,
+    Awaitable,
+    Generator,
+    AsyncGenerator,
+)
+REPLIES: Final = ReplyTable()
+
+
 class Reply(Future[Any]):
     """The future of an ask. It always has a result in the end, whatever becomes of actor and
     system.
@@ -46,8 +71,11 @@ class Reply(Future[Any]):
 
     def set(self, value: Any = None) -> None:
         """Pykka's way to answer, from a thread. A future of this runtime is followed."""
-        if not isinstance(value, Future):
+        if not REPLIES[type(value)]:
             super().set(value)
+            return
+        if not isinstance(value, Future):
+            self.follow(value)
             return
         assert self._home is not None
         try:

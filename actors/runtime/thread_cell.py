@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from .cell import Cell, Host, Seat, State
 from .checks import check_type
 from .errors import MailboxFull, Misfit, UnhandledMessage
 from .future import Future
+from .handlers import marked
 from .inbox import ThreadInbox
 from .mailbox import Control, MailboxSpec
 from .reasons import Reason
@@ -35,7 +37,8 @@ class ThreadingActor(pykka.ThreadingActor):
     Pykka's rules hold in it: what a handler raises that was asked goes to the asker alone, and the
     actor goes on; under `tell` it fails the actor. A SystemExit or KeyboardInterrupt fails or
     answers like any other: from a thread it ends nothing beyond the actor. A Ctrl-C is not raised
-    in it.
+    in it. Every message comes by `on_receive`: `@handles`, and hooks that are `async def`, are for
+    actors in the loop, and a TypeError here.
     """
 
     use_daemon_thread = True
@@ -45,6 +48,7 @@ class ThreadingActor(pykka.ThreadingActor):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        _check_receives(cls)
         check_type(f"{cls.__name__}.mailbox", cls.mailbox, MailboxSpec)
         if cls.mailbox.on_full != "refuse":
             raise ValueError(
@@ -68,6 +72,25 @@ class ThreadingActor(pykka.ThreadingActor):
         """
         name = self.actor_ref.actor_urn.removeprefix("urn:actor:")
         raise UnhandledMessage(name, type(message).__name__)
+
+
+def _check_receives(cls: type) -> None:
+    if (name := marked(cls)) is not None:
+        raise TypeError(
+            f"{cls.__name__}.{name}: @handles is for actors in the loop; an actor in a thread gets"
+            " every message by on_receive"
+        )
+    for name in ("on_receive", "on_start", "on_stop", "on_failure"):
+        hook = getattr(cls, name)
+        if any(is_it(hook) for is_it in _NEEDS_A_LOOP):
+            raise TypeError(f"{cls.__name__}.{name}: nobody would await it in a thread")
+
+
+_NEEDS_A_LOOP = (
+    inspect.iscoroutinefunction,
+    inspect.isasyncgenfunction,
+    inspect.isgeneratorfunction,
+)
 
 
 def check_new(actor: pykka.ThreadingActor) -> None:
