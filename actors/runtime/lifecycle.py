@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
@@ -170,12 +171,16 @@ class LoopLife(Cell):
             self.claimed = False
 
     def job_cancelled(self, error: BaseException | None = None) -> None:
-        """The worker was cancelled: by `kill`, or by `cancel` for a halt that took too long."""
+        """The worker was cancelled: by `kill`, or by `cancel` for a halt, or for hooks after a
+        failure, that took too long.
+        """
         self.worker = None
         if error is not None:
             _log.error("error_while_cancelled", kind=self.kind, key=self.key, exc_info=error)
         if self.killing is None and self.halted is not None:
             self.be_halted()
+        elif self.killing is None and self.state is State.FAILING:
+            self._failed_at_last()
         else:
             self._cut_off(self.killing or "killed")
 
@@ -354,8 +359,15 @@ class LoopLife(Cell):
                 partial(actor.actor_hooks.leave, "failed"),
             )
 
+        limit = None
+        if actor is not None and self.shutdown_s < math.inf:
+            too_long = partial(self._fails_too_long, actor)
+            limit = self.system.alarm(self.shutdown_s, too_long)
+
         def then(_error: BaseException | None) -> None:
             self.actor = None
+            if limit is not None:
+                limit.cancel()
             if self.killing is not None or self.stopping is not None:
                 self.end(self.killing or self.stopping or "failed")
             elif self.halted is not None:
@@ -364,6 +376,34 @@ class LoopLife(Cell):
                 self.failed(error)
 
         run_hooks(self, farewell(self, *hooks), then)
+
+    def _fails_too_long(self, actor: Instance) -> None:
+        """Its hooks after a failure keep the next instance away: go on without them."""
+        if self._is_failing(actor):
+            _log.warning(
+                "cancelled_after_deadline", kind=self.kind, key=self.key, s=self.shutdown_s
+            )
+            self.cancel()
+            self.system.alarm(GRACE_S, partial(self._fails_for_ever, actor))
+
+    def _fails_for_ever(self, actor: Instance) -> None:
+        if self._is_failing(actor):
+            self._left_behind()
+
+    def _is_failing(self, actor: Instance) -> bool:
+        """Whether the hooks of that instance run, and nothing else will end them."""
+        return self.actor is actor and self.state is State.FAILING and self.killing is None
+
+    def _failed_at_last(self) -> None:
+        """What its hooks would have done is left undone."""
+        actor, self.actor = self.actor, None
+        if actor is not None:
+            actor.actor_hooks.killed()
+        if self.stopping is not None:
+            self.end(self.stopping)
+        else:
+            assert self.error is not None
+            self.failed(self.error)
 
     # --- having ended ----------------------------------------------------------------------------
 

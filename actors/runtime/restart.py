@@ -84,10 +84,13 @@ class RestartPolicy:
     `within_s` seconds are its intensity. `shutdown_s` is how long it may take from the request to
     stop, or to passivate, whoever makes it, handling its mailbox included, until it is cancelled:
     in seconds; infinity waits for ever; None is 5 s, and for a Supervisor as long as its children
-    take. Who shields himself from that is left behind a second later, and a thread at once.
+    take. `on_failure` may take as long, before the next instance. Who shields himself from being
+    cancelled is left behind a second later, and a thread at once: the actor has ended. The task of
+    a shielded wait is still the system's, and `async with ActorSystem()` ends after it.
     `quarantine` is for messages that crash it again and again.
 
-    Raises ValueError for other words, and for numbers that make no sense.
+    Raises ValueError for other words, and for numbers out of range; TypeError for what is no number
+    or, as 1.5 for a count, one of another kind.
     """
 
     restart: Restart = "transient"

@@ -11,7 +11,10 @@ import trio
 
 import actors
 from actors import Kind, RestartPolicy, Terminated
+from actors.runtime.memory import MemoryEventStore
 from actors.runtime.testing import Probe, open_system
+
+from .persistent import Add, Crash, Get, Ledger
 
 SHORT = RestartPolicy(shutdown_s=2.0)
 
@@ -211,3 +214,61 @@ async def test_a_thread_that_blocks_is_left_behind_at_its_deadline() -> None:
             assert ref.ended_as() == "killed"
         finally:
             go_on.set()
+
+
+async def test_an_on_failure_that_never_returns_keeps_its_actor_away_for_as_long_as_a_stop(
+    autojump_clock: object,
+) -> None:
+    async with open_system() as system:
+        ref = system.start(HangingInFailure, kind="k", key="1", policy=SHORT)
+        begun = trio.current_time()
+        ref.tell("crash")
+        with pytest.raises(ValueError, match="again"):  # by the next instance
+            await ref.ask("again", timeout=10.0)
+        assert trio.current_time() - begun == pytest.approx(2.0)
+
+
+async def test_who_stops_while_on_failure_hangs_has_all_of_its_time(
+    autojump_clock: object,
+) -> None:
+    async with open_system() as system:
+        ref = system.start(HangingInFailure, policy=RestartPolicy(shutdown_s=10.0))
+        begun = trio.current_time()
+        ref.tell("crash")
+        await trio.sleep(1.0)
+        assert await ref.stop()
+        assert trio.current_time() - begun == pytest.approx(10.0)  # then there is nothing to do
+
+
+async def test_the_log_of_one_whose_on_failure_hangs_is_the_next_ones(
+    autojump_clock: object,
+) -> None:
+    class Hanging(Ledger):
+        async def on_failure(self, *_: object) -> None:
+            await trio.sleep_forever()
+
+    async with open_system(events=MemoryEventStore()) as system:
+        ref = system.start(Hanging, kind="k", key="1", policy=SHORT)
+        await ref.ask(Add(2))
+        ref.tell(Crash())
+        await ref.ask(Add(3), timeout=10.0)
+        value = await ref.ask(Get())
+        assert (value.total, value.epoch) == (5, 2)
+
+
+async def test_a_shielded_on_failure_is_left_behind(autojump_clock: object) -> None:
+    class Shielded(HangingInFailure):
+        async def on_failure(self, *_: object) -> None:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(30.0)
+
+    async with open_system() as system:
+        probe = Probe(system)
+        ref = system.start(Shielded, policy=SHORT)
+        probe.watch(ref)
+        begun = trio.current_time()
+        ref.tell("crash")
+        await probe.expect(Terminated(ref, "killed"), within_s=10.0)
+        assert trio.current_time() - begun == pytest.approx(3.0)
+        ended = trio.current_time()
+    assert trio.current_time() - ended == pytest.approx(27.0)  # the task is still the system's
