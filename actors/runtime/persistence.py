@@ -184,6 +184,10 @@ class PersistentActor(Actor):
     def persist(self, event: msgspec.Struct, reply: Any = None) -> Future[Any]:
         """Apply an event now and queue it for the next commit.
 
+        It stays, also if the handler raises after that: others may have been told of it by then, or
+        it may be in the store. The next instance finds it in its state. Whoever may refuse, or
+        fail, does so before.
+
         Returns a future that resolves to `reply` once the event is durable. It fails with Fenced
         if another incarnation owns the log, and with JournalClosed if the system stopped first.
 

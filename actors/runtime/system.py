@@ -50,7 +50,7 @@ _log = structlog.get_logger("actors")
 
 
 class ActorSystem:
-    """Open it with `async with`; actors live inside.
+    """Open it with `async with`, once; actors live inside.
 
     On the way out, whatever the reason, actors stop in the reverse order of their kinds' and
     supervisors' first start, each with its deadline and then cancellation. That happens shielded
@@ -74,7 +74,8 @@ class ActorSystem:
         dead_letters: messages that nobody could take: their `count`, the `last` 100, and
             `subscribe(callback)` to be told of each.
 
-    Raises SystemFailed on the way out if a supervisor at the root gave up.
+    Raises SystemFailed on the way out if a supervisor at the root gave up, and RuntimeError if it
+    is opened again.
 
     """
 
@@ -107,6 +108,7 @@ class ActorSystem:
         self.vacant: Cell
         self.workers: Workers
         self.nursery: trio.Nursery
+        self._opened = False
         self._index = Index()
         self._groups: dict[str, Group] = {}
         self._numbers: dict[str, int] = {}
@@ -134,6 +136,9 @@ class ActorSystem:
 
     @enable_ki_protection
     async def __aenter__(self) -> Self:
+        if self._opened:
+            raise RuntimeError(f"{self.name}: a system is opened once; make another one")
+        self._opened = True
         self.home = Home.current()
         # What a ref points to that has no cell yet. It is ended, so nothing ever reaches it.
         self.vacant = Cell(self, Seat("", "", Actor, DEFAULT, Group(self, "")))

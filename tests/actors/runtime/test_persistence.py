@@ -350,3 +350,22 @@ async def test_stores_can_be_given_once(autojump_clock: Clock) -> None:
     async with stores.system() as system:
         with pytest.raises(RuntimeError, match="already"):
             system.use_stores(stores.events)
+
+
+@pytest.mark.parametrize("error", [ValueError, actors.Refusal])
+async def test_what_is_persisted_stays_though_its_handler_raises_after_it(
+    autojump_clock: object, error: type[Exception]
+) -> None:
+    class Late(Ledger):
+        @actors.handles(str)
+        def add_and_raise(self, message: str) -> None:
+            self.persist(Added(7))
+            raise error(message)
+
+    stores = Stores()
+    async with stores.system(Late) as system:
+        ledger = system.ref("ledger", "a")
+        with pytest.raises(error):
+            await ledger.ask("too late")
+        assert (await ledger.ask(Get())).total == 7
+    assert stores.seqs() == [1]

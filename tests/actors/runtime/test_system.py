@@ -231,3 +231,15 @@ async def test_persistent_actors_need_stores_and_a_system_has_them_once() -> Non
     async with open_system() as system:
         with pytest.raises(RuntimeError, match="no stores"):
             _ = system.journal
+
+
+async def test_a_system_is_opened_once(autojump_clock: object) -> None:
+    system = actors.ActorSystem("twice")
+    async with system:
+        with pytest.raises(RuntimeError, match="twice: a system is opened once"):
+            async with system:
+                pass
+        assert await Counter.start().ask(Get()) == 0
+    with pytest.raises(RuntimeError, match="twice: a system is opened once"):
+        async with system:
+            pass
