@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Set as AbstractSet
+from typing import Final
 
+from actors.edge.traffic import Traffic
 from protocol.http.metrics import Histogram
 
 TARGET_S = 2.0
@@ -23,6 +25,12 @@ FLOOR = 512
 commits some hundreds of events together."""
 
 
+KEPT: Final = 1 / 8
+FEW: Final = 16
+"""This part of the bound is kept for clients of addresses that have fewer requests under way than
+that: so the others cannot keep them out, however many they are."""
+
+
 class Admission:
     """Counts the requests of all sessions of a node that are being answered, and bounds them.
 
@@ -36,6 +44,7 @@ class Admission:
 
     Arguments:
         limit: the highest bound.
+        of_address: how many of these may be of one address; 0: no limit. It falls with the bound.
         rng: spreads the reads from refused clients when there are too many of them.
         sheddable: the ops that may be refused.
 
@@ -44,13 +53,14 @@ class Admission:
         handed: requests given to their sessions in this turn of the dispatcher; the sessions may
             not have handled them yet.
         allowed: the present bound.
+        turn: counts the turns of the dispatcher.
         shed: requests that were refused for the bound.
         answer_s: how long answers took.
     """
 
     __slots__ = (
-        "_answers", "_last_read", "_looked_at", "_rng", "_took_s", "allowed", "answer_s", "handed",
-        "limit", "shed", "sheddable", "under_way",
+        "_answers", "_last_read", "_looked_at", "_of_address", "_rng", "_took_s", "allowed",
+        "answer_s", "handed", "limit", "shed", "sheddable", "turn", "under_way",
     )  # fmt: skip
 
     def __init__(
@@ -58,8 +68,11 @@ class Admission:
         limit: int,
         rng: random.Random | None = None,
         *,
+        of_address: int = 0,
         sheddable: AbstractSet[str] = frozenset(),
     ) -> None:
+        self._of_address = of_address
+        self.turn = 0
         self.sheddable = sheddable
         self.limit = self.allowed = limit
         self.under_way = 0
@@ -79,6 +92,26 @@ class Admission:
     def full(self, *, to_come: bool = False) -> bool:
         """Whether as many requests are under way as may be; `to_come`: `handed` ones included."""
         return self.under_way + (self.handed if to_come else 0) >= self.allowed
+
+    def address_full(self, traffic: Traffic, *, to_come: bool = False) -> bool:
+        """Whether a client of this address has to wait, though others may not have to."""
+        allowed, of_address = self.allowed, self._of_address
+        under_way, theirs = self.under_way, traffic.under_way
+        if to_come:
+            under_way += self.handed
+            if traffic.turn == self.turn:
+                theirs += traffic.handed
+        if of_address and theirs >= max(1, of_address * allowed // max(of_address, self.limit)):
+            return True
+        return theirs >= FEW and under_way >= allowed - int(allowed * KEPT)
+
+    def hand(self, traffic: Traffic | None) -> None:
+        """One more request is given to its session."""
+        self.handed += 1
+        if traffic is not None:
+            if traffic.turn != self.turn:
+                traffic.turn, traffic.handed = self.turn, 0
+            traffic.handed += 1
 
     def read_next_in(self, now: float) -> float:
         """Plan the next read from a client that was just refused; returns the seconds until then.
@@ -105,6 +138,7 @@ class Admission:
 
     def __exit__(self, *_: object) -> None:
         self.handed = 0
+        self.turn += 1
 
     def begin(self) -> None:
         """Count a request that is under way now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -11,6 +12,7 @@ import trio
 from actors.edge.admission import Admission
 from actors.edge.failures import request_error
 from actors.edge.rules.bucket import ClientLimits
+from actors.edge.traffic import ADDRESS_BUSY, Traffic, read_next_in
 from actors.runtime.future import Future
 from actors.runtime.ref import ActorRef
 from protocol.codec import EncodeError, Encoding
@@ -41,7 +43,7 @@ class ConnectedClient:
 
     __slots__ = (
         "_late", "_unasked", "admission", "connection", "encoding", "id", "in_flight", "limits",
-        "max_in_flight", "outbox", "session",
+        "max_in_flight", "outbox", "session", "traffic",
     )  # fmt: skip
 
     def __init__(
@@ -50,7 +52,10 @@ class ConnectedClient:
         limits: ClientLimits,
         max_in_flight: int,
         admission: Admission,
+        traffic: Traffic | None = None,
     ) -> None:
+        self.traffic = traffic
+        """What the clients of its address ask for together; None: the address has no limits."""
         self.admission = admission
         self.connection = connection
         self.id: int = connection.id
@@ -82,10 +87,15 @@ class ConnectedClient:
 
         A request without a ref costs as much as any other.
         """
-        if not self.admission.full():
+        admission, traffic = self.admission, self.traffic
+        if admission.full():
+            error = TOO_MUCH_TO_DO
+        elif traffic is not None and admission.address_full(traffic):
+            error = ADDRESS_BUSY
+        else:
             return True
-        self.admission.shed += 1
-        self.refuse(TOO_MUCH_TO_DO, ref)
+        admission.shed += 1
+        self.refuse(error, ref)
         return False
 
     def takes_up(self, ref: int | None) -> bool:
@@ -93,17 +103,21 @@ class ConnectedClient:
 
         If not, it is refused, together with the requests behind it in the same read.
         """
-        admission = self.admission
+        admission, traffic = self.admission, self.traffic
+        pause: Callable[[float], float] = admission.read_next_in
         if admission.full(to_come=True):
             admission.shed += 1
             error = TOO_MUCH_TO_DO
+        elif traffic is not None and admission.address_full(traffic, to_come=True):
+            admission.shed += 1
+            error, pause = ADDRESS_BUSY, read_next_in
         elif len(self.in_flight) >= self.max_in_flight:
             error = _TOO_MANY
         else:
-            admission.handed += 1
+            admission.hand(traffic)
             return True
         # No answer is given while a read is handled, so the requests behind this one have no room.
-        self.connection.shed(error, ref, admission.sheddable, admission.read_next_in)
+        self.connection.shed(error, ref, admission.sheddable, pause)
         return False
 
     def begin(self, ref: int | None, future: Future[object], *, in_order: bool = False) -> None:
@@ -123,6 +137,8 @@ class ConnectedClient:
             mark = ref
         self.in_flight.add(mark)
         self.admission.begin()
+        if self.traffic is not None:
+            self.traffic.under_way += 1
         began_at = trio.current_time()
         future.when_done(lambda done: self._answer(mark, began_at, in_order, done))
 
@@ -156,6 +172,8 @@ class ConnectedClient:
 
     def _answer(self, mark: int, began_at: float, in_order: bool, done: Future[object]) -> None:
         self.admission.end(began_at, trio.current_time())
+        if self.traffic is not None:
+            self.traffic.under_way -= 1
         error = done.exception()
         if error is None and mark >= 0:
             frame = self._encoded(mark, done.result())

@@ -17,6 +17,7 @@ import trio
 
 from actors.edge.rules.bucket import Bucket
 from actors.edge.settings import SessionSettings
+from actors.edge.traffic import Traffic
 from protocol.errors import TOO_MANY_SESSIONS, RequestError
 from protocol.server.settings import WireSettings
 
@@ -52,7 +53,7 @@ class Visitor:
 
     __slots__ = (
         "activations", "connections", "connects", "deliveries", "opens", "refusals", "resumes",
-        "sessions",
+        "sessions", "traffic",
     )  # fmt: skip
 
     def __init__(self, wire: WireSettings, settings: SessionSettings) -> None:
@@ -66,6 +67,7 @@ class Visitor:
         self.activations = Bucket(
             settings.address_activations_per_s, settings.address_activations_burst
         )
+        self.traffic = Traffic(settings)
         self.opens = Bucket(settings.address_opens_per_s, settings.address_opens_burst)
         self.resumes = Bucket(settings.address_resumes_per_s, settings.address_resumes_burst)
 
@@ -75,8 +77,10 @@ class Visitor:
             self.connects, self.deliveries, self.activations, self.refusals, self.opens,
             self.resumes,
         )  # fmt: skip
-        return not (self.connections or self.sessions) and all(
-            bucket.full(now) for bucket in buckets
+        return (
+            not (self.connections or self.sessions)
+            and self.traffic.idle(now)
+            and all(bucket.full(now) for bucket in buckets)
         )
 
 
@@ -126,6 +130,10 @@ class Doorman:
     def leave(self, address: str) -> None:
         """See `protocol.server.addresses.Door`."""
         self._visitors[address].connections -= 1
+
+    def traffic(self, address: str | None) -> Traffic | None:
+        """Return what a connection of this address has to share with others; None: nothing."""
+        return None if address is None else self._visitor(address, self._clock()).traffic
 
     # --- sessions --------------------------------------------------------------------------------
 

@@ -10,12 +10,13 @@ import pykka
 import trio
 
 from actors.edge.admission import Admission
-from actors.edge.connected_client import TOO_MUCH_TO_DO, ConnectedClient
+from actors.edge.connected_client import ConnectedClient
 from actors.edge.doorman import Doorman, for_new
 from actors.edge.identity import Identity
 from actors.edge.rules.bucket import ClientLimits
 from actors.edge.session import KIND, Attach, Context, Detach, configured
 from actors.edge.tokens import Claims
+from actors.edge.traffic import read_next_in
 from actors.edge.warden import guard
 from actors.runtime.errors import MailboxFull
 from actors.runtime.future import Future
@@ -23,6 +24,7 @@ from actors.runtime.ref import ActorRef
 from actors.runtime.restart import RestartPolicy
 from actors.runtime.system import ActorSystem
 from protocol.errors import (
+    BUSY,
     FLOODING,
     NO_SESSION,
     OVERLOADED,
@@ -72,7 +74,11 @@ class SessionGateway:
         self.taken_over = 0
         self.rate_limited = 0
         self.flooded = 0
-        self.admission = Admission(context.settings.in_flight_all, sheddable=ops.sheddable_ops)
+        self.admission = Admission(
+            context.settings.in_flight_all,
+            of_address=context.settings.address_in_flight,
+            sheddable=ops.sheddable_ops,
+        )
         self.activations = context.activations
         self.ops = ops
         self._system = system
@@ -94,9 +100,9 @@ class SessionGateway:
             bytes_burst=settings.bytes_burst,
             flooding_s=settings.flooding_s,
         )
-        return ClientHandler(
-            self, ConnectedClient(connection, limits, settings.in_flight, self.admission)
-        )
+        traffic = self.doorman.traffic(connection.address)
+        client = ConnectedClient(connection, limits, settings.in_flight, self.admission, traffic)
+        return ClientHandler(self, client)
 
     def open(self, client: ConnectedClient, request: SessionOpen) -> None:
         """Open a session for a guest.
@@ -238,6 +244,10 @@ class ClientHandler:
         if session is None:
             self._first(request)
             return None
+        traffic = client.traffic
+        if traffic is not None and not traffic.admit(now, cost):
+            self._over_for_address(traffic.over(now, cost), request)
+            return None
         if type(request) in ops.sheddable and not client.takes_up(request.ref):
             return None
         try:
@@ -261,8 +271,10 @@ class ClientHandler:
     def shed(self, error: RequestError, count: int, size_bytes: int) -> None:
         """Count `count` requests that the wire has refused, `size_bytes` long together."""
         client = self.client
-        if error is TOO_MUCH_TO_DO:
+        if error.error is BUSY:
             client.admission.shed += count
+        elif error.error is RATE_LIMITED:
+            self._gateway.rate_limited += count
         self._count(size_bytes, count)
 
     def fragments(self, count: int) -> None:
@@ -297,6 +309,14 @@ class ClientHandler:
             if ref is not None:
                 retry_in_s = client.limits.ready_in(now, size, cost)
                 client.refuse(RequestError(RATE_LIMITED, retry_in_s=retry_in_s), ref)
+
+    def _over_for_address(self, error: RequestError, request: AnyRequest) -> None:
+        gateway, client = self._gateway, self.client
+        gateway.rate_limited += 1
+        if type(request) in gateway.ops.sheddable:
+            client.connection.shed(error, request.ref, gateway.ops.sheddable_ops, read_next_in)
+        else:
+            client.refuse(error, request.ref)
 
     def _count(self, size: int, count: int) -> None:
         """Count messages that are not answered one by one."""

@@ -47,11 +47,17 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     in_flight_all: Count = 4096
     """The same for all sessions of this process; fewer while answers take longer than 2 s.
     Beyond it sends, inputs and questions are answered `busy`."""
+    address_in_flight: Annotated[int, Meta(ge=0)] = 1024
+    """Of these, how many of one address; 0: no limit. The last eighth of `in_flight_all` is for
+    clients of addresses that have fewer than 16."""
     mailbox: Count = 256
     """Requests that wait for their session. Beyond it, the connection is not read from."""
     messages_per_s: Rate = 100.0
     messages_burst: Count = 200
     """So many may come at once after a pause."""
+    address_messages_per_s: Rate = 4_000.0
+    """The same of all sessions of one address."""
+    address_messages_burst: Count = 8_000
     bytes_per_s: Rate = 131_072.0
     bytes_burst: Count = 524_288
     flooding_s: PositiveSeconds = 10.0
