@@ -432,3 +432,24 @@ async def test_a_store_that_dies_and_comes_back_loses_nothing_acknowledged(
         recovered = await ada.push(RoomRecovered)
         assert recovered.recovered
         assert [message.body for message in recovered.messages] == ["before", "meanwhile"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        ('{"op":"nope"}', "unknown_op"),
+        ('{"op":"room.send","room":5,"body":"x"}', "bad_message"),
+        ('{"op":"room.send","ref":null,"room":"lobby"}', "bad_message"),
+        ("[]", "bad_message"),
+    ],
+)
+async def test_what_is_no_request_is_answered_though_it_bears_no_ref(
+    postgres: PostgresSettings, redis: RedisSettings, sent: str, code: str
+) -> None:
+    async with serve(postgres, redis) as served, served.guest("ada", JSON) as ada:
+        await ada.send(sent)
+        reply = await ada.reply()
+        assert isinstance(reply, ErrorReply)
+        assert (reply.ref, reply.code) == (None, code)
+        await ada.tell(RoomSend(room="nowhere", body="x"))  # a request, which fails, and is not
+        assert await ada.refused(RoomSend(room="nowhere", body="x")) == "not_joined"
