@@ -19,6 +19,7 @@ from persistence import (
     RedisSettings,
     ScheduleSettings,
     SnapshotStore,
+    StoreUnavailable,
 )
 from persistence.commands import CommandKind, CommandTable, CommandWorker
 from persistence.keeping import Keeping
@@ -48,9 +49,15 @@ class NodeStores:
     schedules: ScheduleStore
 
     async def ping_postgresql(self) -> None:
-        """Return if all that asks PostgreSQL for clients is answered by it now."""
+        """Return if all that asks PostgreSQL for clients is answered, and events are stored.
+
+        Raises `StoreUnavailable`.
+        """
         await self.events.ping()
         await self.facts.ping()
+        failing = self.durability.journal.failing()
+        if failing is not None:
+            raise StoreUnavailable("postgresql", failing)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,6 +75,8 @@ class Journal:
         self._failure: Exception | None = None  # which came in its place, and is to be dealt with
         self._durable: list[tuple[Future[Any], Any]] = []  # whose owners are not told yet
         self._attempt = 0  # how often the store has failed in a row
+        self._failing_since = 0.0  # when it first did, in trio's time
+        self._last_error: Exception | None = None
         self._nursery: trio.Nursery | None = None
         self._asleep = False
         self._held = False
@@ -252,6 +254,7 @@ class Journal:
         if self._attempt:
             self._log.info("event_store_is_back", attempts=self._attempt)
             self._attempt = 0
+            self._last_error = None
         outcome = self._queue.commit(fenced)
         self._durable += outcome.durable
         if self._may_send() and self._is_time():
@@ -271,7 +274,10 @@ class Journal:
         self._queue.retry()
         if is_permanent(error):
             return  # each half at once, until the row is alone
+        if not self._attempt:
+            self._failing_since = trio.current_time()
         self._attempt += 1
+        self._last_error = error
         await self._back_off(self._attempt, rows, error)
 
     async def drain(self) -> None:
@@ -301,6 +307,19 @@ class Journal:
         self._counts.waiting_events = self._queue.events
         self._counts.waiting_bytes = self._queue.bytes
         return self._counts
+
+    def failing(self) -> str | None:
+        """Return why nothing can be stored, if that has been so for `failing_after_s`; or None.
+
+        A store may answer every question and yet take no event: its disk is full, or it is a
+        replica. Then whoever waits for an acknowledgement waits in vain.
+        """
+        if self._last_error is None:
+            return None
+        failing_s = trio.current_time() - self._failing_since
+        if failing_s < self.settings.failing_after_s:
+            return None
+        return f"nothing stored for {failing_s:.0f} s: {shown(self._last_error, str)}"
 
     def _wake(self) -> None:
         if self._asleep:

@@ -28,6 +28,7 @@ class JournalSettings:
         append_timeout_s: how long one append may take before it is sent again.
         backoff: between attempts while the store is away.
         drain_s: how long a stopping system waits for what is queued.
+        failing_after_s: after so long without a successful append, `Journal.failing` says so.
 
     Raises ValueError or TypeError for what makes no sense.
     """
@@ -40,6 +41,7 @@ class JournalSettings:
     append_timeout_s: float = 30.0
     backoff: Backoff = STORE_BACKOFF
     drain_s: float = 10.0
+    failing_after_s: float = 5.0
 
     def __post_init__(self) -> None:
         for name in ("max_events", "max_bytes", "max_batch_events", "max_batch_bytes"):
@@ -48,6 +50,7 @@ class JournalSettings:
         check_seconds("append_timeout_s", self.append_timeout_s, above_zero=True)
         check_type("backoff", self.backoff, Backoff)
         check_seconds("drain_s", self.drain_s)
+        check_seconds("failing_after_s", self.failing_after_s)
 
 
 @dataclass(slots=True)

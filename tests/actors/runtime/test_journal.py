@@ -575,3 +575,26 @@ def test_the_back_off_of_the_store_is_bounded() -> None:
     assert max(delays) <= 1.0
     assert delays[0] <= 0.05
     assert isinstance(JournalSettings().backoff, Backoff)
+
+
+async def test_it_says_that_nothing_can_be_stored_once_that_has_lasted(
+    autojump_clock: trio.testing.MockClock, store: MemoryEventStore
+) -> None:
+    async with running(store, failing_after_s=5.0) as journal:
+        writer = journal.open("k", "a", epoch=1, seq=0)
+        assert journal.failing() is None
+        store.fail_next = 1_000
+        waiting = persist(journal, writer)
+        await trio.sleep(4.0)
+        assert journal.failing() is None
+        await trio.sleep(2.0)
+        failing = journal.failing()
+        assert failing is not None
+        assert failing.startswith("nothing stored for 6 s: ")
+        store.fail_next = 0
+        await waiting
+        assert journal.failing() is None
+        store.fail_next = 1
+        await persist(journal, writer)
+        await trio.sleep(60.0)
+        assert journal.failing() is None
