@@ -78,7 +78,8 @@ class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
     keepalive_s: float = 20.0
     """Between two pings."""
     keepalive_timeout_s: float = 60.0
-    """A client not heard for this long is taken for vanished; rounded up to whole pings."""
+    """A client not heard for this long is taken for vanished. It is closed when the next ping is
+    due, which is up to `keepalive_s` later."""
     control_frames_per_s: float = 50.0
     """Pings and pongs a client may send, averaged over one `keepalive_s`; more is flooding."""
     close_timeout_s: float = 5.0

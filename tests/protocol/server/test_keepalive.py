@@ -1,12 +1,19 @@
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 import pytest
 import trio
 import trio.testing
 
+from protocol.codec import MSGPACK
+from protocol.frames import PONG
+from protocol.server.flusher import Flusher
 from protocol.server.keepalive import NEVER, Wheel
+from protocol.server.settings import WireSettings
+from protocol.server.websocket import Connection
+from tests.protocol.live import masked
 
 
 class Clocked:
@@ -116,3 +123,26 @@ async def test_a_loop_that_was_blocked_visits_nobody_twice_in_a_row(
     mock_clock.jump(100.0)
     await trio.testing.wait_all_tasks_blocked()
     assert len(one.visits) <= 1
+
+
+@pytest.mark.parametrize("phase_s", [0.1, 5.0, 12.3, 19.9])
+async def test_a_silent_client_is_closed_between_a_minute_and_the_next_ping(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery, phase_s: float
+) -> None:
+    settings = WireSettings()
+    wheel = Wheel(settings.keepalive_s)
+    await nursery.start(wheel.run)
+    near, far = socket.socketpair()
+    with near, far:
+        connection = Connection(
+            1, MSGPACK, "nowhere", near, settings=settings, flusher=Flusher(), wheel=wheel
+        )
+        connection.expect_within(None)
+        await trio.sleep(40.0 + phase_s)
+        connection._feed(masked(PONG, b""))
+        heard_at = trio.current_time()
+        while not connection.closed:
+            await trio.sleep(0.25)
+        silent_s = trio.current_time() - heard_at
+        assert 60.0 <= silent_s <= 80.5
+        connection.discard()
