@@ -115,7 +115,7 @@ def test_the_later_layer_wins(tmp_path: Path) -> None:
 
 
 def test_a_text_key_takes_text_that_looks_like_a_number() -> None:
-    for key, text in (("listen.host", "127"), ("server.data_dir", "2026"), ("redis.prefix", "1")):
+    for key, text in (("server.data_dir", "2026"), ("redis.prefix", "1")):
         section, _, name = key.partition(".")
         loaded = load(environment={}, overrides=[f"{key}={text}"]).config
         assert getattr(getattr(loaded, section), name) == text
@@ -359,7 +359,22 @@ def test_a_host_with_brackets_or_a_port_is_refused(host: str) -> None:
         assert "without brackets and port" in line
 
 
-@pytest.mark.parametrize("host", ["::1", "::", "fe80::1%eth0", "::ffff:10.0.0.1", "10.0.0.1", "a"])
+@pytest.mark.parametrize(
+    "host", ["999.1.1.1", "127", "127.1", "1.2.3.4.5", "256.0.0.1", "01.2.3.4", "...", "1.2.3."]
+)
+def test_a_host_of_digits_and_dots_is_an_ipv4_address(host: str) -> None:
+    for section in ("listen", "http"):
+        line = refused(overrides=[f"{section}.host={host}"])
+        assert line.startswith(f"--set {section}.host: [{section}] host = '{host}' is not allowed:")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *["::1", "::", "fe80::1%eth0", "::ffff:10.0.0.1"],
+        *["10.0.0.1", "255.255.255.255", "0.0.0.0", "a", "4.example", "10.0.0.1.example", "7a"],
+    ],
+)
 def test_a_host_is_an_address_or_a_name(host: str) -> None:
     overrides = [f"listen.host={host}", "log.level=info"]
     assert load(environment={}, overrides=overrides).config.listen.host == host

@@ -98,7 +98,8 @@ class MatchState(msgspec.Struct, frozen=True, gc=False):
     offset: int
     tick: int
     tick_hz: float
-    """Ticks a second; 0 for a game in turns, whose state is pushed after each input."""
+    """Ticks a second; 0 for a game in turns, whose state is pushed after each input,
+    join and leave."""
     players: list[str]
     state: Any
     names: dict[str, str] = msgspec.field(default_factory=dict)

@@ -14,10 +14,16 @@ Path = Annotated[
     str, Meta(pattern=r"^/[!->@-~]*\Z", description='a path that begins with "/", without "?"')
 ]
 
+_BYTE = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = rf"{_BYTE}(\.{_BYTE}){{3}}"
+_IPV6 = r"[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[^\s\[\]]+)?"
+_NAME = r"(?![0-9.]+\Z)[^\s\[\]:]+"
+"""What is all digits and dots is meant as an address. A resolver takes "127" for 0.0.0.127."""
+
 Host = Annotated[
     str,
     Meta(
-        pattern=r"^([^\s\[\]:]+|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[^\s\[\]]+)?)\Z",
+        pattern=rf"^({_NAME}|{_IPV4}|{_IPV6})\Z",
         description="an address or a name of this machine, without brackets and port,"
         ' "0.0.0.0" or "::" for every one',
     ),
