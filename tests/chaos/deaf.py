@@ -20,9 +20,6 @@ LONG = 30
 MANY = 300
 """Requests: their answers are far more than socket buffers and an outbox hold together, and what
 they cost is not so far over a session's rate that it would be closed as flooding."""
-MORE_THAN_FITS = 6 * 2**20
-"""Bytes: the sockets' buffers on the loopback and an outbox together hold less."""
-
 _GONE = (ConnectionClosed, OSError, trio.BrokenResourceError)
 JOIN_WITHIN_S = 8.0
 """A room that comes back from its log may take its time: longer than the server's own deadline."""

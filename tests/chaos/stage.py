@@ -32,6 +32,8 @@ from tests.chaos.saver import COLLECTION, KEY
 from tests.chaos.vitals import Vitals, rest
 from tests.server_process import Server
 
+STALLED_S = 1.0
+"""A client that reads nothing for so long has to go."""
 SNAPSHOT_INTERVAL_S = 1.0
 _NAMES = re.compile(r"urn:uuid:[0-9a-f-]+|0x[0-9a-f]+")
 """What makes a line of a library's its own, and would have it counted apart."""
@@ -110,6 +112,7 @@ class Stage(AbstractContextManager["Stage"]):
             "games.clockwork=tests.chaos.clockwork:Clockwork",
             "log.format=json",
             "inboxes.look_every_s=1",
+            f"wire.stalled_s={STALLED_S}",
             *self._settings,
         )
         folder = self.folder / f"server-{self._starts}"

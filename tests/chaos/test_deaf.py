@@ -30,7 +30,9 @@ def folder() -> Iterator[Path]:
 async def test_a_client_whose_join_took_long_is_closed_once_it_stops_reading(folder: Path) -> None:
     orders = f"{folder}-orders"
     entry, variables = ("-m", "tests.chaos.faulty"), {SOCKET_VARIABLE: orders}
-    with Server(folder, entry=entry, variables=variables) as server:
+    # It is cut off when it has not answered the close for so long, and may not read on then.
+    settings = ("wire.stalled_s=1", "wire.close_timeout_s=60")
+    with Server(folder, *settings, entry=entry, variables=variables) as server:
         give(orders, Order("room.on_start", "hang", key="slow", hang_s=JOIN_S))
         deaf = await stop_reading(server.ws, "slow", for_s=JOIN_S * 0.9)
         assert deaf is not None
@@ -39,7 +41,7 @@ async def test_a_client_whose_join_took_long_is_closed_once_it_stops_reading(fol
 
 
 async def test_a_server_that_holds_on_to_it_is_found_out(folder: Path) -> None:
-    with Server(folder, "wire.outbox_bytes=1000000000") as server:
+    with Server(folder, "wire.outbox_bytes=1000000000", "wire.stalled_s=600") as server:
         deaf = await stop_reading(server.ws, "lobby", for_s=1.0)
         assert deaf is not None
         assert deaf.code == 0, deaf
