@@ -19,7 +19,7 @@ from actors.runtime.ref import ActorRef
 from persistence.commands import Pushed
 from persistence.commands.worker import Done, Execute
 from persistence.queries import Ask
-from persistence.requests import Probe
+from persistence.requests import StoreCheck
 
 TIMEOUT_S: Final = 5.0
 """How long a command or a query may wait and run: as long as a client's request."""
@@ -89,7 +89,9 @@ class Facts:
 
     async def ping(self) -> None:
         """Return if commands can be run and queries answered now."""
-        for asked in [worker.ask(Probe(), timeout=self._timeout_s) for worker in self._workers]:
+        for asked in [
+            worker.ask(StoreCheck(), timeout=self._timeout_s) for worker in self._workers
+        ]:
             await asked
 
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from bench.result import GENERATOR_BUSY, Outcome
+from bench.result import GENERATOR_BUSY, ServerResult
 
 FACTOR = 1.5
 MAX_STEPS = 24
 P99_MS = 100.0
 
 
-def kept_up(outcome: Outcome, rate: float, p99_ms: float = P99_MS) -> bool:
+def kept_up(outcome: ServerResult, rate: float, p99_ms: float = P99_MS) -> bool:
     """Whether a step counts as sustained."""
     main = outcome.main
     return (
@@ -28,12 +28,12 @@ def kept_up(outcome: Outcome, rate: float, p99_ms: float = P99_MS) -> bool:
 
 
 def climb(
-    run: Callable[[float], Outcome],
+    run: Callable[[float], ServerResult],
     first: float,
     *,
     factor: float = FACTOR,
     p99_ms: float = P99_MS,
-) -> Iterator[tuple[float, Outcome]]:
+) -> Iterator[tuple[float, ServerResult]]:
     """Yield (rate, what came of it) of each step, up to the first that is not kept up with.
 
     Arguments:
@@ -54,11 +54,11 @@ def climb(
         yield edge, run(edge)
 
 
-def sustained(steps: list[tuple[float, Outcome]], p99_ms: float = P99_MS) -> float:
+def sustained(steps: list[tuple[float, ServerResult]], p99_ms: float = P99_MS) -> float:
     """The highest rate that was kept up with; 0 if none was."""
     return max((rate for rate, outcome in steps if kept_up(outcome, rate, p99_ms)), default=0.0)
 
 
-def held_by_generator(steps: list[tuple[float, Outcome]]) -> bool:
+def held_by_generator(steps: list[tuple[float, ServerResult]]) -> bool:
     """Whether the load, not the server, may be what ended the climb."""
     return any(outcome.generator_percent > GENERATOR_BUSY for _, outcome in steps)

@@ -19,7 +19,7 @@ from bench.child import ROOT, check_realtime
 from bench.climb import climb, held_by_generator, kept_up, sustained
 from bench.crew import GeneratorError
 from bench.report import Report
-from bench.result import Options, Outcome
+from bench.result import Options, ServerResult
 from bench.scenario import Plan, Scenario
 from bench.stage import progress
 
@@ -181,12 +181,12 @@ def run(
 
 
 def climb_with(
-    measure: Callable[[Plan, Options, str], Outcome],
+    measure: Callable[[Plan, Options, str], ServerResult],
     plan: Plan,
     options: Options,
     peer: str,
     under_ms: float,
-) -> list[tuple[float, Outcome]]:
+) -> list[tuple[float, ServerResult]]:
     """Raise the rate of a plan, and tell each step."""
     steps = []
     first = float(fields_of(plan)["rate"])

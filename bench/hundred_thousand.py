@@ -26,7 +26,7 @@ from bench.child import ChildServer
 from bench.client import MIN_BODY
 from bench.command import main
 from bench.folder import temporary_data
-from bench.result import Options, Outcome
+from bench.result import Options, ServerResult
 from bench.rooms import RoomsLoad
 from bench.scenario import Count, Plan, Scenario
 from bench.stage import progress
@@ -112,7 +112,9 @@ def nodes(count: int, sessions_each: int, settings: list[str]) -> Iterator[list[
                 server.process.terminate()
 
 
-def measure(scenario: Scenario, module: str, plan: Headline, options: Options, _: str) -> Outcome:
+def measure(
+    scenario: Scenario, module: str, plan: Headline, options: Options, _: str
+) -> ServerResult:
     """Run as many players as the machine can have."""
     _soft, files_each = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files_each, files_each))
@@ -144,7 +146,7 @@ def measure(scenario: Scenario, module: str, plan: Headline, options: Options, _
     return outcome
 
 
-def extras(_: Headline, outcome: Outcome) -> dict[str, float]:
+def extras(_: Headline, outcome: ServerResult) -> dict[str, float]:
     """How fast they came."""
     return {"joins/s": outcome.clients / outcome.ready_s}
 

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from bench.command import main
 from bench.peers import PEERS
-from bench.result import Outcome
+from bench.result import ServerResult
 from bench.scenario import Count, Load, Plan, Scenario
 
 
@@ -51,7 +51,7 @@ class IdleLoad(Load):
         await asyncio.sleep(wait_s + self.plan.warmup + self.plan.seconds)
 
 
-def extras(_: Idle, outcome: Outcome) -> dict[str, float]:
+def extras(_: Idle, outcome: ServerResult) -> dict[str, float]:
     """How fast they came."""
     return {"joins/s": outcome.clients / outcome.ready_s}
 

@@ -26,7 +26,7 @@ from msgspec import Meta
 from bench.client import SeenMessage, Session
 from bench.command import main
 from bench.games import GAMES, GOAL
-from bench.result import Outcome
+from bench.result import ServerResult
 from bench.scenario import Count, Load, Plan, Scenario, unlimited
 from bench.tally import Series, Tally
 
@@ -153,7 +153,7 @@ class MatchesLoad(Load):
         self.players[number % len(self.players)].push(self.inputs, scheduled_ns, x, y)
 
 
-def extras(plan: MatchesPlan, outcome: Outcome) -> dict[str, float]:
+def extras(plan: MatchesPlan, outcome: ServerResult) -> dict[str, float]:
     """How many of the ticks that were due were seen."""
     ticks = outcome.measures.get("ticks")
     skipped = outcome.errors.get("states skipped", 0)

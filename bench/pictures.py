@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.histogram import LatencyHistogram
 from bench.report import Report
-from bench.result import Outcome
+from bench.result import ServerResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +65,7 @@ def _figure(report: Report, file: Path, paint: Any) -> Path:
     return file
 
 
-def _label(outcome: Outcome) -> str:
+def _label(outcome: ServerResult) -> str:
     return f"{outcome.server}: {outcome.main.per_s:,.0f} {outcome.event}/s"
 
 

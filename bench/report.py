@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from bench.result import Options, Outcome
+from bench.result import Options, ServerResult
 
 LATENCIES = ("p50", "p90", "p99", "p99.9", "max")
 
@@ -22,8 +22,8 @@ class Report(msgspec.Struct, kw_only=True):
     plan: Any
     options: Options
     about: dict[str, str]
-    outcomes: list[Outcome]
-    climbs: dict[str, list[Outcome]] = {}
+    outcomes: list[ServerResult]
+    climbs: dict[str, list[ServerResult]] = {}
     """Server -> its steps, where the rate climbed."""
 
 
@@ -46,7 +46,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def latency_table(outcomes: Sequence[Outcome]) -> list[str]:
+def latency_table(outcomes: Sequence[ServerResult]) -> list[str]:
     """Rate and latencies of each series of each server."""
     rows = [["", "per s", "p50 ms", *LATENCIES[1:], "events"]]
     for outcome in outcomes:
@@ -65,7 +65,7 @@ def latency_table(outcomes: Sequence[Outcome]) -> list[str]:
     return aligned(rows) if len(rows) > 1 else []
 
 
-def server_table(outcomes: Sequence[Outcome]) -> list[str]:
+def server_table(outcomes: Sequence[ServerResult]) -> list[str]:
     """What the servers used."""
     extras = list(dict.fromkeys(name for one in outcomes for name in one.extras))
     heads = ["clients", "CPU us each", "in kernel", "CPU %", "RSS MiB", "KiB a client"]
@@ -87,7 +87,7 @@ def server_table(outcomes: Sequence[Outcome]) -> list[str]:
     return aligned(rows)
 
 
-def ratios(outcomes: Sequence[Outcome]) -> list[str]:
+def ratios(outcomes: Sequence[ServerResult]) -> list[str]:
     """What each peer needs and reaches beside Greenroom's run before it."""
     lines = []
     ours = outcomes[0]
@@ -108,7 +108,7 @@ def ratios(outcomes: Sequence[Outcome]) -> list[str]:
     return lines
 
 
-def climb_table(climbs: Mapping[str, Sequence[Outcome]]) -> list[str]:
+def climb_table(climbs: Mapping[str, Sequence[ServerResult]]) -> list[str]:
     """The steps of each server."""
     rows = [["", "intended/s", "came/s", "p50 ms", "p99", "CPU us each", "CPU %", "generator %"]]
     rows += [

@@ -55,7 +55,7 @@ class Sample(msgspec.Struct, frozen=True):
     files: int = 0
 
 
-class Outcome(msgspec.Struct, kw_only=True):
+class ServerResult(msgspec.Struct, kw_only=True):
     """What one server did under the load. Latencies from the intended time, in milliseconds."""
 
     server: str
@@ -101,7 +101,7 @@ class Outcome(msgspec.Struct, kw_only=True):
         return (self.rss_mib - self.rest_mib) * 1024 / self.clients
 
 
-def notes(plan: Plan, outcome: Outcome) -> list[str]:
+def notes(plan: Plan, outcome: ServerResult) -> list[str]:
     """What a reader must know before believing the figures."""
     found = []
     intended = plan.intended()
@@ -144,7 +144,7 @@ def notes(plan: Plan, outcome: Outcome) -> list[str]:
     return found
 
 
-def saturated(plan: Plan, outcome: Outcome) -> bool:
+def saturated(plan: Plan, outcome: ServerResult) -> bool:
     """Whether it did not keep up with the schedule."""
     intended = plan.intended()
     return intended is not None and outcome.main.per_s < SATURATED * intended

@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from bench.command import main
 from bench.mixed import Mixed, MixedLoad
-from bench.result import Outcome
+from bench.result import ServerResult
 from bench.scenario import Scenario
 
 
@@ -37,7 +37,7 @@ def growth(values: list[float]) -> float:
     return statistics.median(values[-quarter:]) - statistics.median(values[quarter : 2 * quarter])
 
 
-def extras(plan: Soak, outcome: Outcome) -> dict[str, float]:
+def extras(plan: Soak, outcome: ServerResult) -> dict[str, float]:
     """What grew, an hour: half of the time lies between the middles of the two quarters."""
     hours = plan.seconds / 2 / 3600
     samples = outcome.samples

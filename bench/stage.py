@@ -16,7 +16,7 @@ from bench.child import ChildServer, ProcessUsage, make_realtime, waited_s
 from bench.crew import Crew
 from bench.folder import temporary_data
 from bench.histogram import LatencyHistogram, merged
-from bench.result import Measure, Options, Outcome, Sample, notes
+from bench.result import Measure, Options, Sample, ServerResult, notes
 from bench.scenario import Order, Plan, Scenario
 from bench.tally import Counts
 
@@ -104,7 +104,9 @@ class Waits:
         return max(0.0, waited) / (self._looked_at - self.from_s) * 100
 
 
-def measure(scenario: Scenario, module: str, plan: Plan, options: Options, peer: str) -> Outcome:
+def measure(
+    scenario: Scenario, module: str, plan: Plan, options: Options, peer: str
+) -> ServerResult:
     """Run the load against Greenroom (`peer` empty) or a peer."""
     settings = [] if peer else [*plan.needs(), *options.settings]
     core, _ = cores(options.core)
@@ -132,7 +134,7 @@ def load(
     urls: Sequence[str],
     servers: Sequence[ChildServer] = (),
     settings: Sequence[str] = (),
-) -> Outcome:
+) -> ServerResult:
     """Run the load against servers that listen; generators are dealt out over `urls`."""
     _, others = cores(options.core)
     encoded = msgspec.Raw(msgspec.json.encode(plan))
@@ -167,7 +169,7 @@ def load(
         after = usages.now()
         seconds = time.monotonic() - waits.from_s
         counts = crew.results(timeout_s=plan.seconds + 60.0)
-    outcome = Outcome(
+    outcome = ServerResult(
         server=name,
         event=scenario.event,
         intended=plan.intended(),
@@ -193,7 +195,11 @@ def load(
 
 
 def tell_usage(
-    outcome: Outcome, rest: ProcessUsage, before: ProcessUsage, after: ProcessUsage, seconds: float
+    outcome: ServerResult,
+    rest: ProcessUsage,
+    before: ProcessUsage,
+    after: ProcessUsage,
+    seconds: float,
 ) -> None:
     """Enter what the server processes used: at rest, before and after the measured time."""
     used = after.cpu_s - before.cpu_s

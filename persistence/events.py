@@ -12,9 +12,9 @@ from persistence.requests import (
     Asked,
     Epoch,
     LastSeq,
-    Probe,
     ReadEvents,
     ReadEventsBefore,
+    StoreCheck,
 )
 from persistence.rows import EventRow
 
@@ -102,5 +102,5 @@ class EventStore:
 
     async def ping(self) -> None:
         """Return if events can be written and read now."""
-        await self._writer.ask(Probe(), timeout=self._timeout_s)
-        await self._reader.ask(Probe(), timeout=self._timeout_s)
+        await self._writer.ask(StoreCheck(), timeout=self._timeout_s)
+        await self._reader.ask(StoreCheck(), timeout=self._timeout_s)

@@ -23,7 +23,7 @@ from persistence.commands.transaction import Rows
 from persistence.errors import QueryExpired, RowRefused
 from persistence.postgres.actor import PostgresActor
 from persistence.postgres.connection import transaction
-from persistence.requests import Asked, Probe, StoreRequest
+from persistence.requests import Asked, StoreCheck, StoreRequest
 from persistence.settings import PostgresSettings
 
 
@@ -150,7 +150,7 @@ class QueryWorker(PostgresActor):
 
 def _not_asked(request: StoreRequest) -> Any:
     """The answer to what is no query, or is none any more."""
-    if isinstance(request, Probe):
+    if isinstance(request, StoreCheck):
         return None
     if isinstance(request, Ask):
         return QueryExpired(type(request.query).__name__)

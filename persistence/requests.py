@@ -97,7 +97,7 @@ class Increment(StoreRequest, frozen=True, gc=False):
     window_ms: int
 
 
-class Probe(StoreRequest, frozen=True, gc=False):
+class StoreCheck(StoreRequest, frozen=True, gc=False):
     """Does the store answer? Reply: None."""
 
 

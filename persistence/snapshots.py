@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from persistence.requests import Asked, DeleteSnapshot, LoadSnapshot, Probe, SaveSnapshots
+from persistence.requests import Asked, DeleteSnapshot, LoadSnapshot, SaveSnapshots, StoreCheck
 from persistence.rows import SnapshotRow
 
 
@@ -35,4 +35,4 @@ class SnapshotStore:
 
     async def ping(self) -> None:
         """Return if the store answers now."""
-        await self._worker.ask(Probe(), timeout=self._timeout_s)
+        await self._worker.ask(StoreCheck(), timeout=self._timeout_s)

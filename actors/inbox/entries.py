@@ -198,7 +198,7 @@ class Erase(msgspec.Struct, frozen=True, gc=False):
     user: str
 
 
-class Erased(msgspec.Struct, frozen=True, gc=False):
+class EntriesErased(msgspec.Struct, frozen=True, gc=False):
     """So many entries went."""
 
     deleted: int
@@ -218,8 +218,8 @@ def _trim(transaction: Transaction, command: Trim) -> Trimmed:
     return Trimmed(*row)
 
 
-def _erase(transaction: Transaction, command: Erase) -> Erased:
-    return Erased(transaction.write(_ERASE, (command.user,)).rowcount)
+def _erase(transaction: Transaction, command: Erase) -> EntriesErased:
+    return EntriesErased(transaction.write(_ERASE, (command.user,)).rowcount)
 
 
 COMMANDS: Final = (
@@ -227,5 +227,7 @@ COMMANDS: Final = (
         service=SERVICE, name="inbox.read", command=SetRead, answer=ReadUpTo, run_all=_set_read
     ),
     CommandKind(service=SERVICE, name="inbox.trim", command=Trim, answer=Trimmed, run=_trim),
-    CommandKind(service=SERVICE, name="inbox.erase", command=Erase, answer=Erased, run=_erase),
+    CommandKind(
+        service=SERVICE, name="inbox.erase", command=Erase, answer=EntriesErased, run=_erase
+    ),
 )

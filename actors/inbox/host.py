@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from actors.edge.topics import Topics
 from actors.facts import Facts
-from actors.inbox.desk import Desk
+from actors.inbox.online_users import OnlineUsers
 from actors.inbox.settings import InboxSettings
 
 
@@ -29,5 +29,5 @@ class InboxHost:
     topics: Topics
     facts: Facts
     settings: InboxSettings
-    desk: Desk
+    online: OnlineUsers
     counters: InboxCounters

@@ -46,7 +46,7 @@ class Lookout(Actor):
     def __init__(self, host: InboxHost) -> None:
         super().__init__()
         self._host = host
-        self._desk = host.desk
+        self._online = host.online
         self._every_s = host.settings.look_every_s
 
     def on_start(self) -> None:
@@ -55,7 +55,7 @@ class Lookout(Actor):
     @handles(_Round)
     def look(self, _: _Round) -> None:
         """Begin a round."""
-        self._ask(self._desk.users())
+        self._ask(self._online.users())
 
     def _ask(self, users: Sequence[str]) -> None:
         """Look up the first of these users; without any, the round is over."""
@@ -74,8 +74,8 @@ class Lookout(Actor):
             return
         newest = message.done.result()
         for user in message.users:
-            reached = self._desk.reached(user)
+            reached = self._online.reached(user)
             if reached is not None and newest.get(user, 0) > reached:
                 self._host.counters.late += 1
-                self._desk.tell(user, newest[user])
+                self._online.tell(user, newest[user])
         self._ask(message.others)

@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any, Final
 
 from actors.facts import Facts
-from actors.inbox.desk import Desk
 from actors.inbox.entries import COMMANDS, QUERIES, Erase, Export, Trim
 from actors.inbox.host import InboxCounters, InboxHost
 from actors.inbox.lookout import LOOKOUT, Lookout
 from actors.inbox.messages import KIND, Forget
+from actors.inbox.online_users import OnlineUsers
 from actors.inbox.routes import ROUTES
 from actors.inbox.settings import InboxSettings
 from actors.inbox.user import user_kind
@@ -31,19 +31,19 @@ def start(frame: Frame) -> Running:
     """Start the lookout and the retention. An inbox starts when a session of its user joins."""
     settings = frame.settings.section("inboxes", InboxSettings)
     system, facts, counters = frame.system, frame.facts, InboxCounters()
-    desk = Desk(system)
+    online = OnlineUsers(system)
     host = InboxHost(
-        topics=frame.topics, facts=facts, settings=settings, desk=desk, counters=counters
+        topics=frame.topics, facts=facts, settings=settings, online=online, counters=counters
     )
     system.register(user_kind(host))
-    frame.pushes.listen(desk.pushed)
+    frame.pushes.listen(online.pushed)
     system.supervise([ChildSpec(id="0", factory=partial(Lookout, host))], key=LOOKOUT)
     if settings.forgets:
         make = partial(Retention, "inboxes", trimming(facts, settings))
         system.supervise([ChildSpec(id="0", factory=make)], key="inbox-retention")
     return Running(
         routes=ROUTES,
-        readings=partial(readings, desk, counters),
+        readings=partial(readings, online, counters),
         export=partial(export, facts),
         erase=partial(erase, system, facts),
     )
@@ -79,9 +79,9 @@ async def erase(system: ActorSystem, facts: Facts, user: str) -> None:
         system.ref(KIND, user).notify(Forget())
 
 
-def readings(desk: Desk, counters: InboxCounters) -> Iterator[Reading]:
+def readings(online: OnlineUsers, counters: InboxCounters) -> Iterator[Reading]:
     """Yield the metrics of inboxes."""
-    yield gauge("users_online", "Users with a session in their inbox.", len(desk))
+    yield gauge("users_online", "Users with a session in their inbox.", len(online))
     yield counter("inbox_entries_pushed", "Entries pushed to users online.", counters.pushed)
     yield counter("inbox_marks", "Inboxes marked as read.", counters.marked)
     text = "Inboxes with entries that no hint had told of."

@@ -39,7 +39,7 @@ AGAIN_S: Final = 1.0
 """How long it waits before it reads again, after a store did not answer."""
 
 
-class Rest(msgspec.Struct, frozen=True, gc=False):
+class LeaveIfOffline(msgspec.Struct, frozen=True, gc=False):
     """Timer: leave memory if no session of the user is here."""
 
 
@@ -75,25 +75,25 @@ class UserInbox(Actor):
         """Take over the sessions of an incarnation that crashed, which the hub still knows."""
         guard(self.system, self.actor_ref)
         members = self._topics.members(self._topic)
-        self._host.desk.come(self._user, again=bool(members))
+        self._host.online.come(self._user, again=bool(members))
         for listener in members:
             self.sessions.add(listener.who.session)
             self.watch(self.system.ref(SESSION_KIND, listener.who.session))
         if members:
             self.start_timer(0.0, Look(0))
         else:
-            self.start_timer(0.0, Rest())  # the message that started it may be a join
+            self.start_timer(0.0, LeaveIfOffline())  # the message that started it may be a join
 
     def on_stop(self) -> None:
         """Have hints for this user dropped from now on."""
-        self._host.desk.go(self._user)
+        self._host.online.go(self._user)
 
     def may_passivate(self) -> bool:
         """Stay in memory while there are sessions."""
         return not self.sessions
 
-    @handles(Rest)
-    def rest(self, _: Rest) -> None:
+    @handles(LeaveIfOffline)
+    def rest(self, _: LeaveIfOffline) -> None:
         """Leave memory if the message that started it was no join."""
         if not self.sessions:
             self.passivate()
@@ -189,10 +189,10 @@ class UserInbox(Actor):
         tail = self._tail
         if tail is None:
             tail = await self._load()
-            reached = self._host.desk.reached(self._user)
+            reached = self._host.online.reached(self._user)
             if reached is not None:  # the incarnation before has pushed up to there
                 self._publish(tail, tail.since(reached))
-            self._host.desk.reach(self._user, tail.newest)
+            self._host.online.reach(self._user, tail.newest)
             return tail
         more = True
         while more:
@@ -211,7 +211,7 @@ class UserInbox(Actor):
             else:  # entries were deleted before they could be pushed
                 tail, more = await self._load(), False
                 self._publish(tail, None)
-        self._host.desk.reach(self._user, tail.newest)
+        self._host.online.reach(self._user, tail.newest)
         return tail
 
     async def _load(self) -> Tail:
@@ -231,7 +231,7 @@ class UserInbox(Actor):
             return
         if items is None:
             self._topics.publish(self._topic, self._recovered(tail, None))
-            self._host.desk.reach(self._user, tail.newest)
+            self._host.online.reach(self._user, tail.newest)
             return
         for item in items:
             push = InboxEntry(
@@ -242,7 +242,7 @@ class UserInbox(Actor):
                 at=item.at,
             )
             self._topics.publish(self._topic, push)
-            self._host.desk.reach(self._user, item.offset)
+            self._host.online.reach(self._user, item.offset)
             self._host.counters.pushed += 1
 
     def _recovered(self, tail: Tail, missed: Sequence[Item] | None) -> InboxRecovered:

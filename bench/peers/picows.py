@@ -31,7 +31,7 @@ class Echo(WSListener):
             transport.send(WSMsgType.BINARY, frame.get_payload_as_bytes())
 
 
-class Member(WSListener):
+class RoomMember(WSListener):
     """Sends what comes to everyone in the room."""
 
     def __init__(self, room: set[WSTransport]) -> None:
@@ -53,7 +53,7 @@ class Member(WSListener):
 def accept(request: WSUpgradeRequest) -> WSListener:
     """The listener of a new connection: its path is its room."""
     path = request.path.decode()
-    return Echo() if path == ECHO else Member(rooms[path])
+    return Echo() if path == ECHO else RoomMember(rooms[path])
 
 
 async def main() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from persistence.commands.worker import Done, Execute
-from persistence.requests import Asked, Probe
+from persistence.requests import Asked, StoreCheck
 
 
 class CommandStore:
@@ -55,4 +55,4 @@ class CommandStore:
     async def ping(self) -> None:
         """Return if commands can be run now."""
         for worker in self._workers:
-            await worker.ask(Probe(), timeout=self._timeout_s)
+            await worker.ask(StoreCheck(), timeout=self._timeout_s)

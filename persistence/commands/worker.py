@@ -30,7 +30,7 @@ from persistence.errors import CommandExpired, KeyReused, RowRefused, StoreUnava
 from persistence.postgres import connection as postgres
 from persistence.postgres.actor import PostgresActor
 from persistence.postgres.connection import unavailable
-from persistence.requests import Probe, StoreRequest
+from persistence.requests import StoreCheck, StoreRequest
 from persistence.settings import PostgresSettings, ScheduleSettings
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class CommandWorker(PostgresActor):
         answers: dict[int, Any] = {}
         jobs: list[tuple[int, _Job]] = []
         for place, request in enumerate(requests):
-            if isinstance(request, Probe):
+            if isinstance(request, StoreCheck):
                 self._link.run(lambda connection: connection.execute("SELECT 1"))
                 answers[place] = None
             elif not isinstance(request, Execute):

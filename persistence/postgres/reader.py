@@ -11,7 +11,14 @@ from persistence.batching import each_alone
 from persistence.errors import RowRefused
 from persistence.postgres.actor import PostgresActor
 from persistence.postgres.connection import qualified
-from persistence.requests import Epoch, LastSeq, Probe, ReadEvents, ReadEventsBefore, StoreRequest
+from persistence.requests import (
+    Epoch,
+    LastSeq,
+    ReadEvents,
+    ReadEventsBefore,
+    StoreCheck,
+    StoreRequest,
+)
 from persistence.rows import EventRow
 from persistence.settings import PostgresSettings
 
@@ -66,7 +73,7 @@ class EventReader(PostgresActor):
         self, connection: psycopg.Connection, kind: type[StoreRequest], requests: Sequence[Any]
     ) -> Sequence[Any]:
         """Answer requests of one type with one call."""
-        if kind is Probe:
+        if kind is StoreCheck:
             connection.execute("SELECT 1")
             return [None] * len(requests)
         cursor = connection.cursor(binary=True)

@@ -16,7 +16,7 @@ from persistence.errors import RowRefused
 from persistence.postgres import arrays
 from persistence.postgres.actor import PostgresActor
 from persistence.postgres.connection import qualified, session_is_ours
-from persistence.requests import Activate, AppendEvents, Probe, StoreRequest
+from persistence.requests import Activate, AppendEvents, StoreCheck, StoreRequest
 from persistence.rows import EventRow
 from persistence.settings import PostgresSettings
 
@@ -69,7 +69,7 @@ class EventWriter(PostgresActor):
         for kind, work in (
             (AppendEvents, self._append),
             (Activate, self._activate),
-            (Probe, self._ping),
+            (StoreCheck, self._ping),
         ):
             if kind in groups:
                 group = groups[kind]
@@ -112,7 +112,7 @@ class EventWriter(PostgresActor):
             epochs.append(newest[name] - times[name])
         return epochs
 
-    def _ping(self, requests: Sequence[Probe]) -> Sequence[Any]:
+    def _ping(self, requests: Sequence[StoreCheck]) -> Sequence[Any]:
         self._link.run(lambda connection: connection.execute("SELECT 1"))
         return [None] * len(requests)
 

@@ -11,7 +11,7 @@ from redis.exceptions import NoScriptError
 from persistence.errors import RowRefused, StoreUnavailable
 from persistence.redis.actor import RedisActor
 from persistence.redis.connection import STORE, one_line
-from persistence.requests import Increment, Probe, StoreRequest
+from persistence.requests import Increment, StoreCheck, StoreRequest
 
 # A window slides by two that stand still: this one, and what is left of the one before. The clock
 # is the store's, so that all nodes mean the same window. One key, which goes away by itself.
@@ -68,4 +68,4 @@ def _interpret(request: StoreRequest, reply: Any) -> Any:
         return StoreUnavailable(STORE, one_line(reply))
     if isinstance(request, Increment):
         return tuple(reply)
-    return None if isinstance(request, Probe) else RowRefused(f"not for a counter: {request}")
+    return None if isinstance(request, StoreCheck) else RowRefused(f"not for a counter: {request}")

@@ -14,7 +14,13 @@ from persistence.batching import each_alone
 from persistence.errors import RowRefused, StoreUnavailable
 from persistence.redis.actor import RedisActor
 from persistence.redis.connection import STORE, one_line
-from persistence.requests import DeleteSnapshot, LoadSnapshot, Probe, SaveSnapshots, StoreRequest
+from persistence.requests import (
+    DeleteSnapshot,
+    LoadSnapshot,
+    SaveSnapshots,
+    StoreCheck,
+    StoreRequest,
+)
 from persistence.rows import SnapshotRow
 from persistence.settings import RedisSettings
 
@@ -89,7 +95,7 @@ class SnapshotWorker(RedisActor):
                 pipeline.get(self._key(kind, key))
             case DeleteSnapshot(kind, key):
                 pipeline.delete(self._key(kind, key))
-            case Probe() | SaveSnapshots():
+            case StoreCheck() | SaveSnapshots():
                 pipeline.ping()
             case _:
                 raise RowRefused(f"not for a snapshot worker: {request}")

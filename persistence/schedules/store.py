@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import cast
 
-from persistence.requests import Asked, Probe
+from persistence.requests import Asked, StoreCheck
 from persistence.schedules.requests import (
     ClaimSchedules,
     SettleSchedules,
@@ -110,4 +110,4 @@ class ScheduleStore:
 
     async def ping(self) -> None:
         """Return if schedules can be set and delivered now, else raise like all calls."""
-        await self._worker.ask(Probe(), timeout=self._timeout_s)
+        await self._worker.ask(StoreCheck(), timeout=self._timeout_s)

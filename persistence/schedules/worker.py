@@ -12,7 +12,7 @@ from persistence.batching import each_alone
 from persistence.errors import RowRefused, TooManySchedules
 from persistence.postgres.actor import PostgresActor
 from persistence.postgres.connection import qualified
-from persistence.requests import Probe, StoreRequest
+from persistence.requests import StoreCheck, StoreRequest
 from persistence.schedules import calls
 from persistence.schedules.requests import (
     CancelSchedule,
@@ -85,7 +85,7 @@ class ScheduleWorker(PostgresActor):
                 return [self._claim_due(connection, request) for request in requests]
             case SettleSchedules():
                 return [self._settle_all(connection, request) for request in requests]
-            case Probe():
+            case StoreCheck():
                 connection.execute("SELECT 1")
                 return [None] * len(requests)
         raise RowRefused(f"not for a worker of schedules: {requests[0]}")

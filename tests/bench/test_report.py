@@ -14,13 +14,13 @@ from bench.climb import climb, kept_up, sustained
 from bench.echo import EchoPlan
 from bench.hundred_thousand import possible, processes_for
 from bench.report import Report
-from bench.result import LONG_WAIT_MS, Measure, Options, Outcome, Sample, notes
+from bench.result import LONG_WAIT_MS, Measure, Options, Sample, ServerResult, notes
 from bench.soak import growth
 from bench.stage import measures
 from bench.tally import Counted, Counts
 
 
-def outcome(server: str = "greenroom", **changes: Any) -> Outcome:
+def outcome(server: str = "greenroom", **changes: Any) -> ServerResult:
     """An unremarkable one: 1,000 replies a second."""
     main = Measure(
         expected=10_000,
@@ -34,14 +34,14 @@ def outcome(server: str = "greenroom", **changes: Any) -> Outcome:
         "ready_s": 1.0, "measures": {"replies": main}, "errors": {}, "cpu_us": 10.0,
         "kernel_us": 4.0, "cpu_percent": 1.0, "rss_mib": 70.0, "rest_mib": 60.0,
     }  # fmt: skip
-    return Outcome(**{**fields, **changes})
+    return ServerResult(**{**fields, **changes})
 
 
 def measure(**changes: Any) -> dict[str, Measure]:
     return {"replies": msgspec.structs.replace(outcome().main, **changes)}
 
 
-def result(*outcomes: Outcome, **fields: Any) -> Report:
+def result(*outcomes: ServerResult, **fields: Any) -> Report:
     about = {"greenroom": "abc", "when": "now", "cpu": "a cpu", "cores": "2", "python": "3.11"}
     return Report(
         scenario="echo", command=["--rate", "1000"], plan=EchoPlan(), options=Options(),
@@ -99,7 +99,7 @@ def test_what_processes_counted_is_put_together() -> None:
 
 
 def test_a_climb_ends_where_the_rate_is_not_kept_up_with_and_looks_in_between() -> None:
-    def run(rate: float) -> Outcome:
+    def run(rate: float) -> ServerResult:
         able = min(rate, 2500.0)
         return outcome(intended=rate, measures=measure(per_s=able))
 

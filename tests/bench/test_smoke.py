@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from bench.report import Report
-from bench.result import Outcome
+from bench.result import ServerResult
 from tests.server_process import ROOT, Server
 
 SHORT = ("--seconds", "0.6", "--warmup", "0.1")
@@ -49,7 +49,7 @@ def run(out: Path, name: str, *arguments: str, pictures: bool = False) -> tuple[
     return msgspec.json.decode((out / "it.json").read_bytes(), type=Report), done.stdout
 
 
-def all_came(outcome: Outcome, series: str) -> None:
+def all_came(outcome: ServerResult, series: str) -> None:
     """Nothing is missing of a series, and its latencies are what they must be.
 
     How many there were is a matter of how fast this machine is now.

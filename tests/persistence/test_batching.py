@@ -10,7 +10,7 @@ from pykka import ActorRef
 
 from persistence import StoreInboxFull, StoreUnavailable
 from persistence.batching import BatchingActor
-from persistence.requests import LastSeq, Probe, StoreRequest
+from persistence.requests import LastSeq, StoreCheck, StoreRequest
 
 
 class Gate(BatchingActor):
@@ -97,7 +97,7 @@ def test_a_stop_among_requests_is_not_lost(held: Held) -> None:
     assert before.get(timeout=5) == "before"
     assert stopped.get(timeout=5)
     with pytest.raises(pykka.ActorDeadError):
-        held.ref.ask(Probe())
+        held.ref.ask(StoreCheck())
 
 
 def test_a_full_inbox_refuses_requests_but_takes_a_stop() -> None:

@@ -11,7 +11,7 @@ from pykka import ActorRef
 from persistence import PostgresSettings, QueryExpired, RowRefused, StoreUnavailable
 from persistence.postgres.connection import connect
 from persistence.queries import Ask, QueryKind, QueryStore, QueryTable, QueryWorker, ReadTransaction
-from persistence.requests import LastSeq, Probe
+from persistence.requests import LastSeq, StoreCheck
 from tests.persistence.asking import ask, hanging_up, wait_until_held_up
 
 Ref = ActorRef[Any]
@@ -115,7 +115,7 @@ def test_a_query_is_answered_from_the_schema_of_the_server(
 ) -> None:
     assert ask(worker, of(Length("abc"))) == 3
     assert ask(worker, of(Schema())) == postgres.schema
-    assert ask(worker, Probe()) is None
+    assert ask(worker, StoreCheck()) is None
 
 
 def test_in_a_batch_each_stands_for_itself(worker: Ref, postgres: PostgresSettings) -> None:

@@ -15,9 +15,9 @@ from persistence.requests import (
     AppendEvents,
     DropEnded,
     Epoch,
-    Probe,
     ReadEvents,
     Step,
+    StoreCheck,
     TrimLogs,
 )
 from tests.persistence.asking import ask, event
@@ -110,4 +110,4 @@ def test_what_ended_long_ago_leaves_nothing_at_all(
 
 def test_a_request_for_another_is_refused(keeper: Ref) -> None:
     with pytest.raises(RowRefused, match="not for a keeper"):
-        ask(keeper, Probe())
+        ask(keeper, StoreCheck())

@@ -28,9 +28,9 @@ from persistence.requests import (
     Activate,
     AppendEvents,
     LastSeq,
-    Probe,
     ReadEvents,
     ReadEventsBefore,
+    StoreCheck,
 )
 from tests.persistence.asking import ask, event
 from tests.persistence.pooler import PGBOUNCER, SESSIONS, pgbouncer, transaction_pooler
@@ -185,8 +185,8 @@ def test_nothing_of_ours_is_left_in_a_session(pooled: str, unique: str) -> None:
             assert len(ask(reader, ReadEvents("k", "a", 0, 100))) == n
             assert len(ask(reader, ReadEventsBefore("k", "a", 0, 100))) == n
             assert ask(reader, LastSeq("k", "a")) == n
-            ask(writer, Probe())
-            ask(reader, Probe())
+            ask(writer, StoreCheck())
+            ask(reader, StoreCheck())
     assert in_every_session(pooled, STATE) == before
 
 

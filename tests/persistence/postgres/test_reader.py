@@ -11,9 +11,9 @@ from persistence.requests import (
     Activate,
     AppendEvents,
     LastSeq,
-    Probe,
     ReadEvents,
     ReadEventsBefore,
+    StoreCheck,
 )
 from tests.persistence.asking import ask, event
 
@@ -97,6 +97,6 @@ def test_a_database_that_is_not_migrated_is_unavailable_and_says_why(
 def test_a_url_of_its_own_stands_in_for_the_primary(postgres: PostgresSettings) -> None:
     reader = EventReader.start(PostgresSettings(url="host=/nowhere"), url=postgres.url)
     try:
-        assert ask(reader, Probe()) is None
+        assert ask(reader, StoreCheck()) is None
     finally:
         reader.stop()

@@ -10,7 +10,7 @@ from pykka import ActorRef
 from persistence import PostgresSettings, RowRefused, StoreUnavailable
 from persistence.postgres import EventWriter
 from persistence.postgres.connection import connect, qualified, transaction
-from persistence.requests import Activate, AppendEvents, Probe, ReadEvents
+from persistence.requests import Activate, AppendEvents, ReadEvents, StoreCheck
 from tests.persistence.asking import ask, event, hanging_up, wait_until_held_up
 
 Ref = ActorRef[Any]
@@ -235,14 +235,14 @@ def test_a_request_for_a_reader_is_refused(writer: Ref) -> None:
 
 def test_nothing_is_nothing(writer: Ref) -> None:
     assert ask(writer, AppendEvents([])) == []
-    assert ask(writer, Probe()) is None
+    assert ask(writer, StoreCheck()) is None
 
 
 def test_a_connection_that_broke_between_two_calls_is_not_felt(
     writer: Ref, reader: Ref, postgres: PostgresSettings, unique: str
 ) -> None:
     ask(writer, AppendEvents([event(unique, "a", 1)]))
-    ask(reader, Probe())
+    ask(reader, StoreCheck())
     with connect(postgres) as connection:
         connection.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"

@@ -15,7 +15,7 @@ from persistence import RedisSettings, RowRefused, StoreUnavailable
 from persistence.counters import Counters
 from persistence.redis.connection import connect
 from persistence.redis.counters import CounterWorker
-from persistence.requests import Increment, LoadSnapshot, Probe
+from persistence.requests import Increment, LoadSnapshot, StoreCheck
 from tests.persistence.asking import ask, hanging_up
 
 Ref = ActorRef[Any]
@@ -34,7 +34,7 @@ def test_it_counts_up_and_names_stay_apart(counting: Ref, unique: str) -> None:
     totals = [sum(ask(counting, Increment(unique, n, HOUR_MS))[:2]) for n in (1, 2, 3)]
     assert totals == [1, 3, 6]
     assert ask(counting, Increment(f"{unique}:other", 1, HOUR_MS))[0] == 1
-    assert ask(counting, Probe()) is None
+    assert ask(counting, StoreCheck()) is None
     with pytest.raises(RowRefused, match="not for a counter"):
         ask(counting, LoadSnapshot("k", "a"))
 

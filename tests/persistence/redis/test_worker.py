@@ -12,7 +12,7 @@ from pykka import ActorRef
 from persistence import RedisSettings, RowRefused, StoreUnavailable
 from persistence.redis import SnapshotWorker, check
 from persistence.redis.connection import connect
-from persistence.requests import Activate, DeleteSnapshot, LoadSnapshot, Probe, SaveSnapshots
+from persistence.requests import Activate, DeleteSnapshot, LoadSnapshot, SaveSnapshots, StoreCheck
 from persistence.rows import SnapshotRow
 from tests.persistence.asking import ask, hanging_up
 
@@ -148,7 +148,7 @@ def test_a_snapshot_that_nobody_renews_expires_and_each_save_renews_it(
 
 def test_nothing_is_nothing(worker: Ref) -> None:
     assert ask(worker, SaveSnapshots([])) is None
-    assert ask(worker, Probe()) is None
+    assert ask(worker, StoreCheck()) is None
 
 
 def test_scripts_and_connections_that_went_with_a_restart_are_not_felt(

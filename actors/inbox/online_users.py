@@ -1,4 +1,4 @@
-"""The desk: which users are online on this node, and the way of hints from threads to inboxes."""
+"""Which users are online on this node, and the way of hints from threads to inboxes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from persistence.commands import Pushed
 UNKNOWN: Final = -1
 
 
-class Desk:
+class OnlineUsers:
     """Knows which users are online, and up to which offset each of their inboxes has been pushed.
 
     It outlives the actors, so that an inbox that crashed goes on from that offset. A hint for a
