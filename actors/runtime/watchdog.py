@@ -262,12 +262,16 @@ _guard = _Guard()
 
 
 class Watchdog:
-    """Logs who blocks the loop of a system, with the stack, while it is blocked.
+    """Logs the code that blocks the loop of a system, with the stack, while it is blocked.
 
-    A thread that calls the loop and waits for it to answer, so it sees whatever keeps it: handlers,
-    hooks, constructors and callbacks, `async` ones too, and code that is no actor's. The log names
-    the actor where it is one's, and the function. `with Watchdog(system): ...`; plain handlers that
-    were merely slow are the dispatcher's own to log.
+    A thread calls the loop and waits for its answer. So it notices any code that blocks the loop:
+    handlers, hooks, constructors and callbacks, also `async` ones, and code outside of actors. The
+    log names the function, and its actor if there is one. Use it as `with Watchdog(system): ...`.
+    The dispatcher itself logs handlers that were merely slow.
+
+    Arguments:
+        system: the system to watch.
+        stuck_after_s: how long the loop may be blocked before that is logged, in seconds.
 
     Attributes:
         stuck: how often the loop was found blocked.
@@ -308,7 +312,7 @@ class Watchdog:
 
     def _tell(self, seconds: float) -> bool:
         culprit = find_culprit(self._home, self._dispatcher)
-        if culprit is None:  # it is back, or the whole process stood still
+        if culprit is None:  # the loop runs again, or the whole process stood still
             return False
         self.stuck += 1
         _log.error("loop_blocked", seconds=round(seconds, 1), **culprit.fields)

@@ -1,13 +1,13 @@
-"""What waits for clients whose sockets are full, and which of these clients have to go.
+"""The backlog: bytes that wait for clients whose sockets are full, with bounds for all of them.
 
-A client that reads nothing is not over the bound of its own outbox for a long time, and it may well
-answer pings. Many such clients together hold more memory than a server has. So a client that has
-read nothing for some time is closed, whatever else it does; and so are those with the most bytes
-while all of them together, or those of one address, hold too much.
+A client that reads nothing may stay within the bound of its own outbox for a long time, and may
+even answer pings. Many such clients together could hold more memory than the server has. So a
+client that has read nothing for some time is closed. If the backlog of all clients, or of one
+address, is too large, the clients with the most bytes are closed.
 
-Only outboxes whose socket is full are known here. They are looked at a few times a second, so that
+The backlog knows only outboxes whose socket is full. It looks at them a few times a second, so that
 nothing has to be counted when a frame is pushed or sent. Between two looks the sums can exceed
-their bounds by what is pushed meanwhile, which the bound of each outbox limits.
+their bounds by the bytes that are pushed in that time; the bound of each outbox limits these.
 """
 
 from __future__ import annotations
@@ -25,7 +25,14 @@ LOOK_EVERY_S: Final = 0.25
 
 
 class Waiting(NamedTuple):
-    """What waits for one client. `since`: when its socket took something last, in trio's time."""
+    """The bytes that wait for one client.
+
+    Attributes:
+        outbox: the client's outbox.
+        address: the address whose limits apply; None: it has no limits.
+        size: how many bytes wait.
+        since: when the socket last took bytes, in trio's time.
+    """
 
     outbox: Outbox
     address: str | None
@@ -37,7 +44,7 @@ class Backlog:
     """The outboxes whose socket is full. The flusher adds and removes them; `keep` is a task.
 
     Attributes:
-        closed: how many clients had to go.
+        closed: how many clients were closed for a bound.
     """
 
     def __init__(self) -> None:
@@ -49,17 +56,17 @@ class Backlog:
         return len(self._since)
 
     def add(self, outbox: Outbox) -> None:
-        """Its socket is full."""
+        """Add an outbox whose socket is full."""
         self._since[outbox] = trio.current_time()
         if self._added is not None:
             self._added.set()
 
     def moved(self, outbox: Outbox) -> None:
-        """Its socket has taken something."""
+        """Note that the socket of an outbox has taken bytes."""
         self._since[outbox] = trio.current_time()
 
     def remove(self, outbox: Outbox) -> None:
-        """Nothing waits for its socket any more."""
+        """Remove an outbox whose socket is no longer full."""
         self._since.pop(outbox, None)
 
     async def keep(
@@ -68,7 +75,7 @@ class Backlog:
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Keep what waits within its bounds until cancelled."""
+        """Keep the backlog within its bounds until cancelled."""
         task_status.started()
         while True:
             if not self._since:
@@ -91,7 +98,7 @@ class Backlog:
 def too_slow(
     waiting: Iterable[Waiting], now: float, settings: WireSettings
 ) -> Iterator[tuple[Waiting, str]]:
-    """Choose the clients that have to go, with a reason for each."""
+    """Choose the clients to close, with a reason for each."""
     staying: list[Waiting] = []
     of_address: dict[str, list[Waiting]] = defaultdict(list)
     for one in waiting:
@@ -113,7 +120,7 @@ def too_slow(
 
 
 def _largest(waiting: list[Waiting], bound: int) -> Iterator[Waiting]:
-    """The ones with the most bytes, until the others are within the bound."""
+    """Yield those with the most bytes, until the others are within the bound."""
     total = sum(one.size for one in waiting)
     if total <= bound:
         return

@@ -1,9 +1,9 @@
-"""The answer to a handshake request: a pure function from its head to what is sent back.
+"""The answer to a handshake request: a pure function from the request's head to the response.
 
-RFC 6455 section 4.2 is checked by the sans-I/O protocol of `websockets`; here are the server's own
-conditions and the words. Every refusal is a whole HTTP response that says what to do instead, for
-whoever reads it is writing a client. permessage-deflate is not offered: a broadcast is framed once
-for all, and messages of 100 bytes gain nothing.
+The sans-I/O protocol of `websockets` checks RFC 6455, section 4.2. This module adds the server's
+own conditions and the texts of refusals. Every refusal is a whole HTTP response that says what to
+do instead, because its reader is writing a client. permessage-deflate is not offered: a broadcast
+is framed once for all clients, and messages of 100 bytes gain nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from protocol.server.settings import WireSettings
 from protocol.server.upgrade import plain
 
 HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
-"""Where the head of a request ends. The library takes bare line feeds, too (RFC 9112, 2.2)."""
+"""The end of a request's head. The library accepts bare line feeds as well (RFC 9112, 2.2)."""
 
 RETRY_AFTER_S: Final = 5
 
@@ -37,11 +37,11 @@ _LOOKED_AT: Final = re.compile(
     rb"host|origin|connection|upgrade|sec-websocket-.*|content-length|transfer-encoding",
     re.IGNORECASE,
 )
-"""The headers that a handshake depends on. All others stay away from the library, whose limits to
-a line and to the number of lines are lower than what `max_header_bytes` may allow."""
+"""The headers that a handshake depends on. The library does not get the others, because its limits
+to the length and number of lines are lower than `max_header_bytes` may allow."""
 
 _SILENT = logging.getLogger("greenroom.handshake")
-_SILENT.disabled = True  # the library logs each connection; we log our own, with who and why
+_SILENT.disabled = True  # the library logs each connection, and the gateway does so with more
 
 _SUBPROTOCOLS = [Subprotocol(name) for name in ENCODINGS]
 
@@ -61,7 +61,7 @@ class HandshakeRefused(msgspec.Struct, frozen=True):
 
 
 def refusal(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> HandshakeRefused:
-    """A refusal in plain text."""
+    """Return a refusal in plain text."""
     body = f"{text}\n".encode()
     lines = [
         f"HTTP/1.1 {status.value} {status.phrase}",
@@ -74,7 +74,7 @@ def refusal(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> Handsha
 
 
 def too_large(begun: bytes, settings: WireSettings) -> HandshakeRefused:
-    """The head, of which `begun` is the beginning, did not end within `max_header_bytes`."""
+    """Refuse a head longer than `max_header_bytes`; `begun` is its beginning."""
     if b"\n" not in begun[: settings.max_header_bytes]:
         return refusal(
             HTTPStatus.REQUEST_URI_TOO_LONG,
@@ -87,7 +87,7 @@ def too_large(begun: bytes, settings: WireSettings) -> HandshakeRefused:
 
 
 def too_slow(settings: WireSettings) -> HandshakeRefused:
-    """The head did not come within `handshake_timeout_s`."""
+    """Refuse a head that did not come within `handshake_timeout_s`."""
     return refusal(
         HTTPStatus.REQUEST_TIMEOUT,
         f"The handshake took longer than {settings.handshake_timeout_s:g} s.",
@@ -95,7 +95,7 @@ def too_slow(settings: WireSettings) -> HandshakeRefused:
 
 
 def full(*, draining: bool) -> HandshakeRefused:
-    """No connection is free, or none is taken any more."""
+    """Refuse because the server is full, or `draining`."""
     return refusal(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The server is stopping; reconnect." if draining else "The server is full; retry later.",
@@ -104,7 +104,7 @@ def full(*, draining: bool) -> HandshakeRefused:
 
 
 def too_many(again_s: float) -> HandshakeRefused:
-    """The address has as many connections as it may, or has opened them too fast."""
+    """Refuse an address that has too many connections, or has opened them too fast."""
     return refusal(
         HTTPStatus.TOO_MANY_REQUESTS,
         "Too many connections come from this address; retry later.",
@@ -113,15 +113,15 @@ def too_many(again_s: float) -> HandshakeRefused:
 
 
 def answer(head: bytes, settings: WireSettings) -> Accepted | HandshakeRefused:
-    """Judge one whole request head (request line and headers, up to and with the empty line)."""
+    """Answer a whole head: request line and headers, the empty line included."""
     usual = plain(head, settings)
     return Accepted(*usual) if usual is not None else by_library(head, settings)
 
 
 def by_library(head: bytes, settings: WireSettings) -> Accepted | HandshakeRefused:
-    """The same, of any head: every rule of RFC 6455, and the words of a refusal."""
+    """Answer any head with the library, which checks every rule of RFC 6455."""
     version = _VERSION.fullmatch(head.partition(b"\n")[0])
-    if version is not None and version[1] not in {b"1.1", b"1.0"}:  # which the library knows of
+    if version is not None and version[1] not in {b"1.1", b"1.0"}:  # the library knows these two
         return refusal(
             HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "A WebSocket handshake is an HTTP/1.1 request."
         )
@@ -135,7 +135,7 @@ def by_library(head: bytes, settings: WireSettings) -> Accepted | HandshakeRefus
     events = protocol.events_received()
     if not events:
         written = b"".join(protocol.data_to_send())
-        if written:  # a line too long, or too many headers: the library has the right words
+        if written:  # the library's own refusal: a line too long, or too many headers
             return HandshakeRefused(int(written.split(b" ", 2)[1]), written)
         cause = protocol.handshake_exc and protocol.handshake_exc.__cause__
         return refusal(HTTPStatus.BAD_REQUEST, f"Not a valid HTTP/1.1 request: {cause}.")
@@ -185,7 +185,7 @@ def _refused(
 
 
 def _what_matters(head: bytes) -> bytes:
-    """A head without the well-formed headers that no handshake depends on, such as cookies."""
+    """Return a head without well-formed headers that no handshake depends on, such as cookies."""
     first, *lines = head.split(b"\n")
     kept = [first]
     for line in lines:
@@ -200,7 +200,7 @@ def _write_as_browsers_do(request: Request) -> None:
     if len(origin) == 1:
         with contextlib.suppress(ValueError):
             written = canonical(origin[0])
-            del request.headers["Origin"]  # or it would be there twice
+            del request.headers["Origin"]  # else the header would be there twice
             request.headers["Origin"] = written
 
 

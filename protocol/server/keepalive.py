@@ -22,11 +22,11 @@ NEVER: Final = math.inf
 
 
 class Watched(Protocol):
-    """What the wheel needs of a connection."""
+    """The part of a connection that the wheel uses."""
 
     id: int
     deadline: float
-    """In trio's time; `NEVER`: none. Set by `Wheel.expect`."""
+    """The deadline in trio's time; `NEVER`: none. `Wheel.expect` sets it."""
 
     def visit(self) -> None:
         """Called once every `keepalive_s`."""
@@ -36,15 +36,15 @@ class Watched(Protocol):
 
 
 class Wheel:
-    """Visits each watched once every `keepalive_s`, and tells it when its deadline has passed."""
+    """Visits each connection once every `keepalive_s`, and tells it of a deadline that passed."""
 
     def __init__(self, keepalive_s: float) -> None:
         count = max(_MIN_BUCKETS, math.ceil(keepalive_s / _TICK_S))
         self._tick_s = keepalive_s / count
         self._buckets: list[set[Watched]] = [set() for _ in range(count)]
         self._watched = 0
-        # (when, a number that breaks ties, watched). An entry outlives a deadline that was moved or
-        # lifted; it is dropped or put back when its time comes.
+        # (time, a number that breaks ties, watched). If a deadline is moved or lifted, its entry
+        # stays, and is put back or dropped when its time comes.
         self._deadlines: list[tuple[float, int, Watched]] = []
         self._numbers = itertools.count()
         self._wake: trio.Event | None = None
@@ -69,7 +69,7 @@ class Wheel:
             return
         before = watched.deadline
         watched.deadline = trio.current_time() + within_s
-        if not before <= watched.deadline:  # else the entry it has comes in time
+        if not before <= watched.deadline:  # else its present entry comes early enough
             self._push(watched)
 
     def _push(self, watched: Watched) -> None:
@@ -86,8 +86,8 @@ class Wheel:
                 self._wake = trio.Event()
                 await self._wake.wait()
                 self._wake = None
-            # Ticks that a blocked loop has missed are not made up for: visits in a row would
-            # take every connection for vanished before its pongs have been read.
+            # Ticks that a blocked loop has missed are skipped. Several visits in a row would close
+            # every connection as vanished, before its pongs have been read.
             due = max(due + self._tick_s, trio.current_time())
             await trio.sleep_until(due)
             await self._expire(trio.current_time())

@@ -25,11 +25,11 @@ _CLOSED = {errno.EBADF, errno.EINVAL, errno.ENOTSOCK}
 def listen(
     host: str, port: int, *, backlog: int = 1024, reuse_port: bool = False
 ) -> list[socket.socket]:
-    """Non-blocking listening sockets for every address `host` has.
+    """Return non-blocking listening sockets for every address of `host`.
 
     Args:
-        host: a name or an address; empty or "::": all addresses, IPv4 and IPv6, of which a
-            machine may lack one.
+        host: a name or an address; empty or "::": all addresses, IPv4 and IPv6. The machine may
+            lack one of the two.
         port: 0 lets the system choose, the same one for all addresses.
         backlog: connections the kernel holds until they are accepted.
         reuse_port: let several processes listen on one port (SO_REUSEPORT); the kernel spreads
@@ -84,10 +84,10 @@ def _bound(
 
 
 async def accept_from(listener: socket.socket, take: Callable[[socket.socket, str], None]) -> None:
-    """Give `take` every connection's socket (non-blocking, TCP_NODELAY) and its peer's address.
+    """Call `take` with each connection's socket (non-blocking, TCP_NODELAY) and its peer's address.
 
-    Returns when `listener` is closed. When file descriptors run out it logs that and waits; an
-    error of one connection ends that connection alone.
+    It returns when `listener` is closed. If the process has no more file descriptors, it logs that
+    and waits. An error of one connection ends only that connection.
     """
     count = 0
     while True:

@@ -1,4 +1,4 @@
-"""The settings of the wire: every limit a connection is held to, with its unit and default."""
+"""The settings of the wire: every limit to a connection, with its unit and default."""
 
 from __future__ import annotations
 
@@ -31,45 +31,45 @@ Host = Annotated[
 
 
 class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What `Gateway` and its connections need to know. Times are in seconds, sizes in bytes.
+    """The settings of `Gateway` and its connections. Times are in seconds, sizes in bytes.
 
-    Nothing here may be zero, except `spare_handshakes`, `gather_s` and what says so. There is no
-    other "unlimited": a limit that should not matter is set high.
+    Only `spare_handshakes`, `gather_s` and the keys that say so may be 0. To have no limit, set a
+    high one.
     """
 
     path: Path = "/ws"
     """The one path that is upgraded to WebSocket."""
     origins: tuple[str, ...] = ()
     """Allowed values of `Origin`, as `scheme://host` or `scheme://host:port`; empty: any. Only
-    browsers send one, so a request without an `Origin` is always allowed. Kept as browsers write
-    them."""
+    browsers send one, so a request without an `Origin` is always allowed. They are kept in the form
+    that browsers send."""
     max_connections: int = 10_000
-    """Connections at once; one more is answered 503 with `Retry-After`."""
+    """Connections at once. One more is answered 503 with `Retry-After`."""
     address_connections: Annotated[int, Meta(ge=0)] = 1_000
-    """Of these, how many one address may have; 0: no limit. One more is answered 429."""
+    """Connections of one address; 0: no limit. One more is answered 429."""
     address_connects_per_s: Annotated[float, Meta(ge=0)] = 50.0
     """New connections of one address; 0: no limit. More are answered 429, then not at all."""
     address_connects_burst: Annotated[int, Meta(ge=1)] = 1_000
     """So many may come at once after a pause."""
     ipv6_prefix: Annotated[int, Meta(ge=1, le=128)] = 64
-    """So many bits of an IPv6 address are one address here: who has a network has all of it."""
+    """How many bits of an IPv6 address count as one address, since a client may have a network."""
     trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1/128", "unix")
-    """Networks whose `forwarded_header` is believed, and "unix" for whoever comes over a unix
-    socket. One of them that names nobody comes for itself, and has no limits."""
+    """Networks whose `forwarded_header` is believed, and "unix" for peers on a unix socket. A
+    request from one of them without the header has no limits of an address."""
     forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
-    """What the proxies write, and the only one that is read: the other one is the client's."""
+    """The header that the proxies write. The other one is not read, as clients can write it."""
     spare_handshakes: int = 256
-    """Sockets beyond `max_connections` that are read at all, to give them that answer."""
+    """Sockets beyond `max_connections` that are read, so that they get an answer."""
     max_header_bytes: int = 8_192
-    """The whole head of the handshake request, headers that are not looked at included."""
+    """The longest head of a handshake request, with all of its headers."""
     handshake_timeout_s: float = 5.0
     """From accept to the end of the handshake, TLS included."""
     first_message_timeout_s: float = 10.0
     """From the handshake until the layer above calls `Connection.expect_within(None)`."""
     max_message_bytes: int = 131_072
-    """One message of a client, all its fragments together."""
+    """The longest message of a client, all its fragments together."""
     outbox_bytes: int = 1_048_576
-    """What may wait to be sent to one client; over it the client leaves as a slow consumer."""
+    """Bytes that may wait for one client. With more, it is closed as a slow consumer."""
     stalled_s: float = 30.0
     """A client that has read nothing for so long, while something waits for it, leaves as a slow
     consumer, even if it answers pings."""
@@ -78,21 +78,20 @@ class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
     address_backlog_bytes: Annotated[int, Meta(ge=0)] = 67_108_864
     """The same for the clients of one address; 0: no limit."""
     gather_s: Annotated[float, Meta(ge=0, le=1)] = 0.005
-    """While the loop is busy, what is said in rooms goes to a client up to this long after its last
-    send, all together; at once to one that was sent nothing for as long, and to all while the loop
-    has time to spare. 0: always at once."""
+    """How long after the last send to a client its pushes may be gathered while the loop is busy.
+    0: pushes are always sent at once, as they are while the loop has time to spare."""
     keepalive_s: float = 20.0
-    """Between two pings."""
+    """The time between two pings."""
     keepalive_timeout_s: float = 60.0
-    """A client not heard for this long is taken for vanished. It is closed when the next ping is
-    due, which is up to `keepalive_s` later."""
+    """A client that sends nothing for so long counts as vanished. It is closed when the next ping
+    is due, up to `keepalive_s` later."""
     control_frames_per_s: float = 50.0
     """Pings and pongs a client may send, averaged over one `keepalive_s`; more is flooding."""
     close_timeout_s: float = 5.0
     """From our close frame to the end of the socket, whatever the client does."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError: a proxy that is no network, an origin that no browser would send."""
+        """Raise ValueError for a proxy that is no network, or an origin that no browser sends."""
         try:
             networks(self.trusted_proxies)
         except ValueError as error:
@@ -107,11 +106,11 @@ class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where HTTP listens. It has no authentication: leave it on an address of your own."""
+    """The address of HTTP. It has no authentication, so keep it on a private address."""
 
     enabled: bool = True
     ready_without: tuple[Literal["postgresql", "redis"], ...] = ("redis",)
-    """Stores without which `/readyz` still answers 200, as degraded. Without Redis play goes on,
-    and no other node would fare better; without PostgreSQL nothing is acknowledged."""
+    """Stores without which `/readyz` still answers 200, as degraded. Play goes on without Redis,
+    and another node would be no better off. Nothing is acknowledged without PostgreSQL."""
     host: Host = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 7351

@@ -1,4 +1,4 @@
-"""TLS on the same non-blocking path: an `ssl.SSLSocket` in place of the socket."""
+"""TLS for clients: an `ssl.SSLSocket` in place of the socket, non-blocking as well."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import trio
 
 
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """A context that serves `certificate` (PEM, with its chain) and its `key` (PEM).
+    """Return a context that serves `certificate` (PEM, with its chain) with its `key` (PEM).
 
     Raises:
-        OSError: a file cannot be read (ssl.SSLError: or is not what it should be).
+        OSError: a file cannot be read.
+        ssl.SSLError: a file is not a certificate or a key, or the two do not match.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    # With renegotiation a send could wait for a read; without it the two directions are apart.
+    # With renegotiation a send could have to wait for a read.
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.set_alpn_protocols(["http/1.1"])  # a browser that chose h2 could not upgrade
     return context
@@ -27,7 +28,7 @@ async def handshake(sock: socket.socket, context: ssl.SSLContext) -> ssl.SSLSock
     """Wrap `sock`, which must be connected and non-blocking, and do the server's handshake.
 
     Raises:
-        OSError: it failed (mostly ssl.SSLError), and the socket is of no more use.
+        OSError: the handshake failed (mostly ssl.SSLError), and the socket is closed.
     """
     wrapped = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
     try:
