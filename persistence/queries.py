@@ -161,7 +161,7 @@ class QueryStore:
     """Asks workers, in turn. `workers` answer for `QueryWorker`s.
 
     All calls raise `StoreUnavailable` when PostgreSQL is away or does not answer in time,
-    `StoreBusy` when too many queries wait, and whatever the `ask` of a worker raises when
+    `StoreInboxFull` when too many queries wait, and whatever the `ask` of a worker raises when
     `timeout_s` is over.
     """
 

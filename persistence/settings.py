@@ -23,7 +23,7 @@ class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     whose sessions are others' too: set PgBouncer's `query_timeout`.
     `batch_rows`: the most rows that one transaction writes.
     `answers_s`: the answer to a command with a key is kept for so long; then the key may act anew.
-    `inbox_messages`: the most calls that wait for a connection; more are refused (`StoreBusy`).
+    `inbox_messages`: the most calls that wait for a connection; more raise `StoreInboxFull`.
     `first_retry_s`, `max_retry_s`: the pause between attempts to reconnect, doubling from the one
     to the other; calls in the pause fail at once.
     """

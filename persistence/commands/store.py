@@ -17,8 +17,8 @@ class CommandStore:
     """Runs commands on workers; those of one user on one of them, in the order they came.
 
     `workers` answer for `CommandWorker`s. All calls raise `StoreUnavailable` when PostgreSQL is
-    away or does not answer in time, `StoreBusy` when too many commands wait, and whatever the `ask`
-    of a worker raises when `timeout_s` is over.
+    away or does not answer in time, `StoreInboxFull` when too many commands wait, and whatever
+    the `ask` of a worker raises when `timeout_s` is over.
     """
 
     def __init__(self, workers: Sequence[Asked], *, timeout_s: float = 10.0) -> None:
