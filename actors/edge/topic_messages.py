@@ -72,7 +72,7 @@ class Resume(TopicMessage, frozen=True, gc=False):
 
 
 class Resumed(enum.Enum):
-    """What became of a resume that was not refused."""
+    """The answer to a resume that was not refused."""
 
     MEMBER = "member"
     """The session is a member, and what it missed was pushed."""

@@ -13,7 +13,7 @@ SECRET_BYTES = 32
 
 
 def get_or_create_secret(settings: PostgresSettings, name: str) -> bytes:
-    """The 32 random bytes kept under `name`, made by whoever asks first; blocks for one connection.
+    """Return the 32 random bytes kept under `name`; the first caller makes them. It blocks.
 
     Raises `StoreUnavailable`.
     """
