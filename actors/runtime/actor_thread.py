@@ -13,9 +13,9 @@ import pykka
 from pykka.messages import _ActorStop
 
 from .errors import UnhandledMessage
-from .inbox import ThreadInbox
 from .panic import presentable
 from .proxied import PROXIED
+from .thread_inbox import ThreadInbox
 
 
 class ActorThread:

@@ -18,11 +18,11 @@ from .checks import check_type
 from .errors import MailboxFull, Misfit, UnhandledMessage
 from .future import Future
 from .handlers import marked
-from .inbox import ThreadInbox
 from .mailbox import Control, MailboxSpec
 from .reasons import Reason
 from .ref import ActorRef
 from .system_view import current_system
+from .thread_inbox import ThreadInbox
 
 _log = structlog.get_logger("actors")
 

@@ -17,9 +17,9 @@ import trio
 
 import actors
 from actors import ChildSpec
-from actors.runtime.inbox import ThreadInbox
 from actors.runtime.testing import Probe, open_system
 from actors.runtime.thread_cell import ThreadCell
+from actors.runtime.thread_inbox import ThreadInbox
 
 from .sample import Counter, Crash, Crashed, Get
 
