@@ -548,6 +548,12 @@ async def test_a_second_ctrl_c_hurries(tmp_path: Path) -> None:
                 assert time.monotonic() - began < 15
 
 
+def test_a_stop_right_after_the_start_loses_no_message(tmp_path: Path) -> None:
+    with Server(tmp_path / "data") as server:  # the directory of matches is being recovered
+        assert server.stop() == Exit.OK
+        assert [entry for entry in server.events() if entry["event"] == "dead_letter"] == []
+
+
 def test_a_signal_after_all_is_done_does_not_change_the_exit_code(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         server.process.send_signal(signal.SIGTERM)

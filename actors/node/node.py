@@ -216,6 +216,7 @@ class Node:
     def _start_services(
         self, system: ActorSystem, topics: Topics, stores: NodeStores
     ) -> dict[str, Running]:
+        # First, so that it stops last: what starts while the system stops tells it so.
         system.register(warden_kind(topics))
         frame = Frame(
             settings=self.settings,
