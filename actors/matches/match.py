@@ -125,9 +125,10 @@ class Match(PersistentActor):
         try:
             return self._play.snapshot()
         except GameCrashed as error:
-            if self._live:
+            if self._live and not (error.returned and self._play.is_in_its_log):
                 # The runtime goes on without a snapshot; a match must not, or its next crash would
-                # cost more than it may.
+                # cost more than it may. One that is in its log to the last input goes on, too: it
+                # would come back the same, until an input that spoils the snapshot had ended it.
                 self.start_timer(0.0, Unsound(self.epoch, str(error)), name="unsound")
             raise
 

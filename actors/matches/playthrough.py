@@ -79,6 +79,11 @@ class Playthrough:
         """Whether no end of it is known."""
         return self.ending is None
 
+    @property
+    def is_in_its_log(self) -> bool:
+        """Whether the events hold all that has moved the game, so that no snapshot is needed."""
+        return self.durable_inputs and not self.tick_hz
+
     def playing(self) -> Referee:
         """The game of a match that goes on. Raises `Refused`."""
         if self.record.created is None:

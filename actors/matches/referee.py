@@ -25,10 +25,16 @@ MAX_REASON: Final = 500
 
 
 class GameCrashed(Exception):  # noqa: N818 - named like the runtime's: what happened
-    """A call of a game raised, hung, or returned what cannot be encoded. The cause is chained."""
+    """A call of a game raised, hung, or returned what cannot be encoded. The cause is chained.
 
-    def __init__(self, game: str, call: str, error: BaseException | str) -> None:
+    `returned`: it is only what it returned that is wrong.
+    """
+
+    def __init__(
+        self, game: str, call: str, error: BaseException | str, *, returned: bool = False
+    ) -> None:
         super().__init__(game, call, error)
+        self.returned = returned
         self.game = game
         self.call = call
         self.error = error
@@ -146,7 +152,7 @@ class Referee:
         try:
             return msgspec.msgpack.encode(state)
         except Exception as error:
-            raise GameCrashed(self._name, "snapshot", error) from error
+            raise GameCrashed(self._name, "snapshot", error, returned=True) from error
 
     def restore(self, state: bytes) -> None:
         self._called("restore", lambda: self._game.restore(msgspec.msgpack.decode(state)))

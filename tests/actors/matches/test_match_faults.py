@@ -219,18 +219,35 @@ async def test_what_a_game_says_when_it_rejects_can_always_be_sent(
         assert caught.value.detail == "?" * 500
 
 
-@pytest.mark.parametrize("fault", ["view", "snapshot"])
-async def test_a_game_in_turns_that_cannot_be_encoded_ends_as_failed(
-    autojump_clock: trio.testing.MockClock, fault: str
+async def test_a_game_in_turns_that_can_never_be_shown_ends_as_failed(
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with table(FaultyTurns) as one:
         match, ada, bob = await two_players(one, "faulty_turns")
-        go_wrong(fault, 1_000_000, at_tick=0)
-        if fault == "view":
-            with pytest.raises(GameCrashed):
-                await ada.input(match, 1, 5)
+        go_wrong("view", 1_000_000, at_tick=0)
+        with pytest.raises(GameCrashed):
+            await ada.input(match, 1, 5)
         await trio.sleep(60)
         assert bob.got(MatchEnded)[0].failed
+
+
+async def test_a_match_that_is_in_its_log_goes_on_without_a_snapshot_that_cannot_be_encoded(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    with structlog.testing.capture_logs() as entries:
+        async with table(FaultyTurns) as one:
+            match, ada, bob = await two_players(one, "faulty_turns")
+            go_wrong("snapshot", 1_000_000, at_tick=0)
+            for seq in range(1, 10):
+                await ada.input(match, seq, 5)
+                await trio.sleep(10)
+            assert bob.got(MatchRestarted) == []
+            with pytest.raises(GameCrashed):
+                await bob.input(match, 1, "crash")
+            await trio.sleep(1)
+            assert bob.got(MatchRestarted)[0].state["sums"] == {"ada": 45, "bob": 0}
+            assert one.host.counters.crashes == 1
+    assert "snapshot_failed" in {entry["event"] for entry in entries}
 
 
 async def test_a_crash_while_the_store_is_away_is_survived(
