@@ -63,6 +63,7 @@ class Seen:
         self.id = next(self._ids)
         self.encoding = _UNFRAMED[encoding]
         self.pushes: list[Any] = []
+        self.room_bytes = 1_000_000
 
     @property
     def outbox(self) -> Seen:
@@ -78,11 +79,7 @@ class Seen:
         self.push(frame)
 
     def takes(self, size: int) -> bool:
-        return True
-
-    @property
-    def room_bytes(self) -> int:
-        return 1_000_000
+        return size <= self.room_bytes
 
 
 class SessionActor(actors.Actor):

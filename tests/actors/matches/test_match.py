@@ -8,7 +8,7 @@ import trio.testing
 
 from actors.edge.failures import Refused
 from actors.edge.identity import Identity
-from actors.edge.topic_messages import Leave
+from actors.edge.topic_messages import Leave, Resumed
 from actors.matches.messages import Input, Repeat
 from actors.matches.rules.game import Game
 from actors.runtime.errors import MailboxFull, StoreBusy
@@ -549,6 +549,28 @@ async def test_a_resumed_player_gets_exactly_what_was_missed(
         assert [(event.offset, event.data) for event in recovered.events] == [(4, 2), (5, 3)]
         assert (recovered.offset, recovered.players) == (5, ["ada", "bob"])
         assert recovered.acks == {"ada": 3}
+        await trio.sleep(0.1)
+        assert bob.got(MatchStatePush)
+
+
+async def test_a_player_whose_outbox_has_no_room_hears_nothing_until_it_asks_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(Counting) as one:
+        match, ada, bob = await two_players(one, "counting")
+        bob.reconnect()
+        bob.seen.room_bytes = 10
+        heard = len(bob.seen.pushes)
+        assert await bob.resume(match, 1, 1) is Resumed.LATER
+        await ada.input(match, 1, 2)
+        await bob.input(match, 1, 3)  # it is a player all the same
+        await trio.sleep(1.0)
+        assert len(bob.seen.pushes) == heard
+        bob.seen.room_bytes = 1_000_000
+        assert await bob.resume(match, 1, 1) is Resumed.MEMBER
+        (recovered,) = bob.got(MatchRecovered)
+        assert recovered.recovered
+        assert recovered.state["sums"] == {"ada": 2, "bob": 3}
         await trio.sleep(0.1)
         assert bob.got(MatchStatePush)
 
