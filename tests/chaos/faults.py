@@ -21,6 +21,7 @@ CAUSE = {
     "room": "room.post",
     "session": "session.request",
     "match": "match.join",
+    "inbox": "inbox.leave",
     "directory": "directory.create",
     "clockwork": "clockwork.tick",
     "tictactoe": "tictactoe.input",

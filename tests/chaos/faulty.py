@@ -169,8 +169,7 @@ def main() -> int:
     saboteur = Saboteur()
     for name, (owner, hooks) in SITES.items():
         for hook in hooks:
-            if hasattr(owner, hook):
-                setattr(owner, hook, saboteur.wrap(f"{name}.{hook}", getattr(owner, hook)))
+            setattr(owner, hook, saboteur.wrap(f"{name}.{hook}", getattr(owner, hook)))
         if issubclass(owner, Actor):  # which has made a table of its handlers already
             owner.actor_handlers = HandlerTable(owner)
     path = os.environ.get(SOCKET_VARIABLE)

@@ -14,7 +14,8 @@ import pytest
 import trio
 from trio_websocket import WebSocketConnection, open_websocket_url
 
-from tests.chaos.faulty import SOCKET_VARIABLE, Order, give
+from tests.chaos.faults import CAUSE
+from tests.chaos.faulty import SITES, SOCKET_VARIABLE, Order, give
 from tests.server_process import Server
 
 LIMIT_S = 20.0
@@ -71,6 +72,18 @@ async def _push(client: WebSocketConnection, op: str) -> dict[str, Any]:
             message: dict[str, Any] = msgpack.unpackb(await client.get_message())
             if message["op"] == op:
                 return message
+
+
+@pytest.mark.parametrize("name", SITES)
+def test_every_hook_that_can_be_broken_is_one(name: str) -> None:
+    owner, hooks = SITES[name]
+    assert [hook for hook in hooks if not hasattr(owner, hook)] == []
+    kind, _, hook = CAUSE[name].partition(".")
+    assert (kind, hasattr(SITES[kind][0], hook)) == (name, True)
+
+
+def test_every_kind_that_can_be_broken_has_a_cause() -> None:
+    assert set(CAUSE) == set(SITES)
 
 
 async def test_a_poison_message_is_quarantined_after_the_second_crash_and_seen(
