@@ -239,7 +239,9 @@ class Run:
         if self.plan.rounds > 1:  # rooms and matches stay for up to 20 s: the short form does not
             names.append("actors")
         for name in names:
-            found = re.findall(rf"^greenroom_{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
+            # The directory of matches is always there.
+            labels = r"(?:{(?!kind=\"directory\").*})?"
+            found = re.findall(rf"^greenroom_{name}{labels} (\S+)$", text, re.MULTILINE)
             value = sum(map(float, found))
             if value > but.get(name, 0):
                 left[name] = value
