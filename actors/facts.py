@@ -16,8 +16,7 @@ import msgspec
 
 from actors.runtime.future import Future
 from actors.runtime.ref import ActorRef
-from persistence.commands import Pushed
-from persistence.commands.worker import Done, Execute
+from persistence.commands import Done, Execute, Pushed
 from persistence.queries import Ask
 from persistence.requests import StoreCheck
 

@@ -32,8 +32,7 @@ from bench.child import check_realtime, make_realtime
 from bench.folder import temporary_data
 from bench.wallets import KINDS, Transfer, TransferAll, TransferRefused, open_wallets
 from persistence import PostgresSettings, RedisSettings
-from persistence.commands import CommandTable, CommandWorker
-from persistence.commands.worker import Execute
+from persistence.commands import CommandTable, CommandWorker, Execute
 from persistence.embedded import EmbeddedServers
 from persistence.postgres import EventReader, EventWriter, migrate
 from persistence.redis import SnapshotWorker

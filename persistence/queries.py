@@ -2,17 +2,16 @@
 
 A query is a frozen Struct, and a function of (reading, query) that returns an answer. `QueryKind`
 says which belongs to which; `QueryWorker`s, threads with a connection each, answer what has queued
-up in one transaction; `QueryStore` is what code in the loop asks. So no read waits behind a
-command, no command behind a read, and how many reads a node has under way is bounded.
+up in one transaction. A worker is asked with an `Ask`. So no read waits behind a command, no
+command behind a read, and how many reads a node has under way is bounded.
 
 Workers ask the primary, so that a user who has written reads what was written.
 """
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, LiteralString
 
 import msgspec
@@ -23,7 +22,7 @@ from persistence.commands.transaction import Rows
 from persistence.errors import QueryExpired, RowRefused
 from persistence.postgres.actor import PostgresActor
 from persistence.postgres.connection import transaction
-from persistence.requests import Asked, StoreCheck, StoreRequest
+from persistence.requests import StoreCheck, StoreRequest
 from persistence.settings import PostgresSettings
 
 
@@ -155,25 +154,3 @@ def _not_asked(request: StoreRequest) -> Any:
     if isinstance(request, Ask):
         return QueryExpired(type(request.query).__name__)
     return RowRefused(f"not for a worker of queries: {request}")
-
-
-class QueryStore:
-    """Asks workers, in turn. `workers` answer for `QueryWorker`s.
-
-    All calls raise `StoreUnavailable` when PostgreSQL is away or does not answer in time,
-    `StoreInboxFull` when too many queries wait, and whatever the `ask` of a worker raises when
-    `timeout_s` is over.
-    """
-
-    def __init__(self, workers: Sequence[Asked], *, timeout_s: float = 10.0) -> None:
-        self._workers = itertools.cycle(workers)
-        self._timeout_s = timeout_s
-
-    def ask(self, query: msgspec.Struct, *, timeout_s: float | None = None) -> Awaitable[Any]:
-        """Have a query answered, of a type that the workers' table knows.
-
-        What comes of it may be awaited; it is whatever the `ask` of a worker returns.
-        """
-        limit_s = self._timeout_s if timeout_s is None else timeout_s
-        request = Ask(query, time.monotonic() + limit_s)
-        return next(self._workers).ask(request, timeout=limit_s)

@@ -2,7 +2,7 @@
 
 A command is a frozen Struct, and a function of (transaction, command) that returns an answer or
 refuses. `CommandKind` says which belongs to which; `CommandWorker`s, threads with a connection
-each, run many of them in one commit; `CommandStore` is what trio code asks.
+each, run many of them in one commit. A worker is asked with an `Execute`.
 
 What the frame promises:
 
@@ -24,17 +24,17 @@ How to write one that is right, and fast (bench/wallets.py is an example):
 """
 
 from persistence.commands.kinds import CommandKind, CommandTable
-from persistence.commands.store import CommandStore
 from persistence.commands.transaction import Pushed, Rows, Transaction
-from persistence.commands.worker import CommandWorker
+from persistence.commands.worker import CommandWorker, Done, Execute
 from persistence.postgres.arrays import ByteaArray, Int8Array, TextArray
 
 __all__ = [
     "ByteaArray",
     "CommandKind",
-    "CommandStore",
     "CommandTable",
     "CommandWorker",
+    "Done",
+    "Execute",
     "Int8Array",
     "Pushed",
     "Rows",

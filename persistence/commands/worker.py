@@ -54,9 +54,12 @@ _LOCKS_OF_COMMANDS: Final = 0x636D6473 << 32
 
 
 class Execute(StoreRequest, frozen=True, gc=False):
-    """Run a command. Reply: `Done`.
+    """Run a command. Reply: `Done`, or what the command's function refuses or fails with.
 
-    `expires_at`, in seconds of time.monotonic: then nobody waits for it any more.
+    `user`: whose command it is; with the service and `key` what a retry is known by.
+    `key`: of at most one command of this user (or `KeyReused`); None: a retry is another command.
+    `expires_at`, in seconds of time.monotonic: then nobody waits for it any more, and if it has not
+    begun it does not act (`CommandExpired`).
     """
 
     command: Any

@@ -10,7 +10,7 @@ from pykka import ActorRef
 
 from persistence import PostgresSettings, QueryExpired, RowRefused, StoreUnavailable
 from persistence.postgres.connection import connect
-from persistence.queries import Ask, QueryKind, QueryStore, QueryTable, QueryWorker, ReadTransaction
+from persistence.queries import Ask, QueryKind, QueryTable, QueryWorker, ReadTransaction
 from persistence.requests import LastSeq, StoreCheck
 from tests.persistence.asking import ask, hanging_up, wait_until_held_up
 
@@ -165,21 +165,6 @@ def test_a_store_that_is_away_is_said_to_be() -> None:
                 ask(ref, of(Length("a")))
         finally:
             ref.stop()
-
-
-def test_workers_are_asked_in_turn() -> None:
-    class Noted:
-        def __init__(self) -> None:
-            self.queries: list[Any] = []
-
-        def ask(self, message: Any, *, timeout: float | None = None) -> Any:
-            self.queries.append((message.query.text, timeout))
-
-    workers = [Noted(), Noted()]
-    store = QueryStore(workers, timeout_s=7)
-    for text in "abc":
-        store.ask(Length(text))
-    assert [one.queries for one in workers] == [[("a", 7), ("c", 7)], [("b", 7)]]
 
 
 def test_a_query_has_one_kind() -> None:

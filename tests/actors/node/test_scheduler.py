@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from actors.facts import Facts
 from actors.node.scheduler import (
     CLAIM_S,
     SETTLE_S,
@@ -34,7 +35,7 @@ from actors.runtime.kinds import Kind
 from actors.runtime.system import ActorSystem
 from actors.runtime.testing import advance, open_system, run, settle
 from persistence import PostgresSettings, ScheduleSettings
-from persistence.commands import CommandKind, CommandStore, CommandTable, CommandWorker
+from persistence.commands import CommandKind, CommandTable, CommandWorker
 from persistence.postgres import migrate
 from persistence.postgres.connection import connect
 from persistence.schedules import ScheduleStore, ScheduleWorker
@@ -414,9 +415,9 @@ async def test_a_command_of_another_thread_is_heard_of_and_comes_on_time_by_post
             system.register(Kind("target", lambda _: Clocked()))
             counters = ScheduleCounters()
             system.supervise([scheduler_spec(schedules, settings, bell, counters)], key="scheduler")
-            commands = CommandStore([system.ref("stores", "commands")])
+            commands = Facts([system.ref("stores", "commands")], [], timeout_s=10.0)
             for n in range(5):
-                await commands.execute(Begin(str(n)))
+                await commands.run(Begin(str(n)), user="")
             for n in range(5, 10):
                 await schedules.set("target", str(n), "start", after_s=0.05)
             await all_came.wait()

@@ -14,7 +14,7 @@ from actors.storage.commands import ChangeObjects, Erased, EraseObjects
 from actors.storage.queries import ExportObjects, ListedPage, ListObjects, ReadObjects
 from actors.storage.rules.changes import Quota
 from actors.storage.rules.cursors import START, Bookmark
-from persistence.commands.worker import Execute
+from persistence.commands import Execute
 from persistence.queries import Ask
 from protocol.errors import ErrorCode
 from protocol.messages.storage import (

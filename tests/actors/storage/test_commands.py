@@ -12,7 +12,7 @@ import pytest
 from actors.edge.failures import Refused
 from actors.storage.rules.changes import Quota, Usage
 from persistence import KeyReused, PostgresSettings, StoreUnavailable
-from persistence.commands.worker import Done
+from persistence.commands import Done
 from persistence.postgres.connection import connect, transaction
 from protocol.errors import FORBIDDEN, QUOTA_EXCEEDED, VERSION_CONFLICT, ErrorCode
 from protocol.messages.storage import ObjectsWritten

@@ -11,8 +11,7 @@ import pykka
 import pytest
 
 from persistence import PostgresSettings, RowRefused, ScheduleSettings, TooManySchedules
-from persistence.commands import CommandKind, CommandTable, CommandWorker, Transaction
-from persistence.commands.worker import Execute
+from persistence.commands import CommandKind, CommandTable, CommandWorker, Execute, Transaction
 from persistence.postgres import migrate
 from persistence.postgres.connection import connect
 

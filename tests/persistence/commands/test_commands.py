@@ -21,9 +21,8 @@ from persistence import (
     RowRefused,
     StoreUnavailable,
 )
-from persistence.commands import CommandKind, CommandTable, CommandWorker, Pushed
+from persistence.commands import CommandKind, CommandTable, CommandWorker, Done, Execute, Pushed
 from persistence.commands.answered import forget
-from persistence.commands.worker import Done, Execute
 from persistence.postgres import connection as postgres
 from persistence.postgres import migrate
 from persistence.postgres.connection import Bracket, connect, transaction

@@ -21,8 +21,7 @@ import pytest
 
 from bench.wallets import Remaining, Transfer, TransferAll, TransferRefused, open_wallets
 from persistence import PostgresSettings, StoreUnavailable
-from persistence.commands import CommandKind, CommandTable, CommandWorker, Transaction
-from persistence.commands.worker import Execute
+from persistence.commands import CommandKind, CommandTable, CommandWorker, Execute, Transaction
 from persistence.embedded import EmbeddedServers
 from persistence.postgres import connection as postgres
 from persistence.postgres import migrate

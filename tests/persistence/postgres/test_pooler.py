@@ -14,8 +14,7 @@ from pykka import ActorRef
 
 from bench.wallets import KINDS, Transfer, TransferAll, TransferRefused, open_wallets
 from persistence import PostgresSettings
-from persistence.commands import CommandTable, CommandWorker
-from persistence.commands.worker import Execute
+from persistence.commands import CommandTable, CommandWorker, Execute
 from persistence.postgres import (
     EventReader,
     EventWriter,
