@@ -41,7 +41,6 @@ def for_new(sessions: int) -> int:
 class Share(NamedTuple):
     """The budgets that a session shares with the other sessions of its address."""
 
-    address: str
     deliveries: Bucket
     """For pushes to other clients."""
     activations: Bucket
@@ -167,7 +166,7 @@ class Doorman:
             return None
         visitor = self._visitor(address, self._clock())
         visitor.sessions += 1
-        return Share(address, visitor.deliveries, visitor.activations)
+        return Share(visitor.deliveries, visitor.activations)
 
     def ended(self, address: str | None) -> None:
         """Count a session of this address that has ended."""

@@ -85,7 +85,6 @@ class SessionGateway:
         self._context = context
         self._new_id = new_id
         self._session_class = configured(context)
-        self._addresses: dict[str, str] = {}  # session -> its address, if that has limits
         self.doorman = doorman
         context.topics.on_end = self._ended
         system.dispatcher.enclose(self.admission)
@@ -187,11 +186,11 @@ class SessionGateway:
             client.close(OVERLOADED)
             return
         key = self._new_id()
-        share = self.doorman.began(client.connection.address)
-        who = Identity(key, user, name, address=None if share is None else share.address)
+        address = client.connection.address
+        share = self.doorman.began(address)
+        who = Identity(key, user, name, address=address)
         context.topics.attach(who, client)
         if share is not None:
-            self._addresses[key] = share.address
             context.topics.share(key, share.deliveries)
         client.session = self._system.start(
             self._session_class,
@@ -209,10 +208,8 @@ class SessionGateway:
         client.session.tell(Attach(client.id, ref, resumed=False, positions=positions))
         guard(self._system, client.session)
 
-    def _ended(self, session: str) -> None:
-        address = self._addresses.pop(session, None)
-        if address is not None:
-            self.doorman.ended(address)
+    def _ended(self, who: Identity) -> None:
+        self.doorman.ended(who.address)
 
 
 class ClientHandler:

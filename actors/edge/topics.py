@@ -121,14 +121,14 @@ class Topics:
         fanout: the budgets that `charge` draws on; None: nothing is charged.
 
     Attributes:
-        on_end: called with the key of each session that ends.
+        on_end: called with the identity of each session that ends.
         published: how many pushes were published.
         delivered: how many frames were put into outboxes.
     """
 
     def __init__(self, broadcast: Broadcast | None = None, fanout: Fanout | None = None) -> None:
         self.fanout = fanout
-        self.on_end: Callable[[str], None] | None = None
+        self.on_end: Callable[[Identity], None] | None = None
         self._broadcast = broadcast or _one_by_one
         self._topics: dict[str, _Topic] = {}
         self._listeners: dict[str, Listener] = {}
@@ -165,7 +165,7 @@ class Topics:
             self._pause(listener)
             listener.link = None
             if self.on_end is not None:
-                self.on_end(session)
+                self.on_end(listener.who)
 
     def link(self, session: str) -> Recipient | None:
         """Return the session's connection; None: it has none, or there is no such session."""
