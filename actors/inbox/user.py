@@ -231,7 +231,6 @@ class UserInbox(Actor):
             return
         if items is None:
             self._topics.publish(self._topic, self._recovered(tail, None))
-            self._host.online.reach(self._user, tail.newest)
             return
         for item in items:
             push = InboxEntry(
