@@ -74,7 +74,6 @@ class Flusher:
         self._sends = 0
         self._bytes = 0
         self._would_block = 0
-        self._writers = 0
 
     def statistics(self) -> FlusherStatistics:
         return FlusherStatistics(
@@ -82,7 +81,7 @@ class Flusher:
             bytes_sent=self._bytes,
             would_block=self._would_block,
             dirty=len(self._dirty) + len(self._soon),
-            writers=self._writers,
+            writers=len(self.backlog),
         )
 
     def mark(self, outbox: Outbox) -> None:
@@ -264,7 +263,6 @@ class Flusher:
 
     async def _write(self, outbox: Outbox) -> None:
         """Send to one client whose socket is full, until its outbox is empty."""
-        self._writers += 1
         try:
             while True:
                 await outbox.transport.wait_writable()
@@ -284,7 +282,6 @@ class Flusher:
         except OSError as error:
             outbox.transport.broken(error)
         finally:
-            self._writers -= 1
             self.backlog.remove(outbox)
 
 
