@@ -51,4 +51,4 @@ class OpTable:
 
     def cost_of(self, request: Request) -> int:
         """What a request counts towards its session's rate."""
-        return self.costs[type(request)] or self.ops[name_of(request)].cost_of(request)
+        return self.ops[name_of(request)].cost_of(request)
