@@ -76,7 +76,7 @@ class Connection:
         "_close", "_control", "_flushed", "_handler", "_heard", "_held_back", "_last_reads",
         "_messages", "_over", "_peer_closed", "_read_next_in", "_reader", "_reason", "_scope",
         "_sent", "_settings", "_shed", "_silent", "_socket", "_state", "_wheel", "address",
-        "deadline", "encoding", "id", "message_bytes", "opened_at", "outbox", "peer", "send",
+        "deadline", "encoding", "id", "message_bytes", "outbox", "peer", "send",
     )  # fmt: skip
 
     def __init__(
@@ -95,8 +95,6 @@ class Connection:
         self.encoding = encoding
         self.peer = peer
         self.address = address
-        self.opened_at = trio.current_time()
-        """In trio's time, seconds."""
         self.send = sock.send
         self.outbox = Outbox(encoding, settings.outbox_bytes, flusher, self)
         self.message_bytes = 0
