@@ -118,13 +118,7 @@ class Run:
         rooms = rng.sample(self.stage.rooms, 2)
         for room in rooms:
             await player.join(room)
-        while not self.quiet:
-            self._busy += 1
-            try:
-                await player.send(rng.choice(rooms))
-            finally:
-                self._busy -= 1
-            await trio.sleep(rng.uniform(0, 0.2))
+        await self._go_on(lambda: player.send(rng.choice(rooms)), rng)
 
     async def _roam(self, player: Player, rng: random.Random) -> None:
         """All in one match, whose states are compared across restarts; when it is over, another."""
@@ -191,14 +185,7 @@ class Run:
 
     async def _save(self, player: Player, rng: random.Random) -> None:
         """Objects: a step, a pause, another."""
-        saver = Saver(player, rng)
-        while not self.quiet:
-            self._busy += 1
-            try:
-                await saver.save()
-            finally:
-                self._busy -= 1
-            await trio.sleep(rng.uniform(0, 0.2))
+        await self._go_on(Saver(player, rng).save, rng)
 
     async def _listen(self, player: Player, _: random.Random) -> None:
         """In one's inbox, all the time."""
@@ -206,11 +193,14 @@ class Run:
 
     async def _tell(self, listeners: Sequence[Player], player: Player, rng: random.Random) -> None:
         """Something for one who listens, a pause, something else."""
-        teller = Teller(player, listeners, rng)
+        await self._go_on(Teller(player, listeners, rng).tell, rng)
+
+    async def _go_on(self, act: Callable[[], Awaitable[object]], rng: random.Random) -> None:
+        """Act, pause, and act again, until it is to be quiet."""
         while not self.quiet:
             self._busy += 1
             try:
-                await teller.tell()
+                await act()
             finally:
                 self._busy -= 1
             await trio.sleep(rng.uniform(0, 0.2))
