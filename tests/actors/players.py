@@ -242,12 +242,16 @@ class House:
         poison: Any = [f"not hashable {next(self._ids)}"]
         self.system.ref(kind, key).tell(Leave(Identity(poison, "", "")))
 
-    async def second_device(self, player: Player) -> Player:
-        """Another session of the player's user."""
+    def token(self, player: Player) -> str:
+        """A token that opens another session of the player's user."""
         assert player.opened is not None
         user, name = player.opened.user, player.opened.name
-        device = self.connect()
-        await device.resume(self.context.tokens.issue("one that is over", user, name))
+        return self.context.tokens.issue("one that is over", user, name)
+
+    async def second_device(self, player: Player, encoding: Encoding = MSGPACK) -> Player:
+        """Another session of the player's user."""
+        device = self.connect(encoding)
+        await device.resume(self.token(player))
         return device
 
     @contextmanager

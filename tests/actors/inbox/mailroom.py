@@ -14,7 +14,6 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 import trio
 
-from actors.edge.identity import Identity
 from actors.edge.settings import SessionSettings
 from actors.facts import Facts, Pushes
 from actors.inbox import Putting
@@ -119,20 +118,10 @@ class Mailroom:
         assert len(found) == 1
         return found[0]
 
-    def token(self, player: Player) -> str:
-        """One that opens another session of the player's user."""
-        assert player.opened is not None
-        return self.house.context.tokens.issue("over", player.opened.user, player.opened.name)
-
 
 def user_of(player: Player) -> str:
     assert player.opened is not None
     return player.opened.user
-
-
-def identity_of(player: Player) -> Identity:
-    assert player.opened is not None
-    return Identity(player.opened.session, player.opened.user, player.opened.name)
 
 
 async def joined(player: Player) -> InboxState:
@@ -177,7 +166,7 @@ async def resumed(
 ) -> tuple[Player, InboxRecovered]:
     """The player's user on another connection, at this position in the inbox."""
     again = room.house.connect()
-    token = room.token(player)
+    token = room.house.token(player)
     await again.resume(token, {f"user:{user_of(player)}": Position(epoch, offset)})
     return again, (await pushed(again, InboxRecovered))[0]
 

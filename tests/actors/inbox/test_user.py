@@ -54,8 +54,7 @@ async def test_an_entry_reaches_every_session_of_its_user_and_nobody_else(
 ) -> None:
     async with open_mailroom(inboxes) as room:
         ada = await room.house.player("ada")
-        phone = room.house.connect(JSON)
-        await phone.resume(room.token(ada))
+        phone = await room.house.second_device(ada, JSON)
         bob = await room.house.player("bob")
         for player in (ada, phone, bob):
             state = await joined(player)
@@ -86,8 +85,7 @@ async def test_what_comes_while_nobody_is_there_waits_and_wakes_nobody(
         await away(room, user)
         await room.put(user, payload=3)
         assert room.inbox(user) is None
-        phone = room.house.connect()
-        await phone.resume(room.token(ada))
+        phone = await room.house.second_device(ada)
         assert (await joined(phone)).offset == 4
         assert not ada.got(InboxEntry)
 
@@ -186,7 +184,7 @@ async def test_nobody_gets_into_the_inbox_of_another(inboxes: PostgresSettings) 
         topic = f"user:{user_of(ada)}"
         await joined(ada)
         thief = room.house.connect()
-        await thief.resume(room.token(eve), {topic: Position(1, 0)})
+        await thief.resume(room.house.token(eve), {topic: Position(1, 0)})
         (lost,) = await pushed(thief, TopicLost)
         assert (lost.topic, lost.code) == (topic, "not_joined")
         await room.put(user_of(ada))
@@ -195,7 +193,7 @@ async def test_nobody_gets_into_the_inbox_of_another(inboxes: PostgresSettings) 
         # Nor of one who is not there; nothing of it stays in memory.
         bob = await room.house.player("bob")
         thief = room.house.connect()
-        await thief.resume(room.token(eve), {f"user:{user_of(bob)}": Position(1, 0)})
+        await thief.resume(room.house.token(eve), {f"user:{user_of(bob)}": Position(1, 0)})
         assert (await pushed(thief, TopicLost))[0].code == "not_joined"
         await away(room, user_of(bob))
         await until(lambda: room.reading("users_online") == 1)
@@ -454,8 +452,7 @@ async def test_a_payload_that_no_client_could_be_told_keeps_nobody_from_the_othe
 ) -> None:
     async with open_mailroom(inboxes) as room:
         ada = await room.house.player("ada")
-        phone = room.house.connect(JSON)
-        await phone.resume(room.token(ada))
+        phone = await room.house.second_device(ada, JSON)
         await joined(ada)
         await joined(phone)
         odd = {b"\xff": 1, (1, 2): 2}
@@ -501,9 +498,7 @@ async def test_a_resume_at_a_server_without_inboxes_is_told_that_there_is_none()
         ada = await house.player("ada")
         again = house.connect()
         topic = f"user:{user_of(ada)}"
-        await again.resume(
-            house.context.tokens.issue("over", user_of(ada), "ada"), {topic: Position(1, 3)}
-        )
+        await again.resume(house.token(ada), {topic: Position(1, 3)})
         (lost,) = await pushed(again, TopicLost)
         assert (lost.topic, lost.code) == (topic, "not_joined")
         assert house.context.activations.refused == 0
@@ -517,6 +512,6 @@ async def test_a_store_that_is_away_is_said_to_be(inboxes: PostgresSettings) -> 
         await away(room, user_of(ada))
         again = room.house.connect()
         topic = f"user:{user_of(ada)}"
-        await again.resume(room.token(ada), {topic: Position(1, 0)})
+        await again.resume(room.house.token(ada), {topic: Position(1, 0)})
         (lost,) = await pushed(again, TopicLost)
         assert (lost.topic, lost.code) == (topic, "unavailable")
