@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import msgspec
+import pytest
 import trio
 import trio.testing
 
 import actors
+from actors.edge.failures import Refused
 from actors.edge.identity import Identity
 from actors.edge.topic_messages import Join, Leave, RemovedFromTopic, Resume, Resumed
 from actors.edge.topics import Topics
@@ -27,6 +29,7 @@ from actors.runtime.durability import DurabilitySettings
 from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
 from protocol.codec import JSON, MSGPACK, Encoding
+from protocol.errors import ErrorCode
 from protocol.messages.match import (
     InputTaken,
     MatchCreated,
@@ -223,6 +226,29 @@ async def settled() -> None:
     """Let everything that is under way at this instant happen."""
     for _ in range(3):
         await trio.testing.wait_all_tasks_blocked()
+
+
+async def refused(error: ErrorCode, asking: Awaitable[object], detail: str = "") -> None:
+    """What was asked is refused by this name, with this in its detail."""
+    with pytest.raises(Refused) as caught:
+        await asking
+    assert caught.value.error == error
+    assert detail in caught.value.detail
+
+
+async def seated(one: Table, match: str, *users: str) -> list[Player]:
+    """These users, each joined by a session."""
+    players = [one.player(user) for user in users]
+    for player in players:
+        await player.join(match)
+    return players
+
+
+async def two_players(one: Table, game: str) -> tuple[str, Player, Player]:
+    """A new match of this game, and the two who have joined it."""
+    match = await one.create(game)
+    ada, bob = await seated(one, match, "ada", "bob")
+    return match, ada, bob
 
 
 @asynccontextmanager

@@ -28,19 +28,11 @@ from protocol.errors import (
     TOO_MANY_MATCHES,
     UNAVAILABLE,
     UNKNOWN_GAME,
-    ErrorCode,
 )
 from tests.actors.games import Counting
-from tests.actors.table import SMALL, Stores, Table, settled, table
+from tests.actors.table import SMALL, Stores, Table, refused, settled, table
 
 HOST = Identity("", "host", "Host")
-
-
-async def refused(error: ErrorCode, asking: Any, detail: str = "") -> None:
-    with pytest.raises(Refused) as caught:
-        await asking
-    assert caught.value.error == error
-    assert detail in caught.value.detail
 
 
 async def test_running_matches_are_listed_newest_first_with_their_players(

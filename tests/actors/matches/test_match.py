@@ -6,7 +6,6 @@ import pytest
 import trio
 import trio.testing
 
-from actors.edge.failures import Refused
 from actors.edge.identity import Identity
 from actors.edge.topic_messages import Leave, Resumed
 from actors.matches.messages import Input, Repeat
@@ -23,7 +22,6 @@ from protocol.errors import (
     SEQ_TOO_OLD,
     UNAVAILABLE,
     UNKNOWN_MATCH,
-    ErrorCode,
 )
 from protocol.messages.match import (
     InputTaken,
@@ -33,23 +31,7 @@ from protocol.messages.match import (
     MatchStatePush,
 )
 from tests.actors.games import Counting, Hands
-from tests.actors.table import SMALL, Player, Table, settled, table
-
-
-async def refused(error: ErrorCode, asking: Any, detail: str = "") -> None:
-    with pytest.raises(Refused) as caught:
-        await asking
-    assert caught.value.error == error
-    assert detail in caught.value.detail
-
-
-async def two_players(one: Table, game: str) -> tuple[str, Player, Player]:
-    match = await one.create(game)
-    ada, bob = one.player("ada"), one.player("bob")
-    await ada.join(match)
-    await bob.join(match)
-    return match, ada, bob
-
+from tests.actors.table import SMALL, refused, settled, table, two_players
 
 # --- a match in turns --------------------------------------------------------------------------
 

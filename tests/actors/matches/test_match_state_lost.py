@@ -10,20 +10,12 @@ import structlog
 import trio
 import trio.testing
 
-from actors.edge.failures import Refused
 from actors.edge.topic_messages import Resumed
 from actors.matches.messages import DIRECTORY
 from protocol.errors import MATCH_ENDED
 from protocol.messages.match import MatchEnded, MatchRecovered, MatchRestarted
 from tests.actors.games import Counting, Faulty, Hands
-from tests.actors.table import Player, Stores, Table, table
-
-
-async def seated(one: Table, match: str, *users: str) -> list[Player]:
-    players = [one.player(user) for user in users]
-    for player in players:
-        await player.join(match)
-    return players
+from tests.actors.table import Stores, Table, refused, seated, table, two_players
 
 
 async def greeted(one: Table, match: str, *, after_s: float) -> None:
@@ -65,9 +57,7 @@ async def judged_failed(two: Table, match: str, offset: int) -> None:
     ada = two.player("ada")
     assert await ada.resume(match, 1, 2) is Resumed.OVER
     assert ada.got(MatchEnded) == [MatchEnded(match=match, offset=offset, result=None, failed=True)]
-    with pytest.raises(Refused) as caught:
-        await ada.join(match)
-    assert caught.value.error == MATCH_ENDED
+    await refused(MATCH_ENDED, ada.join(match))
 
 
 @pytest.mark.parametrize("torn", ["bytes", "record", "game", "state", "version"])
@@ -77,8 +67,7 @@ async def test_a_match_whose_only_state_cannot_be_restored_ends_as_failed(
 ) -> None:
     stores = Stores()
     async with table(game, stores=stores) as one:
-        match = await one.create(game.name)
-        ada, _ = await seated(one, match, "ada", "bob")
+        match, ada, _ = await two_players(one, game.name)
         await ada.input(match, 1, 7)
         await trio.sleep(5)
     tear(stores, match, torn)
@@ -105,8 +94,7 @@ async def test_after_a_crash_its_players_are_told_that_the_state_is_lost(
 
     Unrestorable.wrong, Unrestorable.times, Unrestorable.at_tick = "tick", 1, 60
     async with table(Unrestorable) as one:
-        match = await one.create("faulty")
-        ada, bob = await seated(one, match, "ada", "bob")
+        match, ada, bob = await two_players(one, "faulty")
         await trio.sleep(5)
         for player in (ada, bob):
             assert player.got(MatchRestarted) == []

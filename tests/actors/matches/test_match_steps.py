@@ -13,7 +13,7 @@ from actors.matches.rules.game import Game
 from actors.runtime.errors import Quarantined
 from protocol.messages.match import MatchEnded, MatchEvent, MatchRestarted
 from tests.actors.games import Counting
-from tests.actors.table import Player, Table, table
+from tests.actors.table import table, two_players
 
 OUTCOMES: dict[str, Any] = {
     "says too much at once": {"say": 0, "times": 1000},
@@ -89,21 +89,13 @@ class FragileHands(Fragile):
         return self.view() if player == "bob" else self.sums
 
 
-async def two_players(one: Table, game: type[Game]) -> tuple[str, Player, Player]:
-    match = await one.create(game.name)
-    ada, bob = one.player("ada"), one.player("bob")
-    await ada.join(match)
-    await bob.join(match)
-    return match, ada, bob
-
-
 @pytest.mark.parametrize("outcome", OUTCOMES)
 @pytest.mark.parametrize("game", [Fragile, FragileHands, FragileRunning, FragileTicking])
 async def test_an_input_whose_outcome_cannot_be_told_is_not_taken_and_its_seq_is_free(
     autojump_clock: trio.testing.MockClock, game: type[Game], outcome: str
 ) -> None:
     async with table(game) as one:
-        match, ada, bob = await two_players(one, game)
+        match, ada, bob = await two_players(one, game.name)
         await ada.input(match, 1, 5)
         await trio.sleep(3)  # into a snapshot
         with pytest.raises(GameCrashed):
@@ -127,7 +119,7 @@ async def test_a_state_that_a_player_who_is_away_cannot_be_shown_is_found_at_the
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with table(FragileHands) as one:
-        match, ada, bob = await two_players(one, FragileHands)
+        match, ada, bob = await two_players(one, FragileHands.name)
         await bob.vanish()
         with pytest.raises(GameCrashed):
             await ada.input(match, 1, "shows what cannot be encoded")
@@ -146,7 +138,7 @@ async def test_a_join_or_a_leave_whose_outcome_cannot_be_told_is_undone(
     outcome: str,
 ) -> None:
     async with table(game) as one:
-        match, ada, bob = await two_players(one, game)
+        match, ada, bob = await two_players(one, game.name)
         await trio.sleep(3)
         monkeypatch.setattr(game, "at_join", {"cyd": OUTCOMES[outcome]})
         cyd = one.player("cyd")
@@ -172,7 +164,7 @@ async def test_what_crashes_is_kept_from_the_match_after_the_second_time(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with table(Fragile) as one:
-        match, ada, bob = await two_players(one, Fragile)
+        match, ada, bob = await two_players(one, Fragile.name)
         for error in (GameCrashed, GameCrashed, Quarantined):
             with pytest.raises(error):
                 await ada.input(match, 1, "shows what cannot be encoded")
