@@ -24,8 +24,9 @@ How to write one that is right, and fast (bench/wallets.py is an example):
 """
 
 from persistence.commands.kinds import CommandKind, CommandTable
+from persistence.commands.requests import Done, Execute
 from persistence.commands.transaction import Pushed, Rows, Transaction
-from persistence.commands.worker import CommandWorker, Done, Execute
+from persistence.commands.worker import CommandWorker
 from persistence.postgres.arrays import ByteaArray, Int8Array, TextArray
 
 __all__ = [
