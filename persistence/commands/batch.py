@@ -15,12 +15,11 @@ from persistence.commands.kinds import CommandKind
 from persistence.commands.requests import Done, Execute
 from persistence.commands.transaction import Transaction
 from persistence.errors import KeyReused
+from persistence.postgres.connection import LOST
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
-PASSING: Final = (errors.SerializationFailure, errors.DeadlockDetected)
-LOST: Final = (psycopg.OperationalError, psycopg.InterfaceError)
 _OWN_FAULT: Final = (errors.ProgramLimitExceeded, errors.LockNotAvailable, errors.PipelineAborted)
 """A command's own, though of the class that a lost connection raises: too long for an index; or it
 came after one of these."""
@@ -59,7 +58,7 @@ def _lock_number(name: str) -> int:
 
 def _ends_all(error: Exception) -> bool:
     """Whether it ends the whole transaction, whichever command met it."""
-    return isinstance(error, (*PASSING, *LOST)) and not isinstance(error, _OWN_FAULT)
+    return isinstance(error, LOST) and not isinstance(error, _OWN_FAULT)
 
 
 class Batch:

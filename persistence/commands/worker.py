@@ -12,17 +12,18 @@ import psycopg
 from psycopg import errors
 
 from persistence.commands.answered import Ticket, forget, has_committed, remember
-from persistence.commands.batch import LOST, PASSING, Batch, Job, Undo
+from persistence.commands.batch import Batch, Job, Undo
 from persistence.commands.kinds import CommandTable
 from persistence.commands.requests import Execute
 from persistence.commands.transaction import Pushed, Transaction
 from persistence.errors import CommandExpired, RowRefused, StoreUnavailable
 from persistence.postgres import connection as postgres
 from persistence.postgres.actor import PostgresActor
-from persistence.postgres.connection import unavailable
+from persistence.postgres.connection import LOST, STORE, unavailable
 from persistence.requests import StoreCheck, StoreRequest
 from persistence.settings import PostgresSettings, ScheduleSettings
 
+_PASSING: Final = (errors.SerializationFailure, errors.DeadlockDetected)
 _ATTEMPTS: Final = 6
 """Of a batch that meets deadlocks. The pauses between them add up to about 0.3 s."""
 _FIRST_PAUSE_S: Final = 0.01
@@ -100,7 +101,7 @@ class CommandWorker(PostgresActor):
                 return self._transact(jobs, guarded=guarded)
             except Undo:
                 guarded = True
-            except (*PASSING, errors.UniqueViolation) as error:
+            except (*_PASSING, errors.UniqueViolation) as error:
                 attempt += 1
                 if attempt >= _ATTEMPTS or not _some_wait(jobs):
                     raise unavailable(error) from None
@@ -185,7 +186,7 @@ class CommandWorker(PostgresActor):
             except (psycopg.Error, StoreUnavailable) as error:
                 if time.monotonic() > until:
                     reason = f"the end of a commit is not known: {error}"
-                    raise StoreUnavailable("postgresql", reason) from None
+                    raise StoreUnavailable(STORE, reason) from None
             time.sleep(0.05)
 
 

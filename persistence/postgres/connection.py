@@ -32,6 +32,9 @@ T = TypeVar("T")
 
 STORE = "postgresql"
 
+LOST: Final = (psycopg.OperationalError, psycopg.InterfaceError)
+"""A deadlock, a shutdown, a lost connection: a second attempt helps if any does."""
+
 # Errors that a bad value causes, on either side of the connection: a NUL character, half a
 # surrogate pair, a number beyond 64 bits, a row of another shape.
 _REFUSED = (psycopg.DataError, psycopg.IntegrityError, TypeError, ValueError, OverflowError)
@@ -204,8 +207,7 @@ class PostgresLink:
         try:
             try:
                 return work(self.opened())
-            except (psycopg.OperationalError, psycopg.InterfaceError):
-                # A deadlock, a shutdown, a lost connection: a second attempt helps if any does.
+            except LOST:
                 self.close()
                 if not reused:
                     raise
