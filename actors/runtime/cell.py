@@ -43,6 +43,10 @@ class State(enum.Enum):
     ENDED = "ended"
 
 
+_EMPTY: Final = (State.WAITING, State.HALTED, State.FAILED)
+"""There is no instance, and there may be another one."""
+
+
 class Parent(Protocol):
     """Who decides what becomes of a cell."""
 
@@ -223,8 +227,8 @@ class Cell:
         """Have the actor stop after what is in its mailbox."""
         raise NotImplementedError
 
-    def halt(self) -> Future[bool]:
-        """Have the instance stop after its present message; the mailbox stays."""
+    def request_halt(self) -> None:
+        """Have the instance stop after its message; in a thread, after what is in the inbox."""
         raise NotImplementedError
 
     def kill(self, reason: Reason = "killed") -> None:
@@ -291,7 +295,7 @@ class Cell:
         The future is True once it has ended.
         """
         future = self.when_ended()
-        if self.state in (State.WAITING, State.HALTED, State.FAILED):
+        if self.state in _EMPTY:
             self.end(reason)
         elif self.alive:
             self.request_stop(reason)
@@ -371,6 +375,20 @@ class Cell:
         # Refs lead on to this cell, so it must not lead back to one of them: whoever comes and goes
         # would leave a cycle of seven objects, 2.5 KiB, for the collector to find some day.
         self.ref = ActorRef(self.system, self.kind, self.key)
+
+    def halt(self) -> Future[bool]:
+        """Have the instance stop and keep the mailbox for the next one.
+
+        The future is True once the instance is gone, False if the cell has ended meanwhile.
+        """
+        if self.halted is not None:
+            return self.halted
+        halted = self.halted = Future(self.system.home)
+        if self.state in _EMPTY:
+            self.be_halted()
+        else:
+            self.request_halt()
+        return halted
 
     def be_halted(self) -> None:
         """The instance is gone as its supervisor asked: tell it, which decides what comes next."""

@@ -17,7 +17,6 @@ from .cell import GRACE_S, Cell, Seat, State
 from .contexts import enterable
 from .dispatcher import Dispatcher, Worker
 from .errors import Fenced
-from .future import Future
 from .home import Tenant
 from .hooks import farewell, run_hooks
 from .instance import Instance
@@ -252,17 +251,10 @@ class LoopLife(Cell):
             elif self.state is not State.STOPPING:
                 self.control(Control(Stop(reason)))
 
-    def halt(self) -> Future[bool]:
-        if self.halted is not None:
-            return self.halted
-        halted = self.halted = Future(self.system.home)
-        if self.state in (State.WAITING, State.FAILED, State.HALTED):
-            self.be_halted()
-        else:
-            self.control(Control(Halt()), first=True)
-            if self._recovers():
-                self.cancel()
-        return halted
+    def request_halt(self) -> None:
+        self.control(Control(Halt()), first=True)
+        if self._recovers():
+            self.cancel()
 
     def _recovers(self) -> bool:
         """Whether it waits for its own state: a wait that can be cut off at any moment and begun

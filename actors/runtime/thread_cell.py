@@ -231,16 +231,8 @@ class ThreadCell(Cell):
         if self._stopping in (None, "passivated"):
             self._stopping = reason
 
-    def halt(self) -> Future[bool]:
-        """End the instance after what is in its inbox now; what comes later is the next one's."""
-        if self.halted is not None:
-            return self.halted
-        halted = self.halted = Future(self.system.home)
-        if self.state in (State.WAITING, State.FAILED, State.HALTED):
-            self.be_halted()
-        else:
-            self.inbox.put_control(Envelope(_ActorStop()))
-        return halted
+    def request_halt(self) -> None:
+        self.inbox.put_control(Envelope(_ActorStop()))
 
     def kill(self, reason: Reason = "killed") -> None:
         """Leave the thread to itself: a thread cannot be cancelled."""
