@@ -63,9 +63,9 @@ class _Rest(NamedTuple):
 class Group:
     """All actors of one kind in a system, and what becomes of each that fails."""
 
-    def __init__(self, system: Host, name: str, kind: Kind | None = None) -> None:
+    def __init__(self, system: Host, name: str) -> None:
         self.name = name
-        self.kind = kind
+        self.kind: Kind | None = None
         self.cells: dict[Cell, Alarm | None] = {}  # with the next look at whether it is idle
         self.closed = False
         self.system = system

@@ -23,13 +23,11 @@ class ThreadInbox:
     def __init__(self, capacity: int, name: str) -> None:
         self.capacity = capacity
         self.name = name  # of its actor, for errors
-        self.refused = 0
         self._queue: queue.SimpleQueue[Envelope[Any]] = queue.SimpleQueue()
 
     def put(self, envelope: Envelope[Any]) -> None:
         """Add an envelope, never waiting. A stop passes any bound. Raises MailboxFull."""
         if self._queue.qsize() >= self.capacity and not isinstance(envelope.message, _ActorStop):
-            self.refused += 1
             raise MailboxFull(f"{self.name}: the inbox holds its {self.capacity} messages")
         self._queue.put(envelope)
 
