@@ -122,21 +122,17 @@ class Home:
             raise MailboxFull(f"{self.capacity} calls wait for the event loop")
         self.call_soon(function, *args)
 
-    def tenant(self) -> Tenant | None:
-        """The actor whose code calls this, in whatever handler, hook or callback."""
+    def owner(self) -> Owner | None:
+        """The actor, and the instance of it, whose code calls this: handler, hook or callback."""
         tenant = self.whose
         if tenant is None and self.working:
             try:
                 tenant = self.working.get(trio.lowlevel.current_task())
             except RuntimeError:  # between tasks, in what another thread had called
-                tenant = None
-        return tenant
-
-    def owner(self) -> Owner | None:
-        """The actor, and the instance of it, whose code calls this."""
-        tenant = self.tenant()
-        actor = None if tenant is None else tenant.actor
-        return None if tenant is None or actor is None else Owner(tenant, actor)
+                return None
+        if tenant is None or (actor := tenant.actor) is None:
+            return None
+        return Owner(tenant, actor)
 
     def call_back(
         self,
