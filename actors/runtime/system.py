@@ -427,9 +427,8 @@ class ActorSystem:
         cell = self.lookup(ref.kind, ref.key)
         if cell is not None:
             return cell
-        group = self._groups.get(ref.kind)
-        if group is not None and group.kind is not None and not group.closed:
-            return group.activate(ref.key)
+        if self.may_start(ref.kind):
+            return self._groups[ref.kind].activate(ref.key)
         if last.reason in ("failed", "escalated"):
             raise ActorFailed(f"{ref.kind}/{ref.key}", math.inf, last.error)
         raise pykka.ActorDeadError(f"{ref} is not alive")
