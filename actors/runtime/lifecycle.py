@@ -345,16 +345,15 @@ class LoopLife(Cell):
         self.error = error
         self._end_timers()
         hooks: tuple[Callable[[], Any], ...] = ()
+        limit = None
         if (actor := self.actor) is not None:
             hooks = (
                 lambda: actor.on_failure(type(error), error, error.__traceback__),
                 partial(actor.actor_hooks.leave, "failed"),
             )
-
-        limit = None
-        if actor is not None and self.shutdown_s < math.inf:
-            too_long = partial(self._fails_too_long, actor)
-            limit = self.system.alarm(self.shutdown_s, too_long)
+            if self.shutdown_s < math.inf:
+                too_long = partial(self._fails_too_long, actor)
+                limit = self.system.alarm(self.shutdown_s, too_long)
 
         def then(_error: BaseException | None) -> None:
             self.actor = None
