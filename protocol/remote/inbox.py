@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,8 +22,8 @@ from protocol.messages.inbox import (
     InboxState,
 )
 from protocol.remote.calls import Caller
-from protocol.remote.feed import Feed
-from protocol.remote.positions import Gap, recover, take, widen
+from protocol.remote.positions import Gap
+from protocol.remote.topic import Topic
 
 REMEMBERED = 64
 """How many entries are kept to recognize repeated ones after a break."""
@@ -32,7 +31,7 @@ REMEMBERED = 64
 InboxPush = InboxEntry | InboxMarked | InboxRecovered
 
 
-class Inbox:
+class Inbox(Topic[Entry]):
     """The inbox of the session's user. `async for` yields each new entry once, in order.
 
     After a break of the connection iteration goes on where it stopped. If entries had to be
@@ -46,16 +45,13 @@ class Inbox:
     """
 
     def __init__(self, caller: Caller, state: InboxState, buffer: int) -> None:
+        position = Position(state.epoch, state.offset)
+        super().__init__(caller, position, buffer, seen=state.entries, remembered=REMEMBERED)
         self.user = state.user
         self.backlog: Sequence[Entry] = tuple(state.entries)
         """The last entries before the join, oldest first."""
-        self.position = Position(state.epoch, state.offset)
-        """The position of the last entry received; the iterator may be behind it."""
         self.read = state.read
         """The offset up to which the user has read the inbox, on any device."""
-        self.feed: Feed[Entry, Gap] = Feed(buffer, widen)
-        self._caller = caller
-        self._seen = deque(state.entries, maxlen=REMEMBERED)
 
     def __repr__(self) -> str:
         return f"<Inbox of {self.user} at {self.position.offset}, {self.unread} unread>"
@@ -113,18 +109,14 @@ class Inbox:
     def pushed(self, push: InboxPush) -> None:
         """Take a push of this inbox."""
         if isinstance(push, InboxEntry):
-            taken = take(self.position, push.offset)
-            if taken is None:
-                return
-            self.position, hole = taken
-            if hole is not None:
-                self.feed.put(hole)
-            self._yield(Entry(push.offset, push.type, push.payload, push.at))
+            if self._take(push.offset):
+                self._yield(Entry(push.offset, push.type, push.payload, push.at))
         elif isinstance(push, InboxMarked):
             self.read = max(self.read, push.read)
         else:
+            self.read = max(self.read, push.read)
             now = Position(push.epoch, push.offset)
-            self._recovered(now, push.read, push.entries, recovered=push.recovered)
+            self._recover(now, push.entries, recovered=push.recovered)
 
     def rejoined(self, data: Any) -> None:
         """Take the answer to a join of the inbox after the topic was lost."""
@@ -133,21 +125,5 @@ class Inbox:
         bridged = now.epoch == self.position.epoch and (
             now.offset - len(state.entries) <= self.position.offset <= now.offset
         )
-        self._recovered(now, state.read, state.entries, recovered=bridged)
-
-    def _recovered(
-        self, now: Position, read: int, entries: list[Entry], *, recovered: bool
-    ) -> None:
-        self.read = max(self.read, read)
-        self.position, updates = recover(
-            self.position, now, entries, recovered=recovered, seen=self._seen
-        )
-        for update in updates:
-            if isinstance(update, Gap):
-                self.feed.put(update)
-            else:
-                self._yield(update)
-
-    def _yield(self, entry: Entry) -> None:
-        self._seen.append(entry)
-        self.feed.put(entry)
+        self.read = max(self.read, state.read)
+        self._recover(now, state.entries, recovered=bridged)

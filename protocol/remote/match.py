@@ -23,8 +23,8 @@ from protocol.messages.match import (
 )
 from protocol.remote.calls import Caller
 from protocol.remote.errors import RequestFailed
-from protocol.remote.feed import Feed
-from protocol.remote.positions import Gap, recover, restart, take, widen
+from protocol.remote.positions import Gap
+from protocol.remote.topic import Topic
 
 MatchUpdate = MatchStatePush | MatchEvent | MatchEnded | Gap
 MatchPush = MatchStatePush | MatchEvent | MatchEnded | MatchRecovered | MatchRestarted
@@ -32,7 +32,7 @@ MatchPush = MatchStatePush | MatchEvent | MatchEnded | MatchRecovered | MatchRes
 _STATE = "state"
 
 
-class Match:
+class Match(Topic[MatchStatePush | MatchEvent | MatchEnded]):
     """A match that the session has joined. `async for` yields states, events and at last the end.
 
     Every event is yielded once and in order, also after breaks of the connection. If events had to
@@ -42,6 +42,7 @@ class Match:
     """
 
     def __init__(self, caller: Caller, state: MatchState, user: str, buffer: int) -> None:
+        super().__init__(caller, Position(state.epoch, state.offset), buffer)
         self.id = state.match
         self.game = state.game
         self.tick_hz = state.tick_hz
@@ -56,9 +57,6 @@ class Match:
         self.acks = dict(state.acks)
         """For each player the highest `seq` of an input that was answered before `state`."""
         self.ended: MatchEnded | None = None
-        self.position = Position(state.epoch, state.offset)
-        self.feed: Feed[MatchStatePush | MatchEvent | MatchEnded, Gap] = Feed(buffer, widen)
-        self._caller = caller
         self._user = user
         # A player's seq only grows, also when another program comes back to the player's place.
         self._seq = state.acks.get(user, 0)
@@ -120,38 +118,23 @@ class Match:
             self.feed.put(push)
             self.feed.close()
         elif isinstance(push, MatchRestarted):
-            self.position, gap = restart(self.position, push.epoch, push.offset)
-            if gap is not None:
-                self.feed.put(gap)
+            self._restart(push.epoch, push.offset)
             self._now(push.tick, push.state, {})
         else:
-            self.position, updates = recover(
-                self.position,
-                Position(push.epoch, push.offset),
-                push.events,
-                recovered=push.recovered,
-            )
-            for update in updates:
-                self.feed.put(update)
+            now = Position(push.epoch, push.offset)
+            self._recover(now, push.events, recovered=push.recovered)
             self._came_back(push)
 
     def rejoined(self, data: Any) -> None:
         """Take the answer to a join of the match after the topic was lost."""
         state = msgspec.convert(data, MatchState)
         now = Position(state.epoch, state.offset)
-        unmoved = now == self.position
-        self.position, updates = recover(self.position, now, (), recovered=unmoved)
-        for update in updates:
-            self.feed.put(update)
+        self._recover(now, (), recovered=now == self.position)
         self._came_back(state)
 
     def _event(self, push: MatchEvent) -> None:
-        taken = take(self.position, push.offset)
-        if taken is None:
+        if not self._take(push.offset):
             return
-        self.position, hole = taken
-        if hole is not None:
-            self.feed.put(hole)
         if push.player is not None:
             if push.kind == "joined" and push.player not in self.players:
                 self.players.append(push.player)

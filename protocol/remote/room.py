@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -28,8 +27,8 @@ from protocol.messages.room import (
     Sent,
 )
 from protocol.remote.calls import Caller, new_key
-from protocol.remote.feed import Feed
-from protocol.remote.positions import Gap, recover, restart, take, widen
+from protocol.remote.positions import Gap
+from protocol.remote.topic import Topic
 
 REMEMBERED = 256
 """How many messages are kept to tell a repeated message from a rewritten one after a crash of the
@@ -39,7 +38,7 @@ RoomUpdate = Message | RoomJoined | RoomLeft | Gap
 RoomPush = RoomMessage | RoomJoined | RoomLeft | RoomRecovered | RoomRestarted
 
 
-class Room:
+class Room(Topic[Message | RoomJoined | RoomLeft]):
     """A room that the session has joined. `async for` yields each message once, in order.
 
     After a break of the connection iteration goes on where it stopped. If messages had to be
@@ -53,17 +52,14 @@ class Room:
     """
 
     def __init__(self, caller: Caller, state: RoomState, buffer: int) -> None:
+        position = Position(state.epoch, state.offset)
+        super().__init__(caller, position, buffer, seen=state.messages, remembered=REMEMBERED)
         self.name = state.room
         self.backlog: Sequence[Message] = tuple(state.messages)
         """The last messages before the join, oldest first."""
-        self.position = Position(state.epoch, state.offset)
-        """The position of the last message received; the iterator may be behind it."""
         self.members_total = state.members_total
         """The number of users in the room. `members` may have only those who came first."""
-        self.feed: Feed[Message | RoomJoined | RoomLeft, Gap] = Feed(buffer, widen)
-        self._caller = caller
         self._members = {member.user: member for member in state.members}
-        self._seen = deque(state.messages, maxlen=REMEMBERED)
 
     def __repr__(self) -> str:
         return f"<Room {self.name} at {self.position.offset}, {self.members_total} members>"
@@ -140,7 +136,8 @@ class Room:
     def pushed(self, push: RoomPush) -> None:
         """Take a push of this room."""
         if isinstance(push, RoomMessage):
-            self._said(push)
+            if self._take(push.offset):
+                self._yield(Message(push.offset, push.user, push.name, push.body, push.at))
         elif isinstance(push, RoomJoined):
             if push.member.user not in self._members:
                 self._members[push.member.user] = push.member
@@ -151,13 +148,10 @@ class Room:
             self.members_total = max(len(self._members), self.members_total - 1)
             self.feed.put(push)
         elif isinstance(push, RoomRestarted):
-            self.position, gap = restart(self.position, push.epoch, push.offset)
-            if gap is not None:
-                self.feed.put(gap)
+            self._restart(push.epoch, push.offset)
         else:
-            self._recovered(
-                Position(push.epoch, push.offset), push.messages, recovered=push.recovered
-            )
+            now = Position(push.epoch, push.offset)
+            self._recover(now, push.messages, recovered=push.recovered)
             self._set_members(push.members, push.members_total)
 
     def rejoined(self, data: Any) -> None:
@@ -168,31 +162,8 @@ class Room:
         bridged = now.epoch == self.position.epoch and now.offset - len(state.messages) <= (
             self.position.offset
         )
-        self._recovered(now, state.messages, recovered=bridged)
+        self._recover(now, state.messages, recovered=bridged)
         self._set_members(state.members, state.members_total)
-
-    def _said(self, push: RoomMessage) -> None:
-        taken = take(self.position, push.offset)
-        if taken is None:
-            return
-        self.position, hole = taken
-        if hole is not None:
-            self.feed.put(hole)
-        self._yield(Message(push.offset, push.user, push.name, push.body, push.at))
-
-    def _recovered(self, now: Position, messages: list[Message], *, recovered: bool) -> None:
-        self.position, updates = recover(
-            self.position, now, messages, recovered=recovered, seen=self._seen
-        )
-        for update in updates:
-            if isinstance(update, Gap):
-                self.feed.put(update)
-            else:
-                self._yield(update)
-
-    def _yield(self, message: Message) -> None:
-        self._seen.append(message)
-        self.feed.put(message)
 
     def _set_members(self, members: list[Member], total: int) -> None:
         self._members = {member.user: member for member in members}
