@@ -30,9 +30,9 @@ class Caller(Protocol):
         """Send the request that leaves a topic; once it is answered, stop following the topic."""
 
 
-def new_key() -> str:
-    """Return an idempotency key that nobody else has."""
-    return secrets.token_hex(12)
+def key_or_new(key: str | None) -> str | None:
+    """Return the idempotency key of a request; for "", a new one that nobody else has."""
+    return secrets.token_hex(12) if key == "" else key
 
 
 class Call:

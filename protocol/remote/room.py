@@ -26,7 +26,7 @@ from protocol.messages.room import (
     RoomState,
     Sent,
 )
-from protocol.remote.calls import Caller, new_key
+from protocol.remote.calls import Caller, key_or_new
 from protocol.remote.positions import Gap
 from protocol.remote.topic import Topic
 
@@ -80,9 +80,8 @@ class Room(Topic[Message | RoomJoined | RoomLeft]):
         Raises:
             RequestFailed, RequestTimedOut, ConnectionLost, Disconnected.
         """
-        if key == "":
-            key = new_key()
-        return await self._caller.request(RoomSend(room=self.name, body=body, key=key), Sent)
+        request = RoomSend(room=self.name, body=body, key=key_or_new(key))
+        return await self._caller.request(request, Sent)
 
     async def history(self, *, before: int = 0, limit: int = 50) -> History:
         """Return the `limit` messages before offset `before`, oldest first; 0: the newest.

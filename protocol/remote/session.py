@@ -27,7 +27,7 @@ from protocol.messages.match import (
 )
 from protocol.messages.room import RoomJoin, RoomState
 from protocol.messages.session import Ping, Pong, SessionOpened, TopicLost
-from protocol.remote.calls import new_key
+from protocol.remote.calls import key_or_new
 from protocol.remote.channel import Channel
 from protocol.remote.errors import (
     ClientError,
@@ -112,9 +112,7 @@ class Session:
             key: the idempotency key; by default one is made. None: no key, and it is never sent
                 twice.
         """
-        if key == "":
-            key = new_key()
-        request = MatchCreate(game=game, params=params or {}, key=key)
+        request = MatchCreate(game=game, params=params or {}, key=key_or_new(key))
         created = await self.request(request, MatchCreated)
         return await self.join_match(created.match)
 

@@ -22,7 +22,7 @@ from protocol.messages.storage import (
     StoredObject,
     Writers,
 )
-from protocol.remote.calls import Caller, new_key
+from protocol.remote.calls import Caller, key_or_new
 from protocol.remote.errors import ClientError
 
 
@@ -68,7 +68,7 @@ class Storage:
         self, objects: Sequence[ObjectToWrite], *, key: str | None = ""
     ) -> list[int]:
         """Write objects, all or none; returns their versions. See `object_to_write`."""
-        request = StorageWrite(objects=list(objects), key=new_key() if key == "" else key)
+        request = StorageWrite(objects=list(objects), key=key_or_new(key))
         return (await self._caller.request(request, ObjectsWritten)).versions
 
     async def read(
@@ -102,7 +102,7 @@ class Storage:
 
     async def delete_all(self, objects: Sequence[ObjectToDelete], *, key: str | None = "") -> None:
         """Delete objects of the user, all or none."""
-        request = StorageDelete(objects=list(objects), key=new_key() if key == "" else key)
+        request = StorageDelete(objects=list(objects), key=key_or_new(key))
         await self._caller.request(request, type(None))
 
     async def list(
