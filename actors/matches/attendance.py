@@ -67,11 +67,6 @@ class Attendance:
         """Whose session it is; None: it is not here."""
         return self._players.get(session)
 
-    @property
-    def players(self) -> set[str]:
-        """Those who are here by a session at least."""
-        return set(self._players.values())
-
     def sessions_of(self, player: str) -> list[str]:
         """The player's sessions that are here."""
         return [session for session, whose in self._players.items() if whose == player]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -55,10 +54,6 @@ def _random_seed() -> int:
     return secrets.randbits(64)
 
 
-def _unix_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 @dataclass(frozen=True, slots=True)
 class MatchHost:
     """Handed to every match and to the directory.
@@ -73,7 +68,7 @@ class MatchHost:
     games: Mapping[str, type[Game]]
     topics: Topics
     settings: MatchSettings = field(default_factory=MatchSettings)
-    clock_ms: Callable[[], int] = _unix_ms
+    clock_ms: Callable[[], int] = field(kw_only=True)
     new_name: Callable[[], str] = _random_name
     new_seed: Callable[[], int] = _random_seed
     counters: MatchCounters = field(default_factory=MatchCounters)

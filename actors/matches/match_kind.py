@@ -8,12 +8,6 @@ from actors.runtime.kinds import Kind
 from actors.runtime.mailbox import MailboxSpec
 
 
-class VolatileMatch(Match):
-    """Of a game with state that no event holds: recovery needs the snapshot, and a recent one."""
-
-    needs_snapshot = True
-
-
 class MatchFactory:
     """Makes a match by its name, which says which game it is before any state was read."""
 
@@ -24,8 +18,10 @@ class MatchFactory:
         class ConfiguredMatch(Match):
             mailbox = spec
 
-        class ConfiguredVolatileMatch(VolatileMatch):
-            mailbox = spec
+        class ConfiguredVolatileMatch(ConfiguredMatch):
+            """Of a game with state that no event holds: recovery needs a recent snapshot."""
+
+            needs_snapshot = True
             snapshot_interval_s = host.settings.snapshot_interval_s
 
         self._durable = ConfiguredMatch

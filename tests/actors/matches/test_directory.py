@@ -480,8 +480,8 @@ async def test_a_log_from_when_matches_were_announced_first_is_read_and_ends_in_
 def test_a_name_that_could_not_be_in_a_match_name_is_refused() -> None:
     for name in ("", "a-b", "a b", "x" * 49, "ä"):
         with pytest.raises(ValueError, match="game"):
-            MatchHost({name: Counting}, Topics())
-    host = MatchHost({"x" * 48: Counting}, Topics())
+            MatchHost({name: Counting}, Topics(), clock_ms=lambda: 0)
+    host = MatchHost({"x" * 48: Counting}, Topics(), clock_ms=lambda: 0)
     name = host.name_match("x" * 48)
     assert len(name) <= 64
     assert host.game_of(name) is Counting
