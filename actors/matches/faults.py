@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from actors.matches.host import MatchCounters
+from actors.matches.host import MatchCounters, game_name
 from actors.matches.referee import GameCrashed
 
 
@@ -21,7 +21,7 @@ class GameFaults:
 
     def __init__(self, match: Logging, name: str, counters: MatchCounters) -> None:
         self._match = match
-        self._game = name.rpartition("-")[0]
+        self._game = game_name(name)
         self._counters = counters
 
     def note_crash(self, error: GameCrashed, tick: int) -> None:

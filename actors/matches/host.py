@@ -45,6 +45,11 @@ def name_problem(game: str) -> str | None:
     return f"a name is 1 to {MAX_GAME_NAME} of letters, digits, _ . :"
 
 
+def game_name(match: str) -> str:
+    """Which game a match of this name plays; see `MatchHost.name_match`."""
+    return match.rpartition("-")[0]
+
+
 def _random_name() -> str:
     # 60 bits: with a million matches the odds that two share a name are one in two million.
     return "".join(secrets.choice(_ALPHABET) for _ in range(12))
@@ -85,4 +90,4 @@ class MatchHost:
 
     def game_of(self, match: str) -> type[Game] | None:
         """The class of the game that a match of this name plays; None: not on this server."""
-        return self.games.get(match.rpartition("-")[0])
+        return self.games.get(game_name(match))
