@@ -16,6 +16,8 @@ NAMES: Final = 200
 """How many names one step looks at."""
 EVENTS: Final = 500
 """The most events that one step deletes, which takes PostgreSQL some 5 ms."""
+ALL: Final = 2**62
+"""So many of the newest events are kept where their number has no limit."""
 PAUSE_S: Final = 0.25
 """The pause between two steps, for at most 2,000 events a second."""
 EVERY_S: Final = 600.0

@@ -12,15 +12,13 @@ from actors.chat.room import KIND as ROOM
 from actors.chat.room import Room, room_kind
 from actors.chat.routes import ROUTES
 from actors.chat.settings import RoomSettings
-from actors.retention import EVENTS, NAMES, Did, Retention, before_us
+from actors.retention import ALL, EVENTS, NAMES, Did, Retention, before_us
 from actors.runtime.child import ChildSpec
 from actors.runtime.future import Future
 from actors.runtime.journal import unix_us
 from actors.service import Frame, Running, Service
 from persistence.keeping import Keeping
 from protocol.messages import room
-
-_ALL: Final = 2**62
 
 
 def start(frame: Frame) -> Running:
@@ -48,7 +46,7 @@ def trimming(
             ROOM,
             after=after,
             names=NAMES,
-            kept=settings.history_messages or _ALL,
+            kept=settings.history_messages or ALL,
             before_us=before_us(settings.history_s, now_us()),
             most=EVENTS,
         )

@@ -15,7 +15,7 @@ from actors.inbox.online_users import OnlineUsers
 from actors.inbox.routes import ROUTES
 from actors.inbox.settings import InboxSettings
 from actors.inbox.user import user_kind
-from actors.retention import EVENTS, NAMES, Did, Retention, before_us
+from actors.retention import ALL, EVENTS, NAMES, Did, Retention, before_us
 from actors.runtime.child import ChildSpec
 from actors.runtime.future import Future
 from actors.runtime.journal import unix_us
@@ -23,8 +23,6 @@ from actors.runtime.system import ActorSystem
 from actors.service import Frame, Running, Service
 from protocol.http.metrics import Reading, counter, gauge
 from protocol.messages import inbox
-
-_ALL: Final = 2**62
 
 
 def start(frame: Frame) -> Running:
@@ -58,7 +56,7 @@ def trimming(
         trim = Trim(
             after=after,
             names=NAMES,
-            kept=settings.kept or _ALL,
+            kept=settings.kept or ALL,
             before_us=before_us(settings.kept_s, now_us()),
             most=EVENTS,
         )
