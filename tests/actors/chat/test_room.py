@@ -25,7 +25,7 @@ from protocol.messages.room import (
     Sent,
 )
 from protocol.messages.session import SessionClose
-from tests.actors.players import bodies, joined, open_house
+from tests.actors.players import bodies, joined, open_house, token_of
 
 
 async def test_a_join_tells_where_the_room_stands(autojump_clock: MockClock) -> None:
@@ -51,9 +51,7 @@ async def test_a_room_does_not_keep_the_answers_of_what_is_committed(
         ada = await joined(house, "ada")
         for number in range(50):
             await ada.ask(RoomSend(room="lobby", body="hello", key=f"k{number}"))
-        cell = house.system.lookup("room", "lobby")
-        assert cell is not None
-        assert len(cell.actor_or_none()._uncommitted) == 1  # until the next one is sent
+        assert len(house.instance("room", "lobby")._uncommitted) == 1  # until the next one is sent
 
 
 async def test_joining_twice_is_harmless(autojump_clock: MockClock) -> None:
@@ -164,8 +162,7 @@ async def test_keys_history_and_offsets_survive_a_restart_of_the_server(
     async with open_house(events=events, snapshots=snapshots) as house:
         ada = await joined(house, "ada")
         first: Sent = await ada.ask(RoomSend(room="lobby", body="hello", key="k"))
-        assert ada.opened is not None
-        token = ada.opened.token
+        token = token_of(ada)
     async with open_house(events=events, snapshots=snapshots) as house:
         ada = house.connect()
         opened = await ada.resume(token)

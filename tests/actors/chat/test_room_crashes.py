@@ -19,7 +19,7 @@ from protocol.messages.room import (
     Sent,
 )
 from protocol.messages.session import SessionClose, TopicLost
-from tests.actors.players import bodies, joined, open_house
+from tests.actors.players import bodies, joined, open_house, token_of
 
 
 async def test_a_crash_is_told_to_the_members_and_to_nobody_else(
@@ -92,9 +92,7 @@ async def test_messages_that_a_crash_took_back_make_a_position_void(
         await bob.settle()
         assert bodies(bob) == ["durable", "lost"]
         assert ada.replies == []
-        assert ada.opened is not None
-        assert bob.opened is not None
-        tokens = (ada.opened.token, bob.opened.token)
+        tokens = (token_of(ada), token_of(bob))
     # The journal has given up waiting for the store: as if the process had been killed.
     events.away = False
     async with open_house(events=events) as house:
