@@ -14,7 +14,7 @@ from actors.edge.warden import SESSION_KIND, guard
 from actors.inbox.entries import Found, ReadAfter, ReadBefore, SetRead
 from actors.inbox.host import InboxHost
 from actors.inbox.messages import KIND, Forget, Look, MarkRead, ReadHistory, user_topic
-from actors.inbox.rules.tail import Item, Tail, unread
+from actors.inbox.rules.tail import Item, Page, Tail, unread
 from actors.runtime.actor import Actor
 from actors.runtime.errors import AskTimeout, MailboxFull
 from actors.runtime.future import Future
@@ -270,20 +270,19 @@ class UserInbox(Actor):
         if message.limit > settings.history_limit:
             raise Refused(OUT_OF_RANGE, f"limit: at most {settings.history_limit}")
         page = tail.page(message.before, message.limit)
-        items, more = ([], False) if page is None else page
         if page is None:
             # Entries that are not pushed yet are left out: they will come as pushes.
             before = message.before if 0 < message.before <= tail.newest else tail.newest + 1
             wanted = ReadBefore(self._user, before, message.limit, settings.answer_bytes)
             found: Found = await self._asked(self._host.facts.ask(wanted))
-            items, more = found.items, found.more
+            page = Page(found.items, found.more)
         return InboxPage(
             epoch=EPOCH,
             offset=tail.newest,
             read=self._read,
             unread=unread(tail.newest, self._read),
-            entries=_entries(items),
-            more=more,
+            entries=_entries(page.items),
+            more=page.more,
         )
 
     @handles(MarkRead)
