@@ -30,6 +30,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import actors
+from bench import machine
 from bench.actor_operations import KNOCK, OPERATIONS, WINDOW, Ours, Pykkas, spawn_pykka
 
 BARS: Final = {"tell": 0.25, "ask": 0.25}
@@ -162,16 +163,6 @@ def missed(report: ActorsReport) -> list[str]:
     return late + heavy
 
 
-def cpu_model() -> str:
-    """What the CPU calls itself."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
 def main() -> int:
     """The command line. Exit status 1: a bar was missed."""
     parser = argparse.ArgumentParser(
@@ -195,7 +186,7 @@ def main() -> int:
         python=platform.python_version(),
         trio=version("trio"),
         pykka=version("pykka"),
-        cpu=cpu_model(),
+        cpu=machine.cpu(),
         repeat=options.repeat,
         scale=options.scale,
         rows=[*rows, memory()],
