@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -102,8 +102,6 @@ class Load:
         connect: makes a client of the server under test: `connect(tally, name)`.
         random: seeded, another in each process.
     """
-
-    closed_loop: ClassVar[bool] = False
 
     def __init__(self, order: Order, plan: Any, tally: Tally, connect: Callable[..., Any]) -> None:
         self.order = order
