@@ -93,17 +93,14 @@ def nodes(count: int, sessions_each: int, settings: list[str]) -> Iterator[list[
         stores = stack.enter_context(EmbeddedServers(folder / "data"))
         running = []
         for number in range(count):
-            command = ["server.py", "serve"]
-            for setting in (
-                "listen.port=0", "http.port=0", "server.drain_s=0", "log.level=warning",
+            command = stage.serve_command([
                 f"server.data_dir={folder}/node{number}",
                 f"postgres.url={stores.postgres_url}", f"postgres.schema=node{number}",
                 f"redis.url={stores.redis_url}", f"redis.prefix=node{number}:",
                 f"wire.max_connections={sessions_each + SPARE_FILES // 2}",
                 *PATIENCE,
                 *settings,
-            ):  # fmt: skip
-                command += ["--set", setting]
+            ])  # fmt: skip
             running.append(stack.enter_context(ChildServer(command)))
         try:
             yield running

@@ -31,14 +31,20 @@ def progress(text: str) -> None:
     sys.stderr.flush()
 
 
+def serve_command(settings: Sequence[str]) -> list[str]:
+    """The command of a server as shipped that takes free ports and tells only what is wrong."""
+    own = ("listen.port=0", "http.port=0", "server.drain_s=0", "log.level=warning")
+    command = ["server.py", "serve"]
+    for setting in (*own, *settings):
+        command += ["--set", setting]
+    return command
+
+
 @contextmanager
 def greenroom(settings: Sequence[str], core: int | None) -> Iterator[ChildServer]:
     """Run the server as shipped, on embedded stores in a folder of its own."""
     with temporary_data() as data:
-        command = ["server.py", "serve"]
-        own = ("listen.port=0", "http.port=0", "server.drain_s=0", "log.level=warning")
-        for setting in (f"server.data_dir={data}", *own, *settings):
-            command += ["--set", setting]
+        command = serve_command([f"server.data_dir={data}", *settings])
         with ChildServer(command, core=core) as server:
             yield server
 
