@@ -9,7 +9,7 @@ import psycopg
 
 from persistence.errors import RowRefused
 from persistence.postgres.arrays import check_text, columns, of_bytea, of_int8, of_text
-from persistence.postgres.libpq import Statement
+from persistence.postgres.libpq import Statement, values_of
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
@@ -71,14 +71,10 @@ def begin(locks: Sequence[int], names: Sequence[Name]) -> Statement | None:
 
 def answered_before(found: PGresult, names: Sequence[Name]) -> dict[Name, Answered]:
     """Those of `names` that were answered before, from what `begin` came to."""
-    before: dict[Name, Answered] = {}
-    for row in range(found.ntuples):
-        place, request_hash, answer = (found.get_value(row, column) for column in range(3))
-        assert place is not None, "no column of it is ever NULL"
-        assert request_hash is not None
-        assert answer is not None
-        before[names[int.from_bytes(place, "big") - 1]] = Answered(request_hash, answer)
-    return before
+    return {
+        names[int.from_bytes(place, "big") - 1]: Answered(request_hash, answer)
+        for place, request_hash, answer in values_of(found)
+    }
 
 
 def remember(ticket: Ticket, answered: Mapping[Name, Answered]) -> Statement:

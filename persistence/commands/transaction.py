@@ -9,7 +9,7 @@ from typing import Any, Final, LiteralString, NamedTuple
 import psycopg
 
 from persistence.postgres.arrays import check_text, columns, of_bytea, of_text
-from persistence.postgres.libpq import Statement, together
+from persistence.postgres.libpq import Statement, together, values_of
 from persistence.schedules.transaction import TransactionSchedules
 from persistence.settings import ScheduleSettings
 
@@ -137,13 +137,10 @@ class Transaction:
         users, types, payloads = columns(self._pushed)
         call = Statement(_PUSH, (of_text(users), of_text(types), of_bytea(payloads)))
         (found,) = together(self._connection, [call])
-        pushed = []
-        for row in range(found.ntuples):
-            user, offset = found.get_value(row, 0), found.get_value(row, 1)
-            assert user is not None, "no column of it is ever NULL"
-            assert offset is not None
-            pushed.append(Pushed(user.decode(), int.from_bytes(offset, "big")))
-        return pushed
+        return [
+            Pushed(user.decode(), int.from_bytes(offset, "big"))
+            for user, offset in values_of(found)
+        ]
 
     def last_statements(self) -> Sequence[Statement]:
         """What writes the events that were emitted; for the frame, to run before the commit."""

@@ -8,7 +8,7 @@ takes 20 us of this process for a statement that takes 6 us here. A round trip t
 from __future__ import annotations
 
 import select
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg
@@ -50,6 +50,17 @@ def together(connection: psycopg.Connection, statements: Sequence[Statement]) ->
         if result.status not in _WELL:
             raise errors.error_from_result(result)
     return results
+
+
+def values_of(result: PGresult) -> Iterator[list[bytes]]:
+    """Yield the values of each row that was found. None of them may be NULL."""
+    for row in range(result.ntuples):
+        values: list[bytes] = []
+        for column in range(result.nfields):
+            value = result.get_value(row, column)
+            assert value is not None, "no column of it is ever NULL"
+            values.append(value)
+        yield values
 
 
 def _until_sync(pgconn: PGconn) -> list[PGresult]:
