@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any, Final
 
@@ -70,17 +71,11 @@ class ScheduleWorker(PostgresActor):
         """Run requests of one type, in one call if the function takes many."""
         match requests[0]:
             case SetSchedule():
-                return self._in_order_of_names(
-                    requests, lambda some: self._set_all(connection, some)
-                )
+                return _in_order_of_names(partial(self._set_all, connection), requests)
             case MoveSchedule():
-                return self._in_order_of_names(
-                    requests, lambda some: self._move_all(connection, some)
-                )
+                return _in_order_of_names(partial(self._move_all, connection), requests)
             case CancelSchedule():
-                return self._in_order_of_names(
-                    requests, lambda some: self._cancel_all(connection, some)
-                )
+                return _in_order_of_names(partial(self._cancel_all, connection), requests)
             case ClaimSchedules():
                 return [self._claim_due(connection, request) for request in requests]
             case SettleSchedules():
@@ -89,22 +84,6 @@ class ScheduleWorker(PostgresActor):
                 connection.execute("SELECT 1")
                 return [None] * len(requests)
         raise RowRefused(f"not for a worker of schedules: {requests[0]}")
-
-    def _in_order_of_names(
-        self, requests: Sequence[Any], call: Callable[[Sequence[Any]], Sequence[Any]]
-    ) -> Sequence[Any]:
-        """Call with the requests sorted by name, so that two workers never deadlock.
-
-        Requests of one name keep their order.
-        """
-        order = sorted(
-            range(len(requests)),
-            key=lambda n: (requests[n].kind, requests[n].key, requests[n].name),
-        )
-        answers: list[Any] = [None] * len(requests)
-        for place, answer in zip(order, call([requests[n] for n in order]), strict=True):
-            answers[place] = answer
-        return answers
 
     def _set_all(
         self, connection: psycopg.Connection, requests: Sequence[SetSchedule]
@@ -148,3 +127,19 @@ class ScheduleWorker(PostgresActor):
         parameters = [*calls.settled_columns(request.settled), self._clock()]
         rows = connection.execute(self._settle, parameters).fetchall()
         return [request.settled[place - 1] for (place,) in rows]
+
+
+def _in_order_of_names(
+    call: Callable[[Sequence[Any]], Sequence[Any]], requests: Sequence[Any]
+) -> Sequence[Any]:
+    """Call with the requests sorted by name, so that two workers never deadlock.
+
+    Requests of one name keep their order.
+    """
+    order = sorted(
+        range(len(requests)), key=lambda n: (requests[n].kind, requests[n].key, requests[n].name)
+    )
+    answers: list[Any] = [None] * len(requests)
+    for place, answer in zip(order, call([requests[n] for n in order]), strict=True):
+        answers[place] = answer
+    return answers
