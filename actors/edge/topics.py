@@ -334,19 +334,6 @@ class Topics:
             link.outbox.push(link.encoding.frame(push))
             self.delivered += 1
 
-    def send(self, session: str, connection: int, push: msgspec.Struct) -> bool:
-        """Push to one session, if `connection` is still the session's; returns whether it was.
-
-        Raises:
-            EncodeError: `push` cannot be encoded.
-        """
-        listener = self._listeners.get(session)
-        if listener is None or listener.link is None or listener.link.id != connection:
-            return False
-        listener.link.outbox.push(listener.link.encoding.frame(push))
-        self.delivered += 1
-        return True
-
     def recover(self, topic: str, session: str, connection: int, *pushes: msgspec.Struct) -> bool:
         """Push to one session what it missed, if its outbox has room for that now.
 
@@ -357,10 +344,9 @@ class Topics:
         Raises:
             EncodeError: one of `pushes` cannot be encoded; none was pushed.
         """
-        listener = self._listeners.get(session)
-        if listener is None or listener.link is None or listener.link.id != connection:
+        link = self.link(session)
+        if link is None or link.id != connection:
             return True
-        link = listener.link
         frames = [link.encoding.frame(push) for push in pushes]
         if not link.outbox.takes(sum(map(len, frames))):
             there = self._topics.get(topic)
