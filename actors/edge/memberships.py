@@ -76,11 +76,6 @@ class TopicMembership:
         self.believed = False
         """The client was told that it is a member, so it must be told when the membership ends."""
 
-    @property
-    def leaving(self) -> bool:
-        """Whether the session has given the topic up; the owner may not know of it yet."""
-        return self.membership.gave_up
-
 
 class Memberships:
     """The topics that a session is in, is joining, or has left without the owner's answer yet.
@@ -127,7 +122,7 @@ class Memberships:
 
     def __contains__(self, topic: str) -> bool:
         held = self._held.get(topic)
-        return held is not None and not held.leaving
+        return held is not None and not held.membership.gave_up
 
     def stages(self) -> dict[str, str]:
         """The stage of each membership, by topic."""
@@ -191,7 +186,7 @@ class Memberships:
             client.ok(ref)
             return
         if ref is None:
-            if held.leaving:
+            if held.membership.gave_up:
                 return
             held.membership = held.membership.gives_up(keep_place=False)
             held.believed = False
@@ -206,7 +201,7 @@ class Memberships:
         if not client.may_ask(ref) or not client.has_room(ref):
             return
         held = self._held.get(topic)
-        if held is None or held.leaving:
+        if held is None or held.membership.gave_up:
             client.refuse(RequestError(NOT_JOINED), ref)
         else:
             self._begin(client, ref, held.owner, message)
@@ -374,7 +369,7 @@ class Memberships:
         count, limit = len(self._held), self._settings.topics
         if count < limit:
             return True
-        left = sum(held.leaving for held in self._held.values())
+        left = sum(held.membership.gave_up for held in self._held.values())
         return count - left < limit and left < limit
 
     def _resume(self, client: ConnectedClient, topic: str, position: Position) -> bool:
