@@ -217,11 +217,12 @@ class Memberships:
         """
         if not client.may_ask(ref):
             return
-        refused = self._charge(topic)
+        owner = self._owner(topic)
+        refused = None if topic in self._held else self._charge(owner)
         if refused is not None:
             client.refuse(refused, ref)
         else:
-            self._begin(client, ref, self._owner(topic), message)
+            self._begin(client, ref, owner, message)
 
     def create(
         self,
@@ -337,28 +338,26 @@ class Memberships:
         kind, _, key = topic.partition(":")
         return self._actor.system.ref(kind, key)
 
-    def _charge(self, topic: str) -> RequestError | None:
-        """Charge the session if a request to this topic loads the topic's owner from the stores.
+    def _charge(self, owner: ActorRef) -> RequestError | None:
+        """Charge the session if a request to a topic's owner loads it from the stores.
 
-        Returns the refusal if a budget is used up. A topic that the session is in costs nothing.
+        Returns the refusal if a budget is used up. It is for topics that are not in `_held`; a
+        request to one that is costs nothing.
         """
-        if topic in self._held:
-            return None
-        return self._activations.refuse(
-            self._actor.system, self._budget, self._shared, self._owner(topic)
-        )
+        return self._activations.refuse(self._actor.system, self._budget, self._shared, owner)
 
     def _take(self, topic: str) -> TopicMembership | RequestError:
         """Return the membership in a topic, a new one if there is none yet; or the refusal."""
         held = self._held.get(topic)
         if held is not None:
             return held
-        refused = self._charge(topic)
+        owner = self._owner(topic)
+        refused = self._charge(owner)
         if refused is not None:
             return refused
         if not self._has_room():
             return RequestError(TOO_MANY_TOPICS)
-        held = self._held[topic] = TopicMembership(self._owner(topic))
+        held = self._held[topic] = TopicMembership(owner)
         return held
 
     def _has_room(self) -> bool:
