@@ -259,9 +259,7 @@ def serve(program: Program, signals: Signals) -> Exit:
     )
     watch_terminal()
     files = raise_limit()
-    tls = tls_context(loaded)
-    check_addresses(loaded)
-    check_services(program)
+    tls = check(program)
     with ExitStack() as stack:
         # Listen before the stores start, so that a taken port is found out at once. Clients that
         # come in the meantime wait in the backlog.
@@ -307,18 +305,24 @@ def serve(program: Program, signals: Signals) -> Exit:
     return Exit.UNSAVED
 
 
-def check_services(program: Program) -> None:
-    """Raise `CannotStart` if a service cannot start with this configuration."""
+def check(program: Program) -> ssl.SSLContext | None:
+    """Check what can be checked before anything is started; returns `tls_context`.
+
+    Raises:
+        ConfigError, CannotStart: a server could not start with this configuration.
+    """
+    loaded = program.loaded
+    tls = tls_context(loaded)
+    check_addresses(loaded)
     for service in program.services:
-        service.check(program.loaded.config, program.loaded.folder)
+        service.check(loaded.config, loaded.folder)
+    return tls
 
 
 def check_config(program: Program, _: Signals) -> Exit:
     """Say whether the configuration can be used, and list the keys that differ from defaults."""
     loaded = program.loaded
-    tls_context(loaded)
-    check_addresses(loaded)
-    check_services(program)
+    check(program)
     for doubt in loaded.doubts:
         print(f"warning: {doubt}", file=sys.stderr)
     defaults = "" if loaded.changed else ", all defaults"
