@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 import trio
@@ -39,8 +39,8 @@ from protocol.messages.inbox import (
     InboxState,
 )
 from tests.actors.players import House, Player, open_house
+from tests.actors.served import LIMIT_S
 
-LIMIT_S: Final = 60.0
 T = TypeVar("T")
 P = TypeVar("P", bound=Push)
 
@@ -152,13 +152,6 @@ async def offsets(player: Player, last: int) -> list[int]:
             found += [entry.offset for entry in player.got(InboxEntry)]
             await trio.sleep(0.002)
     return found
-
-
-async def until(true: Any) -> None:
-    """Wait until this is so."""
-    with trio.fail_after(LIMIT_S):
-        while not true():
-            await trio.sleep(0.002)
 
 
 async def resumed(

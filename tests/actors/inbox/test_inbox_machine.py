@@ -24,8 +24,9 @@ from protocol.messages.inbox import (
     InboxState,
 )
 from protocol.messages.session import TopicLost
-from tests.actors.inbox.mailroom import LIMIT_S, Mailroom, open_mailroom, user_of
+from tests.actors.inbox.mailroom import Mailroom, open_mailroom, user_of
 from tests.actors.players import Player
+from tests.actors.served import LIMIT_S
 
 DEVICES = ("desk", "phone")
 RECENT = 6

@@ -36,10 +36,10 @@ from tests.actors.inbox.mailroom import (
     page,
     pushed,
     resumed,
-    until,
     user_of,
 )
 from tests.actors.players import open_house
+from tests.actors.served import until
 
 SMALL = InboxSettings(recent=5, joined_entries=3, history_limit=10)
 
