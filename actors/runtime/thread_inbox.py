@@ -46,13 +46,6 @@ class ThreadInbox:
     def empty(self) -> bool:
         return self._queue.empty()
 
-    def qsize(self) -> int:
-        return self._queue.qsize()
-
-    def full(self) -> bool:
-        """Whether an ordinary message finds no room."""
-        return self._queue.qsize() >= self.capacity
-
     def close(self, answer: Callable[[], pykka.ActorDeadError]) -> list[Any]:
         """Answer all that is left with `answer()`; returns the messages nobody waits for."""
         told: list[Any] = []
