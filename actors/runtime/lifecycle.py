@@ -359,12 +359,7 @@ class LoopLife(Cell):
             self.actor = None
             if limit is not None:
                 limit.cancel()
-            if self.killing is not None or self.stopping is not None:
-                self.end(self.killing or self.stopping or "failed")
-            elif self.halted is not None:
-                self.be_halted()
-            else:
-                self.failed(error)
+            self._has_failed()
 
         run_hooks(self, farewell(self, *hooks), then)
 
@@ -390,8 +385,14 @@ class LoopLife(Cell):
         actor, self.actor = self.actor, None
         if actor is not None:
             actor.actor_hooks.killed()
-        if self.stopping is not None:
-            self.end(self.stopping)
+        self._has_failed()
+
+    def _has_failed(self) -> None:
+        """The instance that failed is gone: the parent decides, unless somebody has meanwhile."""
+        if (reason := self.killing or self.stopping) is not None:
+            self.end(reason)
+        elif self.halted is not None:
+            self.be_halted()
         else:
             assert self.error is not None
             self.failed(self.error)
