@@ -298,9 +298,8 @@ class Directory(PersistentActor):
             self._take_stock()
 
     @handles(Wake)
-    def wake(self, _message: Wake) -> int:
-        """Return how many matches run. The message has started the directory, which wakes them."""
-        return len(self._register.running)
+    def wake(self, _message: Wake) -> None:
+        """Do nothing: the message has started the directory, which wakes the matches."""
 
     @handles(ComeBack)
     def come_back(self, _: ComeBack) -> None:
