@@ -171,11 +171,7 @@ async def test_an_end_makes_room_for_another_match(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with table(Counting, max_matches=1) as one:
-        match = await one.create("counting")
-        ada = one.player("ada")
-        await ada.join(match)
-        await ada.input(match, 1, {"end": True})
-        await trio.sleep(0.1)
+        await come_and_go(one, 1)
         assert await one.listed() == []
         await one.create("counting")
 
@@ -287,11 +283,7 @@ async def test_an_end_that_the_directory_did_not_hear_of_is_found_by_the_next_st
 ) -> None:
     stores = Stores()
     async with table(Counting, stores=stores) as one:
-        match = await one.create("counting")
-        ada = one.player("ada")
-        await ada.join(match)
-        await ada.input(match, 1, {"end": True})
-        await trio.sleep(0.1)
+        await come_and_go(one, 1)
         killed = stores.as_after_a_kill(snapshots=False)
         rows = killed.events.rows(*DIRECTORY)
         assert rows[-1][4] == "match.closed"
