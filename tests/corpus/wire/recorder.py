@@ -101,7 +101,8 @@ class Plain:
 
     def __init__(self, tap: Tap, name: str) -> None:
         self.tap = tap
-        self.pushes: list[Any] = []
+        self.token = ""
+        """Of its session, once it is open."""
         self._name = name
         self._refs = itertools.count(1)
 
@@ -122,12 +123,12 @@ class Plain:
         await trio.testing.wait_all_tasks_blocked()
 
     async def reply(self, ref: int | None) -> Any:
+        """The reply with this ref, past the pushes that come before it."""
         while True:
             message = await self.hear()
             if message["op"] in {"ok", "error"}:
                 assert message["ref"] == ref, message
                 return message
-            self.pushes.append(message)
 
     async def hear(self, op: str = "") -> Any:
         """The next message, or the next of this op."""

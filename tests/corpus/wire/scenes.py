@@ -239,15 +239,10 @@ SCENES: Final[dict[str, Callable[[Recorder], Awaitable[None]]]] = {
 }
 
 
-class _Opened(Plain):
-    token = ""
-
-
-async def _opened(rec: Recorder, name: str) -> _Opened:
+async def _opened(rec: Recorder, name: str) -> Plain:
     plain = rec.plain(name)
-    opened = _Opened(plain.tap, rec.encoding)
-    opened.token = (await opened.ask("session.open", name=name))["data"]["token"]
-    return opened
+    plain.token = (await plain.ask("session.open", name=name))["data"]["token"]
+    return plain
 
 
 async def _refused(asked: Awaitable[Any]) -> None:
