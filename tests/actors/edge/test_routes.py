@@ -34,5 +34,5 @@ def test_an_op_for_a_role_is_for_those_who_have_it(roles: tuple[str, ...], serve
     client = Client()
     route.serve(Asker(*roles), client, Ping(ref=7))  # type: ignore[arg-type]
     assert len(asked) == served
-    assert client.refused == [] if served else [(FORBIDDEN.code, 7)]
+    assert client.refused == ([] if served else [(FORBIDDEN.code, 7)])
     assert route.outlives
