@@ -64,7 +64,6 @@ from protocol.server.websocket import Connection
 
 SECRET = b"a secret of the tests, 32 bytes."
 P = TypeVar("P", bound=Push)
-D = TypeVar("D")
 
 
 class Refusal(Exception):  # noqa: N818 - an answer

@@ -157,7 +157,6 @@ class Served:
         self.sessions = sessions
         self.gateway = gateway
         self.port = 0
-        self.nursery: trio.Nursery
 
     @asynccontextmanager
     async def caller(self, encoding: Encoding = MSGPACK) -> AsyncIterator[Caller]:
