@@ -13,6 +13,7 @@ from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 from persistence.errors import RowRefused, StoreError, StoreInboxFull
 from persistence.requests import StoreRequest
 
+G = TypeVar("G")
 R = TypeVar("R", bound=StoreRequest)
 
 
@@ -133,6 +134,23 @@ def each_alone(
         return [each_alone(work, [request])[0] for request in requests]
     except StoreError as error:
         return [error] * len(requests)
+
+
+def in_groups(
+    requests: Sequence[R],
+    group_of: Callable[[R], G],
+    answer: Callable[[G, Sequence[R]], Sequence[Any]],
+) -> list[Any]:
+    """Answer those of one group together; the answers are in the order of the requests."""
+    groups: dict[G, list[int]] = {}
+    for place, request in enumerate(requests):
+        groups.setdefault(group_of(request), []).append(place)
+    answers: list[Any] = [None] * len(requests)
+    for group, places in groups.items():
+        found = answer(group, [requests[place] for place in places])
+        for place, one in zip(places, found, strict=True):
+            answers[place] = one
+    return answers
 
 
 def _reply(envelope: Envelope[StoreRequest], answer: Any) -> None:

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, LiteralString
 
 import msgspec
 import psycopg
 
-from persistence.batching import each_alone
+from persistence.batching import each_alone, in_groups
 from persistence.commands.transaction import Rows
 from persistence.errors import QueryExpired, RowRefused
 from persistence.postgres.actor import PostgresActor
@@ -123,28 +124,29 @@ class QueryWorker(PostgresActor):
         )
 
     def _read(self, connection: psycopg.Connection, requests: Sequence[StoreRequest]) -> list[Any]:
-        answers: list[Any] = [None] * len(requests)
-        places: dict[type, list[int]] = {}
-        for place, request in enumerate(requests):
-            if isinstance(request, Ask) and request.expires_at > time.monotonic():
-                places.setdefault(type(request.query), []).append(place)
-            else:
-                answers[place] = _not_asked(request)
         with transaction(connection, self._settings):
-            reading = ReadTransaction(connection)
-            for wanted in places.values():
-                queries = [requests[place].query for place in wanted]  # type: ignore[attr-defined]
-                for place, answer in zip(wanted, self._answers(reading, queries), strict=True):
-                    answers[place] = answer
-        return answers
+            answer = partial(self._answers, ReadTransaction(connection))
+            return in_groups(requests, _type_of_query, answer)
 
-    def _answers(self, reading: ReadTransaction, queries: Sequence[Any]) -> Sequence[Any]:
-        """To queries of one type."""
+    def _answers(
+        self, reading: ReadTransaction, query: type | None, requests: Sequence[Any]
+    ) -> Sequence[Any]:
+        """To queries of one type, or to what is no query."""
+        if query is None:
+            return [_not_asked(request) for request in requests]
+        queries = [request.query for request in requests]
         try:
             kind = self._table.of(queries[0])
         except LookupError as error:
             return [error] * len(queries)
         return kind.answers(reading, queries)
+
+
+def _type_of_query(request: StoreRequest) -> type | None:
+    """None: it is no query, or is none any more."""
+    if isinstance(request, Ask) and request.expires_at > time.monotonic():
+        return type(request.query)
+    return None
 
 
 def _not_asked(request: StoreRequest) -> Any:

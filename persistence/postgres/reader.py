@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import psycopg
 
-from persistence.batching import each_alone
+from persistence.batching import each_alone, in_groups
 from persistence.errors import RowRefused
 from persistence.postgres.actor import PostgresActor
 from persistence.postgres.connection import qualified
@@ -59,15 +60,7 @@ class EventReader(PostgresActor):
         )
 
     def _read(self, connection: psycopg.Connection, requests: Sequence[StoreRequest]) -> list[Any]:
-        groups: dict[type[StoreRequest], list[int]] = {}
-        for place, request in enumerate(requests):
-            groups.setdefault(type(request), []).append(place)
-        answers: list[Any] = [None] * len(requests)
-        for kind, places in groups.items():
-            found = self._ask(connection, kind, [requests[place] for place in places])
-            for place, answer in zip(places, found, strict=True):
-                answers[place] = answer
-        return answers
+        return in_groups(requests, type, partial(self._ask, connection))
 
     def _ask(
         self, connection: psycopg.Connection, kind: type[StoreRequest], requests: Sequence[Any]
