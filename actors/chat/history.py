@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import msgspec
@@ -17,6 +18,7 @@ import trio
 
 from actors.edge.failures import Refused
 from actors.runtime.actor import Actor
+from actors.runtime.child import ChildSpec
 from actors.runtime.future import Future
 from actors.runtime.handlers import handles
 from actors.runtime.mailbox import MailboxSpec
@@ -72,6 +74,14 @@ class HistoryReader(Actor):
                 "history not read", of=f"{message.kind}/{message.key}", error=repr(error)
             )
             raise Refused(UNAVAILABLE, "older messages cannot be read now") from error
+
+
+def reader_specs(events: EventStore) -> list[ChildSpec]:
+    """Return the specs by which a supervisor starts the readers."""
+    return [
+        ChildSpec(id=str(number), factory=partial(HistoryReader, events))
+        for number in range(READERS)
+    ]
 
 
 def read_before(system: SystemView, message: ReadPostsBefore) -> Future[Any]:

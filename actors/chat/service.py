@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from actors.chat.history import KIND as HISTORY
-from actors.chat.history import READERS, HistoryReader
+from actors.chat.history import reader_specs
 from actors.chat.room import KIND as ROOM
 from actors.chat.room import Room, room_kind
 from actors.chat.routes import ROUTES
@@ -24,11 +24,7 @@ from protocol.messages import room
 def start(frame: Frame) -> Running:
     """Start the readers of history, register rooms, and start the deletion of old messages."""
     settings = frame.settings.section("rooms", RoomSettings)
-    readers = [
-        ChildSpec(id=str(number), factory=partial(HistoryReader, frame.events))
-        for number in range(READERS)
-    ]
-    frame.system.supervise(readers, key=HISTORY)
+    frame.system.supervise(reader_specs(frame.events), key=HISTORY)
     frame.system.register(room_kind(frame.topics, settings, frame.clock_ms))
     if settings.forgets:
         make = partial(Retention, "rooms", trimming(frame.keeping, settings))

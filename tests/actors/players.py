@@ -12,7 +12,6 @@ import itertools
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,7 +19,7 @@ import trio
 import trio.testing
 
 from actors.chat.history import KIND as HISTORY
-from actors.chat.history import READERS, HistoryReader
+from actors.chat.history import reader_specs
 from actors.chat.room import room_kind
 from actors.chat.routes import ROUTES as ROOM_ROUTES
 from actors.chat.settings import RoomSettings
@@ -44,7 +43,6 @@ from actors.matches.match_kind import match_kind
 from actors.matches.routes import ROUTES as MATCH_ROUTES
 from actors.matches.rules.game import Game
 from actors.matches.settings import MatchSettings
-from actors.runtime.child import ChildSpec
 from actors.runtime.durability import DurabilitySettings
 from actors.runtime.loop_cell import LoopCell
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
@@ -307,11 +305,7 @@ async def open_house(
     )
     async with ActorSystem("house", seed=1) as system:
         system.use_stores(events, snapshots, durability)
-        readers = [
-            ChildSpec(id=str(number), factory=partial(HistoryReader, events))
-            for number in range(READERS)
-        ]
-        system.supervise(readers, key=HISTORY)
+        system.supervise(reader_specs(events), key=HISTORY)
         system.register(warden_kind(topics))
         system.register(room_kind(topics, rooms or RoomSettings(), clock_ms))
         host = MatchHost(

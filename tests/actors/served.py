@@ -20,7 +20,7 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket
 
 from actors.chat.history import KIND as HISTORY
-from actors.chat.history import READERS, HistoryReader
+from actors.chat.history import reader_specs
 from actors.chat.room import room_kind
 from actors.chat.routes import ROUTES as ROOM_ROUTES
 from actors.chat.settings import RoomSettings
@@ -214,11 +214,7 @@ async def serve(
         refs = {name: system.ref("stores", name) for name in stores}
         events = EventStore(refs["writer"], refs["reader"])
         system.use_stores(events, SnapshotStore(refs["snapshots"]))
-        readers = [
-            ChildSpec(id=str(number), factory=partial(HistoryReader, events))
-            for number in range(READERS)
-        ]
-        system.supervise(readers, key=HISTORY)
+        system.supervise(reader_specs(events), key=HISTORY)
         topics = Topics()
         system.register(warden_kind(topics))
         system.register(room_kind(topics, rooms or RoomSettings(), unix_ms))
