@@ -20,6 +20,14 @@ def ask(ref: ActorRef[Any], message: Any, timeout_s: float = 60.0) -> Any:
     return ref.ask(message, timeout=timeout_s)
 
 
+def outcome(future: Any) -> Any:
+    """What a future brings: a reply, or the exception that is raised at its asker."""
+    try:
+        return future.get(timeout=60)
+    except Exception as error:
+        return error
+
+
 def event(kind: str, key: str, seq: int, epoch: int = 1, payload: bytes = b"\x80") -> EventRow:
     return (kind, key, seq, epoch, "posted", payload, 1_700_000_000_000_000 + seq)
 
@@ -31,6 +39,15 @@ def wait_until_held_up(other: psycopg.Connection[Any]) -> None:
     while other.execute(asked).fetchone() is None:
         assert time.monotonic() < deadline, "nobody waits"
         other.execute("SELECT pg_stat_clear_snapshot()")
+
+
+def end_other_sessions(other: psycopg.Connection[Any], *, wait_ms: int = 0) -> None:
+    """End the sessions of all who work on this database, but this one; wait so long for the end."""
+    other.execute(
+        "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity"
+        " WHERE application_name = 'greenroom' AND pid <> pg_backend_pid()",
+        (wait_ms,),
+    )
 
 
 class Hanger:

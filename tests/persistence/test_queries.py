@@ -12,7 +12,13 @@ from persistence import PostgresSettings, QueryExpired, RowRefused, StoreUnavail
 from persistence.postgres.connection import connect
 from persistence.queries import Ask, QueryKind, QueryTable, QueryWorker, ReadTransaction
 from persistence.requests import LastSeq, StoreCheck
-from tests.persistence.asking import ask, hanging_up, wait_until_held_up
+from tests.persistence.asking import (
+    ask,
+    end_other_sessions,
+    hanging_up,
+    outcome,
+    wait_until_held_up,
+)
 
 Ref = ActorRef[Any]
 
@@ -103,13 +109,6 @@ def in_one_batch(worker: Ref, postgres: PostgresSettings, *requests: Any) -> lis
         return [outcome(future) for future in futures]
 
 
-def outcome(future: Any) -> Any:
-    try:
-        return future.get(timeout=60)
-    except Exception as error:
-        return error
-
-
 def test_a_query_is_answered_from_the_schema_of_the_server(
     worker: Ref, postgres: PostgresSettings
 ) -> None:
@@ -149,10 +148,7 @@ def test_a_connection_that_was_lost_is_felt_by_nobody(
 ) -> None:
     assert ask(worker, of(Length("a"))) == 1
     with connect(postgres) as other:
-        other.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name = 'greenroom' AND pid <> pg_backend_pid()"
-        )
+        end_other_sessions(other)
     assert ask(worker, of(Length("a"))) == 1
 
 

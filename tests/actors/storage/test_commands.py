@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
@@ -17,7 +16,7 @@ from persistence.postgres.connection import connect, transaction
 from protocol.errors import FORBIDDEN, QUOTA_EXCEEDED, VERSION_CONFLICT, ErrorCode
 from protocol.messages.storage import ObjectsWritten
 from tests.actors.storage.shelf import Shelf, changing, drop, put
-from tests.persistence.asking import wait_until_held_up
+from tests.persistence.asking import end_other_sessions, outcome, wait_until_held_up
 
 
 def usage(settings: PostgresSettings, user: str) -> tuple[Usage, Usage]:
@@ -122,20 +121,13 @@ def test_in_one_transaction_a_users_commands_take_effect_in_order(
                     (drop("3"),),
                 )
             ]
-        outcomes = [_outcome(future) for future in futures]
+        outcomes = [outcome(future) for future in futures]
     assert [type(one) for one in outcomes] == [Done, Refused, Done, Done, Done]
     assert shelf.read("ada", "1", "2", "3") == ["3"]
     (found,) = shelf.look("ada", "1").objects
     assert found.created == found.updated, "it was deleted and is a new one"
     kept, there = usage(settings, "ada")
     assert kept == there == Usage(1, len("saves") + len("1") + 1)
-
-
-def _outcome(future: Any) -> Any:
-    try:
-        return future.get(timeout=60)
-    except Exception as error:
-        return error
 
 
 def test_a_quota_holds_whoever_writes_at_once(shelf: Shelf, settings: PostgresSettings) -> None:
@@ -182,19 +174,16 @@ def test_what_is_acknowledged_outlives_lost_connections_and_acts_once(
         for n in range(60):
             future = shelf.begin(changing("ada", put("1", str(n))), "ada", key=f"k-{n}")
             if rng.random() < 0.3:
-                other.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE application_name = 'greenroom' AND pid <> pg_backend_pid()"
-                )
-            outcome = _outcome(future)
-            if isinstance(outcome, Done):
-                acknowledged += outcome.answer.versions
+                end_other_sessions(other)
+            found = outcome(future)
+            if isinstance(found, Done):
+                acknowledged += found.answer.versions
                 assert shelf.look("ada", "1").objects[0].version == acknowledged[-1]
                 again = shelf.begin(changing("ada", put("1", str(n))), "ada", key=f"k-{n}")
-                repeated = _outcome(again)
-                assert repeated == Done(outcome.answer, repeated=True)
+                repeated = outcome(again)
+                assert repeated == Done(found.answer, repeated=True)
             else:
-                assert isinstance(outcome, StoreUnavailable), outcome
+                assert isinstance(found, StoreUnavailable), found
     assert acknowledged == sorted(set(acknowledged))
     assert len(acknowledged) > 50
 

@@ -27,7 +27,7 @@ from persistence.postgres import connection as postgres
 from persistence.postgres import migrate
 from persistence.postgres.connection import Bracket, connect, transaction
 from persistence.postgres.libpq import Statement
-from tests.persistence.asking import wait_until_held_up
+from tests.persistence.asking import end_other_sessions, outcome, wait_until_held_up
 from tests.persistence.commands.wallets import (
     Careless,
     Drain,
@@ -89,13 +89,6 @@ def in_one_batch(settings: PostgresSettings, *requests: Execute) -> list[Any]:
             wait_until_held_up(other)
             futures = [ref.ask(one, block=False) for one in requests]
         return [outcome(future) for future in futures]
-
-
-def outcome(future: Any) -> Any:
-    try:
-        return future.get(timeout=60)
-    except Exception as error:
-        return error
 
 
 def fetch(settings: PostgresSettings, query: Any) -> list[tuple[Any, ...]]:
@@ -245,10 +238,7 @@ def test_connections_that_are_lost_lose_and_double_nothing(settings: PostgresSet
         for n in range(80):
             future = ref.ask(request(Transfer("ada", "bob", 1, str(n))), block=False)
             if rng.random() < 0.3:
-                other.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE application_name = 'greenroom' AND pid <> pg_backend_pid()"
-                )
+                end_other_sessions(other)
             if isinstance(found := outcome(future), Done):
                 acknowledged.append(str(n))
             else:

@@ -11,7 +11,7 @@ from persistence import PostgresSettings, RowRefused, StoreUnavailable
 from persistence.postgres import EventWriter
 from persistence.postgres.connection import connect, qualified, transaction
 from persistence.requests import Activate, AppendEvents, ReadEvents, StoreCheck
-from tests.persistence.asking import ask, event, hanging_up, wait_until_held_up
+from tests.persistence.asking import ask, end_other_sessions, event, hanging_up, wait_until_held_up
 
 Ref = ActorRef[Any]
 
@@ -244,10 +244,7 @@ def test_a_connection_that_broke_between_two_calls_is_not_felt(
     ask(writer, AppendEvents([event(unique, "a", 1)]))
     ask(reader, StoreCheck())
     with connect(postgres) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE application_name = 'greenroom' AND pid <> pg_backend_pid()"
-        )
+        end_other_sessions(connection, wait_ms=5000)
     assert ask(writer, AppendEvents([event(unique, "a", 2)])) == []
     assert held(reader, unique, "a") == [(1, 1), (2, 1)]
 
