@@ -184,13 +184,14 @@ class World:
     def check(self) -> None:
         for topic in TOPICS:
             kind, key = self.name(topic)
+            name = f"{kind}:{key}"
             owner = self.house.instance(kind, key)
             members = ()
             if owner is not None:
                 members = owner.sessions
             for who, device in self.devices.items():
                 assert device.player.opened is not None
-                session, name = device.player.opened.session, f"{kind}:{key}"
+                session = device.player.opened.session
                 stages = self.house.instance("session", session).memberships.stages()
                 views = {
                     "owner": session in members,
@@ -200,9 +201,12 @@ class World:
                 }
                 assert len(set(views.values())) == 1, (who, name, views, stages)
                 assert stages.get(name, "out") in ("joined", "out")
-            assert len(members) == len(self.house.topics.members(f"{kind}:{key}"))
+            assert len(members) == len(self.house.topics.members(name))
             if topic == "match" and owner is not None and owner._play.ending is None:
-                assert set(owner.record.places) == owner.sessions.players
+                here = {
+                    owner.sessions.player(m.who.session) for m in self.house.topics.members(name)
+                }
+                assert set(owner.record.places) == here
 
 
 @settings(max_examples=100, deadline=None)
