@@ -151,5 +151,6 @@ class ActorThread:
                 self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        self.error = self.error or error
+        if self.error is None:  # and not `or`: an exception may be falsy
+            self.error = error
         self.actor.actor_stopped.set()

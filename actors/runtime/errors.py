@@ -102,7 +102,7 @@ def bare(refusal: Refusal) -> Refusal:
     error: BaseException | None = refusal
     while error is not None and error.__traceback__ is not None:
         error.__traceback__ = None
-        error = error.__cause__ or error.__context__
+        error = error.__context__ if error.__cause__ is None else error.__cause__
     return refusal
 
 

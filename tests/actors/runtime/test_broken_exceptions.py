@@ -11,7 +11,7 @@ import trio
 import actors
 from actors import ChildSpec, Kind, RestartPolicy
 from actors.runtime.panic import presentable, shown
-from actors.runtime.testing import open_system
+from actors.runtime.testing import Probe, open_system
 
 from .sample import Counter, Get
 
@@ -36,6 +36,30 @@ class BrokenRefusal(actors.Refusal):
     """An answer that cannot be shown."""
 
     __str__ = Broken.__str__
+
+
+class Undecided(Exception):  # noqa: N818 -- it is
+    """Neither true nor false."""
+
+    def __bool__(self) -> NoReturn:
+        raise RuntimeError("no bool")
+
+
+class Falsy(Exception):  # noqa: N818 -- it is
+    """Taken for none by whoever asks whether there is one by its truth."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
+class FalsyThread(actors.ThreadingActor):
+    """Fails of whatever it is told, and then of having failed."""
+
+    def on_receive(self, _message: Any) -> NoReturn:
+        raise Falsy("first")
+
+    def on_failure(self, *_: object) -> NoReturn:
+        raise ValueError("second")
 
 
 class BrokenCallback:
@@ -194,6 +218,30 @@ async def test_a_refusal_that_cannot_be_shown_is_an_answer_all_the_same(
         ref.tell("x")
         assert await ref.ask(Get()) == 0
         assert system.restarts == 0
+
+
+async def test_a_refusal_whose_cause_is_neither_true_nor_false_is_an_answer(
+    autojump_clock: object,
+) -> None:
+    refusal = actors.Refusal("no")
+    refusal.__cause__ = Undecided()
+    async with open_system() as system:
+        ref = system.start(Fragile, "handler", refusal)
+        with pytest.raises(actors.Refusal, match="no"):
+            await ref.ask("x")
+        assert await ref.ask(Get()) == 0
+
+
+async def test_what_an_actor_in_a_thread_failed_of_first_stays_though_it_is_falsy() -> None:
+    async with open_system() as system:
+        ref = system.start(FalsyThread, policy=RestartPolicy(restart="temporary"))
+        probe = Probe(system)
+        probe.watch(ref)
+        ref.tell("x")
+        await probe.expect(actors.Terminated, within_s=60.0)
+        with pytest.raises(actors.ActorFailed) as failed:
+            await ref.ask("x")
+        assert str(failed.value.cause) == "first"
 
 
 async def test_a_callback_that_cannot_be_shown_fails_nobody_else(autojump_clock: object) -> None:
