@@ -21,8 +21,11 @@ async def main():
 trio.run(main)
 ```
 
-This is the whole public surface. `actors.runtime.testing` has what tests need. The game server's
-own actors are modules of this package (`actors.chat.room`, ...) and are not imported from here.
+These names are the whole public surface of the runtime; `actors.runtime.testing` adds what tests
+need.
+The game server's own actors are modules of this package as well (`actors.chat.room`, ...). They are
+not
+imported here, so that `import actors` stays light.
 """
 
 from pykka import ActorDeadError

@@ -1,1 +1,1 @@
-"""The actor runtime; `import actors` has its public names."""
+"""The actor runtime. Its public names are those of `import actors`."""

@@ -1,4 +1,4 @@
-"""What an embedder subclasses."""
+"""`Actor`, the class that embedders subclass."""
 
 from __future__ import annotations
 
@@ -36,53 +36,68 @@ T = TypeVar("T")
 
 
 class Actor(_PykkaActor):
-    """A Pykka actor that lives in a trio loop: one message at a time, state of its own.
+    """A Pykka actor that lives in a trio event loop and handles one message at a time.
 
     Subclass it, mark handlers with `@handles(MessageType)`, and start it with `Actor.start` or
-    `ActorSystem.start`. Handlers and hooks may be `def` or `async def`; while one awaits, the
-    mailbox waits. What a handler returns is the reply of an ask; if that is an `actors.Future`, the
-    reply is what the future comes to, and the mailbox does not wait for it.
+    `ActorSystem.start`. Handlers and hooks may be `def` or `async def`. While one of them awaits
+    something, the other messages wait in the mailbox.
 
-    A handler that raises a `Refusal` answers with it. Any other exception fails the actor: the
-    asker gets it, `on_failure` runs, and by its restart policy a new instance takes over the
-    mailbox. So does what is no `Exception` (see `HandlerPanic`), but SystemExit and
-    KeyboardInterrupt, which end the system: all actors stop in order, and the exception comes out
-    of `async with ActorSystem()`. What an actor's callbacks raise is its failure, too. A Ctrl-C is
-    not raised in an actor: whatever runs there runs to its end, also if it spins (see
-    `ActorSystem`).
+    What a handler returns is the reply to an ask. If a handler returns an `actors.Future`, the
+    result of
+    that future becomes the reply, and the actor goes on with its next message meanwhile.
 
-    An actor has context variables of its own, the decimal context among them: it begins with those
-    that were set when the system was opened (decimals: with decimal.DefaultContext), and what it
-    sets, no other sees.
+    A handler that raises a `Refusal` sends it to the asker as an answer, and the actor goes on. Any
+    other
+    exception is a failure of the actor: the asker gets the exception, `on_failure` runs, and the
+    restart
+    policy decides whether a new instance takes over the mailbox. An exception in a callback that
+    the actor
+    left with a future counts as a failure of the actor, too, and so does an exception that is no
+    `Exception` (see `HandlerPanic`). The exceptions to this are SystemExit and KeyboardInterrupt:
+    they
+    stop all actors of the system in order, and are then raised out of `async with ActorSystem()`.
 
-    The constructor runs before the actor has a place in the system: `system`, `actor_ref`, timers
-    and `watch` are there from `on_start` on.
+    A Ctrl-C is never raised inside an actor. Code of an actor that is running finishes first, even
+    if it
+    is an endless loop (see `ActorSystem`).
+
+    Each actor has its own context variables. It begins with those that were set when the system was
+    opened, and no other actor sees what it sets. The decimal context is one of them; it begins as a
+    copy
+    of decimal.DefaultContext.
+
+    The constructor runs before the actor has a place in the system. `system`, `actor_ref`, timers
+    and
+    `watch` can be used from `on_start` on.
     """
 
     mailbox: ClassVar[MailboxSpec] = MailboxSpec()
-    """How many messages may wait, and what happens beyond that."""
+    """How many messages may wait for this actor, and what happens to one more."""
 
     _cell: LoopLife | None = None
     _log: Any = None
-    _made_in: Context | None = None  # what its constructor set, if anything
+    _made_in: Context | None = None  # the context variables, if the constructor set any
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.actor_handlers = HandlerTable(cls)
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
-        # Not Pykka's, on purpose: its uuid4, threading.Event, inbox and ref cost 11 us and 2 KiB
-        # an actor. Ours come from the cell, and the urn is made when somebody asks for it.
+        # Pykka's constructor is not called on purpose: the uuid4, threading.Event, inbox and ref
+        # that it
+        # makes cost 11 us and 2 KiB an actor. The cell has these instead.
         pass
 
     # --- Pykka's seams for new actor types -------------------------------------------------------
 
     @classmethod
     def start(cls, *args: Any, **kwargs: Any) -> ActorRef:
-        """Start an actor in the current system: the one whose `async with`, or actor, we are in.
+        """Start an actor of this class in the current system, and return its ref.
 
-        Arguments go to the constructor; see `ActorSystem.start` for naming the actor.
-        Raises RuntimeError where there is no current system.
+        The current system is the one whose `async with` block, or whose actor, makes this call. The
+        arguments go to the constructor. `ActorSystem.start` can give the actor a name as well.
+
+        Raises RuntimeError if there is no current system.
         """
         return current_system().start(cls, *args, **kwargs)
 
@@ -110,12 +125,14 @@ class Actor(_PykkaActor):
 
     @property
     def actor_ref(self) -> ActorRef:
-        """How others, and this actor's timers, reach it. It outlives this instance."""
+        """The ref by which other actors reach this one. It stays valid when the actor is
+        restarted.
+        """
         return self._placed.ref
 
     @property
     def actor_urn(self) -> str:
-        """A name for logs; unique within the system."""
+        """A name for logs: `urn:actor:<kind>/<key>`, unique within the system."""
         return f"urn:actor:{self._cell.name}" if self._cell else "urn:actor:unplaced"
 
     @property
@@ -125,14 +142,17 @@ class Actor(_PykkaActor):
 
     @property
     def actor_stopped(self) -> Any:
-        """Its `is_set()` says whether the actor has ended."""
+        """An object whose `is_set()` says whether the actor has ended."""
         return self._placed.ref.actor_stopped
 
     # --- context ---------------------------------------------------------------------------------
 
     @property
     def system(self) -> SystemView:
-        """The `ActorSystem` this actor lives in; `runtime.system_view` says why its type is not."""
+        """The `ActorSystem` that this actor lives in.
+
+        Its type is a Protocol, not the class; `runtime.system_view` gives the reason.
+        """
         return self._placed.system
 
     @property
@@ -144,22 +164,28 @@ class Actor(_PykkaActor):
         return self._log
 
     def watch(self, ref: ActorRef) -> None:
-        """Get one `Terminated(ref, reason)` when that actor ends; at once if there is none.
+        """Receive one `Terminated(ref, reason)` message when the actor of `ref` ends.
 
-        A restart is not an end. Watching twice is watching once, also an actor that is not there,
-        until its Terminated has been handled.
+        If there is no such actor, the message comes at once. A restart is not an end. Watching the
+        same
+        actor again before its Terminated has been handled has no effect.
         """
         self._placed.watch(ref)
 
     def unwatch(self, ref: ActorRef) -> None:
-        """Watch no more: a Terminated does not come, even if under way."""
+        """Stop watching. No Terminated comes any more, not even one that is in the mailbox
+        already.
+        """
         self._placed.unwatch(ref)
 
     def start_timer(self, delay_s: float, message: Any, *, name: str | None = None) -> Timer:
-        """Get `message` in `delay_s` seconds. A timer of the same name is replaced.
+        """Receive `message` in `delay_s` seconds. A timer of the same name is replaced.
 
-        Timers are the instance's: they end when it stops or is restarted. Raises ValueError for a
-        delay that is negative or not a number; infinity is never.
+        A timer belongs to the present instance: it ends when the actor stops or is restarted. With
+        an
+        infinite delay the message never comes.
+
+        Raises ValueError for a delay that is negative or NaN.
         """
         return self._placed.actor_timers().start(delay_s, message, name=name)
 
@@ -171,24 +197,32 @@ class Actor(_PykkaActor):
         first_s: float | None = None,
         name: str | None = None,
     ) -> Timer:
-        """Get `message` every `interval_s` seconds, without drift; first in `first_s`, or as long.
+        """Receive `message` every `interval_s` seconds, without drift.
 
-        While one is undelivered no other is added, so ticks never pile up. Raises ValueError for an
-        interval below a microsecond, and like `start_timer`.
+        The first comes in `first_s` seconds, by default after one interval. While a tick waits in
+        the
+        mailbox no other is added, so that ticks never pile up.
+
+        Raises ValueError for an interval below a microsecond, and for a `first_s` that is negative
+        or NaN.
         """
         return self._placed.actor_timers().start(
             interval_s if first_s is None else first_s, message, name=name, interval_s=interval_s
         )
 
     def cancel_timer(self, timer: Timer | str) -> None:
-        """Cancel a timer, by itself or by name. Its message will not come, even if under way."""
+        """Cancel a timer, given the timer or its name.
+
+        Its message does not come any more, not even if it is in the mailbox already.
+        """
         self._placed.actor_timers().cancel(timer)
 
     def pipe_to_self(self, future: Future[T], message: Callable[[Future[T]], Any]) -> None:
-        """Get `message(future)` once the future is done: what comes later comes as a message.
+        """Receive `message(future)` as a message once the future is done. The name is Akka's.
 
-        That is how an actor changes its state by what it asked, or persisted, without waiting for
-        it; a callback of the future would run between the messages of others, and unsupervised::
+        An actor uses this to change its state by the result of an ask, or of a persisted event,
+        without
+        waiting for it::
 
             self.pipe_to_self(bank.ask(Charge(5)), partial(Charged, order.id))
 
@@ -197,14 +231,19 @@ class Actor(_PykkaActor):
                 if message.done.exception() is None:
                     self.paid.add(message.order)
 
-        It comes whether the future succeeded, failed or met its deadline, and past a full mailbox.
-        `message` is called in the actor's turn; what it raises, such as the future's own exception
-        out of `done.result()`, is the actor's failure. Results are the instance's, as its timers
-        are: after a restart or a stop they do not come any more. An actor that waits for one is
-        not idle. The name is Akka's.
+        The message comes whether the future succeeded, failed or timed out, and also if the mailbox
+        is
+        full. The function `message` is called in the actor's own turn. An exception in it is a
+        failure of
+        the actor; that includes the future's own exception if the function calls `done.result()`.
 
-        Raises TypeError for a future that cannot tell when it is done (`pykka.ThreadingFuture`),
-        and for a message that is none yet, and no function that makes one.
+        The message is meant for the present instance: after a restart or a stop it does not come.
+        An
+        actor that waits for one is not idle, so it is not passivated.
+
+        Raises TypeError for a future that cannot report when it is done (`pykka.ThreadingFuture`),
+        and
+        for a `message` that is not callable.
         """
         if not isinstance(future, Future):
             raise TypeError(f"a {type(future).__name__} does not tell when it is done")
@@ -212,16 +251,17 @@ class Actor(_PykkaActor):
         Piped(self._placed, self, future, message)
 
     def stop(self) -> None:
-        """Stop after what is in the mailbox now."""
+        """Stop once the messages that are in the mailbox now have been handled."""
         self._placed.stop()
 
     def passivate(self) -> None:
-        """Stop after what is in the mailbox now, and let the next message bring the actor back.
+        """Stop like `stop`, but let the next message bring the actor back.
 
-        `may_passivate` has the last word, behind those messages: one of them may have given the
-        actor something to stay for.
+        `may_passivate` is asked once the messages in the mailbox have been handled, since one of
+        them may
+        have given the actor a reason to stay. If it says no, the actor goes on.
 
-        Raises RuntimeError for an actor whose kind is not registered: nobody could bring it back.
+        Raises RuntimeError for an actor whose kind is not registered: nothing could bring it back.
         """
         cell = self._placed
         if not self.system.registered(cell.kind):
@@ -229,28 +269,37 @@ class Actor(_PykkaActor):
         cell.stop("passivated")
 
     def may_passivate(self) -> bool:
-        """Whether the actor may be passivated now that it was idle; a room with members says no."""
+        """Return whether the actor may be passivated now. A room that has members says no, for
+        example.
+
+        It is asked when the actor has been idle for its kind's `idle_after_s`, and after
+        `passivate`.
+        """
         return True
 
     # --- hooks -----------------------------------------------------------------------------------
 
     def on_start(self) -> Any:
-        """Before the first message of this instance. May be async.
+        """Called before the first message of this instance. May be async.
 
-        The state of a `PersistentActor` is there by then: its constructor ran before that came
-        back, so that what follows from the state belongs here.
+        A `PersistentActor` has recovered its state by then. Its constructor ran before that, so
+        code that
+        depends on the state belongs here.
         """
 
     def on_receive(self, message: Any) -> Any:
-        """Messages that no handler claims. May be async; what it returns is the reply.
+        """Called with each message that no handler claims. May be async; what it returns is the
+        reply.
 
-        Unless overridden it raises UnhandledMessage: the asker's error, and for a message that was
-        told, a dead letter. An override can leave messages to `super().on_receive(message)`.
+        Unless overridden it raises UnhandledMessage. An asker gets that as its error; a message
+        that was
+        told becomes a dead letter. An override can pass messages on to
+        `super().on_receive(message)`.
         """
         raise UnhandledMessage(self._placed.name, type(message).__name__)
 
     def on_stop(self) -> Any:
-        """After the last message, not after a failure. May be async."""
+        """Called after the last message; not called after a failure. May be async."""
 
     def on_failure(
         self,
@@ -258,7 +307,7 @@ class Actor(_PykkaActor):
         exception_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> Any:
-        """After an exception ended this instance. May be async."""
+        """Called after an exception has ended this instance. May be async."""
 
     # --- for the runtime -------------------------------------------------------------------------
 
@@ -266,13 +315,15 @@ class Actor(_PykkaActor):
 
     @property
     def actor_hooks(self) -> RuntimeHooks:
-        """What the runtime does around the hooks: the seam for its own actor types."""
+        """What the runtime does before and after the hooks. Its own actor types replace this."""
         return NO_HOOKS
 
     def actor_made(self, context: Context | None) -> None:
-        """Its constructor has returned, having set these context variables, if any.
+        """Take note that the constructor has returned.
 
-        Raises Misfit for an instance that has, or had, a place.
+        `context` has the context variables, if the constructor set any. Raises Misfit for an
+        instance
+        that has, or had, a place in a system already.
         """
         if self._cell is not None:
             raise Misfit(f"the factory made no new actor but {self} again")
@@ -280,7 +331,7 @@ class Actor(_PykkaActor):
             self._made_in = context
 
     def actor_seated(self, cell: LoopLife) -> Context | None:
-        """It has its place; returns what its constructor set."""
+        """Take the place in `cell`; return the context that the constructor changed, if it did."""
         self._cell = cell
         return self._made_in
 

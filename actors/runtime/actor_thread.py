@@ -1,4 +1,4 @@
-"""The thread of a pykka.ThreadingActor: Pykka's rules, and word of how it went."""
+"""The thread of a pykka.ThreadingActor. It keeps Pykka's rules and reports what happens in it."""
 
 from __future__ import annotations
 
@@ -19,21 +19,24 @@ from .thread_inbox import ThreadInbox
 
 
 class ActorThread:
-    """Has one instance handle what is in the inbox, by its public hooks, until it is stopped.
+    """Runs one instance in a thread of its own, by the instance's public hooks, until it is
+    stopped.
 
-    An exception under `tell` ends it, one under `ask` goes to the asker only. Pykka has a loop of
-    its own for that, which reports to a registry that all actors of the process share, and ends
-    them all for a SystemExit in one; hence this one.
+    An exception under `tell` ends the instance; one under `ask` goes to the asker only. Pykka's own
+    loop
+    is not used because it reports to a registry that all actors of the process share, and ends all
+    of
+    them when one raises SystemExit.
 
-    Args:
-        actor: any pykka.ThreadingActor
-        inbox: outlives it
-        name: of the thread, after its class: kind/key and the number of the instance
-        started: called in the thread once `on_start` has returned
-        handled: called in the thread after each message
-        ended: called in the thread as the last thing
-        unhandled: called in the thread with a told message that the actor does not handle
-
+    Arguments:
+        actor: any pykka.ThreadingActor.
+        inbox: where its messages come from; the next instance goes on with the same inbox.
+        name: the second part of the thread's name, after the class: kind/key and the instance's
+        number.
+        started: called in the thread once `on_start` has returned.
+        handled: called in the thread after each message.
+        ended: called in the thread as its last act.
+        unhandled: called in the thread with a told message that the actor does not handle.
     """
 
     __slots__ = (
@@ -61,10 +64,10 @@ class ActorThread:
         unhandled: Callable[[Any], None],
     ) -> None:
         self.actor = actor
-        self.error: BaseException | None = None  # the first that the actor failed of
+        self.error: BaseException | None = None  # the first exception that the actor failed with
         self._inbox = inbox
         self._name = name
-        self.busy = False  # with a message
+        self.busy = False  # whether it is handling a message
         self._started = started
         self._handled = handled
         self._ended = ended
@@ -72,9 +75,9 @@ class ActorThread:
         self._abandoned = False
 
     def start(self, context: Context) -> None:
-        """Begin, with these context variables.
+        """Start the thread, with these context variables.
 
-        Raises RuntimeError if the process may have no more threads.
+        Raises RuntimeError if the operating system allows no more threads.
         """
         thread = threading.Thread(
             target=context.run, args=(self._run,), name=f"{type(self.actor).__name__}-{self._name}"
@@ -83,14 +86,16 @@ class ActorThread:
         thread.start()
 
     def abandon(self) -> None:
-        """Leave it to itself: without a hook it ends after its message, or with the next one."""
+        """Wait for it no longer. It ends without `on_stop`, after its present message or the
+        next.
+        """
         self._abandoned = True
         self.actor.actor_stopped.set()
 
     def _run(self) -> None:
         try:
             self._live()
-        except BaseException as error:  # nothing may end a thread unseen
+        except BaseException as error:  # a thread must not end without a report
             self._fail(error)
         self._ended(self)
 
@@ -123,7 +128,7 @@ class ActorThread:
                 try:  # noqa: SIM105 -- `suppress` would cost as much as all the rest
                     reply.set(result)
                 except queue.Full:
-                    pass  # the actor has answered it by itself
+                    pass  # the actor has set the reply itself
         finally:
             self._handled()
             self.busy = False
@@ -151,6 +156,6 @@ class ActorThread:
                 self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        if self.error is None:  # and not `or`: an exception may be falsy
+        if self.error is None:  # `or` would be wrong: an exception may be falsy
             self.error = error
         self.actor.actor_stopped.set()

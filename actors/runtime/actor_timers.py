@@ -11,12 +11,15 @@ from .mailbox import Control
 from .timers import Timer
 
 SHORTEST_S: Final = 1e-6
-"""Between two ticks. Much less is lost in the clock's own float, and the next would be due now, for
-ever."""
+"""The shortest interval between ticks. A much shorter one vanishes when it is added to the clock's
+float:
+the next tick would be due now, for ever."""
 
 
 class ActorTimers:
-    """By name, or nameless; they end with the instance."""
+    """The timers of one instance, with or without names. They are cancelled when the instance
+    ends.
+    """
 
     __slots__ = ("_cell", "_timers")
 
@@ -73,5 +76,5 @@ class ActorTimers:
         return True
 
     def fired(self, timer: Timer) -> None:
-        """Its time has come."""
+        """Put the message of a timer whose time has come into the mailbox."""
         self._cell.control(Control(timer.message, timer))

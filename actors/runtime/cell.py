@@ -1,4 +1,4 @@
-"""The place of an actor in the tree: what stays the same over its restarts."""
+"""The place of an actor in the tree: the part of it that survives restarts."""
 
 from __future__ import annotations
 
@@ -26,53 +26,56 @@ from .timers import Alarm
 _log = structlog.get_logger("actors")
 
 GRACE_S: Final = 1.0
-"""How long a cancelled actor may still take in its own clean-up before it is left behind."""
+"""How long the clean-up of a cancelled actor may take before the cell ends without waiting for
+it."""
 
 
 class State(enum.Enum):
     """Where in its life a cell is."""
 
-    RECOVERING = "recovering"  # the instance gets its state back from stores
+    RECOVERING = "recovering"  # the instance reads its state from the stores
     STARTING = "starting"
     RUNNING = "running"
-    FAILING = "failing"  # the instance broke; its hooks run
-    FAILED = "failed"  # the instance is gone; its parent decides
+    FAILING = "failing"  # the instance failed and its hooks run
+    FAILED = "failed"  # the instance is gone, and the parent is to decide what comes next
     WAITING = "waiting"  # for the end of its back-off
     STOPPING = "stopping"
-    HALTED = "halted"  # by its supervisor, which will start it again or stop it
+    HALTED = "halted"  # its supervisor has stopped the instance, and will start another or end it
     ENDED = "ended"
 
 
 _EMPTY: Final = (State.WAITING, State.HALTED, State.FAILED)
-"""There is no instance, and there may be another one."""
+"""States without an instance, in which another instance may follow."""
 
 
 class Parent(Protocol):
-    """Who decides what becomes of a cell."""
+    """What decides about a cell that has failed or ended: a supervisor, or the group of its
+    kind.
+    """
 
     @property
     def closed(self) -> bool:
         """Whether no more children may be started."""
 
     def adopt(self, cell: Cell) -> None:
-        """A new child."""
+        """Take the cell as a new child."""
 
     def child_failed(self, cell: Cell, error: BaseException) -> None:
-        """The cell's instance failed and is gone. Restart the cell or end it."""
+        """Restart or end the cell, whose instance has failed and is gone."""
 
     def child_ended(self, cell: Cell, reason: Reason) -> None:
-        """The cell has ended."""
+        """Take note that the cell has ended."""
 
     def rest_s(self, key: str) -> float:
-        """How long an actor that failed rests, in seconds; infinity: for ever, or it is not known.
+        """Return in how many seconds a message to the failed actor will start it again.
 
-        Zero: the next message tries again.
+        Zero means that the next message does; infinity means never, or that it is not known.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A seat in the tree: where it is, and who is to sit there."""
+    """What a cell is made from: the actor's name, its factory, its policy and its parent."""
 
     kind: str
     key: str
@@ -82,7 +85,7 @@ class Seat:
 
 
 class Host(Naming, Protocol):
-    """A system, as the cells in it see it: names, places, time, and what it counts."""
+    """An actor system, as the cells in it see it."""
 
     random: random.Random
     nursery: trio.Nursery
@@ -90,49 +93,57 @@ class Host(Naming, Protocol):
     workers: Workers
     restarts: int
     quarantined: int
-    handled_in_threads: int  # by those that have ended
-    in_threads: set[Cell]  # actors in threads of their own, which are there now
-    refused: int  # by full mailboxes, like `dropped`
-    dropped: int
+    handled_in_threads: int  # messages, by actors in threads that have ended
+    in_threads: set[Cell]  # actors in threads that have not ended
+    refused: int  # messages that full mailboxes refused
+    dropped: int  # messages that full mailboxes dropped
 
     def now(self) -> float:
-        """Trio's clock, in seconds."""
+        """Return the time of trio's clock, in seconds."""
 
     def alarm(self, delay_s: float, function: Callable[[], object]) -> Alarm:
-        """`after` for the runtime's own: nobody's failure, and nobody is held until then."""
+        """Call a function of the runtime in `delay_s` seconds.
+
+        Unlike with `after`, an exception in it is no actor's failure, and the alarm keeps no
+        instance
+        alive.
+        """
 
     def call_soon(self, function: Callable[..., object], *args: Any) -> None:
-        """Call a function at home, soon; from any thread. Raises MailboxFull, RunFinishedError."""
+        """Call a function soon in the home thread. This may be called from any thread.
+
+        Raises MailboxFull if too many calls wait, and trio.RunFinishedError if the loop has ended.
+        """
 
     def fail(self, error: BaseException) -> None:
-        """The root gives up, or an actor asks for the end of all."""
+        """Stop the system, because its root gave up or an actor asked for it."""
 
     def lookup(self, kind: str, key: str) -> Cell | None:
-        """The cell of that name, if there is one now."""
+        """Return the cell of that name, if there is one now."""
 
     def registered(self, kind: str) -> bool:
-        """Whether the kind is registered."""
+        """Return whether the kind is registered."""
 
     def make(self, factory: Callable[[], Any]) -> Any:
-        """Call the factory with this system as the current one. Raises what it raises."""
+        """Call the factory with this system as the current one. Raises what the factory raises."""
 
     def try_to_make(self, seat: Seat | Cell) -> tuple[Any, Exception | None]:
-        """An instance, or what its constructor raised."""
+        """Return a new instance, or None and the exception that its constructor raised."""
 
     def place(self, seat: Seat) -> Cell:
-        """Make the first instance and the cell of that name, and start it.
+        """Make the cell and its first instance, and start it.
 
         Raises ActorExists if the name is taken, ActorDeadError if the system is stopping.
         """
 
     def forget(self, cell: Cell) -> None:
-        """The cell has ended: its name is free."""
+        """Free the name of a cell that has ended."""
 
 
 class Cell:
-    """Identity, life and watchers of one actor. Subclasses run it: in the loop, or in a thread.
+    """The identity, life and watchers of one actor. Subclasses run it in the loop or in a thread.
 
-    All methods are for the home thread.
+    Unless a method says otherwise, it is called in the home thread only.
     """
 
     __slots__ = (
@@ -168,7 +179,7 @@ class Cell:
         self.policy = seat.policy
         self.parent = seat.parent
         self.state = State.STARTING
-        self.thread = -1  # from which thread a message may go straight to the mailbox
+        self.thread = -1  # the thread from which a message may go straight to the mailbox
         self.incarnation = 0
         self.restarts = 0
         self.handled = 0  # messages, over all incarnations
@@ -177,9 +188,9 @@ class Cell:
         self.window: RestartWindow | None = None
         self.watchers: dict[Cell, None] | None = None
         self.watching: set[ActorRef] | None = None
-        self.notices: dict[ActorRef, Control] | None = None  # of ends, yet to be handled
-        self.halted: Future[bool] | None = None  # asked to halt
-        self._deadline: Alarm | None = None  # by which it must have stopped
+        self.notices: dict[ActorRef, Control] | None = None  # Terminated messages in the mailbox
+        self.halted: Future[bool] | None = None  # set once the halt that was asked for is done
+        self._deadline: Alarm | None = None  # ends an actor that takes too long to stop
         self._ended: Future[bool] | None = None
         self._started: Future[bool] | None = None
         self.ref = ActorRef(system, seat.kind, seat.key, self)
@@ -194,7 +205,7 @@ class Cell:
 
     @property
     def up(self) -> bool:
-        """Whether the present instance has started, and all that belongs to it."""
+        """Whether the present instance has started; for a supervisor, its children as well."""
         return self.state in (State.RUNNING, State.STOPPING)
 
     @property
@@ -211,53 +222,63 @@ class Cell:
         raise NotImplementedError
 
     def tell(self, message: Any) -> None:
-        """Take a message in, from any thread."""
+        """Put a message into the mailbox, from any thread."""
         raise NotImplementedError
 
     def tell_or_wait(self, message: Any) -> Future[bool] | None:
-        """Take a message in, or return a future that is set when it is in."""
+        """Put a message into the mailbox, or return a future that is set once it is in."""
         self.tell(message)
         return None
 
     def ask(self, message: Any, future: Future[Any]) -> None:
-        """Take a message in whose reply settles `future`, from any thread."""
+        """Put a message into the mailbox whose reply settles `future`, from any thread."""
         raise NotImplementedError
 
     def request_stop(self, reason: Reason) -> None:
-        """Have the actor stop after what is in its mailbox."""
+        """Have the actor stop after the messages that are in its mailbox."""
         raise NotImplementedError
 
     def request_halt(self) -> None:
-        """Have the instance stop after its message; in a thread, after what is in the inbox."""
+        """Have the instance stop after its present message.
+
+        An instance in a thread stops after the messages that are in its inbox.
+        """
         raise NotImplementedError
 
     def kill(self, reason: Reason = "killed") -> None:
-        """End at once, without hooks."""
+        """End the actor at once, without its hooks."""
         raise NotImplementedError
 
     def control(self, control: Control, *, first: bool = False) -> None:
-        """Take in a control message, past any bound."""
+        """Put a control message into the mailbox, even a full one; with `first`, before all
+        others.
+        """
         raise NotImplementedError
 
     def tell_from_thread(self, message: Any) -> None:
-        """Take a message in, called in another thread. Raises MailboxFull if it knows already."""
+        """Put a message into the mailbox from a thread other than home.
+
+        Raises MailboxFull if the mailbox is known to be full.
+        """
         raise NotImplementedError
 
     def cancel(self) -> None:
-        """Cancel what the instance awaits, if anything."""
+        """Cancel the handler or hook that the instance awaits, if there is one."""
 
     def idle(self) -> bool:
-        """Whether the actor has nothing to do and agrees to be passivated."""
+        """Return whether the actor has nothing to do and agrees to be passivated."""
         return False
 
     def actor_or_none(self) -> Any:
-        """The present instance."""
+        """Return the present instance, or None between two."""
         raise NotImplementedError
 
     # --- life ------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Make an instance and start it. A constructor that raises is a failure like any other."""
+        """Make an instance and start it. An exception in the constructor is a failure of the
+        actor.
+        """
         if self._started is not None and self._started.done:
             self._started = None
         actor, error = self.system.try_to_make(self)
@@ -268,14 +289,17 @@ class Cell:
         if error is None:
             try:
                 self.begin(actor)
-            except Exception as raised:  # no more threads, or no actor of this runtime
+            except Exception as raised:  # no more threads, or the factory made no actor
                 error = raised
                 _log.error("not_begun", kind=self.kind, key=self.key, exc_info=error)
         if error is not None:
             self.failed(error)
 
     def when_started(self) -> Future[bool]:
-        """A future of whether the present instance, or the one after a back-off, did start."""
+        """Return a future that tells whether the present instance started.
+
+        During a back-off, the future is about the instance that comes after it.
+        """
         if self._started is None:
             self._started = Future(self.system.home)
             if self.up:
@@ -285,14 +309,14 @@ class Cell:
         return self._started
 
     def has_started(self, *, well: bool = True) -> None:
-        """Tell who waits for the start."""
+        """Settle the future of `when_started`."""
         if self._started is not None:
             self._started.settle_quietly(well)
 
     def stop(self, reason: Reason = "stopped") -> Future[bool]:
         """Ask the actor to stop, and kill it if it takes longer than its policy allows.
 
-        The future is True once it has ended.
+        Returns a future that is set to True once the actor has ended.
         """
         future = self.when_ended()
         if self.state in _EMPTY:
@@ -308,7 +332,7 @@ class Cell:
         self.kill()
 
     def _set_deadline(self, seconds: float, function: Callable[[], object]) -> None:
-        """Call the function unless the cell has ended, or begun anew, by then."""
+        """Call the function in `seconds`, unless the cell has ended or started anew by then."""
         self._drop_deadline()
         if seconds < math.inf and self.alive:
             self._deadline = self.system.alarm(seconds, function)
@@ -319,7 +343,7 @@ class Cell:
             self._deadline = None
 
     def when_ended(self) -> Future[bool]:
-        """A future that is True once the actor has ended."""
+        """Return a future that is set to True once the actor has ended."""
         if self._ended is None:
             self._ended = Future(self.system.home)
             if not self.alive:
@@ -327,7 +351,7 @@ class Cell:
         return self._ended
 
     def failed(self, error: BaseException) -> None:
-        """The instance is gone because of `error`: the parent decides."""
+        """Let the parent decide about the cell, whose instance is gone because of `error`."""
         self.state = State.FAILED
         self.error = error
         self.has_started(well=False)
@@ -350,7 +374,7 @@ class Cell:
             self.start()
 
     def end(self, reason: Reason) -> None:
-        """Leave the tree: tell watchers, the parent and whoever waits for the end."""
+        """Leave the tree, and tell the watchers, the parent and whoever waits for the end."""
         if self.state is State.ENDED:
             return
         self.state = State.ENDED
@@ -363,7 +387,7 @@ class Cell:
             for ref in self.watching:
                 self._off_the_list_of(ref)
         for watcher in self.watchers or ():
-            if watcher.watching is not None:  # a room outlives thousands of its sessions
+            if watcher.watching is not None:  # else a room would keep the refs of all past sessions
                 watcher.watching.discard(self.ref)
             watcher.notify(Terminated(self.ref, reason))
         self.watchers = self.watching = self.notices = None
@@ -372,14 +396,17 @@ class Cell:
             self._ended.settle_quietly(True)
         if self.halted is not None:
             self.halted.settle_quietly(False)
-        # Refs lead on to this cell, so it must not lead back to one of them: whoever comes and goes
-        # would leave a cycle of seven objects, 2.5 KiB, for the collector to find some day.
+        # Other refs hold this cell, so a cell that has ended must not hold a ref that holds it:
+        # each
+        # actor that comes and goes would leave a cycle of seven objects, 2.5 KiB, to the garbage
+        # collector.
         self.ref = ActorRef(self.system, self.kind, self.key)
 
     def halt(self) -> Future[bool]:
-        """Have the instance stop and keep the mailbox for the next one.
+        """Have the instance stop, and keep the mailbox for the next one.
 
-        The future is True once the instance is gone, False if the cell has ended meanwhile.
+        Returns a future that is set to True once the instance is gone, or to False if the cell has
+        ended.
         """
         if self.halted is not None:
             return self.halted
@@ -391,14 +418,16 @@ class Cell:
         return halted
 
     def be_halted(self) -> None:
-        """The instance is gone as its supervisor asked: tell it, which decides what comes next."""
+        """Tell the supervisor that the instance is gone, as it asked. It decides what comes
+        next.
+        """
         self.state = State.HALTED
         halted, self.halted = self.halted, None
         if halted is not None:
             halted.settle_quietly(True)
 
     def obituary(self, reason: Reason) -> pykka.ActorDeadError:
-        """What is told to those whose messages the actor has not handled."""
+        """Return the error for askers whose messages the actor did not handle before it ended."""
         if reason in ("failed", "escalated"):
             return ActorFailed(self.name, self.parent.rest_s(self.key), self.error)
         return pykka.ActorDeadError(f"{self.name} ended ({reason}) before it handled the message")
@@ -428,7 +457,7 @@ class Cell:
             self._off_the_list_of(ref)
 
     def notify(self, end: Terminated) -> None:
-        """Have the actor hear of an end, in place of an earlier one that it has yet to hear of."""
+        """Send the actor a Terminated. It replaces one of the same ref that is not handled yet."""
         if self.notices is None:
             self.notices = {}
         notice = self.notices.get(end.ref)
@@ -439,7 +468,7 @@ class Cell:
         self.control(notice)
 
     def take(self, notice: Control) -> bool:
-        """Whether the actor still wants to hear of that end."""
+        """Return whether the actor still watches for the end that this notice reports."""
         notices, ref = self.notices, notice.message.ref
         if notices is None or notices.get(ref) is not notice:
             return False

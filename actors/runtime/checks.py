@@ -1,4 +1,6 @@
-"""Checks of settings: a wrong one is an error where it is given, not where it is first used."""
+"""Checks of settings. A wrong setting raises where it is given, not later where it is first
+used.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from typing import Any, get_args
 
 
 def check_word(what: str, word: object, allowed: Any) -> None:
-    """Raise ValueError unless `word` is one of a Literal's."""
+    """Raise ValueError unless `word` is one of the strings of the Literal `allowed`."""
     words = get_args(allowed)
     if word not in words:
         raise ValueError(f"{what} is one of {', '.join(words)}, and not {word!r}")
@@ -16,9 +18,9 @@ def check_word(what: str, word: object, allowed: Any) -> None:
 def check_seconds(
     what: str, seconds: float, *, above_zero: bool = False, finite: bool = False
 ) -> None:
-    """Raise ValueError unless it is a duration: 0 s or more, and if told so above 0 or finite.
+    """Raise ValueError unless `seconds` is a duration of 0 s or more.
 
-    Raises TypeError for what is no number.
+    `above_zero` excludes 0, and `finite` excludes infinity. Raises TypeError if it is not a number.
     """
     _check_number(what, seconds)
     least = "above 0" if above_zero else "at least 0"
@@ -29,8 +31,8 @@ def check_seconds(
 
 
 def check_count(what: str, count: int, *, least: int = 0) -> None:
-    """Raise ValueError unless it is a whole number, `least` or more; TypeError for no int."""
-    given: object = count  # as a type checker may not have looked at it
+    """Raise TypeError unless `count` is an int, and ValueError unless it is `least` or more."""
+    given: object = count  # the caller's code may not be type-checked
     if not isinstance(given, int) or isinstance(given, bool):
         raise TypeError(f"{what} is a whole number, and not {count!r}")
     if count < least:
@@ -38,32 +40,34 @@ def check_count(what: str, count: int, *, least: int = 0) -> None:
 
 
 def check_between(what: str, number: float, least: float, most: float) -> None:
-    """Raise ValueError unless `least` <= `number` <= `most`. Raises TypeError for no number."""
+    """Raise ValueError unless `least` <= `number` <= `most`, and TypeError if it is not a
+    number.
+    """
     _check_number(what, number)
     if not least <= number <= most:
         raise ValueError(f"{what} is from {least:g} to {most:g}, and not {number!r}")
 
 
 def check_callable(what: str, value: object) -> None:
-    """Raise TypeError unless it can be called."""
+    """Raise TypeError unless `value` can be called."""
     if not callable(value):
         raise TypeError(f"{what} is called, and {value!r} cannot be")
 
 
 def check_type(what: str, value: object, wanted: type) -> None:
-    """Raise TypeError unless it is one of these."""
+    """Raise TypeError unless `value` is an instance of `wanted`."""
     if not isinstance(value, wanted):
         raise TypeError(f"{what} is a {wanted.__name__}, and not {value!r}")
 
 
 def check_name(what: str, name: object) -> None:
-    """Raise ValueError unless it is a string that is not empty."""
+    """Raise ValueError unless `name` is a string that is not empty."""
     if not isinstance(name, str) or not name:
         raise ValueError(f"{what} is a string that is not empty, and not {name!r}")
 
 
 def check_key(what: str, key: object) -> None:
-    """Raise TypeError unless it is a string: 5 and "5" would be two actors with one log."""
+    """Raise TypeError unless `key` is a string. 5 and "5" would be two actors with one log."""
     if not isinstance(key, str):
         raise TypeError(f"{what} is a string, and not {key!r}")
 
@@ -73,5 +77,5 @@ def _check_number(what: str, value: object) -> None:
         raise TypeError(f"{what} is a number, and not {value!r}")
     try:
         float(value)
-    except OverflowError:  # an int beyond 1.8e308; its digits are not worth showing
+    except OverflowError:  # an int beyond 1.8e308; the message leaves its 309 digits out
         raise ValueError(f"{what} is a number that a float can hold, and not one larger") from None

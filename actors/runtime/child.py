@@ -1,4 +1,6 @@
-"""One child of a supervisor: what was asked for, what became of it, and word of that."""
+"""One child of a supervisor: its spec, its state, and the messages that report what happens to
+it.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +15,26 @@ from .reasons import Reason
 from .restart import RestartPolicy
 
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
-"""Who is restarted when a child fails: it alone; all children; it and those started after it."""
+"""Which children are restarted when one fails.
+
+`one_for_one`: it alone. `one_for_all`: all of them. `rest_for_one`: it and those started after
+it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec(RestartPolicy):
-    """One child of a supervisor.
+    """What a supervisor is told about one of its children.
 
-    `factory()` makes an Actor, a Supervisor or a pykka.ThreadingActor, a new one each time. The
-    child's name is (`kind`, `key`); by default that is (the supervisor's key, `id`). `restart` is
-    `permanent`, `transient` or `temporary`; see `RestartPolicy` for this and the rest.
-    `max_restarts` and `within_s` are the supervisor's for all its children together; those here do
-    not count.
+    Arguments:
+        id: the child's name within its supervisor.
+        factory: called without arguments, it makes a new Actor, Supervisor or pykka.ThreadingActor.
+        kind, key: the child's name in the system; by default the supervisor's key and `id`.
 
-    Raises ValueError or TypeError for what makes no sense.
+    The other fields are those of `RestartPolicy`. `max_restarts` and `within_s` have no effect
+    here: the
+    supervisor's own apply to all its children together.
+
+    Raises ValueError or TypeError for a field that makes no sense.
     """
 
     id: str
@@ -45,18 +53,20 @@ class ChildSpec(RestartPolicy):
 
 
 class Child:
-    """The spec, and the cell that stands for it now: None before its first start."""
+    """A child of a running supervisor: its spec, and its present cell (None before the first
+    start).
+    """
 
     __slots__ = ("came_up", "cell", "spec")
 
     def __init__(self, spec: ChildSpec) -> None:
         self.spec = spec
         self.cell: Cell | None = None
-        self.came_up = False  # once, in any of its incarnations
+        self.came_up = False  # whether any of its incarnations has started
 
     @property
     def living(self) -> bool:
-        """Whether there is an actor, or one that is to come back."""
+        """Whether there is an actor now, or one that will come back."""
         return self.cell is not None and self.cell.alive
 
     @property
@@ -65,7 +75,7 @@ class Child:
         return self.cell is not None and not self.cell.alive
 
     def placed(self, cell: Cell) -> None:
-        """This cell stands for it from now on."""
+        """Take the cell as the child's present one."""
         self.cell = cell
         cell.when_started().when_done(self._started)
 
@@ -74,7 +84,7 @@ class Child:
 
 
 class ChildFailed(NamedTuple):
-    """To a supervisor: the incarnation in this cell failed."""
+    """Tells a supervisor that an incarnation of its child, the one in this cell, failed."""
 
     child: Child
     cell: Cell
@@ -83,7 +93,7 @@ class ChildFailed(NamedTuple):
 
 
 class ChildEnded(NamedTuple):
-    """To a supervisor: this cell ended by itself."""
+    """Tells a supervisor that the cell of its child ended without being asked to."""
 
     child: Child
     cell: Cell

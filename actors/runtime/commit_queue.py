@@ -1,4 +1,4 @@
-"""Which events go into the next commit: the decisions of the journal, without the waiting."""
+"""Decides which events go into the next commit. The waiting is left to the journal."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ from .stores import EventRow
 T = TypeVar("T")
 
 ROW_OVERHEAD_BYTES = 512
-"""Bytes that a waiting event takes beside its payload: tuples, strings, a future; about 480."""
+"""Bytes that are counted for a waiting event beside its payload. Its tuples, strings and future
+take
+about 480."""
 
 
 class Writer:
-    """One incarnation's place in the journal: how far it has queued and how far it is durable.
+    """The position of one incarnation in the journal.
 
-    `committed` <= `queued`; everything between is on its way. A fenced writer has lost its log to
-    another incarnation: nothing of it is on its way any more, and nothing will be again.
+    `queued` is the seq of its last event in the queue, and `committed` that of its last durable
+    event.
+    The events between the two are on their way to the store. A fenced writer has lost its log to
+    another
+    incarnation: no event of it is on its way, and no other will be queued.
     """
 
     __slots__ = ("_waiters", "committed", "epoch", "fenced", "key", "kind", "on_fenced", "queued")
@@ -48,7 +53,9 @@ class Writer:
         return self.committed == self.queued
 
     def when_committed(self, seq: int, callback: Callable[[], None]) -> None:
-        """Call back once `seq` is durable or the writer is fenced; at once if it is so already."""
+        """Call back once `seq` is durable or the writer is fenced; at once if that is so
+        already.
+        """
         if self.fenced or self.committed >= seq:
             callback()
         elif self._waiters is None:
@@ -57,7 +64,9 @@ class Writer:
             self._waiters.append((seq, callback))
 
     def ready(self) -> list[Callable[[], None]]:
-        """Take the callbacks whose seq has become durable, all of them once fenced."""
+        """Take out the callbacks that are due: those whose seq is durable, or all of a fenced
+        writer.
+        """
         waiters = self._waiters
         if waiters is None:
             return []
@@ -68,13 +77,23 @@ class Writer:
         return due
 
 
-# An event that is not durable yet: its row, its size, its writer, and what its owner wants back
-# when it is. A plain tuple, since a NamedTuple would cost another 0.2 µs an event.
+# An event that is not durable yet: its row, its size in bytes, its writer, and the ticket that its
+# owner
+# gets back once it is durable. It is a plain tuple because a NamedTuple costs another 0.2 µs an
+# event.
 Waiting: TypeAlias = tuple[EventRow, int, Writer, T]
 
 
 class CommitOutcome(NamedTuple, Generic[T]):
-    """What one commit settled, in the order in which it was queued."""
+    """What became of one batch: tickets in the order in which their events were queued, and
+    writers.
+
+    Attributes:
+        durable: tickets of the events that are in the store.
+        refused: tickets of the events of fenced writers, which are not.
+        fenced: writers that this commit found to have lost their logs.
+        advanced: writers that have events among the durable ones.
+    """
 
     durable: list[T]
     refused: list[T]
@@ -86,14 +105,21 @@ class CommitQueue(Generic[T]):
     """A bounded queue of events with at most one batch of them on its way.
 
     `take` hands out a batch; `commit` or `retry` must follow before the next. A retried batch goes
-    back to the front, so order survives any number of failures, and its size is halved: a store
-    that answers a large transaction with a timeout takes a smaller one, and a row that no store
-    will take ends up alone, where it can be named. Success doubles the size again.
+    back to the front of the queue, so the order survives any number of failures. The next batch is
+    half
+    as large: a store that times out on a large transaction may manage a smaller one, and an event
+    that no
+    store can take is alone in its batch in the end, where it can be named. Each success doubles the
+    size
+    again.
 
     Arguments:
-        max_events, max_bytes: how much may wait, the batch on its way included. One event is
-            taken however large it is when nothing else waits.
-        max_batch_events, max_batch_bytes: how much one transaction may hold, at least one event.
+        max_events, max_bytes: how much may wait, the batch on its way included. If nothing else
+        waits,
+            an event of any size is taken.
+        max_batch_events, max_batch_bytes: how much one transaction may hold. It always holds at
+        least
+            one event.
     """
 
     __slots__ = (
@@ -130,7 +156,7 @@ class CommitQueue(Generic[T]):
         )
 
     def add(self, row: EventRow, writer: Writer, ticket: T) -> None:
-        """Queue an event; the caller has asked `has_room`, and the writer is not fenced."""
+        """Queue an event. The caller has checked `has_room`, and that the writer is not fenced."""
         size = len(row[5]) + ROW_OVERHEAD_BYTES
         self._queue.append((row, size, writer, ticket))
         writer.queued = row[2]
@@ -152,16 +178,16 @@ class CommitQueue(Generic[T]):
         return [row for row, _, _, _ in self._in_flight]
 
     def retry(self) -> None:
-        """Put the batch back to the front: it did not work, or nobody knows whether it did."""
+        """Put the batch back to the front, since it failed or its outcome is unknown."""
         batch = self._in_flight
         self._in_flight = []
         self._queue.extendleft(reversed(batch))
         self._limit = max(1, len(batch) // 2)
 
     def commit(self, fenced: Collection[tuple[str, str]]) -> CommitOutcome[T]:
-        """Settle the batch: all of it is durable but what belongs to the fenced (kind, key)s.
+        """Settle the batch. All its events are durable except those of the `fenced` (kind, key)s.
 
-        Whatever else a fenced writer has queued is refused with it.
+        Events of a fenced writer that still wait in the queue are refused as well.
         """
         batch = self._in_flight
         self._in_flight = []
@@ -184,7 +210,9 @@ class CommitQueue(Generic[T]):
         return CommitOutcome(durable, refused, lost, list(advanced))
 
     def clear(self) -> list[T]:
-        """Give up on everything that waits and return its tickets; for the end of the journal."""
+        """Give up all events that wait, and return their tickets. This is the end of the
+        journal.
+        """
         self.retry()
         return self._drop(lambda _: True)
 

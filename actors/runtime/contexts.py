@@ -1,4 +1,4 @@
-"""The context variables that actors see: each actor its own, none the caller's."""
+"""The context variables of actors. Each actor has its own, separate from those of its callers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ T = TypeVar("T")
 
 
 def enterable(context: Context) -> Context:
-    """Return the context, or a copy if somebody up the stack is in it: none is entered twice."""
+    """Return the context, or a copy of it if it is entered already: Python allows that only
+    once.
+    """
     try:
         context.run(_nothing)
     except RuntimeError:
@@ -24,14 +26,17 @@ def _nothing() -> None:
 
 
 class Contexts:
-    """Makes contexts that are as the system found them when it was opened.
+    """Makes contexts with the variables that were set when the system was opened.
 
-    Most actors never set a variable, so they all run in `shared`, and only one that did is given
-    a context of its own: the one it has just changed, while the others go on in a new one. To look
-    is one comparison of two pointers in C, 11 ns, after each slice and not after each message.
+    Most actors never set a variable, so they all run in one context, `shared`. An actor that sets
+    one
+    keeps that context as its own, and the others go on in a new one. Whether a variable was set is
+    checked after each slice, not after each message; the check compares two pointers in C and costs
+    11 ns.
 
-    The decimal context is left out: it is an object that is changed in place, so a copy would not
-    keep actors apart. Whoever uses it gets one from decimal.DefaultContext, as a new thread does.
+    The decimal context is left out. It is an object that is changed in place, so copies of a
+    context would
+    share it. An actor that uses it gets one from decimal.DefaultContext, as a new thread does.
     """
 
     __slots__ = ("_spare", "pristine", "shared")
@@ -42,7 +47,7 @@ class Contexts:
         self._spare: Context | None = None
 
     def open(self) -> None:
-        """Take the caller's variables as those that every actor begins with."""
+        """Make the caller's present variables those that every actor begins with."""
         self.pristine = Context()
         for variable, value in copy_context().items():
             if not isinstance(value, decimal.Context):
@@ -51,20 +56,20 @@ class Contexts:
         self._spare = None
 
     def fresh(self) -> Context:
-        """Return one that nobody has changed."""
+        """Return a new context in which nothing has been changed."""
         return self.pristine.copy()
 
     def changed(self, context: Context) -> bool:
-        """Whether a variable was set in it."""
+        """Return whether a variable was set in this context."""
         try:
             return context != self.pristine
-        except BaseException:  # two values that will not be compared are two values
+        except BaseException:  # two values whose comparison raises are not the same value
             return True
 
     def call(self, function: Callable[[], T]) -> tuple[T, Context | None]:
-        """Call a function that is to see what a new actor sees.
+        """Call a function with the context variables of a new actor.
 
-        Returns what it returns, and the context if it changed that.
+        Returns the function's result, and the context if the function changed it.
         """
         context, self._spare = self._spare or self.fresh(), None
         result = context.run(function)
@@ -74,6 +79,6 @@ class Contexts:
         return result, None
 
     def take_shared(self) -> Context:
-        """Give away the shared one, which somebody changed."""
+        """Give the shared context to the actor that changed it, and make a new shared one."""
         taken, self.shared = self.shared, self.fresh()
         return taken

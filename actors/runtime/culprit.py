@@ -1,4 +1,6 @@
-"""Whose code keeps the loop: read off its stack by another thread, so the loop pays nothing."""
+"""Finds out whose code blocks the loop. Another thread reads the loop's stack, so the loop pays
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,26 +15,27 @@ from .home import Home, Tenant
 from .loop_cell import LoopCell
 
 _TRIO: Final = "trio._core._run"
-"""The module whose frames lie between what started the loop and what runs in it."""
+"""The module whose frames lie between the code that started the loop and the code that runs in
+it."""
 _NOBODYS: Final = ("trio", "outcome", "actors.runtime")
-"""Packages that call others' code; what they do on the way is not to blame."""
+"""Packages that only call other people's code. They are not reported as the culprit."""
 
 
 class Culprit(NamedTuple):
     """What runs in the loop at this moment."""
 
     tenant: Tenant | None
-    """The actor whose handler, hook or callback it is. None: it is a constructor's, or no actor's.
-    """
+    """The actor whose handler, hook or callback runs. None for a constructor and for other code."""
     message: str | None
-    """The type of what the actor handles, if that is a plain handler."""
+    """The type of the message that is handled, if a plain (not async) handler runs."""
     code: str | None
     """The function that trio or the runtime called last."""
     stack: str
+    """The whole stack of the loop's thread, as a traceback shows it."""
 
     @property
     def fields(self) -> dict[str, str]:
-        """For the log: what is known."""
+        """The known facts, as fields of a log line."""
         tenant = self.tenant
         known = {
             "kind": None if tenant is None else tenant.kind,
@@ -45,12 +48,13 @@ class Culprit(NamedTuple):
 
 
 def find_culprit(home: Home, dispatcher: Dispatcher) -> Culprit | None:
-    """Who keeps the loop at `home`; None: nobody, it waits. From another thread.
+    """Return what runs in the loop at `home`, or None if the loop waits. Called in another thread.
 
-    The loop's thread goes on meanwhile unless it is blocked, so this may be a moment late.
+    A loop that is not blocked goes on meanwhile, so the result may be out of date by a moment.
     """
-    # Async handlers and hooks run as trio runs them, and nothing is noted for each step of theirs.
-    # So they are found by the frame of their task, which is on the stack while they run.
+    # Nothing is recorded at each step of an async handler or hook. Such a one is found by the frame
+    # of
+    # its task, which is on the stack while it runs.
     innermost = sys._current_frames().get(home.thread)  # noqa: SLF001 -- the documented way
     frames = list(_in_loop(innermost))
     tenant = home.whose
@@ -70,7 +74,7 @@ def find_culprit(home: Home, dispatcher: Dispatcher) -> Culprit | None:
 
 
 def _in_loop(frame: FrameType | None) -> Iterator[FrameType]:
-    """The frames of what the loop runs, from inside out."""
+    """Yield the frames of the code that the loop runs, the innermost first."""
     while frame is not None and frame.f_globals.get("__name__") != _TRIO:
         yield frame
         frame = frame.f_back

@@ -1,4 +1,4 @@
-"""Messages that nobody could take."""
+"""Messages that did not reach an actor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _LOGGED_PER_S: Final = 10
 
 
 class DeadLetter(NamedTuple):
-    """A message, whom it was meant for, why it did not get there, and when (system time, s)."""
+    """A message that was not handled: its receiver, the reason, and the time in seconds.
+
+    The time is that of trio's clock.
+    """
 
     ref: ActorRef
     message: Any
@@ -26,10 +29,11 @@ class DeadLetter(NamedTuple):
 
 
 class DeadLetters:
-    """Counts all, keeps the last 100, logs at most 10 a second, tells who subscribed.
+    """Counts all dead letters, keeps the last 100, logs at most 10 a second, and tells subscribers.
 
-    A flood of them is typically one mistake a million times: it must be seen, and must not become
-    a flood of log lines.
+    Many dead letters usually come from one mistake that happens a million times. It must be visible
+    in
+    the log, without a million log lines.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -43,10 +47,10 @@ class DeadLetters:
         self._unlogged = 0
 
     def subscribe(self, callback: Callable[[DeadLetter], object]) -> Callable[[], None]:
-        """Have `callback` called with every dead letter; returns the way to end that.
+        """Have `callback` called with every dead letter. Returns a function that ends the
+        subscription.
 
-        It sees a copy of the context variables there are now, and not those of whoever sent the
-        letter.
+        The callback sees a copy of the context variables that are set now, not those of the sender.
         """
         check_callable("callback", callback)
         subscription = object()
@@ -63,7 +67,7 @@ class DeadLetters:
         self.last.append(letter)
         for callback, context in tuple(self._subscribers.values()):
             try:
-                context.copy().run(callback, letter)  # one may lead to another
+                context.copy().run(callback, letter)  # a copy: a callback may cause another letter
             except BaseException:
                 self._log.exception("dead_letter_subscriber_failed")
         second = int(letter.at_s)
