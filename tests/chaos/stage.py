@@ -113,6 +113,8 @@ class Stage(AbstractContextManager["Stage"]):
             "log.format=json",
             "inboxes.look_every_s=1",
             f"wire.stalled_s={STALLED_S}",
+            # Or a client on a busy machine, which reads on late, finds a cut line and no reason.
+            "wire.close_timeout_s=30",
             *self._settings,
         )
         folder = self.folder / f"server-{self._starts}"
