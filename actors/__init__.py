@@ -22,10 +22,8 @@ trio.run(main)
 ```
 
 These names are the whole public surface of the runtime; `actors.runtime.testing` adds what tests
-need.
-The game server's own actors are modules of this package as well (`actors.chat.room`, ...). They are
-not
-imported here, so that `import actors` stays light.
+need. The game server's own actors are modules of this package as well (`actors.chat.room`, ...).
+They are not imported here, so that `import actors` stays light.
 """
 
 from pykka import ActorDeadError

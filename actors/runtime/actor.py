@@ -43,32 +43,25 @@ class Actor(_PykkaActor):
     something, the other messages wait in the mailbox.
 
     What a handler returns is the reply to an ask. If a handler returns an `actors.Future`, the
-    result of
-    that future becomes the reply, and the actor goes on with its next message meanwhile.
+    result of that future becomes the reply, and the actor goes on with its next message meanwhile.
 
     A handler that raises a `Refusal` sends it to the asker as an answer, and the actor goes on. Any
-    other
-    exception is a failure of the actor: the asker gets the exception, `on_failure` runs, and the
-    restart
-    policy decides whether a new instance takes over the mailbox. An exception in a callback that
-    the actor
-    left with a future counts as a failure of the actor, too, and so does an exception that is no
-    `Exception` (see `HandlerPanic`). The exceptions to this are SystemExit and KeyboardInterrupt:
-    they
-    stop all actors of the system in order, and are then raised out of `async with ActorSystem()`.
+    other exception is a failure of the actor: the asker gets the exception, `on_failure` runs, and
+    the restart policy decides whether a new instance takes over the mailbox. An exception in a
+    callback that the actor left with a future counts as a failure of the actor, too, and so does an
+    exception that is no `Exception` (see `HandlerPanic`). The exceptions to this are SystemExit and
+    KeyboardInterrupt: they stop all actors of the system in order, and are then raised out of
+    `async with ActorSystem()`.
 
     A Ctrl-C is never raised inside an actor. Code of an actor that is running finishes first, even
-    if it
-    is an endless loop (see `ActorSystem`).
+    if it is an endless loop (see `ActorSystem`).
 
     Each actor has its own context variables. It begins with those that were set when the system was
     opened, and no other actor sees what it sets. The decimal context is one of them; it begins as a
-    copy
-    of decimal.DefaultContext.
+    copy of decimal.DefaultContext.
 
     The constructor runs before the actor has a place in the system. `system`, `actor_ref`, timers
-    and
-    `watch` can be used from `on_start` on.
+    and `watch` can be used from `on_start` on.
     """
 
     mailbox: ClassVar[MailboxSpec] = MailboxSpec()
@@ -84,8 +77,7 @@ class Actor(_PykkaActor):
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None:
         # Pykka's constructor is not called on purpose: the uuid4, threading.Event, inbox and ref
-        # that it
-        # makes cost 11 us and 2 KiB an actor. The cell has these instead.
+        # that it makes cost 11 us and 2 KiB an actor. The cell has these instead.
         pass
 
     # --- Pykka's seams for new actor types -------------------------------------------------------
@@ -125,8 +117,9 @@ class Actor(_PykkaActor):
 
     @property
     def actor_ref(self) -> ActorRef:
-        """The ref by which other actors reach this one. It stays valid when the actor is
-        restarted.
+        """The ref by which other actors reach this one.
+
+        It stays valid when the actor is restarted.
         """
         return self._placed.ref
 
@@ -167,8 +160,7 @@ class Actor(_PykkaActor):
         """Receive one `Terminated(ref, reason)` message when the actor of `ref` ends.
 
         If there is no such actor, the message comes at once. A restart is not an end. Watching the
-        same
-        actor again before its Terminated has been handled has no effect.
+        same actor again before its Terminated has been handled has no effect.
         """
         self._placed.watch(ref)
 
@@ -182,8 +174,7 @@ class Actor(_PykkaActor):
         """Receive `message` in `delay_s` seconds. A timer of the same name is replaced.
 
         A timer belongs to the present instance: it ends when the actor stops or is restarted. With
-        an
-        infinite delay the message never comes.
+        an infinite delay the message never comes.
 
         Raises ValueError for a delay that is negative or NaN.
         """
@@ -200,8 +191,7 @@ class Actor(_PykkaActor):
         """Receive `message` every `interval_s` seconds, without drift.
 
         The first comes in `first_s` seconds, by default after one interval. While a tick waits in
-        the
-        mailbox no other is added, so that ticks never pile up.
+        the mailbox no other is added, so that ticks never pile up.
 
         Raises ValueError for an interval below a microsecond, and for a `first_s` that is negative
         or NaN.
@@ -221,8 +211,7 @@ class Actor(_PykkaActor):
         """Receive `message(future)` as a message once the future is done. The name is Akka's.
 
         An actor uses this to change its state by the result of an ask, or of a persisted event,
-        without
-        waiting for it::
+        without waiting for it::
 
             self.pipe_to_self(bank.ask(Charge(5)), partial(Charged, order.id))
 
@@ -232,18 +221,15 @@ class Actor(_PykkaActor):
                     self.paid.add(message.order)
 
         The message comes whether the future succeeded, failed or timed out, and also if the mailbox
-        is
-        full. The function `message` is called in the actor's own turn. An exception in it is a
-        failure of
-        the actor; that includes the future's own exception if the function calls `done.result()`.
+        is full. The function `message` is called in the actor's own turn. An exception in it is a
+        failure of the actor; that includes the future's own exception if the function calls
+        `done.result()`.
 
         The message is meant for the present instance: after a restart or a stop it does not come.
-        An
-        actor that waits for one is not idle, so it is not passivated.
+        An actor that waits for one is not idle, so it is not passivated.
 
         Raises TypeError for a future that cannot report when it is done (`pykka.ThreadingFuture`),
-        and
-        for a `message` that is not callable.
+        and for a `message` that is not callable.
         """
         if not isinstance(future, Future):
             raise TypeError(f"a {type(future).__name__} does not tell when it is done")
@@ -258,8 +244,7 @@ class Actor(_PykkaActor):
         """Stop like `stop`, but let the next message bring the actor back.
 
         `may_passivate` is asked once the messages in the mailbox have been handled, since one of
-        them may
-        have given the actor a reason to stay. If it says no, the actor goes on.
+        them may have given the actor a reason to stay. If it says no, the actor goes on.
 
         Raises RuntimeError for an actor whose kind is not registered: nothing could bring it back.
         """
@@ -283,8 +268,7 @@ class Actor(_PykkaActor):
         """Called before the first message of this instance. May be async.
 
         A `PersistentActor` has recovered its state by then. Its constructor ran before that, so
-        code that
-        depends on the state belongs here.
+        code that depends on the state belongs here.
         """
 
     def on_receive(self, message: Any) -> Any:
@@ -292,8 +276,7 @@ class Actor(_PykkaActor):
         reply.
 
         Unless overridden it raises UnhandledMessage. An asker gets that as its error; a message
-        that was
-        told becomes a dead letter. An override can pass messages on to
+        that was told becomes a dead letter. An override can pass messages on to
         `super().on_receive(message)`.
         """
         raise UnhandledMessage(self._placed.name, type(message).__name__)
@@ -322,8 +305,7 @@ class Actor(_PykkaActor):
         """Take note that the constructor has returned.
 
         `context` has the context variables, if the constructor set any. Raises Misfit for an
-        instance
-        that has, or had, a place in a system already.
+        instance that has, or had, a place in a system already.
         """
         if self._cell is not None:
             raise Misfit(f"the factory made no new actor but {self} again")

@@ -23,20 +23,16 @@ class ActorThread:
     stopped.
 
     An exception under `tell` ends the instance; one under `ask` goes to the asker only. Pykka's own
-    loop
-    is not used because it reports to a registry that all actors of the process share, and ends all
-    of
-    them when one raises SystemExit.
+    loop is not used because it reports to a registry that all actors of the process share, and ends
+    all of them when one raises SystemExit.
 
     Arguments:
         actor: any pykka.ThreadingActor.
         inbox: where its messages come from; the next instance goes on with the same inbox.
         name: the second part of the thread's name, after the class: kind/key and the instance's
-        number.
-        started: called in the thread once `on_start` has returned.
-        handled: called in the thread after each message.
-        ended: called in the thread as its last act.
-        unhandled: called in the thread with a told message that the actor does not handle.
+        number. started: called in the thread once `on_start` has returned. handled: called in the
+        thread after each message. ended: called in the thread as its last act. unhandled: called in
+        the thread with a told message that the actor does not handle.
     """
 
     __slots__ = (
@@ -86,8 +82,9 @@ class ActorThread:
         thread.start()
 
     def abandon(self) -> None:
-        """Wait for it no longer. It ends without `on_stop`, after its present message or the
-        next.
+        """Wait for it no longer.
+
+        It ends without `on_stop`, after its present message or the next.
         """
         self._abandoned = True
         self.actor.actor_stopped.set()

@@ -12,13 +12,13 @@ from .timers import Timer
 
 SHORTEST_S: Final = 1e-6
 """The shortest interval between ticks. A much shorter one vanishes when it is added to the clock's
-float:
-the next tick would be due now, for ever."""
+float: the next tick would be due now, for ever."""
 
 
 class ActorTimers:
-    """The timers of one instance, with or without names. They are cancelled when the instance
-    ends.
+    """The timers of one instance, with or without names.
+
+    They are cancelled when the instance ends.
     """
 
     __slots__ = ("_cell", "_timers")

@@ -49,9 +49,7 @@ _EMPTY: Final = (State.WAITING, State.HALTED, State.FAILED)
 
 
 class Parent(Protocol):
-    """What decides about a cell that has failed or ended: a supervisor, or the group of its
-    kind.
-    """
+    """Decides about a cell that has failed or ended: a supervisor, or the group of its kind."""
 
     @property
     def closed(self) -> bool:
@@ -105,8 +103,7 @@ class Host(Naming, Protocol):
         """Call a function of the runtime in `delay_s` seconds.
 
         Unlike with `after`, an exception in it is no actor's failure, and the alarm keeps no
-        instance
-        alive.
+        instance alive.
         """
 
     def call_soon(self, function: Callable[..., object], *args: Any) -> None:
@@ -250,9 +247,7 @@ class Cell:
         raise NotImplementedError
 
     def control(self, control: Control, *, first: bool = False) -> None:
-        """Put a control message into the mailbox, even a full one; with `first`, before all
-        others.
-        """
+        """Put a control message into the mailbox, even a full one; `first`: before all others."""
         raise NotImplementedError
 
     def tell_from_thread(self, message: Any) -> None:
@@ -276,8 +271,9 @@ class Cell:
     # --- life ------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Make an instance and start it. An exception in the constructor is a failure of the
-        actor.
+        """Make an instance and start it.
+
+        An exception in the constructor is a failure of the actor.
         """
         if self._started is not None and self._started.done:
             self._started = None
@@ -397,9 +393,8 @@ class Cell:
         if self.halted is not None:
             self.halted.settle_quietly(False)
         # Other refs hold this cell, so a cell that has ended must not hold a ref that holds it:
-        # each
-        # actor that comes and goes would leave a cycle of seven objects, 2.5 KiB, to the garbage
-        # collector.
+        # each actor that comes and goes would leave a cycle of seven objects, 2.5 KiB, to the
+        # garbage collector.
         self.ref = ActorRef(self.system, self.kind, self.key)
 
     def halt(self) -> Future[bool]:

@@ -1,5 +1,6 @@
-"""Checks of settings. A wrong setting raises where it is given, not later where it is first
-used.
+"""Checks of settings.
+
+A wrong setting raises where it is given, not later where it is first used.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""One child of a supervisor: its spec, its state, and the messages that report what happens to
-it.
-"""
+"""One child of a supervisor: its spec, its state, and the messages about what happens to it."""
 
 from __future__ import annotations
 
@@ -31,8 +29,7 @@ class ChildSpec(RestartPolicy):
         kind, key: the child's name in the system; by default the supervisor's key and `id`.
 
     The other fields are those of `RestartPolicy`. `max_restarts` and `within_s` have no effect
-    here: the
-    supervisor's own apply to all its children together.
+    here: the supervisor's own apply to all its children together.
 
     Raises ValueError or TypeError for a field that makes no sense.
     """

@@ -13,18 +13,15 @@ T = TypeVar("T")
 
 ROW_OVERHEAD_BYTES = 512
 """Bytes that are counted for a waiting event beside its payload. Its tuples, strings and future
-take
-about 480."""
+take about 480."""
 
 
 class Writer:
     """The position of one incarnation in the journal.
 
     `queued` is the seq of its last event in the queue, and `committed` that of its last durable
-    event.
-    The events between the two are on their way to the store. A fenced writer has lost its log to
-    another
-    incarnation: no event of it is on its way, and no other will be queued.
+    event. The events between the two are on their way to the store. A fenced writer has lost its
+    log to another incarnation: no event of it is on its way, and no other will be queued.
     """
 
     __slots__ = ("_waiters", "committed", "epoch", "fenced", "key", "kind", "on_fenced", "queued")
@@ -53,9 +50,7 @@ class Writer:
         return self.committed == self.queued
 
     def when_committed(self, seq: int, callback: Callable[[], None]) -> None:
-        """Call back once `seq` is durable or the writer is fenced; at once if that is so
-        already.
-        """
+        """Call back once `seq` is durable or the writer is fenced; at once if it is so already."""
         if self.fenced or self.committed >= seq:
             callback()
         elif self._waiters is None:
@@ -78,9 +73,8 @@ class Writer:
 
 
 # An event that is not durable yet: its row, its size in bytes, its writer, and the ticket that its
-# owner
-# gets back once it is durable. It is a plain tuple because a NamedTuple costs another 0.2 µs an
-# event.
+# owner gets back once it is durable. It is a plain tuple because a NamedTuple costs another 0.2 µs
+# an event.
 Waiting: TypeAlias = tuple[EventRow, int, Writer, T]
 
 
@@ -106,12 +100,9 @@ class CommitQueue(Generic[T]):
 
     `take` hands out a batch; `commit` or `retry` must follow before the next. A retried batch goes
     back to the front of the queue, so the order survives any number of failures. The next batch is
-    half
-    as large: a store that times out on a large transaction may manage a smaller one, and an event
-    that no
-    store can take is alone in its batch in the end, where it can be named. Each success doubles the
-    size
-    again.
+    half as large: a store that times out on a large transaction may manage a smaller one, and an
+    event that no store can take is alone in its batch in the end, where it can be named. Each
+    success doubles the size again.
 
     Arguments:
         max_events, max_bytes: how much may wait, the batch on its way included. If nothing else
@@ -210,8 +201,9 @@ class CommitQueue(Generic[T]):
         return CommitOutcome(durable, refused, lost, list(advanced))
 
     def clear(self) -> list[T]:
-        """Give up all events that wait, and return their tickets. This is the end of the
-        journal.
+        """Give up all events that wait, and return their tickets.
+
+        This is the end of the journal.
         """
         self.retry()
         return self._drop(lambda _: True)

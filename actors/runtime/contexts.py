@@ -11,9 +11,7 @@ T = TypeVar("T")
 
 
 def enterable(context: Context) -> Context:
-    """Return the context, or a copy of it if it is entered already: Python allows that only
-    once.
-    """
+    """Return the context, or a copy if it is entered already: Python allows that only once."""
     try:
         context.run(_nothing)
     except RuntimeError:
@@ -29,14 +27,13 @@ class Contexts:
     """Makes contexts with the variables that were set when the system was opened.
 
     Most actors never set a variable, so they all run in one context, `shared`. An actor that sets
-    one
-    keeps that context as its own, and the others go on in a new one. Whether a variable was set is
-    checked after each slice, not after each message; the check compares two pointers in C and costs
-    11 ns.
+    one keeps that context as its own, and the others go on in a new one. Whether a variable was set
+    is checked after each slice, not after each message; the check compares two pointers in C and
+    costs 11 ns.
 
     The decimal context is left out. It is an object that is changed in place, so copies of a
-    context would
-    share it. An actor that uses it gets one from decimal.DefaultContext, as a new thread does.
+    context would share it. An actor that uses it gets one from decimal.DefaultContext, as a new
+    thread does.
     """
 
     __slots__ = ("_spare", "pristine", "shared")

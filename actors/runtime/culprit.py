@@ -53,8 +53,7 @@ def find_culprit(home: Home, dispatcher: Dispatcher) -> Culprit | None:
     A loop that is not blocked goes on meanwhile, so the result may be out of date by a moment.
     """
     # Nothing is recorded at each step of an async handler or hook. Such a one is found by the frame
-    # of
-    # its task, which is on the stack while it runs.
+    # of its task, which is on the stack while it runs.
     innermost = sys._current_frames().get(home.thread)  # noqa: SLF001 -- the documented way
     frames = list(_in_loop(innermost))
     tenant = home.whose

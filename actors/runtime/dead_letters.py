@@ -32,8 +32,7 @@ class DeadLetters:
     """Counts all dead letters, keeps the last 100, logs at most 10 a second, and tells subscribers.
 
     Many dead letters usually come from one mistake that happens a million times. It must be visible
-    in
-    the log, without a million log lines.
+    in the log, without a million log lines.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:

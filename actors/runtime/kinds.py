@@ -1,4 +1,4 @@
-"""Kinds of actors that are alike: how one is made, kept, put to rest and brought back."""
+"""Kinds of actors: how an actor of a kind is made, passivated when idle, and brought back."""
 
 from __future__ import annotations
 
@@ -31,16 +31,22 @@ class _KindFields(RestartPolicy):
 
 @dataclass(frozen=True, slots=True)
 class Kind(_KindFields):
-    """A kind of actor that its first message brings to life, one per key.
+    """A kind of actor. There is one actor for each key, and its first message starts it.
 
-    `factory(key)` makes an instance. `idle_after_s` passivates an actor that got no message for so
-    many seconds (at least that, at most twice as long) and agrees by `may_passivate`, which one
-    in a thread is not asked; None: never.
-    Beyond its restart intensity an actor ends as `failed`, alone: no other of its kind notices.
-    After `retry_failed_after_s` seconds its next message tries again; infinity: never. The other
-    fields are `RestartPolicy`'s.
+    Arguments:
+        name: the first half of the actors' names.
+        factory: `factory(key)` makes an instance.
+        idle_after_s: an actor that has had no message for so many seconds is passivated, if its
+            `may_passivate` agrees; an actor in a thread is not asked. It happens after at most
+            twice that time. None: never.
+        retry_failed_after_s: an actor that fails more often than its policy allows ends as
+        `failed`,
+            without any effect on others of its kind. A message that comes so many seconds later
+            starts it again. Infinity: no message does.
 
-    Raises ValueError or TypeError for what makes no sense.
+    The other fields are those of `RestartPolicy`.
+
+    Raises ValueError or TypeError for a field that makes no sense.
     """
 
     name: str
@@ -57,24 +63,24 @@ class Kind(_KindFields):
 
 class _Rest(NamedTuple):
     until_s: float
-    error: BaseException  # what it failed of
+    error: BaseException  # what the actor failed with
 
 
 class Group:
-    """All actors of one kind in a system, and what becomes of each that fails."""
+    """All actors of one kind in a system. It decides what happens to each that fails or stops."""
 
     def __init__(self, system: Host, name: str) -> None:
         self.name = name
         self.kind: Kind | None = None
-        self.cells: dict[Cell, Alarm | None] = {}  # with the next look at whether it is idle
+        self.cells: dict[Cell, Alarm | None] = {}  # with the alarm of the next check for idleness
         self.closed = False
         self.system = system
         self._resting: dict[str, _Rest] = {}
 
     def activate(self, key: str) -> Cell:
-        """Bring the actor with this key to life.
+        """Start the actor with this key.
 
-        Raises ActorFailed while it rests after too many failures.
+        Raises ActorFailed while the actor rests after too many failures.
         """
         kind = self.kind
         assert kind is not None
@@ -108,7 +114,8 @@ class Group:
             cell.end("failed")
             return
         window, exceeded = self._count(cell)
-        # A log that cannot be replayed now cannot be replayed a moment later either.
+        # A log that cannot be replayed now cannot be replayed a moment later either, so a restart
+        # is not tried.
         if not exceeded and not isinstance(error, (RecoveryFailed, NoStores)):
             nth = len(window.at_s)
             cell.restart(policy.backoff.delay_s(nth, self.system.random))
@@ -116,14 +123,17 @@ class Group:
         self.give_up(cell, error)
 
     def _count(self, cell: Cell) -> tuple[RestartWindow, bool]:
-        """The window after one more restart of the cell, and whether that is one too many."""
+        """Count one more restart of the cell.
+
+        Return its window, and whether that was one too many.
+        """
         policy = cell.policy
         window = cell.window or RestartWindow(policy.max_restarts, policy.within_s)
         cell.window, exceeded = window.record(self.system.now())
         return cell.window, exceeded
 
     def give_up(self, cell: Cell, error: BaseException) -> None:
-        """The cell failed beyond its intensity."""
+        """End a cell that failed more often than its policy allows."""
         if self.kind is not None and self.kind.retry_failed_after_s > 0:
             self._rest(cell.key, self.kind.retry_failed_after_s, error)
         _log.error("actor_gave_up", kind=cell.kind, key=cell.key, error=shown(error))
@@ -131,12 +141,13 @@ class Group:
 
     def child_ended(self, cell: Cell, reason: Reason) -> None:
         look = self.cells.pop(cell, None)
-        if look is not None:  # or it would keep what was once looked at for as long as an idle one
+        if look is not None:  # else the alarm would keep the ended cell in memory
             look.cancel()
         if reason not in ("stopped", "killed") or cell.policy.restart != "permanent" or self.closed:
             return
-        # A permanent actor that stopped by itself, in time or not, is started anew, under the same
-        # name. That counts like a failure, or one that stops in on_start would start for ever.
+        # A permanent actor that stopped, or was killed when it took too long, is started again
+        # under the same name. That counts as a failure: else an actor that stops in on_start would
+        # start for ever.
         window, exceeded = self._count(cell)
         if exceeded:
             _log.error("actor_gave_up", kind=cell.kind, key=cell.key, error="it keeps stopping")
@@ -145,7 +156,7 @@ class Group:
         self.system.place(seat).window = window
 
     async def stop(self) -> None:
-        """Stop all of them together, the last started first."""
+        """Ask all actors of the group to stop, the last started first, and wait for all of them."""
         self.closed = True
         await stop_together(list(reversed(self.cells)))
 
@@ -155,13 +166,16 @@ class Group:
             self.system.alarm(seconds, functools.partial(self._resting.pop, key, None))
 
     def _watch_idle(self, cell: Cell, idle_after_s: float, handled_before: int) -> None:
-        """Look at the cell once an interval, not at the clock once a message."""
+        """Check once an interval whether the cell had no message, instead of noting the time of
+        each.
+        """
 
         def look() -> None:
             if cell.alive:
                 if cell.handled == handled_before and cell.idle():
                     cell.stop("passivated")
-                # Also then: a message that comes while it stops brings this very cell back.
+                # Keep watching also after the stop: a message that comes meanwhile revives this
+                # cell.
                 self._watch_idle(cell, idle_after_s, cell.handled)
 
         self.cells[cell] = self.system.alarm(idle_after_s, look)

@@ -1,4 +1,4 @@
-"""How an actor is reached: by its name, whatever incarnation holds it now."""
+"""`ActorRef`: reaches an actor by its name, whichever incarnation of it runs at the time."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from .timers import Timers
 
 
 class Undelivered(Protocol):
-    """Where a ref leaves what nobody can take."""
+    """Takes the messages that a ref cannot deliver."""
 
     def add(self, ref: ActorRef, message: Any, reason: str) -> None:
-        """Note a dead letter."""
+        """Record a dead letter."""
 
 
 class Naming(Protocol):
-    """A system, as its refs see it: who has a name now, and when is it."""
+    """An actor system, as its refs see it: names and time."""
 
     default_timeout_s: float
     home: Home
@@ -38,32 +38,36 @@ class Naming(Protocol):
 
     @property
     def vacant(self) -> Target:
-        """What stands for nobody: it has ended, so nothing ever reaches it."""
+        """The target of a ref that has not led to an actor yet.
+
+        It has ended, so it takes nothing.
+        """
 
     @property
     def dead_letters(self) -> Undelivered:
-        """Where messages go that nobody can take."""
+        """Takes the messages that cannot be delivered."""
 
     def ref(self, kind: str, key: str) -> ActorRef:
-        """The ref of that name, whether or not the actor is there now."""
+        """Return the ref of that name, whether or not the actor is there now."""
 
     def lookup(self, kind: str, key: str) -> Target | None:
-        """Who has that name, if anybody has it now."""
+        """Return the actor that has this name now, if there is one."""
 
     def locate(self, ref: ActorRef, last: Target) -> Target:
-        """Who takes messages for `ref`, brought to life if that can be. `last` is who did before.
+        """Return the target for messages to `ref`, and start the actor if its kind is registered.
 
-        Raises ActorFailed, ActorDeadError.
+        `last` is the target that the ref led to before. Raises ActorFailed or ActorDeadError if
+        there is no actor and none can be started.
         """
 
     def may_start(self, kind: str) -> bool:
-        """Whether a message brings an actor of this kind to life, now."""
+        """Return whether a message can start an actor of this kind now."""
 
 
 class Near(Target, Runnable, Protocol):
-    """A target in the loop of whoever sends: its mailbox is at hand.
+    """A target in the sender's own loop, so that the sender can put messages into its mailbox.
 
-    Whoever puts something in has it run, unless somebody has `claimed` that already.
+    A sender that finds `claimed` false sets it and adds the target to the dispatcher's queue.
     """
 
     mailbox: Mailbox
@@ -71,24 +75,26 @@ class Near(Target, Runnable, Protocol):
     claimed: bool
 
     def put(self, item: Any) -> None:
-        """Put it in the mailbox by its policy, and count. Raises MailboxFull."""
+        """Put an item into the mailbox by the mailbox's policy. Raises MailboxFull."""
 
 
 CURRENT: Final[ContextVar[Naming | None]] = ContextVar("actor_system", default=None)
-"""The system whose `async with`, or actor, the code is in."""
+"""The current system: the one whose `async with` block, or whose actor, the running code belongs
+to."""
 
 
 class ActorRef(pykka.ActorRef[Any]):
-    """Names (kind, key) in a system, not an incarnation: it outlives restarts and passivation.
+    """Reaches an actor by its name (kind, key). It stays valid when the actor is restarted or
+    passivated.
 
-    Refs with the same name are equal. In a pickle a ref is its name; it is loaded into the current
-    system.
+    Refs with the same name are equal. A pickled ref holds its name only; unpickled, it belongs to
+    the current system.
     """
 
     __slots__ = ("_cell", "_system", "key", "kind")
 
     def __init__(self, system: Naming, kind: str, key: str, cell: Target | None = None) -> None:
-        # Not Pykka's, which would hold on to one incarnation.
+        # Pykka's constructor is not called: it would hold on to one incarnation.
         self._system = system
         self.kind = kind
         self.key = key
@@ -108,7 +114,7 @@ class ActorRef(pykka.ActorRef[Any]):
         return hash((self.kind, self.key))
 
     def __copy__(self) -> ActorRef:
-        return self  # a name is copied by naming it, wherever that is
+        return self  # a ref is only a name, so it can stand for its own copy
 
     def __deepcopy__(self, _memo: object) -> ActorRef:
         return self
@@ -116,7 +122,7 @@ class ActorRef(pykka.ActorRef[Any]):
     def __reduce__(self) -> tuple[Any, ...]:
         return _load, (self.kind, self.key)
 
-    # --- what Pykka's ref says of its actor ------------------------------------------------------
+    # --- attributes of Pykka's refs --------------------------------------------------------------
 
     @property
     def actor_class(self) -> type[Any]:  # type: ignore[override]  # a value there
@@ -135,18 +141,20 @@ class ActorRef(pykka.ActorRef[Any]):
 
     @property
     def actor_stopped(self) -> Any:  # type: ignore[override]  # an Event there
-        """Its `is_set()` says whether the actor has ended."""
+        """An object whose `is_set()` says whether the actor has ended."""
         return _Stopped(self)
 
     def _actor_weakref(self) -> Any:  # type: ignore[override]  # a weakref there, called like this
-        """The present incarnation, where Pykka's proxy looks for it."""
+        """Return the present incarnation. Pykka's proxies call this."""
         actor = self._target().actor_or_none()
         if actor is None:
             raise pykka.ActorDeadError(f"{self} has no incarnation at present")
         return actor
 
     def is_alive(self) -> bool:
-        """Whether the actor is there now. A passivated one is not, and still takes messages."""
+        """Return whether the actor is there now. A passivated one is not, and still takes
+        messages.
+        """
         cell = self._cell
         return cell.alive or self._system.lookup(self.kind, self.key) is not None
 
@@ -154,20 +162,22 @@ class ActorRef(pykka.ActorRef[Any]):
 
     @enable_ki_protection
     def tell(self, message: Any) -> None:
-        """Send a message; nothing comes back. From any thread.
+        """Send a message without waiting for a reply. This may be called from any thread.
 
-        From another thread it is handed to the loop: what is found out only there becomes a dead
-        letter. If the mailbox waits when full, the thread waits, at most the system's default
-        timeout.
+        A message from another thread is handed to the loop. If it turns out there that the message
+        cannot be delivered, the message becomes a dead letter, and the sender is not told. If the
+        mailbox is full and its policy is `wait`, the sending thread waits, at most the system's
+        default timeout.
 
         Raises:
-            ActorDeadError: the actor has ended and nothing brings it back (a dead letter, too)
-            ActorFailed: it failed too often and rests
-            MailboxFull: by the policy of the mailbox
-
+            ActorDeadError: the actor has ended and its kind is not registered. The message also
+            becomes
+                a dead letter.
+            ActorFailed: the actor failed too often and rests.
+            MailboxFull: the mailbox is full, by its policy.
         """
         cell = self._cell
-        if cell.thread != get_ident():  # no cell, an ended one, a thread's, or we are in a thread
+        if cell.thread != get_ident():  # no live cell, or it or the caller is not at home
             self._tell_elsewhere(message)
             return
         # The rest is LoopCell.tell and Mailbox.put, inlined: that saves a quarter of a tell.
@@ -184,20 +194,22 @@ class ActorRef(pykka.ActorRef[Any]):
 
     @enable_ki_protection
     def notify(self, message: Any) -> None:
-        """`tell` that a full mailbox takes all the same, as it takes a `Terminated`. At home only.
+        """Send a message like `tell`, also into a full mailbox. Called in the home thread only.
 
-        For what its receiver must not miss, and whose number something else bounds: a topic ends
-        once for each of its members.
+        This is for messages that the receiver must not miss and whose number is bounded by
+        something else. For example, a topic ends once for each of its members.
 
-        Raises ActorDeadError, ActorFailed as `tell`.
+        Raises ActorDeadError and ActorFailed like `tell`.
         """
         self._taker(message).control(Control(message))
 
     @enable_ki_protection
     async def send(self, message: Any) -> None:
-        """`tell` that waits for room where the mailbox's policy is `wait`. In the loop only.
+        """Send a message like `tell`, and wait for room if the mailbox is full and its policy is
+        `wait`.
 
-        Raises what `tell` raises, but MailboxFull only under the policy `refuse`.
+        It is called in the loop only. Raises what `tell` raises; MailboxFull only under the policy
+        `refuse`.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         admitted = self._taker(message).tell_or_wait(message)
@@ -205,7 +217,7 @@ class ActorRef(pykka.ActorRef[Any]):
             try:
                 await admitted
             except BaseException:  # cancelled, or interrupted by Ctrl-C
-                admitted.expire()  # forfeits the place in the queue
+                admitted.expire()  # give up the place in the queue
                 raise
 
     @overload  # type: ignore[override]  # Pykka's default is to block
@@ -219,15 +231,22 @@ class ActorRef(pykka.ActorRef[Any]):
 
     @enable_ki_protection
     def ask(self, message: Any, *, timeout: float | None = None, block: bool = False) -> Any:
-        """Send a message and get a future of the reply. From any thread.
+        """Send a message and return a future of the reply. This may be called from any thread.
 
-        Whatever goes wrong is in the future: ActorDeadError, ActorFailed, MailboxFull, what the
-        handler raised, or AskTimeout after `timeout` seconds (None: the system's default;
-        infinity: never). `block=True` waits and returns the reply, in other threads only; Pykka's
-        default is to block, which a loop cannot.
+        Arguments:
+            message: any object.
+            timeout: how long to wait for the reply, in seconds. None is the system's default;
+            infinity
+                waits for ever.
+            block: wait for the reply and return it instead of a future, in other threads than the
+            loop's
+                only. (Pykka blocks by default, which the loop must not.)
 
-        Raises ValueError for a timeout that is negative or not a number, and RuntimeError for
-        `block=True` in the loop; then nothing is sent.
+        Errors of delivery and of the actor are set on the future: ActorDeadError, ActorFailed,
+        MailboxFull, the exception of the handler, or AskTimeout.
+
+        Raises ValueError for a timeout that is negative or NaN, and RuntimeError for `block=True`
+        in the loop. Nothing is sent then.
         """
         system = self._system
         if timeout is None:
@@ -240,7 +259,7 @@ class ActorRef(pykka.ActorRef[Any]):
         cell = self._cell
         if cell.thread == get_ident():
             cell.ask(message, future)
-            if not future.done:  # most often it is, by now, and a timer costs a tenth of an ask
+            if not future.done:  # it mostly is done by now, and a timer costs a tenth of an ask
                 system.timers.add(trio.current_time() + timeout, future)
         elif system.home.here():
             self._ask_here(message, future, timeout)
@@ -256,7 +275,7 @@ class ActorRef(pykka.ActorRef[Any]):
     def _ask_here(self, message: Any, future: Reply, timeout: float) -> None:
         try:
             target = self._target()
-        except Exception as error:  # also what is wrong with a factory of its kind
+        except Exception as error:  # includes what a factory of its kind raises
             future.settle_quietly(error=error)
             return
         self._system.timers.add(trio.current_time() + timeout, future)
@@ -264,11 +283,14 @@ class ActorRef(pykka.ActorRef[Any]):
 
     @enable_ki_protection
     def stop(self, *, block: bool = False, timeout: float | None = None) -> Any:
-        """Stop the actor after what is in its mailbox. From any thread.
+        """Stop the actor after the messages in its mailbox. This may be called from any thread.
 
-        Returns a future, or with `block=True` its result: True once it has ended, False if it
-        was dead before. With `block`, raises pykka.Timeout after `timeout` seconds; ValueError if
-        that is no duration; RuntimeError in the loop, and then nobody is asked to stop.
+        Returns a future that is True once the actor has ended, or False if there was none. With
+        `block=True` it waits, at most `timeout` seconds, and returns the future's result.
+
+        Raises pykka.Timeout if a wait takes longer than `timeout`, ValueError for a timeout that is
+        negative or NaN, and RuntimeError for `block=True` in the loop. In the latter two cases the
+        actor is not asked to stop.
         """
         if timeout is not None:
             check_seconds("timeout", timeout)
@@ -286,10 +308,11 @@ class ActorRef(pykka.ActorRef[Any]):
         return future.get(timeout=timeout) if block else future
 
     async def started(self) -> bool:
-        """Wait until the actor has started, a supervisor with all its children. True.
+        """Wait until the actor has started, and return True. A supervisor starts with all its
+        children.
 
-        Raises StartFailed, with the cause, if it did not; whether it is tried again is its policy's
-        to say. Raises ActorDeadError if there is no actor.
+        Raises StartFailed, with the cause, if it did not start; by its policy it may be restarted
+        all the same. Raises ActorDeadError if there is no actor.
         """
         cell = self._target()
         if not await cell.when_started():
@@ -297,7 +320,7 @@ class ActorRef(pykka.ActorRef[Any]):
         return True
 
     def proxy(self) -> pykka.ActorProxy[Any]:
-        """Pykka's proxy: its calls run in the actor, one at a time, async methods too.
+        """Return a Pykka proxy. Its calls, also of async methods, run in the actor one at a time.
 
         Raises ActorDeadError if the actor is not alive.
         """
@@ -307,10 +330,10 @@ class ActorRef(pykka.ActorRef[Any]):
         if self._system.home.here():
             raise RuntimeError("block=True would stop the event loop; await the future")
 
-    # --- the uncommon ways -----------------------------------------------------------------------
+    # --- other threads, and targets that have ended ----------------------------------------------
 
     def _target(self) -> Target:
-        """The cell that takes messages now. Raises ActorDeadError, ActorFailed."""
+        """Return the target that takes messages now. Raises ActorDeadError or ActorFailed."""
         cell = self._cell
         if not cell.alive:
             cell = self._cell = self._system.locate(self, cell)
@@ -325,7 +348,7 @@ class ActorRef(pykka.ActorRef[Any]):
         if not cell.alive:
             found = system.lookup(self.kind, self.key)
             if found is None:
-                self.tell_soon(message)  # there it wakes its actor or is a dead letter
+                self.tell_soon(message)  # in the loop it starts the actor, or becomes a dead letter
                 if not system.may_start(self.kind):
                     raise pykka.ActorDeadError(f"{self} is not alive")
                 return
@@ -333,16 +356,18 @@ class ActorRef(pykka.ActorRef[Any]):
         cell.tell_from_thread(message)
 
     def _taker(self, message: Any) -> Target:
-        """The cell for a told message. Raises ActorDeadError, and then it is a dead letter."""
+        """Return the target for a told message. If that raises ActorDeadError, add a dead
+        letter.
+        """
         try:
             return self._target()
         except pykka.ActorDeadError:
-            if self._system.home.here():  # or its loop has ended, and its clock with it
+            if self._system.home.here():  # a dead letter needs the loop's clock
                 self._system.dead_letters.add(self, message, "dead")
             raise
 
     def tell_soon(self, message: Any) -> None:
-        """`tell` from another thread that does not learn what becomes of it."""
+        """Send a message from another thread, which is not told whether it was delivered."""
         try:
             self._system.home.offer(self._tell_here, message)
         except trio.RunFinishedError:
@@ -352,7 +377,9 @@ class ActorRef(pykka.ActorRef[Any]):
         return pykka.ActorDeadError(f"{self}: its event loop has ended")
 
     def _tell_here(self, message: Any) -> None:
-        """A tell that came from another thread: whoever sent it is not there to catch anything."""
+        """Deliver a message from another thread, whose sender cannot catch an exception any
+        more.
+        """
         try:
             self._target().tell(message)
         except pykka.ActorDeadError:
@@ -368,17 +395,17 @@ class ActorRef(pykka.ActorRef[Any]):
             future.follow(cell.stop("stopped"))
 
     def trouble(self) -> BaseException | None:
-        """What the actor this ref last reached failed of, while it is not back."""
+        """Return the exception that the actor failed with, if it has not started again since."""
         cell = self._cell
         return None if cell.up else cell.error
 
     def ended_as(self) -> Reason | None:
-        """How the actor this ref last reached ended; None while it is there."""
+        """Return how the actor that this ref last led to ended, or None if it has not ended."""
         return self._cell.reason
 
 
 class _Stopped:
-    """What stands in for the threading.Event of Pykka's refs, without its 1 KiB."""
+    """Stands in for the threading.Event of Pykka's refs, which takes 1 KiB."""
 
     __slots__ = ("_ref",)
 
@@ -394,7 +421,7 @@ def _load(kind: str, key: str) -> ActorRef:
 
 
 def current_naming() -> Naming:
-    """The system the caller is in. Raises RuntimeError."""
+    """Return the current system. Raises RuntimeError if there is none."""
     system = CURRENT.get()
     if system is None:
         raise RuntimeError("no actor system here: open one with `async with ActorSystem()`")

@@ -1,4 +1,4 @@
-"""The future of an ask, which knows who was asked what."""
+"""The future of an ask. It knows which actor was asked, and with which message."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from .home import Home
 
 
 class Answerer(Protocol):
-    """Who was asked, as far as a reply that does not come must name it."""
+    """The actor that was asked: what the error of a missing reply says about it."""
 
     @property
     def kind(self) -> str:
-        """The first half of the name."""
+        """The first half of its name."""
 
     @property
     def key(self) -> str:
-        """The second."""
+        """The second half of its name."""
 
     def trouble(self) -> BaseException | None:
-        """What the actor failed of, while it is not back."""
+        """Return the exception that the actor failed with, if it has not started again since."""
 
 
 class ReplyTable(dict[type, bool]):
-    """Type of what a handler returned -> whether it is more than a value, and is to be followed.
+    """Says for the type of a handler's result whether it must be followed, like a future, or is a
+    value.
 
-    As a dict with `__missing__` a look-up costs less than the question whether it is a future.
+    It is a dict with `__missing__`, because a look-up costs less than a call of `isinstance`.
     """
 
     def __missing__(self, returned: type) -> bool:
@@ -42,8 +43,8 @@ class ReplyTable(dict[type, bool]):
 
 _TO_FOLLOW: Final = (
     pykka.Future,
-    # These can only be refused. To an asker they would be code that runs outside of the actor, or
-    # a wait for another loop or thread.
+    # The types below are refused as replies. An asker who awaited one would run code outside of the
+    # actor, or wait for another loop or thread.
     concurrent.futures.Future,
     Awaitable,
     Generator,
@@ -53,24 +54,27 @@ REPLIES: Final = ReplyTable()
 
 
 class Reply(Future[Any]):
-    """The future of an ask. It always has a result in the end, whatever becomes of actor and
-    system.
+    """The future of an ask.
+
+    It is always settled in the end, even if the actor or the system ends.
     """
 
     __slots__ = ("_ref", "_timeout_s")
 
     def __init__(self, home: Home, ref: Answerer, message: Any, timeout_s: float) -> None:
-        # Not the base's __init__ but what it does: a call less on the way of every ask.
+        # The base's __init__ is repeated here instead of called, to save a call with each ask.
         self._home = home
         self._state = PENDING
-        self._value = message  # while nothing else is there: a message must not outlive its answer
+        self._value = message  # until the reply replaces it: a message must not outlive its reply
         self._waiters = None
         self._event = None
         self._ref = ref
         self._timeout_s = timeout_s
 
     def set(self, value: Any = None) -> None:
-        """Pykka's way to answer, from a thread. A future of this runtime is followed."""
+        """Set the reply, as Pykka's actors do in their threads. A future of this runtime is
+        followed.
+        """
         if not REPLIES[type(value)]:
             super().set(value)
             return
@@ -84,14 +88,16 @@ class Reply(Future[Any]):
             self.abandon()
 
     def expire(self, error: BaseException | None = None) -> None:
-        """The deadline has passed, or whatever `error` says."""
+        """Fail with `error`, or with AskTimeout since the deadline has passed, if still pending."""
         if not self.done:
             if error is None:
                 error = AskTimeout(*self._question(), self._timeout_s, self._ref.trouble())
             super().expire(error)
 
     def abandon(self) -> None:
-        """The system has ended, and with it the clock that would have let the deadline pass."""
+        """Fail with ActorDeadError, since the system has ended and no deadline will pass any
+        more.
+        """
         if not self.done:
             name, message = self._question()
             self.expire(
@@ -99,5 +105,5 @@ class Reply(Future[Any]):
             )
 
     def _question(self) -> tuple[str, str]:
-        """Who was asked, and the type of the message."""
+        """Return the actor's name and the type of the message."""
         return f"{self._ref.kind}/{self._ref.key}", type(self._value).__name__

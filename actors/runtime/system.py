@@ -1,4 +1,4 @@
-"""A system of actors: its nursery, its names, its clock, its dead letters."""
+"""`ActorSystem`: the nursery, names, clock and dead letters that its actors share."""
 
 from __future__ import annotations
 
@@ -50,33 +50,34 @@ _log = structlog.get_logger("actors")
 
 
 class ActorSystem:
-    """Open it with `async with`, once; actors live inside.
+    """A system of actors. Open it once with `async with`; its actors run until that block is left.
 
-    On the way out, whatever the reason, actors stop in the reverse order of their kinds' and
-    supervisors' first start, each with its deadline and then cancellation. That happens shielded
-    from the cancellation that led there.
+    When the block is left, for whatever reason, the actors stop. Kinds and supervisors stop in the
+    reverse order of their first start. An actor that does not stop by its deadline is cancelled. If
+    the block is left because it was cancelled, the actors still get this time to stop.
 
-    Args:
-        name: for logs
-        default_timeout_s: the deadline of an ask that names none, in seconds
-        seed: of the jitter in back-offs; None: from the operating system
-        events: an event store for persistent actors, see `stores`; for one that itself consists of
-            actors of this system there is `use_stores`
-        snapshots: a snapshot store for them; without one, recovery replays events
+    A first Ctrl-C interrupts the body of `async with`, the actors stop in order, and the block
+    raises KeyboardInterrupt. A Ctrl-C does not interrupt a handler, hook, constructor or callback
+    of an actor, since its state would be half changed. One that runs for ever is therefore waited
+    for; `watchdog` can interrupt such code. A second Ctrl-C, during the stop, cancels all that the
+    actors await and waits for no actor any longer.
 
-    A first Ctrl-C ends the body of `async with`, whereupon actors stop in order; it comes out of
-    that as a KeyboardInterrupt. It does not interrupt a handler, hook, constructor or callback of
-    an actor: one that spins is waited for, or its state would be half changed. (`watchdog` is for
-    those.) A Ctrl-C during the stop hurries: no actor is waited for any more, and what they await
-    is cancelled.
+    Arguments:
+        name: a name for logs and errors.
+        default_timeout_s: the deadline of an ask that gives none, in seconds.
+        seed: the seed for the jitter of back-offs. None: a random one.
+        events: the event store for persistent actors (see `stores`). If the store itself consists
+        of
+            actors of this system, call `use_stores` instead.
+        snapshots: the snapshot store. Without one, a recovery replays events.
 
     Attributes:
-        dead_letters: messages that nobody could take: their `count`, the `last` 100, and
-            `subscribe(callback)` to be told of each.
+        dead_letters: the messages that did not reach an actor. It has their `count`, the `last`
+        100, and
+            `subscribe(callback)`, which calls back with each.
 
-    Raises SystemFailed on the way out if a supervisor at the root gave up, and RuntimeError if it
-    is opened again.
-
+    Raises SystemFailed when the block is left, if a supervisor at the root gave up, and
+    RuntimeError if the system is opened twice.
     """
 
     def __init__(
@@ -99,10 +100,10 @@ class ActorSystem:
         self.dead_letters = DeadLetters(self.now)
         self.restarts = 0
         self.quarantined = 0
-        self.handled_in_threads = 0  # by those that have ended
+        self.handled_in_threads = 0  # messages, by actors in threads that have ended
         self.in_threads: set[Cell] = set()
-        self.refused = 0  # by full mailboxes, like `dropped`
-        self.dropped = 0
+        self.refused = 0  # messages that full mailboxes refused
+        self.dropped = 0  # messages that full mailboxes dropped
         self.closing = False
         self.home: Home
         self.vacant: Cell
@@ -123,13 +124,16 @@ class ActorSystem:
 
     @staticmethod
     def current() -> ActorSystem:
-        """The system whose `async with`, or actor, the caller is in. Raises RuntimeError."""
+        """Return the system whose `async with` block, or whose actor, makes this call.
+
+        Raises RuntimeError if there is none.
+        """
         system = current_system()
         assert isinstance(system, ActorSystem)
         return system
 
     def now(self) -> float:
-        """Trio's clock, in seconds."""
+        """Return the time of trio's clock, in seconds."""
         return trio.current_time()
 
     # --- life ------------------------------------------------------------------------------------
@@ -140,7 +144,8 @@ class ActorSystem:
             raise RuntimeError(f"{self.name}: a system is opened once; make another one")
         self._opened = True
         self.home = Home.current()
-        # What a ref points to that has no cell yet. It is ended, so nothing ever reaches it.
+        # Refs whose actor has not been there yet lead to this cell. It has ended, so it takes
+        # nothing.
         self.vacant = Cell(self, Seat("", "", Actor, DEFAULT, Group(self, "")))
         self.vacant.state = State.ENDED
         self._running = trio.Event()
@@ -152,7 +157,7 @@ class ActorSystem:
         self.dispatcher.open(self.home)
         self._outer.start_soon(self._run)
         try:
-            # Not nursery.start(), which a Ctrl-C or a cancellation would leave half-way.
+            # nursery.start() would not do: a Ctrl-C or a cancellation would leave it half-way.
             if (interrupted := await _wait_through(self._running)) is not None:
                 raise interrupted
             events, snapshots = self._stores
@@ -165,7 +170,7 @@ class ActorSystem:
 
     async def _run(self) -> None:
         try:
-            # The shield is the reason for this task: when the body of `async with` is cancelled,
+            # This task exists for the shield: when the body of `async with` is cancelled, the
             # actors go on until they are stopped in order.
             with trio.CancelScope(shield=True):
                 async with trio.open_nursery() as self.nursery:
@@ -181,7 +186,7 @@ class ActorSystem:
             self._ended.set()
 
     def _tell_who_waits(self) -> None:
-        """Nothing will happen any more: whatever is still waited for, fails."""
+        """Settle with an error whatever is still waited for, since nothing runs any more."""
         self.closing = True
         for group in self._groups.values():
             group.closed = True
@@ -189,8 +194,7 @@ class ActorSystem:
             cell.end("killed")
         self.timers.close()
 
-    # Where a Ctrl-C may come out is said here, line by line: anywhere else it would leave a nursery
-    # open.
+    # A Ctrl-C is let out at chosen lines only: anywhere else it would leave a nursery open.
     @enable_ki_protection
     async def __aexit__(
         self,
@@ -203,20 +207,20 @@ class ActorSystem:
             with self._stopping:
                 try:
                     await trio.lowlevel.checkpoint()
-                except KeyboardInterrupt as error:  # of a Ctrl-C while an actor was on the stack
+                except KeyboardInterrupt as error:  # a Ctrl-C that came while an actor ran
                     interrupted = error
                 await self.stop()
-        except KeyboardInterrupt as error:  # no more order: what still runs is cancelled
+        except KeyboardInterrupt as error:  # a second Ctrl-C: what still runs is cancelled below
             interrupted = error
         finally:
             self._ending.set()
             interrupted = await _wait_through(self._ended) or interrupted
             CURRENT.reset(self._token)
             ours = False
-            if self._outer.cancel_scope.cancel_called:  # by `fail`, or because a task of ours broke
+            if self._outer.cancel_scope.cancel_called:  # by `fail`, or because a system task failed
                 ours = bool(await self._manager.__aexit__(exc_type, exc, traceback))
             else:
-                # What the body raised is not shown to the nursery, which would wrap it in a group.
+                # The nursery is not told what the body raised: it would wrap that in a group.
                 await self._manager.__aexit__(None, None, None)
         if interrupted is not None:
             raise interrupted
@@ -227,15 +231,16 @@ class ActorSystem:
         return ours
 
     async def stop(self) -> None:
-        """Stop all actors in order. `async with` does this on the way out."""
+        """Stop all actors in order. `async with` does this when its block is left."""
         self.closing = True
         for group in reversed(list(self._groups.values())):
             await group.stop()
 
     def fail(self, error: BaseException) -> None:
-        """The root gives up: cancel the body of `async with`, which then raises SystemFailed.
+        """Cancel the body of `async with`, and have the block raise SystemFailed because of
+        `error`.
 
-        Or `error` itself, if it is a SystemExit or KeyboardInterrupt.
+        If `error` is a SystemExit or KeyboardInterrupt, the block raises that instead.
         """
         if self._failure is None:
             self._failure = error
@@ -253,27 +258,27 @@ class ActorSystem:
         policy: RestartPolicy | None = None,
         **kwargs: Any,
     ) -> ActorRef:
-        """Start an actor, or a pykka.ThreadingActor, of its own: its failures are felt by no other.
+        """Start an `Actor` or a pykka.ThreadingActor outside of any supervisor, and return its ref.
 
-        Args:
-            cls: its class
-            *args: for the constructor, at each restart again
-            **kwargs: for the constructor, likewise
-            kind: the first half of its name; by default the name of the class
-            key: the second half; by default a number
-            policy: for when it fails; by default it is restarted, at most 3 times in 5 s
+        Its failures affect no other actor. It may be called from any thread. In another thread than
+        the loop's it waits until the actor has its place, at most the system's default timeout; the
+        constructor runs in the loop's thread also then.
 
-        From any thread: from another one than the loop's it waits until the actor has its place,
-        at most the system's default timeout, and the constructor still runs in the loop's thread.
+        Arguments:
+            cls: the actor's class.
+            *args: the constructor's arguments, at the first start and at each restart.
+            **kwargs: the constructor's keyword arguments, likewise.
+            kind: the first half of the actor's name; by default the name of the class.
+            key: the second half; by default a number.
+            policy: what to do when it fails; by default it is restarted, at most 3 times in 5 s.
 
         Raises:
             ActorExists: the name is taken.
             ActorDeadError: the system is stopping.
-            pykka.Timeout: the loop was busy for longer; the actor may yet be started.
-            TypeError: what `cls` made is no actor, or one that has or had a place already.
-            ValueError: a name that is no string, or empty.
-            Exception: what the constructor raises.
-
+            pykka.Timeout: the loop was busy for longer than the timeout; the actor may still be
+            started. TypeError: `cls` made no actor, or one that has, or had, a place already.
+            ValueError: `kind` or `key` is no string, or is empty. Exception: what the constructor
+            raises.
         """
         if policy is not None:
             check_type("policy", policy, RestartPolicy)
@@ -301,9 +306,10 @@ class ActorSystem:
 
     @enable_ki_protection
     def register(self, kind: Kind) -> None:
-        """Have actors of this kind brought to life by their first message. From any thread.
+        """Have actors of this kind started by their first message. It may be called from any
+        thread.
 
-        Raises ValueError if the name is registered.
+        Raises ValueError if a kind of that name is registered already.
         """
         check_type("what is registered", kind, Kind)
         if not self.home.here():
@@ -315,7 +321,7 @@ class ActorSystem:
         group.kind = kind
 
     def registered(self, kind: str) -> bool:
-        """Whether the kind is registered."""
+        """Return whether the kind is registered."""
         group = self._groups.get(kind)
         return group is not None and group.kind is not None
 
@@ -329,14 +335,21 @@ class ActorSystem:
         within_s: float = 5.0,
         key: str | None = None,
     ) -> ActorRef:
-        """Start a supervisor at the root, and by it these children, left to right.
+        """Start a supervisor at the root, which starts these children in their order. Return its
+        ref.
 
-        If it gives up it is restarted as a whole; if it gives up more than 3 times in 5 s, the
-        system fails. `key` names it and is the default `kind` of its children. `strategy` is
-        `one_for_one`, `one_for_all` or `rest_for_one`; see `Supervisor`.
+        A supervisor that gives up is restarted with all its children. If it gives up more than 3
+        times in 5 s, the system fails.
 
-        Raises ActorExists if the name is taken, and ValueError for what makes no sense: another
-        strategy, numbers out of range, children that share an id or a name.
+        Arguments:
+            specs: the children.
+            strategy: `one_for_one`, `one_for_all` or `rest_for_one`; see `Supervisor`.
+            max_restarts: the supervisor gives up when its children need more restarts than this.
+            within_s: the time in which those restarts are counted, in seconds.
+            key: the supervisor's name, and the default `kind` of its children; by default a number.
+
+        Raises ActorExists if the name is taken, and ValueError for another strategy, numbers out of
+        range, and children that share an id or a name.
         """
         if key is not None:
             check_name("key", key)
@@ -369,13 +382,13 @@ class ActorSystem:
         snapshots: SnapshotStore | None = None,
         settings: DurabilitySettings | None = None,
     ) -> Durability:
-        """Let persistent actors live here, with these stores.
+        """Allow persistent actors in this system, and keep their state in these stores.
 
-        What was started before, such as the stores' own actors, is stopped after the journal has
-        drained, and what is started or registered from now on before that. So call it after the
-        former and before the latter.
+        Call it after the actors that the stores consist of have been started, and before persistent
+        actors are started or registered. When the system stops, what came after this call stops
+        first, then the journal writes what is left, and then what came before the call stops.
 
-        Raises RuntimeError if the system has stores.
+        Raises RuntimeError if the system has stores already.
         """
         if settings is not None:
             check_type("settings", settings, DurabilitySettings)
@@ -400,9 +413,9 @@ class ActorSystem:
     # --- names -----------------------------------------------------------------------------------
 
     def ref(self, kind: str, key: str) -> ActorRef:
-        """The ref of that name, whether or not the actor is there now.
+        """Return the ref of that name, whether or not the actor is there now.
 
-        Raises TypeError for what is no string.
+        Raises TypeError if `kind` or `key` is no string.
         """
         cell = self.lookup(kind, key)
         if cell is not None:
@@ -412,17 +425,18 @@ class ActorSystem:
         return ActorRef(self, kind, key)
 
     def actors(self, kind: str | None = None) -> Iterator[ActorRef]:
-        """The refs of all actors that are there now, or of all of a kind."""
+        """Return the refs of all actors that are there now, or of those of one kind."""
         return (cell.ref for cell in self._index.cells(kind))
 
     def lookup(self, kind: str, key: str) -> Cell | None:
-        """The cell of that name, if there is one now."""
+        """Return the cell of that name, if there is one now."""
         return self._index.find(kind, key)
 
     def locate(self, ref: ActorRef, last: Target) -> Cell:
-        """The cell that takes messages for `ref`, brought to life if its kind is registered.
+        """Return the cell that takes messages for `ref`, and start it if its kind is registered.
 
-        Raises ActorFailed, ActorDeadError. `last` is what the ref led to before.
+        `last` is the target that the ref led to before. Raises ActorFailed or ActorDeadError if
+        there is no actor and none can be started.
         """
         cell = self.lookup(ref.kind, ref.key)
         if cell is not None:
@@ -434,9 +448,9 @@ class ActorSystem:
         raise pykka.ActorDeadError(f"{ref} is not alive")
 
     def make(self, factory: Callable[[], Any]) -> Any:
-        """Call the factory with this system as the current one.
+        """Call the factory with the context variables of a new actor, and return what it made.
 
-        Raises what it raises, and TypeError if it made no new actor of this runtime.
+        Raises what the factory raises, and TypeError if it made no new actor of this runtime.
         """
         home = self.home
         before, home.whose = home.whose, None
@@ -453,7 +467,7 @@ class ActorSystem:
         return made
 
     def try_to_make(self, seat: Seat | Cell) -> tuple[Any, Exception | None]:
-        """An instance, or what its constructor raised."""
+        """Return a new instance, or None and the exception that its constructor raised."""
         try:
             return self.make(seat.factory), None
         except BaseException as error:
@@ -463,39 +477,40 @@ class ActorSystem:
             return None, presentable(error)
 
     def place(self, seat: Seat) -> Cell:
-        """Make the first instance and the cell of that name, and start it.
+        """Make the cell and its first instance, and start it.
 
-        What the constructor raises is a failure for the parent. Raises ActorExists if the name is
-        taken, ActorDeadError if the system is stopping, TypeError if the factory made no new actor.
+        An exception of the constructor is a failure that the parent decides about. Raises
+        ActorExists if the name is taken, ActorDeadError if the system is stopping, TypeError if the
+        factory made no new actor.
         """
         first, error = self.try_to_make(seat)
         if isinstance(error, Misfit):
-            raise error  # which no other attempt would mend
+            raise error  # another attempt would fail the same way
         cell = self._seat(first, seat)
         cell.begin_or_fail(first, error)
         return cell
 
     def _seat(self, first: Any, seat: Seat) -> Cell:
-        """The cell that fits the first instance, entered under its name."""
+        """Make the cell for an instance, in the loop or a thread, and enter it under its name."""
         if seat.parent.closed:
             raise pykka.ActorDeadError(f"{seat.kind}/{seat.key}: the system is stopping")
-        ours = isinstance(first, (Actor, ThreadingActor))  # a foreign `mailbox` is its own affair
+        ours = isinstance(first, (Actor, ThreadingActor))  # elsewhere, `mailbox` may mean anything
         spec = first.mailbox if ours else Actor.mailbox
         cell: Cell
         if isinstance(first, pykka.ThreadingActor):
             cell = ThreadCell(self, seat, spec.capacity)
-        else:  # or None, if its constructor raised
+        else:  # an Actor, or None if the constructor raised
             cell = LoopCell(self, seat, Mailbox(spec))
         self._index.add(cell)
         seat.parent.adopt(cell)
         return cell
 
     def forget(self, cell: Cell) -> None:
-        """The cell has ended: its name is free."""
+        """Free the name of a cell that has ended."""
         self._index.remove(cell)
 
     def may_start(self, kind: str) -> bool:
-        """Whether a message brings an actor of this kind to life, now."""
+        """Return whether a message can start an actor of this kind now."""
         group = self._groups.get(kind)
         return group is not None and group.kind is not None and not group.closed
 
@@ -503,7 +518,7 @@ class ActorSystem:
         group = self._groups.get(name)
         if group is None:
             group = self._groups[name] = Group(self, name)
-            group.closed = self.closing  # it would not be among those that are stopped
+            group.closed = self.closing  # a stop under way would not reach this new group
         return group
 
     def _number(self, kind: str) -> str:
@@ -511,7 +526,7 @@ class ActorSystem:
         return str(number)
 
     def _from_thread(self, function: Callable[[], T]) -> T:
-        """Call a function in the loop's thread and wait for what comes of it."""
+        """Call a function in the loop's thread, wait for its result, and return or raise that."""
         result: Future[T] = Future(self.home)
         try:
             self.home.call_soon(_settle, result, function)
@@ -522,22 +537,23 @@ class ActorSystem:
     # --- time, threads, counts -------------------------------------------------------------------
 
     def call_soon(self, function: Callable[..., object], *args: Any) -> None:
-        """Call a function in the loop's thread, soon; from any thread.
+        """Call a function soon in the loop's thread. This may be called from any thread.
 
-        Raises MailboxFull if too many calls wait, trio.RunFinishedError if the loop has ended.
+        Raises MailboxFull if too many calls wait, and trio.RunFinishedError if the loop has ended.
         """
         check_callable("function", function)
         self.home.offer(function, *args)
 
     def after(self, delay_s: float, function: Callable[[], object]) -> Alarm:
-        """Call a function in `delay_s` seconds; the alarm can be cancelled.
+        """Call a function in `delay_s` seconds. The returned alarm can be cancelled.
 
-        What it raises is the failure of the actor that called `after`; logged, if none did. From
-        any thread. It sees the context variables of that actor, or a copy of those of whoever else
-        called `after`.
+        `after` may be called from any thread. If an actor calls it, the function sees the actor's
+        context variables, and an exception in the function is a failure of the actor. If other code
+        calls it, the function sees a copy of the context variables of that moment, and an exception
+        is logged.
 
-        Raises ValueError for a delay that is negative or not a number, ActorDeadError once the
-        system has ended.
+        Raises ValueError for a delay that is negative or NaN, and ActorDeadError once the system
+        has ended.
         """
         check_seconds("delay_s", delay_s)
         check_callable("function", function)
@@ -552,11 +568,15 @@ class ActorSystem:
         return Alarm(self.timers, at_s, function, home, owner=owner, context=context)
 
     def alarm(self, delay_s: float, function: Callable[[], object]) -> Alarm:
-        """`after` for the runtime's own: nobody's failure, and nobody is held until then."""
+        """Call a function of the runtime in `delay_s` seconds.
+
+        Unlike with `after`, an exception in it is no actor's failure, and the alarm keeps no
+        instance in memory.
+        """
         return Alarm(self.timers, self.now() + delay_s, function, self.home, owner=None)
 
     def statistics(self) -> Statistics:
-        """Counts for metrics; cheap."""
+        """Return the counts for metrics. It is cheap enough for every scrape."""
         return Statistics(
             actors=len(self._index),
             handled=self.dispatcher.handled
@@ -573,7 +593,10 @@ class ActorSystem:
 
 
 async def _wait_through(event: trio.Event) -> KeyboardInterrupt | None:
-    """Wait for what is sure to come, whoever cancels; returns the last Ctrl-C meanwhile."""
+    """Wait for an event that is sure to come, shielded.
+
+    Return the last Ctrl-C that came meanwhile.
+    """
     interrupted: KeyboardInterrupt | None = None
     with trio.CancelScope(shield=True):
         while not event.is_set():

@@ -1,4 +1,4 @@
-"""A system as its own actors see it."""
+"""The actor system, as its own actors see it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from .timers import Alarm
 
 
 class SystemView(Host, Protocol):
-    """What an actor may ask of the `ActorSystem` that it lives in; there, all is described.
+    """The part of `ActorSystem` that actors may use. `ActorSystem` describes its methods.
 
-    A class of its own, so that what lives in a system need not know what the system is made of.
+    It is a separate Protocol so that the modules of actors need not import the module of the
+    system, which imports them.
     """
 
     name: str
@@ -28,7 +29,7 @@ class SystemView(Host, Protocol):
 
     @property
     def dead_letters(self) -> DeadLetters:
-        """Messages that nobody could take."""
+        """See `ActorSystem.dead_letters`."""
 
     @property
     def journal(self) -> Journal:
@@ -70,5 +71,5 @@ class SystemView(Host, Protocol):
 
 
 def current_system() -> SystemView:
-    """The system whose `async with`, or actor, the caller is in. Raises RuntimeError."""
+    """Return the current system. Raises RuntimeError if there is none."""
     return cast("SystemView", current_naming())

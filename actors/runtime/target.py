@@ -1,4 +1,7 @@
-"""What a ref needs of the actor that it names: the seam for an actor that is somewhere else."""
+"""`Target`: what a ref needs of the actor that it names.
+
+Actors elsewhere can implement it as well.
+"""
 
 from __future__ import annotations
 
@@ -10,55 +13,60 @@ from .reasons import Reason
 
 
 class Target(Protocol):
-    """Whoever takes the messages for a name. A cell is one; a name on another node can be another.
+    """Takes the messages for a name. A cell is a target; an actor on another node can be one, too.
 
-    All is for the home thread, but `thread`, `alive` and `tell_from_thread`.
+    All is used in the home thread only, except `thread`, `alive` and `tell_from_thread`.
     """
 
     @property
     def name(self) -> str:
-        """Its kind and key, for errors."""
+        """Kind and key, `kind/key`, for error messages."""
 
     @property
     def thread(self) -> int:
-        """The ident of the thread in which it is `Near`, and its mailbox at hand; -1: in none."""
+        """The ident of the thread in which the target is `Near` (its mailbox can be used); -1:
+        none.
+        """
 
     @property
     def alive(self) -> bool:
-        """Whether it takes messages; if not, its name is looked up anew."""
+        """Whether it takes messages. If not, the ref looks its name up again."""
 
     @property
     def up(self) -> bool:
-        """Whether the present instance has started, and all that belongs to it."""
+        """Whether the present instance has started; for a supervisor, its children as well."""
 
     @property
     def error(self) -> BaseException | None:
-        """What its last instance failed of."""
+        """The exception that the last failed instance failed with, if any."""
 
     @property
     def reason(self) -> Reason | None:
-        """How it ended; None while it is there."""
+        """How the actor ended, or None if it has not."""
 
     def actor_or_none(self) -> Any:
-        """The present instance, for Pykka's proxies; None also if it is out of reach."""
+        """Return the present instance, for Pykka's proxies; None if there is none within reach."""
 
     def tell(self, message: Any) -> None:
-        """Take a message in. Raises MailboxFull."""
+        """Take a message. Raises MailboxFull."""
 
     def tell_or_wait(self, message: Any) -> Future[bool] | None:
-        """Take a message in, or return a future that is set when it is in. Raises MailboxFull."""
+        """Take a message, or return a future that is set once it is taken. Raises MailboxFull."""
 
     def tell_from_thread(self, message: Any) -> None:
-        """Take a message in, called in another thread. Raises MailboxFull if it knows already."""
+        """Take a message from another thread. Raises MailboxFull if that is known at once."""
 
     def ask(self, message: Any, future: Future[Any]) -> None:
-        """Take a message in whose reply settles `future`, and so does whatever goes wrong."""
+        """Take a message. Its reply, or any error, settles `future`."""
 
     def control(self, control: Control) -> None:
-        """Take in a control message, past any bound."""
+        """Take a control message, even if the mailbox is full."""
 
     def when_started(self) -> Future[bool]:
-        """A future of whether the present instance, or the one after a back-off, did start."""
+        """Return a future that tells whether the present instance started.
+
+        During a back-off, the future is about the instance that comes after it.
+        """
 
     def stop(self, reason: Reason = "stopped") -> Future[bool]:
-        """Ask the actor to stop. The future is True once it has ended."""
+        """Ask the actor to stop. The returned future is True once it has ended."""
