@@ -165,8 +165,9 @@ class Actor(_PykkaActor):
         self._placed.watch(ref)
 
     def unwatch(self, ref: ActorRef) -> None:
-        """Stop watching. No Terminated comes any more, not even one that is in the mailbox
-        already.
+        """Stop watching.
+
+        No Terminated comes any more, not even one that is in the mailbox already.
         """
         self._placed.unwatch(ref)
 
@@ -254,8 +255,9 @@ class Actor(_PykkaActor):
         cell.stop("passivated")
 
     def may_passivate(self) -> bool:
-        """Return whether the actor may be passivated now. A room that has members says no, for
-        example.
+        """Return whether the actor may be passivated now.
+
+        A room that has members says no, for example.
 
         It is asked when the actor has been idle for its kind's `idle_after_s`, and after
         `passivate`.
@@ -272,8 +274,9 @@ class Actor(_PykkaActor):
         """
 
     def on_receive(self, message: Any) -> Any:
-        """Called with each message that no handler claims. May be async; what it returns is the
-        reply.
+        """Called with each message that no handler claims.
+
+        May be async; what it returns is the reply.
 
         Unless overridden it raises UnhandledMessage. An asker gets that as its error; a message
         that was told becomes a dead letter. An override can pass messages on to

@@ -30,9 +30,11 @@ class ActorThread:
         actor: any pykka.ThreadingActor.
         inbox: where its messages come from; the next instance goes on with the same inbox.
         name: the second part of the thread's name, after the class: kind/key and the instance's
-        number. started: called in the thread once `on_start` has returned. handled: called in the
-        thread after each message. ended: called in the thread as its last act. unhandled: called in
-        the thread with a told message that the actor does not handle.
+            number.
+        started: called in the thread once `on_start` has returned.
+        handled: called in the thread after each message.
+        ended: called in the thread as its last act.
+        unhandled: called in the thread with a told message that the actor does not handle.
     """
 
     __slots__ = (

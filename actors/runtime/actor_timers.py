@@ -11,8 +11,11 @@ from .mailbox import Control
 from .timers import Timer
 
 SHORTEST_S: Final = 1e-6
-"""The shortest interval between ticks. A much shorter one vanishes when it is added to the clock's
-float: the next tick would be due now, for ever."""
+"""The shortest interval between ticks.
+
+A much shorter one vanishes when it is added to the clock's float: the next tick would be due now,
+for ever.
+"""
 
 
 class ActorTimers:

@@ -413,8 +413,9 @@ class Cell:
         return halted
 
     def be_halted(self) -> None:
-        """Tell the supervisor that the instance is gone, as it asked. It decides what comes
-        next.
+        """Tell the supervisor that the instance is gone, as it asked.
+
+        It decides what comes next.
         """
         self.state = State.HALTED
         halted, self.halted = self.halted, None

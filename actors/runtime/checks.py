@@ -41,9 +41,7 @@ def check_count(what: str, count: int, *, least: int = 0) -> None:
 
 
 def check_between(what: str, number: float, least: float, most: float) -> None:
-    """Raise ValueError unless `least` <= `number` <= `most`, and TypeError if it is not a
-    number.
-    """
+    """Raise ValueError unless `least` <= `number` <= `most`, and TypeError if it is no number."""
     _check_number(what, number)
     if not least <= number <= most:
         raise ValueError(f"{what} is from {least:g} to {most:g}, and not {number!r}")

@@ -12,8 +12,10 @@ from .stores import EventRow
 T = TypeVar("T")
 
 ROW_OVERHEAD_BYTES = 512
-"""Bytes that are counted for a waiting event beside its payload. Its tuples, strings and future
-take about 480."""
+"""Bytes that are counted for a waiting event beside its payload.
+
+Its tuples, strings and future take about 480.
+"""
 
 
 class Writer:
@@ -106,11 +108,9 @@ class CommitQueue(Generic[T]):
 
     Arguments:
         max_events, max_bytes: how much may wait, the batch on its way included. If nothing else
-        waits,
-            an event of any size is taken.
+            waits, an event of any size is taken.
         max_batch_events, max_batch_bytes: how much one transaction may hold. It always holds at
-        least
-            one event.
+            least one event.
     """
 
     __slots__ = (

@@ -1,5 +1,6 @@
-"""Finds out whose code blocks the loop. Another thread reads the loop's stack, so the loop pays
-nothing.
+"""Finds out whose code blocks the loop.
+
+Another thread reads the loop's stack, so the loop pays nothing.
 """
 
 from __future__ import annotations

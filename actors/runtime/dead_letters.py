@@ -46,8 +46,9 @@ class DeadLetters:
         self._unlogged = 0
 
     def subscribe(self, callback: Callable[[DeadLetter], object]) -> Callable[[], None]:
-        """Have `callback` called with every dead letter. Returns a function that ends the
-        subscription.
+        """Have `callback` called with every dead letter.
+
+        Returns a function that ends the subscription.
 
         The callback sees a copy of the context variables that are set now, not those of the sender.
         """

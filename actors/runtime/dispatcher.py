@@ -1,10 +1,13 @@
-"""Runs what actors have to do: one task for all plain handlers, a pool of tasks for async ones.
+"""Runs the handlers of actors: plain ones in one task, async ones in a pool of tasks.
 
-There is no task per actor. A trio task costs about 3 KiB and 20 us to start, and waking one costs
-6 us or more, while a plain handler is often done in half a microsecond. So a message puts its
-actor on a run queue, which one task works off; and whoever has many messages at once, as the reader
-of all sockets, does it itself: `with dispatcher:` is a turn, which handles on leaving what was told
-within. What actors send in a turn leaves with it (see `enclose`), in one go.
+There is no task per actor. A trio task costs about 3 KiB and 20 us to start, and waking one costs 6
+us or more, while a plain handler is often done in half a microsecond. So a message puts its actor
+on a run queue, and one task works that off.
+
+Code that sends many messages at once, such as the reader of all sockets, can run the actors itself:
+`with dispatcher:` is a turn, at the end of which the messages that were sent within are handled.
+What the actors in turn send to clients or stores is gathered and leaves together at the end (see
+`enclose`).
 """
 
 from __future__ import annotations
@@ -25,19 +28,24 @@ from .home import Home, Tenant
 from .panic import ends_task
 
 _TURN_S: Final = 0.001
-"""How long actors run before I/O gets its turn: at least so long."""
+"""The least time for which actors run before I/O gets its turn."""
 _LONG_TURN_S: Final = 0.02
-"""And at most so long. A pass of the loop over a thousand sockets that all have something to read
-takes tens of ms. With 1 ms for actors after each pass, a node would read all that comes and do none
-of it."""
+"""The most time for which actors run before I/O gets its turn.
+
+A pass of the loop over a thousand sockets that all have something to read takes tens of ms. If
+actors had 1 ms after each pass, a busy node would read everything and handle nearly nothing.
+"""
 SLICE_S: Final = 0.000_25
-"""How long one actor runs before the next one's turn, and then at most _SLICE messages."""
+"""How long one actor runs before the next one's turn.
+
+It handles at most _SLICE messages in that time.
+"""
 _SLICE: Final = 64
 _IDLE_WORKERS: Final = 32
-"""Parked tasks kept for the next async handlers; those beyond it end."""
+"""How many parked tasks are kept for the next async handlers. Any more end when they are done."""
 
 SLOW_HANDLER_S: Final = 0.1
-"""A plain handler that takes longer is logged and counted: everything else stood still."""
+"""A plain handler that takes longer is logged and counted, since nothing else runs meanwhile."""
 _SLOW_LOG_INTERVAL_S: Final = 1.0
 
 
@@ -46,41 +54,44 @@ def _abort(_raise_cancel: object) -> trio.lowlevel.Abort:
 
 
 class Runnable(Tenant, Protocol):
-    """What stands in the run queue: an actor that has something to do."""
+    """An entry of the run queue: an actor that has something to do."""
 
     @property
     def context(self) -> contextvars.Context | None:
-        """The one it runs in, if that is not the shared one."""
+        """The context that it runs in; None for the shared one."""
 
     def run(self, limit: int) -> int:
-        """Do what is to be done next, at most `limit` messages; returns how many that was."""
+        """Handle up to `limit` messages, and return how many that was."""
 
     def keep(self, context: contextvars.Context) -> None:
-        """The slice that has just ended changed this context: it is the actor's own from now on."""
+        """Keep a context as the actor's own, since the slice that has just ended changed it."""
 
     def job_cancelled(self, error: BaseException | None = None) -> None:
-        """The worker was cancelled, while it awaited something for this actor."""
+        """Go on after the worker that awaited something for this actor was cancelled."""
 
 
 class Dispatcher:
     """The run queue and the task that works it off.
 
-    `running` is the cell whose plain handler or hook is on the stack right now, `message` what was
-    handed to a plain handler last.
+    Attributes:
+        entered: whether an actor is running now, so that no other can be run at once.
+        message: the last message that a plain handler was called with.
+        slow: how many handlers took longer than SLOW_HANDLER_S.
+        handled: how many messages were handled.
     """
 
     def __init__(self) -> None:
         self.contexts = Contexts()
-        self.entered = False  # on the stack: nobody's messages can be handled there and then
+        self.entered = False
         self.message: Any = None
-        self.slow = 0  # handlers that took longer than SLOW_HANDLER_S
+        self.slow = 0
         self.handled = 0
         self.queue: deque[Runnable] = deque()
         self._home: Home
         self._parked: trio.lowlevel.Task | None = None
         self._held = False
         self._around: list[AbstractContextManager[None]] = []
-        self._ended = perf_counter()  # the last turn
+        self._ended = perf_counter()  # when the last turn ended
         self._slow_logged = -_SLOW_LOG_INTERVAL_S
         self._log = structlog.get_logger("actors")
 
@@ -91,19 +102,19 @@ class Dispatcher:
 
     @property
     def running(self) -> Tenant | None:
-        """See above."""
+        """The cell whose plain handler or hook is running now, if any."""
         return self._home.whose if self.entered else None
 
     def add(self, cell: Runnable) -> None:
-        """Have the cell run soon. It must not be in the queue already."""
+        """Add a cell to the run queue. It must not be there already."""
         self.queue.append(cell)
         if self._parked is not None and not self._held:
             self._wake()
 
     def enclose(self, around: AbstractContextManager[None]) -> None:
-        """Enter `around` before each turn and leave it after: whatever gathers what actors send.
+        """Enter `around` before each turn and leave it after. It can gather what the actors send.
 
-        It must not raise. The last one is left first.
+        It must not raise. Several are left in the reverse order.
         """
         self._around.append(around)
 
@@ -123,8 +134,8 @@ class Dispatcher:
         if self.queue and self._parked is not None:
             self._wake()
 
-    # A Ctrl-C must reach the main task, which stops the system in order, and not whichever actor
-    # happens to run.
+    # A Ctrl-C must not interrupt the actor that happens to run. It is meant for the main task,
+    # which then stops the system in order.
     @enable_ki_protection
     async def run(self) -> None:
         """Work until cancelled."""
@@ -137,7 +148,7 @@ class Dispatcher:
                 finally:
                     self._parked = None
             with self:
-                pass  # a turn of nothing but what waits
+                pass  # a turn that handles what is in the queue
             if queue:
                 await trio.lowlevel.checkpoint()
 
@@ -148,7 +159,7 @@ class Dispatcher:
 
     def _turn(self) -> None:
         queue = self.queue
-        # As long a turn as all others had since the last one, so that half of the time is ours.
+        # The turn is as long as the time since the last one, so that actors get half of all time.
         now = perf_counter()
         until = now + min(max(now - self._ended, _TURN_S), _LONG_TURN_S)
         self.entered = True
@@ -162,7 +173,7 @@ class Dispatcher:
         self._ended = now
 
     def _work_off(self, until: float) -> None:
-        """Run cells, in the context that most of them share, until one has changed that."""
+        """Run cells in the context that most of them share, until one of them changes it."""
         queue, home, contexts = self.queue, self._home, self.contexts
         shared, pristine = contexts.shared, contexts.pristine
         while queue:
@@ -171,7 +182,7 @@ class Dispatcher:
                 self.handled += cell.run(_SLICE)
                 try:
                     changed = shared != pristine
-                except BaseException:  # two values that will not be compared are two values
+                except BaseException:  # two values whose comparison raises are not the same value
                     changed = True
                 if changed:
                     cell.keep(contexts.take_shared())
@@ -182,9 +193,9 @@ class Dispatcher:
                 return
 
     def run_now(self, cell: Runnable) -> None:
-        """Have an idle cell handle one message there and then, in the caller's own task.
+        """Have an idle cell handle one message at once, in the caller's own task.
 
-        Not while `entered`.
+        It must not be called while `entered`.
         """
         home, contexts = self._home, self.contexts
         before = home.whose
@@ -203,7 +214,7 @@ class Dispatcher:
             home.whose = before
 
     def note_slow(self, cell: Tenant, message: Any, seconds: float) -> None:
-        """Count a handler that held the loop too long; log one a second."""
+        """Count a handler that blocked the loop for long. At most one a second is logged."""
         self.slow += 1
         now = perf_counter()
         if now - self._slow_logged >= _SLOW_LOG_INTERVAL_S:
@@ -219,7 +230,10 @@ class Dispatcher:
 
 
 class Worker:
-    """A reusable task for what actors await. Cancelling it ends its present job and itself."""
+    """A reusable task for async handlers and hooks.
+
+    Cancelling it ends its present job and itself.
+    """
 
     __slots__ = ("cell", "job", "scope", "task")
 
@@ -231,7 +245,10 @@ class Worker:
 
 
 class Workers:
-    """The pool: made on demand, parked between jobs, since starting a task costs 20 us."""
+    """The pool of workers.
+
+    They are made on demand and parked between jobs, as a new task costs 20 us.
+    """
 
     def __init__(self, nursery: trio.Nursery, home: Home) -> None:
         self._nursery = nursery
@@ -241,9 +258,9 @@ class Workers:
         self.busy = 0
 
     def run(self, job: Coroutine[Any, Any, None], cell: Runnable) -> Worker:
-        """Have a task await `job` for `cell`; if the worker is cancelled the cell is told.
+        """Have a task await `job` for `cell`. The cell is told if the worker is cancelled.
 
-        Called in the cell's own context, in which the task then goes on.
+        It is called in the cell's context, and the task runs in that context.
         """
         self.busy += 1
         if self._idle:
@@ -265,13 +282,13 @@ class Workers:
         self._home.working[worker.task] = worker.cell
         error: BaseException | None = None
         try:
-            # One cancel scope for all jobs of the task; one a job would add 2 us to each.
+            # All jobs of the task share one cancel scope; a new one would add 2 us to each job.
             with worker.scope:
                 await self._work_on(worker)
         except BaseException as raised:
             if not worker.scope.cancelled_caught or ends_task(raised, worker.task):
                 raise
-            error = raised  # what a cancelled handler raised beside its Cancelled
+            error = raised  # a cancelled handler raised this beside its Cancelled
         if worker.scope.cancelled_caught:
             worker.cell.job_cancelled(error)
 
@@ -287,7 +304,7 @@ class Workers:
             if len(self._idle) >= _IDLE_WORKERS or worker.scope.cancel_called:
                 return
             self._idle.append(worker)
-            worker.task.context = self._nobodys  # so as to keep nothing of the actor's
+            worker.task.context = self._nobodys  # the actor's values must not stay in memory
             try:
                 await wait_task_rescheduled(_abort)
             except trio.Cancelled:

@@ -1,4 +1,4 @@
-"""What a system with stores has beyond one without: the journal, the snapshotter, their end."""
+"""`Durability`: the journal and the snapshotter of a system with stores, and recovery by them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ A = TypeVar("A", bound=Recoverable)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DurabilitySettings:
-    """The settings of the parts; `read_timeout_s` is how long one read may take."""
+    """The settings of the journal, of snapshots and of recovery.
+
+    `read_timeout_s` is how long one read from a store may take, in seconds.
+    """
 
     journal: JournalSettings = field(default_factory=JournalSettings)
     snapshots: SnapshotSettings = field(default_factory=SnapshotSettings)
@@ -39,17 +42,23 @@ class DurabilitySettings:
 
 
 class Durability:
-    """The journal and the snapshotter of a node, and how actors recover through them.
+    """The journal and the snapshotter of a node, and the recovery of actors from the stores.
 
     Arguments:
-        events: the truth.
-        snapshots: the fast way back; without it every recovery replays events.
-        turn: what the journal resolves futures in.
+        events: the store of events, which alone decides what happened.
+        snapshots: the store of snapshots, which make recovery faster. Without it every recovery
+            replays events.
+        settings: see `DurabilitySettings`.
+        rng: for the jitter of back-offs.
+        turn: entered while the journal settles futures, so that the actors they wake run at once.
 
     Attributes:
-        read_budget: of what recoveries read.
-        recovered, replayed: how many actors, and from how many events, since the start.
-        unsnapshotable: how often an actor's snapshot() raised or returned what msgpack cannot hold.
+        read_budget: limits the memory that recoveries use for what they read.
+        recovered: how many actors have recovered since the start.
+        replayed: how many events they replayed.
+        unsnapshotable: how often an actor's snapshot() raised, or returned what msgpack cannot
+            encode.
+        unsaved: how many events and snapshots `close` could not write.
     """
 
     def __init__(
@@ -72,7 +81,6 @@ class Durability:
         self.replayed = 0
         self.unsnapshotable = 0
         self.unsaved = 0
-        """Events and snapshots that `close` could not write."""
         self._sources = Sources(
             events=events,
             load=self.snapshotter.load if self.snapshotter is not None else None,
@@ -91,13 +99,18 @@ class Durability:
                 nursery.start_soon(self.snapshotter.run)
 
     async def recover(self, actor: A, another: Callable[[], A]) -> tuple[A, int]:
-        """Bring an actor, or `another()` in its place, to where its log stands.
+        """Bring an actor to the end of its log.
 
-        Returns it, and how many events that took.
+        First it waits until the events of the incarnation before are settled. Then it begins a new
+        epoch, which shuts out every other incarnation on any node. Only then it reads. An actor
+        that `looks_first`, and whose name has no epoch yet, does not begin one and keeps epoch 0.
 
-        In this order: what the incarnation before has on its way is settled; then a new epoch shuts
-        out every other incarnation, on whichever node; only then is anything read. An actor that
-        `looks_first` takes no epoch where there was none, and is left with epoch 0.
+        Arguments:
+            actor: the new instance.
+            another: makes another instance, for when a snapshot that proved useless was half
+                restored.
+
+        Returns the instance that has recovered, and how many events it replayed.
 
         Raises:
             RecoveryFailed: the log cannot be replayed.
@@ -109,8 +122,8 @@ class Durability:
             return actor, 0
         epoch = actor.epoch = await recovery.activate()
         try:
-            # A first incarnation has nothing to come back to: what the snapshot store may hold is
-            # of another database, and a new actor need not wait for a store that is away.
+            # A first incarnation has no state. A snapshot of its name would be one of another
+            # database, and a new actor need not wait for a snapshot store that is away.
             if epoch == 1 or not await recovery.from_snapshot():
                 ignored = recovery.ignored
                 if recovery.spoilt:
@@ -134,15 +147,16 @@ class Durability:
         return actor, recovery.replayed
 
     async def activate(self, actor: Recoverable) -> int:
-        """Begin the first incarnation of an actor that has looked, or a later one if another was
-        first; return its epoch.
+        """Begin the first epoch of an actor that `looks_first`, and return it.
+
+        The epoch is above 1 if another incarnation has begun one meanwhile.
         """
         return await Recovery(actor, self._sources).activate()
 
     async def close(self) -> None:
-        """Write what is left, within the settings' deadlines; say what could not be.
+        """Write what is left, within the settings' deadlines, and log what could not be written.
 
-        Every actor has stopped by then; the stores have not.
+        It is called when every persistent actor has stopped and the stores have not.
         """
         with trio.move_on_after(self.settings.journal.drain_s):
             await self.journal.drain()

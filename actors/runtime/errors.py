@@ -1,4 +1,4 @@
-"""What can go wrong between actors, each with a name of its own."""
+"""The errors of the runtime, one class for each."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from .panic import shown
 
 
 class ActorFailed(pykka.ActorDeadError):
-    """The actor failed more often than it may, or could not start; a later message may try again.
+    """The actor failed more often than its policy allows, or could not start.
 
-    `retry_after_s` is how long it rests, in seconds; infinite if nothing is known to try again.
-    `cause` is what it failed of at last, also in `__cause__`.
+    Attributes:
+        name: the actor's name, kind/key.
+        retry_after_s: in how many seconds a message starts it again; infinite if none is known to.
+        cause: the last exception that it failed with, also in `__cause__`.
     """
 
     def __init__(self, name: str, retry_after_s: float, cause: BaseException | None = None) -> None:
@@ -33,8 +35,10 @@ class ActorFailed(pykka.ActorDeadError):
 class StartFailed(Exception):  # noqa: N818 -- named for what happened
     """An actor did not start: its constructor, its recovery, `on_start` or a child of it failed.
 
-    `name` is the actor's, kind/key; `cause`, also in `__cause__`, what it failed of; None if it was
-    stopped before it had started.
+    Attributes:
+        name: the actor's name, kind/key.
+        cause: the exception that it failed with, also in `__cause__`; None if it was stopped before
+            it had started.
     """
 
     def __init__(self, name: str, cause: BaseException | None) -> None:
@@ -50,23 +54,26 @@ class StartFailed(Exception):  # noqa: N818 -- named for what happened
 
 
 class NoStores(RuntimeError):  # noqa: N818 -- a state, as in trio.ClosedResourceError
-    """A persistent actor in a system without stores. No restart brings them."""
+    """A persistent actor was started in a system without stores. A restart would not help."""
 
 
 class ActorExists(Exception):  # noqa: N818 -- named like Pykka's and trio's: what happened
-    """An actor was started under a (kind, key) that another one has."""
+    """An actor was to be started under a (kind, key) that another actor has."""
 
 
 class MailboxFull(Exception):  # noqa: N818 -- named like queue.Full and trio.WouldBlock
-    """The mailbox, or the way to it from another thread, holds as much as it may."""
+    """The mailbox is full, or too many calls from other threads wait for the loop."""
 
 
 class AskTimeout(pykka.Timeout):
     """No reply came before the deadline of the ask. The actor may still act on the message.
 
-    `name` is the actor's, kind/key, `message` the type of what it was asked, `timeout_s` how long
-    the asker gave it, in seconds. `cause`, also in `__cause__`, is what the actor failed of if it
-    has not been brought back since.
+    Attributes:
+        name: the actor's name, kind/key.
+        message: the type of the message, as text.
+        timeout_s: the timeout of the ask, in seconds.
+        cause: the exception that the actor failed with, also in `__cause__`, if it has not started
+            again since.
     """
 
     def __init__(
@@ -85,19 +92,20 @@ class AskTimeout(pykka.Timeout):
 
 
 class Refusal(Exception):  # noqa: N818 -- a base class for answers, not for faults
-    """Raised by a handler as its answer: the asker gets it, and the actor goes on.
+    """A handler raises this as its answer: the asker gets it, and the actor goes on.
 
     Any other exception is a failure of the actor: the asker gets it too, and then the actor is
-    restarted. (Pykka sends every exception of an ask to the asker and goes on; here a handler that
-    broke half-way must not go on with half a change.)
+    restarted. (With Pykka, an actor goes on after every exception under `ask`. Here a handler that
+    failed half-way must not leave the actor to work with a half-changed state.)
     """
 
 
 def bare(refusal: Refusal) -> Refusal:
-    """The refusal without its traceback, and its causes without theirs.
+    """Remove the tracebacks of the refusal and of its causes, and return it.
 
-    It is an answer, and no fault to be traced. With a traceback the future that holds it would hold
-    a frame that holds the future: ten objects of cyclic garbage for each request refused.
+    A refusal is an answer, so nobody needs its traceback. With a traceback, the future that holds
+    the refusal would hold a frame that holds the future: ten objects of cyclic garbage a refused
+    request.
     """
     error: BaseException | None = refusal
     while error is not None and error.__traceback__ is not None:
@@ -109,8 +117,10 @@ def bare(refusal: Refusal) -> Refusal:
 class Quarantined(Refusal):
     """Equal messages have crashed this actor, so it does not get this one: see `QuarantinePolicy`.
 
-    `name` is the actor's, kind/key, `message` the type of what it was asked, `retry_after_s` the
-    seconds after which an equal one is tried again.
+    Attributes:
+        name: the actor's name, kind/key.
+        message: the type of the message, as text.
+        retry_after_s: in how many seconds an equal message is tried again.
     """
 
     def __init__(self, name: str, message: str, retry_after_s: float) -> None:
@@ -127,9 +137,11 @@ class Quarantined(Refusal):
 
 
 class UnhandledMessage(Refusal, TypeError):  # noqa: N818 -- named like what it is about
-    """No handler of the actor takes messages of this type. A told one becomes a dead letter.
+    """The actor has no handler for messages of this type. A told message becomes a dead letter.
 
-    `name` is the actor's, kind/key, `message` the type.
+    Attributes:
+        name: the actor's name, kind/key.
+        message: the type of the message, as text.
     """
 
     def __init__(self, name: str, message: str) -> None:
@@ -142,34 +154,35 @@ class UnhandledMessage(Refusal, TypeError):  # noqa: N818 -- named like what it 
 
 
 class Misfit(TypeError):  # noqa: N818 -- says what was made
-    """A factory made what cannot be a new actor. Not public: to others it is a TypeError."""
+    """A factory made no new actor. This class is internal; embedders see it as a TypeError."""
 
 
 class Escalation(Exception):  # noqa: N818 -- what a supervisor does when it gives up
-    """A supervisor gave up: its children failed more often than it allows."""
+    """A supervisor gave up, because its children failed more often than it allows."""
 
 
 class SystemFailed(Exception):  # noqa: N818 -- the end state's name
-    """The system stopped because a supervisor at its root gave up. The cause is chained."""
+    """The system stopped because a supervisor at its root gave up. `__cause__` says why."""
 
 
 class HandlerHung(Exception):  # noqa: N818 -- the state's name
-    """Guarded synchronous code ran past its limit and was interrupted (see `watchdog`)."""
+    """Synchronous code under a guard ran past its limit and was interrupted (see `watchdog`)."""
 
 
 class StoreBusy(Refusal):
-    """Too much waits for the store. Nothing was applied; the same request may succeed later."""
+    """Too many events wait for the store. Nothing was applied; the request may succeed later."""
 
 
 class Fenced(Refusal):
-    """Another incarnation owns the log, so the event was not written. Ask again: the request then
-    reaches an actor that has recovered from the log as it is now.
+    """Another incarnation of the actor owns the log, so the event was not written.
+
+    A new ask reaches an actor that has recovered from the log as it is now.
     """
 
 
 class Unstorable(Exception):  # noqa: N818 - says what the event is
-    """The store says that it can never hold this event, so it was not written."""
+    """The store can never hold this event, so it was not written."""
 
 
 class JournalClosed(Exception):  # noqa: N818 - a state, as in trio.ClosedResourceError
-    """The system stopped before the event was known to be durable. It may be, or may not."""
+    """The system stopped before it knew whether the event was durable."""

@@ -1,4 +1,4 @@
-"""A reply that is there now or later: awaited in trio, got from other threads, or called back."""
+"""`Future`: a result that comes now or later, to trio tasks, other threads and callbacks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from .panic import presentable
 T = TypeVar("T")
 M = TypeVar("M")
 if TYPE_CHECKING:
-    # Whose it is; if nobody's, the context it was left in; of `when_done`, neither.
+    # The owner of the callback; its context if it has no owner (neither for `when_done`); the
+    # function.
     _Callback = tuple[Owner | None, Context | None, Callable[["Future[T]"], object]]
     _Waiter = trio.lowlevel.Task | _Callback[T]
 ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
@@ -34,23 +35,27 @@ _log = structlog.get_logger("actors")
 PENDING: Final = 0
 _VALUE: Final = 1
 _ERROR: Final = 2
-_EXPIRED: Final = 3  # an error too, and a reply that still comes is quietly let go
+_EXPIRED: Final = 3  # an error as well; a result that comes later is ignored
 
 _FREE_AWAITS: Final = 32
-"""How many done futures may be awaited without a checkpoint: a task that asks in a loop and is
-answered at once must not keep all others from running. A checkpoint costs as much as an ask."""
+"""How many done futures may be awaited without a checkpoint.
 
-_event_lock = threading.Lock()  # held for the making of an Event only
+A task that asks in a loop and is answered at once must not keep all other tasks from running, and a
+checkpoint costs as much as an ask.
+"""
+
+_event_lock = threading.Lock()  # held only while an Event is made
 
 
 class Future(pykka.Future[T]):
-    """Pykka's future for trio.
+    """Pykka's future, for trio.
 
-    `await` it in the loop (cancelling the wait does not cancel the work), `get()` it in any other
-    thread, or have `on_done` call back at home. It may be set from any thread.
+    Tasks in the loop `await` it; cancelling the wait does not cancel the work. Other threads call
+    `get()`. `on_done` has a function called back in the home thread. The future may be set from any
+    thread.
     """
 
-    # Class defaults in place of the base's __init__, which would double the cost of a future.
+    # Class defaults replace a call of the base's __init__, which would double the cost of a future.
     _get_hook = None
     __slots__ = ("_event", "_home", "_state", "_value", "_waiters")
 
@@ -71,11 +76,14 @@ class Future(pykka.Future[T]):
 
     @property
     def waiting(self) -> int:
-        """How many wait for it, or are to be called back. Who gave up on an ask counts, too."""
+        """How many tasks wait for it, and how many functions are to be called back.
+
+        A retry that waits for the first reply is still counted after its own deadline has passed.
+        """
         return 0 if self._waiters is None else len(self._waiters)
 
     def result(self) -> T:
-        """The value, or raises the exception. Raises RuntimeError while pending."""
+        """Return the value or raise the exception. Raises RuntimeError while pending."""
         if self._state == _VALUE:
             return cast("T", self._value)
         if self._state == PENDING:
@@ -84,7 +92,7 @@ class Future(pykka.Future[T]):
         raise error.with_traceback(traceback)
 
     def exception(self) -> BaseException | None:
-        """The exception, or None if there is a value. Raises RuntimeError while pending."""
+        """Return the exception, or None if there is a value. Raises RuntimeError while pending."""
         if self._state == PENDING:
             raise RuntimeError("the future is pending")
         return None if self._state == _VALUE else cast("BaseException", self._value[0])
@@ -95,13 +103,17 @@ class Future(pykka.Future[T]):
     def set(self, value: T | None = None) -> None:
         """Set the value, from any thread.
 
-        Raises queue.Full if it was set before (Pykka's choice); not if its deadline has passed.
+        Raises queue.Full if the future was set before (Pykka's choice). If its deadline has passed,
+        the value is ignored.
         """
         self._settle(_VALUE, value)
 
     @enable_ki_protection
     def set_exception(self, exc_info: ExcInfo | BaseException | None = None) -> None:
-        """Set an exception: the one given, or the one being handled. Otherwise like `set`."""
+        """Set an exception: the given one, or the one that is being handled.
+
+        Otherwise like `set`.
+        """
         if exc_info is None:
             exc_info = sys.exc_info()
         if isinstance(exc_info, BaseException):
@@ -120,8 +132,8 @@ class Future(pykka.Future[T]):
             if self._state == _EXPIRED:
                 return
             raise queue.Full
-        # The value before the state, the state before a look at who waits; those who wait do it
-        # the other way round. Under the GIL no lock is needed for nobody to be missed.
+        # Set the value first, then the state, and only then look for waiters. Waiters enlist first
+        # and then look at the state. Under the GIL this order misses nobody, without a lock.
         self._value = value
         self._state = state
         if self._event is not None:
@@ -135,19 +147,19 @@ class Future(pykka.Future[T]):
                 try:
                     home.call_soon(self._announce)
                 except trio.RunFinishedError:
-                    return  # those who waited are gone with their loop
+                    return  # the loop has ended, and the waiters with it
 
     @enable_ki_protection
     def expire(self, error: BaseException | None = None) -> None:
-        """Fail with `error` or pykka.Timeout if pending; a value that comes later is let go."""
+        """Fail with `error`, or pykka.Timeout, if pending. A value that comes later is ignored."""
         if self._state == PENDING:
-            if error is None:  # and not `or`: an exception may be falsy
+            if error is None:  # `or` would be wrong: an exception may be falsy
                 error = pykka.Timeout("nobody waits any more")
             self._settle(_EXPIRED, (error, None))
 
     @enable_ki_protection
     def settle_quietly(self, value: T | None = None, error: BaseException | None = None) -> None:
-        """Set the value, or the error, unless something is there already."""
+        """Set the value or the error, unless the future is done already."""
         if self._state == PENDING:
             if error is None:
                 self._settle(_VALUE, value)
@@ -155,12 +167,15 @@ class Future(pykka.Future[T]):
                 self._settle(_ERROR, (error, error.__traceback__))
 
     def follow(self, other: object) -> None:
-        """Take over what `other` comes to; a TypeError if that is not a future of this runtime."""
+        """Take over the result of `other`.
+
+        The result is a TypeError if `other` is no such future.
+        """
         if isinstance(other, Future):
             other.when_done(self._copy)
-        else:  # of a thread, or another loop, with no way to be told when it is done
+        else:  # a future of a thread or another loop cannot tell this loop when it is done
             if isinstance(other, (Coroutine, Generator)):
-                other.close()  # nobody will run it
+                other.close()  # it will not be run; without this, Python warns
             self.settle_quietly(error=TypeError(f"{type(other).__name__} cannot be a reply"))
 
     def _copy(self, other: Future[Any]) -> None:
@@ -173,13 +188,16 @@ class Future(pykka.Future[T]):
 
     @enable_ki_protection
     def on_done(self, callback: Callable[[Future[T]], object]) -> None:
-        """Call `callback(self)` at home: at once if done, else inside `set`.
+        """Have `callback(self)` called in the home thread: at once if done, else by `set`.
 
-        If that is inside another callback, it is called right after that one. What it raises is the
-        failure of the actor that called `on_done`; logged, if none did. It sees the context
-        variables of that actor, or a copy of those of whoever else called `on_done`. A callback
-        must leave the actor's state alone: for that there is `Actor.pipe_to_self`. Call this at
-        home only.
+        `on_done` itself is called in the home thread only. If the future is set by another
+        callback, this one is called right after it.
+
+        If an actor calls `on_done`, the callback sees the actor's context variables, and an
+        exception in it is a failure of the actor. If other code calls it, the callback sees a copy
+        of the context variables of that moment, and an exception is logged.
+
+        A callback must not touch the state of an actor; `Actor.pipe_to_self` is for that.
         """
         if not callable(callback):
             check_callable("callback", callback)
@@ -192,9 +210,9 @@ class Future(pykka.Future[T]):
             home.call_back(*waiter, self)
 
     def when_done(self, callback: Callable[[Future[T]], object]) -> None:
-        """`on_done` for what is no actor's: the runtime's own, and what is done for every message.
+        """Like `on_done`, for callbacks of no actor. It costs half as much.
 
-        A callback that raises is logged. It looks at no context variable, and costs half as much.
+        The callback must not use context variables. An exception in it is logged.
         """
         home = self._home
         if home is None:
@@ -229,10 +247,12 @@ class Future(pykka.Future[T]):
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     def get(self, *, timeout: float | None = None) -> T:
-        """Block the calling thread until the result is there, at most `timeout` seconds.
+        """Block the calling thread until the future is done, at most `timeout` seconds; return the
+        value.
 
-        Raises pykka.Timeout if it is not there by then; ValueError for what is no duration;
-        RuntimeError in the event loop's own thread, which would wait for itself.
+        Raises the future's exception if there is one, pykka.Timeout if it is not done in time,
+        ValueError for a timeout that is negative or NaN, and RuntimeError in the loop's own thread,
+        which would wait for itself.
         """
         if timeout is not None:
             check_seconds("timeout", timeout)
@@ -249,14 +269,14 @@ class Future(pykka.Future[T]):
         return self.result()
 
     def _enlist(self, waiter: _Waiter[T]) -> bool:
-        """Have it told once the future is done. False: it is done already. At home only."""
+        """Enter a waiter, in the home thread. Return False if the future is done already."""
         if self._state != PENDING:
             return False
         if self._waiters is None:
             self._waiters = [waiter]
         else:
             self._waiters.append(waiter)
-        # Still pending, or a thread has just set it and will have it told.
+        # True if still pending, or if another thread has just set it and will tell this waiter.
         return self._state == PENDING or not self._delist(waiter)
 
     def _delist(self, waiter: _Waiter[T]) -> bool:
@@ -279,7 +299,7 @@ class Future(pykka.Future[T]):
                 elif nested:
                     home.callbacks.append((*waiter, self))
                 else:
-                    home.call_back(*waiter, self)  # and who waits cannot harm who sets
+                    home.call_back(*waiter, self)  # it does not raise what the callback raises
                     if home.callbacks:
                         home.call_callbacks()
         finally:
@@ -288,10 +308,9 @@ class Future(pykka.Future[T]):
     # --- Pykka's combinators, made of callbacks so that they can be awaited ----------------------
 
     def map(self, func: Callable[[T], M]) -> Future[M]:
-        """A future of `func(value)`; an exception, of either, passes through.
+        """Return a future of `func(value)`. An exception of this future or of `func` is passed on.
 
-        Unless it is a Refusal, an exception of `func` is also the failure of the actor that called
-        this.
+        An exception of `func` that is no Refusal is also a failure of the actor that called `map`.
         """
         check_callable("func", func)
         mapped: Future[M] = Future(self._home)
@@ -314,15 +333,15 @@ class Future(pykka.Future[T]):
         return mapped
 
     def filter(self: Future[Any], func: Callable[[Any], bool]) -> Future[Iterable[Any]]:
-        """A future of the items of the value that pass `func`."""
+        """Return a future of the list of those items of the value for which `func` is true."""
         return self.map(lambda items: [item for item in items if func(item)])
 
     def reduce(self: Future[Any], func: Callable[[Any, Any], Any], *args: Any) -> Future[Any]:
-        """A future of `functools.reduce(func, value, *args)`."""
+        """Return a future of `functools.reduce(func, value, *args)`."""
         return self.map(lambda items: functools.reduce(func, items, *args))
 
     def join(self: Future[Any], *futures: pykka.Future[Any]) -> Future[Iterable[Any]]:
-        """A future of the list of all results; of the first exception, if there is one."""
+        """Return a future of the list of all results, or of the first exception among them."""
         everyone = [self, *(cast("Future[Any]", future) for future in futures)]
         joined: Future[Iterable[Any]] = Future(self._home)
 

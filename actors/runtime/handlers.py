@@ -1,4 +1,4 @@
-"""Which method of an actor handles which type of message: a table made once per class."""
+"""The table of an actor class that says which method handles which type of message."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ _MARK = "__handles__"
 
 
 def handles(*message_types: type) -> Callable[[F], F]:
-    """Mark a method, `def` or `async def`, as the handler of these types and their subclasses.
+    """Mark a method, `def` or `async def`, as the handler of these message types and their
+    subclasses.
 
-    The nearest class in a message's method resolution order decides; what no handler claims goes
-    to `on_receive`. A subclass that overrides the method need not repeat the mark.
+    If several handlers fit a message, the one for the nearest class in the method resolution order
+    of the message's type gets it. Messages that no handler fits go to `on_receive`. A subclass that
+    overrides the method need not repeat the mark.
+
+    Raises TypeError if an argument is no class.
     """
     if not message_types or not all(isinstance(each, type) for each in message_types):
         raise TypeError("handles() takes message types: @handles(Greet)")
@@ -39,15 +43,15 @@ def _check_answers(cls: type, name: str, method: Any) -> None:
 
 
 def marked(cls: type) -> str | None:
-    """The name of a method of the class, its own or inherited, that has the mark; None: no such."""
+    """Return the name of a marked method of the class, own or inherited; None if there is none."""
     methods = ((name, what) for base in cls.__mro__ for name, what in vars(base).items())
     return next((name for name, what in methods if hasattr(what, _MARK)), None)
 
 
 class HandlerTable(dict[type, Handler]):
-    """Message type -> handler, filled on the first look-up of a type.
+    """Maps a message type to its handler. An entry is made at the first look-up of its type.
 
-    As a dict with `__missing__` a look-up costs what a dict costs, for any type seen before.
+    It is a dict with `__missing__`, so the look-up of a type that was seen before costs no call.
     """
 
     __slots__ = ("_declared", "_fallback")

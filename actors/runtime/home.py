@@ -1,4 +1,4 @@
-"""The thread and the event loop that actors live in, and the way there from other threads."""
+"""`Home`: the thread and event loop that actors run in, and calls into it from other threads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = structlog.get_logger("actors")
 
 
 class Tenant(Protocol):
-    """An actor that lives here, as far as its home must know it."""
+    """An actor, as its home sees it."""
 
     @property
     def kind(self) -> str:
@@ -29,37 +29,39 @@ class Tenant(Protocol):
 
     @property
     def key(self) -> str:
-        """The second."""
+        """The second half of its name."""
 
     @property
     def actor(self) -> Any:
         """The present instance, None between two."""
 
     def broke(self, actor: Any, error: BaseException, what: str) -> None:
-        """Code of that instance raised, outside its turn: in its turn it fails of it."""
+        """Have that instance fail, in its own turn, because a callback of it (`what`) raised."""
 
     def call_back(
         self, actor: Any, whose: Tenant | None, function: Callable[..., object], *args: Any
     ) -> None:
-        """Call what that instance left to be called, with the context variables it sees."""
+        """Call a callback of that instance, with the instance's context variables."""
 
 
 class Owner(NamedTuple):
-    """The actor, and which instance of it, that left something to be called later."""
+    """The actor, and the instance of it, that has a function called later."""
 
     tenant: Tenant
     actor: Any
 
 
 class Home:
-    """One per trio run. From any thread, `call_soon` runs a function in the run's own thread.
+    """The home of actors; there is one for each run of trio.
 
-    However many calls queue up, the loop is woken once for all of them: a wake-up writes to a
-    socket and costs some 10 us, an append costs 0.05.
+    `call_soon` runs a function in the home thread, and may be called from any thread. However many
+    calls queue up, the loop is woken once for all of them: a wake-up writes to a socket and costs
+    some 10 us, while a call that is only queued costs 0.05.
 
-    What threads send to actors is bounded, by `offer`. What the runtime has to say to itself (an
-    answer is there, a thread has ended, an actor is to stop) is not: it is caused by messages that
-    were counted when they came, and whoever waits for it would wait for ever if it were refused.
+    Messages from threads to actors go through `offer`, which is bounded. Calls of the runtime
+    itself (an answer has come, a thread has ended, an actor is to stop) go through `call_soon`,
+    which is not. Such calls follow from messages that were counted when they came, and if one were
+    refused, somebody would wait for ever.
     """
 
     __slots__ = (
@@ -79,11 +81,11 @@ class Home:
     def __init__(self, token: trio.lowlevel.TrioToken, *, capacity: int = 100_000) -> None:
         self.thread = get_ident()
         self.capacity = capacity
-        self.free_awaits = 0  # how many done futures were awaited since the last checkpoint
-        self.calling = False  # a future calls back; what that sets is lined up in `callbacks`
+        self.free_awaits = 0  # done futures that were awaited since the last checkpoint
+        self.calling = False  # a callback runs; callbacks of futures it sets go to `callbacks`
         self.callbacks: list[tuple[Owner | None, Context | None, Callable[..., object], Any]] = []
-        self.whose: Tenant | None = None  # the actor whose plain code is on the stack
-        self.working: dict[trio.lowlevel.Task, Tenant] = {}  # and those which await, by task
+        self.whose: Tenant | None = None  # the actor whose plain code runs now
+        self.working: dict[trio.lowlevel.Task, Tenant] = {}  # actors with async code, by task
         self._token = token
         self._jobs: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._woken = False
@@ -91,7 +93,7 @@ class Home:
 
     @staticmethod
     def current() -> Home:
-        """The home of the running trio loop; made at the first call.
+        """Return the home of the running trio loop. The first call makes it.
 
         Raises RuntimeError outside trio.
         """
@@ -103,32 +105,34 @@ class Home:
             return home
 
     def here(self) -> bool:
-        """Whether the caller is at home already: in this thread, and this run of trio in it.
+        """Return whether the caller is in the home thread and in this run of trio.
 
-        A thread goes on after its loop has ended, and may run another one.
+        A thread may run another loop after this one has ended.
         """
         if get_ident() != self.thread:
             return False
         if self.calling or self.whose is not None:
-            return True  # an actor's code or a callback is on the stack, and those run here alone
+            return True  # a callback or an actor's code runs, and those run at home only
         try:
             return trio.lowlevel.current_trio_token() is self._token
         except RuntimeError:  # outside trio
             return False
 
     def offer(self, function: Callable[..., object], *args: Any) -> None:
-        """`call_soon` for the messages of others: raises MailboxFull if `capacity` calls wait."""
+        """Call a function soon, like `call_soon`. Raises MailboxFull if `capacity` calls wait."""
         if len(self._jobs) >= self.capacity:
             raise MailboxFull(f"{self.capacity} calls wait for the event loop")
         self.call_soon(function, *args)
 
     def owner(self) -> Owner | None:
-        """The actor, and the instance of it, whose code calls this: handler, hook or callback."""
+        """Return the actor and its instance whose handler, hook or callback makes this call, if
+        any.
+        """
         tenant = self.whose
         if tenant is None and self.working:
             try:
                 tenant = self.working.get(trio.lowlevel.current_task())
-            except RuntimeError:  # between tasks, in what another thread had called
+            except RuntimeError:  # in a call from another thread, which is in no task
                 return None
         if tenant is None or (actor := tenant.actor) is None:
             return None
@@ -141,16 +145,15 @@ class Home:
         function: Callable[..., object],
         *args: Any,
     ) -> None:
-        """Call what was left to be called later. If it raises, that is the owner's failure.
+        """Call a callback. If it raises, its owner fails; without an owner the error is logged.
 
-        It sees the owner's context variables, as the owner's handlers do; `context` is for what
-        nobody owns.
+        The callback sees its owner's context variables, or those of `context` if it has no owner.
         """
         before = self.whose
         self.whose = None if owner is None else owner.tenant
         try:
             if owner is not None:
-                if owner.tenant is before:  # its own code is on the stack
+                if owner.tenant is before:  # the owner's code is running, so its context is set
                     function(*args)
                 else:
                     owner.tenant.call_back(owner.actor, before, function, *args)
@@ -158,15 +161,17 @@ class Home:
                 context.run(function, *args)
             else:
                 function(*args)
-        except BaseException as error:  # whoever is on the stack must not suffer for the owner
+        # Must not reach the code that is running, which may be another's.
+        except BaseException as error:
             self.blame(owner, error, function)
         finally:
             self.whose = before
 
     def call_callbacks(self) -> None:
-        """Call what a callback has lined up: in a loop, for a chain of futures is of any length.
+        """Call the callbacks of the futures that a callback has set.
 
-        What one of them lines up comes before the others.
+        This is a loop and no recursion, because a chain of futures may be long. Callbacks that one
+        of them causes come before the others.
         """
         left, self.callbacks = self.callbacks[::-1], []
         while left:
@@ -176,52 +181,56 @@ class Home:
                 self.callbacks.clear()
 
     def blame(self, owner: Owner | None, error: BaseException, function: object) -> None:
-        """Have the owner of a function that raised fail, or log it if there is none."""
+        """Have the owner of a function that raised fail; log the error if there is no owner."""
         if owner is None:
             _log.error("callback_failed", callback=shown(function), exc_info=error)
         else:
             owner.tenant.broke(owner.actor, error, "callback")
 
     def call_soon(self, function: Callable[..., object], *args: Any) -> None:
-        """Call `function(*args)` at home, soon, in the order of the calls. From any thread.
+        """Call `function(*args)` soon in the home thread, from any thread, in the order of the
+        calls.
 
-        Raises trio.RunFinishedError if the run is over. If it ends before the call could be made,
-        a future among `args` fails with ActorDeadError.
+        Raises trio.RunFinishedError if the run of trio is over. If the run ends before the call was
+        made, each future among `args` fails with ActorDeadError.
         """
         self._jobs.append((function, args))
-        # Under the GIL this order is enough: _run clears the flag before it looks at the jobs, so
-        # whoever reads True here appended early enough to be seen.
+        # Under the GIL this order is enough: _run clears the flag before it looks at the jobs. A
+        # caller that reads True here has appended its job before that.
         if not self._woken:
             self._woken = True
             try:
                 self._token.run_sync_soon(self._run)
             except trio.RunFinishedError:
                 self._closed = True
-        # After the append, so that a job is seen here or by whoever closes at this moment.
+        # This comes after the append, so that either this call or the one that closes sees the job.
         if self._closed:
             self._give_up()
             raise trio.RunFinishedError("the event loop has ended")
 
     def _run(self) -> None:
         self._woken = False
-        # Only what waits now: jobs that threads keep adding must not keep the loop here.
+        # Only the jobs that wait now: threads that keep adding jobs must not keep the loop here.
         for _ in range(len(self._jobs)):
             function, args = self._jobs.popleft()
             try:
                 function(*args)
             except BaseException:
-                # An exception from here would end the whole trio run as an internal error.
+                # Trio would treat an exception here as an internal error, and end the whole run.
                 _log.exception("call_from_thread_failed", function=shown(function))
         if self._jobs and not self._woken:
             self._woken = True
             try:
                 self._token.run_sync_soon(self._run)
-            except trio.RunFinishedError:  # this was trio's last look at its queue
+            except trio.RunFinishedError:  # trio will not run anything from its queue any more
                 self._closed = True
                 self._give_up()
 
     def _give_up(self) -> None:
-        """No call will be made any more: tell who waits for one. In any thread, or in several."""
+        """Fail the futures of the calls that will not be made.
+
+        Threads may run this at the same time.
+        """
         while True:
             try:
                 _, args = self._jobs.popleft()
@@ -230,7 +239,7 @@ class Home:
             for each in args:
                 if isinstance(each, pykka.Future):
                     error = pykka.ActorDeadError("its event loop has ended")
-                    with suppress(queue.Full):  # it was settled another way
+                    with suppress(queue.Full):  # the future is done already
                         each.set_exception((type(error), error, None))
 
 

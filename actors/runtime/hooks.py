@@ -1,4 +1,4 @@
-"""Running an actor's hooks, which may be sync or async, without paying for a task where none is."""
+"""Runs an actor's hooks, which may be sync or async. Only an async hook takes a task."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ Then = Callable[[BaseException | None], None]
 
 
 class Hooked(Protocol):
-    """Whose hooks they are."""
+    """The cell of the actor whose hooks are run."""
 
     kind: str
     key: str
 
     @property
     def system(self) -> Host:
-        """Where it lives."""
+        """The system that the actor lives in."""
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the cell has not ended."""
 
     def occupy(self, job: Coroutine[Any, Any, None]) -> None:
-        """Have a worker do this; until it is done, the mailbox waits."""
+        """Have a worker await the job. Until it is done, no message is handled."""
 
     def ends_worker(self, error: BaseException) -> bool:
-        """Whether it must go on up through the task of the worker."""
+        """Return whether the exception must be raised on in the worker's task."""
 
     def leave_worker(self) -> None:
-        """The worker is done with what it was to do."""
+        """Take note that the worker has done its job."""
 
 
 def run_hooks(cell: Hooked, steps: Steps, then: Then) -> None:
-    """Call each step, from the first that returns an awaitable on in a worker; then `then(None)`.
+    """Call each step, and then `then(None)`. An exception skips the other steps: `then(error)`.
 
-    An exception skips the remaining steps: `then(error)`.
+    If a step returns an awaitable, a worker awaits it and takes the steps after it.
     """
     for step in steps:
         try:
@@ -64,7 +64,7 @@ async def _await_hooks(cell: Hooked, result: Any, steps: Steps, then: Then) -> N
     try:
         await result
         for step in steps:
-            if not cell.alive:  # it was left behind
+            if not cell.alive:  # the cell ended without waiting for this
                 break
             result = step()
             if result is not None and isawaitable(result):
@@ -79,7 +79,7 @@ async def _await_hooks(cell: Hooked, result: Any, steps: Steps, then: Then) -> N
 
 
 def farewell(cell: Hooked, *hooks: Callable[[], Any]) -> Steps:
-    """Steps that are all taken: the error of one is logged and does not keep the next from it."""
+    """Yield steps for `run_hooks` that are all taken: an error of one is logged, not raised."""
     for hook in hooks:
         yield partial(_guarded, cell, hook)
 

@@ -1,4 +1,4 @@
-"""Which actor has which name."""
+"""The index of a system's actors by their names."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .errors import ActorExists
 class Index:
     """Cells by kind and key.
 
-    Two levels: a flat index needs a tuple for each name, 56 bytes an actor, and all actors of one
-    kind are asked for now and then.
+    It has two levels, because a flat index would need a tuple for each name (56 bytes an actor),
+    and because all actors of one kind are asked for now and then.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Index:
         return sum(map(len, self._kinds.values()))
 
     def find(self, kind: str, key: str) -> Cell | None:
-        """The cell of that name, if there is one now."""
+        """Return the cell of that name, if there is one now."""
         cells = self._kinds.get(kind)
         return None if cells is None else cells.get(key)
 
@@ -34,7 +34,7 @@ class Index:
         cells[cell.key] = cell
 
     def remove(self, cell: Cell) -> None:
-        """The cell has ended: its name is free."""
+        """Free the name of a cell that has ended."""
         cells = self._kinds.get(cell.kind, {})
         if cells.get(cell.key) is cell:
             del cells[cell.key]
@@ -42,7 +42,7 @@ class Index:
                 del self._kinds[cell.kind]
 
     def cells(self, kind: str | None = None) -> Iterator[Cell]:
-        """All cells, or all of a kind, as they are now."""
+        """Yield all cells, or all of one kind, that are there at the time of the call."""
         kinds = list(self._kinds.values()) if kind is None else [self._kinds.get(kind, {})]
         for cells in kinds:
             yield from list(cells.values())

@@ -1,4 +1,4 @@
-"""What the runtime needs of an instance of an actor in the event loop."""
+"""`Instance`: what the runtime needs of an instance of an actor in the event loop."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from .runtime_hooks import RuntimeHooks
 
 
 class Instance(Protocol):
-    """An `Actor`, as the cell that it is seated in sees it.
+    """An `Actor`, as its cell sees it.
 
-    What begins with `actor_` is between these two, as such names are in Pykka: embedders can give
-    their own attributes any other.
+    The names that begin with `actor_` are for the runtime, as they are in Pykka. Embedders can use
+    any other name for their own attributes.
     """
 
     actor_handlers: ClassVar[HandlerTable]
 
     @property
     def actor_hooks(self) -> RuntimeHooks:
-        """What the runtime does around its hooks."""
+        """See `Actor.actor_hooks`."""
 
     def actor_seated(self, cell: Any) -> Context | None:
-        """It has its place in this cell; returns what its constructor set, if anything."""
+        """See `Actor.actor_seated`."""
 
     def may_passivate(self) -> bool:
         """See `Actor.may_passivate`."""

@@ -40,9 +40,8 @@ class Kind(_KindFields):
             `may_passivate` agrees; an actor in a thread is not asked. It happens after at most
             twice that time. None: never.
         retry_failed_after_s: an actor that fails more often than its policy allows ends as
-        `failed`,
-            without any effect on others of its kind. A message that comes so many seconds later
-            starts it again. Infinity: no message does.
+            `failed`, without any effect on others of its kind. A message that comes so many seconds
+            later starts it again. Infinity: no message does.
 
     The other fields are those of `RestartPolicy`.
 
@@ -123,10 +122,7 @@ class Group:
         self.give_up(cell, error)
 
     def _count(self, cell: Cell) -> tuple[RestartWindow, bool]:
-        """Count one more restart of the cell.
-
-        Return its window, and whether that was one too many.
-        """
+        """Count a restart of the cell; return its window, and whether that was one too many."""
         policy = cell.policy
         window = cell.window or RestartWindow(policy.max_restarts, policy.within_s)
         cell.window, exceeded = window.record(self.system.now())
@@ -166,9 +162,7 @@ class Group:
             self.system.alarm(seconds, functools.partial(self._resting.pop, key, None))
 
     def _watch_idle(self, cell: Cell, idle_after_s: float, handled_before: int) -> None:
-        """Check once an interval whether the cell had no message, instead of noting the time of
-        each.
-        """
+        """Check once an interval whether a message came. That is cheaper than a clock for each."""
 
         def look() -> None:
             if cell.alive:

@@ -79,13 +79,13 @@ class Near(Target, Runnable, Protocol):
 
 
 CURRENT: Final[ContextVar[Naming | None]] = ContextVar("actor_system", default=None)
-"""The current system: the one whose `async with` block, or whose actor, the running code belongs
-to."""
+"""The current system: its `async with` block, or an actor of it, runs the code that asks."""
 
 
 class ActorRef(pykka.ActorRef[Any]):
-    """Reaches an actor by its name (kind, key). It stays valid when the actor is restarted or
-    passivated.
+    """Reaches an actor by its name (kind, key).
+
+    It stays valid when the actor is restarted or passivated.
 
     Refs with the same name are equal. A pickled ref holds its name only; unpickled, it belongs to
     the current system.
@@ -152,8 +152,9 @@ class ActorRef(pykka.ActorRef[Any]):
         return actor
 
     def is_alive(self) -> bool:
-        """Return whether the actor is there now. A passivated one is not, and still takes
-        messages.
+        """Return whether the actor is there now.
+
+        A passivated one is not, and still takes messages.
         """
         cell = self._cell
         return cell.alive or self._system.lookup(self.kind, self.key) is not None
@@ -171,8 +172,7 @@ class ActorRef(pykka.ActorRef[Any]):
 
         Raises:
             ActorDeadError: the actor has ended and its kind is not registered. The message also
-            becomes
-                a dead letter.
+                becomes a dead letter.
             ActorFailed: the actor failed too often and rests.
             MailboxFull: the mailbox is full, by its policy.
         """
@@ -205,8 +205,7 @@ class ActorRef(pykka.ActorRef[Any]):
 
     @enable_ki_protection
     async def send(self, message: Any) -> None:
-        """Send a message like `tell`, and wait for room if the mailbox is full and its policy is
-        `wait`.
+        """Send a message like `tell`, but wait for room if the mailbox's policy is `wait`.
 
         It is called in the loop only. Raises what `tell` raises; MailboxFull only under the policy
         `refuse`.
@@ -236,11 +235,9 @@ class ActorRef(pykka.ActorRef[Any]):
         Arguments:
             message: any object.
             timeout: how long to wait for the reply, in seconds. None is the system's default;
-            infinity
-                waits for ever.
+                infinity waits for ever.
             block: wait for the reply and return it instead of a future, in other threads than the
-            loop's
-                only. (Pykka blocks by default, which the loop must not.)
+                loop's only. (Pykka blocks by default, which the loop must not.)
 
         Errors of delivery and of the actor are set on the future: ActorDeadError, ActorFailed,
         MailboxFull, the exception of the handler, or AskTimeout.
@@ -308,8 +305,9 @@ class ActorRef(pykka.ActorRef[Any]):
         return future.get(timeout=timeout) if block else future
 
     async def started(self) -> bool:
-        """Wait until the actor has started, and return True. A supervisor starts with all its
-        children.
+        """Wait until the actor has started, and return True.
+
+        A supervisor starts with all its children.
 
         Raises StartFailed, with the cause, if it did not start; by its policy it may be restarted
         all the same. Raises ActorDeadError if there is no actor.
@@ -356,9 +354,7 @@ class ActorRef(pykka.ActorRef[Any]):
         cell.tell_from_thread(message)
 
     def _taker(self, message: Any) -> Target:
-        """Return the target for a told message. If that raises ActorDeadError, add a dead
-        letter.
-        """
+        """Return the target for a told message; if there is none, add a dead letter and raise."""
         try:
             return self._target()
         except pykka.ActorDeadError:
@@ -377,9 +373,7 @@ class ActorRef(pykka.ActorRef[Any]):
         return pykka.ActorDeadError(f"{self}: its event loop has ended")
 
     def _tell_here(self, message: Any) -> None:
-        """Deliver a message from another thread, whose sender cannot catch an exception any
-        more.
-        """
+        """Deliver a message from another thread, whose sender cannot be told of an error."""
         try:
             self._target().tell(message)
         except pykka.ActorDeadError:

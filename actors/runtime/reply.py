@@ -30,8 +30,7 @@ class Answerer(Protocol):
 
 
 class ReplyTable(dict[type, bool]):
-    """Says for the type of a handler's result whether it must be followed, like a future, or is a
-    value.
+    """Maps the type of a handler's result to whether the result is followed, as a future is.
 
     It is a dict with `__missing__`, because a look-up costs less than a call of `isinstance`.
     """
@@ -72,9 +71,7 @@ class Reply(Future[Any]):
         self._timeout_s = timeout_s
 
     def set(self, value: Any = None) -> None:
-        """Set the reply, as Pykka's actors do in their threads. A future of this runtime is
-        followed.
-        """
+        """Set the reply, as Pykka does from a thread. A future of this runtime is followed."""
         if not REPLIES[type(value)]:
             super().set(value)
             return
@@ -95,9 +92,7 @@ class Reply(Future[Any]):
             super().expire(error)
 
     def abandon(self) -> None:
-        """Fail with ActorDeadError, since the system has ended and no deadline will pass any
-        more.
-        """
+        """Fail with ActorDeadError: the system has ended, so no deadline will pass any more."""
         if not self.done:
             name, message = self._question()
             self.expire(

@@ -67,14 +67,12 @@ class ActorSystem:
         default_timeout_s: the deadline of an ask that gives none, in seconds.
         seed: the seed for the jitter of back-offs. None: a random one.
         events: the event store for persistent actors (see `stores`). If the store itself consists
-        of
-            actors of this system, call `use_stores` instead.
+            of actors of this system, call `use_stores` instead.
         snapshots: the snapshot store. Without one, a recovery replays events.
 
     Attributes:
         dead_letters: the messages that did not reach an actor. It has their `count`, the `last`
-        100, and
-            `subscribe(callback)`, which calls back with each.
+            100, and `subscribe(callback)`, which calls back with each.
 
     Raises SystemFailed when the block is left, if a supervisor at the root gave up, and
     RuntimeError if the system is opened twice.
@@ -237,8 +235,7 @@ class ActorSystem:
             await group.stop()
 
     def fail(self, error: BaseException) -> None:
-        """Cancel the body of `async with`, and have the block raise SystemFailed because of
-        `error`.
+        """Cancel the body of `async with`, and have the block raise SystemFailed with this cause.
 
         If `error` is a SystemExit or KeyboardInterrupt, the block raises that instead.
         """
@@ -276,9 +273,10 @@ class ActorSystem:
             ActorExists: the name is taken.
             ActorDeadError: the system is stopping.
             pykka.Timeout: the loop was busy for longer than the timeout; the actor may still be
-            started. TypeError: `cls` made no actor, or one that has, or had, a place already.
-            ValueError: `kind` or `key` is no string, or is empty. Exception: what the constructor
-            raises.
+                started.
+            TypeError: `cls` made no actor, or one that has, or had, a place already.
+            ValueError: `kind` or `key` is no string, or is empty.
+            Exception: what the constructor raises.
         """
         if policy is not None:
             check_type("policy", policy, RestartPolicy)
@@ -306,8 +304,9 @@ class ActorSystem:
 
     @enable_ki_protection
     def register(self, kind: Kind) -> None:
-        """Have actors of this kind started by their first message. It may be called from any
-        thread.
+        """Have actors of this kind started by their first message.
+
+        It may be called from any thread.
 
         Raises ValueError if a kind of that name is registered already.
         """
@@ -335,8 +334,9 @@ class ActorSystem:
         within_s: float = 5.0,
         key: str | None = None,
     ) -> ActorRef:
-        """Start a supervisor at the root, which starts these children in their order. Return its
-        ref.
+        """Start a supervisor at the root, which starts these children in their order.
+
+        Returns the supervisor's ref.
 
         A supervisor that gives up is restarted with all its children. If it gives up more than 3
         times in 5 s, the system fails.

@@ -24,9 +24,7 @@ class Target(Protocol):
 
     @property
     def thread(self) -> int:
-        """The ident of the thread in which the target is `Near` (its mailbox can be used); -1:
-        none.
-        """
+        """The ident of the thread in which the target is `Near`; -1 if there is none."""
 
     @property
     def alive(self) -> bool:
