@@ -22,6 +22,7 @@ from .reasons import Reason
 from .ref import ActorRef, Naming
 from .restart import RestartPolicy, RestartWindow
 from .timers import Alarm
+from .watching import Located, Watcher
 
 _log = structlog.get_logger("actors")
 
@@ -118,6 +119,18 @@ class Host(Naming, Protocol):
     def lookup(self, kind: str, key: str) -> Cell | None:
         """Return the cell of that name, if there is one now."""
 
+    def whereabouts(self, kind: str, key: str) -> Located | None:
+        """Return the actor that has this name now, here or on another node.
+
+        None: there is none here, and here it would be.
+        """
+
+    def elsewhere(self, kind: str, key: str) -> Located | None:
+        """Return what reaches that actor on another node; None: it is, or starts, on this one.
+
+        Raises ActorDeadError if the actor is on no node that can be reached.
+        """
+
     def registered(self, kind: str) -> bool:
         """Return whether the kind is registered."""
 
@@ -183,7 +196,7 @@ class Cell:
         self.reason: Reason | None = None
         self.error: BaseException | None = None
         self.window: RestartWindow | None = None
-        self.watchers: dict[Cell, None] | None = None
+        self.watchers: dict[Watcher, None] | None = None
         self.watching: set[ActorRef] | None = None
         self.notices: dict[ActorRef, Control] | None = None  # Terminated messages in the mailbox
         self.halted: Future[bool] | None = None  # set once the halt that was asked for is done
@@ -430,16 +443,23 @@ class Cell:
 
     # --- watching --------------------------------------------------------------------------------
 
+    def add_watcher(self, watcher: Watcher) -> None:
+        if self.watchers is None:
+            self.watchers = {}
+        self.watchers[watcher] = None
+
+    def remove_watcher(self, watcher: Watcher) -> None:
+        if self.watchers is not None:
+            self.watchers.pop(watcher, None)
+
     def watch(self, ref: ActorRef) -> None:
         """See `Actor.watch`."""
-        cell = self.system.lookup(ref.kind, ref.key)
-        if cell is None:
+        target = self.system.whereabouts(ref.kind, ref.key)
+        if target is None:
             if self.notices is None or ref not in self.notices:
                 self.notify(Terminated(ref, ref.ended_as() or "absent"))
             return
-        if cell.watchers is None:
-            cell.watchers = {}
-        cell.watchers[self] = None
+        target.add_watcher(self)
         if self.watching is None:
             self.watching = set()
         self.watching.add(ref)
@@ -472,6 +492,6 @@ class Cell:
         return True
 
     def _off_the_list_of(self, ref: ActorRef) -> None:
-        cell = self.system.lookup(ref.kind, ref.key)
-        if cell is not None and cell.watchers is not None:
-            cell.watchers.pop(self, None)
+        target = self.system.whereabouts(ref.kind, ref.key)
+        if target is not None:
+            target.remove_watcher(self)

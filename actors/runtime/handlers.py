@@ -12,15 +12,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 Handler = Callable[[Any, Any], Any]
 
 _MARK = "__handles__"
+_LOCAL = "__handles_local__"
 
 
-def handles(*message_types: type) -> Callable[[F], F]:
+def handles(*message_types: type, local: bool = False) -> Callable[[F], F]:
     """Mark a method, `def` or `async def`, as the handler of these message types and their
     subclasses.
 
     If several handlers fit a message, the one for the nearest class in the method resolution order
     of the message's type gets it. Messages that no handler fits go to `on_receive`. A subclass that
     overrides the method need not repeat the mark.
+
+    `local=True` says that these messages come from this node only, most often from the actor
+    itself. They need not be able to cross to another node.
 
     Raises TypeError if an argument is no class.
     """
@@ -29,6 +33,7 @@ def handles(*message_types: type) -> Callable[[F], F]:
 
     def mark(method: F) -> F:
         setattr(method, _MARK, message_types)
+        setattr(method, _LOCAL, local)
         return method
 
     return mark
@@ -52,15 +57,17 @@ class HandlerTable(dict[type, Handler]):
     """Maps a message type to its handler. An entry is made at the first look-up of its type.
 
     It is a dict with `__missing__`, so the look-up of a type that was seen before costs no call.
+    `crossing` has the handlers of the messages that can come from another node.
     """
 
-    __slots__ = ("_declared", "_fallback")
+    __slots__ = ("_declared", "_fallback", "crossing")
 
     def __init__(self, cls: type) -> None:
         super().__init__()
         self._fallback: Handler = cls.on_receive  # type: ignore[attr-defined]  # an Actor has it
         self._declared: dict[type, Handler] = dict(PROXIED)
         owners: dict[type, str] = {}
+        at_home: set[type] = set()
         for base in reversed(cls.__mro__):
             here: dict[type, str] = {}
             for name, method in vars(base).items():
@@ -74,9 +81,18 @@ class HandlerTable(dict[type, Handler]):
                             f"{message_type.__name__}"
                         )
                     here[message_type] = name
+                    if getattr(method, _LOCAL):
+                        at_home.add(message_type)
+                    else:
+                        at_home.discard(message_type)
             owners |= here
         for message_type, name in owners.items():
             self._declared[message_type] = getattr(cls, name)
+        self.crossing = {
+            message_type: getattr(cls, name)
+            for message_type, name in owners.items()
+            if message_type not in at_home
+        }
 
     def __missing__(self, message_type: type) -> Handler:
         for base in message_type.__mro__:

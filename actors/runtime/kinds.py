@@ -6,12 +6,12 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import structlog
 
 from .cell import Cell, Host, Seat
-from .checks import check_callable, check_name, check_seconds
+from .checks import check_callable, check_name, check_seconds, check_word
 from .errors import ActorFailed, NoStores
 from .panic import shown
 from .reasons import Reason
@@ -22,11 +22,17 @@ from .timers import Alarm
 
 _log = structlog.get_logger("actors")
 
+Placement = Literal["local", "hashed", "one", "node"]
+"""Where in a cluster an actor is: see `Kind`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _KindFields(RestartPolicy):
     idle_after_s: float | None = None
     retry_failed_after_s: float = 30.0
+    placement: Placement = "local"
+    actor: type[Any] | None = None
+    answers: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,14 @@ class Kind(_KindFields):
             `failed`, without any effect on others of its kind. A message that comes so many seconds
             later starts it again. Infinity: no message does.
 
+        placement: where in a cluster an actor of the kind is. `local`: on each node that names it,
+            one a node. `hashed`: on one node, which the cluster chooses by kind and key. `one`: all
+            actors of the kind together on one node. `node`: on the node that the key begins with,
+            up to a `/`. Without a cluster every actor is in this system.
+        actor: the class of the actors. Its handlers say which messages can come from other nodes,
+            and what they answer. By default `factory`, if that is a class.
+        answers: types that handlers answer with, beyond what their annotations say.
+
     The other fields are those of `RestartPolicy`.
 
     Raises ValueError or TypeError for a field that makes no sense.
@@ -58,6 +72,7 @@ class Kind(_KindFields):
         if self.idle_after_s is not None:
             check_seconds("idle_after_s", self.idle_after_s, above_zero=True)
         check_seconds("retry_failed_after_s", self.retry_failed_after_s)
+        check_word("placement", self.placement, Placement)
 
 
 class _Rest(NamedTuple):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pykka
 import structlog
@@ -16,12 +16,13 @@ from .actor_timers import ActorTimers
 from .cell import GRACE_S, Cell, Seat, State
 from .contexts import enterable
 from .dispatcher import Dispatcher, Worker
-from .errors import Fenced
+from .errors import Fenced, MailboxFull
+from .future import Future
 from .home import Tenant
 from .hooks import farewell, run_hooks
 from .instance import Instance
 from .mailbox import Control, Mailbox
-from .messages import Abandon, Broken, Halt, Kill, Order, Stop
+from .messages import ORDERS, Abandon, Broken, Halt, Kill, Order, Stop
 from .panic import end_of_all, ends_task, in_task
 from .reasons import Reason
 from .system_view import SystemView
@@ -402,7 +403,7 @@ class LoopLife(Cell):
     def _gone(self, reason: Reason) -> None:
         """The instance is gone for `reason`; if it may come back and something waits, it does."""
         may_come_back = reason in ("passivated", "fenced") and self.system.may_start(self.kind)
-        if may_come_back and self.mailbox.queue:
+        if may_come_back and self.mailbox.queue and self._stays():
             self._come_back()
         else:
             self.end(reason)
@@ -412,12 +413,19 @@ class LoopLife(Cell):
         mailbox, actor = self.mailbox, self.actor
         something_waits = len(mailbox.queue) > mailbox.controls
         passivates = self.stopping == "passivated" and self.system.may_start(self.kind)
-        if actor is not None and passivates and something_waits:
+        if actor is not None and passivates and something_waits and self._stays():
             self._end_timers()
             actor.actor_hooks.killed()
             self._come_back()
         else:
             self.end(reason)
+
+    def _stays(self) -> bool:
+        """Whether an actor of this name still belongs on this node."""
+        try:
+            return self.system.elsewhere(self.kind, self.key) is None
+        except pykka.ActorDeadError:
+            return False
 
     def _come_back(self) -> None:
         self._drop_deadline()
@@ -448,8 +456,33 @@ class LoopLife(Cell):
         super().end(reason)
         if actor is not None and reason == "killed":
             actor.actor_hooks.killed()
+        if left and reason in ("moved", "passivated", "fenced"):
+            left = self._sent_on(left)
         for item in left:
             self.turn_away(item, reason)
+
+    def _sent_on(self, items: list[Any]) -> list[Any]:
+        """Send the items on to the node on which the actor is now; return those that are left."""
+        try:
+            target = self.system.elsewhere(self.kind, self.key)
+        except pykka.ActorDeadError:
+            target = None
+        if target is None:
+            return items
+        left = []
+        for item in items:
+            if type(item) is Envelope:
+                target.ask(item.message, cast("Future[Any]", item.reply_to))
+            elif type(item) is Control:
+                # Timers, results and orders are the business of the instance that is gone.
+                if item.source is None and type(item.message) not in ORDERS:
+                    target.control(item)
+            else:
+                try:
+                    target.tell(item)
+                except (MailboxFull, TypeError):
+                    left.append(item)
+        return left
 
     def turn_away(self, item: Any, reason: Reason) -> None:
         """An item of the mailbox will not be handled any more."""

@@ -13,7 +13,9 @@ class Terminated(NamedTuple):
 
     `reason` says how: `stopped` (asked to), `failed` (more often than allowed), `escalated` (its
     supervisor gave up), `passivated` (idle; the next message brings it back), `killed` (it did not
-    stop by its deadline), `fenced` (another incarnation owns its log), `absent` (there was none).
+    stop by its deadline), `fenced` (another incarnation owns its log), `absent` (there was none),
+    `moved` (handed over to another node; the next message starts it there), `node_down` (its node
+    is gone).
     """
 
     ref: ActorRef

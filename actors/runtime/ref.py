@@ -53,6 +53,12 @@ class Naming(Protocol):
     def lookup(self, kind: str, key: str) -> Target | None:
         """Return the actor that has this name now, if there is one."""
 
+    def whereabouts(self, kind: str, key: str) -> Target | None:
+        """Return the actor that has this name now, here or on another node.
+
+        None: there is none here, and here it would be.
+        """
+
     def locate(self, ref: ActorRef, last: Target) -> Target:
         """Return the target for messages to `ref`, and start the actor if its kind is registered.
 
@@ -382,11 +388,11 @@ class ActorRef(pykka.ActorRef[Any]):
             self._system.dead_letters.add(self, message, "mailbox full")
 
     def _stop_here(self, future: Future[bool]) -> None:
-        cell = self._system.lookup(self.kind, self.key)
-        if cell is None:
+        target = self._system.whereabouts(self.kind, self.key)
+        if target is None:
             future.settle_quietly(False)
         else:
-            future.follow(cell.stop("stopped"))
+            future.follow(target.stop("stopped"))
 
     def trouble(self) -> BaseException | None:
         """Return the exception that the actor failed with, if it has not started again since."""

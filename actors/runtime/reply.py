@@ -58,7 +58,7 @@ class Reply(Future[Any]):
     It is always settled in the end, even if the actor or the system ends.
     """
 
-    __slots__ = ("_ref", "_timeout_s")
+    __slots__ = ("_ref", "timeout_s")
 
     def __init__(self, home: Home, ref: Answerer, message: Any, timeout_s: float) -> None:
         # The base's __init__ is repeated here instead of called, to save a call with each ask.
@@ -68,7 +68,7 @@ class Reply(Future[Any]):
         self._waiters = None
         self._event = None
         self._ref = ref
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
 
     def set(self, value: Any = None) -> None:
         """Set the reply, as Pykka does from a thread. A future of this runtime is followed."""
@@ -88,7 +88,7 @@ class Reply(Future[Any]):
         """Fail with `error`, or with AskTimeout since the deadline has passed, if still pending."""
         if not self.done:
             if error is None:
-                error = AskTimeout(*self._question(), self._timeout_s, self._ref.trouble())
+                error = AskTimeout(*self._question(), self.timeout_s, self._ref.trouble())
             super().expire(error)
 
     def abandon(self) -> None:

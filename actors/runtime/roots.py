@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .cell import Cell, Host
+from .cluster import Cluster
 from .durability import Durability
 from .kinds import Group
 
@@ -17,6 +18,18 @@ class DrainGroup(Group):
     async def stop(self) -> None:
         self.closed = True
         await self._durability.close()
+
+
+class ClusterGroup(Group):
+    """Holds no actors. It marks when, in the order of stopping, the node leaves its cluster."""
+
+    def __init__(self, system: Host, cluster: Cluster) -> None:
+        super().__init__(system, "cluster/")
+        self._cluster = cluster
+
+    async def stop(self) -> None:
+        self.closed = True
+        await self._cluster.close()
 
 
 class RootGroup(Group):

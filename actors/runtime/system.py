@@ -19,6 +19,7 @@ from .actor import Actor
 from .cell import Cell, Seat, State
 from .checks import check_callable, check_key, check_name, check_seconds, check_type
 from .child import ChildSpec, Strategy
+from .cluster import Cluster
 from .dead_letters import DeadLetters
 from .dispatcher import Dispatcher, Workers
 from .durability import Durability, DurabilitySettings
@@ -33,7 +34,7 @@ from .mailbox import Mailbox
 from .panic import end_of_all, presentable, shown
 from .ref import CURRENT, ActorRef, Naming
 from .restart import DEFAULT, RestartPolicy
-from .roots import DrainGroup, RootGroup
+from .roots import ClusterGroup, DrainGroup, RootGroup
 from .statistics import Statistics
 from .stores import EventStore, SnapshotStore
 from .supervisor import Supervisor
@@ -41,6 +42,7 @@ from .system_view import current_system
 from .target import Target
 from .thread_cell import ThreadCell, ThreadingActor, check_new
 from .timers import Alarm, Timers
+from .watching import Located
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -69,6 +71,8 @@ class ActorSystem:
         events: the event store for persistent actors (see `stores`). If the store itself consists
             of actors of this system, call `use_stores` instead.
         snapshots: the snapshot store. Without one, a recovery replays events.
+        cluster: the cluster of which the system is a node, see `actors.cluster`. A cluster that
+            needs actors of this system is given to `use_cluster` instead.
 
     Attributes:
         dead_letters: the messages that did not reach an actor. It has their `count`, the `last`
@@ -86,6 +90,7 @@ class ActorSystem:
         seed: int | None = None,
         events: EventStore | None = None,
         snapshots: SnapshotStore | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
         check_seconds("default_timeout_s", default_timeout_s)
         self.name = name
@@ -93,6 +98,8 @@ class ActorSystem:
         self.random = random.Random(seed)
         self.durability: Durability | None = None
         self._stores = (events, snapshots)
+        self._cluster: Cluster | None = None
+        self._cluster_to_open = cluster
         self.dispatcher = Dispatcher()
         self.timers = Timers(self.dispatcher)
         self.dead_letters = DeadLetters(self.now)
@@ -158,6 +165,8 @@ class ActorSystem:
             # nursery.start() would not do: a Ctrl-C or a cancellation would leave it half-way.
             if (interrupted := await _wait_through(self._running)) is not None:
                 raise interrupted
+            if self._cluster_to_open is not None:
+                await self.use_cluster(self._cluster_to_open)
             events, snapshots = self._stores
             if events is not None:
                 self.use_stores(events, snapshots)
@@ -317,6 +326,8 @@ class ActorSystem:
         group = self._group(kind.name)
         if group.kind is not None:
             raise ValueError(f"kind {kind.name!r} is registered already")
+        if self._cluster is not None and kind.placement != "local":
+            self._cluster.register(kind)
         group.kind = kind
 
     def registered(self, kind: str) -> bool:
@@ -403,6 +414,22 @@ class ActorSystem:
         self._groups[group.name] = group
         return durability
 
+    async def use_cluster(self, cluster: Cluster) -> None:
+        """Become a node of this cluster. It is left once the actors that start later have stopped.
+
+        Raises RuntimeError if the system is a node already, ValueError if a kind that is registered
+        cannot be reached from other nodes, and what `cluster.open` raises.
+        """
+        if self._cluster is not None:
+            raise RuntimeError("the system is a node of a cluster already")
+        group = ClusterGroup(self, cluster)
+        self._groups[group.name] = group
+        await cluster.open(self)
+        for known in list(self._groups.values()):
+            if known.kind is not None and known.kind.placement != "local":
+                cluster.register(known.kind)
+        self._cluster = cluster
+
     @property
     def journal(self) -> Journal:
         """The journal. Raises RuntimeError in a system without stores."""
@@ -432,8 +459,28 @@ class ActorSystem:
         """Return the cell of that name, if there is one now."""
         return self._index.find(kind, key)
 
-    def locate(self, ref: ActorRef, last: Target) -> Cell:
-        """Return the cell that takes messages for `ref`, and start it if its kind is registered.
+    def whereabouts(self, kind: str, key: str) -> Located | None:
+        """Return the actor that has this name now, here or on another node.
+
+        None: there is none here, and here it would be.
+        """
+        cell = self._index.find(kind, key)
+        if cell is not None or self._cluster is None:
+            return cell
+        try:
+            return self._cluster.elsewhere(kind, key)
+        except pykka.ActorDeadError:
+            return None
+
+    def elsewhere(self, kind: str, key: str) -> Located | None:
+        """Return what reaches that actor on another node; None: it is, or starts, on this one.
+
+        Raises ActorDeadError if the actor is on no node that can be reached.
+        """
+        return None if self._cluster is None else self._cluster.elsewhere(kind, key)
+
+    def locate(self, ref: ActorRef, last: Target) -> Target:
+        """Return the target for messages to `ref`, and start it if its kind is registered.
 
         `last` is the target that the ref led to before. Raises ActorFailed or ActorDeadError if
         there is no actor and none can be started.
@@ -441,6 +488,10 @@ class ActorSystem:
         cell = self.lookup(ref.kind, ref.key)
         if cell is not None:
             return cell
+        if self._cluster is not None:
+            target = self._cluster.elsewhere(ref.kind, ref.key)
+            if target is not None:
+                return target
         if self.may_start(ref.kind):
             return self._groups[ref.kind].activate(ref.key)
         if last.reason in ("failed", "escalated"):
