@@ -1,4 +1,4 @@
-"""Group commit: the events of all actors of a node go to the store together."""
+"""`Journal`: group commit, which writes the events of all actors of a node together."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from .panic import ends_task, presentable, shown
 from .stores import EventRow, EventStore, is_permanent
 
 RESOLVE_AT_ONCE = 256
-"""Futures resolved in a turn, while all goes well; a reply costs some 10 µs, so about 2.5 ms."""
+"""How many futures are settled in one turn.
+
+A reply costs some 10 µs, so a turn takes about 2.5 ms.
+"""
 
 
 def unix_us() -> int:
@@ -30,19 +33,19 @@ def unix_us() -> int:
 
 
 class Journal:
-    """While one append is on its way everything else queues, and then goes as the next batch.
+    """Writes events to the store in batches. While one batch is on its way, the next one gathers.
 
-    So the batch size follows the load by itself: an idle node commits a single event at once, a
-    busy one hundreds at a time. In between, `pace_s` keeps commits from being small and many, as
-    each has a cost of its own, whatever it holds. The store's failures are retried with back-off,
-    in order, for as long as the journal runs; nothing is dropped. Home thread only.
+    So the size of a batch follows the load: an idle node commits a single event at once, and a busy
+    node commits hundreds at a time. `pace_s` avoids many small commits in between, because each
+    commit has a fixed cost. Failed batches are retried with back-off, in order, for as long as the
+    journal runs; no event is dropped. A journal is used in the home thread only.
 
     Arguments:
         store: where the events go.
-        now_us: unix time in µs, stamped on each event.
+        settings: see `JournalSettings`.
+        now_us: returns the unix time in µs that is stored with each event.
         rng: for the jitter of the back-off.
-        turn: entered before futures are resolved and left after: what their owners then do and
-            send is done there and then.
+        turn: entered while futures are settled, so that the actors they wake run at once.
     """
 
     def __init__(
@@ -69,13 +72,13 @@ class Journal:
         )
         self._writers: dict[tuple[str, str], Writer] = {}
         self._counts = JournalStatistics()
-        self._begun = -math.inf  # the last commit, in trio's time
+        self._begun = -math.inf  # when the last commit began, by trio's clock
         self._batch: list[EventRow] = []  # on its way to the store
-        self._answer: Future[Any] | None = None  # the store's to the batch, to come
-        self._failure: Exception | None = None  # which came in its place, and is to be dealt with
-        self._durable: list[tuple[Future[Any], Any]] = []  # whose owners are not told yet
+        self._answer: Future[Any] | None = None  # the store's answer to the batch
+        self._failure: Exception | None = None  # the store's error, until `_work` deals with it
+        self._durable: list[tuple[Future[Any], Any]] = []  # futures (and replies) to be settled
         self._attempt = 0  # how often the store has failed in a row
-        self._failing_since = 0.0  # when it first did, in trio's time
+        self._failing_since = 0.0  # when it failed first, by trio's clock
         self._last_error: Exception | None = None
         self._nursery: trio.Nursery | None = None
         self._asleep = False
@@ -84,10 +87,10 @@ class Journal:
         self._idle: trio.Event | None = None
         self._closed = False
 
-    # The way in, called by persistent actors.
+    # --- events in, from persistent actors -------------------------------------------------------
 
     async def settled(self, kind: str, key: str) -> None:
-        """Wait until nothing of an earlier incarnation on this node is on its way to the store."""
+        """Wait until no event of an earlier incarnation on this node is on its way to the store."""
         writer = self._writers.get((kind, key))
         if writer is not None and not writer.settled:
             done = trio.Event()
@@ -103,7 +106,10 @@ class Journal:
         seq: int,
         on_fenced: Callable[[], None] | None = None,
     ) -> Writer:
-        """Let an incarnation append from seq + 1 on; the one before it has settled."""
+        """Let an incarnation append events from `seq` + 1 on. The one before it must have settled.
+
+        `on_fenced` is called if another incarnation turns out to own the log.
+        """
         before = self._writers.get((kind, key))
         assert before is None or before.settled, "two incarnations append at once"
         writer = Writer(kind, key, epoch=epoch, seq=seq, on_fenced=on_fenced)
@@ -111,22 +117,25 @@ class Journal:
         return writer
 
     def release(self, writer: Writer) -> None:
-        """Forget an incarnation that ended, once all it has queued is durable."""
+        """Forget an incarnation that has ended, once all events that it queued are durable."""
         writer.on_fenced = None
         writer.when_committed(writer.queued, lambda: self._forget(writer))
 
     def admit(self, writer: Writer, payload_bytes: int) -> None:
-        """Check that an event may be queued now, before its owner applies it.
+        """Check that an event may be queued now. The owner calls this before it applies the event.
 
         Raises:
             Fenced: another incarnation owns the log.
-            StoreBusy: a bound is reached.
+            StoreBusy: too much waits already, or the node is stopping.
         """
         if writer.fenced or self._closed or not self._queue.has_room(payload_bytes):
             self._refuse(writer)
 
     def append(self, writer: Writer, name: str, payload: bytes, reply: Any) -> Future[Any]:
-        """Queue an admitted event; the future resolves to `reply` once it is durable."""
+        """Queue an event that `admit` has let pass.
+
+        Returns a future that is set to `reply` once the event is durable.
+        """
         future: Future[Any] = Future(self._home)
         row = (
             writer.kind,
@@ -142,9 +151,12 @@ class Journal:
             self._wake()
         return future
 
-    # The way out. The task is there for what must be waited for: the time of the next commit, the
-    # end of a back-off. A commit after a pause begins with the end of the turn that it comes from,
-    # and the answer to it is dealt with where it arrives: two switches of tasks less.
+    # --- batches out, to the store ---------------------------------------------------------------
+
+    # The task of `run` is only for waiting: for the time of the next commit, and for the end of a
+    # back-off. The first commit after a pause is sent at the end of the turn that queued its
+    # events, and the answer is handled in the callback that brings it. That saves two task
+    # switches.
 
     def __enter__(self) -> None:
         self._held = True
@@ -157,7 +169,7 @@ class Journal:
             else:
                 self._wake()
 
-    @trio.lowlevel.enable_ki_protection  # actors run in it, and a Ctrl-C is not for them
+    @trio.lowlevel.enable_ki_protection  # actors run in this task, and a Ctrl-C is not for them
     async def run(self) -> None:
         """Commit batch after batch, until cancelled."""
         while True:
@@ -166,7 +178,7 @@ class Journal:
                     self._nursery.start_soon(self._watch, limit)
                     await self._work()
             if self._batch:
-                self._answer = self._failure = None  # it may have come in this very pass
+                self._answer = self._failure = None  # one may have come in this very pass
                 too_slow = f"no answer in {self.settings.append_timeout_s} s"
                 await self._failed(trio.TooSlowError(too_slow))
 
@@ -174,8 +186,8 @@ class Journal:
     async def _watch(self, limit: trio.CancelScope) -> None:
         """Cancel `limit` once an append takes too long.
 
-        A scope for each append would cost 8 % of a send, a deadline that is moved for each 2 % of
-        what a lone message costs.
+        One task watches all appends because a cancel scope for each would cost 8 % of a room's
+        send, and moving a deadline for each 2 %.
         """
         longest_s = self.settings.append_timeout_s
         while True:
@@ -189,7 +201,8 @@ class Journal:
         """Commit batch after batch, until an append takes too long."""
         while True:
             if self._durable:
-                # Shielded: whoever asked for what is durable is told so, whatever happens.
+                # Shielded: the owners of durable events must be told, even if this task is
+                # cancelled.
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 with self._turn:
                     self._tell_some()
@@ -198,7 +211,7 @@ class Journal:
                 await self._failed(failure)
             elif self._may_send():
                 await self._pace()
-                if self._may_send():  # not closed meanwhile
+                if self._may_send():  # it may have been closed meanwhile
                     self._send()
             else:
                 await self._sleep()
@@ -222,8 +235,8 @@ class Journal:
         except BaseException as error:
             self._answer.set_exception(presentable(error))
         else:
-            # A future that is done already would have the next batch sent and answered within this
-            # call.
+            # A future that is done already must not be used directly: its callback would send the
+            # next batch within this call.
             if isinstance(coming, Future) and not coming.done:
                 self._answer = coming
             else:
@@ -233,7 +246,7 @@ class Journal:
 
     def _arrived(self, answer: Future[Any]) -> None:
         if answer is not self._answer:
-            return  # too late: the batch has been sent again
+            return  # this answer came too late: the batch has been sent again
         self._answer = None
         error = answer.exception()
         if error is not None:
@@ -243,7 +256,7 @@ class Journal:
             return
         try:
             self._committed(answer.result())
-        finally:  # also if a callback of an owner raises
+        finally:  # even if a callback of an owner raises
             if self._durable or self._may_send() or self._idle is not None:
                 self._wake()
 
@@ -258,13 +271,13 @@ class Journal:
         outcome = self._queue.commit(fenced)
         self._durable += outcome.durable
         if self._may_send() and self._is_time():
-            self._send()  # first, so that the store works while those who waited are told
+            self._send()  # before the owners are told, so that the store works meanwhile
         self._resolve(
             outcome, lambda: Fenced("another incarnation owns the log; the event is not in it")
         )
 
     async def _failed(self, error: Exception) -> None:
-        """Put the batch back, to be tried again; not a row that no store will ever take."""
+        """Put the batch back to be tried again, unless it is one event that no store can take."""
         while self._durable:
             self._tell_some()
         rows, self._batch = self._batch, []
@@ -273,7 +286,7 @@ class Journal:
             return
         self._queue.retry()
         if is_permanent(error):
-            return  # each half at once, until the row is alone
+            return  # try halves without a pause, until the event that cannot be stored is alone
         if not self._attempt:
             self._failing_since = trio.current_time()
         self._attempt += 1
@@ -281,14 +294,17 @@ class Journal:
         await self._back_off(self._attempt, rows, error)
 
     async def drain(self) -> None:
-        """Wait until everything queued so far and meanwhile is durable."""
+        """Wait until no event waits any more, including those that are queued meanwhile."""
         while self._queue.events:
             if self._idle is None:
                 self._idle = trio.Event()
             await self._idle.wait()
 
     def close(self) -> int:
-        """Fail what is left with JournalClosed, refuse what comes; return how many were left."""
+        """Fail the events that are left with JournalClosed, and return how many they were.
+
+        From then on `admit` refuses every event.
+        """
         self._closed = True
         while self._durable:
             self._tell_some()
@@ -303,16 +319,17 @@ class Journal:
         return len(left)
 
     def statistics(self) -> JournalStatistics:
-        """Return the counts; the record is the journal's own and goes on changing."""
+        """Return the counts. The journal goes on changing the record that it returns."""
         self._counts.waiting_events = self._queue.events
         self._counts.waiting_bytes = self._queue.bytes
         return self._counts
 
     def failing(self) -> str | None:
-        """Return why nothing can be stored, if that has been so for `failing_after_s`; or None.
+        """Return why no event can be stored, if that has lasted for `failing_after_s`; else None.
 
-        A store may answer every question and yet take no event: its disk is full, or it is a
-        replica. Then whoever waits for an acknowledgement waits in vain.
+        A store may answer queries and yet take no event, because its disk is full or it is a
+        replica. A node in this state is not healthy: whoever waits for an acknowledgement waits in
+        vain.
         """
         if self._last_error is None:
             return None
@@ -343,7 +360,7 @@ class Journal:
     async def _back_off(self, attempt: int, rows: list[EventRow], error: Exception) -> None:
         self._counts.retries += 1
         delay_s = self.settings.backoff.delay_s(attempt + 1, self._rng)
-        # One line per attempt; the back-off bounds their rate to about one a second.
+        # Every attempt is logged; the back-off keeps that to about one line a second.
         self._log.warning(
             "event_store_failed",
             error=shown(error),
@@ -364,8 +381,8 @@ class Journal:
             type=row[4],
             error=shown(error),
         )
-        # Its actor has applied it, and what it queued since builds on it: the same way out as for
-        # a fenced one, back to what the log says.
+        # The actor has applied the event, and its later events build on it. So the actor is treated
+        # like a fenced one: it ends, and recovers from what the log holds.
         outcome = self._queue.commit([(row[0], row[1])])
         self._resolve(
             outcome, lambda: Unstorable(f"the event store can never hold it: {shown(error, str)}")
@@ -385,8 +402,9 @@ class Journal:
                 for callback in writer.ready():
                     callback()
             self._tell_some()
-            # Who was told has what comes of it lined up: this may be a callback of the store's
-            # future. What they send then leaves with this turn; else the flusher would be woken.
+            # If this is a callback of the store's future, the owners' callbacks are lined up. Call
+            # them before the turn ends, so that what the owners send leaves with it; else the
+            # flusher would have to be woken.
             self._home.call_callbacks()
 
     def _tell_some(self) -> None:
@@ -427,7 +445,7 @@ async def _await_for(future: Future[Any], coming: Awaitable[Any]) -> None:
     task = trio.lowlevel.current_task()
     try:
         future.set(await coming)
-    except BaseException as error:  # whatever a store raises means: try again
+    except BaseException as error:  # whatever a store raises, the batch is tried again
         if ends_task(error, task):
             raise
         future.set_exception(presentable(error))

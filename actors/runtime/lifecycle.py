@@ -1,4 +1,4 @@
-"""How an instance of an actor in the event loop begins and ends."""
+"""How the instances of an actor in the event loop begin and end."""
 
 from __future__ import annotations
 
@@ -33,9 +33,13 @@ _log = structlog.get_logger("actors")
 class LoopLife(Cell):
     """Begins, stops, halts, kills and ends the instances in one cell.
 
-    `claimed` says that nobody need put the cell on the run queue: it is there, or it is running,
-    or a worker has it, or it is not to run now. `worker` is who awaits a handler or a hook for it.
-    `results_to_come` counts what the present instance waits for (see `Actor.pipe_to_self`).
+    Attributes:
+        claimed: whether the cell must not be put on the run queue, because it is there already, or
+            is running, or a worker has it, or because it must not run now.
+        worker: the worker that awaits a handler or a hook of the actor, if any.
+        results_to_come: how many results the present instance waits for (see `Actor.pipe_to_self`).
+        stopping: why the actor was asked to stop, if it was.
+        killing: why the actor is to end at once, if that was asked for while a worker had it.
     """
 
     __slots__ = (
@@ -51,7 +55,7 @@ class LoopLife(Cell):
         "worker",
     )
 
-    system: SystemView  # what its actor is given as such
+    system: SystemView  # its actor sees the system by this type
 
     def __init__(self, system: SystemView, seat: Seat, mailbox: Mailbox) -> None:
         super().__init__(system, seat)
@@ -59,16 +63,16 @@ class LoopLife(Cell):
         self.mailbox = mailbox
         self.dispatcher: Dispatcher = system.dispatcher
         self.actor: Instance | None = None
-        self.context: Context | None = None  # the instance's, if it has changed one
+        self.context: Context | None = None  # the instance's own, if it has changed a variable
         self.claimed = True
         self.results_to_come = 0
         self.worker: Worker | None = None
         self.timers: ActorTimers | None = None
-        self.stopping: Reason | None = None  # asked to stop, for this reason
-        self.killing: Reason | None = None  # asked to end now, while a worker had it
+        self.stopping: Reason | None = None
+        self.killing: Reason | None = None
 
     def run(self, limit: int) -> int:
-        """Do what is to be done next, at most `limit` messages; returns how many that was."""
+        """Handle up to `limit` messages, and return how many that was."""
         raise NotImplementedError
 
     def actor_or_none(self) -> Any:
@@ -85,7 +89,7 @@ class LoopLife(Cell):
         return self._agrees(actor)
 
     def _agrees(self, actor: Instance) -> bool:
-        """Whether the actor lets itself be passivated."""
+        """Return whether the actor agrees to be passivated."""
         try:
             return bool(actor.may_passivate())
         except BaseException as error:
@@ -98,21 +102,21 @@ class LoopLife(Cell):
             self.wake()
 
     def wake(self) -> None:
-        """There is something in the mailbox."""
+        """Have the cell run, since there is something in its mailbox."""
         if not self.claimed:
             self.claimed = True
             self.dispatcher.add(self)
 
     def occupy(self, job: Coroutine[Any, Any, None]) -> None:
-        """Have a worker do this; until it is done, the mailbox waits."""
+        """Have a worker await the job. Until it is done, no message is handled."""
         self.worker = self.system.workers.run(job, self)
 
     def ends_worker(self, error: BaseException) -> bool:
-        """Whether what a job of the worker raised is for the worker, and not for the actor."""
+        """Return whether an exception in a job ends the worker's task instead of the actor."""
         return self.worker is None or ends_task(error, self.worker.task)
 
     def leave_worker(self) -> None:
-        """The worker is done with what it was to do; what it set in its context is the actor's."""
+        """Take note that the worker has done its job, and keep the variables that it has set."""
         worker, self.worker = self.worker, None
         assert worker is not None
         assert worker.task is not None
@@ -121,13 +125,13 @@ class LoopLife(Cell):
             self.context = context
 
     def keep(self, context: Context) -> None:
-        """The slice that has just ended changed this context: it is the instance's own."""
+        """Keep a context as the instance's own, since the slice that has just ended changed it."""
         replaced = self.state is State.STARTING and self.worker is None
         if self.actor is not None and not replaced:
             self.context = context
 
     def broke(self, actor: Any, error: BaseException, what: str) -> None:
-        """Code of that instance raised, outside its turn: in its turn it fails of it."""
+        """Have that instance fail in its own turn, because a callback of it (`what`) raised."""
         if self.alive and self.actor is actor:
             self.control(Control(Broken(actor, error, what)), first=True)
         else:
@@ -140,18 +144,18 @@ class LoopLife(Cell):
         function: Callable[..., object],
         *args: Any,
     ) -> None:
-        """Call what that instance left to be called, with the context variables it sees.
+        """Call a callback of that instance, with the instance's context variables.
 
-        `whose` is the cell whose plain code is on the stack.
+        `whose` is the cell whose plain code is running.
         """
         contexts = self.dispatcher.contexts
-        if self.actor is not actor:  # it is gone, and what it had set
+        if self.actor is not actor:  # the instance is gone, and its variables with it
             contexts.fresh().run(function, *args)
             return
         task = None if self.worker is None else self.worker.task
         if task is not None:
             if whose is None and in_task(task):
-                function(*args)  # its own code is on the stack
+                function(*args)  # the instance's own code is running, so its context is set
             else:
                 enterable(task.context).run(function, *args)
         elif self.context is not None:
@@ -162,7 +166,7 @@ class LoopLife(Cell):
                 self.context = changed
 
     def resume(self) -> None:
-        """Whoever had the cell is done with it."""
+        """Go on with the mailbox after a worker, a hook or an order."""
         if self.killing is not None:
             self.end(self.killing)
         elif self.mailbox.queue:
@@ -171,8 +175,9 @@ class LoopLife(Cell):
             self.claimed = False
 
     def job_cancelled(self, error: BaseException | None = None) -> None:
-        """The worker was cancelled: by `kill`, or by `cancel` for a halt, or for hooks after a
-        failure, that took too long.
+        """Go on after the worker was cancelled.
+
+        `kill` cancels it, and so does a halt, or hooks after a failure, that took too long.
         """
         self.worker = None
         if error is not None:
@@ -194,7 +199,7 @@ class LoopLife(Cell):
         self.dispatcher.add(self)
 
     def replace_actor(self) -> Any:
-        """Put a new instance in the place of the one that is starting, for recovery to try again.
+        """Replace the instance that is starting with a new one, and return it, for recovery.
 
         Raises what the constructor raises.
         """
@@ -228,7 +233,7 @@ class LoopLife(Cell):
 
         def on_start() -> Any:
             self.state = State.STARTING
-            return self._present().on_start()  # recovery may have put another one in its place
+            return self._present().on_start()  # recovery may have replaced the instance
 
         run_hooks(self, iter((recover, on_start)), then)
 
@@ -248,7 +253,7 @@ class LoopLife(Cell):
         if self.stopping is None or self.stopping == "passivated":
             self.stopping = reason
             if self._recovers() and not self.mailbox.queue:
-                self.kill(reason)  # nothing that it could still do is worth the wait for a store
+                self.kill(reason)  # with no message to handle, it need not wait for a store
             elif self.state is not State.STOPPING:
                 self.control(Control(Stop(reason)))
 
@@ -258,9 +263,7 @@ class LoopLife(Cell):
             self.cancel()
 
     def _recovers(self) -> bool:
-        """Whether it waits for its own state: a wait that can be cut off at any moment and begun
-        anew.
-        """
+        """Whether it waits for its state. That can be cut off at any moment and begun anew."""
         return self.state is State.RECOVERING and self.worker is not None
 
     def abandon(self) -> None:
@@ -276,14 +279,14 @@ class LoopLife(Cell):
             self.killing = reason
             self.worker.scope.cancel()
         elif self.dispatcher.running is self and self.state is not State.RUNNING:
-            self.killing = reason  # it is in a hook, after which this is looked at
+            self.killing = reason  # a hook is running, after which this is looked at
         elif self.dispatcher.running is self:
             self.control(Control(Kill(reason)), first=True)
         else:
             self.end(reason)
 
     def _left_behind(self) -> None:
-        """It shields itself from being cancelled: what it still does, it does as nobody."""
+        """End the cell, although the actor's code shields itself from the cancellation."""
         _log.error("left_behind", kind=self.kind, key=self.key)
         self.end(self.killing or "killed")
 
@@ -292,7 +295,7 @@ class LoopLife(Cell):
             self.worker.scope.cancel()
 
     def obey(self, order: Order) -> None:
-        """Do what came out of the mailbox."""
+        """Carry out an order of the runtime that came out of the mailbox."""
         if isinstance(order, Kill):
             self.end(order.reason)
         elif isinstance(order, Abandon):
@@ -309,9 +312,9 @@ class LoopLife(Cell):
                 self.broke(*order)
                 self.resume()
         elif isinstance(order, Halt) and self.halted is None:
-            self.resume()  # it was halted another way, and has been started since
+            self.resume()  # it has been halted and started since this order was given
         elif self.stopping == "passivated" and not self._agrees(self._present()):
-            # What stood before this order in the mailbox has given it something to do.
+            # A message that stood before this order in the mailbox has given it something to do.
             self.stopping = None
             self._drop_deadline()
             self.resume()
@@ -336,11 +339,14 @@ class LoopLife(Cell):
         run_hooks(self, farewell(self, actor.on_stop, leave), then)
 
     def fail(self, error: BaseException, message: str) -> None:
-        """This instance is done for, by that type of message: hooks, then the parent decides."""
+        """End the instance because of an error: run its hooks, then let the parent decide.
+
+        `message` is the type of the message that it handled, or the name of the hook, for the log.
+        """
         _log.error("actor_failed", kind=self.kind, key=self.key, message=message, exc_info=error)
         if (end := end_of_all(error)) is not None:
             self.system.fail(end)
-        if not self.alive:  # it was left behind
+        if not self.alive:  # the cell ended without waiting for this
             return
         self.state = State.FAILING
         self.error = error
@@ -365,7 +371,7 @@ class LoopLife(Cell):
         run_hooks(self, farewell(self, *hooks), then)
 
     def _fails_too_long(self, actor: Instance) -> None:
-        """Its hooks after a failure keep the next instance away: go on without them."""
+        """Cancel hooks after a failure that take too long, so that the next instance can start."""
         if self._is_failing(actor):
             _log.warning(
                 "cancelled_after_deadline", kind=self.kind, key=self.key, s=self.shutdown_s
@@ -378,18 +384,18 @@ class LoopLife(Cell):
             self._left_behind()
 
     def _is_failing(self, actor: Instance) -> bool:
-        """Whether the hooks of that instance run, and nothing else will end them."""
+        """Whether that instance runs its hooks after a failure, and nothing else will end them."""
         return self.actor is actor and self.state is State.FAILING and self.killing is None
 
     def _failed_at_last(self) -> None:
-        """What its hooks would have done is left undone."""
+        """Give up the hooks after a failure, which were cancelled."""
         actor, self.actor = self.actor, None
         if actor is not None:
             actor.actor_hooks.killed()
         self._has_failed()
 
     def _has_failed(self) -> None:
-        """The instance that failed is gone: the parent decides, unless somebody has meanwhile."""
+        """Let the parent decide, unless the actor was killed, stopped or halted meanwhile."""
         if (reason := self.killing or self.stopping) is not None:
             self.end(reason)
         elif self.halted is not None:
@@ -401,7 +407,7 @@ class LoopLife(Cell):
     # --- having ended ----------------------------------------------------------------------------
 
     def _gone(self, reason: Reason) -> None:
-        """The instance is gone for `reason`; if it may come back and something waits, it does."""
+        """End the cell for `reason`, or start it again if it may come back and a message waits."""
         may_come_back = reason in ("passivated", "fenced") and self.system.may_start(self.kind)
         if may_come_back and self.mailbox.queue and self._stays():
             self._come_back()
@@ -409,7 +415,10 @@ class LoopLife(Cell):
             self.end(reason)
 
     def _cut_off(self, reason: Reason) -> None:
-        """The instance was cancelled. What waits for one that only passivated brings it back."""
+        """End the cell, whose instance was cancelled.
+
+        If it was passivating, a message restarts it.
+        """
         mailbox, actor = self.mailbox, self.actor
         something_waits = len(mailbox.queue) > mailbox.controls
         passivates = self.stopping == "passivated" and self.system.may_start(self.kind)
@@ -485,7 +494,7 @@ class LoopLife(Cell):
         return left
 
     def turn_away(self, item: Any, reason: Reason) -> None:
-        """An item of the mailbox will not be handled any more."""
+        """Answer an asker, or add a dead letter: this item of the mailbox will not be handled."""
         if type(item) is Envelope:
             reply: Any = item.reply_to
             reply.settle_quietly(error=self.obituary(reason))

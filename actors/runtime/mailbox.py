@@ -1,4 +1,4 @@
-"""A bounded queue of what an actor has yet to handle, and the policy for when it is full."""
+"""`Mailbox`: the bounded queue of messages of an actor, and its policy for when it is full."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ OnFull = Literal["refuse", "drop_oldest", "drop_newest", "wait"]
 
 @dataclass(frozen=True, slots=True)
 class MailboxSpec:
-    """How much an actor's mailbox holds and what happens to a message beyond that.
+    """How many messages an actor's mailbox holds, and what happens to one more.
 
-    `capacity` counts messages. `on_full`: `refuse` raises MailboxFull at the sender; `drop_oldest`
-    and `drop_newest` lose a message, counted; `wait` lets `ActorRef.send` and senders in other
-    threads wait for room, while `tell` in the loop, which cannot wait, raises MailboxFull.
+    Arguments:
+        capacity: how many messages may wait.
+        on_full: `refuse` raises MailboxFull at the sender. `drop_oldest` and `drop_newest` drop a
+            message, which is counted and becomes a dead letter. `wait` lets `ActorRef.send`, and
+            senders in other threads, wait for room; `tell` in the loop cannot wait and raises
+            MailboxFull.
 
-    Raises ValueError for another word, or a capacity below 1.
+    Raises ValueError for another word and for a capacity below 1, TypeError if the capacity is no
+    int.
     """
 
     capacity: int = 1024
@@ -35,9 +39,10 @@ class MailboxSpec:
 
 
 class Control(Envelope[Any]):
-    """An envelope that passes a full mailbox and is never dropped: stop, watch, timer, result.
+    """An envelope that a full mailbox takes as well, and that is never dropped.
 
-    `source`, if any, is asked when the message is taken out whether it is still wanted.
+    It holds an order of the runtime, a Terminated, the message of a timer, or a result that came.
+    Its `source`, if it has one, is asked when the message is taken out whether it is still wanted.
     """
 
     __slots__ = ("source",)
@@ -49,18 +54,18 @@ class Control(Envelope[Any]):
 
 
 class Source(Protocol):
-    """What put a control message into the mailbox: a timer, or a future that is done."""
+    """Where a control message comes from: a timer, a watch, or a future that is done."""
 
     def take(self, control: Control) -> bool:
-        """Whether the message is wanted, now that its turn has come; it may be filled in here."""
+        """Return whether the message is still wanted. `control.message` may be set here."""
 
 
 class Mailbox:
-    """Messages in the order of their arrival; an asked one in its Envelope, a told one as it is.
+    """Messages in the order of their arrival.
 
-    It decides and never waits: `put` says what got lost or raises, `wait_for_room` queues a sender
-    whose future is set once its message is in. (A told message has no envelope because making one
-    costs a quarter of a tell.)
+    An asked message is in an Envelope. A told message is stored without one, because making an
+    envelope costs a quarter of a tell. A mailbox never waits: `put` returns what was dropped or
+    raises, and `wait_for_room` queues a message whose future is set once there was room.
     """
 
     __slots__ = ("capacity", "controls", "dropped", "queue", "refused", "spec", "waiting")
@@ -69,7 +74,7 @@ class Mailbox:
         self.spec = spec
         self.capacity = spec.capacity
         self.queue: deque[Any] = deque()
-        self.controls = 0  # how many of the queue are Control
+        self.controls = 0  # how many items of the queue are Controls
         self.dropped = 0
         self.refused = 0
         self.waiting: deque[tuple[Any, Future[bool]]] | None = None
@@ -81,16 +86,16 @@ class Mailbox:
         return not self.queue
 
     def full(self) -> bool:
-        """Whether an ordinary message finds no room."""
+        """Return whether there is no room for an ordinary message."""
         return len(self.queue) - self.controls >= self.capacity
 
     def put(self, item: Any) -> Any | None:
-        """Take in an ordinary message. Returns the item that was dropped for it, if any.
+        """Take an ordinary message. Returns the item that was dropped, if any.
 
         Raises MailboxFull under `refuse` and `wait`.
         """
         queue = self.queue
-        if len(queue) >= self.capacity:  # controls count here only to keep the common case short
+        if len(queue) >= self.capacity:  # counts controls as well, which keeps this case short
             return self._put_beyond(item)
         queue.append(item)
         return None
@@ -119,7 +124,7 @@ class Mailbox:
         raise AssertionError("a full mailbox holds an ordinary message")
 
     def put_control(self, control: Control, *, first: bool = False) -> None:
-        """Take in a control message, past any bound; `first`: before all that waits."""
+        """Take a control message, even if the mailbox is full; with `first`, before all others."""
         self.controls += 1
         if first:
             self.queue.appendleft(control)
@@ -127,9 +132,9 @@ class Mailbox:
             self.queue.append(control)
 
     def wait_for_room(self, item: Any, admitted: Future[bool]) -> None:
-        """Put `item` in when there is room, after those who came earlier; then set the future.
+        """Take `item` when there is room, after those that came earlier; then set the future.
 
-        A future that is done by then (its sender gave up) forfeits its place.
+        If the future is done by then, because its sender gave up, the item is not taken.
         """
         if self.waiting is None:
             self.waiting = deque()
@@ -137,7 +142,7 @@ class Mailbox:
         self.admit()
 
     def admit(self) -> None:
-        """Let in who waits, as far as there is room."""
+        """Take the items that wait for room, as far as there is room."""
         waiting = self.waiting
         while waiting and not self.full():
             item, admitted = waiting.popleft()
@@ -157,7 +162,7 @@ class Mailbox:
         return item
 
     def close(self) -> list[Any]:
-        """Take out everything, those who wait included."""
+        """Take out all items, including those that wait for room."""
         items = list(self.queue)
         self.queue.clear()
         self.controls = 0

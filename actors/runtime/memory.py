@@ -1,7 +1,8 @@
 """Stores in memory: for an embedder's tests, and for actors whose log need not outlive the process.
 
-They keep the Protocols' promises (transactions, fencing, idempotent appends) and can be told to
-fail in the ways that real ones do. Sharing one between two systems stands for a restart.
+They keep the promises of the Protocols in `stores` (transactions, fencing, idempotent appends), and
+can be told to fail in the ways in which real stores do. A test simulates a restart by opening a
+second system with the stores of the first.
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ from .stores import EventRow, SnapshotRow
 
 
 class StoreAway(Exception):  # noqa: N818 - a state, as in trio.ClosedResourceError
-    """What a store in memory raises while it was told to be away."""
+    """A store in memory raises this when it was told to fail."""
 
 
 class Faults:
-    """How a store in memory misbehaves; plain attributes, set at any time.
+    """How a store in memory misbehaves. The attributes can be set at any time.
 
     Attributes:
-        away: every call raises StoreAway.
-        fail_next: so many calls that write raise StoreAway and write nothing.
-        lose_next: so many calls that write do write and then raise: the answer got lost.
-        delay_s: how long every call takes.
+        away: whether every call raises StoreAway.
+        fail_next: how many of the next writing calls raise StoreAway and write nothing.
+        lose_next: how many of the next writing calls write and then raise, as if the answer got
+            lost.
+        delay_s: how long every call takes, in seconds.
     """
 
     def __init__(self) -> None:
@@ -54,8 +56,8 @@ class MemoryEventStore(Faults):
     """An EventStore in memory.
 
     Attributes:
-        epochs: the activation counter by (kind, key).
-        batches: how many rows each append that worked held.
+        epochs: the newest epoch by (kind, key).
+        batches: the number of rows of each append that wrote.
     """
 
     def __init__(self) -> None:
@@ -69,19 +71,17 @@ class MemoryEventStore(Faults):
         return [row for _, row in sorted(self._logs[kind, key].items())]
 
     def put(self, row: EventRow) -> None:
-        """Write a row past every check, as a hand in the database would."""
+        """Write a row without any check, as an administrator could in a database."""
         self._logs[row[0], row[1]][row[2]] = row
 
     def delete(self, kind: str, key: str, *seqs: int) -> None:
-        """Delete rows of an actor's log, as a hand in the database or retention would; without
-        `seqs`: all of them.
-        """
+        """Delete the rows with these seqs from an actor's log; without `seqs`, all of them."""
         log = self._logs[kind, key]
         for seq in seqs or list(log):
             del log[seq]
 
     def count(self) -> int:
-        """How many rows it holds."""
+        """Return how many rows the store holds."""
         return sum(map(len, self._logs.values()))
 
     async def append(self, rows: Sequence[EventRow]) -> Sequence[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Messages that the runtime itself sends: to whoever watches, and to its own cells."""
+"""Messages of the runtime itself: `Terminated` for watchers, and orders for its cells."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from .ref import ActorRef
 
 
 class Terminated(NamedTuple):
-    """Delivered once to whoever watched `ref` when that actor ended.
+    """Delivered once to each actor that watched `ref` when that actor ended.
 
-    `reason` says how: `stopped` (asked to), `failed` (more often than allowed), `escalated` (its
-    supervisor gave up), `passivated` (idle; the next message brings it back), `killed` (it did not
-    stop by its deadline), `fenced` (another incarnation owns its log), `absent` (there was none),
-    `moved` (handed over to another node; the next message starts it there), `node_down` (its node
-    is gone).
+    `reason` says how it ended: `stopped` (it was asked to), `failed` (more often than allowed),
+    `escalated` (its supervisor gave up), `passivated` (it was idle, and the next message brings it
+    back), `killed` (it did not stop by its deadline), `fenced` (another incarnation owns its log),
+    `absent` (there was no such actor), `moved` (it was handed over to another node, where the next
+    message starts it), `node_down` (its node is gone).
     """
 
     ref: ActorRef
@@ -23,27 +23,30 @@ class Terminated(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """End the actor after what is before this in the mailbox."""
+    """End the actor after the messages that are before this one in the mailbox."""
 
     reason: Reason = "stopped"
 
 
 class Halt(NamedTuple):
-    """End the incarnation and keep the mailbox: a supervisor will start another one."""
+    """End the incarnation and keep the mailbox, since a supervisor will start another one."""
 
 
 class Kill(NamedTuple):
-    """End the actor at once: no hook, nothing more is handled."""
+    """End the actor at once, without hooks and without handling another message."""
 
     reason: Reason = "killed"
 
 
 class Abandon(NamedTuple):
-    """End the incarnation at once: its state is worth nothing. What waits brings the actor back."""
+    """End the incarnation at once, since its log is another's.
+
+    A message that waits starts a new one.
+    """
 
 
 class Broken(NamedTuple):
-    """Fail this instance: code of its own raised where no handler was running."""
+    """Have this instance fail, because a callback of it raised while no handler of it ran."""
 
     actor: Any
     error: BaseException
@@ -52,4 +55,4 @@ class Broken(NamedTuple):
 
 Order = Stop | Halt | Kill | Abandon | Broken
 ORDERS: frozenset[type[Any]] = frozenset(get_args(Order))
-"""What the cell does itself, without the actor."""
+"""The types of messages that the cell carries out itself."""

@@ -1,10 +1,9 @@
-"""Exceptions that are no `Exception`: which of them may end more than the actor they came from.
+"""Exceptions that are no `Exception`, and which of them end more than one actor.
 
-A handler may raise a KeyboardInterrupt or a SystemExit, to end the system: its actors are stopped
-in order, and the exception comes out of `async with`. Cancelled ends the task that it was meant
-for. Everything else, such as the PanicException of an extension written in Rust, is the failure of
-one actor and no more. A thread of a ThreadingActor is like any other thread: no exception in it
-ends more than the actor.
+A KeyboardInterrupt or SystemExit in an actor ends the system: all actors stop in order, and the
+exception is raised out of `async with ActorSystem()`. A Cancelled ends the task that was cancelled.
+Any other exception, such as the PanicException of an extension written in Rust, is a failure of one
+actor. In the thread of a ThreadingActor no exception ends more than that actor.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import trio
 
 
 def shown(value: object, how: Callable[[object], str] = repr) -> str:
-    """The `repr`, or `str`, of something that is not ours: there is one, whatever that raises."""
+    """Return the `repr` or `str` of a value, or a substitute if that raises."""
     try:
         return how(value)
     except BaseException as error:
@@ -24,26 +23,27 @@ def shown(value: object, how: Callable[[object], str] = repr) -> str:
 
 
 class HandlerPanic(Exception):  # noqa: N818 -- Rust's word for it
-    """What an asker gets in place of an exception that is no `Exception`, which is its cause.
+    """An asker gets this instead of an exception that is no `Exception`, which is its `__cause__`.
 
-    A program that catches `Exception` must be safe from what others' actors raise.
+    So a program that catches `Exception` catches whatever an actor answers.
     """
 
 
 def in_task(task: trio.lowlevel.Task | None) -> bool:
-    """Whether the caller is in this task."""
+    """Return whether the caller runs in this task."""
     try:
         return trio.lowlevel.current_task() is task
-    except RuntimeError:  # between tasks, in what a thread had called, or the loop has ended
+    # In a call from another thread, which is in no task; or the loop has ended.
+    except RuntimeError:
         return False
 
 
 def ends_task(error: BaseException, task: trio.lowlevel.Task | None) -> bool:
-    """Whether it must go on up through the task in whose code it came up.
+    """Return whether an exception must be raised on to the top of the task in which it came up.
 
-    That is a Cancelled if the task is cancelled, and whatever comes up in a coroutine that is
-    closed from without. Code that raises a GeneratorExit, or a Cancelled that it once caught
-    elsewhere, fails by it as by any other exception.
+    That holds for a Cancelled while the task is cancelled, and for any exception in a coroutine
+    that is being closed from outside the task. If code raises a GeneratorExit itself, or a
+    Cancelled that it caught elsewhere, that is a failure like any other.
     """
     if not in_task(task):
         return True
@@ -52,7 +52,7 @@ def ends_task(error: BaseException, task: trio.lowlevel.Task | None) -> bool:
 
 
 def end_of_all(error: BaseException) -> BaseException | None:
-    """The exception that asks for the end of the system, if that is what this is, or holds."""
+    """Return the KeyboardInterrupt or SystemExit that this exception is or holds, if any."""
     return _within(error, KeyboardInterrupt, SystemExit)
 
 
@@ -64,7 +64,7 @@ def _within(error: BaseException, *kinds: type[BaseException]) -> BaseException 
 
 
 def presentable(error: BaseException) -> Exception:
-    """The exception to show to others: itself, or a HandlerPanic that it caused."""
+    """Return the exception to show to others: the same, or a HandlerPanic with it as the cause."""
     if isinstance(error, Exception):
         return error
     panic = HandlerPanic(f"{type(error).__name__}: {shown(error, str)}")

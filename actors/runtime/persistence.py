@@ -1,4 +1,6 @@
-"""PersistentActor: an actor whose state outlives a crash of the actor, the process, the machine."""
+"""`PersistentActor`: an actor whose state survives a crash of the actor, the process or the
+machine.
+"""
 
 from __future__ import annotations
 
@@ -21,25 +23,27 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class TakeSnapshot(msgspec.Struct, frozen=True):
-    """A persistent actor's timer to itself."""
+    """Sent by a persistent actor's timer to the actor itself, to take a snapshot."""
 
 
 TAKE_SNAPSHOT: Final = TakeSnapshot()
 
 
 def event_name(event_type: type[msgspec.Struct]) -> str:
-    """Return what an event type is called in the log: its tag if it has a string tag, or its name.
+    """Return the name of an event type in the log: its tag if that is a string, else its class
+    name.
 
-    Renaming a class therefore needs `tag="OldName"`.
+    A class that is renamed therefore needs `tag="OldName"`.
     """
     tag = event_type.__struct_config__.tag
     return tag if isinstance(tag, str) else event_type.__name__
 
 
 class PersistentActor(Actor):
-    """An actor whose state is its events, with snapshots as the fast way back.
+    """An actor whose state is the result of its events. Snapshots make its recovery faster.
 
-    A handler decides, and returns what `persist` gives it; `apply` alone changes the state::
+    A handler decides what happens, and returns the future that `persist` gives it. Only `apply`
+    changes the state::
 
         class Counter(PersistentActor):
             events = (Added,)
@@ -57,33 +61,37 @@ class PersistentActor(Actor):
             def restore(self, state: int, schema: int) -> None:
                 self.total = state
 
-    The answer goes out once the event is committed; the mailbox does not wait for it.
+    The asker gets the reply once the event is committed. Other messages are handled meanwhile.
 
-    An instance is made, gets its state back (`restore`, then `apply` for each event), and starts:
-    `on_start` is the one hook in which to act on that state, before the first message. What the
-    incarnation before had on its way is settled by then, and `persist` may be called.
+    A new instance first recovers its state: `restore` is called with a snapshot if there is one,
+    then `apply` for each later event. After that `on_start` is called, before the first message. An
+    actor that acts on its recovered state does so there. The events of the incarnation before are
+    settled by then, and `persist` may be called.
 
     Class attributes:
-        schema_version: of what `snapshot` returns. A snapshot with a newer one is ignored.
-        events: every type that `persist` may be given and the log may hold.
-        snapshot_interval_s: seconds between snapshots while something changed.
+        schema_version: the version of what `snapshot` returns. A snapshot of a newer version is
+            ignored.
+        events: the types of all events that `persist` is called with and the log may hold.
+        snapshot_interval_s: the time between snapshots of a state that changes, in seconds.
         replay_last: without a snapshot, only so many of the last events are replayed; None: all.
-        checkpoint: of the events, the one that holds the whole state. Without a snapshot, the last
-            one and what came after it is replayed. It is for an actor whose log grows for ever and
-            whose state does not, and who persists one now and then.
-        looks_first: without a log it takes no epoch at its start, and leaves nothing in the store
-            unless it has something to say: before its first event it must `await activate()`.
-        needs_snapshot: recovery waits for a snapshot store that is away, since there is state that
-            no event holds (see `mark_dirty`). Otherwise it goes on with events alone.
+        checkpoint: the type of an event that holds the whole state. Without a snapshot, the last
+            such event and those after it are replayed. This is for an actor whose log grows for
+            ever while its state does not; it persists such an event now and then.
+        looks_first: an actor that has no log takes no epoch when it starts, so that it leaves
+            nothing in the store if it has no event to persist. It must `await activate()` before
+            its first event.
+        needs_snapshot: whether recovery waits for a snapshot store that is away, because there is
+            state that no event holds (see `mark_dirty`). Without this, it goes on with the events
+            alone.
 
     Attributes:
-        seq: of the last event applied; in `apply`, of that event.
-        epoch: this incarnation's number, from 1, never used twice for a (kind, key); 0 as long as
-            one that `looks_first` has not been activated.
+        seq: the number of the last event that was applied; in `apply`, of the present event.
+        epoch: this incarnation's number, from 1. No two incarnations of a (kind, key) have the
+            same. It is 0 while an actor that `looks_first` has not been activated.
         event_epoch: in `apply`, the epoch that wrote the event.
-        snapshot_ignored: in recovery, why the snapshot that was there could not be used. An actor
-            with state that no event holds has then lost it, and must say so. None: it was used, or
-            there was none.
+        snapshot_ignored: after recovery, why a snapshot that was there could not be used; None if
+            it was used, or there was none. An actor with state that no event holds has lost that
+            state then, and must tell whom it concerns.
     """
 
     schema_version: ClassVar[int] = 1
@@ -121,54 +129,60 @@ class PersistentActor(Actor):
         if len(cls.event_decoders) < len(cls.event_names):
             raise TypeError(f"{cls.__name__}: two event types have the same name in the log")
 
-    # What a persistent actor says about itself.
+    # --- methods that a subclass defines ---------------------------------------------------------
 
     def apply(self, event: Any) -> None:
-        """Change the state by an event, without I/O, clock or chance. Nothing else changes the
-        state.
+        """Change the state by an event. Nothing else may change the state.
 
-        Called by `persist` and by recovery. If it raises, the event is not queued and the actor
-        fails: an event that cannot be applied must not reach the log.
+        It is called by `persist` and by recovery, so it must not depend on I/O, a clock or
+        randomness. If it raises, the event is not queued and the actor fails: an event that cannot
+        be applied must not reach the log.
         """
         raise NotImplementedError(f"{type(self).__name__} has events, and no apply()")
 
     def snapshot(self) -> Any:
-        """Return the state as something msgpack can hold. Without this method: events alone."""
+        """Return the state as something that msgpack can encode.
+
+        An actor without this method has no snapshots, and recovers from its events.
+        """
         raise NotImplementedError
 
     def restore(self, state: Any, schema: int) -> None:
-        """Take over a state, decoded to builtins, that `snapshot` of that schema version returned.
+        """Set the state of a new instance from a snapshot.
 
-        Called on a new instance. Older versions are for this method to read. If it raises, the
-        snapshot is ignored and another new instance replays the events.
+        `state` is what `snapshot` returned, decoded to builtins (lists, dicts, ...), and `schema`
+        is the `schema_version` of that time. This method must be able to read older versions. If it
+        raises, the snapshot is ignored and another new instance replays the events.
         """
         raise NotImplementedError(f"{type(self).__name__} has snapshot(), and no restore()")
 
     def state_is_sound(self) -> bool:
-        """Whether a snapshot may be taken of what a failure left behind.
+        """Return whether a snapshot may be taken of the state that a failure left behind.
 
-        By default yes if only `apply` changes the state, that is if `mark_dirty` was never called:
-        a handler that broke half-way has then changed nothing. After `apply` itself raised it is
-        not asked.
+        By default it may if `mark_dirty` was never called. Then only `apply` changes the state, and
+        a handler that failed half-way has changed nothing. After `apply` itself raised, no snapshot
+        is taken and this is not asked.
         """
         return not self._state_outside_events
 
-    # What it may do.
+    # --- methods that a subclass calls -----------------------------------------------------------
 
     @property
     def committed(self) -> int:
-        """The seq up to which the log is durable, as far as is known."""
+        """The seq up to which the log is known to be durable."""
         return self.seq if self._writer is None else self._writer.committed
 
     async def activate(self) -> None:
-        """Take over the log, if this actor `looks_first` and has not yet.
+        """Begin an epoch, if this actor `looks_first` and has none yet.
 
-        A handler must await it before the first event, and before it shows others anything that
-        stands for one: until the epoch is in the store, another incarnation may have the same.
+        A handler must await this before the first event, and before it shows others anything that
+        stands for that event. Until the epoch is in the store, another incarnation may believe that
+        it is the first as well.
 
         Raises:
-            Fenced: another incarnation was first. This one ends. The next message, such as this one
-                sent again, reaches an incarnation that has read what is there now.
+            Fenced: another incarnation was first, and this one ends. The next message, for instance
+                the same one sent again, reaches an incarnation that has read the log as it is now.
+            RuntimeError: the actor has not recovered yet, or has ended.
         """
         if self._writer is not None:
             return
@@ -184,19 +198,21 @@ class PersistentActor(Actor):
     def persist(self, event: msgspec.Struct, reply: Any = None) -> Future[Any]:
         """Apply an event now and queue it for the next commit.
 
-        It stays, also if the handler raises after that: others may have been told of it by then, or
-        it may be in the store. The next instance finds it in its state. Whoever may refuse, or
-        fail, does so before.
+        The event stays, even if the handler raises afterwards, because it may be in the store
+        already, or others may know of it. The next instance has it in its state. So a handler
+        should do whatever may fail, and refuse, before it calls this.
 
-        Returns a future that resolves to `reply` once the event is durable. It fails with Fenced
-        if another incarnation owns the log, and with JournalClosed if the system stopped first.
+        Returns a future that is set to `reply` once the event is durable. The future fails with
+        Fenced if another incarnation owns the log, with JournalClosed if the system stops first,
+        and with Unstorable if the store can never hold the event.
 
         Raises:
             StoreBusy: too much waits for the store; nothing was applied.
             Fenced: this incarnation has lost the log; nothing was applied.
-            TypeError: the event's type is not among `events`, or it cannot be encoded: an int
-                beyond 64 bits, say, or half a surrogate pair. Nothing was applied.
-            RuntimeError: called by an incarnation that has ended, or by `apply`.
+            TypeError: the event's type is not among `events`, or the event cannot be encoded; it
+                may have an int beyond 64 bits, for example. Nothing was applied.
+            RuntimeError: the actor has not recovered or has ended, it must `activate()` first, or
+                `apply` made the call.
         """
         name = self.event_names.get(type(event))
         if name is None:
@@ -208,9 +224,7 @@ class PersistentActor(Actor):
             )
         try:
             payload = _encode(event)
-        except (
-            Exception
-        ) as error:  # TypeError, OverflowError, UnicodeEncodeError, RecursionError, ...
+        except Exception as error:  # TypeError, OverflowError, UnicodeEncodeError, ...
             raise TypeError(f"{name} cannot be encoded: {error}") from error
         journal = durability.journal
         journal.admit(writer, len(payload))
@@ -228,12 +242,12 @@ class PersistentActor(Actor):
         return journal.append(writer, name, payload, reply)
 
     def check_capacity(self, event: msgspec.Struct) -> None:
-        """Raise now what `persist` would for want of room, before anything acts on the event.
+        """Raise what `persist` would raise if the event cannot be queued, without applying it.
 
         Raises:
             StoreBusy: too much waits for the store.
             Fenced: this incarnation has lost the log.
-            RuntimeError: called by an incarnation that has not recovered, or has ended.
+            RuntimeError: the actor has not recovered yet, or has ended.
         """
         writer, durability = self._writer, self._durability
         if writer is None or durability is None:
@@ -241,24 +255,24 @@ class PersistentActor(Actor):
         durability.journal.admit(writer, len(_encode(event)))
 
     def mark_dirty(self) -> None:
-        """Say that state changed which no event holds: it is to be in the next snapshot.
+        """Have a snapshot taken because state changed that no event holds.
 
-        Such state is lost by a crash up to `snapshot_interval_s`.
+        A crash loses the changes of such state in the last `snapshot_interval_s` seconds.
         """
         self._state_outside_events = True
         if not self._dirty:
             self._become_dirty()
 
     def discard_snapshot(self) -> None:
-        """Delete the snapshot and take none on the way out: there will be no more of this actor.
+        """Delete the snapshot, and take none when the actor ends. Its events stay.
 
-        Its events stay.
+        This is for an actor that has come to the end of its life and will not be asked any more.
         """
         self._dirty = False
         if self._durability is not None and self._durability.snapshotter is not None:
             self._durability.snapshotter.discard(self.actor_ref.kind, self.actor_ref.key)
 
-    # The runtime's side.
+    # --- for the runtime -------------------------------------------------------------------------
 
     @property
     def actor_hooks(self) -> RuntimeHooks:
@@ -276,11 +290,11 @@ class PersistentActor(Actor):
 
     @staticmethod
     def _begin(recovered: PersistentActor, durability: Durability, replayed: int) -> None:
-        """Let the instance that was recovered, this one or another, write from here on."""
+        """Let the instance that has recovered, which may be another than this one, write events."""
         recovered._durability = durability
         if recovered.epoch:
             recovered._own_log(durability)
-        if replayed:  # so that the next recovery need not replay them again
+        if replayed:  # a snapshot saves the next recovery from replaying these events
             recovered._become_dirty()
 
     def _own_log(self, durability: Durability) -> None:
@@ -299,7 +313,7 @@ class PersistentActor(Actor):
             if self._dirty and sound:
                 self._take_snapshot()
         finally:
-            self._writer = None  # whatever this instance still does, the log is not its any more
+            self._writer = None  # this instance must not write any more, whatever it still does
             durability.journal.release(writer)
 
     def _release_log(self) -> None:
@@ -311,7 +325,7 @@ class PersistentActor(Actor):
         self._dirty = True
         durability = self._durability
         if durability is not None and durability.snapshotter is not None and self._has_snapshot:
-            # Spread, or a thousand actors that came up together would be written together.
+            # The random part spreads the snapshots of a thousand actors that started together.
             delay_s = self.snapshot_interval_s * (1.0 - 0.5 * durability.rng.random())
             self.start_timer(delay_s, TAKE_SNAPSHOT)
 
@@ -330,9 +344,8 @@ class PersistentActor(Actor):
             return
         try:
             payload = _encode(self.snapshot())
-        except (
-            BaseException
-        ):  # a mistake in snapshot(): the log has everything, so the actor goes on
+        # A mistake in snapshot(); the log has all events, so the actor goes on.
+        except BaseException:
             durability.unsnapshotable += 1
             self.log.exception("snapshot_failed", seq=self.seq)
             return

@@ -1,4 +1,4 @@
-"""A future's result as a message of an actor to itself."""
+"""Delivers the result of a future to an actor as a message (`Actor.pipe_to_self`)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .mailbox import Control
 class Piped:
     """Stands between a future and the mailbox of the instance that waits for it.
 
-    It belongs to the instance, as its timers do: the next instance has not asked, and would not
-    know what the result answers.
+    It belongs to that instance, as timers do. The next instance has not asked for the result, so it
+    does not get it.
     """
 
     __slots__ = ("_actor", "_cell", "_future", "_message")
@@ -31,7 +31,7 @@ class Piped:
         self._actor = actor
         self._future = future
         self._message = message
-        if cell.actor is actor:  # and not one that goes on after its end
+        if cell.actor is actor:  # false for an instance that still runs after the end of its cell
             cell.results_to_come += 1
         future.when_done(self._arrived)
 
@@ -39,7 +39,10 @@ class Piped:
         self._cell.control(Control(None, self))
 
     def take(self, control: Control) -> bool:
-        """Make the message, in the actor's turn, if the instance that asked is still there."""
+        """Make the message, in the actor's turn.
+
+        Return False if the instance is not there any more.
+        """
         if self._cell.actor is not self._actor:
             return False
         self._cell.results_to_come -= 1

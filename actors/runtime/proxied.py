@@ -1,4 +1,4 @@
-"""What Pykka's proxies ask of an actor: to call a method, to get or to set an attribute."""
+"""Answers the messages of Pykka's proxies: call a method, get or set an attribute."""
 
 from __future__ import annotations
 
@@ -31,4 +31,4 @@ PROXIED: Final[Mapping[type, Callable[[Any, Any], Any]]] = {
     ProxyGetAttr: _get,
     ProxySetAttr: _set,
 }
-"""How each of their messages is answered."""
+"""The function that answers each type of message."""

@@ -1,4 +1,4 @@
-"""Which messages crash an actor again and again, and for how long they are kept from it."""
+"""Keeps messages that have crashed an actor repeatedly from it for a time."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ _KEPT: Final = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuarantinePolicy:
-    """When a message is kept from an actor because equal ones have crashed it, and for how long.
+    """When a message is kept from an actor because equal messages have crashed it, and for how
+    long.
 
     After `crashes` crashes by equal messages, each within `within_s` seconds of the one before, no
-    further one is handled for `for_s` seconds. Then one is tried: if it crashes the actor the next
-    `for_s` seconds begin, and if it does not all is forgotten. So a dependency that was away for a
-    while, or a bug that another message repairs, does not shut anybody out for good.
+    equal message is handled for `for_s` seconds. Then one is tried. If it crashes the actor, the
+    next `for_s` seconds begin; if it does not, its crashes are forgotten. So nobody is shut out for
+    good when a dependency was away for a while, or another message has mended the actor's state.
 
-    The asker of a message that is not handled gets `Quarantined`; a told one is a dead letter
-    (`quarantined`). Messages are equal if their types and their encoded fields are, so a retry is
-    equal to what it retries. Timers' messages and the runtime's own are never held. Counted in
-    `Statistics.quarantined`.
+    The asker of a message that is held gets `Quarantined`; a told message becomes a dead letter
+    with the reason `quarantined`. Messages are equal if their types and their encoded fields are,
+    so a retry is equal to the first try. Messages of timers and of the runtime are never held.
+    `Statistics.quarantined` counts the messages that were held.
 
-    `within_s` and `for_s` may be infinite: crashes are remembered as long as the actor is in
-    memory, and held for as long. A `crashes` no message reaches (a million, say) holds nothing.
+    `within_s` and `for_s` may be infinite: then crashes are remembered, and messages held, as long
+    as the actor is in memory. To hold nothing, set `crashes` to a number that is never reached,
+    such as a million.
+
+    Raises ValueError or TypeError for numbers that make no sense.
     """
 
     crashes: int = 2
@@ -42,14 +46,15 @@ class QuarantinePolicy:
 
 class _Suspect(NamedTuple):
     crashes: int
-    held_until_s: float  # 0: not held
-    fades_at_s: float  # when no crash of it counts any more
+    held_until_s: float  # 0 if it is not held
+    fades_at_s: float  # when its crashes count no longer
 
 
 class Quarantine:
-    """What has crashed one actor: the last 64 contents. There is none for an actor that is well.
+    """The messages that have crashed one actor, at most the last 64 different ones.
 
-    Every message passes by `holds` while there is one, so whoever owns it drops it once `empty`.
+    An actor has none until its first crash. While it has one, every message is checked by `holds`,
+    so its owner drops it once it is `empty`.
     """
 
     __slots__ = ("_policy", "_suspects", "_tried", "empty_at_s")
@@ -57,16 +62,16 @@ class Quarantine:
     def __init__(self, policy: QuarantinePolicy) -> None:
         self._policy = policy
         self._suspects: dict[int, _Suspect] = {}
-        self._tried: int | None = None  # let through last, though suspect
+        self._tried: int | None = None  # the last message that was tried after it was held
         self.empty_at_s = 0.0
-        """When no crash that is noted here counts any more."""
+        """When no crash that is recorded here counts any longer."""
 
     @property
     def empty(self) -> bool:
         return not self._suspects
 
     def record(self, message: Any, now_s: float) -> None:
-        """Note a crash by the message."""
+        """Record a crash by the message."""
         self._tried = None
         mark = _fingerprint(message)
         before = self._suspects.pop(mark, None)
@@ -82,10 +87,10 @@ class Quarantine:
             del self._suspects[next(iter(self._suspects))]
 
     def holds(self, message: Any, now_s: float) -> float:
-        """For how many seconds the message must not be tried yet; 0: try it.
+        """Return for how many more seconds the message is held; 0 means that it may be tried.
 
-        Called for one message after the other: that the next one comes says that the one before,
-        if it was let through, did not crash.
+        It is called for every message in turn. A call therefore also tells that the message before,
+        if it was tried, has not crashed the actor.
         """
         self.note_success()
         if now_s >= self.empty_at_s:
@@ -105,22 +110,22 @@ class Quarantine:
         return 0.0
 
     def note_success(self) -> None:
-        """Forget the suspect that was tried last, if it has not crashed since."""
+        """Forget the crashes of the message that was tried last, since it has not crashed again."""
         if self._tried is not None:
             self._suspects.pop(self._tried, None)
             self._tried = None
 
     def note_cancelled(self) -> None:
-        """The message that was tried was cut off: that says nothing about it."""
+        """Keep the crashes of the message that was tried last, since its handler was cancelled."""
         self._tried = None
 
 
 def _fingerprint(message: Any) -> int:
     try:
         content: Any = msgspec.msgpack.encode(message)
-    except BaseException:  # not plain data: as it prints
+    except BaseException:  # it cannot be encoded, so compare how it prints
         try:
             content = repr(message)
-        except BaseException:  # not even that: its type alone
+        except BaseException:  # nor printed, so only the type counts
             content = None
     return hash((type(message), content))

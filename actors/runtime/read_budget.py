@@ -1,4 +1,4 @@
-"""How much of the stores' contents recoveries may hold in memory at once."""
+"""Limits how much memory recoveries use for what they read from stores."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from .checks import check_count
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoverySettings:
-    """Bounds to what recoveries read, in bytes of events and snapshots.
+    """Limits on what recoveries read, in bytes of events and snapshots.
 
     Attributes:
-        page_bytes: of events, one read; at least one event.
-        held_bytes: of what all recoveries of a node have read and not yet taken over, or may get
-            from a read that is under way. So many pages are read at once, and a snapshot counts
-            beside its page from when its size is known.
+        page_bytes: how much one read of events returns. It returns at least one event.
+        held_bytes: how much all recoveries of a node may hold together. Each holds a page of
+            `page_bytes` while it reads and replays, and its snapshot once its size is known. Others
+            wait.
 
-    Raises ValueError or TypeError for what makes no sense.
+    Raises ValueError or TypeError for a setting that makes no sense.
     """
 
     page_bytes: int = 1024 * 1024
@@ -31,13 +31,13 @@ class RecoverySettings:
 
 
 class ReadBudget:
-    """Lets recoveries read as long as there is room for what comes; the others wait in line.
+    """Lets recoveries read while there is room for a page; the others wait in line.
 
-    One recovery at least has its way, however large its snapshot. Home thread only.
+    At least one recovery goes on, however large its snapshot is. Used in the home thread only.
 
     Attributes:
-        used: bytes that are held, or set aside for reads under way.
-        peak: the most it ever was.
+        used: the bytes that are held, or reserved for reads under way.
+        peak: the highest value that `used` has had.
     """
 
     def __init__(self, settings: RecoverySettings | None = None) -> None:
@@ -52,21 +52,21 @@ class ReadBudget:
         return len(self._line)
 
     async def take_page(self) -> int:
-        """Wait for room for a page; returns its bytes, which are to be given back."""
+        """Wait for room for a page, reserve it, and return its bytes, to be given back later."""
         page = self.settings.page_bytes
         if self._line or not self._has_room():
-            await self._line.park()  # whoever gave room has added ours
+            await self._line.park()  # `give_back` has reserved the page
         else:
             self.add(page)
         return page
 
     def add(self, count: int) -> None:
-        """Count what is there already."""
+        """Count bytes that have been read already."""
         self.used += count
         self.peak = max(self.peak, self.used)
 
     def give_back(self, count: int) -> None:
-        """Let others have it."""
+        """Give back bytes, and let those who wait read if there is room."""
         self.used -= count
         while self._line and self._has_room():
             self.add(self.settings.page_bytes)

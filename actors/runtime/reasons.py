@@ -15,7 +15,15 @@ Reason = Literal[
     "moved",
     "node_down",
 ]
-"""How an actor ended. `stopped`: asked to. `failed`: more often than allowed. `escalated`: its
-supervisor gave up. `passivated`: idle; the next message brings it back. `killed`: it did not stop
-by its deadline. `fenced`: another incarnation owns its log. `absent`: there was none. `moved`:
-handed over to another node; the next message starts it there. `node_down`: its node is gone."""
+"""How an actor ended.
+
+- `stopped`: it was asked to stop.
+- `failed`: it failed more often than its policy allows.
+- `escalated`: its supervisor gave up.
+- `passivated`: it was idle; the next message starts it again.
+- `killed`: it did not stop by its deadline.
+- `fenced`: another incarnation owns its log.
+- `absent`: there was no such actor.
+- `moved`: it was handed over to another node; the next message starts it there.
+- `node_down`: its node is gone.
+"""

@@ -1,4 +1,4 @@
-"""How a persistent actor gets its state back: snapshot and the events after it, or events alone."""
+"""Recovery of a persistent actor's state, from a snapshot and later events or from events alone."""
 
 from __future__ import annotations
 
@@ -23,13 +23,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PAGE_ROWS = 1_000
-"""Rows read at once, at most. To decode and apply them takes a few ms; then other tasks have a
-turn.
+"""How many rows are read at once, at most.
+
+It takes a few ms to decode and apply them, and then other tasks have their turn.
 """
 
 
 class RecoveryFailed(Exception):  # noqa: N818 - the end state's name
-    """The log cannot be replayed. Nothing is skipped: the actor ends as failed until it can be."""
+    """The log cannot be replayed. No event is skipped: the actor fails until the log is mended.
+
+    Attributes:
+        kind, key: the actor's name.
+        seq: the number of the event.
+        why: what is wrong with it.
+    """
 
     def __init__(self, kind: str, key: str, seq: int, why: str) -> None:
         super().__init__(f"{kind}/{key} cannot be recovered: event {seq} {why}")
@@ -40,20 +47,22 @@ class RecoveryFailed(Exception):  # noqa: N818 - the end state's name
 
 
 class UnreadableEvent(RecoveryFailed):
-    """An event in the log is of an unknown type, or its bytes are not what its type says."""
+    """An event in the log has an unknown type, or its bytes cannot be decoded as that type."""
 
 
 class LogGap(RecoveryFailed):
-    """An event that must be in the log is not."""
+    """An event is missing in the log."""
 
 
 def check_snapshot(
     snapshot: SnapshotRow, first: EventRow | None, schema_version: int
 ) -> str | None:
-    """Return why a snapshot must not be used, None if it may.
+    """Return why a snapshot must not be used, or None if it may be used.
 
-    `first` is the first row of the log with a seq >= the snapshot's, `schema_version` the newest
-    that the actor's code can read.
+    Arguments:
+        snapshot: the snapshot's row.
+        first: the first row of the log with a seq of at least the snapshot's, if there is one.
+        schema_version: the newest version that the actor's code can read.
     """
     _, _, seq, epoch, schema, _ = snapshot
     if schema > schema_version:
@@ -69,7 +78,7 @@ def decode_event(row: EventRow, decoders: dict[str, msgspec.msgpack.Decoder[Any]
     """Return the event of a row.
 
     Raises:
-        UnreadableEvent: unknown type, or bytes that do not fit it.
+        UnreadableEvent: its type is unknown, or its bytes cannot be decoded as that type.
     """
     kind, key, seq, _, name, payload, _ = row
     decoder = decoders.get(name)
@@ -82,11 +91,16 @@ def decode_event(row: EventRow, decoders: dict[str, msgspec.msgpack.Decoder[Any]
 
 
 class Sources(NamedTuple):
-    """What a recovery reads from, and how it waits for it.
+    """Where a recovery reads from, and how long it waits.
 
     Attributes:
-        load: the newest snapshot of (kind, key), None if there is none; absent without a store.
-        budget: what all recoveries together may hold.
+        events: the event store.
+        load: returns the newest snapshot of (kind, key), or None if there is none. Without a
+            snapshot store, `load` itself is None.
+        backoff: the pause between attempts at a store that is away.
+        rng: for the jitter of the back-off.
+        timeout_s: how long one read may take, in seconds.
+        budget: limits the memory of all recoveries together.
     """
 
     events: EventStore
@@ -114,25 +128,32 @@ class Recoverable(Protocol):
 
     @property
     def actor_ref(self) -> ActorRef:
-        """Its name."""
+        """See `Actor.actor_ref`."""
 
     @property
     def log(self) -> Any:
-        """A structlog logger."""
+        """See `Actor.log`."""
 
     def apply(self, event: Any) -> None:
-        """Change the state by an event."""
+        """See `PersistentActor.apply`."""
 
     def restore(self, state: Any, schema: int) -> None:
-        """Take over a state."""
+        """See `PersistentActor.restore`."""
 
 
 class Recovery:
-    """One recovery of one actor, after `activate` has shut out every earlier incarnation.
+    """One recovery of one actor. `activate` must first have shut out every earlier incarnation.
 
-    A store that is away is waited for: what the actor was sent meanwhile waits in its bounded
-    mailbox, and whoever asked has a deadline. Snapshots alone are not waited for, unless the actor
-    says that it has state which no event holds. What it reads counts in a budget, until `let_go`.
+    The recovery waits for an event store that is away. Messages to the actor wait in its bounded
+    mailbox meanwhile, and every ask has a deadline. It waits for a snapshot store only if the actor
+    says that it has state which no event holds (`needs_snapshot`). The bytes it reads count in the
+    budget until `let_go`.
+
+    Attributes:
+        replayed: how many events were replayed.
+        snapshot_seq: the seq of the snapshot that was used, if one was.
+        ignored: why a snapshot that was there was not used.
+        spoilt: whether the actor is half restored and must not be used.
     """
 
     def __init__(self, actor: Recoverable, sources: Sources) -> None:
@@ -146,30 +167,30 @@ class Recovery:
         self.ignored: str | None = None
         self.spoilt = False
         self._budget = sources.budget
-        self._page = 0  # set aside for a page of events
+        self._page = 0  # bytes that are reserved for a page of events
         self._snapshot_bytes = 0
 
     async def activate(self) -> int:
-        """Begin the incarnation and return its epoch."""
+        """Begin the incarnation, and return its epoch."""
         return await self._until_it_works(
             lambda: self._sources.events.activate(self._kind, self._key)
         )
 
     async def known(self) -> bool:
-        """Whether there ever was an incarnation."""
+        """Return whether the actor ever had an incarnation."""
         events, kind, key = self._sources.events, self._kind, self._key
         return await self._until_it_works(lambda: events.epoch(kind, key)) > 0
 
     def let_go(self) -> None:
-        """Give back the memory: all that was read has been taken over, or given up."""
+        """Give the reserved bytes back to the budget, when what was read is not needed any more."""
         self._budget.give_back(self._page + self._snapshot_bytes)
         self._page = self._snapshot_bytes = 0
 
     async def from_snapshot(self) -> bool:
-        """Restore the snapshot and replay what came after it.
+        """Restore the snapshot, and replay the events after it.
 
-        Returns False if there is no usable snapshot; if there was one, `ignored` and the log say
-        why not. If `spoilt`, the actor is half restored and must not be used.
+        Returns False if no snapshot could be used. If there was one, `ignored` and the log say why.
+        If `spoilt` is set, the actor is half restored and must not be used.
         """
         snapshot = await self._load()
         if snapshot is None:
@@ -180,7 +201,7 @@ class Recovery:
         if why is None:
             try:
                 self._actor.restore(msgspec.msgpack.decode(payload), schema)
-            except BaseException as error:  # torn bytes, or a state that restore() will not have
+            except BaseException as error:  # the bytes are damaged, or restore() refuses the state
                 why = f"it cannot be restored: {shown(error)}"
                 self.spoilt = True
         if why is not None:
@@ -192,7 +213,7 @@ class Recovery:
         return True
 
     async def from_events(self) -> None:
-        """Replay the log, or only the end of it if the actor says that the rest does not matter."""
+        """Replay the log, or only its end if the actor has `replay_last` or a `checkpoint`."""
         actor, events, kind, key = self._actor, self._sources.events, self._kind, self._key
         if actor.replay_last is not None:
             newest = await self._until_it_works(lambda: events.last_seq(kind, key))
@@ -201,12 +222,13 @@ class Recovery:
             actor.seq = max(0, await self._find_last(actor.checkpoint) - 1)
         rows = await self._read(after=actor.seq)
         if rows and actor.replay_last is not None:
-            actor.seq = rows[0][2] - 1  # the beginning of this log was deleted
+            actor.seq = rows[0][2] - 1  # retention may have deleted some of the last events, too
         await self._replay(rows, more=self._is_full(rows))
 
     async def _find_last(self, event_type: type[msgspec.Struct]) -> int:
-        """The seq of the last event of a type; 0: there is none. From the end of the log backwards,
-        page by page, none of which is kept.
+        """Return the seq of the last event of a type, or 0 if there is none.
+
+        It reads the log backwards, page by page, and keeps no page.
         """
         name = self._actor.event_names[event_type]
         events, kind, key, before = self._sources.events, self._kind, self._key, 0
@@ -257,13 +279,11 @@ class Recovery:
         )
 
     def _is_full(self, rows: Sequence[EventRow]) -> bool:
-        """Whether a page was cut short, so that there may be more."""
+        """Return whether a page reached a limit, so that there may be more events."""
         return len(rows) == PAGE_ROWS or sum(len(row[5]) for row in rows) >= self._page
 
     async def _set_aside(self) -> None:
-        """Wait for room for a page. A recovery keeps it to the end and never waits for a second
-        one.
-        """
+        """Wait for room for a page. A recovery keeps its page, and never waits for a second one."""
         if not self._page:
             self._page = await self._budget.take_page()
 
@@ -278,7 +298,7 @@ class Recovery:
                 with trio.fail_after(self._sources.timeout_s):
                     found = await load(self._kind, self._key)
             except BaseException:
-                self.let_go()  # others may need no snapshots
+                self.let_go()  # other recoveries may need no snapshot
                 raise
             if found is not None:
                 self._snapshot_bytes = len(found[5])
@@ -289,7 +309,7 @@ class Recovery:
             return await self._until_it_works(load_within_budget, timeout_s=math.inf)
         try:
             return await load_within_budget()
-        except Exception as error:  # whatever a store raises means: not now
+        except Exception as error:  # whatever a store raises, the snapshot cannot be had now
             self._log.warning("snapshot_unavailable", error=shown(error))
             return None
 
@@ -301,7 +321,7 @@ class Recovery:
             try:
                 with trio.fail_after(self._sources.timeout_s if timeout_s is None else timeout_s):
                     return await call()
-            except Exception as error:  # whatever a store raises means: try again
+            except Exception as error:  # whatever a store raises, try again
                 if is_permanent(error):
                     raise
                 if attempt % 10 == 0:

@@ -1,4 +1,4 @@
-"""When a failed actor is started again: values without a clock, a loop or an actor."""
+"""Restart policies and back-offs: values that need no clock, loop or actor."""
 
 from __future__ import annotations
 
@@ -10,20 +10,31 @@ from .checks import check_between, check_count, check_seconds, check_type, check
 from .quarantine import QuarantinePolicy
 
 Restart = Literal["permanent", "transient", "temporary"]
-"""`permanent`: always, even after it stopped by itself; `transient`: after a failure; `temporary`:
-never. The words and their meaning are Erlang/OTP's."""
+"""When an actor is started again, in the words of Erlang/OTP.
+
+`permanent`: always, even after it stopped by itself. `transient`: after a failure. `temporary`:
+never.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How long to wait before the n-th restart in a window: exponential, with jitter.
+    """How long to wait before the n-th restart in a window.
 
-    The first is immediate, since most crashes are a single bad message's. The second waits
-    `first_s` seconds, each further one `factor` times as long, at most `max_s`. `jitter` is the
-    share of the delay that is random (0 none, 1 all): a hundred actors that failed together
-    must not come back together.
+    The delay grows exponentially, with jitter.
 
-    Raises ValueError for a negative or infinite `first_s`, a `factor` below 1, a negative `max_s`.
+    The first restart is immediate, since most crashes come from a single bad message.
+
+    Arguments:
+        first_s: the delay before the second restart, in seconds.
+        factor: each further delay is this many times as long as the one before, from 1 to a
+            million.
+        max_s: the longest delay, in seconds.
+        jitter: the share of a delay that is random, from 0 to 1, so that a hundred actors that
+            failed together do not start again together.
+
+    Raises ValueError for a number out of its range or a `first_s` that is infinite, TypeError for
+    what is no number.
     """
 
     first_s: float = 0.1
@@ -38,21 +49,21 @@ class Backoff:
         check_between("jitter", self.jitter, 0.0, 1.0)
 
     def delay_s(self, restart: int, rng: random.Random) -> float:
-        """Seconds to wait before the restart number `restart` (from 1) in the present window."""
+        """Return the delay, in seconds, before restart number `restart` (from 1) in the window."""
         if restart <= 1:
             return 0.0
         try:
             full = min(self.max_s, self.first_s * self.factor ** (restart - 2))
-        except OverflowError:  # a float power, beyond 1.8e308
+        except OverflowError:  # the power is beyond 1.8e308, the largest float
             full = self.max_s if self.first_s else 0.0
         return full * (1.0 - self.jitter * rng.random())
 
 
 @dataclass(frozen=True, slots=True)
 class RestartWindow:
-    """At most `max_restarts` restarts in any `within_s` seconds: Erlang/OTP's intensity.
+    """Counts restarts: at most `max_restarts` in any `within_s` seconds (Erlang/OTP's intensity).
 
-    `at_s` holds the times of the restarts that still count, oldest first.
+    `at_s` has the times of the restarts that still count, in seconds, the oldest first.
     """
 
     max_restarts: int = 3
@@ -64,7 +75,7 @@ class RestartWindow:
         check_seconds("within_s", self.within_s, above_zero=True)
 
     def record(self, now_s: float) -> tuple[RestartWindow, bool]:
-        """The window after a failure at `now_s`, and whether it is one too many."""
+        """Return the window after a failure at `now_s`, and whether that was one too many."""
         recent = tuple(at for at in self.at_s if now_s - at < self.within_s)
         exceeded = len(recent) >= self.max_restarts
         if not exceeded:
@@ -77,20 +88,26 @@ _QUARANTINE: Final = QuarantinePolicy()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestartPolicy:
-    """What becomes of an actor that fails, and how long it may take to stop.
+    """What happens when an actor fails, and how long it may take to stop.
 
-    `restart` is `permanent` (it is started again always, even after it stopped by itself),
-    `transient` (after a failure) or `temporary` (never): Erlang/OTP's words. `max_restarts` in
-    `within_s` seconds are its intensity. `shutdown_s` is how long it may take from the request to
-    stop, or to passivate, whoever makes it, handling its mailbox included, until it is cancelled:
-    in seconds; infinity waits for ever; None is 5 s, and for a Supervisor as long as its children
-    take. `on_failure` may take as long, before the next instance. Who shields himself from being
-    cancelled is left behind a second later, and a thread at once: the actor has ended. The task of
-    a shielded wait is still the system's, and `async with ActorSystem()` ends after it.
-    `quarantine` is for messages that crash it again and again.
+    Arguments:
+        restart: `permanent` (it is always started again, even after it stopped by itself),
+            `transient` (after a failure) or `temporary` (never). The words are Erlang/OTP's.
+        max_restarts: how many restarts are allowed in `within_s` seconds.
+        within_s: see `max_restarts`.
+        backoff: the delay before a restart.
+        shutdown_s: how long the actor may take to stop or to passivate, in seconds, from the
+            request on and including the messages in its mailbox. Then it is cancelled. `on_failure`
+            may take as long before the next instance starts. Infinity: for ever. None: 5 s, or for
+            a Supervisor as long as its children take.
+        quarantine: what to do about messages that crash the actor repeatedly.
 
-    Raises ValueError for other words, and for numbers out of range; TypeError for what is no number
-    or, as 1.5 for a count, one of another kind.
+    If a cancelled actor shields itself from the cancellation, the actor counts as ended a second
+    later; an actor in a thread does at once. Its task or thread goes on, and `async with
+    ActorSystem()` still waits for a task.
+
+    Raises ValueError for other words and for numbers out of range, TypeError for what is no number
+    and for a count that is no int.
     """
 
     restart: Restart = "transient"
@@ -111,4 +128,4 @@ class RestartPolicy:
 
 
 DEFAULT: Final = RestartPolicy()
-"""Made once, as its checks cost as much as a tenth of an actor's start."""
+"""The default policy. It is made once, because its checks cost a tenth of an actor's start."""

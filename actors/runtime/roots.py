@@ -1,4 +1,4 @@
-"""Places in the order of stopping that are not a kind."""
+"""Groups that are no kind of actor, but have a place in the order in which a system stops."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .kinds import Group
 
 
 class DrainGroup(Group):
-    """Holds no actors. It marks when, in the order of stopping, the stores get what is left."""
+    """Holds no actors. When its turn to stop comes, the journal and snapshots are written out."""
 
     def __init__(self, system: Host, durability: Durability) -> None:
         super().__init__(system, "durability/")
@@ -33,7 +33,7 @@ class ClusterGroup(Group):
 
 
 class RootGroup(Group):
-    """One supervisor at the root: when that gives up for good, so does the system."""
+    """Holds one supervisor at the root. When that gives up for good, the system fails."""
 
     def give_up(self, cell: Cell, error: BaseException) -> None:
         super().give_up(cell, error)

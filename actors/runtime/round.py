@@ -1,4 +1,4 @@
-"""A walk along a supervisor's children: some end, right to left, then some start, left to right."""
+"""A round of a supervisor: it ends some children in reverse order, then starts some in order."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from .shutdown import halt_one, stop_one
 
 
 class Round:
-    """Does in a task of its own what takes time, so that the supervisor hears of others meanwhile.
+    """Ends and starts children in a task of its own, so that the supervisor goes on meanwhile.
 
-    What comes up during the round is for the supervisor to judge: it cancels this round, and begins
-    another one that does what this one left undone.
+    If another child fails during the round, the supervisor cancels the round and begins another
+    one, which also does what was left of this one.
 
-    Args:
-        halting: who ends before anyone starts, in start order; a child that is never restarted ends
-            for good
-        starting: who starts, in start order, each once the one before it has started, unless it
-            runs already
-        delay_s: how long to wait in between, in seconds
-        start: makes a child's first instance, or its next one, and returns the cell
-
+    Arguments:
+        halting: the children that end before any starts, in the order of their specs. Their cells
+            stay, except those of temporary children, which end for good.
+        starting: the children that start, in the same order. Each starts when the one before has
+            started. One that runs already is left alone.
+        delay_s: how long to wait between ending and starting, in seconds.
+        start: starts a child and returns its cell, or None if it runs already.
     """
 
     __slots__ = ("_delay_s", "_scope", "_start", "halting", "starting")
@@ -44,14 +43,16 @@ class Round:
         self._scope = trio.CancelScope()
 
     def cancel(self) -> None:
-        """Go no step further. What the present step asked of an actor, it still does."""
+        """Take no further step. An actor that was asked to end or start by now still does so."""
         self._scope.cancel()
 
     @trio.lowlevel.enable_ki_protection  # a Ctrl-C is for the main task
     async def run(self, over: Callable[[Round, Exception | None], None]) -> None:
-        """Go to the end, then call `over`, also with what `start` raised; not if it is cancelled.
+        """Take all steps, then call `over` with this round and the exception that `start` raised,
+        if any.
 
-        A child that does not start is no error here: the supervisor hears of it from the child.
+        A round that was cancelled does not call `over`. A child that fails to start is no error
+        here, as the child itself reports it to the supervisor.
         """
         error: Exception | None = None
         try:
@@ -68,7 +69,7 @@ class Round:
             cell = self.halting[-1].cell
             if cell is not None and cell.alive:
                 await (stop_one(cell) if cell.policy.restart == "temporary" else halt_one(cell))
-                # A wait for what is there already has not looked.
+                # Awaiting a future that is done does not notice a cancellation.
                 await trio.lowlevel.checkpoint_if_cancelled()
             self.halting.pop()
         await trio.sleep(self._delay_s)
@@ -80,7 +81,7 @@ class Round:
 
 
 class RoundOver(NamedTuple):
-    """To a supervisor: a round of its own is done, or could not start a child."""
+    """Tells a supervisor that a round of it is done, or failed with an error."""
 
     round: Round
     error: Exception | None

@@ -1,4 +1,4 @@
-"""What the runtime does in the life of an instance, around the hooks that an embedder writes."""
+"""Hooks by which the runtime's own actor types act before and after the hooks of embedders."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from .reasons import Reason
 
 
 class RuntimeHooks(NamedTuple):
-    """Those of one instance, for the actor types of the runtime; plain actors have none of it.
+    """The runtime's hooks of one instance. Plain actors have empty ones.
 
     Attributes:
-        recover: before `on_start`: state comes back from stores. May be async.
-        launch: after `on_start`, and before the first message.
-        is_up: whether the actor counts as started once it was launched; one that does not says when
-            (see `Cell.has_started`).
-        leave: after `on_stop` or `on_failure`: state goes to stores. May be async.
-        killed: the actor ends without hooks: what would outlive it is taken along.
+        recover: called before `on_start`, to read state from stores. May be async.
+        launch: called after `on_start`, before the first message.
+        is_up: returns whether the actor counts as started after `launch`. If not, it calls
+            `Cell.has_started` later.
+        leave: called with the reason after `on_stop` or `on_failure`, to write state to stores. May
+            be async.
+        killed: called when the actor ends without its hooks, to release what would outlive it.
     """
 
     recover: Callable[[], Any]

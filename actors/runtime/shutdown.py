@@ -1,4 +1,4 @@
-"""Waiting for actors that stop, or halt, within their deadlines."""
+"""Stops or halts actors, and waits for them within their deadlines."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ async def stop_one(cell: Cell, reason: Reason = "stopped") -> None:
 
 
 async def stop_together(cells: Sequence[Cell], reason: Reason = "stopped") -> None:
-    """Ask all to stop, in this order, and wait until all have ended, each by its own deadline."""
+    """Ask all cells to stop, in this order, and wait until all have ended, each by its deadline."""
     for ended in [cell.stop(reason) for cell in cells]:
         await ended
 
 
 async def halt_one(cell: Cell) -> None:
-    """End the instance and keep the cell; cancel it if it takes longer than its policy allows."""
+    """End the instance and keep the cell.
+
+    It is cancelled if it takes longer than its policy allows.
+    """
     halted = cell.halt()
     with trio.move_on_after(cell.shutdown_s):
         await halted

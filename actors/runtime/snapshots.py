@@ -1,4 +1,4 @@
-"""The node-wide snapshotter: snapshots of all actors go to their store together."""
+"""`Snapshotter`: writes the snapshots of all actors of a node to their store, in batches."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ class SnapshotSettings:
     """Bounds and times of the snapshotter.
 
     Attributes:
-        max_rows, max_bytes: what may wait for the store, at most one row an actor; past it the
-            oldest is dropped and counted, which costs its actor a longer recovery.
-        max_batch_rows, max_batch_bytes: one save, at least one row.
-        save_timeout_s: how long one save may take before it is tried again.
-        backoff: between attempts while the store is away. Soon after it is back, what was offered
-            meanwhile is in it.
-        flush_s: how long a stopping system waits for what is left.
+        max_rows, max_bytes: how much may wait for the store; at most one snapshot an actor waits.
+            Beyond that the oldest snapshot is dropped and counted, and its actor's next recovery
+            takes longer.
+        max_batch_rows, max_batch_bytes: how much one save may hold. It always holds at least one
+            row.
+        save_timeout_s: how long one save, or one load, may take, in seconds.
+        backoff: the pause between attempts while the store is away.
+        flush_s: how long a stopping system waits for the snapshots that are left, in seconds.
 
-    Raises ValueError or TypeError for what makes no sense.
+    Raises ValueError or TypeError for a setting that makes no sense.
     """
 
     max_rows: int = 100_000
@@ -53,7 +54,14 @@ class SnapshotSettings:
 
 @dataclass(slots=True)
 class SnapshotStatistics:
-    """Counts since the start, and what waits now."""
+    """Counts of a snapshotter since its start.
+
+    Attributes:
+        saved, deleted: snapshots that were written to the store, or deleted from it.
+        retries: saves that failed and were tried again.
+        dropped: snapshots that were dropped because too much waited.
+        waiting_rows, waiting_bytes: what waits now.
+    """
 
     saved: int = 0
     deleted: int = 0
@@ -64,9 +72,9 @@ class SnapshotStatistics:
 
 
 class Held(NamedTuple):
-    """An actor's newest snapshot, which is not in the store yet; without a row, a deletion.
+    """An actor's newest snapshot that is not in the store yet; a `row` of None is a deletion.
 
-    `writer` is that of the incarnation that took it.
+    `writer` is the writer of the incarnation that took the snapshot.
     """
 
     row: SnapshotRow | None
@@ -74,18 +82,18 @@ class Held(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Payload bytes."""
+        """The size of the payload, in bytes."""
         return 0 if self.row is None else len(self.row[5])
 
 
 class Snapshotter:
-    """Keeps the newest snapshot of each actor until it is committed, then until it is stored.
+    """Keeps the newest snapshot of each actor until its events are committed and the store has it.
 
-    A snapshot is handed in with its actor's writer and goes nowhere before the journal has
-    committed the seq up to which it is true: a snapshot ahead of the log would bring back events
-    that never happened. Until the store has it, `latest` answers for it, so that an actor that is
-    woken again before the store came back loses nothing. A newer one takes the place of an older
-    one wherever that waits: however long a store is away, an actor holds one. Home thread only.
+    A snapshot is offered with its actor's writer. It is not saved before the journal has committed
+    the event up to which it is true: a snapshot ahead of the log would bring back events that never
+    happened. Until the store has the snapshot, `latest` returns it, so that an actor that starts
+    again while the store is away loses nothing. A newer snapshot replaces an older one that waits,
+    so that each actor has at most one. Used in the home thread only.
     """
 
     def __init__(
@@ -101,7 +109,7 @@ class Snapshotter:
         self._log = structlog.get_logger("actors.snapshots")
         self._held: dict[tuple[str, str], Held] = {}
         self._ready: dict[tuple[str, str], Held] = {}
-        self._awaited: set[Writer] = set()  # which call back; once, however many snapshots wait
+        self._awaited: set[Writer] = set()  # writers that will call back; each has one callback
         self._bytes = 0
         self._limit = self.settings.max_batch_rows
         self._counts = SnapshotStatistics()
@@ -110,24 +118,27 @@ class Snapshotter:
         self._changed = trio.Event()
 
     def offer(self, row: SnapshotRow, writer: Writer) -> None:
-        """Keep a snapshot in place of an older one; it is saved once its seq is committed."""
+        """Take a snapshot in place of an older one. It is saved once its seq is committed."""
         self._hold((row[0], row[1]), Held(row, writer))
         if writer not in self._awaited:
             self._settle(writer)
 
     def discard(self, kind: str, key: str) -> None:
-        """Delete what is stored for an actor: its life is over."""
+        """Delete the snapshot of an actor that will not start again."""
         name = (kind, key)
         held = Held(None)
         self._hold(name, held)
         self._make_ready(name, held)
 
     def latest(self, kind: str, key: str) -> Held | None:
-        """Return what is newer than the store, None if the store has the newest."""
+        """Return a snapshot that is newer than the store's; None if the store has the newest."""
         return self._held.get((kind, key))
 
     async def load(self, kind: str, key: str) -> SnapshotRow | None:
-        """Return the newest snapshot, be it in the store yet or not; whatever the store raises."""
+        """Return the newest snapshot, or None. It may be one that is not in the store yet.
+
+        Raises what the store raises, and trio.TooSlowError after `save_timeout_s`.
+        """
         held = self.latest(kind, key)
         if held is not None:
             return held.row
@@ -146,7 +157,7 @@ class Snapshotter:
             try:
                 with trio.fail_after(self.settings.save_timeout_s):
                     await self._save(batch)
-            except BaseException as error:  # whatever a store raises means: try again
+            except BaseException as error:  # whatever a store raises, try again
                 if ends_task(error, task):
                     raise
                 attempt += 1
@@ -158,12 +169,12 @@ class Snapshotter:
             self._done(batch)
 
     async def flush(self) -> None:
-        """Wait until nothing is left; the journal has drained, so all of it can be saved."""
+        """Wait until no snapshot is left. The journal must have been drained before."""
         while self._held:
             await self._changed.wait()
 
     def statistics(self) -> SnapshotStatistics:
-        """Return the counts; the record is the snapshotter's own and goes on changing."""
+        """Return the counts. The snapshotter goes on changing the record that it returns."""
         self._counts.waiting_rows = len(self._held)
         self._counts.waiting_bytes = self._bytes
         return self._counts
@@ -193,14 +204,16 @@ class Snapshotter:
             self._ready.pop(name, None)
 
     def _settle(self, writer: Writer) -> None:
-        """See whether the snapshot of a writer may go now, and have it seen to again if not."""
+        """Pass a writer's snapshot on if its events are committed; if not, look again when they
+        are.
+        """
         name = (writer.kind, writer.key)
         held = self._held.get(name)
         if held is None or held.row is None or held.writer is not writer:
-            return  # another took its place
+            return  # another snapshot has replaced it
         seq = held.row[2]
         if writer.fenced:
-            self._release(name)  # it may hold events that are not in the log
+            self._release(name)  # the snapshot may hold events that are not in the log
             self._note_change()
         elif writer.committed >= seq:
             self._make_ready(name, held)
@@ -253,8 +266,9 @@ class Snapshotter:
         self, attempt: int, batch: list[tuple[tuple[str, str], Held]], error: Exception
     ) -> None:
         self._counts.retries += 1
-        # To the end of the line, and fewer at a time: a row that the store will never take comes
-        # to be alone and holds up nobody. Between actors there is no order to keep.
+        # The batch goes to the end of the line, and the next one is half as large. So a snapshot
+        # that the store can never take is alone in its batch in the end, and delays no other. The
+        # order between actors does not matter.
         self._limit = max(1, len(batch) // 2)
         for name, held in batch:
             if self._held.get(name) is held:

@@ -1,4 +1,4 @@
-"""A tree of actors in which failures have a place to go."""
+"""`Supervisor`: an actor that starts, restarts and stops other actors, its children."""
 
 from __future__ import annotations
 
@@ -22,23 +22,30 @@ from .shutdown import stop_one
 
 
 class Supervisor(Actor):
-    """Starts its children left to right, stops them right to left, restarts those that fail.
+    """Starts its children in their order, restarts those that fail, and stops them in reverse
+    order.
 
-    More than `max_restarts` in `within_s` seconds, of all children together, and it gives up: it
-    stops its children and fails itself, which its own supervisor then has to deal with. The words
-    and the rules are Erlang/OTP's. `strategy` says who is restarted when a child fails:
-    `one_for_one` (it alone), `one_for_all` (all children) or `rest_for_one` (it and those started
-    after it).
+    The words and rules are Erlang/OTP's. If its children need more than `max_restarts` restarts in
+    `within_s` seconds, all together, the supervisor gives up: it stops its children and fails
+    itself, and its own supervisor decides what comes next.
 
-    Children that a strategy restarts along with a failed one keep their mailboxes, as always.
+    Children start after the supervisor's `on_start`, and stop after its `on_stop` or `on_failure`.
+    The supervisor counts as started when all children have started. If one fails before that, so
+    does the supervisor. While a child starts, for example by recovering from a store, the
+    supervisor goes on handling failures, other messages and a request to stop.
 
-    Children start after `on_start`, and stop after `on_stop` or `on_failure`. The supervisor counts
-    as started when all of them have; if one fails before that, so does the supervisor. It waits for
-    nothing that takes time, such as a child that recovers from a store: meanwhile it hears of
-    failures, requests and a stop.
+    Arguments:
+        children: the specs of the children.
+        strategy: which children are restarted when one fails: `one_for_one` (it alone),
+            `one_for_all` (all children) or `rest_for_one` (it and those started after it). Each
+            keeps its mailbox.
+        max_restarts: how many restarts of children are allowed in `within_s` seconds.
+        within_s: see `max_restarts`.
 
-    Raises ValueError for another word, for numbers that make no sense, and for children that share
-    an id or a name.
+    A subclass can set these as class attributes instead.
+
+    Raises ValueError for another strategy, for numbers that make no sense, and for children that
+    share an id or a name.
     """
 
     children: Sequence[ChildSpec] = ()
@@ -72,9 +79,9 @@ class Supervisor(Actor):
         self._children = {spec.id: Child(spec) for spec in self.children}
 
     def child(self, id: str) -> ActorRef:  # noqa: A002 -- Erlang/OTP's word
-        """The ref of a child, which takes messages from its first start on.
+        """Return the ref of a child. The child takes messages from its first start on.
 
-        Raises KeyError if there is none of that id.
+        Raises KeyError if there is no child with that id.
         """
         child = self._children[id]
         return child.cell.ref if child.cell is not None else self.system.ref(*self._name(child))
@@ -117,16 +124,16 @@ class Supervisor(Actor):
 
     @handles(ChildFailed)
     def child_failed(self, failure: ChildFailed) -> None:
-        """Restart by the strategy, or give up."""
+        """Restart children by the strategy, or give up."""
         child, cell, error = failure.child, failure.cell, failure.error
         if (
             child.cell is not cell
             or cell.state is not State.FAILED
             or cell.incarnation != failure.incarnation
         ):
-            return  # restarted or stopped already, for the sake of a sibling
+            return  # it has been restarted or stopped already, because of another child
         if not self._is_up and not child.came_up:
-            # As in Erlang/OTP: a tree that does not come up whole does not come up.
+            # As in Erlang/OTP, a supervisor does not start if one of its children does not.
             raise Escalation(f"{cell.name} did not start: {shown(error)}") from error
         if cell.policy.restart == "temporary":
             cell.end("failed")
@@ -135,12 +142,12 @@ class Supervisor(Actor):
         tied = self._tied_to(child)
         for each in tied:
             if each.cell is not None and each.cell.state is State.FAILED:
-                each.cell.halt()  # failed at the same moment: one failure of the tree
+                each.cell.halt()  # those that failed at the same moment count as one failure
         self._begin([each for each in tied if each.living], tied, delay_s)
 
     @handles(ChildEnded)
     def child_ended(self, end: ChildEnded) -> None:
-        """A child stopped by itself, or was stopped by others: a permanent one is started anew."""
+        """Start a permanent child again that stopped, or was stopped by others."""
         child = end.child
         if child.cell is end.cell and child.spec.restart == "permanent":
             self._count(Escalation(f"{end.cell.name} ended: {end.reason}"))
@@ -149,7 +156,10 @@ class Supervisor(Actor):
 
     @handles(RoundOver)
     def round_over(self, end: RoundOver) -> None:
-        """All that a round was to start has started, or has failed, which is another message."""
+        """Take note that a round is done.
+
+        A child that failed to start is reported by `ChildFailed`.
+        """
         if end.round not in self._rounds:
             return
         self._rounds.remove(end.round)
@@ -160,7 +170,7 @@ class Supervisor(Actor):
             self._placed.has_started()
 
     def _tied_to(self, child: Child) -> list[Child]:
-        """Who is restarted with this child, itself included, left to right."""
+        """Return the children that are restarted with this one, itself included, in their order."""
         children = list(self._children.values())
         if self.strategy == "one_for_one":
             return [child]
@@ -169,7 +179,10 @@ class Supervisor(Actor):
         return [each for each in children if not each.ended]
 
     def _begin(self, halting: Iterable[Child], starting: Iterable[Child], delay_s: float) -> None:
-        """Begin a round, which takes over what is left of those that it crosses."""
+        """Begin a round.
+
+        It takes over what is left of other rounds that concern the same children.
+        """
         ends, starts = dict.fromkeys(halting), dict.fromkeys(starting)
         crossed = [
             each
@@ -200,7 +213,7 @@ class Supervisor(Actor):
         self._rounds.clear()
 
     def _start_child(self, child: Child) -> Cell | None:
-        """Start a child that does not run; None if there is nothing to start."""
+        """Start a child and return its cell, or None if it runs already."""
         cell = child.cell
         if cell is None:
             kind, key = self._name(child)
@@ -208,7 +221,7 @@ class Supervisor(Actor):
             seat = Seat(kind, key, child.spec.factory, child.spec, parent)
             try:
                 cell = self.system.place(seat)
-            except Exception as error:  # its name is taken, or it is no actor of this runtime
+            except Exception as error:  # its name is taken, or the factory made no actor
                 raise Escalation(f"{kind}/{key} cannot be started: {shown(error)}") from error
             return cell
         if cell.state in (State.FAILED, State.HALTED):
@@ -217,7 +230,7 @@ class Supervisor(Actor):
         return None
 
     def _count(self, error: BaseException) -> int:
-        """How many restarts there were in the window, this one included. Raises Escalation."""
+        """Count a restart, and return how many are in the window. Raises Escalation if too many."""
         self._window, exceeded = self._window.record(self.system.now())
         if exceeded:
             raise Escalation(f"{self.actor_ref} gives up: {shown(error)}") from error
@@ -231,7 +244,7 @@ def _check_all_different(what: str, given: Sequence[object]) -> None:
 
 
 class _Parent:
-    """Turns what happens to a child into a message to its supervisor, so that it has its order."""
+    """Reports what happens to a child by messages, which the supervisor handles in their order."""
 
     __slots__ = ("_cell", "_child", "_incarnation")
 
@@ -245,7 +258,7 @@ class _Parent:
         return not self._present()
 
     def adopt(self, cell: Cell) -> None:
-        """Known at once: what comes next may be its failure."""
+        """Enter the child's cell at once, because its failure may come next."""
         self._child.placed(cell)
 
     def child_failed(self, cell: Cell, error: BaseException) -> None:
@@ -266,5 +279,5 @@ class _Parent:
         return present
 
     def _present(self) -> bool:
-        """Whether that incarnation of the supervisor is still there."""
+        """Return whether the supervisor's incarnation that started the child is still there."""
         return self._cell.alive and self._cell.incarnation == self._incarnation

@@ -1,4 +1,4 @@
-"""What tests of actors need: a system that checks for leaks, a clock to turn, a ref that records.
+"""Helpers for tests of actors: a system that checks for leaks, control of the clock, and a probe.
 
 ```python
 from actors.runtime.testing import Probe, advance, open_system
@@ -12,9 +12,9 @@ async def test_a_door_closes_itself(autojump_clock):
         await probe.expect(Closed())
 ```
 
-Run tests on trio's MockClock: by pytest-trio's fixtures `autojump_clock` and `mock_clock`, or by
-`run`. Actors in threads need the real clock: a clock that jumps when the loop is idle does not wait
-for them.
+Run tests on trio's MockClock, either by pytest-trio's fixtures `autojump_clock` and `mock_clock` or
+by `run`. Tests with actors in threads need the real clock, because a clock that jumps whenever the
+loop is idle does not wait for threads.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ M = TypeVar("M")
 
 
 def run(test: Callable[..., Awaitable[T]], *args: Any) -> T:
-    """`trio.run` on a clock that jumps to the next deadline whenever nothing else is to be done."""
+    """Run `test(*args)` on a clock that jumps to the next deadline when the loop is idle."""
     return trio.run(test, *args, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 @asynccontextmanager
 async def open_system(name: str = "test", **settings: Any) -> AsyncIterator[ActorSystem]:
-    """An ActorSystem that must leave nothing behind; `settings` are its own.
+    """Open an ActorSystem, and check at the end of the block that it leaves nothing behind.
 
-    Back-offs have a fixed seed, unless `settings` has one. Raises AssertionError on the way out if
-    an actor, a task or a thread is left.
+    `settings` are arguments of ActorSystem. Back-offs have a fixed seed unless `settings` has one.
+    Raises AssertionError at the end of the block if an actor, a task or a thread is left.
     """
     settings.setdefault("seed", 0)
     async with assert_no_leaks():
@@ -61,10 +61,10 @@ async def open_system(name: str = "test", **settings: Any) -> AsyncIterator[Acto
 
 @asynccontextmanager
 async def assert_no_leaks() -> AsyncIterator[None]:
-    """Whatever runs inside must leave no task and no thread behind.
+    """Check at the end of the block that it has left no task and no thread behind.
 
-    Raises AssertionError with their names. Not counted: threads that trio keeps for reuse and
-    the helper of `interruptible`, which end by themselves.
+    Raises AssertionError with the number of tasks, or the names of threads. Threads that trio keeps
+    for reuse, and the helper thread of `interruptible`, are not counted, as they end by themselves.
     """
     threads_before = set(threading.enumerate())
     tasks_before = trio.lowlevel.current_statistics().tasks_living
@@ -74,22 +74,23 @@ async def assert_no_leaks() -> AsyncIterator[None]:
     left = []
     for thread in set(threading.enumerate()) - threads_before:
         if not thread.name.startswith(("Trio thread", "actors.interruptible")):
-            thread.join(timeout=0.5)  # it may have said its last word and not yet be gone
+            thread.join(timeout=0.5)  # it may be about to end
             if thread.is_alive():
                 left.append(thread.name)
     assert not left, f"threads left: {left}"
 
 
 async def settle() -> None:
-    """Wait until everything that can be done without time passing is done."""
+    """Wait until all tasks wait for the clock or for something outside the loop."""
     await trio.testing.wait_all_tasks_blocked()
 
 
 async def advance(seconds: float) -> None:
-    """Move the clock on, from one due time to the next, each with all that it brings about.
+    """Move the clock on by `seconds`, from one deadline to the next.
 
-    So a ticker ticks as often as it would have in that time. Raises RuntimeError if the test does
-    not run on trio's MockClock, ValueError for what is no duration.
+    Everything that a deadline causes is done before the clock moves on, so a ticker ticks as often
+    as it would have in that time. Raises RuntimeError if the test does not run on trio's MockClock,
+    and ValueError for a duration that is negative, infinite or NaN.
     """
     check_seconds("seconds", seconds, finite=True)
     clock = trio.lowlevel.current_clock()
@@ -99,18 +100,21 @@ async def advance(seconds: float) -> None:
     await settle()
     while (now := trio.current_time()) < end_s:
         next_s = now + trio.lowlevel.current_statistics().seconds_to_next_deadline
-        # Rounding must neither take the clock past it nor leave the clock where it is.
+        # Rounding must not take the clock past the deadline, nor leave it where it is.
         clock.jump(max(min(next_s, end_s) - now, math.ulp(now)))
         await settle()
 
 
 class Probe:
-    """An actor that takes every message and keeps it: `ref` is its ref, `received` what came.
+    """An actor that takes every message and keeps it.
 
-    Args:
-        system: where it lives
-        reply: what it answers to an ask: a value, or a function of the message
+    Arguments:
+        system: the system to start it in.
+        reply: the reply to each ask: a value, or a function of the message that returns one.
 
+    Attributes:
+        ref: the actor's ref.
+        received: the messages that came, in their order.
     """
 
     def __init__(self, system: ActorSystem, *, reply: Any = None) -> None:
@@ -121,7 +125,7 @@ class Probe:
         self.ref: ActorRef = system.start(_Recorder, self)
 
     def watch(self, ref: ActorRef) -> None:
-        """Have the probe watch `ref`: its `Terminated` will be received."""
+        """Have the probe watch `ref`, so that it receives the `Terminated` of that actor."""
         self.ref.tell(_Watch(ref))
 
     @overload
@@ -129,9 +133,9 @@ class Probe:
     @overload
     async def expect(self, expected: M, *, within_s: float = 1.0) -> M: ...
     async def expect(self, expected: Any, *, within_s: float = 1.0) -> Any:
-        """The next message, which must be equal to `expected`, or of that type.
+        """Return the next message, which must be equal to `expected`, or of that type.
 
-        Raises AssertionError if it is another one, or none comes within `within_s` seconds.
+        Raises AssertionError if it is another one, or if none comes within `within_s` seconds.
         """
         with trio.move_on_after(within_s):
             while self._seen >= len(self.received):
@@ -146,13 +150,16 @@ class Probe:
         return message
 
     async def expect_nothing(self, *, for_s: float = 1.0) -> None:
-        """Nothing comes for so many seconds. Raises AssertionError if something does."""
+        """Wait `for_s` seconds.
+
+        Raises AssertionError if a message comes, or came unexpected before.
+        """
         await trio.sleep(for_s)
         new = self.received[self._seen :]
         assert not new, f"expected nothing; got {new!r}"
 
     def take(self, message: Any) -> Any:
-        """Note a message; returns the reply. Called by the actor."""
+        """Keep a message and return the reply. The actor calls this."""
         self.received.append(message)
         self._arrived.set()
         return self._reply(message) if callable(self._reply) else self._reply

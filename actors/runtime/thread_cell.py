@@ -1,4 +1,4 @@
-"""A Pykka ThreadingActor as a member of the tree: supervised, named, asked with `await`."""
+"""Pykka ThreadingActors in the tree: named, supervised, and asked with `await`."""
 
 from __future__ import annotations
 
@@ -28,23 +28,28 @@ _log = structlog.get_logger("actors")
 
 
 class ThreadingActor(pykka.ThreadingActor):
-    """A Pykka ThreadingActor that says how much its inbox holds. It may block; it owns a thread.
+    """An actor with a thread of its own, for code that blocks.
 
-    Started by `start` in the current system, by `ActorSystem.start` or by a supervisor. What it
-    returns is the reply; if that is an `actors.Future`, the reply is what the future comes to. A
-    daemon, for a blocked call that outlives its deadline must not keep the process from ending.
+    It is Pykka's ThreadingActor with a bounded inbox. It is started by `start`, by
+    `ActorSystem.start` or by a supervisor. What `on_receive` returns is the reply to an ask; if
+    that is an `actors.Future`, the result of that future becomes the reply. The thread is a daemon,
+    because a blocked call that outlives its deadline must not keep the process from ending.
 
-    Pykka's rules hold in it: what a handler raises that was asked goes to the asker alone, and the
-    actor goes on; under `tell` it fails the actor. A SystemExit or KeyboardInterrupt fails or
-    answers like any other: from a thread it ends nothing beyond the actor. A Ctrl-C is not raised
-    in it. Every message comes by `on_receive`: `@handles`, and hooks that are `async def`, are for
-    actors in the loop, and a TypeError here.
+    Pykka's rules hold in the thread. An exception under `ask` goes to the asker, and the actor goes
+    on. An exception under `tell` is a failure of the actor. That includes SystemExit and
+    KeyboardInterrupt: in a thread they end no more than the actor. A Ctrl-C is not raised in the
+    thread.
+
+    Every message comes to `on_receive`. `@handles`, and hooks that are `async def`, are for actors
+    in the loop; a subclass that has them raises TypeError.
     """
 
     use_daemon_thread = True
     mailbox: ClassVar[MailboxSpec] = MailboxSpec()
-    """Its capacity counts. An inbox between threads always refuses when it is full; a class that
-    says another `on_full` is a ValueError."""
+    """The capacity of the inbox.
+
+    The inbox refuses messages when it is full; a subclass with another `on_full` raises ValueError.
+    """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -60,15 +65,15 @@ class ThreadingActor(pykka.ThreadingActor):
     def start(cls, *args: Any, **kwargs: Any) -> ActorRef:
         """Start an actor in the current system, as `Actor.start` does.
 
-        Raises RuntimeError where there is no current system.
+        Raises RuntimeError if there is no current system.
         """
         return current_system().start(cls, *args, **kwargs)
 
     def on_receive(self, message: Any) -> Any:
-        """Messages that are no proxy's; what it returns is the reply.
+        """Called with each message, except those of proxies. What it returns is the reply.
 
-        Unless overridden it raises UnhandledMessage: the asker's error, and for a message that was
-        told, a dead letter.
+        Unless overridden it raises UnhandledMessage. An asker gets that as its error; a message
+        that was told becomes a dead letter.
         """
         name = self.actor_ref.actor_urn.removeprefix("urn:actor:")
         raise UnhandledMessage(name, type(message).__name__)
@@ -94,16 +99,17 @@ _NEEDS_A_LOOP = (
 
 
 def check_new(actor: pykka.ThreadingActor) -> None:
-    """Raise TypeError if the instance has, or had, a place in a tree."""
+    """Raise Misfit, a TypeError, if the instance has, or had, a place in a system."""
     if isinstance(vars(actor).get("_actor_ref"), ActorRef):
         raise Misfit(f"the factory made no new actor but {actor} again")
 
 
 class ThreadCell(Cell):
-    """Runs a pykka.ThreadingActor of any class, as it is.
+    """Runs a pykka.ThreadingActor of any class.
 
-    Pykka's rules hold in the thread: an exception under `tell` ends the actor, and here its
-    supervisor learns of it; one under `ask` goes to the asker only. The inbox outlives a restart.
+    Pykka's rules hold in the thread: an exception under `tell` ends the instance, one under `ask`
+    goes to the asker only. In addition, the cell's parent hears of a failure and can restart the
+    actor. The next instance goes on with the same inbox.
     """
 
     __slots__ = ("_running", "_stopping", "inbox")
@@ -131,7 +137,7 @@ class ThreadCell(Cell):
             raise TypeError(f"{self.name}: the factory made a {type(actor).__name__} this time")
         self.incarnation += 1
         self.system.in_threads.add(self)
-        # On the instance, so that any ThreadingActor will do, whatever made it.
+        # These are set on the instance, so that a ThreadingActor of any class can be used.
         actor.actor_inbox = self.inbox
         actor._actor_ref = self.ref  # noqa: SLF001 -- Pykka has no other way to say who it is
         self._running = ActorThread(
@@ -145,9 +151,10 @@ class ThreadCell(Cell):
         )
         self.state = State.STARTING
         try:
-            # A new thread has no context variables; so it gets those that every actor begins with.
+            # A new thread has no context variables, so it is given those that every actor begins
+            # with.
             self._running.start(self.system.dispatcher.contexts.fresh())
-        except BaseException:  # the process may have no more threads
+        except BaseException:  # the operating system may allow no more threads
             self._running = None
             raise
 
@@ -170,7 +177,7 @@ class ThreadCell(Cell):
         with suppress(trio.RunFinishedError):
             self.system.home.call_soon(self.system.dead_letters.add, self.ref, message, "unhandled")
 
-    # --- and what comes of it at home ------------------------------------------------------------
+    # --- and then in the home thread -------------------------------------------------------------
 
     def _thread_started(self, thread: ActorThread) -> None:
         if thread is self._running and self.state is State.STARTING:
@@ -187,7 +194,7 @@ class ThreadCell(Cell):
             and self.system.may_start(self.kind)
         ):
             self._stopping = None
-            self.start()  # for what came while it stopped
+            self.start()  # messages came while it stopped
         elif self._stopping is not None:
             self.end(self._stopping)
         elif self.halted is not None:
@@ -205,7 +212,7 @@ class ThreadCell(Cell):
 
     def tell_from_thread(self, message: Any) -> None:
         self._put(Envelope(message))
-        if not self.alive:  # it ended at this moment, and nobody looks at its inbox any more
+        if not self.alive:  # it ended at this moment, and nothing reads its inbox any more
             with suppress(trio.RunFinishedError):
                 self.system.home.call_soon(self._turn_away)
 
@@ -235,12 +242,12 @@ class ThreadCell(Cell):
         self.inbox.put_control(Envelope(_ActorStop()))
 
     def kill(self, reason: Reason = "killed") -> None:
-        """Leave the thread to itself: a thread cannot be cancelled."""
+        """End the cell at once. The thread goes on for a while, as it cannot be cancelled."""
         if self._running is not None:
             _log.error("thread_left_behind", kind=self.kind, key=self.key)
             self._running.abandon()
         self.end(reason)
-        self.inbox.put_control(Envelope(_ActorStop()))  # or it would wait for its next message
+        self.inbox.put_control(Envelope(_ActorStop()))  # else it would wait for another message
 
     def end(self, reason: Reason) -> None:
         if not self.alive:
@@ -251,7 +258,7 @@ class ThreadCell(Cell):
         self._turn_away()
 
     def _turn_away(self) -> None:
-        """Say of all that is left in the inbox that the actor has ended, or bring it back."""
+        """Answer what is left with an error, or start a passivated actor again for it."""
         reason = self.reason or "stopped"
         for message in self.inbox.close(lambda: self.obituary(reason)):
             if reason == "passivated" and self.system.may_start(self.kind):

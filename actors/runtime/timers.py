@@ -1,4 +1,4 @@
-"""Deadlines and timers of a system: one heap, one task, trio's clock."""
+"""The deadlines, timers and alarms of a system. One task waits for all of them."""
 
 from __future__ import annotations
 
@@ -21,29 +21,28 @@ _COMPACT_FROM: Final = 256
 
 
 class Due(Protocol):
-    """What can stand in the heap."""
+    """An entry of the heap: a timer, an alarm, or the reply of an ask, which has a deadline."""
 
     @property
     def done(self) -> bool:
-        """Whether it need not fire any more."""
+        """Whether it is settled or cancelled, so that its time does not matter any more."""
 
     def expire(self) -> None:
-        """Its time has come."""
+        """Act, since its time has come."""
 
     def abandon(self) -> None:
-        """Its time will not come: the system has ended."""
+        """Give up, since the system has ended and its time will not come."""
 
 
 class Timers:
-    """Calls `expire()` on each entry at its time.
+    """Calls `expire()` on each entry at its time, by trio's clock.
 
-    Entries that are done before their time (an ask that was answered, a cancelled timer) are left
-    in the heap and swept out whenever it has doubled: pushing later and later deadlines and never
-    removing one is the cheapest thing a heap can do, 0.3 us an ask.
+    Entries that are done before their time (an ask that was answered, a cancelled timer) stay in
+    the heap and are swept out whenever the heap has doubled. Deadlines mostly come in ascending
+    order, and to push those and never remove one is the cheapest use of a heap: 0.3 us an ask.
 
     Arguments:
-        turn: entered before what is due expires and left after it: the actors that it wakes run
-            there and then, and no other task need be woken for them.
+        turn: entered while entries expire, so that the actors they wake run at once.
     """
 
     def __init__(self, turn: AbstractContextManager[None]) -> None:
@@ -64,21 +63,21 @@ class Timers:
         if heap[0][2] is due:
             self._scope.deadline = at_s
         if len(heap) > self._limit:
-            # In place: run() holds the same list.
+            # The list is changed in place because `run` holds it as well.
             heap[:] = [entry for entry in heap if not entry[2].done]
             heapq.heapify(heap)
             self._limit = max(_COMPACT_FROM, 2 * len(heap))
 
     def close(self) -> None:
-        """Tell what is left that its time will not come: nobody looks at the clock any more."""
+        """Abandon the entries that are left, since the system has ended."""
         left = [due for _, _, due in self._heap if not due.done]
         self._heap.clear()
         for due in left:
             due.abandon()
 
-    @trio.lowlevel.enable_ki_protection  # actors run in it, and a Ctrl-C is not for them
+    @trio.lowlevel.enable_ki_protection  # actors run in this task, and a Ctrl-C is not for them
     async def run(self) -> None:
-        """Fire what is due, until cancelled."""
+        """Expire entries as they are due, until cancelled."""
         heap = self._heap
         while True:
             while heap and heap[0][2].done:
@@ -93,26 +92,32 @@ class Timers:
                     if not due.done:
                         try:
                             due.expire()
-                        except BaseException:  # one that raises must not stop all others
+                        except BaseException:  # an entry that raises must not stop the others
                             _log.exception("timer_failed", timer=shown(due))
                     del due
 
 
 class TimerOwner(Protocol):
-    """Whose timers they are."""
+    """The owner of timers."""
 
     def fired(self, timer: Timer) -> None:
-        """Deliver the timer's message."""
+        """Put the timer's message into the mailbox."""
 
     def take(self, timer: Timer) -> bool:
-        """Whether the message, just taken out of the mailbox, is still wanted."""
+        """Return whether the message, just taken out of the mailbox, is still wanted."""
 
 
 class Timer:
-    """A message that an actor gets later, once or again and again; see `Actor.start_timer`.
+    """A message that an actor gets later, once or repeatedly; see `Actor.start_timer`.
 
-    A repeating one keeps to the grid start + n * interval. While its last message is undelivered
-    it adds none: an actor that was busy for five intervals gets one tick, not five.
+    A repeating timer fires at start + n * interval, without drift. While its last message waits in
+    the mailbox it adds no other: an actor that was busy for five intervals gets one tick, not five.
+
+    Attributes:
+        message: the message.
+        name: the timer's name, if it has one.
+        done: whether it was cancelled, or has fired for the last time.
+        pending: whether it has fired and its message is still in the mailbox.
     """
 
     __slots__ = (
@@ -138,8 +143,8 @@ class Timer:
     ) -> None:
         self.message = message
         self.name = name
-        self.done = False  # cancelled, or fired for the last time
-        self.pending = False  # fired, and its message not yet taken out of the mailbox
+        self.done = False
+        self.pending = False
         self._timers = timers
         self._owner = owner
         self._at_s = at_s
@@ -147,7 +152,7 @@ class Timer:
         timers.add(at_s, self)
 
     def cancel(self) -> None:
-        """No further message, not even one that is in the mailbox already."""
+        """Cancel the timer. No message of it is handled any more, not even one in the mailbox."""
         self.done = True
         self.pending = False
 
@@ -159,7 +164,7 @@ class Timer:
         if interval is None:
             self.done = True
         else:
-            # From the grid and not from now, or every late wake-up would be a drift.
+            # Count from the last time that was due, not from now: else each delay would add up.
             missed = math.floor((trio.current_time() - self._at_s) / interval)
             self._at_s += interval * (missed + 1)
             self._timers.add(self._at_s, self)
@@ -168,15 +173,21 @@ class Timer:
             self._owner.fired(self)
 
     def take(self, _control: object) -> bool:
-        """Whether the message, just taken out of the mailbox, is still wanted."""
+        """Return whether the message, just taken out of the mailbox, is still wanted."""
         return self._owner.take(self)
 
 
 class Alarm:
-    """A function called once at a time, unless cancelled before.
+    """A function that is called once at a given time, unless the alarm is cancelled before.
 
-    `owner`: whose failure it is if it raises, and whose context variables it sees; the instance is
-    held until then. `context`: what it sees if it is nobody's.
+    Arguments:
+        timers: the heap that it waits in.
+        at_s: when to call the function, by trio's clock.
+        function: is called without arguments.
+        home: where the function is called.
+        owner: the actor that fails if the function raises, and whose context variables it sees;
+            None for no actor. The alarm keeps the owner's instance in memory.
+        context: the context variables that the function sees if it has no owner.
     """
 
     __slots__ = ("_context", "_function", "_home", "_owner", "done")
@@ -200,7 +211,7 @@ class Alarm:
 
     def cancel(self) -> None:
         self.done = True
-        # It stays in the heap, and holds nobody there.
+        # The alarm stays in the heap for a while, and must not keep anything in memory there.
         self._function, self._owner, self._context = _nothing, None, None
 
     def abandon(self) -> None:
