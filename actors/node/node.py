@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 import structlog
 import trio
@@ -41,6 +41,7 @@ from actors.node.scheduler import KIND as SCHEDULER
 from actors.node.scheduler import Bell, ScheduleCounters, scheduler_spec
 from actors.node.stopping import Stopping
 from actors.node.stores import NodeStores, StoreSettings, start_stores
+from actors.node.upkeep import Revivable, hold_lease, keep_alive
 from actors.runtime.durability import DurabilitySettings
 from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.read_budget import RecoverySettings
@@ -48,9 +49,8 @@ from actors.runtime.snapshots import SnapshotSettings
 from actors.runtime.system import ActorSystem
 from actors.runtime.watchdog import Watchdog
 from actors.service import Frame, Running, Service, ServiceSettings
-from persistence import PostgresSettings, RedisSettings, ScheduleSettings, StoreUnavailable
+from persistence import PostgresSettings, RedisSettings, ScheduleSettings
 from persistence.postgres import Lease
-from persistence.postgres.lease import BEAT_S
 from protocol.http.application import Check, application, serve_http
 from protocol.messages import session as session_messages
 from protocol.messages.envelope import Request
@@ -61,9 +61,6 @@ from protocol.server.gathering import Window
 from protocol.server.settings import HttpSettings, WireSettings
 
 log = structlog.get_logger("actors.node")
-
-REVIVE_EVERY_S: Final = 1.0
-"""How often to look whether an embedded server has died."""
 
 
 class NodeSettings(ServiceSettings, Protocol):
@@ -83,13 +80,6 @@ class NodeSettings(ServiceSettings, Protocol):
     def schedules(self) -> ScheduleSettings: ...
     @property
     def sessions(self) -> SessionSettings: ...
-
-
-class Revivable(Protocol):
-    """Embedded servers, which are started again when they die."""
-
-    def revive(self) -> list[str]:
-        """Start the servers that have died; returns their names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +134,7 @@ class Node:
         async with trio.open_nursery() as outer:
             await outer.start(stopping.listen)
             if self.lease is not None:
-                outer.start_soon(_hold, self.lease, stopping)
+                outer.start_soon(hold_lease, self.lease, stopping)
             async with ActorSystem("node") as system:
                 bell = Bell()
                 stores = await start_stores(system, self._store_settings(), bell)
@@ -190,7 +180,7 @@ class Node:
             await serving.start(gateway.serve, clients)
             serving.start_soon(garbage.run)
             if self.embedded is not None:
-                serving.start_soon(_keep_alive, self.embedded)
+                serving.start_soon(keep_alive, self.embedded)
             started()
             await stopping.asked.wait()
             with stopping.hurry:
@@ -345,34 +335,3 @@ def _check_draining(stopping: Stopping) -> Check:
         return "draining" if stopping.asked.is_set() else None
 
     return check
-
-
-async def _hold(lease: Lease, stopping: Stopping) -> None:
-    """Renew the lease until another server has taken it; then stop this one, or only warn.
-
-    It only warns if [server] alone is false, so that several servers may share the schema.
-    """
-    while not lease.lost:
-        beat = partial(lease.beat, draining=stopping.asked.is_set())
-        try:
-            # A thread that can be abandoned: a frozen store must not keep the server from ending.
-            await trio.to_thread.run_sync(beat, abandon_on_cancel=True)
-        except StoreUnavailable as error:
-            log.debug("lease not renewed", error=str(error))
-        await trio.sleep(BEAT_S)
-    why = "another server has taken this one's place"
-    if lease.binding:
-        stopping.ask(why)
-    else:
-        log.warning("not alone", why=why)
-
-
-async def _keep_alive(embedded: Revivable) -> None:
-    """Start embedded servers again that have died. They have to be started by the main thread."""
-    while True:
-        await trio.sleep(REVIVE_EVERY_S)
-        try:
-            for name in embedded.revive():
-                log.error("embedded server had died and was started again", server=name)
-        except Exception as error:  # the next round tries again
-            log.error("embedded server cannot be started", error=str(error))

@@ -6,8 +6,8 @@ import pytest
 
 import server
 from actors.edge.tokens import Tokens
-from actors.node.commands import token_secrets
 from actors.node.config import load
+from actors.node.opening import token_secrets
 from actors.node.sections import ConfigError
 from actors.node.services import load_services
 from persistence import PostgresSettings

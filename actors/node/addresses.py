@@ -1,0 +1,55 @@
+"""The addresses that a server listens on, and the line that names them."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from actors.node.config import Loaded
+from persistence.stores import Stores
+from protocol.server.listener import listen
+
+
+class CannotListen(Exception):  # noqa: N818 - a state, as in trio.BusyResourceError
+    """The server cannot listen on an address. The text is one line."""
+
+
+@contextmanager
+def listening(section: str, host: str, port: int) -> Iterator[list[socket.socket]]:
+    """Listen on an address, and close the sockets in the end. Raises `CannotListen`."""
+    try:
+        sockets = listen(host, port)
+    except OSError as error:
+        where = f"{_bracketed(host)}:{port}"
+        raise CannotListen(
+            f"cannot listen on {where}: {error.strerror}; see [{section}] host and port"
+        ) from error
+    try:
+        yield sockets
+    finally:
+        for listener in sockets:
+            listener.close()
+
+
+def banner(
+    loaded: Loaded,
+    clients: list[socket.socket],
+    http: list[socket.socket],
+    found: Stores,
+    version: str,
+) -> str:
+    """Return the line that says where everything is."""
+    settings = loaded.config
+    scheme = "wss" if settings.listen.tls_certificate else "ws"
+    where = f"{scheme}://{_address(settings.listen.host, clients)}{settings.wire.path}"
+    web = f", HTTP at http://{_address(settings.http.host, http)}" if http else ""
+    return f"greenroom {version} is up: clients at {where}{web}, data in {found.where}"
+
+
+def _address(host: str, listeners: list[socket.socket]) -> str:
+    return f"{_bracketed(host)}:{listeners[0].getsockname()[1]}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host or "*"

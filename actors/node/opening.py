@@ -1,0 +1,82 @@
+"""Opens what the configuration names: the stores, the schema's lease, the secrets of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import structlog
+
+from actors.edge.settings import STORED_SECRET
+from actors.node.config import Loaded
+from actors.service import Service
+from persistence import PostgresSettings, SchemaInUse, StoreUnavailable, postgres
+from persistence.stores import Stores, open_stores
+
+log = structlog.get_logger("actors.node.opening")
+
+
+@contextmanager
+def stores(loaded: Loaded, services: Sequence[Service]) -> Iterator[Stores]:
+    """Open the stores that the configuration names, or embedded ones.
+
+    Raises what `open_stores` raises; `StoreUnavailable` then names the section to look at.
+    """
+    settings = loaded.config
+    folder = loaded.resolve(settings.server.data_dir)
+    names = [service.name for service in services]
+    try:
+        with open_stores(
+            folder, settings.postgres, settings.redis, settings.embedded, names
+        ) as found:
+            for file in found.migrated.applied:
+                log.info("migrated", file=file)
+            for service in found.migrated.left_alone:
+                why = "the service is not in this server"
+                log.info("tables are left alone", service=service, why=why)
+            yield found
+    except StoreUnavailable as error:
+        section = {"postgresql": "postgres"}.get(error.store, error.store)
+        if not getattr(settings, section).url:
+            raise
+        raise StoreUnavailable(error.store, f"{error.reason}; see [{section}] url") from error
+
+
+@contextmanager
+def the_only_server(loaded: Loaded, found: Stores) -> Iterator[postgres.Lease | None]:
+    """Take the lease of the schema; None: no other server can use it, or others are allowed.
+
+    Raises:
+        SchemaInUse: there is another server, and [server] alone is true.
+    """
+    if not loaded.config.postgres.url:  # the lock on the data directory keeps other servers out
+        yield None
+        return
+    with postgres.Lease(found.postgres, binding=loaded.config.server.alone) as lease:
+        try:
+            lease.take()
+        except SchemaInUse as error:
+            if lease.binding:
+                raise
+            log.warning("not alone", holder=error.holder, schema=found.postgres.schema)
+            yield None
+            return
+        try:
+            yield lease
+        finally:
+            if not lease.lost:
+                lease.release()
+
+
+def token_secrets(named: Sequence[str], where: PostgresSettings) -> list[bytes]:
+    """Return the secrets that sign tokens, as `SessionSettings.token_secrets` names them.
+
+    Raises:
+        StoreUnavailable: the secret that PostgreSQL keeps cannot be read.
+    """
+    return [
+        postgres.get_or_create_secret(where, "session-tokens")
+        if name == STORED_SECRET
+        else name.encode()
+        for name in named
+    ]
