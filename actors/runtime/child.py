@@ -28,7 +28,8 @@ class ChildSpec(RestartPolicy):
         factory: called without arguments, it makes a new Actor, Supervisor or pykka.ThreadingActor.
         kind, key: the child's name in the system; by default the supervisor's key and `id`.
 
-    The other fields are those of `RestartPolicy`. `max_restarts` and `within_s` have no effect
+    The other fields are those of `RestartPolicy`: `restart` is `permanent`, `transient` or
+    `temporary`, for example. `max_restarts` and `within_s` have no effect
     here: the supervisor's own apply to all its children together.
 
     Raises ValueError or TypeError for a field that makes no sense.
