@@ -1,4 +1,4 @@
-"""Types of numbers in the configuration, with the bounds that it allows."""
+"""Types for numbers in the configuration, each with the range that it allows."""
 
 from __future__ import annotations
 

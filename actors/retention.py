@@ -25,14 +25,15 @@ EVERY_S: Final = 600.0
 
 
 class Did(Protocol):
-    """The result of a step: the last name that it looked at (None: the round is over), and the
-    number of events that it deleted.
-    """
+    """The result of a step."""
 
     @property
-    def reached(self) -> str | None: ...
+    def reached(self) -> str | None:
+        """The last name that the step looked at; None if the round is over."""
+
     @property
-    def deleted(self) -> int: ...
+    def deleted(self) -> int:
+        """How many events the step deleted."""
 
 
 class _Go(msgspec.Struct, frozen=True, gc=False):
@@ -89,7 +90,8 @@ class Retention(Actor):
 
 
 def before_us(age_s: float, now_us: int) -> int:
-    """Return the time `age_s` ago, in microseconds since 1970; for an age of 0, which means that
-    everything is kept, 0.
+    """Return the time `age_s` seconds before `now_us`, in microseconds since 1970, UTC.
+
+    An age of 0 means that everything is kept, and gives 0.
     """
     return now_us - round(age_s * 1e6) if age_s else 0

@@ -1,10 +1,10 @@
 """What a service is: one part of the platform, with everything that it brings to a server.
 
-A service is a value of type `Service` in the list SERVICES of server.py. To take it out of the list
-takes all of it out. A service has two homes: its folder beside this file, whose service.py holds
-the value, and its area of protocol/messages, which is its contract with clients. It may import the
-runtime, the edge, protocol and persistence; of another service, only the names that its package
-exports.
+A service is a value of type `Service` in the list SERVICES of server.py. A server without the
+service is one whose list does not have it; no other place changes. A service has two homes: its
+folder beside this file, whose service.py holds the value, and its area of protocol/messages, which
+is its contract with clients. It may import the runtime, the edge, protocol and persistence. Of
+another service it may import only the names that the package exports.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Matches with a game of yours: what a game is written with, and the actors that run it."""
+"""Matches: the names to write a game with, and the actors that run it."""
 
 from actors.matches.rules.dice import Dice
 from actors.matches.rules.game import Game, Happening, Rejected

@@ -1,4 +1,4 @@
-"""Joins that wait until the place that they took is durable."""
+"""Joins of a match that wait until the player's place is durable."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ class Piping(Protocol):
 
 
 class Arrivals:
-    """Has each join answered once the commit that it waits for is done, in a turn of the match: a
-    game that crashes in it fails the match.
+    """Answers each join once the commit that it waits for is done.
 
-    It is not answered by an incarnation that ends first: who joined is then told so, and need not
-    wait for a deadline.
+    The answer is made in a turn of the match, so that a crash of the game there fails the match. If
+    the match's incarnation ends first, the joins that wait are answered with an error at once.
     """
 
     def __init__(self, match: Piping) -> None:
@@ -37,23 +36,27 @@ class Arrivals:
         self._answers: set[Future[Any]] = set()
 
     def put(self, player: str, durable: Future[Any]) -> None:
-        """The player took a place, which is to be durable then."""
+        """Take note that the player took a place, which is durable when the future is done."""
         self._places.put(player, durable)
 
     def durable(self, player: str) -> Future[Any] | None:
-        """What the player's join has to wait for; None: nothing."""
+        """Return the future that a join of the player has to wait for, or None."""
         return self._places.get(player)
 
     def wait(self, durable: Future[Any], join: Join, place: Place) -> Future[Any]:
-        """The answer to a join. The match gets `Arrived`, and is to `answer`."""
+        """Return a future of the answer to a join.
+
+        The match gets an `Arrived` when the place is durable, and then calls `answer`.
+        """
         answer: Future[Any] = Future()
         self._answers.add(answer)
-        durable.on_done(partial(_tell_failure, answer))  # also if this incarnation is gone by then
+        # Even if this incarnation has ended by then.
+        durable.on_done(partial(_tell_failure, answer))
         self._match.pipe_to_self(durable, lambda _: Arrived(join, place, answer))
         return answer
 
     def answer(self, message: Arrived, arrive: Callable[[], Any]) -> None:
-        """Answer with what `arrive` returns, or the `Refusal` that it raises."""
+        """Answer the join with what `arrive` returns, or with the `Refusal` that it raises."""
         answer = message.answer
         if not answer.done:  # else the commit has failed
             try:
@@ -63,7 +66,7 @@ class Arrivals:
         self._answers.discard(answer)
 
     def fail(self) -> None:
-        """Tell those who wait that this incarnation will not answer."""
+        """Answer the joins that wait with an error, because this incarnation ends."""
         for answer in self._answers:
             answer.settle_quietly(error=Refused(UNAVAILABLE, "the match is restarting"))
         self._answers.clear()

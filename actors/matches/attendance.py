@@ -1,4 +1,4 @@
-"""Who of a match's players is here, and for how long the others' places are kept."""
+"""The sessions of a match's players, and how long the places of absent players are kept."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Watching(Protocol):
 
     @property
     def system(self) -> SystemView:
-        """Where the sessions live."""
+        """The system that the sessions are actors of."""
 
     def watch(self, ref: ActorRef) -> None:
         """See `Actor.watch`."""
@@ -40,11 +40,14 @@ class Watching(Protocol):
 
 
 class Attendance:
-    """The sessions of a match: whose they are, and what they are to the hub.
+    """The sessions that are in a match, each with its player.
 
-    A session is here from its join on, though it hears nothing until that is durable, and until it
-    ends or is let go. It is watched meanwhile. A player without a session is away, and after a
-    while `AwayTooLong`; a match without any session is alone, and after a while `Abandoned`.
+    A session is in the match (in short, "here") from its join until it leaves, ends or is
+    dismissed. It gets the match's pushes from the moment when the join is durable. The match
+    watches it meanwhile.
+
+    When a player has no session here, a timer starts that sends the match `AwayTooLong`. When there
+    is no session here at all, a timer starts that sends it `Abandoned`.
     """
 
     def __init__(
@@ -55,7 +58,7 @@ class Attendance:
         self._topics = topics
         self._settings = settings
         self._players: dict[str, str] = {}  # session -> player
-        self._alone = False  # the timer until the match is abandoned runs
+        self._alone = False  # whether the timer of `Abandoned` runs
 
     def __contains__(self, session: str) -> bool:
         return session in self._players
@@ -64,38 +67,45 @@ class Attendance:
         return len(self._players)
 
     def player(self, session: str) -> str | None:
-        """Whose session it is; None: it is not here."""
+        """Return the player of a session, or None if the session is not here."""
         return self._players.get(session)
 
     def sessions_of(self, player: str) -> list[str]:
-        """The player's sessions that are here."""
+        """Return the player's sessions that are here."""
         return [session for session, whose in self._players.items() if whose == player]
 
     def is_connected(self, who: Identity, connection: int) -> bool:
-        """Whether that connection is the session's now."""
+        """Return whether this is the present connection of the session."""
         return self._topics.is_current(who.session, connection)
 
     def charge(self, who: Identity, pushes: int = 1) -> None:
-        """Have the session pay for pushes to everyone who is here. Raises `Refused`."""
+        """Charge the session for pushes to everyone who is here.
+
+        Raises `Refused` if the session has used up what it may cause.
+        """
         self._topics.charge(self._topic, who.session, pushes)
 
     # --- coming ----------------------------------------------------------------------------------
 
     def take_up(self) -> int:
-        """Count those as here whom the hub knows; returns which incarnation they last heard."""
+        """Enter the sessions that the hub knows as members from an incarnation before.
+
+        Returns the epoch of the incarnation whose pushes they got last.
+        """
         for listener in self._topics.members(self._topic):
             self.attend(listener.who)
         return self._topics.take_over(self._topic, self._match.epoch)
 
     def attend(self, who: Identity) -> None:
-        """The session is here."""
+        """Enter a session as here."""
         self._players[who.session] = who.user
         self._match.watch(self._ref(who.session))
         self._match.cancel_timer(_away(who.user))
 
     def hear(self, who: Identity, connection: int) -> bool:
-        """Let the session, which is here, hear the match; False: that connection is gone, and
-        nothing has changed.
+        """Have the session get the match's pushes.
+
+        Returns False, and changes nothing, if that connection is gone.
         """
         session, epoch = who.session, self._match.epoch
         if not self._topics.subscribe(self._topic, session, connection, epoch):
@@ -104,13 +114,13 @@ class Attendance:
         return True
 
     def hears(self, session: str) -> bool:
-        """Whether the session hears the match, or would if it had a connection."""
+        """Return whether the session gets the match's pushes, or would if it had a connection."""
         return self._topics.is_member(self._topic, session)
 
     # --- going -----------------------------------------------------------------------------------
 
     def forget(self, session: str) -> str | None:
-        """The session is here no more; returns its player."""
+        """Remove a session, and return its player, or None if it was not here."""
         self._topics.unsubscribe(self._topic, session)
         player = self._players.pop(session, None)
         if player is not None:
@@ -118,30 +128,36 @@ class Attendance:
         return player
 
     def dismiss(self, session: str) -> None:
-        """Let go a session that has not asked for it; its client is told by the topic."""
+        """Remove a session that did not ask to leave. Its client is told by a push of the topic."""
         self.forget(session)
         self._tell_gone(session)
 
     def dismiss_all(self) -> None:
-        """The match is over: nobody is here any more."""
+        """Remove all sessions, since the match is over."""
         for listener in self._topics.dissolve(self._topic):
             self._tell_gone(listener.who.session)
         for session in list(self._players):
             self.forget(session)
 
     def expect(self, player: str, within_s: float | None = None) -> None:
-        """Have a player without a session come back within `rejoin_within_s`, or that."""
+        """Start the timer of `AwayTooLong` if the player has no session here.
+
+        It runs for `within_s` seconds, by default for the settings' `rejoin_within_s`.
+        """
         if player not in self._players.values():
             delay_s = self._settings.rejoin_within_s if within_s is None else within_s
             away = AwayTooLong(self._match.epoch, player)
             self._match.start_timer(delay_s, away, name=_away(player))
 
     def expect_no_more(self, player: str) -> None:
-        """The place is given up."""
+        """Cancel the timer of `AwayTooLong`, since the player's place is given up."""
         self._match.cancel_timer(_away(player))
 
     def expect_anyone(self, *, unjoined: bool) -> None:
-        """While nobody is here, have somebody come in time; `unjoined`: nobody ever was."""
+        """Start the timer of `Abandoned` if nobody is here, and cancel it if somebody is.
+
+        `unjoined` says that nobody has ever joined the match; the time is shorter then.
+        """
         alone = not self._players
         if alone and not self._alone:
             settings = self._settings
@@ -154,7 +170,7 @@ class Attendance:
         self._alone = alone
 
     def expect_nobody(self) -> None:
-        """It is over: whether somebody comes does not matter any more."""
+        """Cancel the timer of `Abandoned`, since the match is over."""
         if self._alone:
             self._alone = False
             self._match.cancel_timer(_ABANDONED)

@@ -1,4 +1,4 @@
-"""The clock of a match, which has it tick on a fixed grid."""
+"""The clock of a match, which makes it tick at fixed intervals."""
 
 from __future__ import annotations
 
@@ -35,14 +35,15 @@ class Ticking(Protocol):
 class MatchClock:
     """Says how many ticks are due, and catches up after a stall within bounds.
 
-    It stands still unless it is told to run: a game without ticks, before its start, without
-    players, or at its end.
+    It stands still until it is told to run. A match has it stand still before its start, while no
+    player is there, and at its end.
 
     Arguments:
-        tick_hz: ticks a second; 0: none, ever.
-        catch_up: after a stall at most so many ticks are run at once.
-        spread: where on the grid each match of this node begins.
-        counters: of ticks skipped, and of those over their budget.
+        match: the match, which gets the timer.
+        tick_hz: ticks a second. 0: the game has no ticks, and the clock never runs.
+        catch_up: after a stall at most so many ticks are run at once, and the others are skipped.
+        spread: spreads the first ticks of a node's matches over the interval.
+        counters: counts the ticks, those that were skipped and those that took too long.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class MatchClock:
         self._schedule: TickSchedule | None = None
 
     def run(self, now_s: float) -> None:
-        """Have the match ticked from now on, if it is not and its game has ticks."""
+        """Let the clock run from now on, if it stands still and the game has ticks."""
         if self._schedule is not None or not self._tick_hz:
             return
         interval_s = 1 / self._tick_hz
@@ -71,13 +72,13 @@ class MatchClock:
         self._match.start_ticks(interval_s, Tick(self._match.epoch), first_s=first_s, name="tick")
 
     def stand_still(self) -> None:
-        """No more ticks: time does not pass until it runs again."""
+        """Stop the clock. No time passes for the game until the clock runs again."""
         if self._schedule is not None:
             self._schedule = None
             self._match.cancel_timer("tick")
 
     def take_due(self, now_s: float) -> int:
-        """How many ticks to run now. Those that are too many are given up, and counted."""
+        """Return how many ticks to run now. Ticks beyond `catch_up` are skipped and counted."""
         if self._schedule is None:
             return 0
         due, self._schedule = self._schedule.take(now_s, at_most=self._catch_up)
@@ -85,7 +86,7 @@ class MatchClock:
         return due.run
 
     def note_tick(self, took_s: float) -> None:
-        """A tick ran, and took so long."""
+        """Count a tick that took so many seconds."""
         counters = self._counters
         counters.ticks += 1
         if took_s * self._tick_hz > 1:

@@ -44,24 +44,35 @@ SWEEP_S: Final = 30.0
 """How often the directory forgets old keys, and asks matches that have not reported."""
 WAKE_EVERY_S: Final = 0.05
 WAKE_AT_ONCE: Final = 20
-"""How many matches are woken at a time after a start: 400 a second, so that their recoveries do not
-keep players' first requests waiting."""
+"""How many matches are woken at once after a start, every WAKE_EVERY_S.
+
+That makes 400 a second, so that their recoveries do not delay the players' first requests.
+"""
 MAKE_AGAIN_S: Final = 60.0
-"""When a match that has not answered is asked again. The store may have been away."""
+"""After how many seconds a match that has not answered is asked again.
+
+The store may have been away.
+"""
 AGAIN_S: Final = 0.5
-"""The earliest retry for a client that was refused for want of room: an end has to be logged first.
+"""The least retry time, in seconds, that a client is told when there are too many matches.
+
+A match that ends must be logged first.
 """
 STOCK_EVERY: Final = 1_000
-"""A `Stock` is logged after so many events, plus one for every two entries, since the last one. A
-recovery reads no more than that, and the log is at most three times as long as without any."""
+"""How many events are logged before the next `Stock`, plus one for every two entries of the
+register. A recovery reads no more events than that, and the `Stock`s make the log at most three
+times as long."""
 
 
 class Wake(msgspec.Struct, frozen=True, gc=False):
-    """To the directory: start, and wake all running matches. A server that starts sends it once."""
+    """Starts the directory, which wakes all running matches.
+
+    A server sends it once when it starts.
+    """
 
 
 class _Made(msgspec.Struct, frozen=True):
-    """The match that was asked to start has answered, or failed to."""
+    """A match that was asked to start has answered, or has failed to."""
 
     opened: Opened
     start: StartMatch
@@ -69,7 +80,7 @@ class _Made(msgspec.Struct, frozen=True):
 
 
 class _Announced(msgspec.Struct, frozen=True, gc=False):
-    """The log has the match: its `Opened` is committed."""
+    """The `Opened` of a match is committed."""
 
     match: str
 
@@ -83,16 +94,18 @@ class _Sweep(msgspec.Struct, frozen=True, gc=False):
 
 
 class Directory(PersistentActor):
-    """Knows all running matches, and for a while the keys of ended ones. A server has one.
+    """Knows all running matches, and for a while the idempotency keys of ended ones.
 
-    The match's own actor creates the match, since the game has to check the params. Only then is
-    the match entered here, so a match whose params the game refuses leaves nothing behind. If the
-    server ends in between, a match is left that nobody knows of; it does not run, since nobody
+    A server has one.
+
+    A match is created by its own actor, since the game has to check the params. It is entered here
+    after that, so a match whose params the game refuses leaves nothing behind. If the server ends
+    in between, a match is left in the store that no directory knows. It does not run, since nothing
     wakes it.
 
-    The directory has no snapshot. Instead its log holds everything it knows now and then, as a
-    `Stock`. So a recovery does not replay every match there ever was, and the whole directory is
-    not encoded every few seconds.
+    The directory has no snapshots, since the whole of it would be encoded every few seconds.
+    Instead it logs everything it knows now and then, as a `Stock`. A recovery reads the last
+    `Stock` and the events after it.
     """
 
     events: ClassVar[tuple[type[msgspec.Struct], ...]] = (Opened, Closed, Stock)
@@ -106,7 +119,7 @@ class Directory(PersistentActor):
         self._stock_seq = 0
         self._from_snapshot = False
         self._standing = Standing(int(host.settings.unjoined_after_s * 1000))
-        self._answers: dict[str, Future[Any]] = {}  # match -> what its creator waits for
+        self._answers: dict[str, Future[Any]] = {}  # match -> the answer that its creator waits for
         self._to_wake: list[str] = []
 
     # --- state -----------------------------------------------------------------------------------
@@ -127,7 +140,7 @@ class Directory(PersistentActor):
         self._from_snapshot = True
 
     def on_start(self) -> None:
-        """Wake the matches that run, a few at a time."""
+        """Begin to wake the running matches, a few at a time."""
         guard(self.system, self.actor_ref, comes_back=True)
         self._forget_old()
         self._to_wake = list(self._register.running)
@@ -169,10 +182,13 @@ class Directory(PersistentActor):
 
     @handles(Create)
     def create(self, message: Create) -> Any:
-        """Create a match, one for each idempotency key of a user; the answer is `MatchCreated`.
+        """Create a match. A user's requests with the same idempotency key create one match.
+
+        Returns a `MatchCreated`, or a future of one.
 
         Raises:
-            Refused: UNKNOWN_GAME, TOO_LONG, TOO_MANY_MATCHES; later, what the game refuses with.
+            Refused: UNKNOWN_GAME, TOO_LONG or TOO_MANY_MATCHES. The future can fail with what the
+                game refuses the params with.
             StoreBusy: too many retries wait for the first try.
         """
         register, settings = self._register, self._host.settings
@@ -203,8 +219,8 @@ class Directory(PersistentActor):
     def _check_limits(self, user: str, address: str | None) -> None:
         """Raise `Refused` if the user, its address or the server has as many matches as it may.
 
-        The params have only been measured by now. To check them may run code of the game, whose
-        errors are to fail a match, not the directory.
+        Only the size of the params has been checked by now. The game checks the rest in the match's
+        actor, so that an error of the game fails the match and not the directory.
         """
         register, standing, settings = self._register, self._standing, self._host.settings
         most = settings.max_matches_of_address
@@ -228,7 +244,7 @@ class Directory(PersistentActor):
 
     @handles(_Made)
     def made(self, message: _Made) -> None:
-        """Enter a match that has started; or answer its creator with the reason why it has not."""
+        """Enter a match that has started, or tell its creator why it has not."""
         opened, error = message.opened, message.done.exception()
         if isinstance(error, AskTimeout):  # the store is away; the match may start or refuse later
             self._make(opened, message.start)
@@ -281,7 +297,7 @@ class Directory(PersistentActor):
 
     @handles(MatchReport)
     def report(self, message: MatchReport) -> None:
-        """Note the state of a match that reports."""
+        """Keep what a match reports about itself, and log its end."""
         if message.match not in self._register.running:
             return
         if message.ended is None:
@@ -315,7 +331,7 @@ class Directory(PersistentActor):
                 continue
             if opened.params is None or opened.seed is None:
                 self._tell(name, RollCall())
-            else:  # the log of the directory has it, the match's own log may not
+            else:  # an old event: the match's own log may not have its params and seed
                 self._tell(name, StartMatch(opened.game, opened.params, opened.seed, opened.at))
         if self._to_wake:
             self.start_timer(WAKE_EVERY_S, _WakeSome(), name="wake")
@@ -328,7 +344,7 @@ class Directory(PersistentActor):
 
     @handles(_Sweep)
     def sweep(self, _message: _Sweep) -> None:
-        """Forget old keys, and ask running matches that have not reported."""
+        """Forget old keys, and ask the running matches that have not reported."""
         self._forget_old()
         self._take_stock(now=self._from_snapshot)
         if not self._to_wake:

@@ -1,4 +1,4 @@
-"""What a match's game does wrong, counted for the node and named in the server's log."""
+"""Counts and logs what goes wrong in the game of a match."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from actors.matches.referee import GameCrashed
 
 
 class Logging(Protocol):
-    """What this needs of its match."""
+    """What `GameFaults` needs of its match."""
 
     @property
     def log(self) -> Any:
@@ -17,7 +17,7 @@ class Logging(Protocol):
 
 
 class GameFaults:
-    """Notes crashes, and calls that held up the node."""
+    """Counts and logs crashes of a game, and calls of it that blocked the node."""
 
     def __init__(self, match: Logging, name: str, counters: MatchCounters) -> None:
         self._match = match
@@ -25,14 +25,14 @@ class GameFaults:
         self._counters = counters
 
     def note_crash(self, error: GameCrashed, tick: int) -> None:
-        """A call of the game failed after that tick."""
+        """Count and log a crash of the game after tick `tick`."""
         self._counters.crashes += 1
         self._match.log.error(
             "game_crashed", game=error.game, call=error.call, tick=tick, error=str(error)
         )
 
     def note_held_up(self, call: str, seconds: float) -> None:
-        """A call of the game took so long, and nothing else of the node ran meanwhile."""
+        """Count and log a call of the game that took so many seconds and blocked the node."""
         self._counters.calls_hung += 1
         self._match.log.error(
             "game_held_up_node", game=self._game, call=call, seconds=round(seconds, 3)

@@ -1,4 +1,4 @@
-"""The games a server runs, found by the paths that its configuration names."""
+"""Loads the games that a server runs, by the paths in its configuration."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from actors.matches.rules.game import Game
 from actors.service import CannotStart
 
 MAX_TICK_HZ: Final = 1000.0
-"""Above it a tick has less time than the event loop needs to get to it."""
+"""The highest tick rate. Above it the event loop could not get to each tick in time."""
 
 
 class NoSuchGame(CannotStart):
-    """A path leads to no game. One line, for whoever wrote it."""
+    """A path in [games] leads to no game that can be played. The text is one line."""
 
 
 def load_games(paths: Mapping[str, str], beside: Path | None = None) -> dict[str, type[Game]]:
-    """Import games.
+    """Import games, and return the class of each by its name.
 
     Arguments:
         paths: name -> "package.module:Class", as in config.toml.
-        beside: a folder that is looked in first, as Python does for the script it runs: a game
-            lies beside the config.toml that names it, however the server was started. From then
-            on it is on Python's path, for what a game imports later.
+        beside: a folder to look in first; the server gives the folder of config.toml, so that a
+            game can lie beside it however the server was started. The folder stays on Python's
+            path, for what a game imports later.
 
     Raises:
-        NoSuchGame: the name cannot be one, there is no such module or class, the module cannot be
-            imported, or the class is no Game or not one that could be played.
+        NoSuchGame: the name is not allowed, there is no such module or class, the module cannot be
+            imported, or the class is no Game or has attributes that no match could be played with.
     """
     if paths and beside is not None and str(beside) not in sys.path:
         sys.path.insert(0, str(beside))
@@ -60,22 +60,22 @@ def _imported(name: str, module: str) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise NoSuchGame(f"[games] {name}: no module named {error.name}") from error
-    except (Exception, SystemExit) as error:  # whatever an embedder's module may do
+    except (Exception, SystemExit) as error:  # an operator's module may raise anything
         raise NoSuchGame(f"[games] {name}: {module} cannot be imported: {_told(error)}") from error
 
 
 def _told(error: BaseException) -> str:
-    """What was raised and where, in one line: there is no traceback beside it."""
+    """Say in one line what was raised and where, since no traceback is shown."""
     last = traceback.TracebackException.from_exception(error)
     text = " ".join(str(error).split())
-    if isinstance(error, SyntaxError):  # it says where by itself
+    if isinstance(error, SyntaxError):  # its text says where
         return f"{type(error).__name__}: {text}"
     frame = last.stack[-1]
     return f"{type(error).__name__}: {text} ({frame.filename}, line {frame.lineno})"
 
 
 def _unplayable(game: type[Game]) -> str | None:
-    """What makes the class unplayable; None: it can be played."""
+    """Return why no match can be played with the class, or None if one can."""
     hz: object = game.tick_hz
     if not isinstance(hz, int | float) or isinstance(hz, bool) or not 0 <= hz <= MAX_TICK_HZ:
         return f"tick_hz = {hz!r} is not allowed: must be a number from 0 up to {MAX_TICK_HZ:g}"
@@ -88,7 +88,8 @@ def _unplayable(game: type[Game]) -> str | None:
         return f"min_players = {fewest} is more than max_players = {most}"
     for key, wanted in (("input_type", game.input_type), ("params_type", game.params_type)):
         try:
-            msgspec.msgpack.Decoder(wanted)  # looks at the whole type, not just at one value's part
+            # Checks the whole type, as converting a value would not.
+            msgspec.msgpack.Decoder(wanted)
         except (TypeError, NameError) as error:
             text = " ".join(str(error).split())
             return f"{key} = {wanted!r} is no type that an input can be converted to: {text}"

@@ -1,4 +1,4 @@
-"""What all matches of a node share: the games, the hub of topics, the settings, the counters."""
+"""`MatchHost`: what all matches of a node share, such as games, topics, settings and counters."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from actors.matches.rules.ticks import Spread
 from actors.matches.settings import MatchSettings
 
 MAX_GAME_NAME: Final = 48
-"""So that a match's name, the game's and a random part, is within the wire's 64 characters."""
+"""The longest name of a game.
+
+A match's name is that and a random part, and the wire allows 64 characters for it.
+"""
 
 _GAME_NAME = re.compile(rf"[A-Za-z0-9_.:]{{1,{MAX_GAME_NAME}}}\Z")
-_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # nothing that is read wrongly aloud
+_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"  # without l, o, 0 and 1, which look alike
 
 
 class MatchCounters(msgspec.Struct):
@@ -27,11 +30,11 @@ class MatchCounters(msgspec.Struct):
 
     ticks: int = 0
     ticks_skipped: int = 0
-    """Given up after a stall."""
+    """Ticks that were skipped after a stall."""
     ticks_over_budget: int = 0
-    """Took longer than the time between two ticks."""
+    """Ticks that took longer than the time between two ticks."""
     calls_hung: int = 0
-    """Calls of games over `matches.call_limit_s`; nothing else of this node ran meanwhile."""
+    """Calls of games that took longer than `matches.call_limit_s`, and blocked this node."""
     inputs: int = 0
     crashes: int = 0
     ended: int = 0
@@ -39,14 +42,14 @@ class MatchCounters(msgspec.Struct):
 
 
 def name_problem(game: str) -> str | None:
-    """Why clients could not call a game that; None: they can."""
+    """Return why a game cannot have this name, or None if it can."""
     if _GAME_NAME.match(game):
         return None
     return f"a name is 1 to {MAX_GAME_NAME} of letters, digits, _ . :"
 
 
 def game_name(match: str) -> str:
-    """Which game a match of this name plays; see `MatchHost.name_match`."""
+    """Return the name of the game that a match plays; see `MatchHost.name_match`."""
     return match.rpartition("-")[0]
 
 
@@ -61,13 +64,19 @@ def _random_seed() -> int:
 
 @dataclass(frozen=True, slots=True)
 class MatchHost:
-    """Handed to every match and to the directory.
+    """What all matches of a node, and the directory, share.
 
     Arguments:
-        games: name as clients give it -> class. Raises ValueError for a name that cannot be one.
-        clock_ms: milliseconds since 1970, UTC.
-        new_name: the random part of a match's name.
-        new_seed: 64 random bits.
+        games: the class of each game, by the name that clients give.
+        topics: the hub of topics.
+        settings: the settings of matches.
+        clock_ms: returns milliseconds since 1970, UTC.
+        new_name: returns the random part of a match's name.
+        new_seed: returns 64 random bits.
+        counters: counts for the metrics.
+        spread: spreads the first ticks of matches over time.
+
+    Raises ValueError for a game's name that is not allowed.
     """
 
     games: Mapping[str, type[Game]]
@@ -85,9 +94,12 @@ class MatchHost:
                 raise ValueError(f"game {name!r}: {problem}")
 
     def name_match(self, game: str) -> str:
-        """A new match's name. It says which game it is, also before any state was read."""
+        """Return a new match's name.
+
+        It contains the game's, so that no state must be read for that.
+        """
         return f"{game}-{self.new_name()}"
 
     def game_of(self, match: str) -> type[Game] | None:
-        """The class of the game that a match of this name plays; None: not on this server."""
+        """Return the class of a match's game, or None if this server does not have the game."""
         return self.games.get(game_name(match))

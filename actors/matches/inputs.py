@@ -1,4 +1,4 @@
-"""What players do: each input acts once, and is answered the same however often it is sent."""
+"""Players' inputs. Each acts once, and gets the same answer however often it is sent."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Persisting(Protocol):
 
 
 class Inputs:
-    """Gives inputs to the game, and remembers in the record what each was answered."""
+    """Gives inputs to the game, and keeps the answer to each in the match's record."""
 
     def __init__(
         self,
@@ -55,8 +55,10 @@ class Inputs:
         self._moves = Pending()
 
     def answered(self, message: Input) -> InputTaken | Future[InputTaken] | None:
-        """What an input of the same `seq` was answered, also when it has ended the match; None: it
-        is a new one. Raises `Refused`.
+        """Return the answer to an input that was taken before, or None if the input is new.
+
+        It is known by its `seq`, and answered also when it has ended the match. Raises `Refused` if
+        the first answer was an error, or is not known any more.
         """
         place = self._play.record.places.get(message.who.user)
         if place is None or message.seq > place.seq:
@@ -64,9 +66,10 @@ class Inputs:
         return self._first_answer(place, message)
 
     def take(self, message: Input) -> InputTaken | Future[InputTaken]:
-        """Let a new input act, and answer it, durable if the game's inputs are.
+        """Let a new input act and return the answer, or a future of it if it must become durable
+        first.
 
-        Raises `Refused`, and what `persist` raises for want of room; nothing has changed then.
+        Raises `Refused`, and StoreBusy or Fenced if it cannot be logged. Nothing has changed then.
         """
         play, match, player = self._play, self._match, message.who.user
         referee, record = play.playing(), play.record
@@ -92,8 +95,10 @@ class Inputs:
         return self._once_durable(player, taken)
 
     def repeat(self, message: Repeat) -> InputTaken | Future[InputTaken]:
-        """Answer an input as the first time. Raises `Refused`; also, while the match goes on, if
-        its session is not here.
+        """Return the answer to an input that was taken before, without ever letting it act.
+
+        Raises `Refused` if it was not taken, if the first answer was an error, or, while the match
+        goes on, if the session is not here.
         """
         record = self._play.record
         place = record.places.get(message.who.user)
@@ -104,9 +109,10 @@ class Inputs:
         return self._first_answer(place, message)
 
     def _let_act(self, referee: Referee, message: Input) -> Outcome | None:
-        """Give the game the input, and hear it out; None: its next tick acts on it.
+        """Give the game the input. Return what came of it, or None if the next tick will act on it.
 
-        Raises `Refused`, and `GameCrashed`: then the input is not taken, and its seq is free.
+        Raises `Refused` and `GameCrashed`. After a GameCrashed the input counts as not taken, and
+        its seq can be used again.
         """
         self._judge(referee, message)
         if not self._play.tick_hz:
@@ -116,8 +122,9 @@ class Inputs:
         return None
 
     def _judge(self, referee: Referee, message: Input) -> None:
-        # What the game says of an input, no as well as yes, is said once for its seq. Whatever else
-        # keeps an input from the game (no room in the log, no answer in time) leaves its seq free.
+        # The game judges an input once; whether it accepts or rejects it, the seq is used up. If
+        # something else keeps the input from the game, such as a full log, the seq can be used
+        # again.
         record, player = self._play.record, message.who.user
         try:
             if not record.started:
@@ -140,6 +147,6 @@ class Inputs:
         return self._once_durable(message.who.user, taken)
 
     def _once_durable(self, player: str, taken: InputTaken) -> InputTaken | Future[InputTaken]:
-        """`taken` once the player's last input is committed; at once if it is, or never will be."""
+        """Return `taken`, or a future of it if the player's last input is not committed yet."""
         durable = self._moves.get(player)
         return taken if durable is None else with_others(durable).map(lambda _: taken)

@@ -47,32 +47,35 @@ from actors.runtime.persistence import PersistentActor
 from protocol.errors import INTERNAL
 
 LINGER_S: Final = 10.0
-"""How long an ended match stays in memory, to answer those who come a little late."""
+"""How long an ended match stays in memory, in seconds, to answer requests that come a little
+late."""
 
 
 class Match(PersistentActor):
     """One match, by the name that the directory gave it.
 
-    A player is a user. Sessions come and go; the place is kept until the user leaves, or has been
-    without a session for `rejoin_within_s`. The game stands still while nobody is connected.
+    A player is a user. A user's sessions may come and go; the user keeps the place until leaving,
+    or until there has been no session for `rejoin_within_s`. The game stands still while nobody is
+    connected.
 
-    The match takes messages, does what only an actor can, and has its parts do the rest:
+    The match takes messages, and its parts do most of the work:
 
-    - `Playthrough`: the game, by its `Referee`, and its `Record`; how both come back;
-    - `Attendance`: which players are here, by which sessions; how long those who are not may come;
-    - `Players`: how they take places, come back to them and give them up;
-    - `Inputs`: what they do;
+    - `Playthrough`: the game (by its `Referee`), the `Record`, and the recovery of both;
+    - `Attendance`: which sessions are here, and how long absent players keep their places;
+    - `Players`: how players take places, come back to them and give them up;
+    - `Inputs`: what players do;
     - `MatchClock`: when ticks are due;
-    - `MatchLog`: what is written and pushed of a step, by the `MatchVoice`;
-    - `Reports`: what the directory hears; `GameFaults`: what the operator hears of the game.
+    - `MatchLog`: which events are logged, and with `MatchVoice`, what is pushed;
+    - `Reports`: what the directory is told;
+    - `GameFaults`: what the operator is told about the game.
 
-    A part knows the match by a protocol of its own, and by a weak reference: an ended match is
-    freed at once, and not found by the collector some day.
+    A part knows the match by a Protocol of its own and by a weak reference, so that an ended match
+    is freed at once instead of waiting for the garbage collector.
     """
 
     schema_version: ClassVar[int] = 2
     events: ClassVar[tuple[type[msgspec.Struct], ...]] = MatchEvents
-    looks_first: ClassVar[bool] = True  # anyone may ask for a match of any name
+    looks_first: ClassVar[bool] = True  # clients ask for matches that never were, too
 
     def __init__(self, host: MatchHost, name: str) -> None:
         super().__init__()
@@ -101,16 +104,16 @@ class Match(PersistentActor):
             spread=host.spread,
             counters=counters,
         )
-        self._live = False  # recovered and not failed or stopped: new events have acted already
+        self._live = False  # whether events are new ones, which the game has acted on already
 
     @property
     def record(self) -> Record:
-        """What is known of it."""
+        """The record of the match, made from its events."""
         return self._play.record
 
     @property
     def sessions(self) -> Attendance:
-        """Those that are here."""
+        """The sessions that are here."""
         return self._attendance
 
     # --- state -----------------------------------------------------------------------------------
@@ -126,9 +129,10 @@ class Match(PersistentActor):
             return self._play.snapshot()
         except GameCrashed as error:
             if self._live and not (error.returned and self._play.is_in_its_log):
-                # The runtime goes on without a snapshot; a match must not, or its next crash would
-                # cost more than it may. One that is in its log to the last input goes on, too: it
-                # would come back the same, until an input that spoils the snapshot had ended it.
+                # The runtime goes on when a snapshot fails. A match must not: its next crash would
+                # set it back further than it may. The exception is a match whose log has every
+                # input. It can be replayed from the log, and if it failed here, it would come back
+                # the same and fail again until it ended.
                 self.start_timer(0.0, Unsound(self.epoch, str(error)), name="unsound")
             raise
 
@@ -141,27 +145,27 @@ class Match(PersistentActor):
     # --- beginning -------------------------------------------------------------------------------
 
     def on_start(self) -> None:
-        """Take up the players whom the hub knows from the incarnation before, and go on."""
+        """Go on with the players that the hub knows from the incarnation before."""
         self._live = True
         play, record = self._play, self.record
         play.recovered(self.snapshot_ignored)
         if record.created is None:
-            self.start_timer(0.0, Rest(), name="rest")  # unless the directory creates it now
+            self.start_timer(0.0, Rest(), name="rest")  # a StartMatch cancels this
             return
         guard(self.system, self.actor_ref)
         before = self._attendance.take_up()
         if record.ended is not None:
-            if record.agreed(before) != record.offset:  # it ended elsewhere, and they do not know
+            if record.agreed(before) != record.offset:  # the players have not been told of the end
                 ended, missed = record.ended.state, play.missed(self.epoch, before)
                 self._voice.restarted(record, lambda _: ended, self.epoch, missed)
-            self.start_timer(0.0, Over(), name="over")  # told, it could find the mailbox full
+            self.start_timer(0.0, Over(), name="over")  # a timer, since the mailbox may be full
             return
         if play.broken is not None:
             self.log.error("match_failed", game=record.created.game, reason=play.broken)
             self._end("failed")
             return
         if self._attendance and play.referee is not None:
-            # They were here before this incarnation, so it is one after a crash.
+            # These players were here before this incarnation, so the match has crashed.
             missed = play.missed(self.epoch, before)
             self._voice.restarted(record, play.referee.seen_by, self.epoch, missed)
         for player in record.places:
@@ -171,18 +175,21 @@ class Match(PersistentActor):
 
     @handles(ComeBack)
     def come_back(self, _: ComeBack) -> None:
-        """Its start has told the players."""
+        """Do nothing: the start of this actor has told the players."""
 
-    # --- what the directory asks -----------------------------------------------------------------
+    # --- for the directory -----------------------------------------------------------------------
 
     @handles(RollCall)
     def roll_call(self, _message: RollCall) -> None:
-        """Say how it stands."""
+        """Report to the directory."""
         self._reports.tell()
 
     @handles(StartMatch)
     def start_match(self, message: StartMatch) -> Any:
-        """Create the match, or say how it stands."""
+        """Create the match, or report if it exists. Returns a `MatchReport` or a future of one.
+
+        Raises `Refused` if the game does not accept the params, or crashes.
+        """
         if self.record.created is not None:
             return self._reports.tell()
         created = Created(message.game, message.params, message.seed, message.at)
@@ -191,14 +198,16 @@ class Match(PersistentActor):
         except Refused:
             self._refused()
             raise
-        except GameCrashed as error:  # nothing came to be, so that there is nothing to go back to
+        except GameCrashed as error:  # nothing exists yet, so a restart would have nothing to mend
             self._faults.note_crash(error, 0)
             self._refused()
             raise Refused(INTERNAL) from error
         return self._create(created) if self.epoch else self._create_first(created)
 
     async def _create_first(self, created: Created) -> Any:
-        """Take an epoch now that the game has accepted: a match that it refuses leaves nothing."""
+        """Begin an epoch once the game has accepted, so that a refused match leaves nothing
+        behind.
+        """
         await self.activate()
         return self._create(created)
 
@@ -218,7 +227,7 @@ class Match(PersistentActor):
 
     @handles(Tick)
     def tick(self, _message: Tick) -> None:
-        """Run the ticks that are due, then show the state once."""
+        """Run the ticks that are due, then push the state once."""
         play, clock = self._play, self._clock
         referee = play.referee
         if referee is None:
@@ -236,7 +245,9 @@ class Match(PersistentActor):
             self._show()
 
     def mind_the_time(self) -> None:
-        """Tick while the game is on and somebody is there, and wait for them for a while."""
+        """Let the clock run while the game is on and somebody is here, else wait to be
+        abandoned.
+        """
         play, here = self._play, self._attendance
         if play.goes_on and play.record.started and here:
             self._clock.run(self.system.now())
@@ -249,14 +260,14 @@ class Match(PersistentActor):
 
     @handles(Settle)
     def settle(self, _message: Settle) -> None:
-        """The log had no room; by now it may have."""
+        """Try again to log what the log had no room for."""
         self._show()
 
     def _show(self) -> None:
         self.follow_up(self._match_log.hear_out(show_to=self.record.places))
 
     def follow_up(self, outcome: Outcome) -> None:
-        """Log and push what a step has brought about, as far as the log has room for it."""
+        """Log and push what a step caused, as far as the log has room for it."""
         self._match_log.follow_up(outcome)
         if not self._play.goes_on:
             self.mind_the_time()
@@ -265,55 +276,55 @@ class Match(PersistentActor):
 
     @handles(Join)
     def join(self, message: Join) -> Any:
-        """Give the user a place, or the place that is the user's already."""
+        """Give the user a place, or let the user's session in if the user has a place."""
         return self._players.join(message)
 
     @handles(Arrived)
     def arrived(self, message: Arrived) -> None:
-        """The place that a join took is durable."""
+        """Answer a join whose place is durable now."""
         self._players.arrived(message)
 
     @handles(Resume)
     def resume(self, message: Resume) -> Resumed:
-        """Attach the player's session again, and tell it what it missed."""
+        """Let the player's session in again, and push what it missed."""
         return self._players.resume(message)
 
     @handles(Leave)
     def leave(self, message: Leave) -> Any:
-        """Give up the user's place. Harmless for one that has none."""
+        """Give up the user's place. It is no error if there is none."""
         return self._players.give_up(message.who.session, message.who.user)
 
     @handles(Part)
     def part(self, message: Part) -> Any:
-        """Let one session go; with a user's last one the place, unless it is to be kept."""
+        """Remove one session. A user's last session gives up the place, unless it is to be kept."""
         return self._players.part(message)
 
     @handles(Terminated)
     def session_ended(self, message: Terminated) -> None:
-        """Keep the player's place for a while."""
+        """Remove a session that has ended. Its player's place is kept for a while."""
         self._players.lose(message.ref.key)
 
     @handles(AwayTooLong)
     def away_too_long(self, message: AwayTooLong) -> None:
-        """The player did not come back in time."""
+        """Give up the place of a player who did not come back in time."""
         self._players.away_too_long(message.player)
 
     @handles(Input)
     def input(self, message: Input) -> Any:
-        """Let a player's input act, once for each `seq`."""
+        """Let a player's input act, once for each `seq`, and answer it."""
         before = self._inputs.answered(message)
         return self._inputs.take(message) if before is None else before
 
     @handles(Repeat)
     def repeat(self, message: Repeat) -> Any:
-        """Answer an input as the first time: its sender is not here any more."""
+        """Answer an input like the first time, for a session that is not in the match any more."""
         return self._inputs.repeat(message)
 
     # --- the end ---------------------------------------------------------------------------------
 
     @handles(Abandoned, Disown)
     def abandoned(self, _message: Abandoned | Disown) -> None:
-        """End: nobody came back, or nobody will come."""
+        """End the match if nobody is here: nobody came back in time, or nobody knows of it."""
         if self.record.created is None:
             self.start_timer(0.0, Rest(), name="rest")
         elif not self._attendance and self._play.goes_on:
@@ -325,7 +336,10 @@ class Match(PersistentActor):
 
     @handles(Over)
     def over(self, _message: Over) -> None:
-        """The end is durable: tell the directory, and keep nothing but the log."""
+        """Tell the directory that the match is over, and keep only its log.
+
+        The end is durable now.
+        """
         self._attendance.dismiss_all()
         self._play.put_away()
         self.discard_snapshot()
@@ -334,14 +348,14 @@ class Match(PersistentActor):
 
     @handles(Rest)
     def rest(self, _message: Rest) -> None:
-        """Leave memory; a late question brings an ended match back from its log."""
+        """Leave memory. A later request starts the actor again, which then reads its log."""
         self.passivate()
 
     # --- failing, and stopping -------------------------------------------------------------------
 
     @handles(Unsound)
     def unsound(self, message: Unsound) -> None:
-        """Go back to the last snapshot there is."""
+        """Fail, so that the next incarnation goes back to the last snapshot."""
         assert self.record.created is not None
         raise GameCrashed(self.record.created.game, "snapshot", message.error)
 
@@ -357,7 +371,7 @@ class Match(PersistentActor):
             if self._live and self.record.created is not None and self.record.ended is None:
                 try:
                     self.persist(Crashed(self.record.tick, str(exception_value)[:1000]))
-                except Refusal as refusal:  # a full store: the crash is not counted
+                except Refusal as refusal:  # the log has no room, so the crash is not counted
                     self.log.warning("crash_not_recorded", reason=str(refusal))
         self._let_go()
 

@@ -1,4 +1,4 @@
-"""The kind of actor that a match is, by the game that it plays."""
+"""The kind of the actors of matches. A match's game decides how its state is kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from actors.runtime.mailbox import MailboxSpec
 
 
 class MatchFactory:
-    """Makes a match by its name, which says which game it is before any state was read."""
+    """Makes the actor of a match by its name, which contains the name of its game."""
 
     def __init__(self, host: MatchHost) -> None:
         self._host = host
@@ -19,7 +19,7 @@ class MatchFactory:
             mailbox = spec
 
         class ConfiguredVolatileMatch(ConfiguredMatch):
-            """Of a game with state that no event holds: recovery needs a recent snapshot."""
+            """A match whose game has state that no event holds, so recovery needs a snapshot."""
 
             needs_snapshot = True
             snapshot_interval_s = host.settings.snapshot_interval_s
@@ -35,7 +35,7 @@ class MatchFactory:
 
 def match_kind(host: MatchHost) -> Kind:
     """Return the kind for `ActorSystem.register`."""
-    # A match ends by itself, as failed, before its kind gives up on it.
+    # A match that crashes too often ends itself as failed, before its kind gives it up.
     return Kind(
         name="match",
         factory=MatchFactory(host),

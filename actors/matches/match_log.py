@@ -1,4 +1,4 @@
-"""A match's way to its log and to its players: what happens is written, and pushed, in order."""
+"""Writes what happens in a match to its log and pushes it to its players, in order."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from actors.runtime.errors import Refusal
 from actors.runtime.future import Future
 
 RETRY_S: Final = 0.5
-"""Until something that the store had no room for is tried again."""
+"""After how many seconds an event that the store had no room for is tried again."""
 
 
 class Writing(Protocol):
-    """What the log needs of its match."""
+    """What `MatchLog` needs of its match."""
 
     epoch: int
 
@@ -40,24 +40,26 @@ class Writing(Protocol):
 
 
 class Outcome(NamedTuple):
-    """What came of a step of the game, apart from what it said, which the playthrough has."""
+    """What came of a step of the game. The happenings of the step are in `Playthrough.unsaid`."""
 
     shown: bool = False
-    """Whether the players are to be shown the state."""
+    """Whether the state is to be pushed to the players."""
     seen: Any = None
-    """What they are to be shown, for the voice."""
+    """The state to push, as `MatchVoice.look` returns it."""
     last: Any = None
-    """The last view, for the log, if this was the end and everyone sees the same."""
+    """The last view, for the log, if this was the end and all players see the same."""
 
 
 class MatchLog:
     """Writes and pushes what follows from the steps of a game.
 
-    A step is whatever moves the game: a tick, an input, a join, a leave. It is heard out before
-    anything of it is written: a game that cannot say or show what came of a step has crashed in it,
-    and a step that is in the log, or half of it, would crash every recovery. Then the order is:
-    what brought it about, what happened, the state, the end if this was it. What the log has no
-    room for waits, and is tried again by `Settle`.
+    A step is whatever moves the game: a tick, an input, a join or a leave. First `hear_out` takes
+    all that the game says and shows after the step, and only then is anything written. If the game
+    crashes while it does that, the step must not be in the log, where it would crash every
+    recovery.
+
+    The order is then: the event that caused the step, the happenings, the state, and the end if the
+    match has ended. What the log has no room for waits, and is tried again by `Settle`.
     """
 
     def __init__(
@@ -69,13 +71,16 @@ class MatchLog:
         self._counters = counters
 
     def write(self, event: Joined | Left | Happened) -> Future[Any]:
-        """Log and push what happened. Raises what `persist` raises for want of room."""
+        """Log and push an event. Returns a future that is done when it is durable.
+
+        Raises StoreBusy or Fenced if it cannot be logged.
+        """
         durable = self._match.persist(event)
         self._voice.event(self._play.record.said[-1])
         return durable
 
     def hear_out(self, show_to: Collection[str] = ()) -> Outcome:
-        """Take what came of the step that the game has just made, also what `show_to` see.
+        """Take all that the game says and shows after a step; `show_to` are the players who see it.
 
         Raises `GameCrashed`.
         """
@@ -91,15 +96,16 @@ class MatchLog:
         )
 
     def try_out(self, referee: Referee) -> None:
-        """Take what the game said to an input that its next tick will act on, and see that it could
-        show what came of it. Raises `GameCrashed`.
+        """Check that the game can say and show its state after an input that the next tick acts on.
+
+        Raises `GameCrashed`.
         """
         self._play.hear(referee)
         referee.result()
         self._voice.look(referee, self._play.record.places)
 
     def follow_up(self, outcome: Outcome) -> None:
-        """Log and push what the game said, the state if it is to be shown, and the end."""
+        """Log and push the happenings, the state if it is to be shown, and the end."""
         play, record = self._play, self._play.record
         try:
             while play.unsaid:
@@ -125,5 +131,5 @@ class MatchLog:
 
 
 def _over(durable: Future[Any]) -> Over:
-    durable.result()  # what it raises is the match's failure: it is not over
+    durable.result()  # raises if the end is not durable, which fails the match
     return Over()

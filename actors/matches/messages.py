@@ -1,8 +1,9 @@
-"""What sessions say to matches and their directory, what these two say to one another, and a match
-to itself.
+"""Messages of matches and their directory: from sessions, between the two, and from a match to
+itself.
 
-A match's messages to itself bear its epoch. A message that crashes an actor twice is quarantined,
-and a game that cannot tick must not end as a match that silently stands still.
+The messages that a match sends itself carry its epoch, so that those of two incarnations are not
+equal. Equal messages that crash an actor twice are quarantined. If a tick crashed a game twice, all
+further ticks would be held and the match would stand still without an error.
 """
 
 from __future__ import annotations
@@ -21,15 +22,17 @@ DIRECTORY = ("directory", "matches")
 
 
 class Input(TopicMessage, frozen=True, gc=False):
-    """To a match: a player's input, stamped by its client. Answered with `InputTaken`."""
+    """A player's input, for a match. Answered with `InputTaken`."""
 
     seq: int
+    """The client's number of the input, which rises with each."""
     input: Any
 
 
 class Repeat(TopicMessage, frozen=True, gc=False):
-    """To a match that the session is not in (any more): an input, for the case that it was taken
-    once and only its answer is wanted. It never acts. Answered with `InputTaken`.
+    """An input that may have been taken before, for a match that the session is not in any more.
+
+    It never acts; only the first answer is wanted. Answered with `InputTaken`.
     """
 
     seq: int
@@ -37,7 +40,7 @@ class Repeat(TopicMessage, frozen=True, gc=False):
 
 
 class Create(msgspec.Struct, frozen=True, gc=False):
-    """To the directory: start a match for this user. Answered with `MatchCreated`."""
+    """Asks the directory to create a match for a user. Answered with `MatchCreated`."""
 
     who: Identity
     game: str
@@ -46,20 +49,22 @@ class Create(msgspec.Struct, frozen=True, gc=False):
 
 
 class List(msgspec.Struct, frozen=True, gc=False):
-    """To the directory: running matches. Answered with `Matches`."""
+    """Asks the directory for running matches. Answered with `Matches`."""
 
     game: str | None
     limit: int
 
 
 def match_topic(match: str) -> str:
-    """The topic of a match, as positions name it on the wire."""
+    """Return the name of a match's topic, as positions have it on the wire."""
     return f"match:{match}"
 
 
 class StartMatch(msgspec.Struct, frozen=True, gc=False):
-    """From the directory to a match: come into being, if your game accepts these params, and say
-    how you stand. Answered with `MatchReport` once that is durable, also by a match that was there.
+    """The directory asks a match to create itself, if its game accepts the params.
+
+    Answered with `MatchReport` once the match is durable. A match that exists already answers as
+    well.
     """
 
     game: str
@@ -70,17 +75,15 @@ class StartMatch(msgspec.Struct, frozen=True, gc=False):
 
 
 class RollCall(msgspec.Struct, frozen=True, gc=False):
-    """The directory to a match that it lists: be there, and say how you stand. Not answered; the
-    match tells a `MatchReport`.
-    """
+    """The directory tells a match that it lists to report. The match then sends a `MatchReport`."""
 
 
 class Disown(msgspec.Struct, frozen=True, gc=False):
-    """The directory to a match: if you are there, end; nobody was told your name."""
+    """The directory tells a match to end if it exists, since no client was told its name."""
 
 
 class MatchReport(msgspec.Struct, frozen=True, gc=False):
-    """A match to the directory: how it stands. `ended`: why it is over, or None."""
+    """A match reports to the directory. `ended` says why the match is over; None: it is not."""
 
     match: str
     players: int
@@ -88,13 +91,13 @@ class MatchReport(msgspec.Struct, frozen=True, gc=False):
 
 
 class Arrived(msgspec.Struct, frozen=True):
-    """A match to itself: the commit that a join waited for is done. `place`: the one that it took,
-    for the player may have left it meanwhile, and have taken another. `answer`: the join's.
-    """
+    """A match tells itself that the commit which a join waited for is done."""
 
     join: Join
     place: Place
+    """The place that the join took. The player may have left it and taken another meanwhile."""
     answer: Future[Any]
+    """The answer to the join."""
 
 
 class Tick(msgspec.Struct, frozen=True, gc=False):
@@ -104,7 +107,7 @@ class Tick(msgspec.Struct, frozen=True, gc=False):
 
 
 class AwayTooLong(msgspec.Struct, frozen=True, gc=False):
-    """Timer: the player's session ended a while ago; the place is given up."""
+    """Timer: the player's last session ended too long ago, so the place is given up."""
 
     epoch: int
     player: str
@@ -117,21 +120,21 @@ class Abandoned(msgspec.Struct, frozen=True, gc=False):
 
 
 class Settle(msgspec.Struct, frozen=True, gc=False):
-    """Timer: the store was full; try again to log what the game said, and the end."""
+    """Timer: try again to log what the store had no room for."""
 
     epoch: int
 
 
 class Unsound(msgspec.Struct, frozen=True, gc=False):
-    """The game could not be put into a snapshot."""
+    """Timer: the game's state could not be put into a snapshot."""
 
     epoch: int
     error: str
 
 
 class Over(msgspec.Struct, frozen=True, gc=False):
-    """The end is durable."""
+    """The end of the match is durable."""
 
 
 class Rest(msgspec.Struct, frozen=True, gc=False):
-    """Timer: nobody has asked an ended match for a while."""
+    """Timer: leave memory, since the match has ended a while ago or was never created."""

@@ -1,4 +1,4 @@
-"""What a match has logged that is not durable yet, by player."""
+"""Events of players that a match has logged and that are not durable yet."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ SPARE: Final = 16
 
 
 class Pending:
-    """Keeps the last future of each player. Futures that are done are swept out now and then, so
-    that it does not grow with everyone who ever came and went. Nothing happens when one is done:
-    that would be outside of the actor's turn, and once for each input.
+    """Keeps the last future of each player.
+
+    Futures that are done are swept out now and then, so that this does not grow with each player
+    who came and went. A callback of each future would be called outside of the actor's turn, and
+    once for each input.
     """
 
     def __init__(self) -> None:
@@ -23,14 +25,14 @@ class Pending:
         return len(self._last)
 
     def put(self, player: str, durable: Future[Any]) -> None:
-        """Remember what the player waits for, in place of the one before."""
+        """Keep the player's future, in place of the one before."""
         if len(self._last) >= self._full:
             self._last = {who: one for who, one in self._last.items() if not _is_over(one)}
             self._full = 2 * len(self._last) + SPARE
         self._last[player] = durable
 
     def get(self, player: str) -> Future[Any] | None:
-        """What is to come for the player, or has failed; None: all of it is durable."""
+        """Return the player's future if it is not done or has failed; None if all is durable."""
         durable = self._last.get(player)
         return None if durable is None or _is_over(durable) else durable
 

@@ -1,4 +1,4 @@
-"""How players come to a match and go: the places they take, keep for a while, and give up."""
+"""How players take places in a match, come back to them, and give them up."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from protocol.messages.match import MatchState
 
 
 class Seating(Protocol):
-    """What players need of their match."""
+    """What `Players` needs of its match."""
 
     epoch: int
 
     @property
     def system(self) -> SystemView:
-        """For the time."""
+        """The actor system, which has the clock."""
 
     def check_capacity(self, event: msgspec.Struct) -> None:
         """See `PersistentActor.check_capacity`."""
@@ -52,8 +52,8 @@ class Seating(Protocol):
 class Players:
     """Gives places in a game and takes them back.
 
-    A player is a user, who may be here by several sessions. A place outlives them: it is kept until
-    the user leaves, or has been without a session for a while.
+    A player is a user, who may be in the match by several sessions. The user keeps the place until
+    leaving, or until there has been no session for a while.
     """
 
     def __init__(
@@ -75,12 +75,13 @@ class Players:
         self._arrivals = Arrivals(match)
         self._leaves = Pending()
 
-    # --- they come -------------------------------------------------------------------------------
+    # --- coming ----------------------------------------------------------------------------------
 
     def join(self, message: Join) -> MatchState | Future[MatchState]:
-        """Give the user a place, or the place that is the user's already.
+        """Give the user a place, or let the session in if the user has a place.
 
-        Raises `Refused`, and what the log raises for want of room; nothing has changed then.
+        Raises `Refused`, and StoreBusy or Fenced if the join cannot be logged. Nothing has changed
+        then.
         """
         referee, who = self._play.playing(), message.who
         refuse_late(message.until, self._match.system.now())
@@ -91,8 +92,8 @@ class Players:
         durable = self._arrivals.durable(who.user)
         if durable is None:
             return self._arrive(message)
-        # The session counts as here, though it hears nothing yet: it may go before the join is
-        # durable.
+        # The session counts as here although it gets no pushes yet, because it may leave or end
+        # before the join is durable.
         self._here.attend(who)
         return self._arrivals.wait(durable, message, self._play.record.places[who.user])
 
@@ -101,7 +102,7 @@ class Players:
         assert play.game is not None
         if len(play.record.places) >= play.game.max_players:
             raise Refused(MATCH_FULL)
-        self._here.charge(who, pushes=2)  # and for when it leaves
+        self._here.charge(who, pushes=2)  # one for the join, one for the leave that will follow
         event = Joined(who.user, who.name, play.record.tick)
         self._match.check_capacity(event)
         referee.join(who.user)
@@ -111,7 +112,7 @@ class Players:
         self._reports.tell()
 
     def arrived(self, message: Arrived) -> None:
-        """Answer a join that is durable now, if it has not failed."""
+        """Answer a join whose place is durable now, unless it has failed."""
         self._arrivals.answer(message, partial(self._arrive_late, message))
 
     def _arrive_late(self, message: Arrived) -> MatchState:
@@ -121,10 +122,13 @@ class Players:
         return self._arrive(message.join)
 
     def _arrive(self, message: Join) -> MatchState:
-        """Let a session hear the match. Its player's place is durable."""
+        """Let a session get the match's pushes. Its player's place is durable.
+
+        Raises `Refused` if nobody waits for the answer any more.
+        """
         play, here, who = self._play, self._here, message.who
         referee = play.playing()
-        # The commit may have come after who asked had given up.
+        # By the time of the commit, the client may have given up.
         late = self._match.system.now() >= message.until
         if late or not here.hear(who, message.connection):
             if not here.hears(who.session):
@@ -134,7 +138,7 @@ class Players:
         return self._voice.where_it_stands(play.record, referee, self._match.epoch, who.user)
 
     def resume(self, message: Resume) -> Resumed:
-        """Subscribe a player's session again, and push to it what it missed. Raises `Refused`."""
+        """Let a player's session in again, and push to it what it missed. Raises `Refused`."""
         play, who, epoch = self._play, message.who, self._match.epoch
         record, state = play.record, None
         refuse_late(message.until, self._match.system.now())
@@ -163,10 +167,10 @@ class Players:
             return Resumed.LATER
         return Resumed.MEMBER if record.ended is None else Resumed.OVER
 
-    # --- they go ---------------------------------------------------------------------------------
+    # --- going -----------------------------------------------------------------------------------
 
     def part(self, message: Part) -> Future[Any] | None:
-        """Let one session go; with a user's last one the place, unless it is to be kept."""
+        """Remove one session. A user's last session gives up the place, unless it is to be kept."""
         session, player = message.who.session, message.who.user
         others = [one for one in self._here.sessions_of(player) if one != session]
         if message.keep_place or others:
@@ -175,30 +179,36 @@ class Players:
         return self.give_up(session, player)
 
     def lose(self, session: str) -> None:
-        """The session is not here any more, and its player's place is kept for a while."""
+        """Remove a session. Its player's place is kept for a while."""
         player = self._here.forget(session)
         if player is not None and player in self._play.record.places and self._play.goes_on:
             self._here.expect(player)
         self._match.mind_the_time()
 
     def away_too_long(self, player: str) -> None:
-        """Give up the place of a player who has not come back, once the log has room for that."""
+        """Give up the place of a player who has not come back.
+
+        Try again later if that cannot be logged.
+        """
         try:
             self.give_up(None, player)
         except Refusal:
             self._here.expect(player, RETRY_S)
 
     def give_up(self, session: str | None, player: str) -> Future[Any] | None:
-        """Give up the player's place, by the word of this session if it was one's. Harmless for one
-        that has none. Returns when it is durable; None: it is.
+        """Give up the player's place. It is no error if there is none.
 
-        Nothing has changed when the log has no room for it; it raises that.
+        `session` is the session that asked to leave, if one did. Returns a future that is done when
+        the leave is durable, or None if it is.
+
+        Raises StoreBusy or Fenced if the leave cannot be logged. Nothing has changed then.
         """
         play, here = self._play, self._here
         if player not in play.record.places or not play.goes_on:
             if session is not None:
                 here.forget(session)
-            return self._leaves.get(player)  # of a leave that was not answered in time
+            # This may be the retry of a leave without an answer yet.
+            return self._leaves.get(player)
         referee = play.playing()
         event = Left(player, play.record.tick)
         self._match.check_capacity(event)
@@ -210,7 +220,8 @@ class Players:
         here.expect_no_more(player)
         durable = self._match_log.write(event)
         self._leaves.put(player, durable)
-        for other in here.sessions_of(player):  # now that it has heard of it
+        # After the push of the leave, which they get as well.
+        for other in here.sessions_of(player):
             self._voice.lost(other)
             here.dismiss(other)
         self._match.follow_up(outcome)
@@ -218,8 +229,8 @@ class Players:
         self._reports.tell()
         return durable
 
-    # --- this incarnation goes -------------------------------------------------------------------
+    # --- the end of this incarnation -------------------------------------------------------------
 
     def fail(self) -> None:
-        """Tell those whose join is not durable yet that this incarnation will not answer."""
+        """Answer the joins that wait with an error, because this incarnation ends."""
         self._arrivals.fail()

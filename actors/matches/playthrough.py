@@ -1,13 +1,14 @@
-"""One play of a game: the game, the record of it, and how both come back after a crash of either.
+"""One play of a game: the game, the record of what happened, and the recovery of both.
 
-What happens to a match is an event: joins, leaves, what the game says, crashes, the end, and each
-input of a game whose inputs are durable. The game acts first, and says and shows what came of it;
-the event is persisted after that, in the same step. So what the rules refuse is never logged, nor
-is what crashes the game, which a recovery would have it do again: it gives the game what the
-events hold. The state of a game without durable inputs is in no event: a crash sets it back to the
-last snapshot. Without one it begins anew only if it may have been too young to have any (see
-`_lost`); a match whose state is lost ends as failed, since to begin anew would take back what its
-players did, without a word.
+The events of a match are its joins and leaves, the happenings that its game reports, crashes, the
+end, and, if the game's inputs are durable, each input. In each step the game acts first, and says
+and shows what came of it; then the event is persisted. So an event that the game refuses, or that
+crashes it, is never logged. That matters because a recovery gives the game all logged events again.
+
+The state of a game without durable inputs is in no event. A crash sets such a game back to its last
+snapshot. If there is none, it begins anew only if it may have been too young to have one (see
+`_lost`). Otherwise its state is lost, and the match ends as failed: to begin anew would silently
+take back what its players did.
 """
 
 from __future__ import annotations
@@ -26,28 +27,31 @@ from actors.matches.settings import MatchSettings
 from protocol.errors import MATCH_ENDED, UNKNOWN_GAME, UNKNOWN_MATCH
 
 YOUNG: Final = 2
-"""Snapshot intervals of play in which a match may have got no snapshot into the store: the first
-is taken within one, and then has to be committed and saved."""
+"""For how many snapshot intervals a match may be without a snapshot in the store.
+
+The first is taken within one interval, and then has to be committed and saved.
+"""
 PAST_CRASH_S: Final = 5.0
-"""A game with ticks that ran for so long beyond a crash has got past it."""
+"""After how many seconds of play a crash of a game with ticks no longer counts."""
 
 
 class Playthrough:
     """A game as far as it has been played. It knows no actor, no clock and no store.
 
     Arguments:
-        match: the name, for the log.
-        game: its class; None: not on this server, so that nothing can be played.
-        held_up: is told of each call of the game that took too long, by its name, with the seconds.
+        match: the match's name, for the log.
+        game: the game's class; None if this server does not have it, so that it cannot be played.
+        settings: the settings of matches.
+        held_up: called with the name of a call of the game that took too long, and its seconds.
 
     Attributes:
         record: what the events say.
-        referee: the game. None before the match is created, after it ended, and if it is broken.
-        broken: why the game could not be brought back.
-        sound: whether the game's state may be kept; not once a call broke off, which may have left
-            half a change in it.
-        unsaid: what the game said, as long as the log has no room for it.
-        ending: (reason, result) once the end is known; it may not be logged yet.
+        referee: the game; None before the match is created, after it has ended, and if the game
+            could not be recovered.
+        broken: why the game could not be recovered; None if it was.
+        sound: whether the game's state may be kept. It may not after a call failed half-way.
+        unsaid: the happenings that are not logged yet.
+        ending: (reason, result) once the match has ended; the end may not be logged yet.
     """
 
     def __init__(
@@ -76,16 +80,16 @@ class Playthrough:
 
     @property
     def goes_on(self) -> bool:
-        """Whether no end of it is known."""
+        """Whether the match has not ended."""
         return self.ending is None
 
     @property
     def is_in_its_log(self) -> bool:
-        """Whether the events hold all that has moved the game, so that no snapshot is needed."""
+        """Whether the events alone are enough to recover the game, without a snapshot."""
         return self.durable_inputs and not self.tick_hz
 
     def playing(self) -> Referee:
-        """The game of a match that goes on. Raises `Refused`."""
+        """Return the game's referee. Raises `Refused` if there is no match, or it has ended."""
         if self.record.created is None:
             raise Refused(UNKNOWN_MATCH)
         if self.ending is not None or self.referee is None:
@@ -93,8 +97,10 @@ class Playthrough:
         return self.referee
 
     def begin(self, created: Created) -> None:
-        """Make the game. Raises `Refused`: no such game, or it will not have these params; and
-        `GameCrashed`. Nothing has changed then.
+        """Make the game.
+
+        Raises `Refused` if there is no such game or it refuses the params, and `GameCrashed`.
+        Nothing has changed then.
         """
         if self.game is None:
             raise Refused(UNKNOWN_GAME, f"no game {created.game!r}")
@@ -117,39 +123,46 @@ class Playthrough:
         self.record.tick += 1
 
     def hear(self, referee: Referee) -> None:
-        """Take what the game said. Raises `GameCrashed`."""
+        """Take the happenings that the game reports. Raises `GameCrashed`."""
         self.unsaid += referee.happenings()
         if len(self.unsaid) > self._settings.happenings:
             raise referee.crashed("happened", OverflowError("too much while the store is away"))
 
     def listen(self, referee: Referee) -> None:
-        """Take what the game said, and its result if that is known. Raises `GameCrashed`."""
+        """Take the happenings that the game reports, and its result if there is one.
+
+        Raises `GameCrashed`.
+        """
         self.hear(referee)
         if self.ending is None and (result := referee.result()) is not None:
             self.ending = ("finished", result)
 
     def end(self, reason: str) -> None:
-        """It ends for another reason than that the game is finished, and without a result."""
+        """End the match without a result, for another reason than that the game is finished."""
         self.ending = (reason, None)
 
     def put_away(self) -> None:
-        """It is over: no more of the game is needed, as the record has its last state."""
+        """Drop the game, since the match is over and the record has its last state."""
         self.referee = None
 
     def note_crash(self) -> None:
-        """A call of the game broke off: its state is not to be kept."""
+        """Take note that a call of the game failed half-way, so that its state must not be kept."""
         self.sound = False
 
     def missed(self, now: int, epoch: int, offset: int | None = None) -> list[Said] | None:
-        """What was said since a position, by the record; None also if that is very long. Without an
-        offset: since the last offset that is still true of what the incarnation `epoch` said.
+        """Return the events after a position, or None if they are not known or are too long to
+        send.
 
-        `now`: the present epoch.
+        Arguments:
+            now: the present epoch.
+            epoch: the epoch of the position.
+            offset: the offset of the position. None: the last offset of that epoch that is still
+                true.
         """
         record = self.record
         if offset is None:
             offset = record.agreed(epoch)
-        if offset is None or epoch > now:  # forgotten, or ahead of us
+        if offset is None or epoch > now:  # the position is forgotten, or of a later incarnation
             return None
         missed = record.missed(epoch, offset)
         if missed and len(msgspec.json.encode(missed)) > self._settings.value_bytes:
@@ -159,7 +172,7 @@ class Playthrough:
     # --- events ----------------------------------------------------------------------------------
 
     def note(self, event: AnyEvent, epoch: int) -> None:
-        """Let an event be part of the record, the game having acted."""
+        """Enter an event into the record, after the game has acted on it."""
         record = self.record
         record.apply(event, epoch)
         if isinstance(event, Created):
@@ -170,13 +183,13 @@ class Playthrough:
             record.tick = event.tick
 
     def replay(self, event: AnyEvent, epoch: int) -> None:
-        """Let an event out of the log move the game, and be part of the record."""
+        """Let the game act on an event of the log, and enter the event into the record."""
         if self.broken is None and self.record.ended is None:
             try:
                 self._move_again(event)
             except (GameCrashed, Refused) as error:
-                # Not raised on: a game that cannot be replayed would never be recovered. The match
-                # comes back without it, and ends as failed.
+                # The error is not raised: the match would never recover. It recovers without the
+                # game instead, and ends as failed.
                 self.broken = str(error)
         self.note(event, epoch)
 
@@ -187,7 +200,7 @@ class Playthrough:
         referee = self.referee
         assert referee is not None, "the first event creates the match"
         if self.durable_inputs and self.tick_hz:
-            # Then the events hold all that moved the game, and its ticks can be run again.
+            # The events hold all inputs, so the ticks between them can be run again.
             at = event.tick - 1 if isinstance(event, Moved) else event.tick
             while self.record.tick < at:
                 self.tick(referee)
@@ -198,17 +211,20 @@ class Playthrough:
                 referee.leave(event.player)
             case Moved():
                 referee.input(event.player, event.input)
-        referee.happenings()  # they are events of their own
+        referee.happenings()  # these are dropped, since the log has them as events of their own
 
     # --- snapshots -------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:
-        """The state, for msgpack. Raises `GameCrashed`."""
+        """Return the state, for msgpack. Raises `GameCrashed`."""
         game = None if self.referee is None else self.referee.snapshot()
         return {"record": self.record, "game": game}
 
     def restore(self, state: Any, schema: int) -> None:
-        """Take over a snapshot. Raises what is wrong with it, or with the game."""
+        """Set the state from a snapshot.
+
+        Raises any exception if the snapshot or the game is bad.
+        """
         if schema == 1:
             _with_answers(state["record"])
         self.record = msgspec.convert(state["record"], Record)
@@ -221,9 +237,9 @@ class Playthrough:
         self._restored = True
 
     def recovered(self, snapshot_ignored: str | None) -> None:
-        """All is there that will be: know how it ended, or if it cannot go on, why it is `broken`.
+        """Finish a recovery: set `ending` if the match has ended, and `broken` if it cannot go on.
 
-        `snapshot_ignored`: why a snapshot that was there could not be used.
+        `snapshot_ignored` says why a snapshot that was there could not be used, if so.
         """
         record = self.record
         if record.created is None:
@@ -237,11 +253,12 @@ class Playthrough:
             self.broken = f"crashed {record.crashes} times in a row"
 
     def _lost(self, snapshot_ignored: str | None) -> str | None:
-        """Why what recovery brought back is not the match's state; None: it is.
+        """Return why the state that was recovered is not the match's state, or None if it is.
 
-        Asked when the events have been replayed. They say by their ticks how far the match was at
-        the least, and so that a snapshot was lost. Those of a game in turns without durable inputs
-        do not say how long it was played: without any snapshot it begins anew.
+        It is called when the events have been replayed. For a game with ticks they say how far the
+        match had come at least, and so whether a snapshot must have existed. For a game in turns
+        without durable inputs they do not say that; such a game begins anew if there is no
+        snapshot.
         """
         if self._restored or self.durable_inputs:
             return None
@@ -253,7 +270,7 @@ class Playthrough:
         return None
 
     def _fit_record(self) -> None:
-        # Not the snapshot's: the settings and the game may have changed since.
+        # The values of a snapshot do not hold: the settings and the game may have changed since.
         self.record.keep = self._settings.recent_events
         self.record.keep_answers = self._settings.answers
         self.record.past_crash_ticks = math.ceil(self.tick_hz * PAST_CRASH_S)
@@ -261,6 +278,8 @@ class Playthrough:
 
 
 def _with_answers(record: dict[str, Any]) -> None:
-    """Of schema 1, where a place had the ticks of its last inputs under `repeats`."""
+    """Convert a record of schema 1, whose places had the ticks of their last inputs in
+    `repeats`.
+    """
     for place in record["places"].values():
         place["answers"] = {seq: [tick] for seq, tick in place.pop("repeats", {}).items()}

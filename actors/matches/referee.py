@@ -1,4 +1,4 @@
-"""The referee: calls a game on behalf of its match, and gives what goes wrong there a name."""
+"""The referee calls a game on behalf of its match, and turns its errors into `GameCrashed`."""
 
 from __future__ import annotations
 
@@ -18,16 +18,22 @@ T = TypeVar("T")
 
 _BYTES: Final = (bytes, bytearray, memoryview)
 _JSON_AT_MOST: Final = 6
-"""A byte of msgpack is at most so many of JSON: a control character in a string, or `false,`."""
+"""A byte of msgpack becomes at most so many bytes of JSON, for a control character or `false,`."""
 
 MAX_REASON: Final = 500
-"""Characters of what a game says when it rejects something; the rest is cut off."""
+"""The longest reason of a game for a rejection, in characters; the rest is cut off."""
 
 
 class GameCrashed(Exception):  # noqa: N818 - named like the runtime's: what happened
-    """A call of a game raised, hung, or returned what cannot be encoded. The cause is chained.
+    """A call of a game raised, took too long, or returned what cannot be encoded.
 
-    `returned`: it is only what it returned that is wrong.
+    `__cause__` is the exception, if there was one.
+
+    Attributes:
+        returned: whether the call itself went well, and only what it returned is wrong.
+        game: the name of the game.
+        call: the name of the method.
+        error: the exception, or a text.
     """
 
     def __init__(
@@ -45,18 +51,22 @@ class GameCrashed(Exception):  # noqa: N818 - named like the runtime's: what hap
 
 
 class Referee:
-    """One game and everything that may be asked of it.
+    """Makes one game and calls its methods.
 
-    Every method may raise `GameCrashed`, after which the game's state is worth nothing. Those that
-    say so raise `Refused` with what the player did wrong, and then nothing has changed.
+    Every method may raise `GameCrashed`. The game's state must not be used after that. Some methods
+    say that they raise `Refused`, for a player who did something wrong. The game has changed
+    nothing then.
 
     Arguments:
-        name: of the game, for messages.
-        match: whose game it is, for the log.
+        name: the name of the game, for error messages.
+        game: the game's class.
+        match: the name of the match, for the log.
+        seed: the seed of the game's dice.
+        params: the params that the match was created with.
         call_limit_s: how long one call may take, in seconds.
-        max_happenings: of one step.
-        value_bytes: of one view, result or happening, in either encoding.
-        held_up: is told of each call that took longer, by its name and with the seconds.
+        max_happenings: how many happenings one step may report.
+        value_bytes: the greatest size of a view, result or happening, in either encoding.
+        held_up: called with the name of a call that took longer, and its seconds.
     """
 
     def __init__(
@@ -72,9 +82,9 @@ class Referee:
         value_bytes: int,
         held_up: Callable[[str, float], None],
     ) -> None:
-        """Make the game. Raises `Refused`: the params do not fit, or the game will not have them.
+        """Make the game.
 
-        Do not use it after that.
+        Raises `Refused` if the game refuses the params, or they have a wrong type.
         """
         self._name = name
         self._limit_s = call_limit_s
@@ -89,26 +99,26 @@ class Referee:
     # --- calls that players cause ----------------------------------------------------------------
 
     def join(self, player: str) -> None:
-        """Raises `Refused`."""
+        """Let a player join. Raises `Refused`."""
         self._judged("join", lambda: self._game.join(player))
 
     def leave(self, player: str) -> None:
         self._called("leave", lambda: self._game.leave(player))
 
     def input(self, player: str, value: Any) -> None:
-        """Raises `Refused`."""
+        """Give the game a player's input. Raises `Refused`."""
         game = self._game
         self._judged(
             "input", lambda: game.input(player, convert_input(value, game.input_type, "input"))
         )
 
-    # --- time, and what came of it ---------------------------------------------------------------
+    # --- ticks, happenings, result ---------------------------------------------------------------
 
     def tick(self) -> None:
         self._called("tick", self._game.tick)
 
     def happenings(self) -> list[Happening]:
-        """What the game said since the last call, of plain values."""
+        """Return what the game has reported since the last call, as plain values."""
         taken = self._game.take_happenings()
         if len(taken) > self._max_happenings:
             raise GameCrashed(self._name, "happened", f"{len(taken)} happenings in one step")
@@ -119,26 +129,29 @@ class Referee:
         return Happening(*self._plain("happened", [str(one.kind), player, one.data]))
 
     def result(self) -> Any | None:
-        """None while the game goes on, or its result, of plain values."""
+        """Return the game's result as plain values, or None while the game goes on."""
         result = self._called("result", self._game.result)
         return None if result is None else self._plain("result", result)
 
-    # --- what is seen and kept -------------------------------------------------------------------
+    # --- views and snapshots ---------------------------------------------------------------------
 
     def view(self) -> Any:
-        """What everyone sees, of plain values: to be encoded at once, and not kept."""
+        """Return what all players see, as plain values.
+
+        Encode it at once; the game may change it.
+        """
         return self._checked("view", self._called("view", self._game.view))[0]
 
     def view_for(self, player: str) -> Any:
-        """What this player sees, the same way."""
+        """Return what this player sees, like `view`."""
         return self._checked("view", self._look(player))[0]
 
     def shared(self) -> Any:
-        """A copy of what everyone sees, to be kept."""
+        """Return a copy of what all players see, which can be kept."""
         return self._plain("view", self._called("view", self._game.view))
 
     def seen_by(self, player: str) -> Any:
-        """A copy of what this player sees, to be kept."""
+        """Return a copy of what this player sees, which can be kept."""
         return self._plain("view", self._look(player))
 
     def _look(self, player: str) -> Any:
@@ -147,7 +160,7 @@ class Referee:
         return self._called("view", self._game.view)
 
     def snapshot(self) -> bytes:
-        """The game's state in msgpack."""
+        """Return the game's state in msgpack."""
         state = self._called("snapshot", self._game.snapshot)
         try:
             return msgspec.msgpack.encode(state)
@@ -158,21 +171,21 @@ class Referee:
         self._called("restore", lambda: self._game.restore(msgspec.msgpack.decode(state)))
 
     def crashed(self, call: str, error: BaseException) -> GameCrashed:
-        """The name for what was found out elsewhere."""
+        """Return the `GameCrashed` for an error of this game that was found elsewhere."""
         return GameCrashed(self._name, call, error)
 
-    # --- what may leave it -----------------------------------------------------------------------
+    # --- checks of what the game returns ---------------------------------------------------------
 
     def _plain(self, call: str, value: Any) -> Any:
-        """A copy of what `call` returned, as clients will decode it."""
+        """Return a copy of what `call` returned, as clients will decode it."""
         return msgspec.msgpack.decode(self._checked(call, value)[1])
 
     def _checked(self, call: str, value: Any) -> tuple[Any, bytes]:
-        """What `call` returned as plain values, and in msgpack.
+        """Return what `call` returned as plain values, and in msgpack.
 
-        It is held to what PROTOCOL.md promises to clients of either encoding, whoever is there to
-        see it: a match must neither crash as soon as a client of the other one comes, nor send what
-        that one cannot read. Costs 2.5 us for a view of 400 bytes.
+        It is checked for both encodings, even if all clients use the same one: else a match could
+        crash when the first client with the other encoding joins, or send what that client cannot
+        read. The check costs 2.5 us for a view of 400 bytes.
         """
         try:
             plain = msgspec.to_builtins(value, str_keys=True, builtin_types=_BYTES)
@@ -182,7 +195,7 @@ class Referee:
                 size = max(size, len(msgspec.json.encode(plain)))
             if size > self._value_bytes:
                 raise OverflowError(f"{size} bytes, over matches.value_bytes")
-        except Exception as error:  # TypeError, OverflowError, RecursionError, ...: all its fault
+        except Exception as error:  # TypeError, OverflowError, ...: all are errors of the game
             raise GameCrashed(self._name, call, error) from error
         return plain, packed
 
@@ -205,8 +218,9 @@ class Referee:
                 raise
             raise GameCrashed(self._name, call, refusal) from refusal
         except BaseException as error:
-            # Also one that exits, or raises KeyboardInterrupt, must not take the server along. The
-            # real ones come as signals that the loop handles; nothing of trio's is raised in here.
+            # A game that raises SystemExit or KeyboardInterrupt must not end the server. Real ones
+            # do not come up here: signals are handled by the loop, and trio raises nothing inside a
+            # game.
             if isinstance(error, HandlerHung):
                 self._held_up(call, perf_counter() - block.began)
             raise GameCrashed(self._name, call, error) from error
@@ -214,8 +228,8 @@ class Referee:
         return answer
 
     def _check_time(self, call: str, block: interruptible) -> None:
-        # A call into C is not interrupted, and may be over before a look at the clock: what hangs
-        # is a crash, in whatever it is written, or a player could have it hang again and again.
+        # A call into C is not interrupted, and may return before the watchdog acts. It counts as a
+        # crash all the same: else a player could block the node with the same call again and again.
         seconds = perf_counter() - block.began
         if seconds > self._limit_s and block.began:
             self._held_up(call, seconds)
@@ -223,12 +237,15 @@ class Referee:
 
 
 def _for_people(text: object) -> str:
-    """A game's word to a player, fit for the wire."""
+    """Return a game's text for a player, cut and cleaned for the wire."""
     return str(text)[:MAX_REASON].encode(errors="replace").decode()
 
 
 def convert_input(value: Any, wanted: Any, what: str) -> Any:
-    """`value` as the type a game declared. Raises `Refused` (BAD_INPUT), with the field."""
+    """Return `value` converted to the type that a game declared.
+
+    Raises `Refused` with BAD_INPUT and the name of the field.
+    """
     try:
         return msgspec.convert(value, wanted)
     except msgspec.ValidationError as error:

@@ -1,4 +1,4 @@
-"""What the directory of matches hears of one of them."""
+"""The reports of a match to the directory of matches."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from actors.runtime.system_view import SystemView
 
 
 class Telling(Protocol):
-    """What reports need of their match."""
+    """What `Reports` needs of its match."""
 
     @property
     def system(self) -> SystemView:
-        """Where the directory lives."""
+        """The system that the directory is an actor of."""
 
     @property
     def log(self) -> Any:
@@ -26,8 +26,9 @@ class Telling(Protocol):
 
 
 class Reports:
-    """Tells the directory how a match stands. One that it does not get it asks for, at its next
-    sweep.
+    """Tells the directory the state of a match.
+
+    If a report does not arrive, the directory asks for it at its next sweep.
     """
 
     def __init__(self, match: Telling, name: str, play: Playthrough) -> None:
@@ -36,7 +37,7 @@ class Reports:
         self._play = play
 
     def tell(self) -> MatchReport:
-        """Tell how it stands; returns that."""
+        """Send a report of the match's state, and return it."""
         record = self._play.record
         if record.created is None:
             report = MatchReport(self._name, 0, "unknown")
@@ -47,7 +48,9 @@ class Reports:
         return report
 
     def tell_refused(self) -> None:
-        """The game would not have it: a directory that listed it would ask for ever."""
+        """Report that the game refused the match, so that the directory does not ask for it
+        again.
+        """
         self._send(MatchReport(self._name, 0, REFUSED))
 
     def _send(self, report: MatchReport) -> None:

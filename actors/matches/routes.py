@@ -1,4 +1,4 @@
-"""How requests reach matches and their directory."""
+"""The routes of clients' requests to matches and their directory."""
 
 from __future__ import annotations
 

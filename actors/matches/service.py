@@ -1,4 +1,4 @@
-"""Matches, as a service: games of the operator's, played by clients, and the list of them."""
+"""The service of matches: it runs the operator's games and keeps the list of running matches."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _log = structlog.get_logger("actors.matches")
 
 
 def start(frame: Frame) -> Running:
-    """The directory wakes the matches that were running."""
+    """Start the service. Its directory wakes the matches that were running."""
     settings = frame.settings.section("matches", MatchSettings)
     games = load_games(frame.settings.section("games", dict), beside=frame.folder)
     if not games:
@@ -48,7 +48,7 @@ def start(frame: Frame) -> Running:
 
 
 def check(settings: ServiceSettings, folder: Path) -> None:
-    """Raises NoSuchGame: one of the games cannot be imported or played."""
+    """Raise NoSuchGame if one of the games cannot be imported or played."""
     load_games(settings.section("games", dict), beside=folder)
 
 
@@ -71,7 +71,7 @@ def dropping(
 
 
 def readings(counters: MatchCounters) -> Iterator[Reading]:
-    """What matches count."""
+    """Yield the metrics of matches."""
     yield counter("match_ticks", "Ticks of matches.", counters.ticks)
     yield counter("match_ticks_skipped", "Ticks given up.", counters.ticks_skipped)
     yield counter("match_ticks_slow", "Ticks over their time.", counters.ticks_over_budget)

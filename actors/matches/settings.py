@@ -25,48 +25,71 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Matches, and the directory that knows them."""
 
     max_matches: Count = 1_000
-    """Matches that run at once."""
+    """How many matches may run at once."""
     max_matches_of_user: Count = 20
-    """The same of those that one user had made."""
+    """How many of the running matches one user may have created."""
     max_matches_of_address: Annotated[int, Meta(ge=0)] = 200
-    """The same of those that all clients of one address had made; 0: no limit."""
+    """How many of the running matches all clients of one address may have created; 0: no limit."""
     params_bytes: Count = 8_192
-    """The longest `params` of a match, as msgpack. They are part of its log and its snapshots."""
+    """The greatest size of a match's `params`, as msgpack.
+
+    They are part of its log and snapshots.
+    """
     list_limit: Count = 100
-    """Matches one match.list may name."""
+    """How many matches one match.list may ask for."""
     rejoin_within_s: Seconds = 60.0
-    """How long a player whose session ended keeps the place; 0: leaves at once."""
+    """How long a player without a session keeps the place; 0: the player leaves at once."""
     abandon_after_s: PositiveSeconds = 120.0
-    """A match without any connected player ends after this."""
+    """A match ends when no player has been connected for this time."""
     unjoined_after_s: PositiveSeconds = 15.0
-    """One that nobody has joined ends so long after its creation, if that is sooner: it holds one
-    of `max_matches`, for nobody."""
+    """A match that nobody has joined ends this long after its creation, if that is sooner.
+
+    It takes one of `max_matches` without being of use to anybody.
+    """
     remember_ended_s: PositiveSeconds = 3_600.0
     """How long the idempotency key of an ended match is known."""
     log_s: Seconds = 0.0
-    """The log of an ended match is kept for so long, then nothing is left of it; 0: for ever."""
+    """How long the log of an ended match is kept.
+
+    Then nothing is left of the match. 0: for ever.
+    """
     ended_keys: Count = 10_000
-    """So many of them at most, the last ones; about 500 bytes each."""
+    """How many idempotency keys of ended matches are known at most, about 500 bytes each.
+
+    The oldest are forgotten first.
+    """
     snapshot_interval_s: PositiveSeconds = 1.0
-    """A crash sets a match with ticks back by at most this."""
+    """The time between snapshots. A crash sets a match with ticks back by at most this time."""
     catch_up_ticks: Count = 5
-    """After a stall at most so many ticks are run at once; the rest is given up."""
+    """How many ticks are run at once after a stall. The others are skipped."""
     call_limit_s: PositiveSeconds = 0.5
-    """One call of a game that takes longer is interrupted, or is found when it returns from C, and
-    is a crash of its match. Nothing else of this node runs meanwhile."""
+    """How long one call of a game may take.
+
+    A longer one is interrupted (in C code, when it returns), and counts as a crash of its match.
+    Nothing else on this node runs during a call.
+    """
     max_crashes: Count = 3
-    """A match that crashes so often without getting past it ends as failed."""
+    """A match ends as failed after so many crashes, if it does not get past them in between."""
     recent_events: Count = 256
-    """Events a match keeps for players who come back; one that missed more gets the state."""
+    """How many events a match keeps for players who come back.
+
+    A player who missed more gets the state.
+    """
     answers: Annotated[int, Meta(ge=1, le=1024)] = 32
-    """Of each player's inputs the answers to the last so many are remembered, so that one that is
-    sent again is answered as the first time and does not act again; an older one is refused. It is
-    for what a break leaves without an answer: some RTTs of inputs. About 200 bytes each."""
+    """How many answers to each player's last inputs are kept, about 200 bytes each.
+
+    An input that is sent again gets its first answer and does not act again; one that is older is
+    refused. A client sends those inputs again that a lost connection left without an answer, which
+    are as many as it sends in a few round trips.
+    """
     happenings: Count = 256
-    """What a game may say in one step; more is a crash of its match."""
+    """How many happenings a game may report in one step. More of them are a crash of its match."""
     value_bytes: Count = 131_072
-    """The longest view, result or happening of a game, in either encoding: more is a crash of its
-    match. Also the most that a resume repeats. An outbox has room for a few of them, or every
-    client would be too slow for its match, and too slow again whenever it comes back."""
+    """The greatest size of a view, result or happening of a game, in either encoding.
+
+    A larger one is a crash of its match. It also limits what a resume repeats. A client's outbox
+    must have room for a few of them: else every client would be too slow for its match, and again
+    each time it comes back.
+    """
     mailbox: Count = 1024
-    """Messages that wait for their match; beyond it requests are answered `busy`."""
+    """How many messages may wait for a match. Requests beyond that are answered `busy`."""

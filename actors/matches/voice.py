@@ -45,9 +45,9 @@ class MatchVoice:
         self._topics.publish(self.topic, self._event(said), more=True)
 
     def look(self, referee: Referee, players: Iterable[str]) -> Any:
-        """What `state` is to push: what each of the players sees of the game now, of plain values.
+        """Return what the players see of the game now, as plain values, for `state` to push.
 
-        Raises `GameCrashed`, if it cannot be sent to everyone.
+        Raises `GameCrashed` if it cannot be sent.
         """
         if self._private_views:
             return {player: referee.view_for(player) for player in players}
@@ -76,8 +76,8 @@ class MatchVoice:
     ) -> None:
         """Tell the members that the match has recovered, each with the state that they may see.
 
-        `missed`: the last events of the record, which none of the members has been pushed yet. What
-        they were pushed before these still holds. None: it is not known what they missed.
+        `missed` are the last events of the record, which no member has been pushed yet. All pushes
+        before these still hold. None: it is not known which events they missed.
         """
         if missed is None:
             self._topics.publish_each(
@@ -136,9 +136,10 @@ class MatchVoice:
     ) -> bool:
         """Push to one session what it missed since `offset`, and the end as a push of its own.
 
-        Returns False, and pushes nothing, if the outbox of the session has no room for it now.
+        `missed` are the events; None if there are too many of them, or if the session's position is
+        void.
 
-        `missed`: the events; None: there are too many of them, or its position was void.
+        Returns False, and pushes nothing, if the outbox of the session has no room for it now.
         """
         end = record.ended
         if end is not None and missed is not None and offset >= record.offset:
