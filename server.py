@@ -1,8 +1,9 @@
-"""Greenroom's command line; actors/node/commands.py does what it says.
+"""Greenroom's command line, and the list of its services. actors/node/commands.py runs the
+commands.
 
-Only the standard library is imported until Ctrl-C is dealt with and it is known what is asked for.
-A Python without the packages that are needed, as the system's own is beside a checkout's virtual
-environment, says so in a line; so this file is read by older ones than we need, too.
+This file imports only the standard library until signals are set up and the command is known. If
+Python lacks a package (in a checkout, the system's Python does), that is said in one line. Older
+versions of Python must be able to read this file, so that they can say what is missing.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ PACKAGES = frozenset({
     "msgspec", "pykka", "structlog", "trio", "tomllib",
     "hiredis", "hypercorn", "prometheus_client", "psycopg", "redis", "starlette", "websockets",
 })  # fmt: skip
-"""What pyproject.toml names for the runtime and its extra `server`; tomllib is Python 3.11's."""
-INCOMPLETE = 9  # `Exit.INCOMPLETE`, which cannot be imported where it is needed; a test holds them
+"""The packages that pyproject.toml names for the runtime and its extra `server`, and Python 3.11's
+tomllib."""
+INCOMPLETE = 9  # equals `Exit.INCOMPLETE`, which cannot be imported here; a test checks that
 
 SERVICES: tuple[str, ...] = (
     "actors.chat.service:CHAT",
@@ -28,9 +30,10 @@ SERVICES: tuple[str, ...] = (
     "actors.matches.service:MATCHES",
     "actors.storage.service:STORAGE",
 )
-"""What a server is made of beside sessions. A line that is taken out takes all of its service out;
-its tables and its section of the configuration are left alone. `actors/service.py` says what a
-service is."""
+"""The services of a server. `actors/service.py` says what a service is.
+
+A server without a service is one whose line is not here. The service's tables, and its section of
+the configuration, may stay."""
 
 LAYERS = """\
 Every command takes --config FILE and --set SECTION.KEY=VALUE. Settings come, the later winning,
@@ -48,7 +51,7 @@ COMMANDS = {
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Return the parser of the command line."""
     from actors.node.exits import EXITS
 
     codes = "\n".join(f"  {code:d}  {meaning}" for code, meaning in EXITS.items())
@@ -75,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def incomplete(what: str, lacking: str) -> int:
-    """Say what this Python lacks and where it is to be had; returns the exit code."""
+    """Print what this Python lacks and how to get it, and return the exit code."""
     hint = "pip install 'greenroom[server,embedded]' brings all"
     if (Path(__file__).parent / "Makefile").is_file():  # a checkout
         hint = "make run sets all up, and then .venv/bin/python server.py has it"
@@ -84,14 +87,16 @@ def incomplete(what: str, lacking: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code."""
-    # Until a command listens to signals there is nothing to bring to an end: a Ctrl-C ends the
-    # process at once, rather than as a traceback out of whichever import it hits.
+    """Run a command, and return the exit code."""
+    # Until the command handles signals, a Ctrl-C ends the process at once. Nothing has been started
+    # that would have to be stopped, and Python's default would print a traceback from the middle of
+    # an import.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or (given[0].startswith("-") and given[0] not in {"-h", "--help", "--version"}):
         given.insert(0, "serve")
-    if sys.version_info < (3, 11):  # noqa: UP036 - a checkout is tried with whichever is there
+    # People try a checkout with whatever Python they have.
+    if sys.version_info < (3, 11):  # noqa: UP036
         return incomplete("greenroom", "Python 3.11 or newer")
     what = "greenroom"
     try:

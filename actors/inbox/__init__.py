@@ -1,6 +1,6 @@
-"""Users' inboxes: what the server has for a user, whether or not anyone is there to get it.
+"""Users' inboxes: entries that wait for a user who is offline, and are pushed to one who is online.
 
-For other services: `Putting`, with which their commands put entries there.
+Commands of other services put entries into inboxes by `Putting`.
 """
 
 from actors.inbox.putting import Putting

@@ -1,6 +1,6 @@
-"""Inboxes as rows: the queries that read them, and the commands that change them.
+"""The rows of inboxes: the queries that read them, and the commands that change them.
 
-Entries are written by `Transaction.push`, with whatever they tell of.
+Entries are written by `Transaction.push`, in the transaction of the change that they report.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from persistence.queries import QueryKind, ReadTransaction
 
 SERVICE: Final = "inbox"
 
-# One statement each, so that all of an answer is of one moment.
+# Each answer comes from one statement, so that all of it is of the same moment.
 _AFTER: Final = """
     SELECT coalesce(i.last_offset, 0), coalesce(r.read_offset, 0),
            e.entry_offset, e.type, e.payload, e.at_us
@@ -63,7 +63,11 @@ _BEYOND_ALL: Final = 2**63 - 1
 
 
 class ReadAfter(msgspec.Struct, frozen=True, gc=False):
-    """The first `limit` entries after an offset, and `max_bytes` of payloads; one at least."""
+    """Asks for the first entries after an offset. Answer: `Found`.
+
+    It has at most `limit` entries and `max_bytes` of payloads, but at least one entry if there is
+    one.
+    """
 
     user: str
     after: int
@@ -72,7 +76,9 @@ class ReadAfter(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReadBefore(msgspec.Struct, frozen=True, gc=False):
-    """The last `limit` entries before an offset (0: the newest), likewise."""
+    """Asks for the last entries before an offset (0: the newest), with the limits of
+    `ReadAfter`.
+    """
 
     user: str
     before: int
@@ -81,8 +87,13 @@ class ReadBefore(msgspec.Struct, frozen=True, gc=False):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """Entries without a gap, oldest first, and where the inbox stands. `more`: there are others,
-    in the direction that was asked for.
+    """Entries without a gap, the oldest first, and the state of the inbox.
+
+    Attributes:
+        newest: the offset of the newest entry of the inbox.
+        read: the offset up to which the user has read.
+        items: the entries.
+        more: whether there are more in the direction that was asked for.
     """
 
     newest: int
@@ -92,13 +103,16 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Newest(msgspec.Struct, frozen=True):
-    """The last offset of each of these users who have an inbox: user -> offset."""
+    """Asks for the last offset of each of these users.
+
+    Answer: user -> offset, for those with an inbox.
+    """
 
     users: Sequence[str]
 
 
 class Export(msgspec.Struct, frozen=True, gc=False):
-    """All that is kept of a user's entries, as plain values."""
+    """Asks for all entries of a user that are kept. Answer: a list of plain dicts."""
 
     user: str
 
@@ -130,7 +144,7 @@ def _export(reading: ReadTransaction, query: Export) -> list[dict[str, Any]]:
 
 
 def _items(rows: Sequence[tuple[Any, ...]]) -> tuple[int, int, list[Item]]:
-    """Where an inbox stands, and its entries; there is a row also where it has none."""
+    """Return the newest offset, the read offset and the entries; the first row has the offsets."""
     items = [
         Item(offset, type_, decoded(payload), at_us // 1000, len(payload))
         for _, _, offset, type_, payload, at_us in rows
@@ -140,7 +154,7 @@ def _items(rows: Sequence[tuple[Any, ...]]) -> tuple[int, int, list[Item]]:
 
 
 def _within(items: Sequence[Item], max_bytes: int) -> Sequence[Item]:
-    """The first ones that fit; one at least, however long it is."""
+    """Return the first items that fit into `max_bytes`, and at least one."""
     for place, item in enumerate(items):
         max_bytes -= item.size
         if max_bytes < 0 and place:
@@ -159,53 +173,65 @@ QUERIES: Final = (
 
 
 class SetRead(msgspec.Struct, frozen=True, gc=False):
-    """The user has read up to this offset. It never moves back, so that a repeat is harmless."""
+    """Marks entries up to this offset as read.
+
+    The mark never moves back, so a repeat is harmless.
+    """
 
     user: str
     offset: int
 
 
 class ReadUpTo(msgspec.Struct, frozen=True, gc=False):
-    """So far the user has read."""
+    """The answer to `SetRead`: the offset up to which the user has read."""
 
     offset: int
 
 
 class Trim(msgspec.Struct, frozen=True, gc=False):
-    """Delete the oldest entries of the next `names` users: beyond the last `kept`, and older than
-    `before_us`, `most` of them.
-    """
+    """Deletes entries of the next `names` users that need not be kept. Answer: `Trimmed`."""
 
     after: str
+    """The user after whom to begin, in the order of users."""
     names: int
+    """How many users to look at."""
     kept: int
+    """How many of each user's newest entries to keep."""
     before_us: int
+    """Entries from before this time are deleted, in microseconds since 1970, UTC."""
     most: int
+    """How many entries to delete at most."""
 
 
 class Trimmed(msgspec.Struct, frozen=True, gc=False):
-    """`reached`: the last user who is done; None: there is none after it. `deleted`: entries."""
+    """The answer to `Trim`."""
 
     reached: str | None
+    """The last user that was looked at; None: there are no others after it."""
     deleted: int
+    """How many entries were deleted."""
 
 
 class Erase(msgspec.Struct, frozen=True, gc=False):
-    """Delete all entries of a user. Two numbers stay: how many there have been, and how many were
-    read. Should the user come back, no device takes new entries for those that it has had.
+    """Deletes all entries of a user. Answer: `EntriesErased`.
+
+    The newest offset and the read offset stay. If the user comes back, new entries get new offsets,
+    and no device mistakes them for entries that it has had.
     """
 
     user: str
 
 
 class EntriesErased(msgspec.Struct, frozen=True, gc=False):
-    """So many entries went."""
+    """The answer to `Erase`."""
 
     deleted: int
+    """How many entries were deleted."""
 
 
 def _set_read(transaction: Transaction, commands: Sequence[SetRead]) -> Sequence[ReadUpTo]:
-    # In the order of their names, all at once: nobody waits for another in a circle.
+    # One statement marks all, and locks the rows in the order of their users, so there are no
+    # deadlocks.
     marks = ([one.user for one in commands], [one.offset for one in commands])
     stands: dict[str, int] = dict(transaction.write(_SET_READ, marks).fetchall())
     return [ReadUpTo(stands[one.user]) for one in commands]

@@ -1,4 +1,4 @@
-"""What the inboxes of a node share."""
+"""`InboxHost`: what the inboxes of a node share."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ class InboxCounters:
     """Counters for the metrics."""
 
     pushed: int = 0
-    """Entries pushed to users online."""
+    """Entries that were pushed to users online."""
     late: int = 0
-    """Inboxes in which the lookout found entries that were not pushed."""
+    """How often the lookout found an inbox with entries that were not pushed."""
     marked: int = 0
-    """Marks that were moved."""
+    """How often a mark of what is read was moved."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InboxHost:
-    """Dependencies of an inbox."""
+    """What every inbox of a node is given."""
 
     topics: Topics
     facts: Facts

@@ -1,4 +1,4 @@
-"""The lookout: makes up for hints that got lost."""
+"""The lookout, which finds entries whose hint got lost."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ class _Answered(msgspec.Struct, frozen=True):
 
 
 class Lookout(Actor):
-    """Looks up in rounds whether any user who is online has entries that were not pushed.
+    """Looks up in rounds whether users who are online have entries that were not pushed.
 
-    A hint gets lost if its thread ends before it is given, or if a queue is full.
+    Inboxes are told of new entries by hints. A hint gets lost if its thread ends too early, or if a
+    queue is full.
 
     Arguments:
         host: what all inboxes of the node share.
@@ -69,7 +70,8 @@ class Lookout(Actor):
     @handles(_Answered)
     def answered(self, message: _Answered) -> None:
         """Tell each inbox that lacks entries."""
-        if message.done.exception() is not None:  # the store is away: a round later
+        # The store is away, so try again in the next round.
+        if message.done.exception() is not None:
             self._ask(())
             return
         newest = message.done.result()

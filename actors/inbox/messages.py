@@ -1,4 +1,4 @@
-"""Messages to a user's inbox, beside those that every topic takes."""
+"""Messages to a user's inbox, in addition to those that every topic takes."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ KIND: Final = "user"
 
 
 class ReadHistory(TopicMessage, frozen=True, gc=False):
-    """The `limit` entries before offset `before`. Answered with `InboxPage`."""
+    """Asks for the `limit` entries before the offset `before`. Answered with `InboxPage`."""
 
     before: int
     limit: int
 
 
 class MarkRead(TopicMessage, frozen=True, gc=False):
-    """The user has read up to this offset. Answered with `InboxMark` once it is durable."""
+    """Marks entries up to this offset as read. Answered with `InboxMark` once that is durable."""
 
     offset: int
 
 
 class Look(msgspec.Struct, frozen=True, gc=False):
-    """A hint: the inbox has entries up to this offset; 0: how many is not known."""
+    """A hint that the inbox has entries up to this offset; 0: the offset is not known."""
 
     offset: int
 
 
 class Forget(msgspec.Struct, frozen=True, gc=False):
-    """Entries were deleted, and must not be shown from memory."""
+    """Tells an inbox that entries were deleted, so that it does not show them from memory."""
 
 
 def user_topic(user: str) -> str:

@@ -1,4 +1,4 @@
-"""Which users are online on this node, and the way of hints from threads to inboxes."""
+"""`OnlineUsers`: which users are online on this node, and hints from threads to their inboxes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ UNKNOWN: Final = -1
 class OnlineUsers:
     """Knows which users are online, and up to which offset each of their inboxes has been pushed.
 
-    It outlives the actors, so that an inbox that crashed goes on from that offset. A hint for a
-    user who is not online is dropped here, at the cost of a look into a dict.
+    It outlives the actors of inboxes, so that an inbox that crashed goes on from that offset. A
+    hint for a user who is not online is dropped here, at the cost of one look into a dict.
 
-    A user is entered before the inbox is read. So a thread that has committed an entry either finds
-    the user here, or the inbox is read after that commit.
+    A user is entered here before the inbox is read. So for each entry that a thread commits, either
+    the thread finds the user here, or the inbox is read after the commit.
     """
 
     def __init__(self, system: ActorSystem) -> None:
@@ -40,19 +40,24 @@ class OnlineUsers:
     # --- for inboxes -----------------------------------------------------------------------------
 
     def come(self, user: str, *, again: bool) -> None:
-        """Enter a user whose inbox starts; `again`: after a crash, with the sessions of before."""
+        """Enter a user whose inbox starts.
+
+        `again` says that the inbox has crashed and its sessions are still there.
+        """
         if not again:
             self._reached[user] = UNKNOWN
         else:
             self._reached.setdefault(user, UNKNOWN)
 
     def reached(self, user: str) -> int | None:
-        """Return up to which offset an inbox was pushed; None: it has not been read yet."""
+        """Return the offset up to which an inbox was pushed, or None if it has not been read
+        yet.
+        """
         reached = self._reached.get(user, UNKNOWN)
         return None if reached == UNKNOWN else reached
 
     def reach(self, user: str, offset: int) -> None:
-        """The sessions of the user have been pushed everything up to this offset."""
+        """Enter that the user's sessions have been pushed all entries up to this offset."""
         self._reached[user] = offset
 
     def go(self, user: str) -> None:
@@ -62,10 +67,11 @@ class OnlineUsers:
     # --- hints -----------------------------------------------------------------------------------
 
     def pushed(self, entries: Sequence[Pushed]) -> None:
-        """Take hints: entries have been committed. From any thread; it neither waits nor raises.
+        """Take hints that entries have been committed. Any thread may call this; it does not wait.
 
         At most one hint waits for each user who is online. If the event loop takes no more calls,
-        hints are dropped; the next one of the user, or the lookout, makes up for it.
+        hints are dropped. The entries are then pushed after the user's next hint, or when the
+        lookout finds them.
         """
         news = [one for one in entries if one.user in self._reached]
         if not news:
@@ -91,14 +97,14 @@ class OnlineUsers:
         """Tell an inbox in memory that there are entries up to this offset, unless it knows."""
         if self._reached.get(user, offset) >= offset:
             return
-        if self._system.lookup(KIND, user) is None:  # it failed for good
+        if self._system.lookup(KIND, user) is None:  # the inbox failed for good
             self.go(user)
             return
         with suppress(MailboxFull, pykka.ActorDeadError):
             self._system.ref(KIND, user).tell(Look(offset))
 
     def users(self) -> Sequence[str]:
-        """Return who is online. A user whose inbox has failed for good is removed."""
+        """Return the users who are online, after removing those whose inbox has failed for good."""
         for user in list(self._reached):
             if self._system.lookup(KIND, user) is None:
                 self.go(user)

@@ -1,4 +1,4 @@
-"""How other services put something into a user's inbox."""
+"""`Putting`: puts entries of other services into users' inboxes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class _Settings(Protocol):
 
 
 class Putting:
-    """Puts entries into inboxes, within their limits; made where a service makes its commands.
+    """Puts entries into inboxes, within their limits. A service makes one for its commands.
 
     Arguments:
         settings: the configuration of the server.
@@ -23,20 +23,22 @@ class Putting:
     def __init__(self, settings: _Settings) -> None:
         try:
             section = settings.section("inboxes", InboxSettings)
-        except LookupError:  # a server without this service: what is put there waits
+        except LookupError:  # the server runs without this service, so entries wait
             section = InboxSettings()
         self._most_bytes = section.payload_bytes
 
     def put(self, transaction: Transaction, user: str, type_: str, payload: Any) -> None:
-        """Put an entry into a user's inbox, in the transaction of a command: if that commits, the
-        entry is there, and whoever is online is told.
+        """Put an entry into a user's inbox, in the transaction of a command.
+
+        If the transaction commits, the entry is in the inbox, and the user's sessions are told.
 
         Arguments:
-            transaction: the command's.
-            user: whose inbox it is.
-            type_: what clients know the kind of entry by, `friends.request` say: the service first.
-            payload: any value that msgpack and JSON have.
+            transaction: the command's transaction.
+            user: the user whose inbox it is.
+            type_: the kind of entry, for clients. It begins with the service, as in
+                `friends.request`.
+            payload: a value that both msgpack and JSON can encode.
 
-        Raises NoPayload, a ValueError: the payload is too long, or has no encoding.
+        Raises NoPayload, a ValueError, if the payload is too long or cannot be encoded.
         """
         transaction.push(user, type_, encoded(payload, self._most_bytes))

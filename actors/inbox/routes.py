@@ -1,4 +1,7 @@
-"""How requests reach inboxes: each session's its own user's."""
+"""The routes of clients' requests to inboxes.
+
+Every session reaches the inbox of its own user only.
+"""
 
 from __future__ import annotations
 

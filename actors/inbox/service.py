@@ -1,4 +1,4 @@
-"""Inboxes, as a service: a topic for each user, with what waits while nobody is there."""
+"""The service of inboxes: a topic for each user, whose entries wait while the user is offline."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def export(facts: Facts, user: str) -> Any:
 
 
 async def erase(system: ActorSystem, facts: Facts, user: str) -> None:
-    """Delete a user's entries, in memory too."""
+    """Delete a user's entries, including those in memory."""
     await facts.run(Erase(user), user=user)
     if system.lookup(KIND, user) is not None:
         system.ref(KIND, user).notify(Forget())

@@ -17,24 +17,29 @@ class InboxSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """A user's inbox."""
 
     payload_bytes: Annotated[int, Meta(ge=1, le=65_536)] = 4096
-    """The longest payload of an entry, in msgpack. Whoever puts a longer one is told at once."""
+    """The greatest size of an entry's payload, in msgpack.
+
+    A service that puts a larger one gets an error.
+    """
     recent: Count = 64
-    """Entries kept in memory while the user is there: what a resume bridges without a gap."""
+    """How many entries are kept in memory while the user is online. A resume can repeat so many."""
     joined_entries: Annotated[int, Meta(ge=0)] = 50
-    """Of these, how many a join shows at most."""
+    """How many of these a join shows at most."""
     answer_bytes: Count = 131_072
-    """Entries in one answer, and of one user in memory, in bytes of their payloads."""
+    """The greatest size of the entries in one answer, and of one user's in memory, as payloads."""
     history_limit: Count = 200
-    """Entries one inbox.history may ask for."""
+    """How many entries one inbox.history may ask for."""
     kept: Annotated[int, Meta(ge=0)] = 1000
-    """The last so many entries of a user are kept; 0: all."""
+    """How many of a user's newest entries are kept; 0: all."""
     kept_s: Seconds = 7_776_000.0
-    """Entries are kept for so long, 90 days; 0: for ever."""
+    """How long entries are kept (90 days); 0: for ever."""
     look_every_s: PositiveSeconds = 10.0
-    """Those who are there are told at once of what is new. What got lost on the way is looked up
-    this often, for all of them together."""
+    """How often the server looks for entries whose push got lost, for all users online together.
+
+    Other entries are pushed at once.
+    """
     mailbox: Count = 256
-    """Messages that wait for a user's inbox; beyond it requests are answered `busy`."""
+    """How many messages may wait for a user's inbox. Requests beyond that are answered `busy`."""
 
     @property
     def forgets(self) -> bool:

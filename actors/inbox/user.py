@@ -36,7 +36,7 @@ from protocol.messages.inbox import (
 )
 
 AGAIN_S: Final = 1.0
-"""How long it waits before it reads again, after a store did not answer."""
+"""After how many seconds an inbox is read again if the store did not answer."""
 
 
 class LeaveIfOffline(msgspec.Struct, frozen=True, gc=False):
@@ -46,14 +46,15 @@ class LeaveIfOffline(msgspec.Struct, frozen=True, gc=False):
 class UserInbox(Actor):
     """Keeps the end of an inbox in memory, and pushes new entries to the user's sessions.
 
-    The table is the truth. The actor reads each entry from there after its commit, and pushes it in
-    the order of the offsets. A hint (`Look`) says only that there is something to read.
+    The entries are rows of a table. The actor reads each entry from there after its commit, and
+    pushes entries in the order of their offsets. A hint (`Look`) says only that there is something
+    to read.
 
-    The actor is in memory as long as a session of the user is a member of the topic. It awaits its
-    queries in its handlers: none of its messages could be served before the answer.
+    The actor is in memory as long as a session of the user is a member of the topic. Its handlers
+    await their queries, since no other message could be handled correctly before the answer.
 
     Arguments:
-        user: whose inbox it is, the key of the actor.
+        user: the user whose inbox it is; the key of the actor.
         host: what all inboxes of the node share.
     """
 
@@ -69,7 +70,7 @@ class UserInbox(Actor):
         self._tail: Tail | None = None
         self._read = 0
 
-    # --- its life --------------------------------------------------------------------------------
+    # --- life ------------------------------------------------------------------------------------
 
     def on_start(self) -> None:
         """Take over the sessions of an incarnation that crashed, which the hub still knows."""
@@ -102,14 +103,15 @@ class UserInbox(Actor):
 
     @handles(Join)
     async def join(self, message: Join) -> InboxState:
-        """Make a session a member, and return where the inbox stands.
+        """Make a session a member, and return the state of the inbox.
 
         Raises:
             Refused: NOT_JOINED if it is the inbox of another user; UNAVAILABLE if the store does
                 not answer, or the session's connection is another one by now.
         """
         tail = await self._enter(message)
-        # A client that joins much at once gets fewer entries, or its outbox would overflow.
+        # A client that joins many topics at once gets fewer entries: else its outbox would
+        # overflow.
         room_bytes = self._topics.room_bytes(message.who.session) // 2
         return InboxState(
             user=self._user,
@@ -139,17 +141,19 @@ class UserInbox(Actor):
 
     @handles(Terminated)
     def session_ended(self, message: Terminated) -> None:
-        """Remove a session that has ended, for whatever reason."""
+        """Remove a session that has ended."""
         self._remove(message.ref.key)
 
     async def _enter(self, message: Join | Resume) -> Tail:
-        """Make a session a member that gets every push from here on; return the entries so far."""
+        """Make a session a member, which gets every push from now on, and return the entries so
+        far.
+        """
         who, connection = message.who, message.connection
         if who.user != self._user:
             raise Refused(NOT_JOINED, "it is another user's")
         refuse_late(message.until, self.system.now())
         tail = self._tail if isinstance(message, Join) and who.session in self.sessions else None
-        if tail is None:  # else a join is repeated, and the entries are known
+        if tail is None:  # else the join is a repeated one, and the entries are known
             tail = await self._look()
             refuse_late(message.until, self.system.now())
         if not self._topics.subscribe(self._topic, who.session, connection):
@@ -165,7 +169,7 @@ class UserInbox(Actor):
         if not self.sessions:
             self.passivate()
 
-    # --- what is new -----------------------------------------------------------------------------
+    # --- new entries -----------------------------------------------------------------------------
 
     @handles(Look)
     async def look(self, message: Look) -> None:
@@ -185,7 +189,10 @@ class UserInbox(Actor):
         await self.look(Look(0))
 
     async def _look(self) -> Tail:
-        """Read new entries, and push them. Raises `Refused`: UNAVAILABLE."""
+        """Read new entries and push them.
+
+        Raises `Refused`: UNAVAILABLE if the store does not answer.
+        """
         tail = self._tail
         if tail is None:
             tail = await self._load()
@@ -226,7 +233,7 @@ class UserInbox(Actor):
         return tail
 
     def _publish(self, tail: Tail, items: Sequence[Item] | None) -> None:
-        """Push entries to the sessions; for None, as some are deleted, where the inbox stands."""
+        """Push entries to the sessions; None stands for some that are deleted: push the state."""
         if not self.sessions:
             return
         if items is None:
@@ -245,7 +252,7 @@ class UserInbox(Actor):
             self._host.counters.pushed += 1
 
     def _recovered(self, tail: Tail, missed: Sequence[Item] | None) -> InboxRecovered:
-        """Return the missed entries; or for None, the last entries and `recovered: false`."""
+        """Return the push for entries that were missed; None: the last entries, not recovered."""
         items = tail.last(self._settings.joined_entries) if missed is None else missed
         return InboxRecovered(
             user=self._user,
@@ -257,11 +264,11 @@ class UserInbox(Actor):
             entries=_entries(items),
         )
 
-    # --- what is asked ---------------------------------------------------------------------------
+    # --- requests --------------------------------------------------------------------------------
 
     @handles(ReadHistory)
     async def history(self, message: ReadHistory) -> InboxPage:
-        """Return a page, from memory or, if it reaches further back, from the table.
+        """Return a page of entries, from memory or, if they are older, from the table.
 
         Raises:
             Refused: NOT_JOINED, OUT_OF_RANGE; UNAVAILABLE if the store does not answer.
@@ -271,7 +278,7 @@ class UserInbox(Actor):
             raise Refused(OUT_OF_RANGE, f"limit: at most {settings.history_limit}")
         page = tail.page(message.before, message.limit)
         if page is None:
-            # Entries that are not pushed yet are left out: they will come as pushes.
+            # Entries that are not pushed yet are left out, since they will come as pushes.
             before = message.before if 0 < message.before <= tail.newest else tail.newest + 1
             wanted = ReadBefore(self._user, before, message.limit, settings.answer_bytes)
             found: Found = await self._asked(self._host.facts.ask(wanted))
@@ -287,7 +294,7 @@ class UserInbox(Actor):
 
     @handles(MarkRead)
     async def mark(self, message: MarkRead) -> InboxMark:
-        """Move the mark of what is read, and push it to all of the user's sessions.
+        """Move the mark of what is read, and push that to all sessions of the user.
 
         Raises:
             Refused: NOT_JOINED; UNAVAILABLE if the store does not answer; RATE_LIMITED or BUSY if a
@@ -318,10 +325,10 @@ class UserInbox(Actor):
     async def _joined(self, message: TopicMessage) -> Tail:
         if message.who.session not in self.sessions:
             raise Refused(NOT_JOINED)
-        return self._tail or await self._look()  # it has just restarted
+        return self._tail or await self._look()  # there is no tail just after a restart
 
     async def _asked(self, future: Future[Any]) -> Any:
-        """Return what the store answers. Raises `Refused`: UNAVAILABLE."""
+        """Return the store's answer. Raises `Refused`: UNAVAILABLE if there is none."""
         try:
             return await future
         except (StoreError, AskTimeout, MailboxFull, pykka.ActorDeadError) as error:

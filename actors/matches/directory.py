@@ -331,7 +331,8 @@ class Directory(PersistentActor):
                 continue
             if opened.params is None or opened.seed is None:
                 self._tell(name, RollCall())
-            else:  # an old event: the match's own log may not have its params and seed
+            # An event of an older version, which may have been logged before the match was made.
+            else:
                 self._tell(name, StartMatch(opened.game, opened.params, opened.seed, opened.at))
         if self._to_wake:
             self.start_timer(WAKE_EVERY_S, _WakeSome(), name="wake")

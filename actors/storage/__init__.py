@@ -1,7 +1,8 @@
 """Storage: players' objects, as rows.
 
-Other services ask for them by `Frame.facts`. `ChangeObjects` without a quota is the server's own
-word: it writes what its owner may not, and objects that are of no player (user "").
+Other services change and read objects by giving these commands and queries to `Frame.facts`. A
+`ChangeObjects` without a quota is a change by the server: it may also write objects that their
+owner may not, and objects of no player (user "").
 """
 
 from actors.storage.commands import ChangeObjects, EraseObjects

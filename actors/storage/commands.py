@@ -1,4 +1,4 @@
-"""What changes objects: commands, each all or nothing."""
+"""The commands that change objects. Each is done as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -32,12 +32,16 @@ SERVICE: Final = "storage"
 
 
 class ChangeObjects(msgspec.Struct, frozen=True):
-    """Write and delete objects of a user, of which each is named once. Answer: `ObjectsWritten`.
+    """Writes and deletes objects of a user, each object once. Answer: `ObjectsWritten`.
 
-    Writes and deletes are one type of command, as those of one type are run together: a user's
-    commands take effect in the order in which they came.
+    Writes and deletes are one type of command, because commands of one type run together. So a
+    user's commands take effect in the order in which they came.
 
-    `quota`: None: the server does it, which may write what its owner may not.
+    Attributes:
+        user: the owner of the objects.
+        writes, deletes: what to do.
+        quota: what the user may have in all. None: the server makes the change, and may also write
+            objects that their owner may not.
     """
 
     user: str
@@ -47,15 +51,16 @@ class ChangeObjects(msgspec.Struct, frozen=True):
 
 
 class EraseObjects(msgspec.Struct, frozen=True):
-    """Delete all that a user has. Answer: `Erased`."""
+    """Deletes all objects of a user. Answer: `Erased`."""
 
     user: str
 
 
 class Erased(msgspec.Struct, frozen=True):
-    """So many objects were there."""
+    """The answer to `EraseObjects`."""
 
     objects: int
+    """How many objects were deleted."""
 
 
 _CODES: Final[dict[type[Denied], ErrorCode]] = {
@@ -101,7 +106,7 @@ _SET_USAGE: Final = """
 
 
 def _change_all(tx: Transaction, commands: Sequence[ChangeObjects]) -> Sequence[Any]:
-    """Look at what is there once, decide on each command in turn, write what came of them once."""
+    """Read all objects that are touched, decide on each command in turn, and write all at once."""
     shelf = _Shelf(tx, commands)
     answers = [shelf.take(command) for command in commands]
     shelf.write(tx)
@@ -113,7 +118,7 @@ _Numbers = tuple[int, ...]
 
 
 class _Shelf:
-    """The objects that a batch of commands touches, and what has become of them so far."""
+    """The objects that a batch of commands touches, with the changes of the commands so far."""
 
     def __init__(self, tx: Transaction, commands: Sequence[ChangeObjects]) -> None:
         self._present: dict[tuple[str, ObjectName], Present] = {}
@@ -127,7 +132,7 @@ class _Shelf:
             for one in ones
         }
         count = sum(len(command.writes) for command in commands)
-        # All are asked before the first is looked at: they take one round trip together.
+        # All are sent before the first answer is read, so together they take one round trip.
         usages = tx.read(_USAGE, [TextArray(list(self._usages))])
         versions = tx.read(_VERSIONS, (count,)) if count else ()
         if touched:
@@ -140,7 +145,9 @@ class _Shelf:
         self._versions = iter(versions)
 
     def take(self, command: ChangeObjects) -> ObjectsWritten | Refused:
-        """Do it, or none of it."""
+        """Make all changes of a command and return its answer, or make none and return the
+        refusal.
+        """
         user = command.user
         writes = [(_name(one), size_of(_name(one), one.value), one) for one in command.writes]
         changes = [
@@ -174,7 +181,10 @@ class _Shelf:
         return ObjectsWritten(versions, updated)
 
     def write(self, tx: Transaction) -> None:
-        """Write what has become of the objects. Deletes first: what is written again is new."""
+        """Write the changes.
+
+        Deletes come first, so that an object that is written again is a new one.
+        """
         if self._deleted:
             tx.write(_DELETE, _names((user, *name) for user, name in self._deleted))
         if self._written:

@@ -1,4 +1,4 @@
-"""Where requests for objects come in, and go on as commands and queries."""
+"""`Desk`: answers clients' requests for objects by commands and queries."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from protocol.messages.storage import (
 
 
 class Desk:
-    """Has clients' requests answered, and counts. Nothing in it waits: answers are futures.
+    """Answers clients' requests, and counts them. The answers are futures.
 
-    What is over a limit is a Refused that the method raises.
+    Each method raises Refused if the request is over a limit.
 
     Attributes:
-        waiting_bytes: values of writes that are not answered yet.
-        objects: how many were written, deleted and read.
-        refused: changes, by the code of the error.
+        waiting_bytes: the size of the values in writes that are not answered yet.
+        objects: how many objects were written, deleted and read.
+        refused: how many changes were refused, by the code of the error.
     """
 
     def __init__(self, settings: StorageSettings, facts: Facts) -> None:
@@ -83,7 +83,7 @@ class Desk:
         return self._facts.ask(self._requests.read(who, request)).map(done)
 
     def page(self, who: Identity, request: StorageList) -> Future[ObjectsListed]:
-        """A page of a collection."""
+        """List a page of a collection."""
 
         def done(page: ListedPage) -> ObjectsListed:
             self.objects["read"] += len(page.objects)
@@ -101,10 +101,13 @@ class Desk:
         if isinstance(error, Refused):
             self.refused[error.error.code] += 1
 
-    # --- all that a user has -----------------------------------------------------------------
+    # --- export and erase ------------------------------------------------------------------------
 
     async def export(self, user: str) -> list[dict[str, Any]]:
-        """Every object of a user, whoever may read it, with the fields of `StoredObject`."""
+        """Return every object of a user, even those that the user may not read.
+
+        Each has the fields of `StoredObject`.
+        """
         objects: list[dict[str, Any]] = []
         page: list[StoredObject] = await self._facts.ask(ExportObjects(user))
         while page:

@@ -1,4 +1,4 @@
-"""What reads objects: queries, answered beside the commands."""
+"""The queries that read objects. They run at the same time as commands."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from protocol.messages.storage import ObjectsRead, StoredObject
 
 
 class ReadObjects(msgspec.Struct, frozen=True):
-    """Read these (user, collection, key), as far as `reader` may. Answer: `ObjectsRead`.
+    """Reads objects by (user, collection, key), as far as `reader` may. Answer: `ObjectsRead`.
 
-    The object with which the answer reaches `max_bytes` is the last in it.
+    The last object of the answer is the one with which it reaches `max_bytes`.
     """
 
     reader: str
@@ -26,10 +26,10 @@ class ReadObjects(msgspec.Struct, frozen=True):
 
 
 class ListObjects(msgspec.Struct, frozen=True):
-    """The objects of a collection after a bookmark, by key, as far as `reader` may read them.
+    """Lists the objects of a collection after a bookmark, by key, as far as `reader` may read them.
 
-    `user`: whose; None: the public ones of all. Answer: a `ListedPage`, which `max_bytes` end as
-    above.
+    `user` is the owner; None: the public objects of all users. Answer: a `ListedPage`, which ends
+    with the object with which it reaches `max_bytes`.
     """
 
     reader: str
@@ -41,8 +41,9 @@ class ListObjects(msgspec.Struct, frozen=True):
 
 
 class ExportObjects(msgspec.Struct, frozen=True):
-    """All objects of a user after this (collection, key), whoever may read them. Answer: a list of
-    `StoredObject`, at most `limit`.
+    """Reads all objects of a user after this (collection, key), whoever may read them.
+
+    Answer: a list of at most `limit` `StoredObject`s.
     """
 
     user: str
@@ -51,14 +52,15 @@ class ExportObjects(msgspec.Struct, frozen=True):
 
 
 class ListedPage(NamedTuple):
-    """Some of a list. `more`: it goes on after the last of them."""
+    """A page of a list. `more` says whether the list goes on after it."""
 
     objects: list[StoredObject]
     more: bool
 
 
-# Which columns an object is made of, and the bytes of those before it and its own: what does not
-# fit is not read from where PostgreSQL keeps long values.
+# The columns of an object. `so_far` is the size of the objects of a page up to and including this
+# one. The value of an object that does not fit is not asked for, so that PostgreSQL need not read
+# long values.
 _READ: Final = """
     SELECT user_id, collection, key, CASE WHEN so_far - size < max_bytes THEN value END, version,
            readers, writers, (extract(epoch FROM created_at) * 1000)::bigint,
@@ -158,7 +160,7 @@ def _export(reading: ReadTransaction, query: ExportObjects) -> list[StoredObject
 
 
 def _objects(rows: Iterable[Sequence[Any]]) -> list[StoredObject]:
-    """Up to the first that did not fit."""
+    """Return the objects of the rows, up to the first that did not fit."""
     objects = []
     for user, collection, key, value, version, readers, writers, *times in rows:
         if value is None:

@@ -1,4 +1,4 @@
-"""What clients ask, held to the limits, as commands and queries."""
+"""Checks clients' requests against the limits, and turns them into commands and queries."""
 
 from __future__ import annotations
 
@@ -27,19 +27,21 @@ from protocol.messages.storage import (
 )
 
 _parse: Final = msgspec.json.Decoder(msgspec.Raw).decode
-"""Checks a text without making anything of it. Nested about 1,000 deep it is refused, too: few
-readers could take it."""
+"""Checks that a text is JSON, without building its value.
+
+Text nested about 1,000 levels deep is refused as well, since few readers could take it.
+"""
 
 
 class Requests:
-    """Makes commands and queries. All methods raise Refused."""
+    """Makes commands and queries of requests. All methods raise Refused for a bad request."""
 
     def __init__(self, settings: StorageSettings) -> None:
         self._settings = settings
         self._quota = Quota(settings.user_objects, settings.user_bytes)
 
     def write(self, who: Identity, request: StorageWrite) -> ChangeObjects:
-        """A write of one's own objects."""
+        """Return the command of a write. A user writes their own objects only."""
         self._check_batch(request.objects)
         _check_names(request.objects)
         for one in request.objects:
@@ -47,13 +49,13 @@ class Requests:
         return ChangeObjects(who.user, request.objects, (), self._quota)
 
     def delete(self, who: Identity, request: StorageDelete) -> ChangeObjects:
-        """A delete of one's own objects."""
+        """Return the command of a delete. A user deletes their own objects only."""
         self._check_batch(request.objects)
         _check_names(request.objects)
         return ChangeObjects(who.user, (), request.objects, self._quota)
 
     def read(self, who: Identity, request: StorageRead) -> ReadObjects:
-        """A read of anyone's objects."""
+        """Return the query of a read, of objects of any users."""
         self._check_batch(request.objects)
         names = [
             (who.user if one.user is None else one.user, one.collection, one.key)
@@ -62,7 +64,7 @@ class Requests:
         return ReadObjects(who.user, names, self._settings.answer_bytes)
 
     def list(self, who: Identity, request: StorageList) -> ListObjects:
-        """A page of a collection."""
+        """Return the query for a page of a collection."""
         settings = self._settings
         if request.limit > settings.list_limit:
             raise Refused(OUT_OF_RANGE, f"limit: at most {settings.list_limit}")
@@ -99,7 +101,7 @@ class Requests:
 
 
 def listed(request: StorageList, page: ListedPage) -> ObjectsListed:
-    """The answer to a list."""
+    """Return the answer to a list request."""
     if not page.more:
         return ObjectsListed(page.objects)
     last = page.objects[-1]
@@ -107,7 +109,7 @@ def listed(request: StorageList, page: ListedPage) -> ObjectsListed:
 
 
 def _list(request: StorageList) -> tuple[str, ...]:
-    """What its cursors are good for."""
+    """Return the parts of the request that its cursors are valid for."""
     whose = "everyone" if request.everyone else "own" if request.user is None else "user"
     return (request.collection, whose, request.user or "")
 

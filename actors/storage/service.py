@@ -1,4 +1,4 @@
-"""Storage, as a service: players' objects, which they and others read and write."""
+"""The service of storage: players' objects, which they write, and which they and others read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from protocol.messages.storage import StorageDelete, StorageList, StorageRead, S
 
 
 def start(frame: Frame) -> Running:
-    """There is nothing to be started: objects are rows."""
+    """Start the service. It has no actors, since objects are rows."""
     desk = Desk(frame.settings.section("storage", StorageSettings), frame.facts)
     return Running(
         routes={
@@ -34,7 +34,7 @@ def start(frame: Frame) -> Running:
 
 
 def readings(desk: Desk) -> Iterator[Reading]:
-    """What storage counts."""
+    """Yield the metrics of storage."""
     for what, count in desk.objects.items():
         yield counter("storage_objects", "Objects, by what was done.", count, what=what)
     for code, count in desk.refused.items():

@@ -17,18 +17,23 @@ class StorageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Players' objects."""
 
     object_bytes: Annotated[int, Meta(ge=1, le=1_048_576)] = 65_536
-    """The longest value, in bytes of UTF-8. `wire.max_message_bytes` must let it through."""
+    """The greatest size of a value, in bytes of UTF-8. `wire.max_message_bytes` must allow it."""
     batch: Count = 32
-    """Objects of one request, at most."""
+    """How many objects one request may name."""
     list_limit: Count = 100
-    """Objects that one storage.list may ask for."""
+    """How many objects one storage.list may ask for."""
     answer_bytes: Count = 131_072
-    """Objects in one answer, in bytes of their values and names: fewer than were asked for when
-    they are long. JSON may write a byte as two."""
+    """The greatest size of the objects in one answer, as their values and names.
+
+    An answer has fewer objects than were asked for if they are long. JSON may take two bytes for
+    one.
+    """
     user_objects: Count = 1000
-    """Objects of one user."""
+    """How many objects one user may have."""
     user_bytes: Count = 4_194_304
-    """Bytes of all objects of one user, their names included."""
+    """How many bytes all objects of one user may have, including their names."""
     waiting_bytes: Count = 67_108_864
-    """Values that wait for their commit, those of all sessions; beyond it writes are answered
-    `busy`."""
+    """The greatest size of all values, of all sessions, that wait for their commit.
+
+    Writes beyond that are answered `busy`.
+    """

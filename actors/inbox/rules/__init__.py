@@ -1,1 +1,1 @@
-"""Decisions as values: nothing here waits, stores or knows an actor."""
+"""The decisions of inboxes, as pure functions and values without actors, stores or waiting."""

@@ -1,4 +1,4 @@
-"""What the payload of an entry may be: a value that every client can be told."""
+"""Encodes and decodes the payloads of entries, so that every client can read them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import msgspec
 
 
 class NoPayload(ValueError):  # noqa: N818 - said of a value
-    """A value cannot be the payload of an entry. One line, for whoever wrote the service."""
+    """A value cannot be the payload of an entry. The text is one line, for the service's author."""
 
 
 def encoded(value: Any, most_bytes: int) -> bytes:
-    """A payload as it is stored: msgpack.
+    """Return a payload in msgpack, as it is stored.
 
-    Raises NoPayload: it is longer than `most_bytes`, or has no encoding in msgpack or JSON.
+    Raises NoPayload if it is longer than `most_bytes`, or cannot be encoded in msgpack and JSON.
     """
     try:
         payload = msgspec.msgpack.encode(value)
@@ -27,8 +27,10 @@ def encoded(value: Any, most_bytes: int) -> bytes:
 
 
 def decoded(payload: bytes) -> Any:
-    """And back. None for what no client could be told, whoever has written it: one entry must not
-    keep a user from all others.
+    """Return the value of a stored payload, or None if it could not be sent to every client.
+
+    Such a payload can only come from other writers. It must not keep the user from all other
+    entries.
     """
     try:
         value = msgspec.msgpack.decode(payload)

@@ -1,7 +1,7 @@
-"""The end of an inbox as a value: which entries memory holds, and what a resume gets.
+"""`Tail`: the last entries of an inbox, which are held in memory.
 
-An entry is in the table before it is here, so no crash takes an entry back that a client has seen.
-That is why an offset alone is a position, without an epoch.
+An entry is committed before it comes here, so a crash never takes back an entry that a client has
+seen. Therefore an offset alone is a position in an inbox, without an epoch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 
 class Item(NamedTuple):
-    """An entry. `at`: milliseconds since 1970, UTC. `size`: of its payload, in bytes."""
+    """An entry. `at` is in milliseconds since 1970, UTC; `size` is its payload's size in bytes."""
 
     offset: int
     type: str
@@ -24,7 +24,7 @@ class Item(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Entries, oldest first. `more`: there are older ones."""
+    """Entries, the oldest first. `more` says whether there are older ones."""
 
     items: Sequence[Item]
     more: bool
@@ -34,10 +34,11 @@ class Tail:
     """The last entries of an inbox, in memory.
 
     Arguments:
-        newest: the offset of the last one; 0: there was none yet.
-        items: the last ones, without a gap; none: all that there were are deleted.
-        recent: so many are held at most, which a resume can bridge.
-        max_bytes: and so many bytes of their payloads; one at least, however long it is.
+        newest: the offset of the last entry; 0 if there was none yet.
+        items: the last entries, without a gap; empty if all were deleted.
+        recent: how many entries are held at most. A resume can repeat so many.
+        max_bytes: how many bytes of payloads are held at most; the last entry is held whatever its
+            size.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Tail:
 
     @property
     def held_after(self) -> int:
-        """Memory holds every entry after this offset."""
+        """The offset after which memory holds every entry."""
         return self.newest - len(self._held)
 
     def append(self, item: Item) -> None:
@@ -63,7 +64,7 @@ class Tail:
         self._hold(item)
 
     def last(self, limit: int, max_bytes: float = math.inf) -> list[Item]:
-        """The newest entries, oldest first: so many at most, and so many bytes of payloads."""
+        """Return the newest entries, the oldest first, within both limits."""
         found = self._slice(max(self.held_after, self.newest - limit), self.newest)
         first = len(found)
         while first and found[first - 1].size <= max_bytes:
@@ -72,20 +73,22 @@ class Tail:
         return found[first:]
 
     def since(self, offset: int) -> list[Item] | None:
-        """Every entry after a client's position, in order. None: they cannot be told, as memory
-        does not reach back so far, or there is no such position (yet).
+        """Return all entries after a client's position, in order.
+
+        Returns None if memory does not hold all of them, or if there is no such position.
         """
         if not self.held_after <= offset <= self.newest:
             return None
         return self._slice(offset, self.newest)
 
     def page(self, before: int, limit: int) -> Page | None:
-        """The `limit` entries before an offset; 0 or one beyond the end: the newest. None: memory
-        does not reach back so far.
+        """Return the `limit` entries before an offset, or None if memory does not hold them.
+
+        0, and an offset beyond the end, stand for the end.
         """
         end = before - 1 if 0 < before <= self.newest else self.newest
         first = max(0, end - limit)
-        # One more than is wanted has to be here, or that there is an older one is a guess.
+        # Memory must hold one entry more, to tell whether there is an older one.
         if self.held_after > max(0, first - 1):
             return None
         return Page(self._slice(first, end), more=first > 0)
@@ -103,5 +106,5 @@ class Tail:
 
 
 def unread(newest: int, read: int) -> int:
-    """How many entries have come that were not marked as read, kept or not."""
+    """Return how many entries came after the last that was read, including deleted ones."""
     return max(0, newest - read)

@@ -1,1 +1,1 @@
-"""What matches decide, and what a game is, as values: no clock, no input, no output."""
+"""The base class of games, and the decisions of matches, without any clock, input or output."""

@@ -1,4 +1,4 @@
-"""Randomness that a snapshot can hold: a seeded generator whose whole state is one integer."""
+"""A seeded random generator whose whole state is one integer, so that a snapshot can hold it."""
 
 from __future__ import annotations
 
@@ -9,28 +9,33 @@ _MASK: Final = 2**64 - 1
 
 
 class Dice(random.Random):
-    """`random.Random` on SplitMix64: everything the standard class offers (`choice`, `shuffle`,
-    `uniform`, ...), repeatable from `seed`, and saved and restored as the one integer `state`.
+    """`random.Random` with the SplitMix64 generator.
 
-    The standard Mersenne Twister would put 625 integers in every snapshot of every game. The
-    algorithm is Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014). For
-    games, not for secrets: who sees a few results can tell the next.
+    It has the methods of the standard class (`choice`, `shuffle`, `uniform`, ...), repeats its
+    results for the same `seed`, and is saved and restored by its one integer `state`. The standard
+    Mersenne Twister would add 625 integers to every snapshot of every game.
+
+    The algorithm is from Steele, Lea, Flood, "Fast splittable pseudorandom number generators"
+    (2014). It is for games, not for secrets: whoever sees a few results can compute the next.
     """
 
     state: int
-    """0 to 2**64 - 1; write it back to go on from there."""
+    """0 to 2**64 - 1. Set it to a value that was read before to go on from there."""
 
     def __init__(self, seed: int) -> None:
         self.state = seed & _MASK
         super().__init__()
 
     def seed(self, a: object = None, version: int = 2) -> None:  # noqa: ARG002 - the base's shape
-        """Set the state from an integer. The base class calls it without one when it is made."""
+        """Set the state to an integer.
+
+        The base class also calls this without one; then do nothing.
+        """
         if isinstance(a, int):
             self.state = a & _MASK
 
     def getrandbits(self, k: int, /) -> int:
-        """An integer of `k` random bits."""
+        """Return an integer of `k` random bits. Raises ValueError if `k` is negative."""
         if k < 0:
             raise ValueError("number of bits must be non-negative")
         bits = 0
@@ -39,7 +44,7 @@ class Dice(random.Random):
         return bits >> (-k % 64)
 
     def random(self) -> float:
-        """A float in [0, 1), with 53 random bits."""
+        """Return a float in [0, 1), with 53 random bits."""
         return (self._next() >> 11) / 2**53
 
     def getstate(self) -> tuple[int]:
@@ -53,7 +58,7 @@ class Dice(random.Random):
                 raise ValueError(f"not the state of dice: {state!r}")
 
     def gauss(self, mu: float = 0.0, sigma: float = 1.0) -> NoReturn:
-        """Refused: it keeps every second value aside, outside `state`. Use `normalvariate`."""
+        """Raise NotImplementedError: gauss keeps a value outside `state`. Use `normalvariate`."""
         raise NotImplementedError("dice have no gauss; use normalvariate")
 
     def _next(self) -> int:

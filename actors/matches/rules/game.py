@@ -1,7 +1,9 @@
-"""What an embedder writes: a game as a plain object, without clock, sockets, stores or threads.
+"""`Game`: the base class of games.
 
-A match actor owns one game and calls it, one call at a time. The game keeps its state in memory
-and says what changed; time, delivery, durability and recovery are the match's.
+A game is a plain object without clock, sockets, stores or threads.
+
+The actor of a match owns one game and calls it, one call at a time. The game keeps its state in
+memory and reports what happens. The match takes care of time, delivery, durability and recovery.
 
 ```python
 class Countdown(Game):
@@ -39,9 +41,9 @@ from actors.matches.rules.dice import Dice
 
 
 class Rejected(Exception):  # noqa: N818 - an answer to a player, not an error of the program
-    """The rules do not allow this now. `message` goes to the player who tried.
+    """The rules do not allow this now. `message` is sent to the player who tried.
 
-    Raise it before changing anything: the match takes it that nothing happened.
+    A game must raise it before it changes anything: the match assumes that nothing has changed.
     """
 
     def __init__(self, message: str) -> None:
@@ -50,9 +52,12 @@ class Rejected(Exception):  # noqa: N818 - an answer to a player, not an error o
 
 
 class Happening(msgspec.Struct, frozen=True, gc=False):
-    """Something a game tells its players: `kind` is the game's own word, not `joined` or `left`.
+    """An event that a game tells its players about.
 
-    `data` is as a view is; `player` is whom it is about, if anyone.
+    Attributes:
+        kind: a word of the game's own; not `joined` or `left`, which are the match's.
+        player: the player whom it is about, if any.
+        data: plain values, like a view (see `Game.view`).
     """
 
     kind: str
@@ -61,103 +66,131 @@ class Happening(msgspec.Struct, frozen=True, gc=False):
 
 
 class Game:
-    """Base of all games. A player is a string (the user's id) that is the same in every call.
+    """The base class of all games. A player is a string, the user's id, the same in every call.
 
-    Made with a `seed` (64 bits) and `params` (already of `params_type`); may raise `Rejected`.
-    It must behave the same for the same seed, params and calls: that is what makes recovery true.
-    Any other exception, a call that hangs, or a value that cannot be encoded is a crash of this
-    match alone. It goes on as if the step that crashed had not been made, or from its last snapshot
-    if its inputs are not durable, and ends as failed if it crashes there again and again.
-    While a call runs, nothing else of its node does. At `matches.call_limit_s` Python is
-    interrupted; a call into C (a regular expression on what a player sent, say) is not.
+    A game is made with a `seed` of 64 bits and with `params`, which have been converted to
+    `params_type`. The constructor may raise `Rejected`.
+
+    A game must behave the same for the same seed, params and calls, because recovery repeats the
+    calls.
+
+    Any exception other than `Rejected`, a call that takes too long, and a value that cannot be
+    encoded are a crash of this match; no other match notices. The match goes on as if the step that
+    crashed had not been made, or, if inputs are not durable, from its last snapshot. If it keeps
+    crashing at the same point, it ends as failed.
+
+    While a call runs, nothing else on its node does. A call that takes longer than
+    `matches.call_limit_s` is interrupted if it runs Python code. Code in C, such as a regular
+    expression on a text that a player sent, cannot be interrupted.
     """
 
     name: ClassVar[str] = ""
-    """What the game calls itself. Clients use the name that config.toml gives it."""
+    """The game's own name for itself. Clients use the name that config.toml gives it."""
     tick_hz: ClassVar[float] = 0.0
-    """Calls of `tick` a second; 0 for a game in turns, which moves by its inputs only."""
+    """Calls of `tick` a second. 0 is for a game in turns, which changes by its inputs only."""
     min_players: ClassVar[int] = 1
-    """The match starts (ticks, takes inputs) when this many have joined."""
+    """The match starts to tick and take inputs when this many players have joined."""
     max_players: ClassVar[int] = 2
+    """How many players there can be at once."""
     durable_inputs: ClassVar[bool] = False
-    """True: every accepted input is an event in the log, acknowledged after its commit, and
-    recovery is exact. False: inputs live in the running state, which a crash sets back by at most
-    one snapshot interval. Right for turns and for fast movement, in this order."""
+    """Whether inputs are logged. This choice decides what a crash can cost.
+
+    True: every accepted input is an event in the log and acknowledged after its commit; nothing is
+    lost. This suits games in turns. False: inputs change the running state only, and a crash sets
+    that back by at most one snapshot interval. This suits fast movement.
+    """
     private_views: ClassVar[bool] = False
-    """True: each player gets `view_for(player)`, for hidden information, at the price of one
-    encoding a player. False: all get `view()`, encoded once for everyone."""
+    """Whether players see different states, because some of it is hidden.
+
+    True: each player gets `view_for(player)`, which is encoded for each. False: all get `view()`,
+    which is encoded once.
+    """
     input_type: ClassVar[Any] = Any
-    """What an input must be, for `msgspec.convert`; what does not fit never reaches the game."""
+    """The type of an input, for `msgspec.convert`. Inputs of another type do not reach the game."""
     params_type: ClassVar[Any] = dict[str, Any]
-    """The same for the `params` of `match.create`."""
+    """The type of the `params` of `match.create`, likewise."""
 
     def __init__(self, seed: int, params: Any) -> None:
         self.dice = Dice(seed)
         self.params = params
         self._happenings: list[Happening] = []
 
-    # --- what players do -------------------------------------------------------------------------
+    # --- players ---------------------------------------------------------------------------------
 
     def join(self, player: str) -> None:
-        """`player` takes a place. Raises `Rejected` if the rules forbid it.
+        """Called when `player` takes a place. Raise `Rejected` if the rules forbid it.
 
-        Names for display are the match's business: clients get them with the list of players.
+        A game need not know names for display: clients get them from the match.
         """
 
     def leave(self, player: str) -> None:
-        """`player` gave the place up or was away for too long. Cannot be refused."""
+        """Called when `player` gave the place up or was away for too long.
+
+        It cannot be rejected.
+        """
 
     def input(self, player: str, move: Any) -> None:
-        """`move`, of `input_type`, by a player of this match. Raises `Rejected`.
+        """Called with a `move` of `input_type` by a player of this match.
 
-        In a game with ticks this notes what the player wants; the next `tick` acts on it.
+        Raise `Rejected` to refuse.
+
+        A game with ticks only remembers here what the player wants, and the next `tick` acts on it.
         """
         raise NotImplementedError
 
     # --- time ------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """One step of 1 / `tick_hz` seconds. Never called while no player is connected."""
+        """Called for each step of 1 / `tick_hz` seconds, but not while no player is connected."""
 
-    # --- what players see ------------------------------------------------------------------------
+    # --- views and results -----------------------------------------------------------------------
 
     def view(self) -> Any:
-        """The state as everyone may see it.
+        """Return the state as everyone may see it.
 
-        Of None, booleans, numbers, strings, bytes, lists, tuples, and dicts whose keys are strings
-        or numbers, which clients get as strings; or what msgspec makes such of: Structs,
-        dataclasses, enums, dates. The same for `view_for`, `result` and the data of `happened`.
+        It consists of plain values: None, booleans, numbers, strings, bytes, lists, tuples, and
+        dicts whose keys are strings or numbers (clients get the keys as strings). Objects that
+        msgspec turns into such values are allowed as well: Structs, dataclasses, enums and dates.
+        The same holds for `view_for`, `result` and the data of `happened`.
         """
         raise NotImplementedError
 
     def view_for(self, player: str) -> Any:
-        """The state as `player` sees it; used in place of `view` where `private_views` is true."""
+        """Return the state as `player` sees it.
+
+        Used instead of `view` if `private_views` is true.
+        """
         raise NotImplementedError
 
     def result(self) -> Any | None:
-        """`None` while the game goes on; then how it ended, which is kept for good."""
+        """Return None while the game goes on, and then how it ended.
+
+        The match keeps that for good.
+        """
         return None
 
     def happened(self, kind: str, player: str | None = None, data: Any = None) -> None:
-        """Tell the players of the match, by a push that is not lost, that something happened."""
+        """Tell all players of the match that something happened, by a push that is not lost."""
         self._happenings.append(Happening(kind, player, data))
 
     def take_happenings(self) -> list[Happening]:
-        """What happened since the last call. For the match."""
+        """Return what happened since the last call. The match calls this."""
         taken, self._happenings = self._happenings, []
         return taken
 
-    # --- coming back -----------------------------------------------------------------------------
+    # --- snapshots -------------------------------------------------------------------------------
 
     def snapshot(self) -> Any:
-        """Everything `restore` needs, `dice.state` included where dice are thrown.
+        """Return everything that `restore` needs, including `dice.state` if the game uses dice.
 
-        Anything msgpack can carry, msgspec Structs too.
+        It may consist of anything that msgpack can encode, including msgspec Structs.
         """
         raise NotImplementedError
 
     def restore(self, state: Any) -> None:
-        """Go on from `state`: a snapshot after one round trip through msgpack, so Structs and
-        tuples have become dicts and lists. Called on a new game of the same seed and params.
+        """Set the state of a new game, made with the same seed and params, from a snapshot.
+
+        `state` is the snapshot after a round trip through msgpack: Structs have become dicts, and
+        tuples lists.
         """
         raise NotImplementedError

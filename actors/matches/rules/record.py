@@ -1,8 +1,8 @@
-"""A match's record: its events, and what follows from them, apart from the game itself.
+"""The record of a match: its events, and what follows from them apart from the game's state.
 
-The record is a value that events change; it knows no game, no actor and no clock. A match is
-recovered by giving a record the same events again, or by taking one from a snapshot and giving it
-those that came after.
+The record is a value that events change. It knows no game, no actor and no clock. To recover a
+match, a record is given the same events again, or a record from a snapshot is given the later
+events.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, Final
 import msgspec
 
 STARTS: Final = 16
-"""Incarnations remembered: a position from before the oldest of so many is not taken for true."""
+"""How many incarnations are remembered. A position of an older one counts as void."""
 
 
 class Created(msgspec.Struct, frozen=True, gc=False):
-    """The match came into being. `at`: milliseconds since 1970, UTC."""
+    """The match was created. `at` is in milliseconds since 1970, UTC."""
 
     game: str
     params: dict[str, Any]
@@ -41,7 +41,7 @@ class Left(msgspec.Struct, frozen=True, gc=False):
 
 
 class Moved(msgspec.Struct, frozen=True, gc=False):
-    """An input that the game accepted, of a game whose inputs are durable; it acts at `tick`."""
+    """The game accepted an input, which acts at `tick`. Only durable inputs are logged."""
 
     player: str
     seq: int
@@ -50,7 +50,7 @@ class Moved(msgspec.Struct, frozen=True, gc=False):
 
 
 class Happened(msgspec.Struct, frozen=True, gc=False):
-    """The game said that something happened; kept for players who were away."""
+    """The game reported that something happened."""
 
     kind: str
     player: str | None
@@ -59,20 +59,20 @@ class Happened(msgspec.Struct, frozen=True, gc=False):
 
 
 class Crashed(msgspec.Struct, frozen=True, gc=False):
-    """The game failed after `tick`; the match went back to its last snapshot."""
+    """The game crashed after `tick`, and the match went back to its last snapshot."""
 
     tick: int
     error: str
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):
-    """The match is over for good. `reason`: `finished`, `abandoned` or `failed`."""
+    """The match ended. `reason` is `finished`, `abandoned` or `failed`."""
 
     result: Any
     reason: str
     tick: int
     state: Any = None
-    """The last view, where it is the same for everyone: an ended match needs no snapshot."""
+    """The last view if all players see the same. With it an ended match needs no snapshot."""
 
     @property
     def failed(self) -> bool:
@@ -93,32 +93,32 @@ class Said(msgspec.Struct, frozen=True, gc=False):
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """What an input was answered, and enough of it to know it again."""
+    """The answer to an input, and a fingerprint to recognize the same input."""
 
     said: int | str
-    """The tick it acts at, or the code it was refused with."""
+    """The tick at which the input acts, or the code of the error that it was refused with."""
     fingerprint: int | None = None
-    """The input's; None in what was written before answers had one."""
+    """The fingerprint of the input; None in data from before answers had one."""
 
 
 class Place(msgspec.Struct):
-    """A player's place: who sits there, and what the player's inputs were answered."""
+    """A player's place in a match: the name to show, and the answers to the player's inputs."""
 
     name: str
     seq: int = 0
-    """The highest input answered; 0: none yet."""
+    """The highest seq that was answered; 0: none yet."""
     answers: dict[int, Verdict] = {}
-    """Of the last inputs: their seq -> the answer."""
+    """The answers to the last inputs, by their seq."""
 
     def answer(self, seq: int, value: Any, said: int | str, *, keep: int) -> None:
-        """Note what the input `seq`, higher than any before, is answered."""
+        """Enter the answer to the input `seq`, which is higher than any before."""
         self.seq = seq
         self.answers[seq] = Verdict(said, _fingerprint(value))
         while len(self.answers) > keep:
             del self.answers[next(iter(self.answers))]
 
     def answered(self, seq: int, value: Any) -> int | str | None:
-        """What this very input was answered; None: that is not known, or it is another one."""
+        """Return the answer to this very input, or None if it is not known or was another input."""
         answer = self.answers.get(seq)
         if answer is None or answer.fingerprint not in {None, _fingerprint(value)}:
             return None
@@ -126,46 +126,55 @@ class Place(msgspec.Struct):
 
 
 def _fingerprint(value: Any) -> int:
-    # Two devices of one user may give two inputs the same seq, and "ok" would be a lie to one. It
-    # is no defence: whoever forges an equal one fools nobody else.
+    # Two devices of one user may send two inputs with the same seq. The fingerprint keeps the
+    # second from getting the first one's answer. It is no defence against forgery: a user who
+    # forges an equal one only gets a wrong answer to an input of their own.
     return zlib.crc32(msgspec.msgpack.encode(value))
 
 
 class Record(msgspec.Struct):
-    """What is known of a match. `created` is None until the first event, `ended` till the last."""
+    """What is known of a match.
+
+    `created` is None before the first event, `ended` before the last.
+    """
 
     created: Created | None = None
     ended: Ended | None = None
     started: bool = False
-    """Whether `min_players` were there once: from then on the game is played."""
+    """Whether there were `min_players` once. The game is played from then on."""
     tick: int = 0
-    """Ticks run; in a game in turns, inputs taken. Only the match itself moves it."""
+    """How many ticks have run; in a game in turns, how many inputs were taken.
+
+    The match counts it.
+    """
     offset: int = 0
-    """Of the topic: pushes that a resume can ask for again, the end included."""
+    """The topic's offset: how many pushes there were that a resume can repeat, the end included."""
     places: dict[str, Place] = {}
+    """The players' places, in the order in which they joined."""
     said: list[Said] = []
-    """The last pushes but for the end, oldest first; `keep` of them at most."""
+    """The last pushes, the oldest first, without the end; at most `keep` of them."""
     starts: list[tuple[int, int]] = []
-    """(epoch, offset it began at) of the last incarnations that wrote events, oldest first."""
+    """(epoch, offset at its start) of the last incarnations that wrote events, the oldest first."""
     crash_tick: int = 0
+    """The tick of the last crash."""
     crashes: int = 0
-    """Crashes in a row that the match did not get past."""
+    """How many crashes there were in a row, without the match getting past them."""
     min_players: int = 1
     keep: int = 256
     keep_answers: int = 32
-    """Answers remembered of each player's inputs."""
+    """How many answers to each player's inputs are kept."""
     past_crash_ticks: int = 0
-    """A match that came more than so many ticks beyond its last crash has got past it."""
+    """A match has got past a crash once it is more than so many ticks beyond it."""
 
     @property
     def unjoined(self) -> bool:
-        """Whether nobody has ever joined: a join is said, and nothing is before the first."""
+        """Whether nobody has ever joined. The first push of a match is that of a join."""
         return not self.offset
 
     # --- events ----------------------------------------------------------------------------------
 
     def apply(self, event: AnyEvent, epoch: int) -> None:
-        """Let `event`, written by the incarnation `epoch`, be part of the match."""
+        """Enter an event that the incarnation `epoch` wrote."""
         if not self.starts or epoch > self.starts[-1][0]:
             self.starts.append((epoch, self.offset))
             del self.starts[:-STARTS]
@@ -200,21 +209,22 @@ class Record(msgspec.Struct):
     # --- inputs ----------------------------------------------------------------------------------
 
     def answer(self, player: str, seq: int, value: Any, said: int | str) -> None:
-        """Note what a player's new input is answered: the tick it acts at, or the code it is
-        refused with. A refusal is no event, so a recovery from events alone does not know it.
+        """Enter the answer to a player's new input: the tick at which it acts, or an error's code.
+
+        A refusal is no event, so it is not known any more after a recovery from events alone.
         """
         self.places[player].answer(seq, value, said, keep=self.keep_answers)
 
     # --- positions -------------------------------------------------------------------------------
 
     def missed(self, epoch: int, offset: int) -> list[Said] | None:
-        """Everything said since the position, the end not included.
+        """Return all pushes after a position, without the end.
 
-        None: the position is ahead of the match, or is void because a crash took back what it
-        counted, or is so old that some of what was said since is forgotten.
+        Returns None if the position is ahead of the match, if it is void because a crash took back
+        pushes that it counts, or if some pushes after it are not kept any more.
         """
-        # An incarnation continues from what was durable. If a later one than the position's began
-        # before the position, then the position counts pushes that a crash made undone.
+        # An incarnation continues from what was durable. If a later incarnation began at a lower
+        # offset than the position's, the position counts pushes that a crash took back.
         agreed = self.agreed(epoch)
         if agreed is None or offset > agreed:
             return None
@@ -225,19 +235,20 @@ class Record(msgspec.Struct):
         return missed
 
     def agreed(self, epoch: int) -> int | None:
-        """The last offset on which the log and what the incarnation `epoch` pushed agree; None: it
-        is so old that this is forgotten.
+        """Return the last offset up to which the pushes of the incarnation `epoch` are true.
+
+        Returns None if that incarnation is too old to be remembered.
         """
         if len(self.starts) == STARTS and epoch < self.starts[0][0]:
             return None
         return min((base for later, base in self.starts if later > epoch), default=self.offset)
 
-    # --- what others see -------------------------------------------------------------------------
+    # --- for clients -----------------------------------------------------------------------------
 
     def acks(self) -> dict[str, int]:
-        """Player -> the highest input answered, of those who sent any."""
+        """Return the highest seq that was answered, by player, for players who sent an input."""
         return {player: place.seq for player, place in self.places.items() if place.seq}
 
     def names(self) -> dict[str, str]:
-        """Player -> the name to show, in the order they joined."""
+        """Return the name to show, by player, in the order in which they joined."""
         return {player: place.name for player, place in self.places.items()}

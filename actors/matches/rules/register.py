@@ -1,8 +1,8 @@
-"""The register of matches: which run and whose they are, and the keys of those that ended.
+"""The register of matches: the running ones, their users, and the idempotency keys of ended ones.
 
-A value that events change, apart from the actor that owns it. It holds no params and no more of an
-ended match than its idempotency key, so that its size follows from its bounds: a few hundred bytes
-for each match that may run and each key that may be kept.
+It is a value that events change; the directory is the actor that owns it. Of an ended match it
+keeps the idempotency key only, and it keeps no params. So its size is bounded: a few hundred bytes
+for each match that may run, and for each key that may be kept.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any, Final
 import msgspec
 
 REFUSED: Final = "refused"
-"""Why a match is closed that was announced, and that its game then did not accept."""
+"""The reason with which a match is closed that its game refused after it had been announced."""
 
 
 class Opened(msgspec.Struct, frozen=True, gc=False, tag="match.opened", omit_defaults=True):
-    """A match was made; `at` in milliseconds since 1970, UTC.
+    """A match was created. `at` is in milliseconds since 1970, UTC.
 
-    `params` and `seed` are in logs from when a match was announced before it was made: such a match
-    may still have to be made. None: it is there.
+    `params` and `seed` are set only in logs of older versions, which announced a match before it
+    was created. Such a match may still have to be created.
     """
 
     match: str
@@ -33,7 +33,7 @@ class Opened(msgspec.Struct, frozen=True, gc=False, tag="match.opened", omit_def
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False, tag="match.closed"):
-    """A match is over. `reason` is the match's own word."""
+    """A match is over. `reason` is the one that the match reported."""
 
     match: str
     reason: str
@@ -41,7 +41,7 @@ class Closed(msgspec.Struct, frozen=True, gc=False, tag="match.closed"):
 
 
 class Kept(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """The key with which a user had a match made that has ended, at `at`."""
+    """The idempotency key of a match that ended at `at`, and the user who created it."""
 
     user: str
     key: str
@@ -50,37 +50,39 @@ class Kept(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Stock(msgspec.Struct, frozen=True, gc=False, tag="match.stock"):
-    """All that is known at this point of the log: what came before it is not needed any more."""
+    """Everything that is known at this point of the log, so that earlier events are not needed."""
 
     running: list[Opened]
     kept: list[Kept]
 
 
 class Register:
-    """What the events say, and what is being made and no event says yet.
+    """What the events say, and the matches that are being created and are in no event yet.
 
     Arguments:
-        keep: how many keys of ended matches; of more, the oldest go.
+        keep: how many keys of ended matches are kept. The oldest are forgotten first.
+
+    Attributes:
+        running: the running matches by name, the oldest first.
+        making: the matches that are being created: those of `reserve`, until `apply` or `release`.
     """
 
     def __init__(self, keep: int) -> None:
         self.running: dict[str, Opened] = {}
-        """Oldest first."""
         self.making: dict[str, Opened] = {}
-        """Reserved by `reserve`, until `apply` or `release`."""
         self._keep = keep
         self._kept: OrderedDict[tuple[str, str], Kept] = OrderedDict()
-        self._keys: dict[tuple[str, str], str] = {}  # of those that are made, or run
-        self._of: Counter[str] = Counter()  # user -> the same, counted
+        self._keys: dict[tuple[str, str], str] = {}  # (user, key) -> match, running or being made
+        self._of: Counter[str] = Counter()  # user -> how many matches, running or being made
 
     def __len__(self) -> int:
-        """Entries: what a `Stock` holds."""
+        """Return how many entries a `Stock` would have."""
         return len(self.running) + len(self._kept)
 
     # --- questions -------------------------------------------------------------------------------
 
     def find(self, user: str, key: str) -> str | None:
-        """The match of this user with this key, be it in the making, running or ended."""
+        """Return the user's match with this key, whether it is being made, runs or has ended."""
         match = self._keys.get((user, key))
         if match is not None:
             return match
@@ -88,18 +90,18 @@ class Register:
         return None if kept is None else kept.match
 
     def count(self) -> int:
-        """Matches that run or are being made."""
+        """Return how many matches run or are being made."""
         return len(self.running) + len(self.making)
 
     def count_of(self, user: str) -> int:
-        """The same of one user."""
+        """Return how many matches of one user run or are being made."""
         return self._of[user]
 
     def stock(self) -> Stock:
-        """The event that stands for all before it."""
+        """Return the event that replaces all events before it."""
         return Stock(list(self.running.values()), list(self._kept.values()))
 
-    # --- what is being made ----------------------------------------------------------------------
+    # --- matches that are being made -------------------------------------------------------------
 
     def reserve(self, opened: Opened) -> None:
         """Count a match and its key while it is being made."""
@@ -107,7 +109,7 @@ class Register:
         self._count(opened)
 
     def release(self, match: str) -> None:
-        """It was not made."""
+        """Remove a match that was not made after all."""
         opened = self.making.pop(match, None)
         if opened is not None:
             self._discount(opened)
@@ -129,13 +131,15 @@ class Register:
                 self._replace(event)
 
     def made(self, match: str) -> None:
-        """It is known to be there, so that what it was to be made of is not needed any more."""
+        """Drop the params and seed of a match that has reported, so that it exists."""
         opened = self.running.get(match)
         if opened is not None and opened.params is not None:
             self.running[match] = msgspec.structs.replace(opened, params=None, seed=None)
 
     def forget(self, before: int) -> None:
-        """Forget the keys of what ended before so many milliseconds since 1970."""
+        """Forget the keys of matches that ended before this time, in milliseconds since 1970,
+        UTC.
+        """
         while self._kept and next(iter(self._kept.values())).at < before:
             self._kept.popitem(last=False)
 

@@ -1,1 +1,1 @@
-"""What storage decides, as values: no actor, no store, no clock."""
+"""The decisions of storage, as pure functions and values without actors, stores or clocks."""

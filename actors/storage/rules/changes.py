@@ -1,4 +1,4 @@
-"""Whether a user's objects may be changed as asked, and what that comes to."""
+"""Decides whether a user's objects may be changed, and computes what the user has after that."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WRITERS: Final[tuple[Literal["nobody"], Literal["owner"]]] = ("nobody", "owner")
 
 
 class ObjectName(NamedTuple):
-    """An object among those of its user."""
+    """The name of an object among those of its user."""
 
     collection: str
     key: str
@@ -23,7 +23,7 @@ class ObjectName(NamedTuple):
 
 
 class Present(NamedTuple):
-    """What is there of an object. `size`: what it counts towards its user's bytes."""
+    """An object that exists. `size` is what it counts towards its user's bytes (see `size_of`)."""
 
     version: int
     size: int
@@ -31,10 +31,12 @@ class Present(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What is to become of an object.
+    """A change of an object.
 
-    `size`: the new one; None: it is to go. `expected`: the version that must be there, 0 for none;
-    None: any.
+    Attributes:
+        name: the object.
+        size: its new size in bytes; None: it is to be deleted.
+        expected: the version that it must have now; 0: it must not exist; None: any.
     """
 
     name: ObjectName
@@ -43,21 +45,21 @@ class Change(NamedTuple):
 
 
 class Usage(NamedTuple):
-    """How much a user has."""
+    """How many objects a user has, and their size in bytes."""
 
     objects: int = 0
     size: int = 0
 
 
 class Quota(NamedTuple):
-    """How much a user may have."""
+    """How many objects a user may have, and how many bytes."""
 
     objects: int
     size: int
 
 
 class Denied(Exception):  # noqa: N818 - a decision
-    """A change is not to be made, nor any that came with it."""
+    """A change must not be made, nor any other of the same command."""
 
     def __init__(self, name: ObjectName, why: str) -> None:
         super().__init__(name, why)
@@ -68,19 +70,19 @@ class Denied(Exception):  # noqa: N818 - a decision
 
 
 class NotTheOwners(Denied):
-    """The object can be written by nobody."""
+    """The object may be written by the server only."""
 
 
 class OtherVersion(Denied):
-    """Another version is there than the one expected."""
+    """The object has another version than the expected one."""
 
 
 class OverQuota(Denied):
-    """The user would have more than may be."""
+    """The user would have more than the quota."""
 
 
 def twice(names: Iterable[ObjectName]) -> ObjectName | None:
-    """The first that is there twice; None: each is there once."""
+    """Return the first name that occurs twice, or None."""
     seen: set[ObjectName] = set()
     for name in names:
         if name in seen:
@@ -90,7 +92,7 @@ def twice(names: Iterable[ObjectName]) -> ObjectName | None:
 
 
 def size_of(name: ObjectName, value: str) -> int:
-    """What an object counts: its value and its names, in bytes of UTF-8."""
+    """Return what an object counts towards its user's bytes: value and names, in UTF-8."""
     return len(value.encode()) + len(name.collection.encode()) + len(name.key.encode())
 
 
@@ -100,16 +102,16 @@ def decide(
     usage: Usage,
     quota: Quota | None,
 ) -> Usage:
-    """How much the user has after all of `changes`.
+    """Return how much the user has after all of `changes`.
 
     Arguments:
-        changes: each of another object.
-        present: what is there of these objects.
+        changes: the changes, each of another object.
+        present: those of the objects that exist.
         usage: how much the user has now.
-        quota: None: it is the server that asks, to which everything is allowed but to overlook a
-            version.
+        quota: how much the user may have. None: the server makes the changes, and only the expected
+            versions are checked.
 
-    Raises Denied: they may not be made.
+    Raises Denied if the changes must not be made.
     """
     before = usage
     last: ObjectName | None = None
@@ -123,7 +125,8 @@ def decide(
             objects, size = objects + 1, size + change.size
             last = change.name
         usage = Usage(objects, size)
-    # Who has more than may be, since the quota was lowered, can still make it less.
+    # A user who has more than the quota, because it was lowered, may still make changes that reduce
+    # it.
     if quota is not None and last is not None:
         if quota.objects < usage.objects > before.objects:
             raise OverQuota(last, f"at most {quota.objects} objects")

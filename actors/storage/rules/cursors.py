@@ -1,8 +1,8 @@
-"""Where a list goes on: opaque to clients, and good for the list that it is of alone.
+"""Cursors: opaque texts that tell where the next page of a list begins.
 
-A cursor is no secret, and nothing depends on it but where the next page begins: what may be read
-is asked of each object. Its check is there for mistakes, so that one of another list is an error
-rather than a page of something else.
+A cursor is no secret. It only says where the next page begins; whether a client may read an object
+is decided for each object. A cursor has a check sum against mistakes, so that a cursor of another
+list is an error instead of a wrong page.
 """
 
 from __future__ import annotations
@@ -18,28 +18,31 @@ _CHECK_BYTES: Final = 6
 
 
 class Bookmark(NamedTuple):
-    """The last object of a page."""
+    """The last object of a page, after which the next page begins."""
 
     key: str
     user: str
 
 
 START: Final = Bookmark("", "")
-"""Before all objects."""
+"""The bookmark before all objects."""
 
 
 class NoCursor(ValueError):  # noqa: N818 - what it says
-    """It is none of this list."""
+    """A text is no cursor of this list."""
 
 
 def cursor(list_: tuple[str, ...], bookmark: Bookmark) -> str:
-    """The cursor of a list, which is named by what it was asked with."""
+    """Return the cursor for a bookmark.
+
+    `list_` has the parts of the request that define the list.
+    """
     text = json.dumps(bookmark, ensure_ascii=False).encode()
     return base64.urlsafe_b64encode(_check(list_, text) + text).decode().rstrip("=")
 
 
 def bookmark(list_: tuple[str, ...], cursor: str) -> Bookmark:
-    """And back. Raises NoCursor."""
+    """Return the bookmark of a cursor. Raises NoCursor if it is none of this list."""
     try:
         data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         check, text = data[:_CHECK_BYTES], data[_CHECK_BYTES:]
