@@ -1,1 +1,1 @@
-"""Everything about the wire: messages, encodings, the server's connection, the client."""
+"""The wire: its messages and encodings, the server's end, and the Python client."""

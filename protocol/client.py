@@ -6,10 +6,11 @@
         async for message in room:
             print(message)  # a Message, or a Gap where some are missing
 
-It reconnects by itself, with back-off and jitter and as the table of closes says, resumes, and
-goes on: each message is yielded once, or a `Gap` says what had to be skipped. Requests wait for
-the connection to come back until their deadline. `python -m protocol.client` is a chat for the
-terminal.
+When the connection is lost, the client reconnects with back-off and jitter, as the table of closes
+says, and resumes its session. Each message is yielded once, or a `Gap` says which ones are missing.
+Requests wait for the connection until their deadline.
+
+`python -m protocol.client` is a chat for the terminal.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import importlib.util
 import signal
 import sys
 
-if __name__ == "__main__":  # before the imports that take their time, or lack something
-    # Ctrl-C ends a program that has not begun, rather than as a traceback out of an import.
+if __name__ == "__main__":  # before the imports below, which take time and may lack a package
+    # A Ctrl-C during an import ends the program, without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if importlib.util.find_spec("trio_websocket") is None:
         sys.exit(

@@ -14,7 +14,7 @@ import msgspec
 
 
 class ErrorCode(msgspec.Struct, frozen=True):
-    """One row of the table of errors: a stable code, what it means, whether a retry makes sense."""
+    """A row of the table of errors: a stable code, its meaning, and whether to retry."""
 
     code: str
     message: str
@@ -22,10 +22,13 @@ class ErrorCode(msgspec.Struct, frozen=True):
 
 
 class RequestError(Exception):
-    """A request failed in a way that its client is told: `error` is the row, `detail` the case.
+    """A request failed, and its client is told how.
 
-    `ref` is the request's, where the failure is that it could not be decoded and yet its ref could.
-    `retry_in_s`: where it is known when the same request may succeed.
+    Attributes:
+        error: the row of the table of errors.
+        detail: what is wrong in this case.
+        ref: the request's ref, if only that could be decoded.
+        retry_in_s: in how many seconds the same request may succeed, if that is known.
     """
 
     def __init__(
@@ -47,7 +50,7 @@ class RequestError(Exception):
 
 
 class CloseCode(msgspec.Struct, frozen=True):
-    """One row of the table of closes: code on the wire, name, and the client's next step."""
+    """A row of the table of closes: the code on the wire, its name, and what a client should do."""
 
     code: int
     name: str
@@ -55,7 +58,7 @@ class CloseCode(msgspec.Struct, frozen=True):
 
     @property
     def reconnect(self) -> bool:
-        """Whether a client should come back, by the ranges above."""
+        """Whether a client should reconnect, by the ranges above."""
         return self.code in {1001, 1006, 1011, 1012, 1013} or (
             3000 <= self.code < 5000 and self.code % 1000 < 500
         )
@@ -88,21 +91,21 @@ MATCH_FULL: Final = ErrorCode("match_full", "The match has all its players.")
 MATCH_ENDED: Final = ErrorCode("match_ended", "The match is over.")
 TOO_MANY_MATCHES: Final = ErrorCode(
     "too_many_matches",
-    "As many matches run as may: of all users, of this one, or of its address.",
+    "Too many matches run: of all users, of this user, or of this address.",
     retry=True,
 )
 BAD_INPUT: Final = ErrorCode("bad_input", "The game does not take this input.")
 REJECTED: Final = ErrorCode("rejected", "The rules of the game do not allow this now.")
 SEQ_TOO_OLD: Final = ErrorCode(
-    "seq_too_old", "The seq is not above the last one, and no answer to this input is known."
+    "seq_too_old", "The seq is not above the last one, and no answer to this input is kept."
 )
-BAD_CURSOR: Final = ErrorCode("bad_cursor", "The cursor is none, or that of another list.")
+BAD_CURSOR: Final = ErrorCode("bad_cursor", "The cursor is not valid, or is one of another list.")
 VERSION_CONFLICT: Final = ErrorCode(
-    "version_conflict", "An object has another version than the request is for."
+    "version_conflict", "An object has another version than the request expects."
 )
 FORBIDDEN: Final = ErrorCode("forbidden", "This user may not do that.")
-QUOTA_EXCEEDED: Final = ErrorCode("quota_exceeded", "This user has as much as a user may.")
-KEY_REUSED: Final = ErrorCode("key_reused", "The idempotency key came before with something else.")
+QUOTA_EXCEEDED: Final = ErrorCode("quota_exceeded", "This user would store more than is allowed.")
+KEY_REUSED: Final = ErrorCode("key_reused", "The idempotency key was used for another request.")
 TIMEOUT: Final = ErrorCode("timeout", "No answer in time; the request may have acted.", retry=True)
 BUSY: Final = ErrorCode("busy", "The receiver's queue is full.", retry=True)
 UNAVAILABLE: Final = ErrorCode(

@@ -1,8 +1,8 @@
-"""The WebSocket frames that we send (RFC 6455, section 5). Those we receive:
-protocol/server/parser.py.
+"""Writes the WebSocket frames that a server sends (RFC 6455, section 5).
 
-A server's frames are never masked, and ours never fragmented or compressed, so writing one is a
-header of 2, 4 or 10 bytes.
+A server's frames are never masked, and ours are never fragmented or compressed. So a frame is a
+header of 2, 4 or 10 bytes and the payload. Frames from clients are read by
+protocol/server/parser.py.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ PING: Final = 0x9
 PONG: Final = 0xA
 
 NO_STATUS: Final = 1005
-"""The peer's close frame bore no code. Never on the wire (RFC 6455, section 7.4.1)."""
+"""Stands for a close frame without a code. It is never on the wire (RFC 6455, section 7.4.1)."""
 ABNORMAL: Final = 1006
-"""The connection ended without a close frame. Never on the wire."""
+"""Stands for the end of a connection without a close frame. It is never on the wire."""
 
 _FIN: Final = 0x80
 _HEADER_16 = Struct("!BBH").pack
 _HEADER_64 = Struct("!BBQ").pack
-_MAX_REASON_BYTES = 123  # a control frame's 125 less the code's 2
+_MAX_REASON_BYTES = 123  # a control frame holds 125 bytes, and the code takes 2
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
-    """One whole unmasked frame with FIN, as a server sends it."""
+    """Return a whole, unmasked frame with FIN set."""
     length = len(payload)
     if length < 126:
         return bytes((_FIN | opcode, length)) + payload
@@ -41,7 +41,7 @@ def frame(opcode: int, payload: bytes) -> bytes:
 
 
 def close_frame(code: int | None, reason: str = "") -> bytes:
-    """A close frame; `reason` is cut to what a control frame holds, `None` sends no code."""
+    """Return a close frame. `reason` is cut to fit; a `code` of None sends no code."""
     if code is None:
         return frame(CLOSE, b"")
     text = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore").encode()
@@ -49,7 +49,7 @@ def close_frame(code: int | None, reason: str = "") -> bytes:
 
 
 def parse_close(payload: bytes) -> tuple[int, str]:
-    """The code and reason of a peer's close frame that a `FrameReader` has let pass."""
+    """Return the code and reason of a peer's close frame, whose payload the parser has checked."""
     if not payload:
         return NO_STATUS, ""
     close = Close.parse(payload)

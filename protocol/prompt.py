@@ -1,8 +1,9 @@
-"""A line that is being typed while others talk.
+"""A prompt for a terminal, at which one line is typed while messages appear above it.
 
-In a terminal's own line mode a message that comes would land in the middle of what one types, and
-what one has typed cannot be read back. So keys are taken one by one, the line is kept here, and
-each message is printed above it. No curses: one line, its end, Backspace, Ctrl-U, Ctrl-W, Ctrl-D.
+In a terminal's own line mode, a message would be printed into the middle of the line that is being
+typed, and a program cannot read that line back. So keys are read one by one, the line is kept here,
+and each message is printed above it. The line has an end only, without a cursor to move: Backspace,
+Ctrl-U, Ctrl-W and Ctrl-D are understood.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from typing import TextIO
 
 import trio
 
-_BIDI = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}  # they would turn the rest of the line
+_BIDI = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}  # characters that turn the text direction
 
 
 def plain(text: str) -> str:
-    """Text of others, fit to be printed: no control characters, which can rewrite a screen."""
+    """Return another user's text without control characters, which could rewrite the screen."""
     return "".join(
         " ⏎ "
         if char == "\n"
@@ -38,17 +39,17 @@ def plain(text: str) -> str:
 
 
 class Editor:
-    """The line under way: keys in, lines out. No I/O."""
+    """The line that is being typed. It takes keys and gives finished lines, without any I/O."""
 
     def __init__(self) -> None:
         self.text = ""
         self.ended = False
-        """Ctrl-D on an empty line."""
+        """Whether Ctrl-D was typed on an empty line."""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._escape = ""
 
     def feed(self, data: bytes) -> list[str]:
-        """Take what was typed; return the lines it finished."""
+        """Take typed bytes, and return the lines that they finish."""
         lines = []
         for char in self._decoder.decode(data):
             if self._escape:
@@ -63,7 +64,7 @@ class Editor:
         return lines
 
     def shown(self, width: int) -> str:
-        """The end of the line that fits into `width` columns."""
+        """Return the end of the line that fits into `width` columns."""
         columns, start = 0, len(self.text)
         while start > 0:
             columns += _columns(self.text[start - 1])
@@ -86,7 +87,8 @@ class Editor:
             self.text += " " if char == "\t" else char
 
     def _in_escape(self, char: str) -> None:
-        # Arrow and function keys: ESC [ ... final, ESC O final (ECMA-48, 5.4). They do nothing.
+        # Arrow and function keys send ESC [ ... final or ESC O final (ECMA-48, 5.4). They do
+        # nothing.
         self._escape += char
         introducer = len(self._escape) == 2 and char in "[O"
         if not introducer and "@" <= char <= "~":
@@ -94,26 +96,26 @@ class Editor:
 
 
 class Prompt:
-    """Where lines are typed and messages appear: a terminal, or a pipe in and out."""
+    """Reads lines and prints messages, at a terminal or with pipes."""
 
     def __init__(self, stdin: int = 0, out: TextIO | None = None) -> None:
         self._stdin = stdin
         self._out = out if out is not None else sys.stdout
         if isinstance(self._out, io.TextIOWrapper):
-            # Others may write what this terminal has no letters for: that ends nothing.
+            # Other users may write characters that this terminal's encoding does not have.
             self._out.reconfigure(errors="replace")
         self.interactive = os.isatty(stdin) and self._out.isatty()
         self._editor = Editor()
 
     @contextlib.contextmanager
     def taken_over(self) -> Iterator[None]:
-        """Take keys one by one while inside; the terminal is given back as it was."""
+        """Read keys one by one inside the block. The terminal's mode is restored at its end."""
         if not self.interactive:
             yield
             return
         before = termios.tcgetattr(self._stdin)
-        # TCSANOW: the others wait until the terminal has shown everything, which one that is held
-        # with Ctrl-S never does. Ctrl-C still is a signal.
+        # TCSANOW, because the other modes wait until the terminal has shown everything, and one
+        # that was stopped with Ctrl-S never does. Ctrl-C still sends a signal.
         tty.setcbreak(self._stdin, termios.TCSANOW)
         try:
             self._draw()
@@ -123,7 +125,7 @@ class Prompt:
             self._write("\r\x1b[K")
 
     def say(self, line: str) -> None:
-        """Print one line above the one that is typed, as `plain` text."""
+        """Print a line of `plain` text above the line that is being typed."""
         line = plain(line)
         if self.interactive:
             self._write(f"\r\x1b[K{line}\n")
@@ -132,8 +134,8 @@ class Prompt:
             self._write(f"{line}\n")
 
     async def lines(self) -> list[str] | None:
-        """The next lines typed, maybe none; None: the input has ended."""
-        if self._editor.ended:  # behind a line that came with it
+        """Return the next lines that were typed, perhaps none; None once the input has ended."""
+        if self._editor.ended:  # by a Ctrl-D that came together with the last lines
             return None
         data = await self._read()
         if not data:
@@ -145,12 +147,12 @@ class Prompt:
         return finished
 
     async def _read(self) -> bytes:
-        # Neither sys.stdin nor a thread: a thread that waits in a read holds the lock of sys.stdin,
-        # and Python aborts at exit over it.
+        # A thread that reads sys.stdin would hold the lock of sys.stdin, and Python aborts at exit
+        # if that is held.
         try:
             await trio.lowlevel.wait_readable(self._stdin)
         except OSError:
-            await trio.lowlevel.checkpoint()  # a file or /dev/null: epoll refuses it, reads do not
+            await trio.lowlevel.checkpoint()  # a file or /dev/null, which epoll refuses to watch
         try:
             return os.read(self._stdin, 4096)
         except OSError:
@@ -165,8 +167,8 @@ class Prompt:
             self._out.write(text)
             self._out.flush()
         except BrokenPipeError:
-            # Nobody reads any more: leave as by a signal. What is still buffered must not fail
-            # again at exit (docs.python.org, "Note on SIGPIPE").
+            # Nobody reads the output any more, so end as if by a signal. Buffered output must not
+            # fail again at exit (docs.python.org, "Note on SIGPIPE").
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
             signal.raise_signal(signal.SIGTERM)
 

@@ -1,8 +1,8 @@
 """`python -m protocol.tables`: write the tables of PROTOCOL.md that follow from the code.
 
-The facts in a table come from the code. What they mean is the page's: the last column of a table of
-fields, and all the prose, are kept. A heading has to be there first, for the reader's sake.
-`--check` writes nothing, says what is out of date, and ends with 1.
+The facts in the tables come from the code. The prose of the page is kept, and so is the last column
+of each table of fields, which says what a field means. A new message needs a heading in the page
+first. With `--check` nothing is written, and the exit code is 1 if the page is out of date.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ _ANSWER = re.compile(r"Answer: .+?\. Errors: .+?\.(?=\s)", re.DOTALL)
 
 
 class OutOfPlace(Exception):  # noqa: N818 - said of the page
-    """The page has no place for something that it must describe."""
+    """The page has no heading for something that it must describe."""
 
 
 def title(struct: Struct) -> str:
-    """The heading that a message has in the page."""
+    """Return the heading of a message in the page."""
     tag = struct.__struct_config__.tag
     return tag if isinstance(tag, str) else struct.__name__
 
 
 def documented() -> dict[str, Struct]:
-    """Heading -> type: requests, answers, pushes, and what stands within them."""
+    """Return all types that the page describes, by heading: messages, answers and their parts."""
     found: dict[str, Struct] = {}
     pending = [
         *EVERY_OP.requests.values(),
@@ -72,12 +72,12 @@ def _parts(kind: inspect.Type) -> Iterator[Struct]:
 
 
 def number(value: float) -> str:
-    """A bound, as people read it."""
+    """Return a limit as text for people."""
     return "2^53-1" if value == 2**53 - 1 else f"{value:,}"
 
 
 def described(kind: inspect.Type) -> str:  # noqa: C901, PLR0911, PLR0912 - a row a type
-    """A field's type in the words of the tables."""
+    """Return a field's type in the words of the tables."""
     match kind:
         case inspect.BoolType():
             return "boolean"
@@ -113,7 +113,7 @@ def described(kind: inspect.Type) -> str:  # noqa: C901, PLR0911, PLR0912 - a ro
 
 
 def fields(struct: Struct) -> dict[str, str]:
-    """Field -> its type and default. `op` and `ref` are the envelope's."""
+    """Return each field's type and default, by name, without `op` and `ref`."""
     found = {}
     for field in fields_of(struct):
         if field.name == "ref":
@@ -129,7 +129,7 @@ def fields(struct: Struct) -> dict[str, str]:
 
 
 def table(head: Row, rows: Iterable[Row]) -> str:
-    """A table in Markdown."""
+    """Return a table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"|{'|'.join(line)}|\n" if line[0] == "---" else _line(line) for line in lines)
 
@@ -139,7 +139,7 @@ def _line(cells: Row) -> str:
 
 
 def cells(text: str) -> list[list[str]]:
-    """The rows of the first table in a text, without its head."""
+    """Return the rows of the first table in a text, without its head."""
     found = _TABLE.search(text)
     lines = found[0].splitlines()[2:] if found else []
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
@@ -188,16 +188,16 @@ def _cost(op: Op) -> str:
 
 
 def _put(text: str, made: str) -> str:
-    """Replace the first table of a section, or end the section with it."""
+    """Replace the first table of a section, or append the table to it."""
     if not _TABLE.search(text):
         return f"{text.rstrip()}\n\n{made}\n"
     return _TABLE.sub(lambda _: made, text, count=1)
 
 
 def written(page: str) -> str:
-    """The page with its tables as the code has them.
+    """Return the page with its tables up to date.
 
-    Raises OutOfPlace: it lacks the heading of a message.
+    Raises OutOfPlace if a message has no heading in the page.
     """
     makers: dict[str, list[Callable[[str], str]]] = {}
     for name, struct in documented().items():
@@ -220,7 +220,7 @@ def written(page: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Run the command, and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m protocol.tables", description=(__doc__ or "").split("\n\n", 1)[0]
     )

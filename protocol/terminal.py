@@ -25,15 +25,18 @@ from protocol.remote.settings import ClientSettings, Connected
 from protocol.words import in_words
 
 BACKLOG = 20
-"""Messages shown on entering a room."""
+"""How many messages are shown on entering a room."""
 TYPED_AHEAD = 64
-"""Lines that wait to be sent, as without a connection; beyond it input is not read."""
+"""How many typed lines may wait to be sent, for instance without a connection.
+
+Beyond that no input is read.
+"""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HELP = "/who: who is here   /more: older messages   /quit, Ctrl-D or Ctrl-C: leave"
 
 
 def described(update: RoomUpdate) -> str:
-    """One line for what happened in a room."""
+    """Return one line that describes what happened in a room."""
     if isinstance(update, Message):
         at = datetime.fromtimestamp(update.at / 1000).astimezone()
         return f"{at:%H:%M} {plain(update.name)}: {plain(update.body)}"
@@ -46,14 +49,14 @@ def described(update: RoomUpdate) -> str:
 
 
 def described_members(room: Room) -> str:
-    """One line for who is in a room."""
+    """Return one line that names who is in a room."""
     names = ", ".join(plain(member.name) for member in room.members)
     others = room.members_total - len(room.members)
     return f"* here: {names}" + (f" and {others} more" if others > 0 else "")
 
 
 class Chat:
-    """One room, one person typing."""
+    """A chat in one room, by one person who types."""
 
     def __init__(self, prompt: Prompt, session: Session, room: Room) -> None:
         self._prompt = prompt
@@ -61,7 +64,7 @@ class Chat:
         self._room = room
         self._oldest = room.backlog[0].offset if room.backlog else room.position.offset + 1
         self.failure: ClientError | None = None
-        """Why it ended by itself."""
+        """Why the chat ended, if the user did not end it."""
 
     async def run(self) -> None:
         """Chat until the input ends or the session is over."""
@@ -87,9 +90,9 @@ class Chat:
                 await self._act(line)
             except ClientError as error:
                 self._prompt.say(f"! {in_words(error)}")
-        with trio.move_on_after(2):  # not when the server is away
+        with trio.move_on_after(2):  # the server may be away
             try:
-                await self._room.leave()  # ends _show_updates behind what has come
+                await self._room.leave()  # ends _show_updates, after the messages that have come
             except ClientError:
                 over.cancel()
             await trio.sleep_forever()
@@ -132,7 +135,7 @@ class Chat:
 
 
 async def chat(arguments: argparse.Namespace, prompt: Prompt) -> int:
-    """Enter the room and chat; returns the exit status."""
+    """Enter the room and chat. Return the exit code."""
     tls = None
     if arguments.ca is not None:
         tls = ssl.create_default_context(cafile=arguments.ca)
@@ -158,7 +161,10 @@ async def chat(arguments: argparse.Namespace, prompt: Prompt) -> int:
 
 
 async def until_a_signal(arguments: argparse.Namespace, prompt: Prompt) -> int:
-    """Chat; on Ctrl-C, SIGTERM or a terminal that is closed leave as if the input had ended."""
+    """Chat until the input ends, or a Ctrl-C, a SIGTERM or the closing of the terminal ends it.
+
+    Returns the exit code.
+    """
     status = 0
 
     async def cancelled_by_signals(scope: trio.CancelScope) -> None:
@@ -192,7 +198,7 @@ def _user() -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m protocol.client", description="Chat in a room of a Greenroom server."
     )

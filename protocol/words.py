@@ -1,6 +1,7 @@
-"""What the terminal says of what went wrong: for people, who cannot mend a client or a server.
+"""The texts in which the terminal chat tells its user of errors.
 
-The errors' own texts are for programmers and logs: codes, ops, what a client should do next.
+The errors' own texts are for programmers and logs. They name codes and ops, and say what a client
+should do.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ REFUSED: Final = {
 
 
 def in_words(error: ClientError) -> str:
-    """What happened, in a few words without codes."""
+    """Return in a few words, without codes, what happened."""
     match error:
         case Disconnected(close=CloseCode(code=code)) if code in CLOSED:
             text = CLOSED[code]

@@ -1,1 +1,1 @@
-"""HTTP beside the wire: health, readiness, metrics, and the routes of services."""
+"""The HTTP end: health, readiness, metrics, and the routes of services."""

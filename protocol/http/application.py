@@ -1,6 +1,6 @@
-"""HTTP beside the wire: health, readiness and metrics, on Hypercorn's trio worker in the same loop.
+"""The HTTP end: health, readiness and metrics, on Hypercorn's trio worker in the same loop.
 
-It knows nothing of actors: what it says comes from the checks and readings it is given.
+It does not know actors. Its answers come from the checks and readings that it is given.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from starlette.routing import BaseRoute, Route
 from protocol.http.metrics import METRICS_TYPE, Readings, render
 
 CHECK_TIMEOUT_S = 0.8
-"""A check that takes longer has failed. Checks run side by side, as Kubernetes gives a probe 1 s.
+"""A check that takes longer has failed.
+
+Checks run at the same time, since Kubernetes gives a probe 1 s.
 """
 
 Check = Callable[[], Awaitable[str | None]]
-"""Returns what is wrong, or None."""
+"""A check returns what is wrong, or None."""
 
 
 def application(
@@ -38,11 +40,11 @@ def application(
     """Return the HTTP application.
 
     Arguments:
-        about: what `/` says of this server, e.g. its version and where clients connect.
-        checks: by name; `/readyz` answers 200 while all of them return None, else 503.
-        may_fail: the names of checks that make it degraded instead, with 200.
+        about: what `/` says about this server, such as its version and where clients connect.
+        checks: the checks by name. `/readyz` answers 200 while all of them return None, else 503.
+        may_fail: the names of checks whose failure makes the server degraded, still with 200.
         readings: called once for each scrape of `/metrics`.
-        routes: of services, beside these.
+        routes: the routes of services, in addition to these.
     """
 
     async def index(_: Request) -> Response:
@@ -87,7 +89,7 @@ async def _run(check: Check) -> str | None:
         try:
             return await check()
         except Exception as error:
-            # The probe's reader gets a word, not a traceback; who failed has logged it.
+            # The probe gets a short text, not a traceback; the part that failed has logged it.
             return f"{type(error).__name__}: {error}"
     return f"no answer within {CHECK_TIMEOUT_S:g} s" if scope.cancelled_caught else None
 
@@ -100,28 +102,28 @@ async def serve_http(
     grace_s: float = 1.0,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until `stop` returns; requests then under way have `grace_s` to end.
+    """Serve until `stop` returns.
 
     Arguments:
-        application: what `application()` made.
-        listeners: of `protocol.server.listener.listen`; taken over and closed in the end. They are
-            the caller's, so that a taken port is its error to name.
-        stop: awaited once; when it returns, nothing more is accepted.
-        grace_s: seconds for requests under way.
-        task_status: started with the addresses once connections are accepted.
+        application: the result of `application()`.
+        listeners: sockets of `protocol.server.listener.listen`. They are closed in the end. The
+            caller opens them, so that it can report a port that is taken.
+        stop: awaited once. When it returns, no more connections are accepted.
+        grace_s: how long requests that are being answered may take after that, in seconds.
+        task_status: told the addresses once connections are accepted.
     """
     config = hypercorn.Config()
-    # A file descriptor rather than an address is Hypercorn's way to take a socket.
+    # Hypercorn takes an open socket by its file descriptor.
     config.bind = [f"fd://{listener.detach()}" for listener in listeners]
     config.graceful_timeout = grace_s
     config.include_server_header = False
-    # Its "Running on ... (CTRL + C to quit)" would stand beside the server's own line. Errors are
-    # still told: this logger hands on what is a warning or worse.
+    # Hypercorn's line "Running on ... (CTRL + C to quit)" would repeat the server's own. This
+    # logger drops it, and passes on warnings and errors.
     logger = logging.getLogger("greenroom.http")
     logger.setLevel(logging.WARNING)
     config.errorlog = logger
-    # This installs no signal handlers (only Hypercorn's own command line does), so that SIGTERM
-    # and SIGINT stay the server's.
+    # This installs no signal handlers (only Hypercorn's command line does), so the server keeps its
+    # own.
     await hypercorn.trio.serve(
         application,  # type: ignore[arg-type]  # Starlette types its scope as a MutableMapping
         config,

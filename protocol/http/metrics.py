@@ -1,7 +1,7 @@
-"""What `/metrics` says, in the words of Prometheus' own library.
+"""The answer of `/metrics`, made by Prometheus' own library.
 
-The parts of a server count with plain integers, which cost a fraction of a counter of the library.
-They become its metrics when somebody asks.
+The parts of a server count with plain integers, which cost a fraction of the library's counters.
+They are turned into the library's metrics when `/metrics` is asked for.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ METRICS_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """One value of one metric. Readings of the same name stand together, with different labels.
+    """One value of one metric. Readings of the same name have different labels.
 
-    `name`: a counter's ends in `_total`.
+    The `name` of a counter ends in `_total`.
     """
 
     name: str
@@ -37,19 +37,20 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 def gauge(name: str, text: str, value: float, **labels: str) -> Reading:
-    """What stands at a value now; `name` without the prefix that all of ours have."""
+    """Return a reading that can rise and fall. `name` is given without the prefix `greenroom_`."""
     return Reading(f"greenroom_{name}", "gauge", text, value, labels)
 
 
 def counter(name: str, text: str, value: float, **labels: str) -> Reading:
-    """What only grows; `name` without prefix and `_total`."""
+    """Return a reading that only grows. `name` is given without the prefix and `_total`."""
     return Reading(f"greenroom_{name}_total", "counter", text, value, labels)
 
 
 class Histogram:
-    """Counts durations by size, at a fifth of what one of the library costs.
+    """Counts durations by size, at a fifth of the cost of the library's histogram.
 
-    `bounds_s`: the upper bounds of its buckets, in seconds, ascending; beyond them is one more.
+    `bounds_s` are the upper bounds of its buckets, in seconds, ascending. One more bucket is beyond
+    them.
     """
 
     __slots__ = ("bounds_s", "counts", "help", "name", "sum_s")
@@ -62,7 +63,10 @@ class Histogram:
         self.sum_s = 0.0
 
     def observe(self, seconds: float) -> None:
-        """Count one. A duration at a bound belongs below it, as Prometheus has it."""
+        """Count a duration.
+
+        One that equals a bound belongs to the bucket below it, as in Prometheus.
+        """
         self.counts[bisect_left(self.bounds_s, seconds)] += 1
         self.sum_s += seconds
 
@@ -71,9 +75,10 @@ Readings = Callable[[], Iterable[Reading | Histogram]]
 
 
 def render(readings: Readings) -> bytes:
-    """Return all readings, now, in Prometheus' text format.
+    """Return the present readings in Prometheus' text format.
 
-    Raises ValueError: two of one name differ in their kind or labels' names.
+    Raises ValueError if two readings of the same name differ in their kind or in their labels'
+    names.
     """
     registry = CollectorRegistry()
     registry.register(_Collector(readings))
@@ -85,7 +90,7 @@ class _Collector(Collector):
         self._readings = readings
 
     def describe(self) -> Iterable[Metric]:
-        return ()  # or the registry would read everything once to learn the names
+        return ()  # without this, the registry would read everything once to learn the names
 
     def collect(self) -> Iterator[Metric]:
         families: dict[str, list[Reading]] = {}

@@ -1,4 +1,4 @@
-"""Every message of the wire, one module an area, and the table of all ops that there are."""
+"""All messages of the wire, with a module for each area, and the table of all ops."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from protocol.messages.envelope import ErrorReply, Ok, Push, Request
 from protocol.messages.op_table import OpTable
 
 EVERY_OP: Final = OpTable((session.AREA, room.AREA, match.AREA, inbox.AREA, storage.AREA))
-"""What clients speak, pages describe and fuzzers send. A server has those of its services."""
+"""All ops.
+
+Clients, pages and fuzzers use this table; a server uses one with the ops of its services.
+"""
 
 AnyRequest: TypeAlias = Request
 """One of `OpTable.requests`."""

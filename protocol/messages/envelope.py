@@ -1,8 +1,8 @@
-"""What every message has in common: the op, the ref of a request, the two kinds of reply.
+"""What all messages have in common: the op, the ref, and the two kinds of reply.
 
-One message is one map with `op`. A client's `ref` makes it a request, which gets exactly one reply
-that bears the same ref: `ok` or `error`. Without a ref nothing is answered. Pushes bear no ref.
-Unknown fields are ignored, so that either side may be the older one.
+A message is a map with an `op`. A request may have a `ref`; then it gets exactly one reply with the
+same ref, `ok` or `error`. A request without a ref is not answered. Pushes have no ref. Unknown
+fields are ignored, so that client and server may be of different versions.
 """
 
 from __future__ import annotations
@@ -16,38 +16,39 @@ from msgspec import Meta
 
 from protocol.errors import RequestError
 
-MAX_REF = 2**53 - 1  # what a JSON number carries exactly (RFC 8259, section 6)
+# The largest integer that JSON carries exactly everywhere (RFC 8259, section 6).
+MAX_REF = 2**53 - 1
 
 Ref = Annotated[int, Meta(ge=0, le=MAX_REF)]
 Key = Annotated[str, Meta(min_length=1, max_length=64)]
-"""An idempotency key: a command retried with the same key acts once."""
+"""An idempotency key. Requests with the same key act once."""
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
 Ident = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:\-]{1,64}\Z")]
 """The name of a room, a match or a game."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", gc=False):
-    """What a client sends. `gc=False`: a decoded message has no reference cycles to collect."""
+    """A message from a client. `gc=False`: a decoded message has no reference cycles."""
 
     ref: Ref | None = None
 
 
 class Push(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", gc=False, omit_defaults=True):
-    """What the server sends on its own account."""
+    """A message that the server sends without being asked."""
 
 
 class Ok(msgspec.Struct, frozen=True, tag_field="op", tag="ok", gc=False):
-    """The request with this `ref` succeeded; `data` is what its op promises."""
+    """The request with this `ref` succeeded. `data` is the answer of its op."""
 
     ref: int
     data: Any = None
 
 
 class ErrorReply(msgspec.Struct, frozen=True, tag_field="op", tag="error", gc=False):
-    """The request with this `ref` failed. `ref` is null where the server could not read one.
+    """The request with this `ref` failed. `ref` is null if the server could not read one.
 
-    `refs` are further requests that failed of the same. `retry_in_s`: when the same request may
-    succeed, in seconds, where that is known.
+    `refs` are other requests that failed for the same reason. `retry_in_s` says in how many seconds
+    the same request may succeed, if that is known.
     """
 
     ref: int | None
@@ -59,7 +60,9 @@ class ErrorReply(msgspec.Struct, frozen=True, tag_field="op", tag="error", gc=Fa
 
     @classmethod
     def of(cls, error: RequestError, ref: int | None, others: Sequence[int] = ()) -> ErrorReply:
-        """The answer to the request `ref`, and to `others`, that failed of this."""
+        """Return the reply to the request `ref`, and to the `others`, that failed with this
+        error.
+        """
         row = error.error
         text = f"{row.message} {error.detail}".rstrip()
         refs = list(others) or msgspec.UNSET
@@ -70,18 +73,18 @@ class ErrorReply(msgspec.Struct, frozen=True, tag_field="op", tag="error", gc=Fa
         return cls(ref, row.code, text, row.retry, refs, retry_in_s)
 
     def each(self) -> Iterator[ErrorReply]:
-        """The reply to each request by itself."""
+        """Yield a reply for each of the requests."""
         yield self
         for ref in self.refs or ():
             yield ErrorReply(ref, self.code, self.message, self.retry, retry_in_s=self.retry_in_s)
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):
-    """Where a client stands on a topic.
+    """A client's position in a topic.
 
-    `offset` counts the topic's durable pushes from 1; other pushes bear the offset they came
-    after. `epoch` names the incarnation that gave the offset: together they tell a true position
-    from one that a crash made void.
+    `offset` counts the topic's durable pushes from 1; any other push has the offset of the durable
+    one before it. `epoch` is the incarnation that gave the offset. Together they tell a true
+    position from one that a crash made void.
     """
 
     epoch: int

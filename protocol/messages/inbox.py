@@ -1,4 +1,4 @@
-"""A user's inbox: what the server has for one user, whichever session is there, or none."""
+"""A user's inbox: entries for one user, which all sessions of the user get, now or later."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from protocol.messages.envelope import Push, Request
 from protocol.messages.op import Area, Op
 
 EPOCH: Final = 1
-"""Of every position in an inbox. An entry is pushed after it is durable, so that no crash makes an
-offset void, and there is no incarnation to tell from another."""
+"""The epoch of every position in an inbox.
+
+An entry is pushed after it is durable, so no crash makes an offset void, and incarnations need not
+be told apart.
+"""
 
 
 class InboxJoin(Request, frozen=True, kw_only=True, tag="inbox.join", gc=False):
@@ -21,26 +24,30 @@ class InboxJoin(Request, frozen=True, kw_only=True, tag="inbox.join", gc=False):
 
 
 class InboxLeave(Request, frozen=True, kw_only=True, tag="inbox.leave", gc=False):
-    """Leave it, with this session. Leaving it when one is not in it is harmless."""
+    """Leave the inbox with this session. It is no error if the session has not joined it."""
 
 
 class InboxHistory(Request, frozen=True, kw_only=True, tag="inbox.history", gc=False):
-    """The `limit` entries before offset `before` (0: the newest). Answered with `InboxPage`."""
+    """Ask for the `limit` entries before offset `before` (0: the newest).
+
+    Answered with `InboxPage`.
+    """
 
     before: Annotated[int, Meta(ge=0)] = 0
     limit: Annotated[int, Meta(ge=1)] = 50
 
 
 class InboxRead(Request, frozen=True, kw_only=True, tag="inbox.read", gc=False):
-    """The user has read every entry up to this offset. Answered with `InboxMark`, once that is
-    durable. The mark never moves back.
+    """Mark every entry up to this offset as read. The mark never moves back.
+
+    Answered with `InboxMark`, once it is durable.
     """
 
     offset: Annotated[int, Meta(ge=0)]
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """What was put into an inbox, at its place. `at`: milliseconds since 1970, UTC."""
+    """An entry of an inbox. `at` is in milliseconds since 1970, UTC."""
 
     offset: int
     type: str
@@ -49,7 +56,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 class InboxState(msgspec.Struct, frozen=True, gc=False):
-    """Where an inbox stands: position, what is read, the last entries."""
+    """The state of an inbox: its position, what is read, and the last entries."""
 
     user: str
     epoch: int
@@ -57,11 +64,14 @@ class InboxState(msgspec.Struct, frozen=True, gc=False):
     read: int
     unread: int
     entries: list[Entry]
-    """Oldest first; the last one's offset is `offset`."""
+    """The oldest first. The offset of the last one is `offset`."""
 
 
 class InboxPage(msgspec.Struct, frozen=True, gc=False):
-    """Entries, oldest first, and where the inbox stands. `more`: there are older ones."""
+    """Entries, the oldest first, and the state of the inbox.
+
+    `more` says if there are older ones.
+    """
 
     epoch: int
     offset: int
@@ -72,7 +82,7 @@ class InboxPage(msgspec.Struct, frozen=True, gc=False):
 
 
 class InboxMark(msgspec.Struct, frozen=True, gc=False):
-    """Up to where the user has read, and where the inbox stands."""
+    """The offset up to which the user has read, and the state of the inbox."""
 
     epoch: int
     offset: int
@@ -81,7 +91,7 @@ class InboxMark(msgspec.Struct, frozen=True, gc=False):
 
 
 class InboxEntry(Push, frozen=True, kw_only=True, tag="inbox.entry", gc=False):
-    """Something was put into the inbox; the topic's offset is now this one's. It is durable."""
+    """An entry was put into the inbox, and is durable. Its offset is now the topic's."""
 
     user: str
     offset: int
@@ -91,8 +101,9 @@ class InboxEntry(Push, frozen=True, kw_only=True, tag="inbox.entry", gc=False):
 
 
 class InboxMarked(Push, frozen=True, kw_only=True, tag="inbox.marked", gc=False):
-    """The user has read up to `read`, on this device or on another. Volatile: bears the offset it
-    came after.
+    """The user has read up to `read`, on this device or another.
+
+    This push is volatile; its `offset` is that of the durable push before it.
     """
 
     user: str
@@ -102,10 +113,11 @@ class InboxMarked(Push, frozen=True, kw_only=True, tag="inbox.marked", gc=False)
 
 
 class InboxRecovered(Push, frozen=True, kw_only=True, tag="inbox.recovered", gc=False):
-    """After a resume: where the inbox stands now.
+    """The state of the inbox after a resume.
 
-    `recovered` true: `entries` is all that was missed, in order, and nothing else was. False: too
-    much was; `entries` are the last ones, a state to start from.
+    If `recovered` is true, `entries` has exactly the entries that were missed, in order. If it is
+    false, too many were missed, and `entries` has the last ones, from which the client starts
+    afresh.
     """
 
     user: str

@@ -25,11 +25,11 @@ from protocol.messages.envelope import MAX_REF, Ident, Key, Push, Request
 from protocol.messages.op import Area, Op
 
 MAX_SEQ: Final = MAX_REF
-"""The last stamp that a player's input can bear."""
+"""The highest seq that a player's input can have."""
 
 
 class MatchCreate(Request, frozen=True, kw_only=True, tag="match.create", gc=False):
-    """Create a match of `game`; `params` are the game's own. Answered with `MatchCreated`."""
+    """Create a match of `game`. The game defines its `params`. Answered with `MatchCreated`."""
 
     game: Ident
     params: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -37,29 +37,29 @@ class MatchCreate(Request, frozen=True, kw_only=True, tag="match.create", gc=Fal
 
 
 class MatchList(Request, frozen=True, kw_only=True, tag="match.list", gc=False):
-    """Running matches, newest first, of one game or of all. Answered with `Matches`."""
+    """List running matches, of one game or of all, the newest first. Answered with `Matches`."""
 
     game: Ident | None = None
     limit: Annotated[int, Meta(ge=1)] = 50
 
 
 class MatchJoin(Request, frozen=True, kw_only=True, tag="match.join", gc=False):
-    """Take a place in a match, or come back to one's place. Answered with `MatchState`."""
+    """Take a place in a match, or come back to the user's place. Answered with `MatchState`."""
 
     match: Ident
 
 
 class MatchLeave(Request, frozen=True, kw_only=True, tag="match.leave", gc=False):
-    """Give up one's place, with all sessions. Leaving a match one is not in is harmless."""
+    """Give up the user's place, with all sessions. It is no error if the user has none."""
 
     match: Ident
 
 
 class MatchInput(Request, frozen=True, kw_only=True, tag="match.input", gc=False):
-    """A player's input. `seq` is the client's own stamp and only grows; the same input with the
-    same one is answered like the first time and does not act again.
+    """A player's input. Answered with `InputTaken`.
 
-    Answered with `InputTaken`.
+    `seq` is the client's number of the input, which only grows. The same input with the same seq
+    gets the same answer as the first time and does not act again.
     """
 
     match: Ident
@@ -68,7 +68,7 @@ class MatchInput(Request, frozen=True, kw_only=True, tag="match.input", gc=False
 
 
 class MatchSummary(msgspec.Struct, frozen=True, gc=False):
-    """A line of the list of matches. `created`: milliseconds since 1970, UTC."""
+    """A line of the list of matches. `created` is in milliseconds since 1970, UTC."""
 
     match: str
     game: str
@@ -78,19 +78,19 @@ class MatchSummary(msgspec.Struct, frozen=True, gc=False):
 
 
 class MatchCreated(msgspec.Struct, frozen=True, gc=False):
-    """The match is there; join it."""
+    """The match was created, and can be joined."""
 
     match: str
 
 
 class Matches(msgspec.Struct, frozen=True, gc=False):
-    """Running matches, newest first."""
+    """Running matches, the newest first."""
 
     matches: list[MatchSummary]
 
 
 class MatchState(msgspec.Struct, frozen=True, gc=False):
-    """Where a match stands, as this player sees it."""
+    """The state of a match, as this player sees it."""
 
     match: str
     game: str
@@ -98,19 +98,21 @@ class MatchState(msgspec.Struct, frozen=True, gc=False):
     offset: int
     tick: int
     tick_hz: float
-    """Ticks a second; 0 for a game in turns, whose state is pushed after each input,
-    join and leave."""
+    """Ticks a second; 0 for a game in turns, whose state is pushed after each input, join and
+    leave."""
     players: list[str]
     state: Any
     names: dict[str, str] = msgspec.field(default_factory=dict)
-    """Player -> the name to show, in the order they joined."""
+    """The name to show for each player, in the order in which they joined."""
     acks: dict[str, int] = msgspec.field(default_factory=dict)
-    """Player -> the highest input `seq` used: one's own next is higher."""
+    """The highest `seq` that each player has used. A player's next input must have a higher one."""
 
 
 class InputTaken(msgspec.Struct, frozen=True, gc=False):
-    """The input acts at `tick`. `durable`: it is part of the match for good (a game in turns);
-    false: it is taken into the running state, which a crash may set back by a snapshot.
+    """The input was taken, and acts at `tick`.
+
+    `durable` true: no crash can take it back. False: it is in the running state, which a crash may
+    set back to the last snapshot.
     """
 
     tick: int
@@ -118,9 +120,12 @@ class InputTaken(msgspec.Struct, frozen=True, gc=False):
 
 
 class MatchStatePush(Push, frozen=True, kw_only=True, tag="match.state", gc=False):
-    """The state after `tick`. Volatile and conflated: a slow client gets the newest only.
+    """The state after `tick`.
 
-    `acks`: for each player the highest input `seq` answered; the state holds what was taken.
+    It is volatile and conflated: a slow client gets the newest state only.
+
+    `acks` has the highest `seq` of each player that was answered. The state contains what was
+    taken.
     """
 
     match: str
@@ -131,8 +136,10 @@ class MatchStatePush(Push, frozen=True, kw_only=True, tag="match.state", gc=Fals
 
 
 class MatchEvent(Push, frozen=True, kw_only=True, tag="match.event", gc=False):
-    """Something happened in the game: `kind` is `joined` or `left` (with `player`) or the game's
-    own, with its `data`.
+    """Something happened in the match.
+
+    `kind` is `joined` or `left`, with the `player`, or a word of the game's own, with `data` of its
+    own.
     """
 
     match: str
@@ -143,7 +150,7 @@ class MatchEvent(Push, frozen=True, kw_only=True, tag="match.event", gc=False):
 
 
 class MatchEnded(Push, frozen=True, kw_only=True, tag="match.ended", gc=False):
-    """The match is over; `result` is the game's. `failed`: it could not go on."""
+    """The match is over. `result` is the game's. `failed` says that the match could not go on."""
 
     match: str
     offset: int
@@ -152,9 +159,10 @@ class MatchEnded(Push, frozen=True, kw_only=True, tag="match.ended", gc=False):
 
 
 class MatchRecovered(Push, frozen=True, kw_only=True, tag="match.recovered", gc=False):
-    """After a resume: where the match stands now, as this player sees it.
+    """The state of the match after a resume, as this player sees it.
 
-    `recovered` true: `events` is every event missed. False: some are gone; the state is true.
+    If `recovered` is true, `events` has every event that was missed. If it is false, some of them
+    are not known any more; the state is true in both cases.
     """
 
     match: str
@@ -170,7 +178,7 @@ class MatchRecovered(Push, frozen=True, kw_only=True, tag="match.recovered", gc=
 
 
 class MatchRestarted(Push, frozen=True, kw_only=True, tag="match.restarted", gc=False):
-    """The match crashed and goes on from its last snapshot; its players keep their places."""
+    """The match crashed and goes on from its last snapshot. Its players keep their places."""
 
     match: str
     epoch: int

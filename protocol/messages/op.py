@@ -1,8 +1,9 @@
-"""What an op is: one thing that a client can ask for, declared once.
+"""`Op`: one thing that a client can ask for, declared once.
 
-An area of `protocol.messages` lists its ops. Everything else that must know them is made from that
-list: what the decoder takes, what an answer is decoded as, which requests a client may send again,
-what is shed first and what a request costs, the tables of PROTOCOL.md, and what the fuzzers send.
+An area of `protocol.messages` lists its ops. Everything else that depends on them is made from that
+list: which requests the decoder takes, the types of answers, which requests a client may send
+again, which are shed under overload, what a request costs, the tables of PROTOCOL.md, and the
+fuzzers' messages.
 """
 
 from __future__ import annotations
@@ -15,23 +16,28 @@ from protocol.errors import ErrorCode
 from protocol.messages.envelope import Push, Request
 
 Repeat = Literal["harmless", "by key", "acts again"]
-"""What the same request does when it comes again: nothing that the first did not; nothing, if it
-has the idempotency `key` of the first; or it acts again."""
+"""What happens if the same request comes twice.
+
+`harmless`: the second has no further effect. `by key`: it has none if both have the same
+idempotency `key`. `acts again`: it acts a second time.
+"""
 
 
 class Op(msgspec.Struct, frozen=True, kw_only=True):
-    """One op. `errors` are those of its own; PROTOCOL.md names those that any request may get.
+    """One op.
 
-    `sheddable`: a node that has too much to do refuses it. Coming, going, resuming and pings are
-    always taken up: they are few a client, and to refuse them would have clients come back with
-    more.
-
-    `role`: which role a user must have who asks it; None: anyone may. Others get `forbidden`.
-
-    `cost`: what it counts towards its session's rate, about what it costs the server; a plain
-    request is 1. What it has pushed to others is counted apart, by how many they are.
-
-    `cost_each`: the field whose items count 1 each, on top of `cost`; empty: there is none.
+    Attributes:
+        request: the type of the request.
+        answer: the type of the answer; None: the answer has no data.
+        errors: the errors of this op. PROTOCOL.md names those that any request may get.
+        repeat: what happens if the same request comes twice.
+        sheddable: whether an overloaded node refuses it. Joins, leaves, resumes and pings are never
+            refused: a client sends few of them, and would come back with more if it were refused.
+        cost: what a request counts towards its session's rate, in proportion to what it costs the
+            server. A plain request counts 1. Pushes to others that it causes are counted
+            separately.
+        cost_each: the field whose items count 1 each in addition to `cost`; empty if there is none.
+        role: the role that a user must have. Others get `forbidden`. None: anyone may ask.
     """
 
     request: type[Request]
@@ -45,40 +51,40 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """What it is called on the wire."""
+        """The name of the op on the wire."""
         return name_of(self.request)
 
     def may_repeat(self, request: Request) -> bool:
-        """Whether a client that does not know if it has acted may send it again."""
+        """Return whether a client may send the request again if it got no answer to it."""
         if self.repeat == "by key":
             return getattr(request, "key", None) is not None
         return self.repeat == "harmless"
 
     def cost_of(self, request: Request) -> int:
-        """What this request counts."""
+        """Return what this request counts towards its session's rate."""
         return self.cost + (len(getattr(request, self.cost_each)) if self.cost_each else 0)
 
     def own_values(self) -> tuple[str, ...]:
-        """Its fields that are a game's own: any value, in them or as them."""
+        """Return the fields that hold a game's own values, which may be of any type."""
         return tuple(field.name for field in fields_of(self.request) if _is_own(field.type))
 
 
 class Area(msgspec.Struct, frozen=True, kw_only=True):
-    """What a module of `protocol.messages` declares: its ops, and what the server pushes."""
+    """The ops and pushes that one module of `protocol.messages` declares."""
 
     ops: tuple[Op, ...]
     pushes: tuple[type[Push], ...] = ()
 
 
 def fields_of(message: type[msgspec.Struct]) -> tuple[msgspec.inspect.Field, ...]:
-    """The fields of a message, with their types and limits."""
+    """Return the fields of a message, with their types and limits."""
     info = msgspec.inspect.type_info(message)
     assert isinstance(info, msgspec.inspect.StructType)
     return info.fields
 
 
 def name_of(message: type[msgspec.Struct] | msgspec.Struct) -> str:
-    """The op of a request or a push."""
+    """Return the op of a request or a push."""
     return str(message.__struct_config__.tag)
 
 

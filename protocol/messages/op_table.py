@@ -1,4 +1,4 @@
-"""A set of ops, and all that follows from it."""
+"""`OpTable`: a set of ops, and everything that follows from it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from protocol.messages.op import Area, Op, name_of
 
 
 class OpTable:
-    """The ops of some areas: those that a server serves, or all that there are.
+    """The ops of some areas: those that a server serves, or all.
 
     Attributes:
-        ops: by their names on the wire.
-        requests: what a client may send: op -> type.
-        answers: what `ok` carries as `data`: op of the request -> type; None: nothing.
-        costs: what a request counts towards its session's rate; 0: that is for `cost_of` to say.
-        sheddable: the requests that a node refuses when it has too much to do; `sheddable_ops`:
-            their names.
-        own_values: fields that are a game's own, of the requests that have any.
-        pushes: what the server may send on its own account: op -> type.
-        request_union: the tagged union that a server decodes; `server_union`: that a client does.
+        ops: each op, by its name on the wire.
+        requests: the type of each request, by op.
+        answers: the type of `data` in the `ok` to each op; None: it has no data.
+        costs: what each type of request counts towards its session's rate; 0: see `cost_of`.
+        sheddable: the types of requests that an overloaded node refuses.
+        sheddable_ops: the names of those.
+        own_values: for each type of request that has them, the fields that hold a game's own
+            values.
+        pushes: the type of each push, by op.
+        request_union: the tagged union that a server decodes.
+        server_union: the tagged union that a client decodes.
 
-    Raises ValueError: two ops, or two pushes, have one name.
+    Raises ValueError if two ops, or two pushes, have the same name.
     """
 
     def __init__(self, areas: Iterable[Area]) -> None:
@@ -50,5 +52,5 @@ class OpTable:
         self.server_union: Any = reduce(or_, (Ok, ErrorReply, *self.pushes.values()))
 
     def cost_of(self, request: Request) -> int:
-        """What a request counts towards its session's rate."""
+        """Return what a request counts towards its session's rate."""
         return self.ops[name_of(request)].cost_of(request)

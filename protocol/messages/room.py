@@ -19,23 +19,23 @@ from protocol.messages.envelope import Ident, Key, Push, Request
 from protocol.messages.op import Area, Op
 
 Body = Annotated[str, Meta(min_length=1, max_length=65_536)]
-"""Chat text. The server's own limit, usually lower, is in its config."""
+"""Chat text. A server's configuration usually has a lower limit."""
 
 
 class RoomJoin(Request, frozen=True, kw_only=True, tag="room.join", gc=False):
-    """Join a room, which comes into being with its first member. Answered with `RoomState`."""
+    """Join a room. The first member creates it. Answered with `RoomState`."""
 
     room: Ident
 
 
 class RoomLeave(Request, frozen=True, kw_only=True, tag="room.leave", gc=False):
-    """Leave a room. Leaving a room one is not in is harmless."""
+    """Leave a room. It is no error if the session has not joined it."""
 
     room: Ident
 
 
 class RoomSend(Request, frozen=True, kw_only=True, tag="room.send", gc=False):
-    """Send to a room one has joined. Answered with `Sent`, after the message is durable."""
+    """Send a message to a joined room. Answered with `Sent`, once the message is durable."""
 
     room: Ident
     body: Body
@@ -43,7 +43,10 @@ class RoomSend(Request, frozen=True, kw_only=True, tag="room.send", gc=False):
 
 
 class RoomHistory(Request, frozen=True, kw_only=True, tag="room.history", gc=False):
-    """The `limit` messages before offset `before` (0: the newest). Answered with `History`."""
+    """Ask for the `limit` messages before offset `before` (0: the newest).
+
+    Answered with `History`.
+    """
 
     room: Ident
     before: Annotated[int, Meta(ge=0)] = 0
@@ -51,20 +54,23 @@ class RoomHistory(Request, frozen=True, kw_only=True, tag="room.history", gc=Fal
 
 
 class RoomMembers(Request, frozen=True, kw_only=True, tag="room.members", gc=False):
-    """Who is in a room one has joined. Answered with `Members`."""
+    """Ask who is in a joined room. Answered with `Members`."""
 
     room: Ident
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):
-    """A user in a room, once however many sessions of theirs are."""
+    """A user in a room. A user with several sessions there is one member."""
 
     user: str
     name: str
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """A chat message at its place in the room. `at`: milliseconds since 1970, UTC."""
+    """A chat message.
+
+    `offset` is its place in the room; `at` is in milliseconds since 1970, UTC.
+    """
 
     offset: int
     user: str
@@ -74,7 +80,9 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
 
 class RoomState(msgspec.Struct, frozen=True, gc=False):
-    """Where a room stands: position, members (the first of `members_total`), last messages."""
+    """The state of a room: its position, its first members, how many there are, the last
+    messages.
+    """
 
     room: str
     epoch: int
@@ -82,7 +90,7 @@ class RoomState(msgspec.Struct, frozen=True, gc=False):
     members: list[Member]
     members_total: int
     messages: list[Message]
-    """Oldest first; the last one's offset is `offset`."""
+    """The oldest first. The offset of the last one is `offset`."""
 
 
 class Sent(msgspec.Struct, frozen=True, gc=False):
@@ -93,21 +101,21 @@ class Sent(msgspec.Struct, frozen=True, gc=False):
 
 
 class History(msgspec.Struct, frozen=True, gc=False):
-    """Oldest first. `more`: there are older ones."""
+    """Messages, the oldest first. `more` says whether there are older ones."""
 
     messages: list[Message]
     more: bool
 
 
 class Members(msgspec.Struct, frozen=True, gc=False):
-    """The first of `members_total`, in the order they came."""
+    """The first of `members_total` members, in the order in which they joined."""
 
     members: list[Member]
     members_total: int
 
 
 class RoomMessage(Push, frozen=True, kw_only=True, tag="room.message", gc=False):
-    """A message was sent; the topic's offset is now this one's."""
+    """A message was sent to the room. Its offset is now the topic's."""
 
     room: str
     offset: int
@@ -118,7 +126,7 @@ class RoomMessage(Push, frozen=True, kw_only=True, tag="room.message", gc=False)
 
 
 class RoomJoined(Push, frozen=True, kw_only=True, tag="room.joined", gc=False):
-    """A user came. Volatile: bears the offset it came after."""
+    """A user joined. This push is volatile; its `offset` is that of the durable push before it."""
 
     room: str
     offset: int
@@ -126,7 +134,7 @@ class RoomJoined(Push, frozen=True, kw_only=True, tag="room.joined", gc=False):
 
 
 class RoomLeft(Push, frozen=True, kw_only=True, tag="room.left", gc=False):
-    """A user left. Volatile: bears the offset it came after."""
+    """A user left. This push is volatile; its `offset` is that of the durable push before it."""
 
     room: str
     offset: int
@@ -134,10 +142,11 @@ class RoomLeft(Push, frozen=True, kw_only=True, tag="room.left", gc=False):
 
 
 class RoomRecovered(Push, frozen=True, kw_only=True, tag="room.recovered", gc=False):
-    """After a resume: where the room stands now.
+    """The state of the room after a resume.
 
-    `recovered` true: `messages` is all that was missed, in order, and nothing else was. False: the
-    position was too old or void; `messages` are the last ones, a state to start from.
+    If `recovered` is true, `messages` has exactly the messages that were missed, in order. If it is
+    false, the position was too old or void, and `messages` has the last ones, from which the client
+    starts afresh.
     """
 
     room: str
@@ -150,10 +159,12 @@ class RoomRecovered(Push, frozen=True, kw_only=True, tag="room.recovered", gc=Fa
 
 
 class RoomRestarted(Push, frozen=True, kw_only=True, tag="room.restarted", gc=False):
-    """The room crashed and is back; its members are still joined. From here the position is this.
+    """The room crashed and has restarted.
 
-    `offset` may be lower than what was pushed: messages pushed but not yet durable are gone, and
-    their senders had no `ok`.
+    Its members are still joined, and this is the new position.
+
+    `offset` may be lower than that of earlier pushes. Messages that were pushed and not yet durable
+    are gone; their senders have got no `ok`.
     """
 
     room: str

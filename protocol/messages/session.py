@@ -22,11 +22,11 @@ class SessionOpen(Request, frozen=True, kw_only=True, tag="session.open", gc=Fal
 
 
 class SessionResume(Request, frozen=True, kw_only=True, tag="session.resume", gc=False):
-    """Take a session over with its token and go on from `positions` (topic -> position).
+    """Go on with a session, by its token, from `positions` (topic -> position).
 
-    Answered with `SessionOpened`; then one `room.recovered`, `match.recovered`,
-    `inbox.recovered` or `topic.lost` for each topic named. A session that has expired meanwhile is
-    opened anew for the same user.
+    Answered with `SessionOpened`. After that comes one `room.recovered`, `match.recovered`,
+    `inbox.recovered` or `topic.lost` for each topic that was named. If the session has expired, a
+    new one of the same user is opened.
     """
 
     token: Token
@@ -36,31 +36,36 @@ class SessionResume(Request, frozen=True, kw_only=True, tag="session.resume", gc
 
 
 class SessionClose(Request, frozen=True, kw_only=True, tag="session.close", gc=False):
-    """End the session: leave every room, then the server closes the connection.
+    """End the session. It leaves every room, and then the server closes the connection.
 
-    The user's places in matches are kept for a while, as after any end of a session; who means to
-    give one up sends `match.leave` before.
+    The user's places in matches are kept for a while, as after any end of a session. A client that
+    wants to give a place up sends `match.leave` first.
     """
 
 
 class Ping(Request, frozen=True, kw_only=True, tag="ping", gc=False):
-    """Answered with `Pong`. For measuring; keep-alive is WebSocket's own ping."""
+    """Measure the round trip.
+
+    Answered with `Pong`. (WebSocket's own ping keeps connections alive.)
+    """
 
 
 class SessionOpened(msgspec.Struct, frozen=True, gc=False):
-    """Who the client is, the token to resume with, and the limits it should know."""
+    """The session: who the client is, the token to resume with, and limits that it should know."""
 
     session: str
     user: str
     name: str
     token: str
     resumed: bool
-    """Whether the session lived on; false: it is a new one (of the same user after a resume)."""
+    """Whether this is the session from before. After a resume, a new one is of the same user."""
     resume_within_s: float
     """How long the session outlives its connection, in seconds."""
     keepalive_s: float
-    """The server pings this often, in seconds; a client that hears nothing for three times as
-    long should reconnect."""
+    """The interval of the server's pings, in seconds.
+
+    A client that gets nothing for three times as long should reconnect.
+    """
     max_message_bytes: int
 
 
@@ -71,7 +76,10 @@ class Pong(msgspec.Struct, frozen=True, gc=False):
 
 
 class TopicLost(Push, frozen=True, kw_only=True, tag="topic.lost", gc=False):
-    """The session is not in this topic any more; `code` is one of the table of errors."""
+    """The session is not in this topic any more.
+
+    `code` says why; it is a code of the table of errors.
+    """
 
     topic: str
     code: str

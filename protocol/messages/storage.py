@@ -20,24 +20,32 @@ from protocol.messages.envelope import MAX_REF, Key, Request
 from protocol.messages.op import Area, Op
 
 Label = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,128}\Z")]
-"""The name of a collection, or of an object in it: any characters but control characters."""
+"""The name of a collection, or of an object in it.
+
+It may have any characters except control characters.
+"""
 UserId = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{0,128}\Z")]
 JsonText = Annotated[str, Meta(min_length=1, max_length=1_048_576)]
-"""JSON as text. The server's own limit, usually lower, is in its config.
+"""JSON as text. A server's configuration usually has a lower limit.
 
-Text, so that its reader gets what its writer wrote: no number that one of both encodings cannot
-carry is lost, and its length is the same to client, server and quota.
+It is text so that a reader gets exactly what the writer wrote, even numbers that one of the
+encodings cannot carry, and so that client, server and quota agree on its length.
 """
 Version = Annotated[int, Meta(ge=0, le=MAX_REF)]
-"""Which state of an object. It grows with each write of the object, one after a delete included, so
-that no two states share one. 0: there is no object.
+"""The version of an object.
+
+Each write of the object raises it, even a write after a delete, so that no two states have the same
+version. 0 means that there is no object.
 """
 Readers = Literal["nobody", "owner", "public"]
 Writers = Literal["nobody", "owner"]
 
 
 class ObjectToWrite(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """An object as it is to be. `version`: only if this is the present one; null: in any case."""
+    """An object to write.
+
+    `version`: write it only if this is the present version; null: in any case.
+    """
 
     collection: Label
     key: Label
@@ -48,7 +56,7 @@ class ObjectToWrite(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class ObjectToRead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Which object. `user`: whose; null: one's own; "": the server's."""
+    """An object to read. `user` is its owner; null: the reader; "": the server."""
 
     collection: Label
     key: Label
@@ -56,7 +64,10 @@ class ObjectToRead(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class ObjectToDelete(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Which object of one's own. `version`: only if this is the present one; null: in any case."""
+    """An object of the user's own to delete.
+
+    `version`: delete it only if this is the present version; null: in any case.
+    """
 
     collection: Label
     key: Label
@@ -64,29 +75,35 @@ class ObjectToDelete(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class StorageWrite(Request, frozen=True, kw_only=True, tag="storage.write", gc=False):
-    """Write objects of one's own, all or none. Answered with `ObjectsWritten`, once durable."""
+    """Write objects of the user's own, all or none.
+
+    Answered with `ObjectsWritten`, once durable.
+    """
 
     objects: list[ObjectToWrite]
     key: Key | None = None
 
 
 class StorageRead(Request, frozen=True, kw_only=True, tag="storage.read", gc=False):
-    """Read objects, as they were at one moment. Answered with `ObjectsRead`."""
+    """Read objects, all as of the same moment. Answered with `ObjectsRead`."""
 
     objects: list[ObjectToRead]
 
 
 class StorageDelete(Request, frozen=True, kw_only=True, tag="storage.delete", gc=False):
-    """Delete objects of one's own, all or none. To delete what is not there is harmless."""
+    """Delete objects of the user's own, all or none. It is no error if an object does not exist."""
 
     objects: list[ObjectToDelete]
     key: Key | None = None
 
 
 class StorageList(Request, frozen=True, kw_only=True, tag="storage.list", gc=False):
-    """The objects of a collection that one may read, by key. Answered with `ObjectsListed`.
+    """List the objects of a collection that the user may read, by key.
 
-    `user`: whose; null: one's own. `everyone`: the public ones of all users instead.
+    Answered with `ObjectsListed`.
+
+    `user` is the owner; null: the user who asks. `everyone`: the public objects of all users
+    instead.
     """
 
     collection: Label
@@ -97,7 +114,7 @@ class StorageList(Request, frozen=True, kw_only=True, tag="storage.list", gc=Fal
 
 
 class StoredObject(msgspec.Struct, frozen=True, gc=False):
-    """An object. `created` and `updated`: milliseconds since 1970, UTC."""
+    """An object. `created` and `updated` are in milliseconds since 1970, UTC."""
 
     collection: str
     key: str
@@ -110,21 +127,25 @@ class StoredObject(msgspec.Struct, frozen=True, gc=False):
     updated: int
 
     def decoded(self, kind: Any = Any) -> Any:
-        """The value, made of its JSON. Raises msgspec.DecodeError: it is not of this type."""
+        """Return the value, decoded from JSON.
+
+        Raises msgspec.DecodeError if it is not of this type.
+        """
         return msgspec.json.decode(self.value, type=kind)
 
 
 class ObjectsWritten(msgspec.Struct, frozen=True, gc=False):
-    """The versions of the objects, in the order of the request."""
+    """The new versions of the objects, in the order of the request."""
 
     versions: list[int]
     updated: int
 
 
 class ObjectsRead(msgspec.Struct, frozen=True, gc=False):
-    """Those that there are and that one may read, in the order of the request.
+    """The objects that exist and that the user may read, in the order of the request.
 
-    `unread`: so many at the end of the request were not looked for, as the answer is full.
+    `unread` says how many objects, at the end of the request, are left out because the answer is
+    full.
     """
 
     objects: list[StoredObject]
@@ -132,7 +153,7 @@ class ObjectsRead(msgspec.Struct, frozen=True, gc=False):
 
 
 class ObjectsListed(msgspec.Struct, frozen=True, gc=False):
-    """`cursor`: where the list goes on; null: this is its end."""
+    """A page of a list. `cursor` is for the next page; null: this is the last one."""
 
     objects: list[StoredObject]
     cursor: str | None = None
