@@ -89,6 +89,24 @@ class DeleteSnapshot(StoreRequest, frozen=True, gc=False):
     key: str
 
 
+class FindSnapshots(StoreRequest, frozen=True, gc=False):
+    """Of the next snapshots of a kind, those that contain `mark`. Reply: `FoundSnapshots`.
+
+    `cursor`: of the reply before; 0 to begin.
+    """
+
+    kind: str
+    mark: bytes
+    cursor: int
+
+
+class FoundSnapshots(msgspec.Struct, frozen=True, gc=False):
+    """Keys of actors, and where to go on; 0: there are no more. A key may come twice."""
+
+    keys: Sequence[str]
+    cursor: int
+
+
 class Increment(StoreRequest, frozen=True, gc=False):
     """Add to a counter. Reply: counts of this window and the one before, ms into this one."""
 
@@ -133,3 +151,31 @@ class DropEnded(StoreRequest, frozen=True, gc=False):
     after: str
     names: int
     before_us: int
+
+
+class FindMarked(StoreRequest, frozen=True, gc=False):
+    """Of the next `most` events of a kind, behind a place, those whose payload contains `mark`, and
+    none once `max_bytes` of payload have come together. Reply: `Marked`.
+    """
+
+    kind: str
+    mark: bytes
+    after: tuple[str, int]
+    most: int
+    max_bytes: int
+
+
+class Marked(msgspec.Struct, frozen=True, gc=False):
+    """Events in the order of (key, seq), and up to where was looked; None: there are no more."""
+
+    rows: Sequence[EventRow]
+    reached: tuple[str, int] | None
+
+
+class RewriteEvents(StoreRequest, frozen=True, gc=False):
+    """Give these events their payloads, in place; those that are gone stay away. Reply: how many.
+
+    For what must not be kept: to all else an event is unchangeable.
+    """
+
+    rows: Sequence[EventRow]

@@ -39,6 +39,8 @@ def described(update: RoomUpdate) -> str:
     """Return one line that describes what happened in a room."""
     if isinstance(update, Message):
         at = datetime.fromtimestamp(update.at / 1000).astimezone()
+        if update.erased:
+            return f"{at:%H:%M} (erased)"
         return f"{at:%H:%M} {plain(update.name)}: {plain(update.body)}"
     if isinstance(update, Gap):
         if update.cause == "void":

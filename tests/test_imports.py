@@ -24,7 +24,7 @@ EVERYWHERE = {"msgspec", *sys.stdlib_module_names}
 LIBRARIES = {"pykka", "trio", "structlog"}
 LENT = {
     "actors.edge", "actors.runtime", "actors.service", "actors.facts", "actors.retention",
-    "actors.quantities", "protocol", "persistence",
+    "actors.traces", "actors.quantities", "protocol", "persistence",
 }  # fmt: skip
 """What services share."""
 SERVICES = [

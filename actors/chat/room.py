@@ -31,6 +31,7 @@ from actors.runtime.mailbox import MailboxSpec
 from actors.runtime.messages import Terminated
 from actors.runtime.persistence import PersistentActor
 from actors.runtime.stores import EventRow
+from actors.traces import ForgetUser
 from protocol.errors import (
     NOT_JOINED,
     OUT_OF_RANGE,
@@ -318,6 +319,12 @@ class Room(PersistentActor):
             if not sent.done or sent.exception() is not None:
                 return  # a failed send stays, so that each retry of it fails as well
             del uncommitted[offset]
+
+    @handles(ForgetUser)
+    def forget_user(self, message: ForgetUser) -> None:
+        """Erase what a user said from memory and from the snapshot; the log is clean already."""
+        if self._said.forget(message.user) or message.stored:
+            self.renew_snapshot()
 
     # --- what is asked ---------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from actors.chat.history import KIND as HISTORY
 from actors.chat.history import reader_specs
+from actors.chat.posts import PostsOfUsers
 from actors.chat.room import KIND as ROOM
 from actors.chat.room import Room, room_kind
 from actors.chat.routes import ROUTES
@@ -29,7 +30,8 @@ def start(frame: Frame) -> Running:
     if settings.forgets:
         make = partial(Retention, "rooms", trimming(frame.keeping, settings))
         frame.system.supervise([ChildSpec(id="0", factory=make)], key="room-retention")
-    return Running(routes=ROUTES)
+    posts = PostsOfUsers(frame.system, frame.keeping)
+    return Running(routes=ROUTES, export=posts.export, erase=posts.erase)
 
 
 def trimming(

@@ -125,7 +125,7 @@ async def start_stores(system: ActorSystem, settings: StoreSettings, bell: Bell)
             [ref(name) for name in _numbered("queries", QUERY_WORKERS)],
         ),
         pushes=pushes,
-        keeping=Keeping(ref("keeper")),
+        keeping=Keeping(ref("keeper"), ref("snapshots")),
         schedules=ScheduleStore(ref("schedules"), settings.schedules, bell.ring),
     )
 

@@ -97,6 +97,11 @@ class Journal:
             writer.when_committed(writer.queued, done.set)
             await done.wait()
 
+    async def all_settled(self) -> None:
+        """Wait until all that is queued now is durable, or refused."""
+        for kind, key in [name for name, one in self._writers.items() if not one.settled]:
+            await self.settled(kind, key)
+
     def open(
         self,
         kind: str,

@@ -263,6 +263,17 @@ class PersistentActor(Actor):
         if not self._dirty:
             self._become_dirty()
 
+    def renew_snapshot(self) -> bool:
+        """Take a snapshot now, in place of the one that is stored and holds what must not be kept.
+
+        Returns False if `snapshot` failed, which is logged. Without a log of its own there is
+        nothing to be kept, and what may be stored under this name is deleted.
+        """
+        if self._writer is None:
+            self.discard_snapshot()
+            return True
+        return self._take_snapshot()
+
     def discard_snapshot(self) -> None:
         """Delete the snapshot, and take none when the actor ends. Its events stay.
 
@@ -334,20 +345,22 @@ class PersistentActor(Actor):
         if self._dirty:
             self._take_snapshot()
 
-    def _take_snapshot(self) -> None:
+    def _take_snapshot(self) -> bool:
+        """Returns False if there should be one and cannot be."""
         self._dirty = False
         writer, durability = self._writer, self._durability
         if writer is None or durability is None or writer.fenced:
-            return
+            return True
         snapshotter = durability.snapshotter
         if snapshotter is None or not self._has_snapshot:
-            return
+            return True
         try:
             payload = _encode(self.snapshot())
         # A mistake in snapshot(); the log has all events, so the actor goes on.
         except BaseException:
             durability.unsnapshotable += 1
             self.log.exception("snapshot_failed", seq=self.seq)
-            return
+            return False
         kind, key, schema = writer.kind, writer.key, self.schema_version
         snapshotter.offer((kind, key, self.seq, self.epoch, schema, payload), writer)
+        return True

@@ -173,6 +173,12 @@ class Snapshotter:
         while self._held:
             await self._changed.wait()
 
+    async def all_settled(self) -> None:
+        """Wait until every snapshot that is held now is in the store, or a newer one is."""
+        for name, held in list(self._held.items()):
+            while self._held.get(name) is held:
+                await self._changed.wait()
+
     def statistics(self) -> SnapshotStatistics:
         """Return the counts. The snapshotter goes on changing the record that it returns."""
         self._counts.waiting_rows = len(self._held)
@@ -196,6 +202,7 @@ class Snapshotter:
                     dropped=self._counts.dropped + 1,
                 )
             self._counts.dropped += 1
+            self._note_change()
 
     def _release(self, name: tuple[str, str]) -> None:
         held = self._held.pop(name, None)

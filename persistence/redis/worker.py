@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Sequence
 from typing import Any, Final
@@ -16,6 +17,8 @@ from persistence.redis.actor import RedisActor
 from persistence.redis.connection import STORE, one_line
 from persistence.requests import (
     DeleteSnapshot,
+    FindSnapshots,
+    FoundSnapshots,
     LoadSnapshot,
     SaveSnapshots,
     StoreCheck,
@@ -27,6 +30,8 @@ from persistence.settings import RedisSettings
 # A value is this header (epoch, seq, schema; big-endian) and then the payload: one string, so that
 # one GET brings it all.
 _HEADER: Final = struct.Struct(">QQQ")
+_GLOB: Final = re.compile(r"[*?\[\]\\]")
+"""What means something else in a pattern of keys."""
 
 # One key per call rather than all in one, so that a script is never long and needs no key of
 # another slot. Lua's numbers are exact up to 2^53, which no epoch or seq will reach.
@@ -44,6 +49,20 @@ else
 end
 return 1
 """
+
+# Looks at the values, behind their headers, where they are: a search that fetched them would move
+# all snapshots there are.
+_FIND: Final = """
+local page = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[4])
+local found = {}
+for _, key in ipairs(page[2]) do
+  local value = redis.call('GET', key)
+  if value and string.find(value, ARGV[3], 25, true) then found[#found + 1] = key end
+end
+return {page[1], found}
+"""
+_LOOK_AT: Final = 100
+"""How many keys one step of a search looks at, about: of the largest snapshots some 50 MB."""
 
 
 class SnapshotWorker(RedisActor):
@@ -81,7 +100,7 @@ class SnapshotWorker(RedisActor):
             for reply in replies:
                 if isinstance(reply, NoScriptError):
                     raise reply  # the scripts went with a restart; all of it once more
-            answers.append(_interpret(request, replies))
+            answers.append(self._interpret(request, replies))
         return answers
 
     def _queue(self, pipeline: redis.client.Pipeline, request: StoreRequest) -> None:
@@ -95,10 +114,29 @@ class SnapshotWorker(RedisActor):
                 pipeline.get(self._key(kind, key))
             case DeleteSnapshot(kind, key):
                 pipeline.delete(self._key(kind, key))
+            case FindSnapshots(kind, mark, cursor):
+                pattern = _GLOB.sub(r"\\\g<0>", self._key(kind, "")) + "*"
+                pipeline.eval(_FIND, 0, cursor, pattern, mark, _LOOK_AT)
             case StoreCheck() | SaveSnapshots():
                 pipeline.ping()
             case _:
                 raise RowRefused(f"not for a snapshot worker: {request}")
+
+    def _interpret(self, request: StoreRequest, replies: Sequence[Any]) -> Any:
+        for reply in replies:
+            if isinstance(reply, Exception):
+                return StoreUnavailable(STORE, one_line(reply))
+        if isinstance(request, FindSnapshots):
+            cursor, found = replies[0]
+            before = len(self._key(request.kind, "").encode())
+            return FoundSnapshots([key[before:].decode() for key in found], int(cursor))
+        if not isinstance(request, LoadSnapshot):
+            return None
+        held = replies[0]
+        if held is None or len(held) < _HEADER.size:
+            return None  # absent, or not ours: recovery comes from the events
+        epoch, seq, schema = _HEADER.unpack_from(held)
+        return (request.kind, request.key, seq, epoch, schema, held[_HEADER.size :])
 
     def _key(self, kind: str, key: str) -> str:
         # A colon ends the kind, so that ("a:b", "c") and ("a", "b:c") stay two.
@@ -112,16 +150,3 @@ def _packed(row: SnapshotRow) -> bytes:
         return _HEADER.pack(epoch, seq, schema) + payload
     except (struct.error, TypeError) as error:
         raise RowRefused(f"not a snapshot: {error}") from None
-
-
-def _interpret(request: StoreRequest, replies: Sequence[Any]) -> Any:
-    for reply in replies:
-        if isinstance(reply, Exception):
-            return StoreUnavailable(STORE, one_line(reply))
-    if not isinstance(request, LoadSnapshot):
-        return None
-    held = replies[0]
-    if held is None or len(held) < _HEADER.size:
-        return None  # absent, or not ours: recovery comes from the events
-    epoch, seq, schema = _HEADER.unpack_from(held)
-    return (request.kind, request.key, seq, epoch, schema, held[_HEADER.size :])

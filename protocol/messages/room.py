@@ -69,7 +69,8 @@ class Member(msgspec.Struct, frozen=True, gc=False):
 class Message(msgspec.Struct, frozen=True, gc=False):
     """A chat message.
 
-    `offset` is its place in the room; `at` is in milliseconds since 1970, UTC.
+    `offset` is its place in the room; `at` is in milliseconds since 1970, UTC. `user`, `name` and
+    `body` are empty if the message was erased.
     """
 
     offset: int
@@ -77,6 +78,11 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     name: str
     body: str
     at: int
+
+    @property
+    def erased(self) -> bool:
+        """Whether its user was erased, and with the user what the message said."""
+        return not self.user
 
 
 class RoomState(msgspec.Struct, frozen=True, gc=False):

@@ -166,6 +166,8 @@ class Served:
             try:
                 yield Caller(websocket, encoding)
             finally:
+                # Pushes that nobody has read would keep the reader waiting for room for them.
+                await websocket._recv_channel.aclose()
                 # One that the server closed keeps its socket otherwise.
                 await trio.aclose_forcefully(websocket._stream)
 

@@ -104,7 +104,7 @@ async def test_rounds_go_on_until_all_that_is_old_is_gone(
     rooms, matches = RoomSettings(history_messages=3), MatchSettings(log_s=3600.0)
     async with ActorSystem("test") as system:
         store = EventStore(system.start(EventWriter, settings), system.start(EventReader, settings))
-        keeping = Keeping(system.start(EventKeeper, settings))
+        keeping = Keeping(system.start(EventKeeper, settings), system.ref("nobody", "asks"))
         for kind in ("room", "match"):
             for key in ("a", "b"):
                 epoch = await store.activate(kind, key)

@@ -303,6 +303,11 @@ async def test_a_signal_leaves_cleanly(number: signal.Signals) -> None:
         assert "Traceback" not in chat.seen
 
 
+def test_an_erased_message_is_said_to_be_one() -> None:
+    assert described(Message(1, "u", "ada", "hi", 0)).endswith(" ada: hi")
+    assert described(Message(1, "", "", "", 0)).endswith(" (erased)")
+
+
 def test_gaps_are_told_in_words() -> None:
     assert "3 to 9 are not shown (away)" in described(Gap("away", 3, 9))
     assert "void" in described(Gap("void", 3, 9))

@@ -33,6 +33,10 @@ class Posted(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="roo
     at: int
     key: str | None = None
 
+    def erased(self) -> Posted:
+        """Return what stays of the message once its user is erased: its place and its time."""
+        return Posted("", "", "", self.at)
+
 
 class LoggedPost(NamedTuple):
     """A message with its offset."""
@@ -146,6 +150,18 @@ class RoomLog:
         start = held[0].offset - 1 if held else end
         older = 0 if len(held) < len(wanted) else start - first
         return HistoryPage(held, older, start + 1)
+
+    def forget(self, user: str) -> bool:
+        """Erase a user's messages and keys; returns whether there were any. Offsets stay."""
+        said = any(posted.user == user for posted in self._recent)
+        if said:
+            kept = (one.erased() if one.user == user else one for one in self._recent)
+            self._recent = deque(kept, self._recent.maxlen)
+        keys = [who for who in self._key_order if who[0] == user]
+        for who in keys:
+            del self._keys[who]
+            self._key_order.remove(who)
+        return said or bool(keys)
 
     def dump(self) -> LogState:
         """Return the state for a snapshot, a copy that later changes do not touch."""

@@ -9,17 +9,21 @@ import pytest
 from pykka import ActorRef
 
 from persistence import PostgresSettings, RowRefused
+from persistence.log import LogPosition, LogReader
 from persistence.postgres import EventKeeper
 from persistence.requests import (
     Activate,
     AppendEvents,
     DropEnded,
     Epoch,
+    FindMarked,
     ReadEvents,
+    RewriteEvents,
     Step,
     StoreCheck,
     TrimLogs,
 )
+from persistence.rows import EventRow
 from tests.persistence.asking import ask, event
 
 Ref = ActorRef[Any]
@@ -111,3 +115,67 @@ def test_what_ended_long_ago_leaves_nothing_at_all(
 def test_a_request_for_another_is_refused(keeper: Ref) -> None:
     with pytest.raises(RowRefused, match="not for a keeper"):
         ask(keeper, StoreCheck())
+
+
+def marked(keeper: Ref, kind: str, mark: bytes, most: int, max_bytes: int) -> list[list[str]]:
+    """What each step of a search finds."""
+    steps, after = [], ("", 0)
+    while True:
+        found = ask(keeper, FindMarked(kind, mark, after, most, max_bytes))
+        steps.append([f"{row[1]}{row[2]}" for row in found.rows])
+        assert all(row[0] == kind and mark in row[5] for row in found.rows)
+        if found.reached is None:
+            return steps
+        after = found.reached
+
+
+@pytest.fixture
+def marks(writer: Ref, unique: str) -> str:
+    """A kind with two names of six events: every third one holds a mark, which has any bytes."""
+    for key in ("a", "b"):
+        epoch = ask(writer, Activate(unique, key))
+        rows = [
+            event(unique, key, seq, epoch, b"...\0%_\xff\\..." if seq % 3 == 0 else b"......")
+            for seq in range(1, 7)
+        ]
+        ask(writer, AppendEvents(rows))
+    return unique
+
+
+def test_marked_events_are_found_in_steps_that_look_at_so_many(keeper: Ref, marks: str) -> None:
+    mark = b"\0%_\xff\\"
+    assert marked(keeper, marks, mark, 100, 10_000) == [["a3", "a6", "b3", "b6"]]
+    assert marked(keeper, marks, mark, 4, 10_000) == [["a3"], ["a6"], ["b3", "b6"], []]
+    assert marked(keeper, marks, mark, 1, 10_000)[:4] == [[], [], ["a3"], []]
+    assert marked(keeper, marks, mark, 100, 12) == [["a3", "a6"], ["b3", "b6"], []]
+    assert marked(keeper, marks, mark, 100, 1) == [["a3"], ["a6"], ["b3"], ["b6"], []]
+    assert marked(keeper, marks, b"nowhere", 100, 1) == [[]]
+    assert marked(keeper, f"{marks}?", mark, 100, 100) == [[]]
+
+
+def test_a_rewritten_event_keeps_its_place_in_every_order(
+    writer: Ref, reader: Ref, keeper: Ref, marks: str, postgres: PostgresSettings
+) -> None:
+    before = ask(reader, ReadEvents(marks, "a", 0, 100))
+    log = LogReader(postgres)
+    positions = {row[1:3]: row for row in read_all(log) if row[0] == marks}
+    rows = [(*row[:5], b"new", row[6]) for row in before if row[2] in {3, 4}]
+    away = event(marks, "a", 99, 1, b"new")
+    assert ask(keeper, RewriteEvents([*rows, away])) == 2
+    expected = [rows[row[2] - 3] if row[2] in {3, 4} else row for row in before]
+    assert ask(reader, ReadEvents(marks, "a", 0, 100)) == expected
+    again = [row for row in read_all(log) if row[0] == marks]
+    assert [row[1:3] for row in again] == list(positions)
+    log.close()
+    # Its incarnation goes on after it, and sends a row again without harm.
+    assert ask(writer, AppendEvents([before[5], event(marks, "a", 7, before[0][3])])) == []
+    assert ask(keeper, RewriteEvents([])) == 0
+
+
+def read_all(log: LogReader) -> list[EventRow]:
+    rows: list[EventRow] = []
+    position = LogPosition()
+    while (page := log.read(position)).events:
+        rows += page.events
+        position = page.position
+    return rows

@@ -12,7 +12,14 @@ from pykka import ActorRef
 from persistence import RedisSettings, RowRefused, StoreUnavailable
 from persistence.redis import SnapshotWorker, check
 from persistence.redis.connection import connect
-from persistence.requests import Activate, DeleteSnapshot, LoadSnapshot, SaveSnapshots, StoreCheck
+from persistence.requests import (
+    Activate,
+    DeleteSnapshot,
+    FindSnapshots,
+    LoadSnapshot,
+    SaveSnapshots,
+    StoreCheck,
+)
 from persistence.rows import SnapshotRow
 from tests.persistence.asking import ask, hanging_up
 
@@ -197,3 +204,35 @@ def test_while_it_pauses_calls_fail_at_once() -> None:
             assert store.connections == tried > 0
         finally:
             worker.stop()
+
+
+def found(worker: Ref, kind: str, mark: bytes) -> set[str]:
+    keys: set[str] = set()
+    cursor = 0
+    while True:
+        page = ask(worker, FindSnapshots(kind, mark, cursor))
+        keys.update(page.keys)
+        cursor = page.cursor
+        if not cursor:
+            return keys
+
+
+def test_snapshots_are_found_by_what_they_hold(worker: Ref, unique: str) -> None:
+    mark = b"\0*[%\xff"
+    marked = {f"ädä:{number}*" for number in range(300)}
+    rows = [snapshot(unique, key, 1, payload=b"..." + mark + b"...") for key in marked]
+    rows += [snapshot(unique, f"other {number}", 1, payload=b"..." * 9) for number in range(300)]
+    rows += [snapshot(f"{unique}:x", "of another kind", 1, payload=mark)]
+    rows += [snapshot(f"{unique}?[*]", "of an odd kind", 1, payload=mark)]
+    ask(worker, SaveSnapshots(rows))
+    assert found(worker, unique, mark) == marked
+    assert found(worker, f"{unique}?[*]", mark) == {"of an odd kind"}
+    assert found(worker, unique, b"nowhere") == set()
+
+
+def test_the_header_of_a_snapshot_is_not_searched(worker: Ref, unique: str) -> None:
+    ask(worker, SaveSnapshots([snapshot(unique, "a", 0x41424344, 0x45464748, b"ab")]))
+    assert found(worker, unique, b"ABCD") == set()
+    assert found(worker, unique, b"EFGH") == set()
+    assert found(worker, unique, b"\x03a") == set()
+    assert found(worker, unique, b"ab") == {"a"}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -362,3 +362,29 @@ def test_a_snapshot_of_a_longer_memory_fits_a_shorter_one() -> None:
     assert log.since(1, 4, NO_BOUND) is None
     assert log.earlier("ada", "key 8") == (8, 1)
     assert log.earlier("ada", "key 6") is None
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["ada", "bob", "cyd"]), st.sampled_from([None, *"abc"]))),
+    st.sampled_from(["ada", "bob", "nobody"]),
+)
+def test_a_log_that_forgets_a_user_is_one_in_which_nobody_said_it(
+    said: list[tuple[str, str | None]], user: str
+) -> None:
+    log, expected = RoomLog(RECENT, KEYS), RoomLog(RECENT, KEYS)
+    for log_ in (log, expected):
+        log_.epoch = 1
+    for offset, (name, key) in enumerate(said, 1):
+        one = posted(f"{offset}", user=name, key=key)
+        log.append(offset, 1, one)
+        expected.append(offset, 1, one.erased() if name == user else one)
+    held = user in repr(log.dump())
+    others = [key for key in log.dump().keys if key[0] != user]
+    assert log.forget(user) is held
+    assert not log.forget(user)
+    assert user not in repr(log.dump())
+    assert (log.offset, log.held_after) == (expected.offset, expected.held_after)
+    assert log.dump().recent == expected.dump().recent
+    assert log.dump().spans == expected.dump().spans
+    assert log.dump().keys == others
+    assert [log.earlier(*key[:2]) for key in others] == [key[2:] for key in others]
