@@ -1,5 +1,5 @@
-"""Imports run one way: server, bench, tests -> actors.node -> services -> actors.edge ->
-actors.runtime, protocol, persistence.
+"""Imports run one way: server, bench, tests -> actors.node -> services -> actors.edge,
+actors.cluster -> actors.runtime, protocol, persistence.
 
 The last three know nothing of one another, and rules know nothing at all. And there are no circles:
 no module imports itself by way of others, whether an import stands at the top of a file, in a
@@ -37,8 +37,11 @@ MAY_IMPORT = {
     "actors/runtime": {"actors.runtime", *LIBRARIES},
     **{
         f"actors/{name}/rules": {f"actors.{name}.rules"}
-        for name in ("edge", *SERVICES)
+        for name in ("cluster", "edge", *SERVICES)
         if (ROOT / "actors" / name / "rules").exists()
+    },
+    "actors/cluster": {
+        "actors.cluster", "actors.runtime", "actors.quantities", "persistence", *LIBRARIES,
     },
     "actors/edge": {
         "actors.edge", "actors.runtime", "actors.quantities", "protocol", "persistence", *LIBRARIES,

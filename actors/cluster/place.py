@@ -1,0 +1,71 @@
+"""What the rest of a node asks the cluster: who lives, who holds what, and what changes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from actors.cluster.rules.view import View
+
+
+class Listener(Protocol):
+    """Who is told of changes. All calls come in the loop of the node."""
+
+    def node_up(self, node: str) -> None:
+        """A node has joined."""
+
+    def node_down(self, node: str) -> None:
+        """A node was buried or has left. Nothing of it will ever be heard again."""
+
+    async def give_up(self, slots: frozenset[int], to: str) -> None:
+        """Stop the actors of these slots; return when they have stopped.
+
+        Then the slots are handed to the node `to`, and `moved` is called. If `to` dies before that,
+        `taken` is called in its place.
+        """
+
+    def taken(self, slots: frozenset[int]) -> None:
+        """This node holds these slots from now on."""
+
+    def moved(self, slots: frozenset[int]) -> None:
+        """The holder of these slots has changed, and it is not this node.
+
+        In rare cases it was this node, without a `give_up` before: Valkey has lost its data, and
+        this node could not claim them anew. So actors of theirs that run here must be stopped.
+        """
+
+    def fenced(self, why: str) -> None:
+        """This node is no member any more: stop its placed actors at once, within this call.
+
+        Others may bring them to life a moment later. The node never comes back; the process must
+        end, or join anew under another id.
+        """
+
+
+class Place(Protocol):
+    """A node's place in the cluster, and what it knows of the others."""
+
+    @property
+    def me(self) -> str:
+        """The id of this node."""
+
+    def holder(self, slot: int) -> str | None:
+        """Return who holds a slot as far as this node knows; None: nobody."""
+
+    def epoch(self, slot: int) -> int:
+        """Return the epoch of the last claim of a slot that this node knows of; 0: of none."""
+
+    def living(self, node: str) -> bool:
+        """Whether a node is a living member."""
+
+    def view(self) -> View:
+        """Return the living nodes."""
+
+    def current(self) -> bool:
+        """Whether this node's lease still holds, by a look at the clock.
+
+        Call it before handling anything that has come from other nodes. If the process was stopped
+        for longer than the lease, this is what notices; it calls `fenced` before it returns.
+        """
+
+    def listen(self, listener: Listener) -> None:
+        """Have a listener told of all changes from now on."""

@@ -1,0 +1,302 @@
+"""A member of the cluster: what one node knows, and what follows from it.
+
+It asks nobody and waits for nothing. Whoever runs it sends its heartbeats and reports, brings it
+the answers with the time at which it had asked, and does what it says is to be done. All times are
+of one clock of this node, which never goes back and counts while the process is stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from actors.cluster.rules.answers import (
+    Beaten,
+    Ended,
+    Event,
+    Moved,
+    NodeDown,
+    NodeUp,
+    Reported,
+    Taken,
+)
+from actors.cluster.rules.lease import Contact, Lease, Timing
+from actors.cluster.rules.rendezvous import Rendezvous
+from actors.cluster.rules.slot_table import Held, SlotTable
+from actors.cluster.rules.slots import pool_of, slots_of_pool
+from actors.cluster.rules.view import Node, View, name_of
+
+
+class Change(NamedTuple):
+    """A slot that is to change its holder, if its epoch still is this one or an older one."""
+
+    slot: int
+    epoch: int
+
+
+class Member:
+    """One node's part in the cluster, from its admission to its end.
+
+    Arguments:
+        me: the id of this node.
+        timing: the times of the cluster.
+        asked_s: when the first heartbeat was sent that Valkey has taken.
+
+    Attributes:
+        view: the living nodes.
+        table: who holds which slot.
+        lease: the lease of this node.
+        contact: since when Valkey has answered.
+        heard: up to which change of slots this node has heard.
+        giving: slots that are being handed over -> the node that will have them; None: nobody,
+            since this node leaves, and there is no other.
+        ended: why this node is no member any more; None: it is one.
+    """
+
+    def __init__(self, me: str, timing: Timing, asked_s: float) -> None:
+        self.me = me
+        self.view = View()
+        self.table = SlotTable(me)
+        self.lease = Lease(timing, asked_s)
+        self.contact = Contact(timing)
+        self.heard = 0
+        self.giving: dict[int, str | None] = {}
+        self.ended: str | None = None
+        self._timing = timing
+        self._name = name_of(me)
+        self._desired: dict[int, Rendezvous] = {}  # by pool
+        self._wished: set[int] = set()  # the slots that this node should hold
+        self._missing: Sequence[str] = ()
+        self._calm_s = 0.0
+        self._viewed_s = -1.0  # when the present view was asked for
+        self._newest_view = 0
+        self._ids: Mapping[str, str] = {}  # by name
+        self._anew = False  # whether it may hold slots by claims of an older generation
+
+    # --- what is the case ------------------------------------------------------------------------
+
+    def check(self, now_s: float) -> list[Event]:
+        """Look whether the lease is over. To be called first of all, whatever woke the node."""
+        if self.ended is None and not self.lease.holds(now_s):
+            return self._end("its lease is over")
+        return []
+
+    def holds(self, slot: int) -> bool:
+        """Whether this node holds a slot, and does not hand it over."""
+        return slot in self.table.mine and slot not in self.giving
+
+    def desired(self, slot: int) -> str | None:
+        """Return the id of the node that a slot should be with."""
+        desired = self._desired.get(pool_of(slot))
+        name = None if desired is None else desired.desired(slot)
+        return None if name is None else self._ids.get(name)
+
+    def settled(self, now_s: float) -> bool:
+        """Whether all that was held before this generation of Valkey's data is known again.
+
+        Who lived before it has a lease's time to claim anew what it holds. Then it has stopped,
+        unless the register has excused it.
+        """
+        contact = self.contact
+        if not contact.generation or self._viewed_s < contact.since_s:
+            return False
+        older = [node for node in self._others() if node.generation < contact.generation]
+        if not older:
+            return True
+        lease_s = self._timing.lease_s
+        return (
+            contact.held(now_s)
+            and self._viewed_s >= contact.since_s + lease_s
+            and all(node.excused_s > lease_s for node in older)
+        )
+
+    def wants_view(self, now_s: float) -> bool:
+        """Whether the register should be asked for the view."""
+        if self._newest_view > self.view.version or self._viewed_s < self.contact.since_s:
+            return True
+        return self.contact.held(now_s) and not self.settled(now_s)
+
+    # --- what is to be done ----------------------------------------------------------------------
+
+    def watched(self) -> Sequence[str]:
+        """Return the nodes that the next heartbeat is to ask after."""
+        return self.view.watched_by(self.me)
+
+    def to_bury(self, now_s: float) -> list[str]:
+        """Return the nodes that are to be buried, if the register has not excused them."""
+        lease_s = self._timing.lease_s
+        if not self.contact.held(now_s) or self._calm_s < lease_s:
+            return []
+        return [node for node in self._missing if node in self.view]
+
+    def to_claim(self, now_s: float, most: int) -> list[Change]:
+        """Return slots to be claimed now.
+
+        These are first those that this node holds by claims from before this generation; and then
+        those that it should hold, and of which nobody alive can believe that it holds them.
+        """
+        if not self.contact.generation or self.ended is not None:
+            return []
+        table = self.table
+        slots = list(self._stale())[:most]
+        wanted = self._wished - table.mine
+        if wanted and len(slots) < most:
+            settled = self.settled(now_s)
+            for slot in wanted:
+                if self._is_free(slot, settled=settled):
+                    slots.append(slot)
+                    if len(slots) == most:
+                        break
+        return [Change(slot, table.epoch(slot)) for slot in slots]
+
+    @property
+    def leaving(self) -> bool:
+        """Whether this node gives up all that it holds, as it says in the register."""
+        me = self.view.nodes.get(self.me)
+        return me is not None and me.leaving
+
+    def to_give(self, most: int) -> dict[str | None, list[Change]]:
+        """Return slots to be handed over now: by node, those that should be with that one."""
+        if self.ended is not None or not self.contact.generation:
+            return {}
+        found: dict[str | None, list[Change]] = {}
+        surplus = self.table.mine - self._wished
+        for slot in (surplus - self._stale() - self.giving.keys()) if surplus else ():
+            to = self.desired(slot)
+            if to != self.me and (to is not None or self.leaving):
+                found.setdefault(to, []).append(Change(slot, self.table.epoch(slot)))
+                most -= 1
+                if not most:
+                    break
+        return found
+
+    # --- what is heard ---------------------------------------------------------------------------
+
+    def beaten(self, asked_s: float, now_s: float, answer: Beaten) -> list[Event]:
+        """Take the answer to a heartbeat that was sent at `asked_s`."""
+        if events := self.check(now_s):
+            return events
+        self.lease.renew(asked_s, now_s)
+        if not answer.generation:
+            return []  # until somebody has begun a new generation there is no contact
+        if answer.generation != self.contact.generation:
+            self.heard, self._anew = 0, True
+        self.contact.answered(now_s, answer.generation)
+        self._missing, self._calm_s = answer.missing, answer.calm_s
+        self._newest_view = max(self._newest_view, answer.view)
+        self.heard = max(self.heard, answer.heard)
+        return self.learn(answer.news) + self._give_up_stale(now_s)
+
+    def reported(self, asked_s: float, now_s: float, answer: Reported) -> list[Event]:
+        """Take the answer to a report that was sent at `asked_s`."""
+        if events := self.check(now_s):
+            return events
+        if answer.buried is not None:
+            return self._end(f"it was buried: {answer.buried}")
+        if answer.excused:
+            self.lease.excuse(asked_s, now_s)
+        self._newest_view = max(self._newest_view, answer.view)
+        return []
+
+    def viewed(self, asked_s: float, view: View) -> list[Event]:
+        """Take the view that was asked for at `asked_s`."""
+        if self.ended is not None or view.version < self.view.version:
+            return []
+        before, self.view = self.view, view
+        self._viewed_s = asked_s
+        if self.me not in view:
+            return self._end("it was buried")
+        events: list[Event] = [NodeDown(node) for node in before.nodes if node not in view]
+        events += [NodeUp(node) for node in view.nodes if node not in before and node != self.me]
+        self._place()
+        back = {slot for slot, to in self.giving.items() if to is not None and to not in view}
+        for slot in back:
+            del self.giving[slot]
+        if back:
+            events.append(Taken(frozenset(back)))
+        return events
+
+    def learn(self, news: Iterable[Held]) -> list[Event]:
+        """Take changes of slots."""
+        if self.ended is not None:
+            return []
+        taken, moved = set(), set()
+        for held, _ in self.table.learn(news):
+            self._anew = self._anew or held.epoch < self.contact.base
+            taken.discard(held.slot)
+            moved.discard(held.slot)
+            if held.holder == self.me:
+                taken.add(held.slot)
+            else:
+                moved.add(held.slot)
+            self.giving.pop(held.slot, None)
+        return self._slot_events(taken, moved)
+
+    def end(self, why: str) -> list[Event]:
+        """End the membership, for a reason of the node's own."""
+        return self._end(why) if self.ended is None else []
+
+    # --- within ----------------------------------------------------------------------------------
+
+    def _others(self) -> Iterable[Node]:
+        return (node for node in self.view.nodes.values() if node.id != self.me)
+
+    def _is_free(self, slot: int, *, settled: bool) -> bool:
+        # By a claim of an older generation somebody may hold it, of whom Valkey does not know.
+        if self.table.epoch(slot) < self.contact.base:
+            return settled
+        holder = self.table.holder(slot)
+        return holder is None or self.view.buried(holder)
+
+    def _give_up_stale(self, now_s: float) -> list[Event]:
+        """Others may take what this node could not claim anew, soon after this moment."""
+        timing = self._timing
+        if now_s - self.contact.since_s < timing.lease_s - timing.margin_s:
+            return []
+        stale = self._stale()
+        self.table.forget(stale)
+        return self._slot_events(set(), stale)
+
+    def _stale(self) -> set[int]:
+        """Return what this node holds by claims from before this generation of Valkey's data."""
+        if not self._anew:
+            return set()
+        stale = self.table.older_than(self.contact.generation)
+        self._anew = bool(stale)
+        return stale
+
+    def _place(self) -> None:
+        """Find anew which slots this node should hold."""
+        nodes = self.view.nodes
+        self._ids = {node.descriptor.name: node.id for node in nodes.values()}
+        for pool in {pool for node in nodes.values() for pool in node.descriptor.pools}:
+            if pool not in self._desired:
+                self._desired[pool] = Rendezvous(slots_of_pool(pool))
+                self.table.extend(pool)
+        for pool, desired in self._desired.items():
+            hosts = {
+                node.descriptor.name: node.descriptor.weight
+                for node in nodes.values()
+                if node.hosts(pool)
+            }
+            for slot in desired.update(hosts):
+                if desired.desired(slot) == self._name:
+                    self._wished.add(slot)
+                else:
+                    self._wished.discard(slot)
+
+    def _end(self, why: str) -> list[Event]:
+        self.ended = why
+        self.lease.lapsed = True
+        self.table.forget(list(self.table.mine))
+        self.giving.clear()
+        return [Ended(why)]
+
+    @staticmethod
+    def _slot_events(taken: set[int], moved: set[int]) -> list[Event]:
+        events: list[Event] = []
+        if moved:
+            events.append(Moved(frozenset(moved)))
+        if taken:
+            events.append(Taken(frozenset(taken)))
+        return events

@@ -1,0 +1,81 @@
+"""Who holds each slot, as far as one node knows."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from actors.cluster.rules.slots import pool_of, slots_of_pool
+
+GENERATION_BITS: Final = 32
+"""An epoch is the generation of Valkey's data, and behind it the number of the change in it. So
+epochs never go back, also when Valkey has lost its data."""
+
+
+class Held(NamedTuple):
+    """A slot, its epoch, and who holds it since; None: nobody, its holder has given it up."""
+
+    slot: int
+    epoch: int
+    holder: str | None
+
+
+class SlotTable:
+    """The holder and the epoch of each slot. News may come late, twice, or in any order.
+
+    Attributes:
+        me: the id of this node.
+        mine: the slots that this node holds.
+    """
+
+    def __init__(self, me: str) -> None:
+        self.me = me
+        self.mine: set[int] = set()
+        self._holders: list[str | None] = []
+        self._epochs = array("q")
+        self.extend(0)
+
+    def extend(self, pool: int) -> None:
+        """Have room for the slots of this pool, and of those before it."""
+        more = slots_of_pool(pool).stop - len(self._holders)
+        if more > 0:
+            self._holders.extend([None] * more)
+            self._epochs.extend([0] * more)
+
+    def holder(self, slot: int) -> str | None:
+        """Return who holds a slot; None: nobody that this node knows of."""
+        return self._holders[slot] if slot < len(self._holders) else None
+
+    def epoch(self, slot: int) -> int:
+        """Return the epoch of a slot; 0: nobody is known to have held it."""
+        return self._epochs[slot] if slot < len(self._epochs) else 0
+
+    def older_than(self, generation: int) -> set[int]:
+        """Return what this node holds by a claim from before this generation."""
+        base, epochs = generation << GENERATION_BITS, self._epochs
+        return {slot for slot in self.mine if epochs[slot] < base}
+
+    def learn(self, news: Iterable[Held]) -> Iterator[tuple[Held, str | None]]:
+        """Take what is newer than what is known; yields each such piece and the holder before."""
+        for held in news:
+            slot, epoch, holder = held
+            if slot >= len(self._holders):
+                self.extend(pool_of(slot))
+            if epoch <= self._epochs[slot]:
+                continue
+            before = self._holders[slot]
+            self._holders[slot], self._epochs[slot] = holder, epoch
+            if holder == self.me:
+                self.mine.add(slot)
+            else:
+                self.mine.discard(slot)
+            if holder != before:
+                yield held, before
+
+    def forget(self, slots: Iterable[int]) -> None:
+        """This node does not hold these any longer, whatever the others know."""
+        for slot in slots:
+            if self._holders[slot] == self.me:
+                self._holders[slot] = None
+                self.mine.discard(slot)

@@ -1,0 +1,110 @@
+"""The view: which nodes live, and what each of them says of itself."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from zlib import crc32
+
+import msgspec
+
+WATCHERS: Final = 3
+"""So many nodes look whether a node lives. A look then costs the same, however many nodes there
+are; and if those three die with it, the next one on the ring finds all four."""
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node says of itself when it joins. Unknown fields of a newer node are ignored.
+
+    Attributes:
+        name: the name in the configuration, unique among living nodes.
+        weight: the share of slots that it gets, relative to others; 0: none.
+        labels: words that kinds can be kept to.
+        kinds: the kinds of actors that it can host.
+        pools: the pools whose slots it may hold.
+        version: the version of what nodes say to one another.
+        address: an address for people, e.g. of its HTTP.
+    """
+
+    name: str
+    weight: float = 1.0
+    labels: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    pools: tuple[int, ...] = (0,)
+    version: int = 1
+    address: str = ""
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """A living node.
+
+    Attributes:
+        id: the node id, `<name>.<incarnation>`. It is never used again.
+        generation: the generation of Valkey's data in which it joined.
+        leaving: whether it gives up all that it holds, to stop.
+        excused_s: how long ago the register has excused it last, when the view was read.
+    """
+
+    id: str
+    descriptor: Descriptor
+    generation: int = 0
+    leaving: bool = False
+    excused_s: float = math.inf
+
+    def hosts(self, pool: int) -> bool:
+        """Whether slots of this pool may be brought to it."""
+        return not self.leaving and self.descriptor.weight > 0 and pool in self.descriptor.pools
+
+
+class View(msgspec.Struct, frozen=True):
+    """The living nodes by their ids.
+
+    Attributes:
+        version: grows with each change of the view.
+        nodes: the living nodes.
+        newest: the highest incarnation that was ever admitted.
+    """
+
+    version: int = 0
+    nodes: Mapping[str, Node] = {}
+    newest: int = 0
+
+    def __contains__(self, node: Any) -> bool:
+        return node in self.nodes
+
+    def buried(self, node: str) -> bool:
+        """Whether a node is dead, and not just newer than this view."""
+        return node not in self.nodes and incarnation_of(node) <= self.newest
+
+    def watched_by(self, me: str) -> Sequence[str]:
+        """Return the nodes that `me` looks after: those behind it on the ring of all nodes."""
+        ring = sorted(self.nodes.keys() | {me}, key=_place_on_ring)
+        at = ring.index(me) + 1
+        behind = [*ring[at:], *ring[: at - 1]]
+        return behind[:WATCHERS]
+
+
+def node_id(name: str, incarnation: int) -> str:
+    """Return the id of a node. Raises ValueError if the name is none for a node."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"a node's name has 1 to 64 letters, digits, '-' and '_', unlike {name!r}")
+    return f"{name}.{incarnation}"
+
+
+def name_of(node: str) -> str:
+    """Return the name in a node id."""
+    return node.partition(".")[0]
+
+
+def incarnation_of(node: str) -> int:
+    """Return the incarnation in a node id."""
+    return int(node.partition(".")[2])
+
+
+def _place_on_ring(node: str) -> tuple[int, str]:
+    # By a hash, so that neighbours seldom are processes of one machine, which die together.
+    return crc32(node.encode()), node

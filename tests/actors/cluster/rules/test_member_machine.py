@@ -1,0 +1,458 @@
+"""A cluster that has all kinds of bad luck: no two nodes ever believe that they hold one slot.
+
+The members are the real ones. Time, clocks, links and stores are the machine's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from actors.cluster.rules import slots as slot_rules
+from actors.cluster.rules.answers import Beaten, Ended, Event, Moved, Taken
+from actors.cluster.rules.applicant import Applicant
+from actors.cluster.rules.lease import Timing
+from actors.cluster.rules.member import Change, Member
+from actors.cluster.rules.view import Descriptor
+from tests.actors.cluster.rules.modelled_stores import Away, ModelledRegister, ModelledValkey
+
+TIMING = Timing(10.0)
+FAULTS = [
+    # link to Valkey, link to the register, frozen
+    ("cut", "up", False),
+    ("deaf", "up", False),
+    ("up", "cut", False),
+    ("up", "deaf", False),
+    ("cut", "cut", False),
+    ("deaf", "cut", False),
+    ("up", "up", True),
+    ("up", "up", True),
+]
+BITS = 3
+SLOTS = 1 << BITS
+NAMES = ("a", "b", "c", "d")
+MOST = 100
+
+
+@pytest.fixture(autouse=True)
+def few_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slot_rules, "_BITS", BITS)
+    monkeypatch.setattr(slot_rules, "SLOTS", SLOTS)
+
+
+def void(_: object) -> None:
+    """What comes of it is not heard."""
+
+
+class Process:
+    """A node's process: it runs its member as the shell does, over links that may be cut."""
+
+    def __init__(self, world: World, name: str, ahead_s: float) -> None:
+        self.world = world
+        self.name = name
+        self.ahead_s = ahead_s
+        self.frozen = False
+        self.valkey = self.register = "up"  # or: cut, deaf (does what is asked, is not heard)
+        self.member: Member | None = None
+        self.epochs: dict[int, int] = {}  # of the actors that run here, one for each slot
+        self.late: list[Callable[[], None]] = []
+        self.reported_s = -1e9
+        self.leaving = False
+        self.applicant = Applicant(TIMING)
+
+    @property
+    def now_s(self) -> float:
+        return self.world.now_s + self.ahead_s
+
+    # --- links -----------------------------------------------------------------------------------
+
+    def to_valkey(self, call: Callable[[], Any]) -> Any:
+        return self._over(self.valkey if self.world.valkey_is_up else "cut", call)
+
+    def to_register(self, call: Callable[[], Any]) -> Any:
+        return self._over(self.register if self.world.register_is_up else "cut", call)
+
+    def _over(self, link: str, call: Callable[[], Any]) -> Any:
+        if link == "cut":
+            raise Away
+        found = call()
+        if link == "deaf":
+            raise Away
+        return found
+
+    # --- what the shell does ---------------------------------------------------------------------
+
+    def join(self) -> None:
+        world = self.world
+        asked_s = self.now_s
+        held_by = self.to_register(lambda: world.register.of_name(self.name))
+        watched = () if held_by is None else (held_by,)
+        answer: Beaten = self.to_valkey(lambda: world.valkey.beat("", 0, watched))
+        if not answer.generation:
+            self._begin()
+        elif held_by is not None:
+            if self.applicant.may_bury(self.now_s, answer):
+                self._bury(held_by, "")
+        else:
+            descriptor = Descriptor(name=self.name)
+            me = self.to_register(lambda: world.register.admit(descriptor, answer.generation))
+            member = Member(me, TIMING, asked_s)
+            self.to_valkey(lambda: world.valkey.beat(me, 0, ()))
+            self.member = member
+            self.heard(member.viewed(asked_s, self.to_register(world.register.view)))
+
+    def _begin(self) -> None:
+        generation = self.to_register(self.world.register.next_generation)
+        self.to_valkey(lambda: self.world.valkey.begin(generation))
+
+    def tick(self) -> None:
+        if self.frozen:
+            return
+        try:
+            if self.member is None:
+                self.join()
+                return
+            if self.now_s - self.reported_s >= TIMING.report_s / 2:
+                self.report()
+            self.beat()
+            self.act()
+        except Away:
+            pass
+
+    def report(self) -> None:
+        member = self.alive()
+        if member is None:
+            return
+        asked_s = self.reported_s = self.now_s
+        age_s = asked_s - member.contact.answered_s
+        doubtful = member.lease.doubtful(asked_s)
+        try:
+            answer = self.to_register(
+                lambda: self.world.register.report(member.me, age_s, doubtful=doubtful)
+            )
+        except Away:
+            return
+        self.heard(member.reported(asked_s, self.now_s, answer))
+
+    def beat(self) -> None:
+        member = self.alive()
+        if member is None:
+            return
+        asked_s = self.now_s
+        answer = self.to_valkey(
+            lambda: self.world.valkey.beat(member.me, member.heard, member.watched())
+        )
+        self.heard(member.beaten(asked_s, self.now_s, answer))
+        if not answer.generation:
+            self._begin()
+
+    def beat_late(self, *, heard_late: bool) -> None:
+        """The answer comes late, or the request arrives late already."""
+        member = self.alive()
+        if member is None:
+            return
+        asked_s, since, watched = self.now_s, member.heard, member.watched()
+        if heard_late:
+            answer = self.to_valkey(lambda: self.world.valkey.beat(member.me, since, watched))
+            self.late.append(
+                lambda: (
+                    self.heard(member.beaten(asked_s, self.now_s, answer))
+                    if not self.frozen
+                    else None
+                )
+            )
+        else:
+            self.late.append(
+                lambda: (
+                    self.heard(
+                        member.beaten(
+                            asked_s, self.now_s, self.world.valkey.beat(member.me, since, watched)
+                        )
+                    )
+                    if not self.frozen
+                    else None
+                )
+            )
+
+    def act(self) -> None:
+        member = self.alive()
+        if member is None:
+            return
+        if member.wants_view(self.now_s):
+            asked_s = self.now_s
+            self.heard(member.viewed(asked_s, self.to_register(self.world.register.view)))
+        for node in member.to_bury(self.now_s):
+            self._bury(node, member.me)
+        self.change(member.to_claim(self.now_s, MOST), member.me)
+        for to, changes in member.to_give(MOST).items():
+            for slot, _ in changes:
+                self.epochs.pop(slot, None)
+                member.giving[slot] = to
+        for slot, to in list(member.giving.items()):
+            self.change([Change(slot, member.table.epoch(slot))], to)
+        if self.leaving and not member.table.mine:
+            self._leave(member)
+
+    def _bury(self, node: str, by: str) -> None:
+        version = self.to_register(lambda: self.world.register.bury(node, by))
+        if version is not None:
+            self.to_valkey(lambda: self.world.valkey.announce(version, node))
+
+    def change(self, changes: list[Change], to: str | None, *, late: bool = False) -> None:
+        member = self.alive()
+        if member is None or not changes:
+            return
+        generation = member.contact.generation
+
+        def call() -> None:
+            held = self.to_valkey(lambda: self.world.valkey.change(generation, changes, to))
+            if not self.frozen:
+                self.heard(member.check(self.now_s))
+                self.heard(member.learn(held))
+
+        if late:
+            self.late.append(call)
+        else:
+            call()
+
+    def leave(self) -> None:
+        member = self.alive()
+        if member is None or self.leaving:
+            return
+        version = self.to_register(lambda: self.world.register.mark_leaving(member.me))
+        self.leaving = True
+        self.to_valkey(lambda: self.world.valkey.announce(version))
+
+    def _leave(self, member: Member) -> None:
+        version = self.to_register(lambda: self.world.register.leave(member.me))
+        self.heard(member.end("it has left"))
+        self.to_valkey(lambda: self.world.valkey.announce(version, member.me))
+
+    def alive(self) -> Member | None:
+        """The check that comes first, whatever woke the node."""
+        member = self.member
+        if member is None:
+            return None
+        self.heard(member.check(self.now_s))
+        return member if member.ended is None else None
+
+    def heard(self, events: list[Event]) -> None:
+        for event in events:
+            match event:
+                case Ended():
+                    self.epochs.clear()
+                case Moved(moved):
+                    for slot in moved:
+                        self.epochs.pop(slot, None)
+                case Taken():
+                    pass
+        self.world.judge()
+
+    def heal(self) -> None:
+        self.valkey = self.register = "up"
+        self.frozen = False
+        self.alive()
+
+    # --- the actor of a slot ---------------------------------------------------------------------
+
+    def append(self, slot: int, *, late: bool) -> None:
+        member = self.alive()
+        if member is None or not member.holds(slot):
+            return
+        register = self.world.register
+        if slot not in self.epochs:
+            self.epochs[slot] = self.to_register(lambda: register.activate(slot))
+        epoch, seq = self.epochs[slot], len(register.logs.get(slot, ())) + 1
+        if late:
+            self.late.append(lambda: void(register.append(slot, epoch, seq)))
+        elif not self.to_register(lambda: register.append(slot, epoch, seq)):
+            del self.epochs[slot]  # fenced: an actor of its starts anew
+
+    def believes(self, slot: int) -> bool:
+        member = self.member
+        return (
+            not self.frozen
+            and member is not None
+            and member.ended is None
+            and self.now_s < member.lease.until_s
+            and member.holds(slot)
+        )
+
+
+class World(RuleBasedStateMachine):
+    """A cluster of up to four nodes, and everything that can go wrong around it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_s = 0.0
+        self.valkey = ModelledValkey(TIMING)
+        self.register = ModelledRegister(TIMING)
+        self.valkey_is_up = self.register_is_up = True
+        self.processes: list[Process] = []
+
+    @initialize(
+        clocks=st.lists(st.floats(-3600, 3600), min_size=5, max_size=5), nodes=st.integers(1, 3)
+    )
+    def begin(self, clocks: list[float], nodes: int) -> None:
+        self.valkey.now_s, self.register.now_s = clocks[:2]
+        for name, ahead_s in zip(NAMES[:nodes], clocks[2:], strict=False):
+            self.processes.append(Process(self, name, ahead_s))
+        self.run(15)
+
+    # --- time ------------------------------------------------------------------------------------
+
+    def pass_time(self, seconds: float) -> None:
+        self.now_s += seconds
+        self.valkey.now_s += seconds
+        self.register.now_s += seconds
+        self.judge()
+
+    @rule(beats=st.integers(1, 30))
+    def run(self, beats: int) -> None:
+        for _ in range(beats):
+            self.pass_time(TIMING.beat_s)
+            for process in self.processes:
+                process.tick()
+
+    @rule(seconds=st.floats(0.0, 3.0))
+    def nothing_runs(self, seconds: float) -> None:
+        """The machine is busy with something else."""
+        self.pass_time(seconds)
+
+    # --- nodes come and go -----------------------------------------------------------------------
+
+    @rule(name=st.sampled_from(NAMES), ahead_s=st.floats(-3600, 3600))
+    def start(self, name: str, ahead_s: float) -> None:
+        """A second one of a name waits until the first is dead."""
+        if len(self.processes) < 5:
+            self.processes.append(Process(self, name, ahead_s))
+
+    def some(self, data: Any) -> Process | None:
+        return data.draw(st.sampled_from(self.processes)) if self.processes else None
+
+    @rule(data=st.data(), how=st.sampled_from(["dies", "leaves"]))
+    def go(self, data: Any, how: str) -> None:
+        process = self.some(data)
+        if process is not None and how == "dies":
+            self.processes.remove(process)
+        elif process is not None and not process.frozen:
+            self.attempt(process.leave)
+
+    # --- links and stores ------------------------------------------------------------------------
+
+    @rule(data=st.data(), fault=st.sampled_from(FAULTS), beats=st.integers(0, 25))
+    def fault(self, data: Any, fault: tuple[str, str, bool], beats: int) -> None:
+        if (process := self.some(data)) is not None:
+            process.valkey, process.register, process.frozen = fault
+            self.run(beats)
+
+    @rule(data=st.data())
+    def heal(self, data: Any) -> None:
+        if (process := self.some(data)) is not None:
+            process.heal()
+
+    @rule(away=st.sampled_from(["", "", "", "valkey", "register", "valkey register"]))
+    def stores(self, away: str) -> None:
+        self.valkey_is_up, self.register_is_up = "valkey" not in away, "register" not in away
+
+    @rule(
+        how=st.sampled_from(["flush", "fail over", "fail over", "clock"]),
+        lost_beats=st.integers(0, 3),
+        seconds=st.floats(-20.0, 20.0),
+        beats=st.integers(0, 25),
+    )
+    def trouble_of_valkey(self, how: str, lost_beats: int, seconds: float, beats: int) -> None:
+        match how:
+            case "flush":
+                self.valkey.flush()
+            case "fail over":
+                self.valkey.save()
+                self.run(lost_beats)
+                self.valkey.fail_over()
+            case "clock":
+                self.valkey.now_s += seconds
+        self.run(beats)
+
+    # --- late messages ---------------------------------------------------------------------------
+
+    @rule(data=st.data(), heard_late=st.booleans())
+    def beat_late(self, data: Any, heard_late: bool) -> None:
+        if (process := self.some(data)) is not None and not process.frozen:
+            self.attempt(lambda: process.beat_late(heard_late=heard_late))
+
+    @rule(data=st.data())
+    def claim_late(self, data: Any) -> None:
+        process = self.some(data)
+        if process is not None and not process.frozen and (member := process.alive()) is not None:
+            process.change(member.to_claim(process.now_s, MOST), member.me, late=True)
+
+    @rule(data=st.data())
+    def deliver(self, data: Any) -> None:
+        if (process := self.some(data)) is not None:
+            late, process.late = process.late, []
+            for call in late:
+                self.attempt(call)
+
+    @rule(data=st.data(), slot=st.integers(0, SLOTS - 1), late=st.booleans())
+    def append(self, data: Any, slot: int, late: bool) -> None:
+        if (process := self.some(data)) is not None and not process.frozen:
+            self.attempt(lambda: process.append(slot, late=late))
+
+    @staticmethod
+    def attempt(call: Callable[[], Any]) -> None:
+        with contextlib.suppress(Away):
+            call()
+
+    # --- what must be true -----------------------------------------------------------------------
+
+    def judge(self) -> None:
+        for slot in range(SLOTS):
+            owners = [process for process in self.processes if process.believes(slot)]
+            assert len(owners) <= 1, (slot, [process.member.me for process in owners])  # type: ignore[union-attr]
+
+    @invariant()
+    def every_log_has_one_writer_at_a_time(self) -> None:
+        for log in self.register.logs.values():
+            assert log == sorted(log)
+
+    @precondition(lambda self: self.processes)
+    @rule()
+    def all_is_well_again(self) -> None:
+        """Without faults each slot is soon where it should be."""
+        self.valkey_is_up = self.register_is_up = True
+        for process in self.processes:
+            process.heal()
+        self.run(50)
+        self.processes = [one for one in self.processes if one.member and not one.member.ended]
+        members = [one.member for one in self.processes if one.member is not None]
+        if members:  # else there is nobody who could bury the last one
+            assert {member.me for member in members} == self.register.living().keys()
+        for slot in range(SLOTS) if members else ():
+            wanted = members[0].desired(slot)
+            assert {member.desired(slot) for member in members} == {wanted}
+            assert {member.table.holder(slot) for member in members} == {wanted}
+            assert [one.member.me for one in self.processes if one.believes(slot)] == [wanted]  # type: ignore[union-attr]
+
+    def teardown(self) -> None:
+        if self.processes:
+            self.all_is_well_again()
+
+
+def test_no_two_nodes_ever_believe_that_they_hold_one_slot() -> None:
+    run_state_machine_as_test(
+        World,
+        settings=settings(max_examples=40, stateful_step_count=30, deadline=None),
+    )
