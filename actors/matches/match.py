@@ -44,7 +44,8 @@ from actors.runtime.errors import Refusal
 from actors.runtime.handlers import handles
 from actors.runtime.messages import Terminated
 from actors.runtime.persistence import PersistentActor
-from protocol.errors import INTERNAL
+from actors.traces import ForgetUser
+from protocol.errors import INTERNAL, UNAVAILABLE
 
 LINGER_S: Final = 10.0
 """How long an ended match stays in memory, in seconds, to answer requests that come a little
@@ -350,6 +351,20 @@ class Match(PersistentActor):
     def rest(self, _message: Rest) -> None:
         """Leave memory. A later request starts the actor again, which then reads its log."""
         self.passivate()
+
+    @handles(ForgetUser)
+    def forget_user(self, message: ForgetUser) -> None:
+        """Take a player's name out of memory and of the snapshot. The log is without it already.
+
+        Raises:
+            Refused: UNAVAILABLE: the game does not say its state, so the old snapshot is left.
+        """
+        if not self.record.forget_name(message.user) and not message.stored:
+            return
+        if self.record.created is None or self.record.ended is not None:
+            self.discard_snapshot()  # it needs none
+        elif not self.renew_snapshot():
+            raise Refused(UNAVAILABLE, "the game has no snapshot")
 
     # --- failing, and stopping -------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from actors.matches.host import MatchCounters, MatchHost
 from actors.matches.match import Match
 from actors.matches.match_kind import match_kind
 from actors.matches.messages import DIRECTORY
+from actors.matches.played import MatchesOfUsers
 from actors.matches.routes import ROUTES
 from actors.matches.rules.record import Ended
 from actors.matches.settings import GamePath, MatchSettings
@@ -44,7 +45,13 @@ def start(frame: Frame) -> Running:
         make = partial(Retention, "matches", dropping(frame.keeping, settings))
         frame.system.supervise([ChildSpec(id="0", factory=make)], key="match-retention")
     frame.system.ref(*DIRECTORY).tell(Wake())
-    return Running(routes=ROUTES, readings=partial(readings, host.counters))
+    users = MatchesOfUsers(frame.system, frame.keeping)
+    return Running(
+        routes=ROUTES,
+        readings=partial(readings, host.counters),
+        export=users.export,
+        erase=users.erase,
+    )
 
 
 def check(settings: ServiceSettings, folder: Path) -> None:

@@ -79,6 +79,9 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
         return self.reason == "failed"
 
 
+NAMELESS: Final = {"name": ""}
+"""What a push says of the join of a player whose name was erased."""
+
 MatchEvents: Final = (Created, Joined, Left, Moved, Happened, Crashed, Ended)
 AnyEvent = Created | Joined | Left | Moved | Happened | Crashed | Ended
 
@@ -205,6 +208,18 @@ class Record(msgspec.Struct):
         self.said.append(Said(self.offset, kind, player, data))
         if len(self.said) > self.keep:
             del self.said[0]
+
+    def forget_name(self, player: str) -> bool:
+        """Take the name of a player out of the record; returns whether it was there."""
+        place = self.places.get(player)
+        named = place is not None and place.name != ""
+        if place is not None:
+            place.name = ""
+        for at, one in enumerate(self.said):
+            if one.kind == "joined" and one.player == player and one.data != NAMELESS:
+                self.said[at] = msgspec.structs.replace(one, data=NAMELESS)
+                named = True
+        return named
 
     # --- inputs ----------------------------------------------------------------------------------
 
