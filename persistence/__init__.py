@@ -1,8 +1,9 @@
 """Events in PostgreSQL, snapshots in Redis or Valkey, and both as embedded servers.
 
-Knows neither the runtime nor the wire. Here is what everyone needs and what imports no driver;
-beside it stand `persistence.postgres` (EventWriter, EventReader, migrate, get_or_create_secret),
-`persistence.redis` (SnapshotWorker, check) and `persistence.embedded` (EmbeddedServers).
+The package knows neither the runtime nor the wire. This module has the names that need no database
+driver. The others are in `persistence.postgres` (EventWriter, EventReader, migrate,
+get_or_create_secret), `persistence.redis` (SnapshotWorker, check) and `persistence.embedded`
+(EmbeddedServers).
 """
 
 from persistence.errors import (

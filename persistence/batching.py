@@ -1,4 +1,4 @@
-"""Store actors: threads that take all that has queued up and do it in one go."""
+"""Actors of stores: threads that answer all requests that have queued up together."""
 
 from __future__ import annotations
 
@@ -18,15 +18,19 @@ R = TypeVar("R", bound=StoreRequest)
 
 
 class Capacity(NamedTuple):
-    """How many messages an inbox holds. Has the shape in which a supervisor asks for it."""
+    """How many messages an inbox holds, in the form in which the runtime reads an actor's
+    `mailbox`.
+    """
 
     capacity: int
 
 
 class BoundedInbox:
-    """A Pykka inbox that refuses store requests when it is full; what stops an actor always fits.
+    """A Pykka inbox that refuses store requests when it is full.
 
-    A supervisor may put one of its own in its place, bounded by the actor's `mailbox`.
+    Other messages, such as a stop, fit.
+
+    A runtime may replace it with an inbox of its own, bounded by the actor's `mailbox`.
     """
 
     def __init__(self) -> None:
@@ -38,7 +42,7 @@ class BoundedInbox:
         self.empty = self._queue.empty
 
     def put(self, envelope: Envelope[Any], /) -> None:
-        """Queue an envelope, never waiting. Raises `StoreInboxFull`."""
+        """Queue an envelope without waiting. Raises `StoreInboxFull` if a request does not fit."""
         capacity = self.bound.capacity
         if self._queue.qsize() >= capacity and isinstance(envelope.message, StoreRequest):
             self.refused += 1
@@ -49,17 +53,21 @@ class BoundedInbox:
 class BatchingActor(pykka.ThreadingActor):
     """A ThreadingActor that answers many requests with one round trip to its store.
 
-    Every request is one to ask: a store's error goes to the asker and the actor goes on. A request
-    that is merely told kills the actor when it fails, as with any Pykka actor.
-    A subclass keeps one blocking connection, used in its own thread only, and implements `answer`.
-    `capacity`: the most messages that wait.
+    Requests should be asked, not told: a store's error then goes to the asker, and the actor goes
+    on. As with any Pykka actor, a request that is told ends the actor if it fails.
+
+    A subclass keeps one blocking connection, which only its own thread uses, and implements
+    `answer`.
+
+    Arguments:
+        capacity: how many messages may wait.
     """
 
-    # The process must be able to end though a store hangs in the middle of a call.
+    # A daemon, so that the process can end while a store hangs in the middle of a call.
     use_daemon_thread = True
 
     batch_weight = 1024
-    """A batch is complete when its requests weigh this much together; see `weigh`."""
+    """A batch is full when its requests together weigh this much; see `weigh`."""
 
     def __init__(self, *, capacity: int) -> None:
         super().__init__()
@@ -72,18 +80,19 @@ class BatchingActor(pykka.ThreadingActor):
         return BoundedInbox()
 
     def weigh(self, request: StoreRequest) -> int:  # noqa: ARG002 - here all weigh the same
-        """How much of `batch_weight` a request takes up."""
+        """Return how much of `batch_weight` a request takes."""
         return 1
 
     @abc.abstractmethod
     def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
-        """Answer each request, in order: with a value, or with an exception to raise at its asker.
+        """Return an answer for each request, in order: a value, or an exception to raise at its
+        asker.
 
-        What this itself raises goes to all of them.
+        An exception that this method raises itself goes to all askers.
         """
 
     def on_receive(self, message: Any) -> Any:
-        """Do a request together with those that wait behind it."""
+        """Answer a request together with those that wait behind it."""
         if not isinstance(message, StoreRequest):
             return super().on_receive(message)
         others = self._waiting_behind(message)
@@ -110,8 +119,8 @@ class BatchingActor(pykka.ThreadingActor):
             except queue.Empty:
                 break
             if not isinstance(envelope.message, StoreRequest):
-                # Pykka's loop must see it (a stop, most likely). It goes to the end: what came in
-                # behind it is done before, which hurts nobody.
+                # Pykka's loop must see this message, most likely a stop. It goes to the end of the
+                # inbox; it does not matter that messages behind it are handled first.
                 inbox.put(envelope)
                 break
             taken.append(envelope)
@@ -122,9 +131,10 @@ class BatchingActor(pykka.ThreadingActor):
 def each_alone(
     work: Callable[[Sequence[R]], Sequence[Any]], requests: Sequence[R]
 ) -> Sequence[Any]:
-    """Do all at once; if a value among them is refused, each by itself, so that only it fails.
+    """Do the work for all requests at once, and return the answers.
 
-    Whatever else a store raises is the answer to all of them.
+    If a value of one of them is refused, the work is done for each request alone, so that only that
+    one fails. Any other error of the store is the answer to all.
     """
     try:
         return work(requests)
@@ -141,7 +151,7 @@ def in_groups(
     group_of: Callable[[R], G],
     answer: Callable[[G, Sequence[R]], Sequence[Any]],
 ) -> list[Any]:
-    """Answer those of one group together; the answers are in the order of the requests."""
+    """Answer the requests of each group together. The answers are in the order of the requests."""
     groups: dict[G, list[int]] = {}
     for place, request in enumerate(requests):
         groups.setdefault(group_of(request), []).append(place)
@@ -162,4 +172,4 @@ def _reply(envelope: Envelope[StoreRequest], answer: Any) -> None:
         else:
             envelope.reply_to.set(answer)
     except queue.Full:
-        pass  # Pykka's word for a future that has its result already: its asker has given up.
+        pass  # Pykka raises this for a future that is done: its asker has given up

@@ -1,4 +1,4 @@
-"""Counters that all nodes share, for limits: increment first, then decide."""
+"""Counters that all nodes share, for limits. A caller counts first, and decides by the result."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from persistence.requests import Asked, Increment
 
 
 class Count(NamedTuple):
-    """What a counter stands at.
+    """The value of a counter.
 
-    `total`: of the last `window_s`, this increment with it. What the window before counted goes in
-    with the share of it that the sliding window still covers, as if it had come evenly.
-    `shared`: of all nodes; False: the store is away, and it is this node's alone.
+    Attributes:
+        total: what was counted in the last `window_s` seconds, including this increment. It is
+            estimated from two fixed windows: the count of the window before this one is taken in
+            proportion to the part of it that the last `window_s` seconds still cover.
+        shared: whether this is the count of all nodes. False: the store is away, and this is the
+            count of this node alone.
     """
 
     total: float
@@ -21,16 +24,22 @@ class Count(NamedTuple):
 
 
 class Counters:
-    """Counts events by name over windows that slide.
+    """Counts events by name over sliding windows.
 
-    Whoever decides by a count has counted before, so that of many who ask at once, on whichever
-    nodes, no more get through than may: a look first and an increment later would let all of them.
+    A caller that decides by a count has been counted before it decides. So if many ask at the same
+    time, on any nodes, no more of them pass than the limit allows. If they looked first and counted
+    later, all of them would pass.
 
     Arguments:
-        worker: answers for a `CounterWorker`.
-        clock: in seconds, for this node's own count.
-        timeout_s: how long an answer may take; then this node's own count is the answer.
-        names: counters of its own that a node keeps; beyond it the one longest untouched goes.
+        worker: the ref of a `CounterWorker`.
+        clock: returns seconds, for this node's own counts.
+        timeout_s: how long an answer of the store may take. After that, the node's own count is
+            used.
+        names: how many counts of its own a node keeps. Beyond that, the one that was not used for
+            the longest time is dropped.
+
+    Attributes:
+        fallbacks: how often the store did not answer.
     """
 
     def __init__(
@@ -47,15 +56,14 @@ class Counters:
         self._names = names
         self._own: dict[tuple[str, float], _Own] = {}
         self.fallbacks = 0
-        """How often the store did not answer."""
 
     async def add(self, name: str, amount: int = 1, *, window_s: float) -> Count:
-        """Count, and return what it has come to. A name is counted by one window only."""
+        """Count, and return the result. A name must always be counted with the same window."""
         own = self._add_own(name, amount, window_s)
         request = Increment(name, amount, max(1, round(window_s * 1000)))
         try:
             found = await self._worker.ask(request, timeout=self._timeout_s)
-        except Exception:  # away, late, or more waits than may: whatever an ask raises means so
+        except Exception:  # any error of an ask: the store is away or late, or too much waits
             self.fallbacks += 1
             return Count(own, shared=False)
         count, before, into_ms = cast("tuple[int, int, int]", found)
@@ -69,7 +77,7 @@ class Counters:
         elif slot > own.slot:
             own = _Own(slot, 0, own.now)
         own = own._replace(now=own.now + amount)
-        self._own[name, window_s] = own  # at the end: the longest untouched is the first
+        self._own[name, window_s] = own  # at the end, so that the first is the oldest
         if len(self._own) > self._names:
             del self._own[next(iter(self._own))]
         return _sliding(own.now, own.before, into_s / window_s)
@@ -82,5 +90,5 @@ class _Own(NamedTuple):
 
 
 def _sliding(count: int, before: int, share: float) -> float:
-    """Where `share` of this window has passed."""
+    """Return the count of a sliding window, when `share` of the present fixed window has passed."""
     return count + before * (1.0 - share)

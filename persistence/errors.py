@@ -1,25 +1,29 @@
-"""What the stores raise. Every message is one line that an operator can act on."""
+"""The errors of the stores. Each text is one line that an operator can act on."""
 
-# ruff: noqa: N818 - the names say what happened, as trio's own do; nothing here is a mere "error"
+# ruff: noqa: N818 - the names say what happened, as trio's own do
 from __future__ import annotations
 
 from pathlib import Path
 
 
 class StoreError(Exception):
-    """The base of everything that persistence raises on purpose.
+    """The base class of all errors of this package.
 
-    `permanent` says that the same call will fail again.
+    `permanent` is true if the same call would always fail.
     """
 
     permanent = False
 
 
 class StoreUnavailable(StoreError):
-    """A store did not do what it was asked; the same call may succeed later.
+    """A store did not do what it was asked. The same call may succeed later.
 
-    `store` names it ("postgresql" or "redis"), `reason` is one line. Whether a write that ended
-    like this took effect is unknown, which is why every write may be sent again.
+    It is not known whether a write that failed like this took effect, so every write can be sent
+    again.
+
+    Attributes:
+        store: "postgresql" or "redis".
+        reason: one line.
     """
 
     def __init__(self, store: str, reason: str) -> None:
@@ -32,17 +36,17 @@ class StoreUnavailable(StoreError):
 
 
 class StoreInboxFull(StoreUnavailable):
-    """A store's inbox is full: the call was not queued, so it certainly had no effect."""
+    """A store's inbox is full. The call was not queued, so it had no effect."""
 
 
 class RowRefused(StoreError):
-    """A store can never hold this value, e.g. a key with a NUL character: a retry is useless."""
+    """A store can never hold this value, such as a key with a NUL character. A retry is useless."""
 
     permanent = True
 
 
 class KeyReused(StoreError):
-    """An idempotency key came before, with another command: a retry is useless."""
+    """An idempotency key was used before with another command. A retry is useless."""
 
     permanent = True
 
@@ -51,19 +55,19 @@ class KeyReused(StoreError):
         self.key = key
 
     def __str__(self) -> str:
-        return f"the key {self.key!r} came before with another command"
+        return f"the key {self.key!r} was used before with another command"
 
 
 class CommandExpired(StoreError):
-    """A command's time was over before it began: it has not acted."""
+    """A command's deadline passed before it began. It has not acted."""
 
 
 class QueryExpired(StoreError):
-    """A query's time was over before it began."""
+    """A query's deadline passed before it began."""
 
 
 class TooManySchedules(StoreError):
-    """A target has as many schedules as it may; what was asked had no effect."""
+    """A target has as many schedules as are allowed. The call had no effect."""
 
     def __init__(self, kind: str, key: str, most: int) -> None:
         super().__init__(kind, key, most)
@@ -72,11 +76,11 @@ class TooManySchedules(StoreError):
         self.most = most
 
     def __str__(self) -> str:
-        return f"{self.kind}/{self.key} has {self.most} schedules, which is as many as it may"
+        return f"{self.kind}/{self.key} has {self.most} schedules, and no more are allowed"
 
 
 class MigrationDrift(StoreError):
-    """The database and the migration files disagree; `file` is the first one that does."""
+    """The database does not fit the migration files. `file` is the first that it does not fit."""
 
     def __init__(self, file: str, reason: str) -> None:
         super().__init__(file, reason)
@@ -88,7 +92,7 @@ class MigrationDrift(StoreError):
 
 
 class DataDirLocked(StoreError):
-    """Another process holds the data directory; `pid` is the one that says so, if it is known."""
+    """Another process holds the data directory. `pid` is its process id, if that is known."""
 
     def __init__(self, path: Path, pid: int | None) -> None:
         super().__init__(path, pid)
@@ -101,7 +105,7 @@ class DataDirLocked(StoreError):
 
 
 class SchemaInUse(StoreError):
-    """Another server works on the same schema; `holder` says which."""
+    """Another server uses the same schema. `holder` says which."""
 
     def __init__(self, holder: str) -> None:
         super().__init__(holder)
@@ -115,14 +119,14 @@ class SchemaInUse(StoreError):
 
 
 class Replaced(StoreError):
-    """Another server took this one for dead, and works on its schema now."""
+    """Another server took this one for dead, and uses its schema now."""
 
     def __init__(self) -> None:
         super().__init__("another server took this one for dead, and is in its place")
 
 
 class EmbeddedStartFailed(StoreError):
-    """An embedded server did not start; `log_tail` is the end of what it had to say."""
+    """An embedded server did not start. `log_tail` is the end of its log."""
 
     def __init__(self, server: str, reason: str, log_tail: str = "") -> None:
         super().__init__(server, reason, log_tail)
@@ -131,5 +135,5 @@ class EmbeddedStartFailed(StoreError):
         self.log_tail = log_tail
 
     def __str__(self) -> str:
-        told = f"; it said: {self.log_tail}" if self.log_tail else ""
+        told = f"; its log ends: {self.log_tail}" if self.log_tail else ""
         return f"embedded {self.server} did not start: {self.reason}{told}"

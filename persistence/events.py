@@ -1,4 +1,4 @@
-"""The event store as trio code sees it."""
+"""`EventStore`: the event store, for trio code."""
 
 from __future__ import annotations
 
@@ -18,15 +18,20 @@ from persistence.requests import (
 )
 from persistence.rows import EventRow
 
-_SEQ = 2  # where a row has its seq
+_SEQ = 2  # the index of the seq in a row
 
 
 class EventStore:
-    """Events in PostgreSQL: the truth about every persistent actor.
+    """Events in PostgreSQL, which decide the state of every persistent actor.
 
-    `writer` answers for an `EventWriter`, `reader` for an `EventReader` on the primary; `history`,
-    if there is one, for an `EventReader` on a read replica. Every call has `timeout_s` seconds,
-    after which whatever the `ask` of those raises comes out here. All may raise `StoreUnavailable`.
+    All methods may raise `StoreUnavailable`, and the error of an `ask` that takes longer than
+    `timeout_s`.
+
+    Arguments:
+        writer: the ref of an `EventWriter`.
+        reader: the ref of an `EventReader` on the primary.
+        history: the ref of an `EventReader` on a read replica, if there is one.
+        timeout_s: how long a call may take, in seconds.
     """
 
     def __init__(
@@ -38,37 +43,34 @@ class EventStore:
         self._timeout_s = timeout_s
 
     def append(self, rows: Sequence[EventRow]) -> Awaitable[Sequence[tuple[str, str]]]:
-        """Write events of any number of actors in one transaction; done when it has committed.
+        """Write events of any number of actors in one transaction, and wait for its commit.
 
-        What comes of it are the (kind, key)s that were fenced: another incarnation holds one of
-        these seqs, or a later one has been activated. None of their rows was written; all others
-        were. Rows that are there already, with the same epoch, are no error, so a call may be
-        repeated.
+        Returns the (kind, key)s that are fenced: another incarnation has written one of the seqs,
+        or a later one has been activated. None of their rows was written; all rows of others were.
+        Rows that are there already with the same epoch are no error, so a call may be repeated.
         """
         return self._writer.ask(AppendEvents(rows), timeout=self._timeout_s)
 
     async def activate(self, kind: str, key: str) -> int:
-        """Begin an incarnation of an actor and return its epoch, 1 for the first.
+        """Begin an incarnation of an actor, and return its epoch; the first is 1.
 
-        Once this has returned, no row of an earlier incarnation can be written any more: what a
-        `read` then finds is all there will be.
-        Raises `RowRefused` if the database cannot hold such a name.
+        Once this has returned, no event of an earlier incarnation can be written any more. A later
+        `read` finds all of them. Raises `RowRefused` if the database cannot hold such a name.
         """
         epoch = await self._writer.ask(Activate(kind, key), timeout=self._timeout_s)
         return cast("int", epoch)
 
     async def epoch(self, kind: str, key: str) -> int:
-        """The newest epoch of an actor; 0 if it was never activated."""
+        """Return the newest epoch of an actor, or 0 if it was never activated."""
         epoch = await self._reader.ask(Epoch(kind, key), timeout=self._timeout_s)
         return cast("int", epoch)
 
     async def read(
         self, kind: str, key: str, *, after: int, limit: int, max_bytes: int | None = None
     ) -> list[EventRow]:
-        """The first `limit` events with seq > `after`, ascending, from the primary.
+        """Return the first `limit` events with seq > `after`, ascending, from the primary.
 
-        The event with which the payloads reach `max_bytes` together is the last; it may exceed
-        them.
+        The last event is the one with which the payloads together reach `max_bytes`, or exceed it.
         """
         request = ReadEvents(kind, key, after, limit, max_bytes)
         rows = await self._reader.ask(request, timeout=self._timeout_s)
@@ -77,11 +79,11 @@ class EventStore:
     async def read_before(
         self, kind: str, key: str, *, before: int, limit: int, max_bytes: int | None = None
     ) -> list[EventRow]:
-        """The last `limit` events with seq < `before` (0: the newest), ascending.
+        """Return the last `limit` events with seq < `before` (0: the newest), ascending.
 
-        `max_bytes` as in `read`, from the newest down. A replica is asked only for what lies before
-        a known event, and believed only if its answer reaches up to that event: one that lags would
-        leave a silent gap.
+        `max_bytes` is as in `read`, counted from the newest event down. A replica is asked only for
+        events before a known one, and its answer is used only if it reaches up to that one: a
+        replica that lags behind would leave a silent gap.
         """
         request = ReadEventsBefore(kind, key, before, limit, max_bytes)
         if self._history is not None and before > 1:
@@ -96,7 +98,7 @@ class EventStore:
         return cast("list[EventRow]", await self._reader.ask(request, timeout=self._timeout_s))
 
     async def last_seq(self, kind: str, key: str) -> int:
-        """The seq of an actor's newest event; 0 if it has none."""
+        """Return the seq of an actor's newest event, or 0 if it has none."""
         seq = await self._reader.ask(LastSeq(kind, key), timeout=self._timeout_s)
         return cast("int", seq)
 

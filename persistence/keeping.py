@@ -1,4 +1,4 @@
-"""Deleting old events, and what old ones must not hold any longer, as trio code sees it."""
+"""`Keeping`: deletes old events, and finds and rewrites marked ones, for trio code."""
 
 from __future__ import annotations
 
@@ -21,15 +21,19 @@ LOOK_AT: Final = 2_000
 """How many events one step of a search looks at. It takes PostgreSQL some 5 ms, or 50 ms if the
 events are not in memory."""
 FIND_BYTES: Final = 262_144
-"""A step finds no more once it has so many bytes of payload: they are decoded in one go."""
+"""A step ends once it has found so many bytes of payload, since they are decoded at once."""
 
 
 class Keeping:
-    """Deletes what is to be kept no longer, step by step. `keeper` answers for an `EventKeeper`,
-    `snapshots` for a `SnapshotWorker`.
+    """Deletes events that need not be kept any longer, and finds and rewrites those with a mark.
 
-    What comes of each call may be awaited; or raises `StoreUnavailable`, or what the `ask` raises
-    after `timeout_s`. Of a deletion that is a `Step`.
+    Each method may raise `StoreUnavailable`, or the error of an `ask` that takes longer than
+    `timeout_s`.
+
+    Arguments:
+        keeper: the ref of an `EventKeeper`.
+        snapshots: the ref of a `SnapshotWorker`.
+        timeout_s: how long a call may take, in seconds.
     """
 
     def __init__(self, keeper: Asked, snapshots: Asked, *, timeout_s: float = 30.0) -> None:
@@ -40,14 +44,14 @@ class Keeping:
     def trim_logs(
         self, kind: str, *, after: str, names: int, kept: int, before_us: int, most: int
     ) -> Any:
-        """Delete the oldest events of the next `names` names; see `TrimLogs`."""
+        """Delete old events of the next `names` actors, and return a `Step`; see `TrimLogs`."""
         request = TrimLogs(kind, after, names, kept, before_us, most)
         return self._keeper.ask(request, timeout=self._timeout_s)
 
     def drop_ended(
         self, kind: str, last_type: str, *, after: str, names: int, before_us: int
     ) -> Any:
-        """Delete those that have ended; see `DropEnded`."""
+        """Delete the logs of actors that have ended, and return a `Step`; see `DropEnded`."""
         request = DropEnded(kind, last_type, after, names, before_us)
         return self._keeper.ask(request, timeout=self._timeout_s)
 

@@ -1,11 +1,11 @@
-"""One log with a position: every event, of actors and of commands, in the order of transactions.
+"""Reads all events, of actors and of commands, as one log in the order of their transactions.
 
-A reader that remembers where it stood, a `LogPosition`, gets each event exactly once, however long
-the transaction took that wrote it. A sequence could not promise that: its numbers are given before
-the commit, so what commits late would be skipped. Here events stand by the number of their
-transaction, and what is at or above the horizon (`pg_snapshot_xmin`: the oldest transaction that
-has not ended) is not shown yet. A transaction that stays open, in any database of
-that PostgreSQL, therefore holds everyone back.
+A reader that keeps its `LogPosition` gets each event exactly once, however long the transaction
+took that wrote it. A sequence could not promise that: its numbers are given out before the commit,
+so an event that commits late would be skipped. Events are ordered by the number of their
+transaction instead. Those of transactions at or above the horizon (`pg_snapshot_xmin`, the oldest
+transaction that has not ended) are not shown yet. Therefore a transaction that stays open, in any
+database of the same PostgreSQL, holds all readers back.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _READ_UNNUMBERED: Final = """
 
 
 class LogPosition(NamedTuple):
-    """Behind which event a reader stands. The default: before all.
+    """The last event that a reader has got. The default is a position before all events.
 
-    `transaction` 0 stands for all that was written before events bore that number.
+    A `transaction` of 0 stands for events that were written before events had transaction numbers.
     """
 
     transaction: int = 0
@@ -51,21 +51,21 @@ class LogPosition(NamedTuple):
 
 
 class LogPage(NamedTuple):
-    """Events in the order of the log, and the position behind the last of them."""
+    """Events in the order of the log, and the position after the last of them."""
 
     events: Sequence[EventRow]
     position: LogPosition
 
 
 class LogReader:
-    """Reads the log on a connection of its own. Blocks: for a thread."""
+    """Reads the log on a connection of its own. Its methods block, so it is for threads."""
 
     def __init__(self, settings: PostgresSettings) -> None:
         self._settings = settings
         self._link = PostgresLink(settings)
 
     def read(self, after: LogPosition = LogPosition(), limit: int = 1000) -> LogPage:  # noqa: B008
-        """The next `limit` events behind a position, at most; none: there are no others yet.
+        """Return at most `limit` events after a position; none if there are no others yet.
 
         Raises `StoreUnavailable`.
         """

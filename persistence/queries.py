@@ -1,11 +1,11 @@
-"""Queries: what commands have written, read by threads of their own.
+"""Queries: they read what commands have written, in threads of their own.
 
-A query is a frozen Struct, and a function of (reading, query) that returns an answer. `QueryKind`
-says which belongs to which; `QueryWorker`s, threads with a connection each, answer what has queued
-up in one transaction. A worker is asked with an `Ask`. So no read waits behind a command, no
-command behind a read, and how many reads a node has under way is bounded.
+A query is a frozen Struct and a function of (reading, query) that returns an answer; a `QueryKind`
+joins the two. `QueryWorker`s are threads with a connection each. A worker is asked with an `Ask`,
+and answers all queries that have queued up in one transaction. So reads and commands do not wait
+for one another, and the number of reads at the same time is bounded.
 
-Workers ask the primary, so that a user who has written reads what was written.
+Workers ask the primary, so that users read what they have just written.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ from persistence.settings import PostgresSettings
 
 
 class ReadTransaction:
-    """A transaction in which queries run one after the other. Plain names are of our schema."""
+    """A transaction in which queries run one after the other.
+
+    Names of tables without a schema are those of the server's schema.
+    """
 
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
@@ -39,13 +42,19 @@ class ReadTransaction:
 
 
 class QueryKind(msgspec.Struct, frozen=True):
-    """A type of query and what answers it. Exactly one of:
+    """A type of query, and one of two functions that answer it.
 
-    `answer(reading, query)` returns the answer.
-    `answer_all(reading, queries)` answers each of many at once, in order. For hot paths: all that
-    wait go as arrays into one statement, which is planned and waited for once.
+    The function may be called again for the same query. An exception in it goes to the asker, or to
+    all askers.
 
-    Either may be called again for the same query. What it raises is raised at the asker, or at all.
+    Attributes:
+        query: the type.
+        answer: `answer(reading, query)` returns the answer.
+        answer_all: `answer_all(reading, queries)` returns the answers to many queries, in order. It
+            is for hot paths: the queries go as arrays into one statement, which is planned and
+            waited for once.
+
+    Raises ValueError if it has both functions, or neither.
     """
 
     query: type[msgspec.Struct]
@@ -53,12 +62,12 @@ class QueryKind(msgspec.Struct, frozen=True):
     answer_all: Callable[[ReadTransaction, Sequence[Any]], Sequence[Any]] | None = None
 
     def __post_init__(self) -> None:
-        """Raises ValueError: it has both functions, or none."""
+        """Check that there is one function."""
         if (self.answer is None) == (self.answer_all is None):
             raise ValueError(f"query {self.query.__name__}: give either answer or answer_all")
 
     def answers(self, reading: ReadTransaction, queries: Sequence[Any]) -> Sequence[Any]:
-        """To each an answer, or an exception for its asker. Raises psycopg.Error."""
+        """Return for each query an answer, or an exception for its asker. Raises psycopg.Error."""
         if self.answer is not None:
             return [_outcome(self.answer, reading, query) for query in queries]
         assert self.answer_all is not None
@@ -70,15 +79,15 @@ def _outcome(function: Callable[[ReadTransaction, Any], Any], reading: Any, aske
     try:
         return function(reading, asked)
     except psycopg.Error:
-        raise  # the whole transaction is over
+        raise  # it ends the whole transaction
     except Exception as error:
         return error
 
 
 class QueryTable:
-    """All kinds of a server, found by the type of the query.
+    """All kinds of queries of a server, by the type of the query.
 
-    Raises ValueError: two kinds of one type.
+    Raises ValueError if two kinds have the same type.
     """
 
     def __init__(self, kinds: Iterable[QueryKind]) -> None:
@@ -89,7 +98,7 @@ class QueryTable:
             self._by_type[kind.query] = kind
 
     def of(self, query: msgspec.Struct) -> QueryKind:
-        """The kind of a query. Raises LookupError: nothing answers it."""
+        """Return the kind of a query. Raises LookupError if nothing answers it."""
         kind = self._by_type.get(type(query))
         if kind is None:
             raise LookupError(f"nothing answers a {type(query).__name__}")
@@ -97,9 +106,10 @@ class QueryTable:
 
 
 class Ask(StoreRequest, frozen=True, gc=False):
-    """Answer a query. Reply: what its function returns.
+    """Asks for the answer to a query. Reply: what its function returns.
 
-    `expires_at`, in seconds of time.monotonic: then nobody waits for it any more.
+    `expires_at` is the deadline, in seconds of time.monotonic. After it nobody waits for the
+    answer.
     """
 
     query: Any
@@ -107,9 +117,13 @@ class Ask(StoreRequest, frozen=True, gc=False):
 
 
 class QueryWorker(PostgresActor):
-    """Answers what has queued up, on a connection of its own.
+    """Answers the queries that have queued up, on a connection of its own.
 
-    `batch`: queries of one transaction, at most; the answers of all are in memory at once.
+    Arguments:
+        settings: where the database is.
+        table: the kinds of queries.
+        batch: how many queries one transaction may have. Their answers are in memory at the same
+            time.
     """
 
     def __init__(self, settings: PostgresSettings, table: QueryTable, *, batch: int = 32) -> None:
@@ -131,7 +145,7 @@ class QueryWorker(PostgresActor):
     def _answers(
         self, reading: ReadTransaction, query: type | None, requests: Sequence[Any]
     ) -> Sequence[Any]:
-        """To queries of one type, or to what is no query."""
+        """Answer queries of one type; if it is None, requests that are no query or too late."""
         if query is None:
             return [_not_asked(request) for request in requests]
         queries = [request.query for request in requests]
@@ -143,14 +157,14 @@ class QueryWorker(PostgresActor):
 
 
 def _type_of_query(request: StoreRequest) -> type | None:
-    """None: it is no query, or is none any more."""
+    """Return the type of a request's query, or None if it is no query or is too late."""
     if isinstance(request, Ask) and request.expires_at > time.monotonic():
         return type(request.query)
     return None
 
 
 def _not_asked(request: StoreRequest) -> Any:
-    """The answer to what is no query, or is none any more."""
+    """Return the answer to a request that is no query, or whose deadline has passed."""
     if isinstance(request, StoreCheck):
         return None
     if isinstance(request, Ask):

@@ -1,4 +1,4 @@
-"""How often a lost store is tried again."""
+"""`Reconnect`: how often to try again to reach a store that is away."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from time import monotonic
 
 
 class Reconnect:
-    """When a lost store may be tried again: `first_s` after a failure, doubling up to `max_s`."""
+    """Says when a store that is away may be tried again.
+
+    The pause is `first_s` seconds after the first failure, and doubles up to `max_s`.
+    """
 
     def __init__(
         self, first_s: float, max_s: float, *, clock: Callable[[], float] = monotonic
@@ -21,7 +24,7 @@ class Reconnect:
 
     @property
     def waiting(self) -> bool:
-        """Whether it is too early for another attempt; `reason` says what the last one met."""
+        """Whether it is too early for another attempt. `reason` says why the last one failed."""
         return self._clock() < self._until
 
     def failed(self, reason: str) -> None:

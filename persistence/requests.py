@@ -1,4 +1,4 @@
-"""What the store actors can be asked. The facades in events.py and snapshots.py send these."""
+"""The requests to the actors of stores. `EventStore`, `SnapshotStore` and others send them."""
 
 from __future__ import annotations
 
@@ -11,49 +11,53 @@ from persistence.rows import EventRow, SnapshotRow
 
 
 class Asked(Protocol):
-    """Anything one can ask and await: in the server, the ref of a supervised ThreadingActor."""
+    """Something that can be asked. In a server it is the ref of a supervised ThreadingActor."""
 
     def ask(self, message: Any, *, timeout: float | None = ...) -> Awaitable[Any]:
-        """Send a message; the awaitable gives the reply, or raises what the actor raised."""
+        """Send a message. The awaitable gives the reply, or raises what the actor raised."""
 
 
 class StoreRequest(msgspec.Struct, frozen=True, gc=False):
-    """The base of all: what a bounded inbox counts and a batching actor may take together."""
+    """The base class of all requests. A bounded inbox counts them, and a batch consists of them."""
 
 
 class AppendEvents(StoreRequest, frozen=True, gc=False):
-    """Write events. Reply: the (kind, key)s that were fenced."""
+    """Writes events. Reply: the (kind, key)s that are fenced."""
 
     rows: Sequence[EventRow]
 
 
 class Activate(StoreRequest, frozen=True, gc=False):
-    """Begin an incarnation. Reply: its epoch."""
+    """Begins an incarnation. Reply: its epoch."""
 
     kind: str
     key: str
 
 
 class Epoch(StoreRequest, frozen=True, gc=False):
-    """The newest epoch of an actor. Reply: it, or 0 if there was no incarnation."""
+    """Asks for the newest epoch of an actor. Reply: the epoch, or 0 if there was no incarnation."""
 
     kind: str
     key: str
 
 
 class ReadEvents(StoreRequest, frozen=True, gc=False):
-    """The first `limit` events with seq > `after`. Reply: rows, ascending."""
+    """Asks for the first `limit` events with seq > `after`. Reply: rows, ascending."""
 
     kind: str
     key: str
     after: int
     limit: int
     max_bytes: int | None = None
-    """The row with which the payloads reach so many bytes together is the last; None: no bound."""
+    """The last row is the one with which the payloads together reach so many bytes; None: no
+    limit."""
 
 
 class ReadEventsBefore(StoreRequest, frozen=True, gc=False):
-    """The last `limit` events with seq < `before` (0: the newest). Reply: rows, ascending."""
+    """Asks for the last `limit` events with seq < `before` (0: the newest).
+
+    Reply: rows, ascending.
+    """
 
     kind: str
     key: str
@@ -63,36 +67,36 @@ class ReadEventsBefore(StoreRequest, frozen=True, gc=False):
 
 
 class LastSeq(StoreRequest, frozen=True, gc=False):
-    """The seq of an actor's newest event. Reply: it, or 0 if there is none."""
+    """Asks for the seq of an actor's newest event. Reply: the seq, or 0 if there is none."""
 
     kind: str
     key: str
 
 
 class SaveSnapshots(StoreRequest, frozen=True, gc=False):
-    """Keep snapshots, unless newer ones are there. Reply: None."""
+    """Saves snapshots, except where a newer one is stored. Reply: None."""
 
     rows: Sequence[SnapshotRow]
 
 
 class LoadSnapshot(StoreRequest, frozen=True, gc=False):
-    """One actor's snapshot. Reply: a row or None."""
+    """Asks for an actor's snapshot. Reply: a row, or None."""
 
     kind: str
     key: str
 
 
 class DeleteSnapshot(StoreRequest, frozen=True, gc=False):
-    """Forget one actor's snapshot. Reply: None."""
+    """Deletes an actor's snapshot. Reply: None."""
 
     kind: str
     key: str
 
 
 class FindSnapshots(StoreRequest, frozen=True, gc=False):
-    """Of the next snapshots of a kind, those that contain `mark`. Reply: `FoundSnapshots`.
+    """Searches the next snapshots of a kind for those that contain `mark`. Reply: `FoundSnapshots`.
 
-    `cursor`: of the reply before; 0 to begin.
+    `cursor` is the one of the reply before; 0 to begin.
     """
 
     kind: str
@@ -101,14 +105,20 @@ class FindSnapshots(StoreRequest, frozen=True, gc=False):
 
 
 class FoundSnapshots(msgspec.Struct, frozen=True, gc=False):
-    """Keys of actors, and where to go on; 0: there are no more. A key may come twice."""
+    """The keys of actors, and the cursor for the next request; 0: the search is over.
+
+    The same key may be found twice.
+    """
 
     keys: Sequence[str]
     cursor: int
 
 
 class Increment(StoreRequest, frozen=True, gc=False):
-    """Add to a counter. Reply: counts of this window and the one before, ms into this one."""
+    """Adds to a counter.
+
+    Reply: (count of this window, count of the one before, ms into this one).
+    """
 
     name: str
     amount: int
@@ -116,66 +126,80 @@ class Increment(StoreRequest, frozen=True, gc=False):
 
 
 class StoreCheck(StoreRequest, frozen=True, gc=False):
-    """Does the store answer? Reply: None."""
+    """Asks whether the store answers. Reply: None."""
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
-    """What a keeper has done: up to which name (None: there are no more), and how much went."""
+    """The result of one step of deleting old events."""
 
     reached: str | None
+    """The last name that the step looked at; None: there are no others after it."""
     deleted: int
+    """How many events were deleted."""
 
 
 class TrimLogs(StoreRequest, frozen=True, gc=False):
-    """Delete old events of the next `names` names of a kind, `most` of them. Reply: a `Step`.
+    """Deletes old events of the next `names` actors of a kind. Reply: a `Step`.
 
-    What is beyond the last `kept` of a name goes, and what was written before `before_us`; never
-    the newest.
+    Events beyond an actor's last `kept`, and events from before `before_us`, are deleted; never the
+    newest.
     """
 
     kind: str
     after: str
+    """The key after which to begin, in the order of keys."""
     names: int
     kept: int
     before_us: int
+    """A time in microseconds since 1970, UTC."""
     most: int
+    """How many events to delete at most."""
 
 
 class DropEnded(StoreRequest, frozen=True, gc=False):
-    """Delete all of those of the next `names` names whose last event is a `last_type` written
-    before `before_us`. Reply: a `Step`.
+    """Deletes the logs of actors that have ended, among the next `names` of a kind.
+
+    Reply: a `Step`.
+
+    An actor has ended if its last event is of the type `last_type`, and from before `before_us`.
     """
 
     kind: str
     last_type: str
     after: str
+    """The key after which to begin, in the order of keys."""
     names: int
     before_us: int
+    """A time in microseconds since 1970, UTC."""
 
 
 class FindMarked(StoreRequest, frozen=True, gc=False):
-    """Of the next `most` events of a kind, behind a place, those whose payload contains `mark`, and
-    none once `max_bytes` of payload have come together. Reply: `Marked`.
+    """Searches the next `most` events of a kind for those whose payload contains `mark`.
+
+    Reply: `Marked`. The search ends early once it has found `max_bytes` of payload.
     """
 
     kind: str
     mark: bytes
     after: tuple[str, int]
+    """The (key, seq) after which to begin."""
     most: int
     max_bytes: int
 
 
 class Marked(msgspec.Struct, frozen=True, gc=False):
-    """Events in the order of (key, seq), and up to where was looked; None: there are no more."""
+    """The events that a search has found, in the order of (key, seq)."""
 
     rows: Sequence[EventRow]
     reached: tuple[str, int] | None
+    """The (key, seq) of the last event that was looked at; None: there are no others after it."""
 
 
 class RewriteEvents(StoreRequest, frozen=True, gc=False):
-    """Give these events their payloads, in place; those that are gone stay away. Reply: how many.
+    """Replaces the payloads of these events in place. Reply: how many were replaced.
 
-    For what must not be kept: to all else an event is unchangeable.
+    Events that have been deleted are not written again. This is only for data that must not be
+    kept; otherwise an event never changes.
     """
 
     rows: Sequence[EventRow]

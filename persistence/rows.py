@@ -1,7 +1,7 @@
-"""The rows that cross into and out of the stores.
+"""The rows that go into and out of the stores.
 
-Plain tuples, so that a runtime and the stores need not import one another, and because a row is
-built for every event there is: a NamedTuple takes five times as long.
+They are plain tuples. So a runtime and the stores need not import one another, and each event takes
+the time for one tuple only; a NamedTuple takes five times as long to make.
 """
 
 from __future__ import annotations
@@ -18,6 +18,6 @@ event's type and `payload` is its encoding, opaque here; `at_us` is microseconds
 SnapshotRow: TypeAlias = tuple[str, str, int, int, int, bytes]
 """kind, key, seq, epoch, schema, payload: one actor's state, true up to and including event `seq`.
 
-`epoch` is the incarnation that took it; `schema` is the version of the payload's layout, which is
-the actor's own matter.
+`epoch` is the incarnation that took it. `schema` is the version of the payload's layout, which the
+actor defines.
 """

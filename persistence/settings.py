@@ -1,4 +1,4 @@
-"""What one can set about the stores."""
+"""The settings of the stores. Times are in seconds."""
 
 from __future__ import annotations
 
@@ -12,20 +12,24 @@ Count = Annotated[int, Meta(ge=1)]
 
 
 class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where events are kept and how patiently.
+    """The settings of PostgreSQL, which keeps the events.
 
-    `url`: a libpq URL or connection string; empty means the embedded server. A pooler's will do,
-    also one that hands each transaction to another session (PgBouncer, `pool_mode = transaction`).
-    `replica_url`: a read replica for history; empty means the primary answers those reads too.
-    `schema`: the PostgreSQL schema that holds Greenroom's tables, made if it is missing.
-    `connect_timeout_s`: for one attempt to connect; libpq knows whole seconds, 2 at least.
-    `statement_timeout_s`: the server gives up on a statement after this long. Not behind a pooler,
-    whose sessions are others' too: set PgBouncer's `query_timeout`.
-    `batch_rows`: the most rows that one transaction writes.
-    `answers_s`: the answer to a command with a key is kept for so long; then the key may act anew.
-    `inbox_messages`: the most calls that wait for a connection; more raise `StoreInboxFull`.
-    `first_retry_s`, `max_retry_s`: the pause between attempts to reconnect, doubling from the one
-    to the other; calls in the pause fail at once.
+    Attributes:
+        url: a libpq URL or connection string; empty: the embedded server. It may be a pooler's,
+            even one that gives each transaction another session (PgBouncer with `pool_mode =
+            transaction`).
+        replica_url: a read replica for history; empty: the primary answers those reads as well.
+        schema: the PostgreSQL schema of Greenroom's tables. It is made if it is missing.
+        connect_timeout_s: how long one attempt to connect may take. libpq knows whole seconds, at
+            least 2.
+        statement_timeout_s: PostgreSQL gives up a statement after this time. Behind a pooler, whose
+            sessions others use as well, this has no effect; set PgBouncer's `query_timeout` there.
+        batch_rows: how many rows one transaction may write.
+        answers_s: how long the answer to a command with a key is kept. After that the key may act
+            again.
+        inbox_messages: how many calls may wait for a connection. More raise `StoreInboxFull`.
+        first_retry_s, max_retry_s: the first and the longest pause between attempts to reconnect;
+            it doubles in between. Calls during the pause fail at once.
     """
 
     url: str = ""
@@ -41,14 +45,16 @@ class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class RedisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where snapshots are kept and how patiently.
+    """The settings of Redis or Valkey, which keeps the snapshots.
 
-    `url`: redis://, rediss:// or unix://; empty means the embedded Valkey.
-    `prefix`: goes before every key, so that several servers can share one Redis.
-    `snapshot_expire_s`: a snapshot that was not saved again for so long goes, and with it whatever
-    no event holds; 0: never. Its actor comes back from its events.
-    `timeout_s`: for connecting and for each answer.
-    `batch_commands`: the most commands that one round trip carries.
+    Attributes:
+        url: redis://, rediss:// or unix://; empty: the embedded Valkey.
+        prefix: the beginning of every key, so that several servers can share one Redis.
+        snapshot_expire_s: a snapshot that is not saved again for this time is deleted; 0: never.
+            Its actor then recovers from its events, without any state that no event holds.
+        timeout_s: how long connecting, and each answer, may take.
+        batch_commands: how many commands one round trip may carry.
+
     The others are as in `PostgresSettings`.
     """
 
@@ -63,17 +69,18 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class ScheduleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Durable schedules: how many there may be, and how patiently they are delivered.
+    """The settings of durable schedules.
 
-    `of_target`: the most that wait for one (kind, key).
-    `payload_bytes`: the longest payload.
-    `in_flight`: so many are delivered at once, and held in memory.
-    `look_every_s`: the table is looked at so often though nothing is known to be due: another
-    node may have set something and died, and clocks are moved.
-    `answer_timeout_s`: how long a target has to acknowledge one.
-    `first_retry_s`, `max_retry_s`: the pause before the next attempt, doubling from the one to the
-    other.
-    `max_attempts`: then it is given up.
+    Attributes:
+        of_target: how many schedules may wait for one (kind, key).
+        payload_bytes: the greatest size of a payload.
+        in_flight: how many schedules are delivered, and held in memory, at the same time.
+        look_every_s: how often the table is read even if nothing is known to be due. Another node
+            may have set a schedule and died, and clocks may be changed.
+        answer_timeout_s: how long a target may take to acknowledge a schedule.
+        first_retry_s, max_retry_s: the first and the longest pause before the next attempt; it
+            doubles in between.
+        max_attempts: after so many attempts a schedule is given up.
     """
 
     of_target: Count = 1000
@@ -87,10 +94,11 @@ class ScheduleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class EmbeddedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The servers that Greenroom starts itself when no URL says where others are.
+    """The settings of the servers that Greenroom starts itself where no URL is set.
 
-    `start_timeout_s`: how long a server may take until it answers, recovery included.
-    `stop_timeout_s`: how long it may take to end in order before it is killed.
+    Attributes:
+        start_timeout_s: how long a server may take until it answers, including its recovery.
+        stop_timeout_s: how long a server may take to stop before it is killed.
     """
 
     start_timeout_s: Seconds = 60.0

@@ -1,4 +1,4 @@
-"""The snapshot store as trio code sees it."""
+"""`SnapshotStore`: the snapshot store, for trio code."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from persistence.rows import SnapshotRow
 
 
 class SnapshotStore:
-    """Snapshots in Redis or Valkey: the fast way back, never the only one.
+    """Snapshots in Redis or Valkey. They make recovery faster.
 
-    `worker` answers for a `SnapshotWorker`. Every call has `timeout_s` seconds, after which
-    whatever its `ask` raises comes out here. All may raise `StoreUnavailable`.
+    All methods may raise `StoreUnavailable`, and the error of an `ask` that takes longer than
+    `timeout_s`.
+
+    Arguments:
+        worker: the ref of a `SnapshotWorker`.
+        timeout_s: how long a call may take, in seconds.
     """
 
     def __init__(self, worker: Asked, *, timeout_s: float = 10.0) -> None:
@@ -21,16 +25,16 @@ class SnapshotStore:
         self._timeout_s = timeout_s
 
     async def save(self, rows: Sequence[SnapshotRow]) -> None:
-        """Keep snapshots. One with an older (epoch, seq) never replaces a newer one."""
+        """Save snapshots. One with a lower (epoch, seq) never replaces another."""
         await self._worker.ask(SaveSnapshots(rows), timeout=self._timeout_s)
 
     async def load(self, kind: str, key: str) -> SnapshotRow | None:
-        """One actor's snapshot, or None if there is none (or none that can be read)."""
+        """Return an actor's snapshot, or None if there is none, or none that can be read."""
         row = await self._worker.ask(LoadSnapshot(kind, key), timeout=self._timeout_s)
         return cast("SnapshotRow | None", row)
 
     async def delete(self, kind: str, key: str) -> None:
-        """Forget one actor's snapshot; harmless if there is none."""
+        """Delete an actor's snapshot. It is no error if there is none."""
         await self._worker.ask(DeleteSnapshot(kind, key), timeout=self._timeout_s)
 
     async def ping(self) -> None:

@@ -1,4 +1,4 @@
-"""Both stores, wherever they are: started here or found at their URLs, and ready to be used."""
+"""Opens both stores, at their URLs or as embedded servers, and brings the database up to date."""
 
 from __future__ import annotations
 
@@ -18,16 +18,19 @@ from persistence.settings import EmbeddedSettings, PostgresSettings, RedisSettin
 
 
 class Stores(NamedTuple):
-    """Where events and snapshots are. The settings have their URLs filled in."""
+    """The stores of events and snapshots.
+
+    The settings have the URLs of embedded servers filled in.
+    """
 
     postgres: PostgresSettings
     redis: RedisSettings
     embedded: EmbeddedServers | None
-    """The servers of our own among them, if any."""
+    """The embedded servers, if there are any."""
     migrated: Migrated
-    """What was done to the database just now."""
+    """The migrations that were applied just now."""
     where: str
-    """For people: a folder, or URLs without passwords."""
+    """Where the stores are, for people: a folder, or URLs without passwords."""
 
 
 @contextmanager
@@ -38,19 +41,24 @@ def open_stores(
     embedded: EmbeddedSettings | None = None,
     services: Sequence[str] = (),
 ) -> Iterator[Stores]:
-    """Start the stores without a URL, check that the others answer, bring the database up to date.
+    """Open the stores: start those without a URL, check that the others answer, and migrate the
+    database.
 
-    Blocks, and stops in the end what it started. From the main thread, before trio runs.
+    It blocks, and is called in the main thread before trio runs. At the end of the block it stops
+    the servers that it started.
 
     Arguments:
-        data_dir: of the servers that are started.
-        postgres: without a URL, PostgreSQL is started.
-        redis: without a URL, Valkey is started.
-        embedded: how patiently.
-        services: the names of those whose tables are wanted, as `migrate` takes them.
+        data_dir: the data directory of embedded servers.
+        postgres: the settings of PostgreSQL. Without a URL, an embedded one is started.
+        redis: the settings of Valkey or Redis, likewise.
+        embedded: the settings of embedded servers.
+        services: the names of the services whose tables are needed, as for `migrate`.
 
     Raises:
-        StoreUnavailable, DataDirLocked, EmbeddedStartFailed, MigrationDrift.
+        StoreUnavailable: a store does not answer.
+        DataDirLocked: another process uses the data directory.
+        EmbeddedStartFailed: an embedded server does not start.
+        MigrationDrift: the database does not fit the migration files.
     """
     urls = {"postgresql": postgres.url, "redis": redis.url}
     where = [_public(store, url) for store, url in urls.items() if url]
@@ -74,7 +82,7 @@ def _public(store: str, url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        raise StoreUnavailable(store, f"its url is none: {error}") from None
-    if not parts.scheme:  # libpq's other form, key=value ..., in which the password is a key too
+        raise StoreUnavailable(store, f"its url is not valid: {error}") from None
+    if not parts.scheme:  # libpq's other form, key=value ..., which may hold a password
         return "PostgreSQL"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

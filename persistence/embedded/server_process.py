@@ -1,4 +1,4 @@
-"""Child processes that never outlive this one."""
+"""Child processes that end when this process ends."""
 
 from __future__ import annotations
 
@@ -20,16 +20,27 @@ _PR_SET_PDEATHSIG = 1
 _LOG_BYTES = 16 * 2**20
 _TAIL_BYTES = 2000
 _ASK_AGAIN_S = 0.5
-"""A signal that comes between fork and exec, or before a server has its handlers, is lost."""
+"""After how long a stop signal is repeated.
+
+One that comes before a server has its handlers is lost.
+"""
 
 
 class ServerProcess:
-    """A server process: its program, its log, and the ways to end it.
+    """A server as a child process, with its log and the ways to end it.
 
-    Started in a session of its own, so that Ctrl-C in the terminal reaches this process alone and
-    the children are stopped after what needs them. The kernel sends it `stop_signal` when this
-    process dies, even by SIGKILL (prctl(2), PR_SET_PDEATHSIG). That follows the *thread* that
-    spawned it, hence: main thread only.
+    It is started in a session of its own. So a Ctrl-C in the terminal reaches this process only,
+    which stops its children after everything that needs them. The kernel sends the child
+    `stop_signal` when this process ends, even by SIGKILL (prctl(2), PR_SET_PDEATHSIG). The kernel
+    watches the *thread* that spawned the child, so it must be the main thread.
+
+    Arguments:
+        server: the name of the server, for errors.
+        command: the program and its arguments.
+        log: the file for the server's output.
+        stop_signal: the signal that makes the server stop in order.
+        popen: more arguments for `subprocess.Popen`.
+
     Raises `EmbeddedStartFailed` if it cannot be spawned.
     """
 
@@ -58,10 +69,10 @@ class ServerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log_fd,
                 stderr=log_fd,
-                cwd="/",  # as nobody it might not even be allowed to know another one's name
+                cwd="/",  # as `nobody` it may not be able to read the present folder
                 env=server_environment(),
                 start_new_session=True,
-                # Set after the change of user, which would clear it.
+                # Python calls this after the change of user, which would clear the setting.
                 preexec_fn=die_with_parent(stop_signal),  # noqa: PLW1509 - one thread: the main one
                 **(popen or {}),
             )
@@ -80,11 +91,11 @@ class ServerProcess:
 
     @property
     def status(self) -> int | None:
-        """Its exit status, negative for a signal; None while it runs."""
+        """The exit status, negative for a signal; None while the process runs."""
         return self._process.poll()
 
     def tail(self) -> str:
-        """The end of what this process has logged since it was spawned, in one line."""
+        """Return the end of what the process has logged since it was spawned, in one line."""
         with suppress(OSError), self.log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(self._log_start, size - _TAIL_BYTES))
@@ -96,7 +107,10 @@ class ServerProcess:
         return EmbeddedStartFailed(self.server, reason, self.tail())
 
     def wait_until(self, ready: Callable[[], bool], *, timeout_s: float) -> None:
-        """Block until `ready`. Raises `EmbeddedStartFailed` if it ends first or takes longer."""
+        """Block until `ready()`.
+
+        Raises `EmbeddedStartFailed` if the process ends or takes longer.
+        """
         deadline = time.monotonic() + timeout_s
         while not ready():
             if not self.alive:
@@ -106,13 +120,16 @@ class ServerProcess:
             time.sleep(0.002)
 
     def ask_to_stop(self) -> None:
-        """Send `stop_signal`, unless it has ended; `wait_or_kill` then repeats it."""
+        """Send `stop_signal`, unless the process has ended. `wait_or_kill` then repeats it."""
         self._asked = True
         if self.alive:
             self._process.send_signal(self.stop_signal)
 
     def wait_or_kill(self, timeout_s: float) -> bool:
-        """Wait for its end; after `timeout_s` kill it. Returns whether it ended by itself."""
+        """Wait until the process ends, and kill it after `timeout_s`.
+
+        Return whether it ended itself.
+        """
         deadline = time.monotonic() + timeout_s
         while True:
             try:
@@ -129,7 +146,7 @@ class ServerProcess:
 
 
 def require_linux(server: str) -> None:
-    """Raises `EmbeddedStartFailed` where the kernel cannot tie a child's life to ours."""
+    """Raise `EmbeddedStartFailed` on systems whose kernel cannot end a child with its parent."""
     if not sys.platform.startswith("linux"):
         raise EmbeddedStartFailed(
             server, "embedded servers need Linux; set [redis] url and [postgres] url instead"
@@ -137,33 +154,38 @@ def require_linux(server: str) -> None:
 
 
 def die_with_parent(with_signal: signal.Signals) -> Callable[[], None]:
-    """What a child does between fork and exec so that the kernel ends it after this process."""
+    """Return a function for a child, between fork and exec, that has the kernel end it with this
+    process.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     parent = os.getpid()
 
     def ask_the_kernel() -> None:
-        # A mask is inherited: one that holds back SIGTERM would make the child deaf to all this.
+        # The signal mask is inherited. One that blocks SIGTERM would keep the child from stopping.
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         if libc.prctl(_PR_SET_PDEATHSIG, int(with_signal), 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-        if os.getppid() != parent:  # it died before the kernel knew
+        if os.getppid() != parent:  # the parent died before this setting
             os._exit(1)
 
     return ask_the_kernel
 
 
 def server_environment() -> dict[str, str]:
-    """As little as will do: a stray PGOPTIONS or LANG must not change what a server does."""
+    """Return a minimal environment, since PGOPTIONS or LANG must not change what a server does."""
     kept = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
     return {**kept, "LANG": "C", "LC_ALL": "C", "TZ": "UTC"}
 
 
 def end_leftovers(directory: Path, program: str, *, timeout_s: float) -> None:
-    """End processes called `program` that work in `directory`: those of a server that was killed.
+    """End the processes called `program` that work in `directory`, left from a server that was
+    killed.
 
-    They are on their way out already, by the kernel's signal; what is not gone after half of
-    `timeout_s` is killed. The caller holds the directory's lock, so none of them has an owner.
-    Asking /proc for who is there needs no pid file, which may name a stranger by now.
+    They are ending already, by the kernel's signal; those that are left after half of `timeout_s`
+    are killed. The caller holds the directory's lock, so no other server needs them. They are found
+    by /proc, because a pid file may name another program's process by now.
+
+    Raises `EmbeddedStartFailed` if one of them does not end in time.
     """
     deadline = time.monotonic() + timeout_s / 2
     while left := list(_working_in(directory, program)):
@@ -180,7 +202,7 @@ def _working_in(directory: Path, program: str) -> Iterable[int]:
     target = os.path.realpath(directory)
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
-            with suppress(OSError):  # it ended meanwhile, or is somebody else's
+            with suppress(OSError):  # the process has ended, or belongs to another user
                 process = Path(entry.path)
                 if (process / "comm").read_text().strip() == program and (
                     os.fspath((process / "cwd").readlink()) == target
@@ -189,7 +211,10 @@ def _working_in(directory: Path, program: str) -> Iterable[int]:
 
 
 def _rotate(log: Path) -> None:
-    """Keep one older log beside a new one, so that logs stay below 32 MiB between them."""
+    """Begin a new log if the old one is large, and keep the old one.
+
+    Together they stay below 32 MiB.
+    """
     with suppress(FileNotFoundError):
         if log.stat().st_size > _LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))

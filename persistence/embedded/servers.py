@@ -1,4 +1,4 @@
-"""Both embedded servers as one thing to start and stop."""
+"""`EmbeddedServers`: starts and stops the embedded servers together."""
 
 from __future__ import annotations
 
@@ -20,10 +20,15 @@ from persistence.settings import EmbeddedSettings
 
 
 class EmbeddedServers:
-    """Valkey and PostgreSQL as children, on a data directory that nobody else has meanwhile.
+    """Valkey and PostgreSQL as child processes, with a data directory that no other process uses.
 
-    `redis`, `postgres`: which of them; the other one is elsewhere. Everything about them is in
-    `data_dir`, which is made if it is missing. As a context manager: started and stopped.
+    As a context manager, it starts the servers and stops them at the end of the block.
+
+    Arguments:
+        data_dir: the folder for everything of the servers. It is made if it is missing.
+        redis: whether to start Valkey.
+        postgres: whether to start PostgreSQL.
+        settings: how long starts and stops may take.
     """
 
     def __init__(
@@ -44,17 +49,17 @@ class EmbeddedServers:
 
     @property
     def redis_url(self) -> str:
-        """For `RedisSettings.url`; "" if there is no Valkey here."""
+        """The URL for `RedisSettings.url`; "" if no Valkey was started."""
         return self._valkey.url if self._valkey else ""
 
     @property
     def postgres_url(self) -> str:
-        """For `PostgresSettings.url`; "" if there is no PostgreSQL here."""
+        """The URL for `PostgresSettings.url`; "" if no PostgreSQL was started."""
         return self._postgres.url if self._postgres else ""
 
     @property
     def pids(self) -> dict[str, int]:
-        """Server name ("Valkey", "PostgreSQL") -> process id, of those that run."""
+        """The process ids of the servers that run, by name ("Valkey", "PostgreSQL")."""
         return {
             server.name: server.child.pid
             for server in self._servers()
@@ -62,12 +67,13 @@ class EmbeddedServers:
         }
 
     def start(self) -> None:
-        """Start the servers and return when they answer.
+        """Start the servers, and return when they answer.
 
-        Blocks: 0.1 to 0.3 s, and once 0.6 s more to make the database. From the main thread, before
-        trio runs. If anything fails, nothing is left running.
-        Raises `DataDirLocked` if another process has this directory, `EmbeddedStartFailed` with the
-        end of the server's log for everything else.
+        It blocks for 0.1 to 0.3 s; making the database takes 0.6 s more, once. It is called in the
+        main thread before trio runs. If anything fails, nothing is left running.
+
+        Raises `DataDirLocked` if another process uses the directory, and `EmbeddedStartFailed`,
+        with the end of the server's log, if anything else goes wrong.
         """
         require_linux("stores")
         refuse_foreign(self.data_dir, uid=os.geteuid())
@@ -91,10 +97,10 @@ class EmbeddedServers:
             raise
 
     def revive(self) -> list[str]:
-        """Spawn again whichever has died; returns the names. From the main thread.
+        """Spawn servers that have died again, in the main thread, and return their names.
 
-        Does not wait until it is ready: the stores reconnect when it is. The URLs stay the same.
-        Raises `EmbeddedStartFailed` if one cannot even be spawned.
+        It does not wait until they are ready, since the stores reconnect by themselves. The URLs
+        stay the same. Raises `EmbeddedStartFailed` if a server cannot be spawned.
         """
         dead = [server for server in self._servers() if server.child and not server.child.alive]
         for server in dead:
@@ -102,10 +108,10 @@ class EmbeddedServers:
         return [server.name for server in dead]
 
     def stop(self, within_s: float = math.inf) -> list[str]:
-        """Stop both in order, kill what takes longer than `stop_timeout_s`, free the directory.
+        """Stop the servers, kill those that take too long, and release the directory.
 
-        Harmless if that has been done. Returns the names of those that had to be killed.
-        `within_s`: the same limit, where less time is left.
+        A server may take `stop_timeout_s`, or `within_s` if that is shorter. Returns the names of
+        those that were killed. It is no error if they have been stopped before.
         """
         deadline = time.monotonic() + min(within_s, self._settings.stop_timeout_s)
         killed = []

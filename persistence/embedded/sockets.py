@@ -1,4 +1,6 @@
-"""Where the servers' sockets live: in the data directory if their paths fit, else elsewhere."""
+"""The folder of the servers' sockets, in the data directory or, if paths get too long,
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -16,18 +18,19 @@ _PREFIX = "greenroom-"
 
 
 class SocketFolder:
-    """A folder for sockets that no other user can open; `path` says where it came to be.
+    """A folder for sockets that no other user can open. `path` is where it is.
 
-    Usually `run/` in the data directory. If that makes a path too long for a socket, or one with a
-    comma (to libpq, the end of a host), a fresh private folder under XDG_RUNTIME_DIR or /tmp.
-    A file in the data directory remembers that, so that the next start removes it after a SIGKILL.
+    Usually it is `run/` in the data directory. If a socket's path would be too long there, or if it
+    has a comma, which ends a host for libpq, it is a new private folder under XDG_RUNTIME_DIR or
+    /tmp. A file in the data directory names that folder, so that the next start can remove it after
+    a SIGKILL.
     """
 
     def __init__(self, data_dir: Path) -> None:
         self._elsewhere = data_dir / "run.elsewhere"
         self._remove_elsewhere()
         self.path = data_dir / "run"
-        # Sockets of a server that was killed are void: nobody listens.
+        # Sockets of a server that was killed are useless, as nothing listens on them.
         shutil.rmtree(self.path, ignore_errors=True)
         fits = len(os.fsencode(self.path)) + len(_LONGEST_NAME) <= _MAX_SOCKET_PATH
         if fits and "," not in os.fspath(self.path):
@@ -37,11 +40,11 @@ class SocketFolder:
             if len(os.fsencode(parent)) > 60 or not os.access(parent, os.W_OK):
                 parent = "/tmp"  # noqa: S108 - as above
             self.path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-            self.path.chmod(0o711)  # PostgreSQL may have to pass as another user
+            self.path.chmod(0o711)  # PostgreSQL may run as another user and must pass through
             self._elsewhere.write_text(str(self.path))
 
     def make(self, name: str, owner: tuple[int, int] | None) -> Path:
-        """A folder in it, mode 0700, for one server that runs as `owner` (None: as we do)."""
+        """Make a folder, mode 0700, for a server that runs as `owner` (None: as this process)."""
         folder = self.path / name
         folder.mkdir(mode=0o700)
         if owner is not None:
@@ -56,7 +59,7 @@ class SocketFolder:
         with suppress(OSError):
             folder = Path(self._elsewhere.read_text())
             there = folder.lstat()
-            # Nothing but a folder of our own making is ever removed, whatever the file says.
+            # Only a folder that a server made is removed, whatever the file says.
             if (
                 folder.name.startswith(_PREFIX)
                 and stat.S_ISDIR(there.st_mode)

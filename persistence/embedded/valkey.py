@@ -19,11 +19,11 @@ NAME = "Valkey"
 
 
 class EmbeddedValkey:
-    """A Valkey of our own: on a unix socket, with a password, and an append-only file.
+    """An embedded Valkey, on a unix socket, with a password and an append-only file.
 
-    `start` spawns it, `wait` blocks until it has loaded its data. It is synced to disk once a
-    second: snapshots are the fast way back, and PostgreSQL knows whatever a lost second held.
-    Both raise `EmbeddedStartFailed`.
+    The file is synced to disk once a second. Losing a second of snapshots is no harm, since
+    PostgreSQL has the events. `start` spawns the server, and `wait` blocks until it has loaded its
+    data. Both raise `EmbeddedStartFailed`.
     """
 
     name = NAME
@@ -44,7 +44,7 @@ class EmbeddedValkey:
         return f"unix://:{self._password}@{quote(os.fspath(self._socket))}?db=0"
 
     def start(self) -> None:
-        # Two Valkeys on one folder start without a word and both write one append-only file.
+        # Valkey does not notice another one on the same folder, and both would write the same file.
         end_leftovers(self._folder, self._program.name, timeout_s=self._settings.stop_timeout_s)
         self._socket.unlink(missing_ok=True)
         self._write_conf()
@@ -85,10 +85,10 @@ class EmbeddedValkey:
             "appendfsync": "everysec",
             "save": '""',
             "maxmemory-policy": "noeviction",
-            # A replica or a memory limit would be somebody's own Valkey, given by its URL.
+            # Whoever needs a replica or a memory limit sets the URL of a Valkey of their own.
             "loglevel": "notice",
         }
-        # New and private from its first byte, for it holds the password.
+        # The file is made anew, private from its first byte, because it holds the password.
         self._conf.unlink(missing_ok=True)
         fd = os.open(self._conf, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w") as file:

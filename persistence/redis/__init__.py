@@ -1,4 +1,4 @@
-"""Snapshots in Redis or Valkey: the thread that owns the connection."""
+"""Redis or Valkey: the threads that own connections to it, for snapshots and counters."""
 
 from persistence.redis.address import address_problem
 from persistence.redis.connection import check

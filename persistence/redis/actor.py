@@ -1,4 +1,4 @@
-"""What the threads that ask Redis or Valkey have in common."""
+"""`RedisActor`: what the threads with a connection to Redis or Valkey have in common."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from persistence.settings import RedisSettings
 
 
 class RedisActor(BatchingActor):
-    """A store's thread with a connection of its own and a script that it has loaded there.
+    """A thread with a connection of its own, and with a script that it has loaded into the store.
 
-    A store that is away is left alone for a while after each attempt; until then it is said to be
-    away.
+    After an attempt has failed, the store is not asked for a while, and requests fail at once.
     """
 
     def __init__(self, settings: RedisSettings) -> None:
@@ -30,7 +29,7 @@ class RedisActor(BatchingActor):
         self._client = connect(settings)
         self._reconnect = Reconnect(settings.first_retry_s, settings.max_retry_s)
         self._script = ""
-        """The name that the server has given the script; "": it has yet to be loaded."""
+        """The script's hash, by which the store knows it; "" if it is not loaded yet."""
 
     def on_stop(self) -> None:
         self._client.close()
@@ -39,7 +38,7 @@ class RedisActor(BatchingActor):
         self._client.close()
 
     def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
-        """Ask the store, or say that it is away."""
+        """Return the store's answers, or `StoreUnavailable` for each request."""
         if self._reconnect.waiting:
             return [StoreUnavailable(STORE, self._reconnect.reason)] * len(requests)
         try:
@@ -54,4 +53,7 @@ class RedisActor(BatchingActor):
 
     @abc.abstractmethod
     def _converse(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
-        """Answers to all, in order. Raises RedisError or OSError if the store does not answer."""
+        """Return the answers to all requests, in order.
+
+        Raises RedisError or OSError if the store does not answer.
+        """

@@ -1,4 +1,4 @@
-"""Whether a text can be the address of a Redis or Valkey at all, before anything is asked of it."""
+"""Checks whether a text can be the address of a Redis or Valkey, without connecting to it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ FORM = "redis://user:password@host:port/0, rediss:// for TLS, or unix:///path/of
 
 
 def address_problem(url: str) -> str | None:
-    """What `url` would have to be, if it is no address of a Redis; None: it is one.
+    """Return what is wrong with `url` as the address of a Redis, or None if it can be one.
 
-    Says nothing of what is in it: there is a password.
+    The text does not repeat anything of the url, which may hold a password.
     """
     try:
         parts = urlsplit(url)
@@ -22,6 +22,6 @@ def address_problem(url: str) -> str | None:
     if parts.scheme not in {"redis", "rediss"} or port == 0:
         return f"must be {FORM}"
     number = parts.path.removeprefix("/")
-    if number and not number.isdecimal():  # redis-py would take database 0, without a word
+    if number and not number.isdecimal():  # redis-py would silently use database 0
         return "what stands after the host must be the number of a database"
     return None

@@ -1,4 +1,4 @@
-"""One connection to Redis or Valkey."""
+"""Connects to Redis or Valkey."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ STORE: Final = "redis"
 
 
 def connect(settings: RedisSettings) -> redis.Redis:
-    """A client for one connection, which opens when it is first used; it never retries by itself.
+    """Return a client with one connection, which opens when it is first used. It never retries.
 
-    Raises `StoreUnavailable` if the URL cannot be understood.
+    Raises `StoreUnavailable` if the URL is not valid.
     """
     try:
         return redis.Redis.from_url(
@@ -27,7 +27,7 @@ def connect(settings: RedisSettings) -> redis.Redis:
             socket_timeout=settings.timeout_s,
             socket_connect_timeout=settings.timeout_s,
             retry=Retry(NoBackoff(), 0),
-            # RESP2 is what every Redis and Valkey speaks without a word about it first.
+            # Every Redis and Valkey speaks RESP2 without having to be asked for it first.
             protocol=2,
         )
     except ValueError as error:
@@ -35,7 +35,7 @@ def connect(settings: RedisSettings) -> redis.Redis:
 
 
 def check(settings: RedisSettings) -> None:
-    """Return if the store answers. Raises `StoreUnavailable`; blocks up to `timeout_s`."""
+    """Return if the store answers, else raise `StoreUnavailable`. Blocks for up to `timeout_s`."""
     client = connect(settings)
     try:
         client.ping()
@@ -46,5 +46,5 @@ def check(settings: RedisSettings) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """Return the text of an error in one line."""
     return " ".join(str(error).split()) or type(error).__name__

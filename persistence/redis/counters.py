@@ -1,4 +1,4 @@
-"""The thread that counts."""
+"""`CounterWorker`: the thread that increments counters in Redis or Valkey."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from persistence.redis.actor import RedisActor
 from persistence.redis.connection import STORE, one_line
 from persistence.requests import Increment, StoreCheck, StoreRequest
 
-# A window slides by two that stand still: this one, and what is left of the one before. The clock
-# is the store's, so that all nodes mean the same window. One key, which goes away by itself.
+# A sliding window is estimated from two fixed ones, the present one and the one before. The clock
+# is the store's, so that all nodes use the same windows. A counter is one key, which expires.
 _INCREMENT: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -35,19 +35,19 @@ return {count, before, now % window}
 
 
 class CounterWorker(RedisActor):
-    """Increments counters: what has queued up is one pipeline, one round trip.
+    """Increments counters. All increments that have queued up go in one round trip.
 
-    A batch whose answer was lost is not sent again, or it would count twice: its askers are told
-    that the store is away.
+    A batch whose answer got lost is not sent again, since it might count twice. Its askers get
+    `StoreUnavailable`.
     """
 
     def _converse(self, requests: Sequence[StoreRequest]) -> list[Any]:
-        """In the order they came: (count of this window, of the one before, ms into this one)."""
+        """Return for each: (count of this window, count of the one before, ms into this one)."""
         if not self._script:
             self._script = str(self._client.script_load(_INCREMENT))
         replies = self._execute(requests)
         if any(isinstance(reply, NoScriptError) for reply in replies):
-            # They went with a restart, and none of these has counted.
+            # The store has restarted and lost the script, so none of the increments was counted.
             self._script = str(self._client.script_load(_INCREMENT))
             replies = self._execute(requests)
         return [_interpret(one, reply) for one, reply in zip(requests, replies, strict=True)]

@@ -1,4 +1,4 @@
-"""The thread that keeps snapshots."""
+"""`SnapshotWorker`: the thread that saves and loads snapshots in Redis or Valkey."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from persistence.requests import (
 from persistence.rows import SnapshotRow
 from persistence.settings import RedisSettings
 
-# A value is this header (epoch, seq, schema; big-endian) and then the payload: one string, so that
-# one GET brings it all.
+# A value is this header (epoch, seq, schema; big-endian) followed by the payload. It is one string,
+# so that one GET returns everything.
 _HEADER: Final = struct.Struct(">QQQ")
 _GLOB: Final = re.compile(r"[*?\[\]\\]")
-"""What means something else in a pattern of keys."""
+"""Characters with a meaning of their own in a pattern of keys."""
 
-# One key per call rather than all in one, so that a script is never long and needs no key of
-# another slot. Lua's numbers are exact up to 2^53, which no epoch or seq will reach.
+# Each call saves one key, so that a script is always short and needs no key of another slot. Lua's
+# numbers are exact up to 2^53, which no epoch or seq will reach.
 _SAVE: Final = """
 local held = redis.call('GETRANGE', KEYS[1], 0, 15)
 if #held == 16 then
@@ -50,8 +50,8 @@ end
 return 1
 """
 
-# Looks at the values, behind their headers, where they are: a search that fetched them would move
-# all snapshots there are.
+# The script searches the values, after their headers, inside the store. A search that fetched them
+# would transfer all snapshots.
 _FIND: Final = """
 local page = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[4])
 local found = {}
@@ -62,11 +62,11 @@ end
 return {page[1], found}
 """
 _LOOK_AT: Final = 100
-"""How many keys one step of a search looks at, about: of the largest snapshots some 50 MB."""
+"""About how many keys one step of a search looks at. With the largest snapshots that is 50 MB."""
 
 
 class SnapshotWorker(RedisActor):
-    """Saves and loads snapshots: what has queued up is one pipeline, one round trip."""
+    """Saves and loads snapshots. All requests that have queued up go in one round trip."""
 
     def __init__(self, settings: RedisSettings) -> None:
         super().__init__(settings)
@@ -76,14 +76,15 @@ class SnapshotWorker(RedisActor):
         return max(1, len(request.rows)) if isinstance(request, SaveSnapshots) else 1
 
     def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
-        """All in one pipeline, in the order they came."""
+        """Answer all requests in one pipeline, in their order."""
         return each_alone(super().answer, requests)
 
     def _converse(self, requests: Sequence[StoreRequest]) -> list[Any]:
         try:
             return self._answer(requests)
         except (RedisError, OSError):
-            # A restart between two batches is felt by nobody: everything here can be done twice.
+            # The store may have restarted since the last batch. All requests here can be sent
+            # twice.
             self._script = ""
             return self._answer(requests)
 
@@ -99,7 +100,7 @@ class SnapshotWorker(RedisActor):
             replies = [next(results) for _ in range(self.weigh(request))]
             for reply in replies:
                 if isinstance(reply, NoScriptError):
-                    raise reply  # the scripts went with a restart; all of it once more
+                    raise reply  # the store has restarted and lost the script, so send all again
             answers.append(self._interpret(request, replies))
         return answers
 
@@ -134,12 +135,12 @@ class SnapshotWorker(RedisActor):
             return None
         held = replies[0]
         if held is None or len(held) < _HEADER.size:
-            return None  # absent, or not ours: recovery comes from the events
+            return None  # absent, or not a snapshot: the actor recovers from its events
         epoch, seq, schema = _HEADER.unpack_from(held)
         return (request.kind, request.key, seq, epoch, schema, held[_HEADER.size :])
 
     def _key(self, kind: str, key: str) -> str:
-        # A colon ends the kind, so that ("a:b", "c") and ("a", "b:c") stay two.
+        # Colons in the kind are escaped, so that ("a:b", "c") and ("a", "b:c") have different keys.
         kind = kind.replace("%", "%25").replace(":", "%3a")
         return f"{self._prefix}snapshot:{kind}:{key}"
 
