@@ -103,3 +103,28 @@ class EmbeddedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     start_timeout_s: Seconds = 60.0
     stop_timeout_s: Seconds = 10.0
+
+
+class BusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The bus between the nodes of a cluster: streams in Valkey or Redis, one for each node.
+
+    `message_bytes`: the longest message; one beyond it is refused where it is sent.
+    `entry_bytes`: the most bytes that leave for one node at once, unless one message has more.
+    `queue_bytes`: the most that waits in this process for one node; beyond it senders get
+    `MailboxFull`. A message counts 64 bytes more than it has.
+    `stream_entries`: with so many unread entries in its stream a node gets no more for a while, and
+    its senders' queues fill. It is passed by as many entries as there are senders.
+    `page_entries`: the most entries that are read at once.
+    `block_s`: a reader looks whether it is to stop this often.
+    `canary_s`: a node sends itself a message through the store this often.
+    `canary_late_s`: one that is not back after this long says that the way is not open.
+    """
+
+    message_bytes: Count = 1_048_576
+    entry_bytes: Count = 262_144
+    queue_bytes: Count = 16_777_216
+    stream_entries: Count = 1_000
+    page_entries: Count = 16
+    block_s: Seconds = 0.25
+    canary_s: Seconds = 1.0
+    canary_late_s: Seconds = 3.0
