@@ -1,0 +1,277 @@
+"""`Cluster`: makes a system a node among others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, cast
+
+import pykka
+import structlog
+
+from actors.cluster.bus import Bus
+from actors.cluster.codec import KindCodec, Names
+from actors.cluster.error_forms import ErrorCodec, ErrorForm
+from actors.cluster.items import (
+    Addressed,
+    Answer,
+    AnyItem,
+    Canary,
+    Ended,
+    Failed,
+    Forwarded,
+    Gap,
+    Watch,
+    decode_item,
+    encode_item,
+)
+from actors.cluster.place import Place
+from actors.cluster.questions import Questions
+from actors.cluster.reception import Reception
+from actors.cluster.remote_target import RemoteTarget
+from actors.cluster.routes import Routes
+from actors.cluster.watches import Watches
+from actors.cluster.ways import Waiting, Way
+from actors.runtime.cell import Cell
+from actors.runtime.kinds import Kind
+from actors.runtime.reasons import Reason
+from actors.runtime.shutdown import stop_together
+from actors.runtime.system_view import SystemView
+from actors.runtime.timers import Alarm
+from actors.runtime.watching import Located
+from persistence.settings import BusSettings, RedisSettings
+
+_log = structlog.get_logger("actors.cluster")
+
+HELD_S: Final = 15.0
+"""What has waited so long for its slot to have a holder is turned away."""
+MOST_HELD: Final = 10_000
+"""The most items that wait for that, at a node."""
+
+
+class Cluster:
+    """A node's half of the cluster: `ActorSystem(cluster=Cluster(place, redis))`.
+
+    Arguments:
+        place: who is a member, and which node holds what.
+        redis: where the streams of the bus are.
+        bus: the bounds of the bus.
+        errors: how exceptions of the program cross, beside those of the runtime.
+
+    Raises ValueError for two errors of one name.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        redis: RedisSettings,
+        bus: BusSettings | None = None,
+        *,
+        errors: Iterable[ErrorForm] = (),
+    ) -> None:
+        self.place = place
+        self._errors = ErrorCodec(errors)
+        bounds = bus or BusSettings()
+        self.bus = Bus(redis, bounds, buried=self._is_dead, handle=self._take, lost=self._lost)
+        self.message_bytes = bounds.message_bytes
+        self.questions = Questions(self._errors)
+        self.fenced_why = ""
+        self._codecs: dict[str, KindCodec] = {}
+        self._kinds: dict[str, Kind] = {}
+        self._gap_callbacks: list[Callable[[str], object]] = []
+        self._beat: Alarm | None = None
+        self._closed = False
+        self.system: SystemView
+        self.routes: Routes
+        self.watches: Watches
+        self._waiting: Waiting
+        self._reception: Reception
+
+    # --- what the system asks --------------------------------------------------------------------
+
+    async def open(self, system: SystemView) -> None:
+        """Open the bus. Raises trio.TooSlowError if nothing comes through it in time."""
+        self.system = system
+        me = self.place.me
+        self._waiting = Waiting(me, MOST_HELD)
+        self.routes = Routes(self.place, self.bus, self._waiting)
+        self.watches = Watches(system.ref)
+        self._reception = Reception(
+            system,
+            routes=self.routes,
+            codecs=self._codecs,
+            errors=self._errors,
+            where=self,
+            message_bytes=self.message_bytes,
+        )
+        self.place.listen(self)
+        await self.bus.open(system, me)
+        self._pulse()
+
+    async def close(self) -> None:
+        """Leave the bus. What is asked of others has no answer any more."""
+        self._closed = True
+        if self._beat is not None:
+            self._beat.cancel()
+        self.questions.lost("this node has left the cluster")
+
+    def register(self, kind: Kind) -> None:
+        """Take note of a kind that other nodes reach, or that is reached on others.
+
+        `ActorSystem.register` does this. To call it directly is for a kind whose actors are started
+        by `ActorSystem.start`, and not by messages.
+
+        Raises ValueError if something in a message of its handlers cannot cross between nodes.
+        """
+        names = Names(self.system.ref, self._kinds.__contains__)
+        self._codecs[kind.name] = KindCodec(kind, names)
+        self._kinds[kind.name] = kind
+
+    def elsewhere(self, kind: str, key: str) -> Located | None:
+        """Return what reaches an actor on another node; None: it is, or starts, on this one.
+
+        Raises ActorDeadError if the actor's node is dead, or this one is no member any more.
+        """
+        if kind not in self._kinds:
+            return None
+        slot, way = self.slot_and_way(kind, key)
+        if way is None:
+            return None
+        return RemoteTarget(self, self._codecs[kind], key, slot, way)
+
+    def slot_and_way(self, kind: str, key: str) -> tuple[int, Way | None]:
+        """Return the slot of an actor of a placed kind and the way to it; None: it is here."""
+        if self.fenced_why or self._closed:
+            why = self.fenced_why or "it has left"
+            raise pykka.ActorDeadError(f"{kind}/{key}: this node is no member any more: {why}")
+        known = self._kinds[kind]
+        slot = self.routes.slot(known, key)
+        if slot < 0:
+            return slot, self.routes.by_key(kind, key)
+        return slot, self.routes.by_slot(slot)
+
+    # --- what people and the node ask ------------------------------------------------------------
+
+    def healthy(self) -> bool:
+        """Whether messages come through the bus, by a canary each second."""
+        return not self.fenced_why and self.bus.healthy()
+
+    def on_gap(self, callback: Callable[[str], object]) -> None:
+        """Have `callback(node)` called when messages between that node and this one were lost."""
+        self._gap_callbacks.append(callback)
+
+    # --- what arrives ----------------------------------------------------------------------------
+
+    def _take(self, sender: str, item: AnyItem) -> None:
+        if self.fenced_why or not self.place.current():
+            return  # after a long stop of the process, this is what notices
+        if isinstance(item, Addressed) and not isinstance(item, Ended):
+            self._reception.take(sender, item)
+        elif isinstance(item, Answer):
+            self.questions.answered(item)
+        elif isinstance(item, Failed):
+            self.questions.failed(item)
+        elif isinstance(item, Ended):
+            self.watches.ended((item.kind, item.key), cast("Reason", item.reason))
+        elif isinstance(item, Forwarded):
+            if not self._is_dead(item.origin):
+                self._reception.take(item.origin, decode_item(item.item), item.hops)
+        elif isinstance(item, Canary):
+            self.bus.canary_arrived(item.at_s)
+        elif isinstance(item, Gap):
+            self._lost(sender)
+
+    def _lost(self, node: str) -> None:
+        """Messages between that node and this one were lost, in the one direction or the other."""
+        self.questions.lost("the bus has lost messages", node)
+        self._watch_again(node)
+        for callback in self._gap_callbacks:
+            callback(node)
+
+    def _watch_again(self, node: str) -> None:
+        """What was lost may have been that an actor is to be watched, or that it has ended."""
+        for kind, key in self.watches.on_node(node):
+            link = self.routes.link(node)
+            if link is not None:
+                link.put(-1, encode_item(Watch(kind, key)))
+
+    def _is_dead(self, node: str) -> bool:
+        return self.routes.is_dead(node)
+
+    # --- time ------------------------------------------------------------------------------------
+
+    def _pulse(self) -> None:
+        """Now and then: the canary, and what nobody waits for any more."""
+        self._beat = self.system.alarm(self.bus.bounds.canary_s, self._pulse)
+        now = self.system.now()
+        self._waiting.now_s = now
+        if self.fenced_why:
+            return
+        self.bus.beat()
+        self.questions.sweep()
+        for held in self._waiting.older_than(now - HELD_S):
+            self._reception.turn_away_late(held, decode_item(held.item))
+
+    # --- what changes in the cluster -------------------------------------------------------------
+
+    def node_up(self, node: str) -> None:
+        """A node has joined. It is written to once something is for it."""
+
+    def node_down(self, node: str) -> None:
+        """A node is dead: its actors have ended, and what was asked of it is not known."""
+        self.routes.node_down(node)
+        self.bus.forget(node)
+        self._reception.node_down(node)
+        self.questions.lost(f"node {node} is gone", node)
+        for name in self.watches.on_node(node):
+            self.watches.ended(name, "node_down")
+
+    async def give_up(self, slots: frozenset[int], to: str) -> None:
+        """Stop the actors of these slots. What is for them waits until another holds the slots."""
+        self.routes.hold_back(slots)
+        cells = self._cells(slots)
+        if cells:
+            _log.info("handing_over", slots=len(slots), actors=len(cells), to=to)
+            await stop_together(cells, "moved")
+
+    def taken(self, slots: frozenset[int]) -> None:
+        """This node holds these slots."""
+        self._settled(slots)
+
+    def moved(self, slots: frozenset[int]) -> None:
+        """Another node holds these slots, or none yet."""
+        self._settled(slots)
+        for cell in self._cells(slots):
+            cell.stop("moved")
+
+    def fenced(self, why: str) -> None:
+        """This node is no member any more: end its placed actors now, and be silent."""
+        if self.fenced_why:
+            return
+        self.fenced_why = why
+        _log.error("fenced", why=why)
+        self.routes.sever()
+        self.bus.silence()
+        for kind in self._kinds:
+            for ref in self.system.actors(kind):
+                cell = self.system.lookup(kind, ref.key)
+                if cell is not None:
+                    cell.kill("fenced")
+        self.questions.lost("this node was cut off from the cluster")
+
+    def _cells(self, slots: frozenset[int]) -> list[Cell]:
+        """The actors of these slots that are on this node."""
+        found = []
+        for kind in self._kinds.values():
+            if kind.placement in ("hashed", "one"):
+                for ref in self.system.actors(kind.name):
+                    cell = self.system.lookup(kind.name, ref.key)
+                    if cell is not None and self.routes.slot(kind, ref.key) in slots:
+                        found.append(cell)
+        return found
+
+    def _settled(self, slots: frozenset[int]) -> None:
+        """The holder of these slots is another: what waited for it goes there."""
+        self.routes.look_again(slots)
+        for slot in slots:
+            for held in self._waiting.take(slot):
+                self._reception.take(held.origin, decode_item(held.item), held.hops)

@@ -1,0 +1,91 @@
+"""`FixedPlace`: nodes that are named beforehand, and slots that are split among them for good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from actors.cluster.place import Listener
+from actors.cluster.rules.view import Descriptor, Node, View, name_of
+
+
+class FixedPlace:
+    """A cluster without membership: nobody joins, and nobody is buried.
+
+    For tests, and for a few processes that start and end together. The dead are not replaced, and
+    a process that is started again needs another node id.
+
+    Arguments:
+        me: the id of this node, such as `a.1`: a name, a dot and a number.
+        nodes: the ids of all nodes. All give them in the same order.
+        holders: the ids of those that hold slots; by default all do.
+    """
+
+    def __init__(self, me: str, nodes: Sequence[str], holders: Sequence[str] = ()) -> None:
+        self.me = me
+        self._nodes = list(nodes)
+        self._holders = list(holders) or self._nodes
+        self._moved: dict[int, str | None] = {}
+        self._listeners: list[Listener] = []
+        self._dead: set[str] = set()
+        self._fenced = False
+
+    def holder(self, slot: int) -> str | None:
+        """Return who holds a slot: it goes by its number."""
+        holder = self._moved.get(slot, self._holders[slot % len(self._holders)])
+        return None if holder in self._dead else holder
+
+    def epoch(self, slot: int) -> int:  # noqa: ARG002 -- all are alike
+        """Return 1: nothing is claimed."""
+        return 1
+
+    def living(self, node: str) -> bool:
+        """Return whether it is one of the nodes, and not said to be dead."""
+        return node in self._nodes and node not in self._dead
+
+    def view(self) -> View:
+        """Return the nodes."""
+        return View(
+            nodes={
+                node: Node(id=node, descriptor=Descriptor(name=name_of(node)))
+                for node in self._nodes
+                if node not in self._dead
+            },
+            newest=1 << 62,
+        )
+
+    def current(self) -> bool:
+        """Return True, unless it was fenced."""
+        return not self._fenced
+
+    def listen(self, listener: Listener) -> None:
+        """Have a listener told of what tests do by the methods below."""
+        self._listeners.append(listener)
+
+    # --- what only a membership does by itself ---------------------------------------------------
+
+    def bury(self, node: str) -> None:
+        """The node is dead."""
+        self._dead.add(node)
+        for listener in self._listeners:
+            listener.node_down(node)
+
+    async def give_up(self, slots: Iterable[int], to: str) -> None:
+        """Have the actors of these slots stopped, for the other node to take."""
+        for listener in self._listeners:
+            await listener.give_up(frozenset(slots), to)
+
+    def hand_over(self, slots: Iterable[int], to: str | None) -> None:
+        """The slots are held by another node from now on; None: by nobody."""
+        changed = frozenset(slots)
+        self._moved.update(dict.fromkeys(changed, to))
+        for listener in self._listeners:
+            if to == self.me:
+                listener.taken(changed)
+            else:
+                listener.moved(changed)
+
+    def fence(self, why: str) -> None:
+        """This node is no member any more."""
+        self._fenced = True
+        for listener in self._listeners:
+            listener.fenced(why)

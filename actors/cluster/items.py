@@ -1,0 +1,175 @@
+"""What crosses between nodes: an entry of the bus holds a list of these.
+
+A tag is never used again for anything else. A node that does not know one, of a newer version,
+leaves that item out and reads the others. New fields go to the end and have defaults.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+
+class Item(msgspec.Struct, array_like=True, frozen=True, gc=False, tag_field="tag"):
+    """The base of all."""
+
+
+class Addressed(Item, frozen=True, gc=False):
+    """For one actor, by kind and key."""
+
+    kind: str
+    key: str
+
+
+class Message(Addressed, frozen=True, gc=False):
+    """For an actor's mailbox: the name of the type and the bytes."""
+
+    type: str
+    payload: bytes
+
+
+class Tell(Message, frozen=True, gc=False, tag=1):
+    """A message that wants no answer."""
+
+
+class Notice(Message, frozen=True, gc=False, tag=2):
+    """A told message that passes a full mailbox."""
+
+
+class Ask(Message, frozen=True, gc=False, tag=3):
+    """A message whose answer goes to the asking node under this number, within `timeout_s`."""
+
+    number: int
+    timeout_s: float
+
+
+class Send(Message, frozen=True, gc=False, tag=4):
+    """A told message that waits for room in the mailbox. The answer is True once it is in."""
+
+    number: int
+
+
+class Stop(Addressed, frozen=True, gc=False, tag=5):
+    """Stop the actor. The answer is whether there was one."""
+
+    number: int
+
+
+class Started(Addressed, frozen=True, gc=False, tag=6):
+    """Answer once the actor has started with whether it did."""
+
+    number: int
+
+
+class Watch(Addressed, frozen=True, gc=False, tag=7):
+    """Tell this node once when the actor ends."""
+
+
+class Unwatch(Addressed, frozen=True, gc=False, tag=8):
+    """Do not tell it."""
+
+
+class Ended(Addressed, frozen=True, gc=False, tag=9):
+    """An actor that was watched has ended."""
+
+    reason: str
+
+
+class Answer(Item, frozen=True, gc=False, tag=10):
+    """To what had this number. `type`: the name of the answer's type; empty: it is plain."""
+
+    number: int
+    type: str
+    payload: bytes
+
+
+class Failed(Item, frozen=True, gc=False, tag=11):
+    """Instead of an answer: the name of the error, and what it is made of."""
+
+    number: int
+    error: str
+    parts: bytes
+
+
+class Forwarded(Item, frozen=True, gc=False, tag=12):
+    """An item of another node, sent on by one that does not hold the actor."""
+
+    origin: str
+    hops: int
+    item: bytes
+
+
+class Canary(Item, frozen=True, gc=False, tag=13):
+    """A node to itself: the way through the store is open. `at_s`: on its own clock."""
+
+    at_s: float
+
+
+class Gap(Item, frozen=True, gc=False, tag=14):
+    """Entries of the receiver did not reach the sender: what they held is lost."""
+
+
+AnyItem = (
+    Tell
+    | Notice
+    | Ask
+    | Send
+    | Stop
+    | Started
+    | Watch
+    | Unwatch
+    | Ended
+    | Answer
+    | Failed
+    | Forwarded
+    | Canary
+    | Gap
+)
+
+
+class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What one node has put into the stream of another at once.
+
+    Attributes:
+        sender: the id of the node.
+        number: one more than that of its entry before in the same stream, the first is 1.
+        items: in the order in which they were sent.
+    """
+
+    sender: str
+    number: int
+    items: list[AnyItem]
+
+
+class _Loose(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    sender: str
+    number: int
+    items: list[msgspec.Raw]
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_entry: Final = msgspec.msgpack.Decoder(Entry)
+_loose: Final = msgspec.msgpack.Decoder(_Loose)
+_item: Final[msgspec.msgpack.Decoder[Any]] = msgspec.msgpack.Decoder(AnyItem)
+
+encode_item: Final = _encoder.encode
+decode_item: Final = _item.decode
+
+
+def decode_entry(data: bytes) -> tuple[Entry, int]:
+    """Return an entry, and how many items of it this version does not know.
+
+    Raises msgspec.DecodeError for what is no entry.
+    """
+    try:
+        return _entry.decode(data), 0
+    except msgspec.ValidationError:
+        loose = _loose.decode(data)
+    known: list[AnyItem] = []
+    for raw in loose.items:
+        try:
+            known.append(_item.decode(raw))
+        except msgspec.ValidationError:
+            continue
+    return Entry(loose.sender, loose.number, known), len(loose.items) - len(known)

@@ -1,0 +1,286 @@
+"""What other nodes send to the actors of this one, and the answers that go back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, Protocol
+
+import pykka
+import structlog
+
+from actors.cluster.codec import KindCodec
+from actors.cluster.error_forms import ErrorCodec
+from actors.cluster.errors import MessageTooLarge, NotHere
+from actors.cluster.items import (
+    Addressed,
+    Answer,
+    Ask,
+    Ended,
+    Failed,
+    Forwarded,
+    Message,
+    Notice,
+    Send,
+    Started,
+    Stop,
+    Tell,
+    Unwatch,
+    Watch,
+    encode_item,
+)
+from actors.cluster.routes import Routes
+from actors.cluster.watches import FarWatchers
+from actors.cluster.ways import Held, Link, Way
+from actors.runtime.errors import MailboxFull
+from actors.runtime.future import Future
+from actors.runtime.system_view import SystemView
+from actors.runtime.target import Target
+from actors.runtime.watching import Located
+
+_log = structlog.get_logger("actors.cluster")
+
+MOST_HOPS: Final = 3
+"""So often an item is sent on. Each node on its way believed that the next one holds the actor;
+after that many, the views of the nodes are too far apart to go on."""
+
+
+class Whereabouts(Protocol):
+    """What the reception asks about actors of placed kinds."""
+
+    def slot_and_way(self, kind: str, key: str) -> tuple[int, Way | None]:
+        """Return the slot and the way to its holder; None: it is this node.
+
+        Raises ActorDeadError if the node is dead that the key begins with.
+        """
+
+
+class Reception:
+    """Delivers items that have arrived.
+
+    Arguments:
+        system: the system of this node.
+        routes: the ways to other nodes.
+        codecs: how the messages of each kind cross.
+        errors: how errors cross.
+        where: where actors are.
+        message_bytes: the longest answer.
+    """
+
+    def __init__(
+        self,
+        system: SystemView,
+        *,
+        routes: Routes,
+        codecs: Mapping[str, KindCodec],
+        errors: ErrorCodec,
+        where: Whereabouts,
+        message_bytes: int,
+    ) -> None:
+        self.misdirected = 0
+        self._system = system
+        self._routes = routes
+        self._codecs = codecs
+        self._errors = errors
+        self._where = where
+        self._message_bytes = message_bytes
+        self._far: dict[str, FarWatchers] = {}
+        self._ways: dict[type, Callable[[str, Any, Located | None], None]] = {
+            Tell: self._tell,
+            Notice: self._notice,
+            Ask: self._ask,
+            Send: self._send,
+            Stop: self._stop,
+            Started: self._started,
+            Watch: self._watch,
+            Unwatch: self._unwatch,
+        }
+
+    def take(self, origin: str, item: Addressed, hops: int = 0) -> None:
+        """Deliver an item of another node, or send it on to where the actor is."""
+        cell = self._system.lookup(item.kind, item.key)
+        if cell is None and not self._is_here(origin, item, hops):
+            return
+        self._ways[type(item)](origin, item, cell)
+
+    def _is_here(self, origin: str, item: Addressed, hops: int) -> bool:
+        """Whether the actor would be on this node. If not, the item is sent on or turned away."""
+        if item.kind not in self._codecs:
+            self._turn_away(origin, item, NotHere(f"{item.kind}/{item.key}: an unknown kind"))
+            return False
+        try:
+            slot, way = self._where.slot_and_way(item.kind, item.key)
+        except pykka.ActorDeadError as error:
+            self._turn_away(origin, item, error)
+            return False
+        if way is None:
+            return True
+        self.misdirected += 1
+        if hops >= MOST_HOPS:
+            why = f"{item.kind}/{item.key} is not here, and nobody knows where"
+            self._turn_away(origin, item, NotHere(why))
+        elif way is self._routes.waiting:
+            held = Held(origin, hops, encode_item(item), self._routes.waiting.now_s)
+            self._routes.waiting.hold(slot, held)
+        else:
+            way.put(slot, encode_item(Forwarded(origin, hops + 1, encode_item(item))))
+        return False
+
+    def turn_away_late(self, held: Held, item: Addressed) -> None:
+        """An item has waited too long for its slot to have a holder."""
+        why = f"{item.kind}/{item.key}: no node has taken it over"
+        self._turn_away(held.origin, item, NotHere(why))
+
+    def _turn_away(self, origin: str, item: Addressed, error: Exception) -> None:
+        number = getattr(item, "number", 0)
+        if number:
+            self._fail(origin, number, error)
+        elif isinstance(item, Watch):
+            self._reply(origin, Ended(item.kind, item.key, "absent"))
+        elif isinstance(item, Message):
+            self._dead_letter(item, "not here")
+
+    def _dead_letter(self, item: Message, reason: str) -> None:
+        ref = self._system.ref(item.kind, item.key)
+        self._system.dead_letters.add(ref, item, reason)
+
+    def node_down(self, node: str) -> None:
+        """Nobody there watches any more."""
+        far = self._far.pop(node, None)
+        if far is not None:
+            far.forget(self._system.lookup)
+
+    # --- each kind of item -----------------------------------------------------------------------
+
+    def _decode(self, item: Message) -> Any:
+        codec = self._codecs[item.kind]
+        return codec.decode(item.key, item.type, item.payload, self._system.now())
+
+    def _tell(self, _origin: str, item: Tell, cell: Located | None) -> None:
+        try:
+            message = self._decode(item)
+        except Exception as error:
+            self._unreadable(item, error)
+            return
+        try:
+            if cell is not None:
+                cell.tell(message)
+            else:
+                self._system.ref(item.kind, item.key).tell(message)
+        except pykka.ActorDeadError:
+            pass  # a dead letter by now
+        except MailboxFull:
+            ref = self._system.ref(item.kind, item.key)
+            self._system.dead_letters.add(ref, message, "mailbox full")
+
+    def _notice(self, _origin: str, item: Notice, _cell: Located | None) -> None:
+        try:
+            message = self._decode(item)
+        except Exception as error:
+            self._unreadable(item, error)
+            return
+        with suppress(pykka.ActorDeadError):  # a dead letter by now
+            self._system.ref(item.kind, item.key).notify(message)
+
+    def _unreadable(self, item: Message, error: Exception) -> None:
+        _log.warning("message_unreadable", kind=item.kind, type=item.type, error=str(error))
+        self._dead_letter(item, "unreadable")
+
+    def _ask(self, origin: str, item: Ask, _cell: Located | None) -> None:
+        try:
+            message = self._decode(item)
+        except Exception as error:
+            self._fail(origin, item.number, error)
+            return
+        ref = self._system.ref(item.kind, item.key)
+        reply = ref.ask(message, timeout=max(0.0, item.timeout_s))
+        if reply.done:
+            self._answer(origin, item, reply)
+        else:
+            # Not the item: its payload need not be kept until then.
+            asked = Ask(item.kind, item.key, item.type, b"", item.number, 0.0)
+            reply.when_done(partial(self._answer, origin, asked))
+
+    def _locate(self, item: Addressed) -> Target:
+        return self._system.locate(self._system.ref(item.kind, item.key), self._system.vacant)
+
+    def _send(self, origin: str, item: Send, _cell: Located | None) -> None:
+        try:
+            target = self._locate(item)
+            admitted = target.tell_or_wait(self._decode(item))
+        except Exception as error:
+            self._fail(origin, item.number, error)
+            return
+        if admitted is None:
+            self._plain(origin, item.number, True)
+        else:
+            admitted.when_done(partial(self._settled, origin, item.number))
+
+    def _stop(self, origin: str, item: Stop, _cell: Located | None) -> None:
+        stopped: Future[bool] = self._system.ref(item.kind, item.key).stop()
+        stopped.when_done(partial(self._settled, origin, item.number))
+
+    def _started(self, origin: str, item: Started, _cell: Located | None) -> None:
+        try:
+            target = self._locate(item)
+        except Exception as error:
+            self._fail(origin, item.number, error)
+            return
+        target.when_started().when_done(partial(self._settled, origin, item.number))
+
+    def _watch(self, origin: str, item: Watch, cell: Located | None) -> None:
+        if cell is None:
+            self._reply(origin, Ended(item.kind, item.key, "absent"))
+            return
+        far = self._far.get(origin)
+        if far is None:
+            link = self._routes.link(origin)
+            if link is None:
+                return
+            far = self._far[origin] = FarWatchers(link)
+        cell.add_watcher(far)
+        assert far.watching is not None
+        far.watching.add(self._system.ref(item.kind, item.key))
+
+    def _unwatch(self, origin: str, item: Unwatch, cell: Located | None) -> None:
+        far = self._far.get(origin)
+        if far is not None and cell is not None and far.watching is not None:
+            cell.remove_watcher(far)
+            far.watching.discard(self._system.ref(item.kind, item.key))
+
+    # --- the way back ----------------------------------------------------------------------------
+
+    def _answer(self, origin: str, item: Ask, reply: Future[Any]) -> None:
+        error = reply.exception()
+        if error is not None:
+            self._fail(origin, item.number, error)
+            return
+        try:
+            name, payload = self._codecs[item.kind].encode_answer(item.type, reply.result())
+            if len(payload) > self._message_bytes:
+                actor, what = f"{item.kind}/{item.key}", f"the answer to {item.type}"
+                raise MessageTooLarge(actor, what, len(payload), self._message_bytes)
+        except Exception as raised:
+            _log.error("answer_cannot_cross", kind=item.kind, key=item.key, error=str(raised))
+            self._fail(origin, item.number, raised)
+            return
+        self._reply(origin, Answer(item.number, name, payload))
+
+    def _settled(self, origin: str, number: int, done: Future[bool]) -> None:
+        error = done.exception()
+        if error is not None:
+            self._fail(origin, number, error)
+        else:
+            self._plain(origin, number, done.result())
+
+    def _plain(self, origin: str, number: int, answer: bool) -> None:
+        self._reply(origin, Answer(number, "", b"\xc3" if answer else b"\xc2"))
+
+    def _fail(self, origin: str, number: int, error: BaseException) -> None:
+        self._reply(origin, Failed(number, *self._errors.encode(error)))
+
+    def _reply(self, origin: str, item: Answer | Failed | Ended) -> None:
+        link: Link | None = self._routes.link(origin)
+        if link is not None:
+            link.put(-1, encode_item(item))

@@ -1,0 +1,86 @@
+"""Watching across nodes: who watches here what is elsewhere, and the other way round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from actors.cluster.items import Ended, encode_item
+from actors.cluster.ways import Way
+from actors.runtime.messages import Terminated
+from actors.runtime.reasons import Reason
+from actors.runtime.ref import ActorRef
+from actors.runtime.watching import Watcher
+
+Name = tuple[str, str]
+
+
+class Watches:
+    """Actors on other nodes that actors here watch. A node is asked once for each actor.
+
+    Arguments:
+        ref: makes a ref of kind and key.
+    """
+
+    def __init__(self, ref: Callable[[str, str], ActorRef]) -> None:
+        self._ref = ref
+        self._watchers: dict[Name, dict[Watcher, None]] = {}
+        self._nodes: dict[Name, str] = {}
+
+    def __len__(self) -> int:
+        return len(self._watchers)
+
+    def add(self, name: Name, watcher: Watcher, node: str) -> bool:
+        """Enter a watcher. Return whether the node is to be asked."""
+        watchers = self._watchers.setdefault(name, {})
+        new = not watchers or self._nodes.get(name) != node
+        watchers[watcher] = None
+        self._nodes[name] = node
+        return new
+
+    def remove(self, name: Name, watcher: Watcher) -> bool:
+        """Take a watcher out. Return whether the node is to be told that nobody is left."""
+        watchers = self._watchers.get(name)
+        if watchers is None:
+            return False
+        watchers.pop(watcher, None)
+        if watchers:
+            return False
+        self._forget(name)
+        return True
+
+    def ended(self, name: Name, reason: Reason) -> None:
+        """Tell those who watch it."""
+        ref = self._ref(*name)
+        for watcher in self._forget(name):
+            if watcher.watching is not None:
+                watcher.watching.discard(ref)
+            watcher.notify(Terminated(ref, reason))
+
+    def on_node(self, node: str) -> list[Name]:
+        """Return what is watched on a node; empty: where no node is known yet."""
+        return [name for name, where in self._nodes.items() if where == node]
+
+    def _forget(self, name: Name) -> Iterable[Watcher]:
+        self._nodes.pop(name, None)
+        return self._watchers.pop(name, {})
+
+
+class FarWatchers:
+    """Stands here for all watchers on one other node."""
+
+    def __init__(self, way: Way) -> None:
+        self.watching: set[ActorRef] | None = set()
+        self._way = way
+
+    def notify(self, end: Terminated) -> None:
+        kind, key = end.ref.kind, end.ref.key
+        self._way.put(-1, encode_item(Ended(kind, key, end.reason)))
+
+    def forget(self, whereabouts: Callable[[str, str], Any]) -> None:
+        """That node is dead: take its watchers off the lists."""
+        watching, self.watching = self.watching, None
+        for ref in watching or ():
+            target = whereabouts(ref.kind, ref.key)
+            if target is not None:
+                target.remove_watcher(self)

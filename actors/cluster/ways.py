@@ -1,0 +1,103 @@
+"""Where items go: to a node, or nowhere yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+from actors.cluster.bus import Bus
+from persistence.redis.bus import Lane
+
+
+class Way(Protocol):
+    """Takes items for the actors of a slot."""
+
+    @property
+    def node(self) -> str:
+        """The node to which it leads; empty: to none yet."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether that node lives."""
+
+    def full(self) -> bool:
+        """Whether a message that may be refused is to be refused."""
+
+    def put(self, slot: int, item: bytes) -> None:
+        """Take an item in, past any bound."""
+
+
+class Link:
+    """The way to another node, while it lives."""
+
+    __slots__ = ("_bus", "_lane", "alive", "node")
+
+    def __init__(self, bus: Bus, node: str) -> None:
+        self.node = node
+        self.alive = True
+        self._bus = bus
+        self._lane: Lane = bus.lane(node)
+
+    def full(self) -> bool:
+        return self._lane.full()
+
+    def put(self, slot: int, item: bytes) -> None:  # noqa: ARG002 -- the node knows
+        if self.alive:
+            self._bus.put_encoded(self._lane, item)
+
+
+class Held(NamedTuple):
+    """An item that waits for its slot to have a holder."""
+
+    origin: str
+    hops: int
+    item: bytes
+    at_s: float
+
+
+class Waiting:
+    """Holds items of slots that nobody holds: the holder was buried, or hands them over just now.
+
+    Arguments:
+        me: the node whose items come by `put`.
+        capacity: how many items may wait before messages are refused.
+    """
+
+    node = ""
+    alive = True
+
+    def __init__(self, me: str, capacity: int) -> None:
+        self._me = me
+        self._capacity = capacity
+        self._held: dict[int, list[Held]] = {}
+        self.count = 0
+        self.now_s = 0.0
+        """The time that items are marked with; set about once a second."""
+
+    def full(self) -> bool:
+        return self.count >= self._capacity
+
+    def put(self, slot: int, item: bytes) -> None:
+        self.hold(slot, Held(self._me, 0, item, self.now_s))
+
+    def hold(self, slot: int, held: Held) -> None:
+        """Keep an item, of any node."""
+        self.count += 1
+        self._held.setdefault(slot, []).append(held)
+
+    def take(self, slot: int) -> list[Held]:
+        """Return the items of a slot, in the order in which they came."""
+        held = self._held.pop(slot, [])
+        self.count -= len(held)
+        return held
+
+    def older_than(self, at_s: float) -> Iterator[Held]:
+        """Take out what has waited since before this time."""
+        for slot, held in list(self._held.items()):
+            if held[0].at_s < at_s:
+                late = [each for each in held if each.at_s < at_s]
+                self.count -= len(late)
+                self._held[slot] = held[len(late) :]
+                if not self._held[slot]:
+                    del self._held[slot]
+                yield from late

@@ -1,0 +1,267 @@
+"""Slots that change their holder, and nodes that die or are cut off."""
+
+from __future__ import annotations
+
+import pykka
+import pytest
+import trio
+
+from actors import AskTimeout, MailboxFull, Terminated
+from actors.cluster import cluster as cluster_module
+from actors.cluster.errors import DeliveryUnknown, NotHere
+from actors.cluster.rules.slots import slot_of, slot_of_kind
+from actors.runtime.testing import Probe
+from persistence import RedisSettings
+
+from .nodes import NodeUnderTest, open_nodes
+from .sample import Add, Get, Later, Log, Nap, SetLater
+
+
+def moved(nodes: list[NodeUnderTest], slot: int, to: NodeUnderTest | None) -> None:
+    """All nodes learn of it at the same time."""
+    for node in nodes:
+        node.place.hand_over([slot], None if to is None else to.id)
+
+
+async def test_an_actor_that_is_handed_over_goes_on_elsewhere_and_no_message_is_lost(
+    redis: RedisSettings, unique: str
+) -> None:
+    async with open_nodes(redis, unique, "abc") as nodes:
+        a, b, c = nodes
+        ref = a.ref_to(b)
+        slot = slot_of("tally", ref.key)
+        for number in range(10):
+            ref.tell(Add(number))
+        assert await ref.ask(Log()) == list(range(10))
+        napping = ref.ask(Nap(0.1))
+        for number in range(10, 20):
+            ref.tell(Add(number))
+        await trio.sleep(0.03)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(b.place.give_up, [slot], c.id)
+            await trio.sleep(0.02)
+            for number in range(20, 30):
+                ref.tell(Add(number))
+            asked = b.system.ref("tally", ref.key).ask(Get(), timeout=20)
+        assert await napping == "awake"
+        assert b.system.lookup("tally", ref.key) is None
+        for number in range(30, 40):  # these arrive where nobody holds the slot
+            ref.tell(Add(number))
+        await trio.sleep(0.05)
+        moved(nodes, slot, c)
+        for number in range(40, 50):
+            ref.tell(Add(number))
+        with trio.fail_after(20):
+            while sorted(await ref.ask(Log())) != list(range(20, 50)):
+                await trio.sleep(0.01)
+        assert c.system.lookup("tally", ref.key) is not None
+        assert b.system.lookup("tally", ref.key) is None
+        assert await asked >= 0
+        assert all(node.system.dead_letters.count == 0 for node in nodes)
+
+
+async def test_who_watches_hears_that_it_moved(redis: RedisSettings, unique: str) -> None:
+    async with open_nodes(redis, unique) as nodes:
+        a, b = nodes
+        ref = a.ref_to(b)
+        await ref.ask(Get())
+        probe = Probe(a.system)
+        probe.watch(ref)
+        await trio.sleep(0.05)
+        await b.place.give_up([slot_of("tally", ref.key)], a.id)
+        await probe.expect(Terminated(ref, "moved"))
+
+
+async def test_a_hand_over_that_comes_to_nothing_leaves_the_actor_where_it_was(
+    redis: RedisSettings, unique: str
+) -> None:
+    async with open_nodes(redis, unique) as (a, b):
+        ref = a.ref_to(b)
+        await ref.ask(Add(1))
+        slot = slot_of("tally", ref.key)
+        await b.place.give_up([slot], a.id)
+        asked = ref.ask(Add(2), timeout=20)
+        here = b.system.ref("tally", ref.key).ask(Add(3), timeout=20)
+        await trio.sleep(0.1)
+        b.place.hand_over([slot], b.id)
+        assert sorted((await asked, await here)) in ([2, 5], [3, 5])
+
+
+async def test_a_message_for_another_node_is_sent_on(redis: RedisSettings, unique: str) -> None:
+    async with open_nodes(redis, unique, "abc") as (a, b, c):
+        ref = a.ref_to(b)
+        slot = slot_of("tally", ref.key)
+        b.place.hand_over([slot], c.id)  # a has yet to hear of it
+        c.place.hand_over([slot], c.id)
+        ref.tell(Add(1))
+        assert await ref.ask(Add(2)) == 3
+        assert c.system.lookup("tally", ref.key) is not None
+        assert b.cluster._reception.misdirected == 2
+
+
+async def test_nodes_that_disagree_send_a_message_on_only_so_often(
+    redis: RedisSettings, unique: str
+) -> None:
+    async with open_nodes(redis, unique) as (a, b):
+        ref = a.ref_to(b)
+        b.place.hand_over([slot_of("tally", ref.key)], a.id)  # each believes it is the other
+        with pytest.raises(NotHere, match=f"tally/{ref.key} is not here, and nobody knows where"):
+            await ref.ask(Get())
+        ref.tell(Add(1))
+        with trio.fail_after(20):
+            while not a.system.dead_letters.count + b.system.dead_letters.count:
+                await trio.sleep(0.01)
+        letters = [*a.system.dead_letters.last, *b.system.dead_letters.last]
+        assert [letter.reason for letter in letters] == ["not here"]
+
+
+async def test_a_kind_that_a_node_does_not_know_is_not_there(
+    redis: RedisSettings, unique: str
+) -> None:
+    async with open_nodes(redis, unique) as (a, b):
+        key = b.key("tally")
+        b.cluster._codecs.pop("tally")
+        with pytest.raises(NotHere, match="an unknown kind"):
+            await a.system.ref("tally", key).ask(Get())
+
+
+async def test_what_nobody_holds_waits_in_bounds(
+    redis: RedisSettings, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_module, "MOST_HELD", 3)
+    async with open_nodes(redis, unique) as nodes:
+        a, b = nodes
+        ref = a.ref_to(b)
+        slot = slot_of("tally", ref.key)
+        moved(nodes, slot, None)
+        for number in range(3):
+            ref.tell(Add(number))
+        with pytest.raises(MailboxFull, match="too much waits for a node to hold it"):
+            ref.tell(Add(3))
+        moved(nodes, slot, a)
+        assert await ref.ask(Log()) == [0, 1, 2]
+        assert a.system.lookup("tally", ref.key) is not None
+
+
+async def test_what_nobody_takes_over_is_turned_away(
+    redis: RedisSettings, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from persistence.settings import BusSettings
+
+    monkeypatch.setattr(cluster_module, "HELD_S", 0.1)
+    settings = BusSettings(block_s=0.02, canary_s=0.05)
+    async with open_nodes(redis, unique, bus=settings) as nodes:
+        a, b = nodes
+        ref = a.ref_to(b)
+        moved(nodes, slot_of("tally", ref.key), None)
+        ref.tell(Add(1))
+        with pytest.raises(NotHere, match="no node has taken it over"):
+            await ref.ask(Get(), timeout=20)
+        assert a.system.dead_letters.last[-1].reason == "not here"
+
+
+async def test_the_death_of_a_node_is_heard_by_who_waits_and_who_watches(
+    redis: RedisSettings, unique: str
+) -> None:
+    async with open_nodes(redis, unique, "abc") as nodes:
+        a, b, c = nodes
+        ref, desk = a.ref_to(b), a.system.ref("desk", f"{b.id}/1")
+        probe = Probe(a.system)
+        for each in (ref, desk):
+            await each.ask(Get())
+            probe.watch(each)
+        await trio.sleep(0.05)
+        asked = [each.ask(Later(), timeout=20) for each in (ref, desk)]
+        await trio.sleep(0.05)
+        a.place.bury(b.id)
+        c.place.bury(b.id)
+        for answer in asked:
+            with pytest.raises(DeliveryUnknown, match=f"node {b.id} is gone"):
+                await answer
+        assert isinstance(answer.exception(), AskTimeout)
+        ends = [await probe.expect(Terminated), await probe.expect(Terminated)]
+        assert {end.ref for end in ends} == {ref, desk}
+        assert {end.reason for end in ends} == {"node_down"}
+        with pytest.raises(pykka.ActorDeadError, match="is not there"):
+            desk.tell(Add(1))
+        again = ref.ask(Add(5), timeout=20)  # waits for somebody to take the slot
+        for node in (a, c):
+            node.place.hand_over([slot_of("tally", ref.key)], c.id)
+        assert await again == 5
+        assert c.system.lookup("tally", ref.key) is not None
+
+
+async def test_a_dead_node_watches_nothing_any_more(redis: RedisSettings, unique: str) -> None:
+    async with open_nodes(redis, unique) as (a, b):
+        ref = a.ref_to(b)
+        await ref.ask(Get())
+        probe = Probe(a.system)
+        probe.watch(ref)
+        cell = b.system.lookup("tally", ref.key)
+        assert cell is not None
+        with trio.fail_after(20):
+            while not cell.watchers:
+                await trio.sleep(0.01)
+        b.place.bury(a.id)
+        assert not cell.watchers
+
+
+async def test_a_node_that_is_cut_off_ends_its_placed_actors_at_once(
+    redis: RedisSettings, unique: str
+) -> None:
+    async with open_nodes(redis, unique) as (a, b):
+        here, there = a.ref_to(a), a.ref_to(b)
+        await here.ask(Add(1))
+        asked = there.ask(Later(), timeout=20)
+        from_b = b.system.ref("tally", here.key).ask(Later(), timeout=20)
+        other = Probe(a.system)
+        await there.ask(Get())
+        a.place.fence("another node has buried it")
+        assert not list(a.system.actors("tally"))
+        assert not a.cluster.healthy()
+        with pytest.raises(DeliveryUnknown, match="cut off from the cluster"):
+            await asked
+        for ref in (here, there):
+            with pytest.raises(pykka.ActorDeadError, match="another node has buried it"):
+                await ref.ask(Get())
+        b.place.bury(a.id)
+        with pytest.raises(DeliveryUnknown):
+            await from_b
+        other.ref.tell(Add(1))  # what is local goes on
+        await other.expect(Add(1))
+
+
+async def test_slots_that_were_lost_take_their_actors_along(
+    redis: RedisSettings, unique: str
+) -> None:
+    async with open_nodes(redis, unique) as nodes:
+        a, b = nodes
+        ref = b.ref_to(b)
+        await ref.ask(Add(1))
+        moved(nodes, slot_of("tally", ref.key), a)
+        with trio.fail_after(20):
+            while b.system.lookup("tally", ref.key) is not None:
+                await trio.sleep(0.01)
+        assert await ref.ask(Add(2)) == 2
+        assert a.system.lookup("tally", ref.key) is not None
+
+
+async def test_a_kind_that_has_one_place_is_on_one_node(redis: RedisSettings, unique: str) -> None:
+    async with open_nodes(redis, unique, "abc") as nodes:
+        holder = nodes[0].place.holder(slot_of_kind("single"))
+        for number, node in enumerate(nodes, start=1):
+            assert await node.system.ref("single", "x").ask(Add(1)) == number
+            await node.system.ref("single", "y").ask(Add(1))
+        where = [node.id for node in nodes if list(node.system.actors("single"))]
+        assert where == [holder]
+
+
+async def test_an_actor_can_be_asked_from_three_nodes(redis: RedisSettings, unique: str) -> None:
+    async with open_nodes(redis, unique, "abc") as nodes:
+        refs = [node.system.ref("tally", nodes[1].key()) for node in nodes]
+        answers = [await ref.ask(Add(1)) for ref in refs]
+        assert answers == [1, 2, 3]
+        later = refs[0].ask(Later())
+        await refs[0].ask(Get())
+        refs[2].tell(SetLater())
+        assert await later == 7
