@@ -549,7 +549,7 @@ async def test_a_second_ctrl_c_hurries(tmp_path: Path) -> None:
 
 
 def test_a_stop_right_after_the_start_loses_no_message(tmp_path: Path) -> None:
-    with Server(tmp_path / "data") as server:  # the directory of matches is being recovered
+    with Server(tmp_path / "data") as server:  # the matches that ran are being looked for
         assert server.stop() == Exit.OK
         assert [entry for entry in server.events() if entry["event"] == "dead_letter"] == []
 

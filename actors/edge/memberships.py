@@ -18,7 +18,7 @@ from actors.edge.rules.membership import Answer, Membership
 from actors.edge.settings import SessionSettings
 from actors.edge.topic_messages import Join, Leave, Part, Resume, Resumed, TopicMessage
 from actors.runtime.actor import Actor
-from actors.runtime.errors import ActorFailed, Fenced, MailboxFull, Quarantined, StoreBusy
+from actors.runtime.errors import ActorFailed, MailboxFull, Quarantined, StoreBusy
 from actors.runtime.future import Future
 from actors.runtime.ref import ActorRef
 from actors.runtime.restart import Backoff
@@ -224,27 +224,16 @@ class Memberships:
         else:
             self._begin(client, ref, owner, message)
 
-    def create(
-        self,
-        client: ConnectedClient,
-        ref: int | None,
-        actor: tuple[str, str],
-        message: msgspec.Struct,
-    ) -> None:
-        """Ask an actor to create something, a match for example.
+    def may_activate(self, client: ConnectedClient, ref: int | None) -> bool:
+        """Whether a request may bring a new actor to life. If not, the request is refused.
 
-        The request is charged like a join that loads a room from the stores.
+        It is charged like a join that loads a room from the stores.
         """
-        if not client.may_ask(ref) or not client.has_room(ref):
-            return
         now = self._actor.system.now()
         refused = self._activations.charge(now, self._budget, self._shared)
         if refused is not None:
             client.refuse(refused, ref)
-        else:
-            timeout_s = self._settings.ask_timeout_s
-            target = self._actor.system.ref(*actor)
-            client.begin(ref, _ask_again_if_fenced(target, message, timeout_s))
+        return refused is None
 
     def ask_actor(
         self,
@@ -441,24 +430,6 @@ class Memberships:
         # message a deadline would pile up there. An owner that stops answers what is left.
         message = Part(self._who, held.membership.keeps_place)
         self._ask_out(topic, held, message, math.inf)
-
-
-def _ask_again_if_fenced(
-    target: ActorRef, message: msgspec.Struct, timeout_s: float
-) -> Future[Any]:
-    """Ask an actor, and ask again if the request showed that another incarnation has its log.
-
-    The first attempt wrote nothing then, and the actor has come back from the log as it is now. The
-    first request after one server has replaced another fails so; its client need not notice.
-    """
-    answer: Future[Any] = Future()
-
-    def asked(done: Future[Any]) -> None:
-        fenced = isinstance(done.exception(), Fenced)
-        answer.follow(target.ask(message, timeout=timeout_s) if fenced else done)
-
-    target.ask(message, timeout=timeout_s).on_done(asked)
-    return answer
 
 
 def _drained(client: ConnectedClient, _done: Future[None]) -> Drained:

@@ -101,37 +101,38 @@ class AskActor:
 
     Attributes:
         message: makes the message for the actor.
-        activates: the request creates something, a match for example. It is charged like a join
-            that loads a room from the stores. The actor is asked again if the first attempt showed
-            that another incarnation has its log.
     """
 
     actor: tuple[str, str]
     message: Callable[[Identity, Any], msgspec.Struct]
-    activates: bool = False
     outlives: bool = False
 
     def serve(self, asker: Asker, client: ConnectedClient, request: Any) -> None:
         message = self.message(asker.who, request)
-        if self.activates:
-            asker.memberships.create(client, request.ref, self.actor, message)
-        else:
-            asker.memberships.ask_actor(client, request.ref, self.actor, message)
+        asker.memberships.ask_actor(client, request.ref, self.actor, message)
 
 
 @dataclass(frozen=True, slots=True)
 class AskService:
     """A service is asked: it runs a command in a transaction, or a query.
 
-    `answer` starts the command or query and returns the future of its answer. A `Refused` that it
-    raises is the answer as well.
+    Attributes:
+        answer: starts the command or query and returns the future of its answer. A `Refused` that
+            it raises is the answer as well.
+        activates: the request brings an actor to life, a match for example. It is charged like a
+            join that loads a room from the stores.
     """
 
     answer: Callable[[Identity, Any], Future[Any]]
+    activates: bool = False
     outlives: bool = False
 
     def serve(self, asker: Asker, client: ConnectedClient, request: Any) -> None:
-        if client.may_ask(request.ref) and client.has_room(request.ref):
+        if (
+            client.may_ask(request.ref)
+            and client.has_room(request.ref)
+            and (not self.activates or asker.memberships.may_activate(client, request.ref))
+        ):
             try:
                 answer = self.answer(asker.who, request)
             except Refused as refused:

@@ -87,8 +87,8 @@ class Resumed(enum.Enum):
 class ComeBack(msgspec.Struct, frozen=True, gc=False):
     """To an actor that another incarnation, on another node, has taken the log from: start again.
 
-    The actor is the owner of a topic that has members on this node, or the directory of matches.
-    Its handler does nothing, since any message starts an actor that is not in memory.
+    The actor is the owner of a topic that has members on this node. Its handler does nothing, since
+    any message starts an actor that is not in memory.
     """
 
 

@@ -38,8 +38,6 @@ class Guard(msgspec.Struct, frozen=True, gc=False):
 
     kind: str
     key: str
-    comes_back: bool = False
-    """An actor that loses its log is woken even if its topic has no members."""
 
 
 class Warden(Actor):
@@ -48,14 +46,11 @@ class Warden(Actor):
     def __init__(self, topics: Topics) -> None:
         super().__init__()
         self._topics = topics
-        self._come_back: set[tuple[str, str]] = set()
 
     @handles(Guard)
     def guard(self, message: Guard) -> None:
         """Watch an actor."""
         self.watch(self.system.ref(message.kind, message.key))
-        if message.comes_back:
-            self._come_back.add((message.kind, message.key))
 
     @handles(Terminated)
     def ended(self, message: Terminated) -> None:
@@ -72,8 +67,7 @@ class Warden(Actor):
         An owner that ended for another reason has no members, or the whole system stops.
         """
         topic = f"{message.ref.kind}:{message.ref.key}"
-        always = (message.ref.kind, message.ref.key) in self._come_back
-        if message.reason == "fenced" and (always or self._topics.members(topic)):
+        if message.reason == "fenced" and self._topics.members(topic):
             with contextlib.suppress(pykka.ActorDeadError):
                 message.ref.notify(ComeBack())
         if message.reason != "failed":
@@ -96,7 +90,7 @@ def warden_kind(topics: Topics) -> Kind:
     return Kind(name=KIND, factory=ConfiguredWarden, restart="permanent")
 
 
-def guard(system: SystemView, owner: ActorRef, *, comes_back: bool = False) -> None:
-    """Have the warden watch the owner of a topic, or a session; `comes_back`: see `Guard`."""
+def guard(system: SystemView, owner: ActorRef) -> None:
+    """Have the warden watch the owner of a topic, or a session."""
     with contextlib.suppress(pykka.ActorDeadError):
-        system.ref(KIND, "topics").notify(Guard(owner.kind, owner.key, comes_back))
+        system.ref(KIND, "topics").notify(Guard(owner.kind, owner.key))

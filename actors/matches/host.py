@@ -14,6 +14,7 @@ from actors.edge.topics import Topics
 from actors.matches.rules.game import Game
 from actors.matches.rules.ticks import Spread
 from actors.matches.settings import MatchSettings
+from actors.matches.standing import Standing
 
 MAX_GAME_NAME: Final = 48
 """The longest name of a game.
@@ -75,6 +76,7 @@ class MatchHost:
         new_seed: returns 64 random bits.
         counters: counts for the metrics.
         spread: spreads the first ticks of matches over time.
+        standing: what the matches report, for their rows.
 
     Raises ValueError for a game's name that is not allowed.
     """
@@ -87,6 +89,7 @@ class MatchHost:
     new_seed: Callable[[], int] = _random_seed
     counters: MatchCounters = field(default_factory=MatchCounters)
     spread: Spread = field(default_factory=Spread)
+    standing: Standing = field(default_factory=Standing)
 
     def __post_init__(self) -> None:
         for name in self.games:

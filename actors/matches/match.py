@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from actors.edge.failures import Refused
+from actors.edge.failures import Refused, with_others
 from actors.edge.topic_messages import ComeBack, Join, Leave, Part, Resume, Resumed
 from actors.edge.warden import guard
 from actors.matches.attendance import Attendance
@@ -22,7 +22,6 @@ from actors.matches.messages import (
     Abandoned,
     Arrived,
     AwayTooLong,
-    Disown,
     Input,
     MatchReport,
     Over,
@@ -41,6 +40,7 @@ from actors.matches.reports import Reports
 from actors.matches.rules.record import AnyEvent, Crashed, Created, MatchEvents, Record
 from actors.matches.voice import MatchVoice
 from actors.runtime.errors import Refusal
+from actors.runtime.future import Future
 from actors.runtime.handlers import handles
 from actors.runtime.messages import Terminated
 from actors.runtime.persistence import PersistentActor
@@ -53,7 +53,7 @@ late."""
 
 
 class Match(PersistentActor):
-    """One match, by the name that the directory gave it.
+    """One match, by the name under which it was entered into the directory.
 
     A player is a user. A user's sessions may come and go; the user keeps the place until leaving,
     or until there has been no session for `rejoin_within_s`. The game stands still while nobody is
@@ -67,7 +67,7 @@ class Match(PersistentActor):
     - `Inputs`: what players do;
     - `MatchClock`: when ticks are due;
     - `MatchLog`: which events are logged, and with `MatchVoice`, what is pushed;
-    - `Reports`: what the directory is told;
+    - `Reports`: what the directory says of the match;
     - `GameFaults`: what the operator is told about the game.
 
     A part knows the match by a Protocol of its own and by a weak reference, so that an ended match
@@ -93,7 +93,7 @@ class Match(PersistentActor):
         )
         self._attendance = here = Attendance(me, voice.topic, host.topics, settings)
         self._match_log = MatchLog(me, play, voice, counters)
-        self._reports = Reports(me, name, play)
+        self._reports = Reports(host.standing, name, play)
         self._players = Players(
             me, play, here, match_log=self._match_log, voice=voice, reports=self._reports
         )
@@ -105,6 +105,7 @@ class Match(PersistentActor):
             spread=host.spread,
             counters=counters,
         )
+        self._made: Future[Any] | None = None  # done once the first event is durable
         self._live = False  # whether events are new ones, which the game has acted on already
 
     @property
@@ -171,6 +172,7 @@ class Match(PersistentActor):
             self._voice.restarted(record, play.referee.seen_by, self.epoch, missed)
         for player in record.places:
             self._attendance.expect(player)
+        self._reports.tell()
         self.follow_up(self._match_log.hear_out())
         self.mind_the_time()
 
@@ -192,6 +194,8 @@ class Match(PersistentActor):
         Raises `Refused` if the game does not accept the params, or crashes.
         """
         if self.record.created is not None:
+            if self._made is not None and not self._made.done:
+                return with_others(self._made)
             return self._reports.tell()
         created = Created(message.game, message.params, message.seed, message.at)
         try:
@@ -213,7 +217,7 @@ class Match(PersistentActor):
         return self._create(created)
 
     def _create(self, created: Created) -> Any:
-        durable = self.persist(created, MatchReport(self._name, 0))
+        durable = self._made = self.persist(created, MatchReport(self._name, 0))
         self.pipe_to_self(durable, lambda _: RollCall())
         guard(self.system, self.actor_ref)
         self.cancel_timer("rest")
@@ -323,12 +327,10 @@ class Match(PersistentActor):
 
     # --- the end ---------------------------------------------------------------------------------
 
-    @handles(Abandoned, Disown)
-    def abandoned(self, _message: Abandoned | Disown) -> None:
-        """End the match if nobody is here: nobody came back in time, or nobody knows of it."""
-        if self.record.created is None:
-            self.start_timer(0.0, Rest(), name="rest")
-        elif not self._attendance and self._play.goes_on:
+    @handles(Abandoned)
+    def abandoned(self, _message: Abandoned) -> None:
+        """End the match if nobody is here, because nobody came back in time."""
+        if not self._attendance and self._play.goes_on:
             self._end("abandoned")
 
     def _end(self, reason: str) -> None:
@@ -337,7 +339,7 @@ class Match(PersistentActor):
 
     @handles(Over)
     def over(self, _message: Over) -> None:
-        """Tell the directory that the match is over, and keep only its log.
+        """Have the match removed from the directory, and keep only its log.
 
         The end is durable now.
         """
@@ -395,4 +397,5 @@ class Match(PersistentActor):
 
     def _let_go(self) -> None:
         self._live = False
+        self._reports.fall_silent()
         self._players.fail()

@@ -1,5 +1,4 @@
-"""Messages of matches and their directory: from sessions, between the two, and from a match to
-itself.
+"""Messages to matches: from sessions, from their directory, and from a match to itself.
 
 The messages that a match sends itself carry its epoch, so that those of two incarnations are not
 equal. Equal messages that crash an actor twice are quarantined. If a tick crashed a game twice, all
@@ -12,13 +11,9 @@ from typing import Any
 
 import msgspec
 
-from actors.edge.identity import Identity
 from actors.edge.topic_messages import Join, TopicMessage
 from actors.matches.rules.record import Place
 from actors.runtime.future import Future
-
-DIRECTORY = ("directory", "matches")
-"""(kind, key) of the directory of matches."""
 
 
 class Input(TopicMessage, frozen=True, gc=False):
@@ -39,29 +34,14 @@ class Repeat(TopicMessage, frozen=True, gc=False):
     input: Any
 
 
-class Create(msgspec.Struct, frozen=True, gc=False):
-    """Asks the directory to create a match for a user. Answered with `MatchCreated`."""
-
-    who: Identity
-    game: str
-    params: dict[str, Any]
-    key: str | None = None
-
-
-class List(msgspec.Struct, frozen=True, gc=False):
-    """Asks the directory for running matches. Answered with `Matches`."""
-
-    game: str | None
-    limit: int
-
-
 def match_topic(match: str) -> str:
     """Return the name of a match's topic, as positions have it on the wire."""
     return f"match:{match}"
 
 
 class StartMatch(msgspec.Struct, frozen=True, gc=False):
-    """The directory asks a match to create itself, if its game accepts the params.
+    """Asks a match that was entered into the directory to create itself, if its game accepts the
+    params.
 
     Answered with `MatchReport` once the match is durable. A match that exists already answers as
     well.
@@ -75,15 +55,11 @@ class StartMatch(msgspec.Struct, frozen=True, gc=False):
 
 
 class RollCall(msgspec.Struct, frozen=True, gc=False):
-    """The directory tells a match that it lists to report. The match then sends a `MatchReport`."""
-
-
-class Disown(msgspec.Struct, frozen=True, gc=False):
-    """The directory tells a match to end if it exists, since no client was told its name."""
+    """Asks a match that the directory lists to come to life and report."""
 
 
 class MatchReport(msgspec.Struct, frozen=True, gc=False):
-    """A match reports to the directory. `ended` says why the match is over; None: it is not."""
+    """The state of a match. `ended` says why the match is over; None: it is not."""
 
     match: str
     players: int

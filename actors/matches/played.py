@@ -1,4 +1,4 @@
-"""What the logs of matches hold of a user: to be exported, or made anonymous."""
+"""What matches hold of a user, in their rows and their logs: to be exported, or made anonymous."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Any, Final
 
 import msgspec
 
+from actors.facts import Facts
+from actors.matches.commands import SERVICE, ForgetCreator
 from actors.matches.match import Match
-from actors.matches.messages import DIRECTORY
+from actors.matches.old_directory import OLD_DIRECTORY, Opened
+from actors.matches.queries import MatchesOfCreator
 from actors.matches.rules.record import Joined
-from actors.matches.rules.register import Opened
 from actors.runtime.persistence import event_name
 from actors.runtime.stores import EventRow
 from actors.runtime.system import ActorSystem
@@ -24,23 +26,27 @@ _OPENED: Final = event_name(Opened)
 
 
 class MatchesOfUsers:
-    """Finds users in the logs of matches and of their directory.
+    """Finds users in the rows and the logs of matches, and in the log of the old directory.
 
     The names of users are personal, and are erased. Their ids stay, as players: the game is
     recovered from the log, and its state, its results and what it said to the others hold the ids
     too. An id is made at random and stands for nobody once nothing else tells whose it was. Inputs,
-    and what a game makes of them, are the game's own.
+    and what a game makes of them, are the game's own. The rows hold the addresses from which users
+    created matches, and the keys, which are erased.
     """
 
-    def __init__(self, system: ActorSystem, keeping: Keeping) -> None:
+    def __init__(self, system: ActorSystem, keeping: Keeping, facts: Facts) -> None:
         self._played = Traces(system, keeping, "match", "player")
-        self._opened = Traces(system, keeping, DIRECTORY[0], "user")
+        self._opened = Traces(system, keeping, OLD_DIRECTORY[0], "user")
+        self._facts = facts
 
     async def export(self, user: str) -> list[dict[str, Any]]:
-        """Return what the user did in matches, as far as logs have it: matches that the user had
-        made, joins with the name of then, leaves, durable inputs, and what games said of the user.
+        """Return what the user did in matches, as far as rows and logs have it: matches that the
+        user had made and that run or whose keys are known, joins with the name of then, leaves,
+        durable inputs, and what games said of the user.
         """
-        found: list[dict[str, Any]] = []
+        rows = await self._facts.ask(MatchesOfCreator(user))
+        found = [{"what": "created", **msgspec.structs.asdict(row)} for row in rows]
         for traces, field in ((self._opened, "user"), (self._played, "player")):
             async with aclosing(traces.events(user)) as pages:
                 async for page in pages:
@@ -52,7 +58,8 @@ class MatchesOfUsers:
         return found
 
     async def erase(self, user: str) -> None:
-        """Take the user's name out of the matches that the user joined.
+        """Take the user's name out of the matches that the user joined, and the address and the
+        keys out of the rows of those that the user created.
 
         Raises what `Traces.erase` raises.
         """
@@ -65,6 +72,7 @@ class MatchesOfUsers:
                 return None
             return _encode(msgspec.structs.replace(joined, name=""))
 
+        await self._facts.run(ForgetCreator(user), user=SERVICE)
         await self._played.erase(user, without)
 
 

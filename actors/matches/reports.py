@@ -1,60 +1,36 @@
-"""The reports of a match to the directory of matches."""
+"""The reports of a match, for its row in the directory of matches."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
-from pykka import ActorDeadError
-
-from actors.matches.messages import DIRECTORY, MatchReport
+from actors.matches.messages import MatchReport
 from actors.matches.playthrough import Playthrough
-from actors.matches.rules.register import REFUSED
-from actors.runtime.errors import MailboxFull
-from actors.runtime.system_view import SystemView
-
-
-class Telling(Protocol):
-    """What `Reports` needs of its match."""
-
-    @property
-    def system(self) -> SystemView:
-        """The system that the directory is an actor of."""
-
-    @property
-    def log(self) -> Any:
-        """A structlog logger."""
+from actors.matches.standing import Standing
 
 
 class Reports:
-    """Tells the directory the state of a match.
+    """Reports the state of a match each time it changes. A report costs an entry in a dict."""
 
-    If a report does not arrive, the directory asks for it at its next sweep.
-    """
-
-    def __init__(self, match: Telling, name: str, play: Playthrough) -> None:
-        self._match = match
+    def __init__(self, standing: Standing, name: str, play: Playthrough) -> None:
+        self._standing = standing
         self._name = name
         self._play = play
 
     def tell(self) -> MatchReport:
-        """Send a report of the match's state, and return it."""
-        record = self._play.record
+        """Report the match's state, and return the report."""
+        record, name = self._play.record, self._name
         if record.created is None:
-            report = MatchReport(self._name, 0, "unknown")
-        else:
-            ended = None if record.ended is None else record.ended.reason
-            report = MatchReport(self._name, len(record.places), ended)
-        self._send(report)
-        return report
+            self._standing.ends(name)
+            return MatchReport(name, 0, "unknown")
+        if record.ended is not None:
+            self._standing.ends(name)
+            return MatchReport(name, len(record.places), record.ended.reason)
+        self._standing.runs(name, len(record.places))
+        return MatchReport(name, len(record.places))
 
     def tell_refused(self) -> None:
-        """Report that the game refused the match, so that the directory does not ask for it
-        again.
-        """
-        self._send(MatchReport(self._name, 0, REFUSED))
+        """Report that the game refused the match."""
+        self._standing.ends(self._name, keeps_key=False)
 
-    def _send(self, report: MatchReport) -> None:
-        try:
-            self._match.system.ref(*DIRECTORY).tell(report)
-        except (MailboxFull, ActorDeadError) as error:
-            self._match.log.warning("directory_not_told", error=repr(error))
+    def fall_silent(self) -> None:
+        """Report that this incarnation has ended. The match itself may go on."""
+        self._standing.leaves(self._name)

@@ -3,55 +3,87 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
+from pykka import ActorDeadError
 
-from actors.matches.directory import Directory, Wake, directory_kind
+from actors.facts import Facts
+from actors.matches.commands import COMMANDS, SERVICE, ForgetKeys
+from actors.matches.directory import Directory
 from actors.matches.games import load_games
 from actors.matches.host import MatchCounters, MatchHost
 from actors.matches.match import Match
 from actors.matches.match_kind import match_kind
-from actors.matches.messages import DIRECTORY
 from actors.matches.played import MatchesOfUsers
-from actors.matches.routes import ROUTES
+from actors.matches.queries import QUERIES
+from actors.matches.registrar import REGISTRAR, Registrar, Write
+from actors.matches.routes import routes
 from actors.matches.rules.record import Ended
 from actors.matches.settings import GamePath, MatchSettings
-from actors.retention import NAMES, Did, Retention, before_us
+from actors.matches.waker import WAKER, Waker
+from actors.retention import EVENTS, NAMES, Did, Retention, before_us
 from actors.runtime.child import ChildSpec
 from actors.runtime.future import Future
 from actors.runtime.journal import unix_us
 from actors.runtime.persistence import event_name
+from actors.runtime.stores import EventStore
+from actors.runtime.system import ActorSystem
 from actors.service import Frame, Running, Service, ServiceSettings
 from persistence.keeping import Keeping
 from protocol.http.metrics import Reading, counter
 from protocol.messages import match
 
+FORGET_EVERY_S: Final = 30.0
+"""The pause between two looks for keys that are to be forgotten."""
 _log = structlog.get_logger("actors.matches")
 
 
 def start(frame: Frame) -> Running:
-    """Start the service. Its directory wakes the matches that were running."""
+    """Start the service. Its waker brings back the matches that were running."""
     settings = frame.settings.section("matches", MatchSettings)
     games = load_games(frame.settings.section("games", dict), beside=frame.folder)
     if not games:
         _log.info("no games", why="[games] of the configuration names none")
     host = MatchHost(games, frame.topics, settings, clock_ms=frame.clock_ms)
-    frame.system.register(directory_kind(host))
-    frame.system.register(match_kind(host))
+    directory = start_matches(frame.system, host, frame.facts, frame.events)
     if settings.log_s:
         make = partial(Retention, "matches", dropping(frame.keeping, settings))
         frame.system.supervise([ChildSpec(id="0", factory=make)], key="match-retention")
-    frame.system.ref(*DIRECTORY).tell(Wake())
-    users = MatchesOfUsers(frame.system, frame.keeping)
+    users = MatchesOfUsers(frame.system, frame.keeping, frame.facts)
     return Running(
-        routes=ROUTES,
+        routes=routes(directory),
         readings=partial(readings, host.counters),
         export=users.export,
         erase=users.erase,
     )
+
+
+def start_matches(
+    system: ActorSystem, host: MatchHost, facts: Facts, events: EventStore
+) -> Directory:
+    """Start everything that matches need on a node; returns their directory."""
+    standing, settings = host.standing, host.settings
+    standing.ring = partial(_ring, system)
+    forget = forgetting(facts, settings)
+    children: dict[str, Callable[[], Any]] = {
+        REGISTRAR: partial(Registrar, standing, facts, settings.list_refresh_s),
+        "match-keys": partial(Retention, "keys of matches", forget, every_s=FORGET_EVERY_S),
+    }
+    for key, make in children.items():  # before the matches, so that they stop after them
+        system.supervise([ChildSpec(id="0", factory=make)], key=key)
+    system.register(match_kind(host))
+    wake = partial(Waker, standing, facts, events)
+    system.supervise([ChildSpec(id="0", factory=wake)], key=WAKER)
+    return Directory(host, facts, system)
+
+
+def _ring(system: ActorSystem) -> None:
+    with suppress(ActorDeadError):  # the system stops: the next start finds out which have ended
+        system.ref(REGISTRAR, "0").notify(Write())
 
 
 def check(settings: ServiceSettings, folder: Path) -> None:
@@ -77,6 +109,12 @@ def dropping(
     return step
 
 
+def forgetting(facts: Facts, settings: MatchSettings) -> Callable[[str], Future[Did]]:
+    """Return a step of `Retention`: it deletes the keys of matches that ended long ago."""
+    command = ForgetKeys(round(settings.remember_ended_s * 1000), settings.ended_keys, EVENTS)
+    return lambda _: facts.run(command, user=SERVICE)
+
+
 def readings(counters: MatchCounters) -> Iterator[Reading]:
     """Yield the metrics of matches."""
     yield counter("match_ticks", "Ticks of matches.", counters.ticks)
@@ -91,10 +129,12 @@ def readings(counters: MatchCounters) -> Iterator[Reading]:
 
 
 MATCHES: Final = Service(
-    name="matches",
+    name=SERVICE,
     area=match.AREA,
     sections={"matches": MatchSettings, "games": dict[str, GamePath]},
-    kinds={"match": Match.events, DIRECTORY[0]: Directory.events},
+    kinds={"match": Match.events},
     check=check,
     start=start,
+    commands=lambda _: COMMANDS,
+    queries=lambda _: QUERIES,
 )

@@ -1,4 +1,4 @@
-"""Settings of matches, and of the directory that knows them.
+"""Settings of matches, and of the directory that lists them.
 
 Times are in seconds, sizes in bytes.
 """
@@ -22,7 +22,7 @@ GamePath = Annotated[
 
 
 class MatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Matches, and the directory that knows them."""
+    """Matches, and the directory that lists them."""
 
     max_matches: Count = 1_000
     """How many matches may run at once."""
@@ -37,6 +37,8 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
     list_limit: Count = 100
     """How many matches one match.list may ask for."""
+    list_refresh_s: PositiveSeconds = 1.0
+    """How often a node writes down how many players its matches have, for lists on other nodes."""
     rejoin_within_s: Seconds = 60.0
     """How long a player without a session keeps the place; 0: the player leaves at once."""
     abandon_after_s: PositiveSeconds = 120.0

@@ -1,79 +1,95 @@
-"""What the directory knows about running matches beside its events: players, addresses, first
-joins.
-
-It is lost when the directory ends. Each match then reports its players again. The address of the
-client that created a match is not recovered: it is personal data, and therefore in no log.
-"""
+"""The reports of this node's matches, until they are written into the rows."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import NamedTuple
 
-from actors.matches.rules.register import Opened
+
+class Batch(NamedTuple):
+    """Reports that are written together.
+
+    `running` has matches with their numbers of players. `ended` has matches that are over, each
+    with whether the key that it was created with is kept.
+    """
+
+    running: list[tuple[str, int]]
+    ended: list[tuple[str, bool]]
 
 
 class Standing:
-    """The number of players of each running match, its creator's address, and whether anybody
-    joined it.
+    """Keeps the last report of each match until it is `written`.
 
-    Arguments:
-        unjoined_ms: a match that nobody joins ends so many milliseconds after its creation.
+    A match that players join and leave all the time therefore costs one row a write, and a write
+    that fails loses nothing. There are at most as many reports as matches that may run.
+
+    Attributes:
+        ring: called when a match ends while no end is waiting to be written. It must not raise.
     """
 
-    def __init__(self, unjoined_ms: int) -> None:
-        self._unjoined_ms = unjoined_ms
+    def __init__(self) -> None:
+        self.ring: Callable[[], None] = lambda: None
         self._players: dict[str, int] = {}
-        self._addresses: dict[str, str] = {}
-        self._at: Counter[str] = Counter()  # address -> its matches, including those being made
-        self._unjoined: dict[str, Opened] = {}  # the oldest first
+        self._changed: dict[str, int] = {}
+        self._ended: dict[str, bool] = {}
+        self._unheard: set[str] = set()
 
-    def __contains__(self, match: str) -> bool:
-        """Return whether the match has reported."""
-        return match in self._players
+    # --- reports ---------------------------------------------------------------------------------
 
-    def players(self, match: str) -> int:
-        """Return the number of players in the match's last report."""
-        return self._players.get(match, 0)
-
-    def count_at(self, address: str) -> int:
-        """Return how many matches of clients of this address run or are being made."""
-        return self._at[address]
-
-    def reserve(self, opened: Opened, address: str | None) -> None:
-        """Enter a match that is being made. Without an address, no limit of an address applies."""
-        self._unjoined[opened.match] = opened
-        if address is not None:
-            self._addresses[opened.match] = address
-            self._at[address] += 1
-
-    def reported(self, match: str, players: int) -> None:
-        """Enter the number of players that a match reports."""
+    def runs(self, match: str, players: int) -> None:
+        """Take the report that a match runs and has so many players."""
         self._players[match] = players
-        if players:
-            self._unjoined.pop(match, None)
+        self._changed[match] = players
+        self._unheard.discard(match)
 
-    def silent(self, match: str) -> None:
-        """Treat the match as one that has not reported, so that it is asked again."""
-        self._players.pop(match, None)
+    def ends(self, match: str, *, keeps_key: bool = True) -> None:
+        """Take the report that a match is over.
 
-    def gone(self, match: str) -> None:
-        """Remove a match that is over, or was not made."""
-        self._players.pop(match, None)
-        self._unjoined.pop(match, None)
-        address = self._addresses.pop(match, None)
-        if address is not None:
-            self._at[address] -= 1
-            if not self._at[address]:
-                del self._at[address]
-
-    def address_of(self, match: str) -> str | None:
-        """Return the address that the match counts for, or None if it has none or it is not
-        known.
+        `keeps_key` False: the match was never made, so the key of its creation is free again.
         """
-        return self._addresses.get(match)
+        self.leaves(match)
+        self._unheard.discard(match)
+        if not self._ended:
+            self.ring()
+        self._ended[match] = keeps_key
 
-    def frees_in_ms(self, now_ms: int, counts: Callable[[Opened], bool]) -> int | None:
-        """Return in how many ms the first unjoined match that `counts` ends; None: not known."""
-        first = next((one for one in self._unjoined.values() if counts(one)), None)
-        return None if first is None else max(0, first.at + self._unjoined_ms - now_ms)
+    def leaves(self, match: str) -> None:
+        """Forget a match that is not in the memory of this node any more."""
+        self._players.pop(match, None)
+        self._changed.pop(match, None)
+
+    # --- questions -------------------------------------------------------------------------------
+
+    def players(self, match: str) -> int | None:
+        """Return the number of players of a match, or None if it is not on this node."""
+        return self._players.get(match)
+
+    def ended(self) -> frozenset[str]:
+        """Return the matches that are over and whose rows may still be there."""
+        return frozenset(self._ended)
+
+    # --- waking ----------------------------------------------------------------------------------
+
+    def expects(self, matches: Iterable[str]) -> None:
+        """Take note that these matches were called, and have to report."""
+        self._unheard.update(matches)
+
+    def unheard(self) -> list[str]:
+        """Return the matches that were called and have not reported."""
+        return sorted(self._unheard)
+
+    # --- writing ---------------------------------------------------------------------------------
+
+    def to_write(self, most: int) -> Batch:
+        """Return the next reports to be written, at most so many. Ends come first."""
+        ended = list(islice(self._ended.items(), most))
+        return Batch(list(islice(self._changed.items(), most - len(ended))), ended)
+
+    def written(self, batch: Batch) -> None:
+        """Forget reports that are in the rows now."""
+        for match, players in batch.running:
+            if self._changed.get(match) == players:
+                del self._changed[match]
+        for match, _ in batch.ended:
+            self._ended.pop(match, None)

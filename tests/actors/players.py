@@ -37,11 +37,10 @@ from actors.edge.topic_messages import Leave
 from actors.edge.topics import Topics
 from actors.edge.warden import warden_kind
 from actors.inbox.routes import ROUTES as INBOX_ROUTES
-from actors.matches.directory import directory_kind
 from actors.matches.host import MatchHost
-from actors.matches.match_kind import match_kind
-from actors.matches.routes import ROUTES as MATCH_ROUTES
+from actors.matches.routes import routes as match_routes
 from actors.matches.rules.game import Game
+from actors.matches.service import start_matches
 from actors.matches.settings import MatchSettings
 from actors.runtime.durability import DurabilitySettings
 from actors.runtime.loop_cell import LoopCell
@@ -59,6 +58,7 @@ from protocol.server.flusher import Flusher
 from protocol.server.keepalive import Wheel
 from protocol.server.settings import WireSettings
 from protocol.server.websocket import Connection
+from tests.actors.match_rows import MatchRows
 
 SECRET = b"a secret of the tests, 32 bytes."
 P = TypeVar("P", bound=Push)
@@ -274,6 +274,7 @@ async def open_house(
     *,
     events: MemoryEventStore | None = None,
     snapshots: MemorySnapshotStore | None = None,
+    rows: MatchRows | None = None,
     sessions: SessionSettings | None = None,
     rooms: RoomSettings | None = None,
     durability: DurabilitySettings | None = None,
@@ -293,6 +294,7 @@ async def open_house(
         return 1_700_000_000_000 + round(trio.current_time() * 1000) % 10**9
 
     topics = Topics(fanout=Fanout(settings))
+    routes = {**SESSION_ROUTES, **ROOM_ROUTES, **INBOX_ROUTES}
     context = Context(
         settings=settings,
         topics=topics,
@@ -300,7 +302,7 @@ async def open_house(
         clock_ms=clock_ms,
         keepalive_s=20.0,
         max_message_bytes=65_536,
-        routes={**SESSION_ROUTES, **ROOM_ROUTES, **MATCH_ROUTES, **INBOX_ROUTES},
+        routes=routes,
         activations=Activations(settings),
     )
     async with ActorSystem("house", seed=1) as system:
@@ -316,8 +318,8 @@ async def open_house(
         )
         if seed is not None:
             host = dataclasses.replace(host, new_seed=lambda: seed)
-        system.register(directory_kind(host))
-        system.register(match_kind(host))
+        directory = start_matches(system, host, rows or MatchRows(), events)
+        routes.update(match_routes(directory))
         house = House(
             system,
             SessionGateway(

@@ -35,7 +35,10 @@ from actors.edge.tokens import Tokens
 from actors.edge.topic_messages import Leave
 from actors.edge.topics import Topics
 from actors.edge.warden import warden_kind
-from actors.matches.routes import ROUTES as MATCH_ROUTES
+from actors.facts import Facts
+from actors.matches.directory import Directory
+from actors.matches.host import MatchHost
+from actors.matches.routes import routes as match_routes
 from actors.runtime.child import ChildSpec
 from actors.runtime.system import ActorSystem
 from persistence import EventStore, PostgresSettings, RedisSettings, SnapshotStore
@@ -221,6 +224,8 @@ async def serve(
         system.register(warden_kind(topics))
         system.register(room_kind(topics, rooms or RoomSettings(), unix_ms))
         wire = wire or WireSettings()
+        no_games = MatchHost({}, topics, clock_ms=unix_ms)
+        matches = match_routes(Directory(no_games, Facts([], []), system))
         context = Context(
             settings=settings,
             topics=topics,
@@ -232,7 +237,7 @@ async def serve(
             clock_ms=unix_ms,
             keepalive_s=wire.keepalive_s,
             max_message_bytes=wire.max_message_bytes,
-            routes={**SESSION_ROUTES, **ROOM_ROUTES, **MATCH_ROUTES},
+            routes={**SESSION_ROUTES, **ROOM_ROUTES, **matches},
             activations=Activations(settings),
         )
         doorman = Doorman(wire, settings)

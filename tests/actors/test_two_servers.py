@@ -15,7 +15,6 @@ from trio.testing import MockClock
 
 from actors.chat.settings import RoomSettings
 from actors.edge.failures import Refused
-from actors.matches.messages import DIRECTORY, MatchReport
 from actors.matches.rules.game import Game
 from actors.runtime.errors import Fenced
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
@@ -28,12 +27,14 @@ from protocol.messages.match import (
     MatchEnded,
     Matches,
     MatchEvent,
+    MatchJoin,
     MatchList,
     MatchRestarted,
 )
 from protocol.messages.room import RoomJoin, RoomMessage, RoomRecovered, RoomRestarted, RoomSend
 from tests.actors import players
 from tests.actors.games import Hands
+from tests.actors.match_rows import MatchRows
 from tests.actors.players import House, bodies, joined, open_house
 from tests.actors.served import serve
 from tests.actors.table import Player, Stores, Table, settled, table
@@ -45,10 +46,10 @@ from tests.actors.table import Player, Stores, Table, settled, table
 async def two_houses(
     rooms: RoomSettings | None = None,
 ) -> AsyncIterator[tuple[House, House]]:
-    events, snapshots = MemoryEventStore(), MemorySnapshotStore()
+    events, snapshots, rows = MemoryEventStore(), MemorySnapshotStore(), MatchRows()
     async with (
-        open_house(events=events, snapshots=snapshots, rooms=rooms) as one,
-        open_house(events=events, snapshots=snapshots, rooms=rooms) as two,
+        open_house(events=events, snapshots=snapshots, rows=rows, rooms=rooms) as one,
+        open_house(events=events, snapshots=snapshots, rows=rows, rooms=rooms) as two,
     ):
         yield one, two
 
@@ -163,30 +164,18 @@ async def test_more_than_memory_holds_is_a_state_to_start_from(autojump_clock: M
 # --- the directory of matches ---------------------------------------------------------------------
 
 
-async def test_a_replaced_servers_first_match_is_made_though_its_directory_has_lost_its_log(
-    autojump_clock: MockClock,
-) -> None:
+async def test_two_servers_have_one_directory(autojump_clock: MockClock) -> None:
     async with two_houses() as (one, two):
         ada, bob = await one.player("ada"), await two.player("bob")
         first = (await ada.ask(MatchCreate(game="tictactoe", key="k"))).match
         other = (await bob.ask(MatchCreate(game="tictactoe"))).match
-        mine = (await ada.ask(MatchCreate(game="tictactoe"))).match
-        listed: Matches = await ada.ask(MatchList())
-        assert {match.match for match in listed.matches} == {first, other, mine}
-        assert (await bob.ask(MatchCreate(game="tictactoe"))).match not in {first, other, mine}
-
-
-async def test_a_directory_that_has_lost_its_log_comes_back_though_nobody_asks(
-    autojump_clock: MockClock,
-) -> None:
-    stores = Stores()
-    async with table(TicTacToe, stores=stores) as one:
-        match = await one.create("tictactoe")
-        async with table(TicTacToe, stores=stores) as two:
-            await two.create("tictactoe")
-            one.system.ref(*DIRECTORY).tell(MatchReport(match, 0, "finished"))
-            await trio.sleep(0.1)
-            assert stores.events.epochs[DIRECTORY] == 3
+        for player in (ada, bob):
+            listed: Matches = await player.ask(MatchList())
+            assert [match.match for match in listed.matches] == [other, first]
+        await ada.ask(MatchJoin(match=first))
+        await trio.sleep(1)
+        listed = await bob.ask(MatchList())
+        assert {match.match: match.players for match in listed.matches} == {first: 1, other: 0}
 
 
 # --- a match --------------------------------------------------------------------------------------

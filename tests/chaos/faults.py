@@ -22,7 +22,8 @@ CAUSE = {
     "session": "session.request",
     "match": "match.join",
     "inbox": "inbox.leave",
-    "directory": "directory.create",
+    "registrar": "registrar.write",
+    "waker": "waker.sweep",
     "clockwork": "clockwork.tick",
     "tictactoe": "tictactoe.input",
 }

@@ -1,10 +1,10 @@
 """`python -m tests.chaos.faulty serve ...`: the server as shipped, with hooks that can be broken,
 and with the trial service, which puts notes into inboxes.
 
-Every hook of rooms, sessions, matches, the directory and the games is wrapped before the server
-starts. Orders come from outside, as datagrams on the unix socket that SABOTAGE_SOCKET names, so
-that what goes wrong is the run's to decide and never part of what players send. An unarmed hook
-costs one look into a dict.
+Every hook of rooms, sessions, matches, the games, and what writes and wakes matches is wrapped
+before the server starts. Orders come from outside, as datagrams on the unix socket that
+SABOTAGE_SOCKET names, so that what goes wrong is the run's to decide and never part of what players
+send. An unarmed hook costs one look into a dict.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from actors.edge.identity import Identity
 from actors.edge.session import Detach, Session
 from actors.edge.topic_messages import Leave
 from actors.inbox.user import UserInbox
-from actors.matches.directory import Directory
 from actors.matches.match import Match
+from actors.matches.registrar import Registrar
+from actors.matches.waker import Waker
 from actors.runtime.actor import Actor
 from actors.runtime.handlers import HandlerTable
 from examples.tictactoe import TicTacToe
@@ -58,7 +59,8 @@ SITES: dict[str, tuple[type, tuple[str, ...]]] = {
     ),
     # Not those that are asynchronous: what they would be broken before has not begun.
     "inbox": (UserInbox, ("leave", "session_ended", "on_start", "on_stop", "on_failure")),
-    "directory": (Directory, ("create", "list", "report", "on_start", "apply")),
+    "registrar": (Registrar, ("write", "written", "on_start")),
+    "waker": (Waker, ("next", "found", "sweep", "unmade", "on_start")),
     # Not its `restore`: a match whose state cannot be restored ends as failed.
     "clockwork": (Clockwork, ("join", "leave", "input", "tick", "view", "snapshot", "result")),
     "tictactoe": (TicTacToe, ("join", "leave", "input", "view", "snapshot", "restore", "result")),

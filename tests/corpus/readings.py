@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from actors.matches.messages import StartMatch
+from actors.matches.old_directory import take_over_from
 from actors.matches.rules.record import Created
 from protocol.messages.envelope import Position
 from protocol.messages.match import MatchEnded, MatchRecovered
@@ -96,8 +97,13 @@ async def _answer(player: Player, entry: Entry, epoch: int, offset: int) -> str:
 
 
 async def _directory(entry: Entry, stores: Stores) -> list[Any]:
-    """What is listed, and what a retry of each creation gets."""
+    """What is listed, and what a retry of each creation gets, after the rows have taken over what
+    this actor knew. There are none like it any more.
+    """
+    stores.rows.taken_over = False
+    stores.rows.answer(await take_over_from(stores.events))
     async with table(*GAMES, stores=stores) as here:
+        # Now, or the matches have been called, whose logs are not here.
         told: list[Any] = [await here.listed()]
         for key in ("k-1", "k-2"):
             opened = [row for row in entry.events if key.encode() in row[5]]

@@ -9,13 +9,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any, ClassVar
-from unittest.mock import patch
 
 import trio
 
 from actors.chat.settings import RoomSettings
 from actors.edge.failures import Refused
-from actors.matches.messages import DIRECTORY
 from actors.matches.rules.game import Game
 from examples.arena import Arena
 from examples.tictactoe import TicTacToe
@@ -96,7 +94,6 @@ async def tictactoe() -> AsyncIterator[tuple[str, Entry]]:
         await trio.sleep(AFTER_A_LATE_SNAPSHOT_S)
         await bob.input(match, 3, {"cell": 0})
         yield "tictactoe-playing", _match(stores, match)
-        yield "directory-running", _directory(stores)
         for seq, (player, cell) in enumerate(((ada, 2), (bob, 8), (ada, 6)), 5):
             await player.input(match, seq, {"cell": cell})
         yield "tictactoe-won", _match(stores, match)
@@ -105,11 +102,6 @@ async def tictactoe() -> AsyncIterator[tuple[str, Entry]]:
         await bob.join(other)
         await bob.leave(other)
         yield "tictactoe-forfeited", _match(stores, other)
-        await here.create("tictactoe", key="k-2")
-        with patch("actors.matches.directory.STOCK_EVERY", 0):
-            await here.create("tictactoe")
-        await here.create("tictactoe")
-        yield "directory-stock", _directory(stores)
 
 
 async def arena() -> AsyncIterator[tuple[str, Entry]]:
@@ -147,11 +139,6 @@ async def _until_over(here: Table, match: str, player: Any) -> None:
 def _match(stores: Stores, match: str) -> Entry:
     assert stores.snapshots is not None
     return Entry.of("match", match, stores.events, stores.snapshots)
-
-
-def _directory(stores: Stores) -> Entry:
-    assert stores.snapshots is not None
-    return Entry.of(*DIRECTORY, stores.events, stores.snapshots)
 
 
 SCENES: tuple[Callable[[], AsyncIterator[tuple[str, Entry]]], ...] = (room, tictactoe, arena)

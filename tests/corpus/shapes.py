@@ -14,16 +14,11 @@ from typing import Any, Final
 import msgspec
 
 from actors.chat.room import Room
-from actors.matches.directory import Directory
 from actors.matches.match import Match
 from actors.runtime.persistence import PersistentActor
 from tests.corpus.entries import Entry
 
-ACTORS: Final[dict[str, type[PersistentActor]]] = {
-    "room": Room,
-    "match": Match,
-    "directory": Directory,
-}
+ACTORS: Final[dict[str, type[PersistentActor]]] = {"room": Room, "match": Match}
 """Kind -> class, of every persistent actor of the server."""
 
 

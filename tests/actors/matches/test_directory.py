@@ -11,14 +11,13 @@ import trio.testing
 from actors.edge.failures import MOST_RETRIES, Refused
 from actors.edge.identity import Identity
 from actors.edge.topics import Topics
-from actors.matches.directory import WAKE_AT_ONCE
 from actors.matches.host import MatchHost
-from actors.matches.messages import DIRECTORY, Create, MatchReport
-from actors.matches.rules.register import Stock
+from actors.matches.messages import RollCall
+from actors.matches.waker import SWEEP_S, WAKE_AT_ONCE
 from actors.runtime.errors import AskTimeout, StoreBusy
-from actors.runtime.stores import EventRow
 from examples.arena import Arena
 from examples.tictactoe import TicTacToe
+from persistence import StoreUnavailable
 from protocol.errors import (
     BAD_INPUT,
     INTERNAL,
@@ -26,9 +25,9 @@ from protocol.errors import (
     REJECTED,
     TOO_LONG,
     TOO_MANY_MATCHES,
-    UNAVAILABLE,
     UNKNOWN_GAME,
 )
+from protocol.messages.match import MatchCreate
 from tests.actors.games import Counting
 from tests.actors.table import SMALL, Stores, Table, refused, settled, table
 
@@ -85,6 +84,7 @@ async def test_what_its_game_will_not_have_leaves_nothing_behind(
         await trio.sleep(0.1)
         assert list(one.system.actors("match")) == []
         assert one.stores.events.count() == 0
+        assert one.stores.rows.running == {}
         assert one.stores.snapshots is not None
         assert one.stores.snapshots.rows == {}
         await one.create("counting", key="k")  # what was refused has not used the key up
@@ -159,11 +159,8 @@ async def test_a_match_that_nobody_joins_ends_soon_and_writes_its_creation_and_e
         await trio.sleep(16)
         assert [match.match for match in await one.listed()] == [joined]
         assert one.log(empty) == ["Created", "Ended"]
-        assert [row[4] for row in one.stores.events.rows(*DIRECTORY)] == [
-            "match.opened",
-            "match.opened",
-            "match.closed",
-        ]
+        assert list(one.stores.rows.running) == [joined]
+        assert one.stores.rows.keys == {}
         await one.create("counting")
 
 
@@ -239,27 +236,109 @@ async def test_a_start_wakes_every_match_that_ran_and_no_other(
         if not snapshots:
             stores = stores.as_after_a_kill(snapshots=False)
     async with table(Counting, stores=stores, abandon_after_s=500) as two:
-        one_by_one = two.system.ref(*DIRECTORY)
         assert len(await two.listed(limit=100)) == len(names) - 1
         await trio.sleep(1)
         awake = {ref.key for ref in two.system.actors("match")}
         assert awake == set(names[1:])
-        assert one_by_one.is_alive()
 
 
-async def test_a_match_that_was_made_and_never_announced_is_nobodys_and_does_not_run(
+async def test_a_match_that_was_entered_and_not_made_is_made_by_the_next_start(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stores = Stores()
+    async with table(Counting, stores=stores) as one:
+        killed = await entered_and_killed(one, note="kept")
+    async with table(Counting, stores=killed) as two:
+        await trio.sleep(1)
+        (match,) = [match.match for match in await two.listed()]
+        assert two.log(match) == ["Created"]
+        created = two.stores.events.rows("match", match)[0][5]
+        assert msgspec.msgpack.decode(created)["params"] == {"note": "kept"}
+        assert await two.create("counting", key="k", note="kept") == match
+        await two.player("ada").join(match)
+
+
+async def test_a_retry_makes_the_match_that_was_entered_and_not_made(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(Counting) as one:
+        killed = await entered_and_killed(one)
+    killed.rows.away = True
+    async with table(Counting, stores=killed) as two:
+        await settled()  # the waker does not come to it
+        killed.rows.away = False
+        match = await two.create("counting", key="k")
+        await two.player("ada").join(match)
+        assert [match.match for match in await two.listed()] == [match]
+
+
+async def test_a_match_that_its_game_will_not_have_any_more_is_listed_no_more(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(Counting) as one:
+        killed = await entered_and_killed(one)
+    async with table(TicTacToe, stores=killed) as two:
+        await trio.sleep(1)
+        assert killed.rows.running == {}
+        assert killed.rows.keys == {}
+        await refused(UNKNOWN_GAME, two.create("counting", key="k"))
+
+
+async def entered_and_killed(one: Table, **params: Any) -> Stores:
+    """The server is killed after a match was entered, and before it was made."""
+    one.stores.events.away = True
+    with pytest.raises(AskTimeout):
+        await one.create("counting", key="k", **params)
+    killed = one.stores.as_after_a_kill()
+    assert len(killed.rows.running) == 1
+    assert killed.events.count() == 0
+    killed.events.away = one.stores.events.away = False
+    return killed
+
+
+async def test_a_retry_is_told_its_match_though_its_game_is_gone(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     stores = Stores()
     async with table(Counting, stores=stores) as one:
         match = await one.create("counting", key="k")
-        killed = stores.as_after_a_kill()
-        killed.events.delete(*DIRECTORY)
-    async with table(Counting, stores=killed) as two:
-        assert await two.listed() == []
-        assert await two.create("counting", key="k") != match
+    async with table(TicTacToe, stores=stores) as two:
+        assert await two.create("counting", key="k") == match
+        await refused(UNKNOWN_GAME, two.create("counting", key="other"))
+        await trio.sleep(1)  # it has ended, as failed
+        assert await two.create("counting", key="k") == match
+
+
+async def test_a_match_that_nobody_has_heard_of_for_a_while_is_made_by_a_node_that_lives(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(Counting) as dead:
+        killed = await entered_and_killed(dead)
+    (row,) = killed.rows.running.values()
+    killed.rows.running.clear()
+    async with table(Counting, stores=killed) as one:
         await trio.sleep(1)
-        assert match not in {ref.key for ref in two.system.actors("match")}
+        killed.rows.running[row.entry.match] = row  # of a node that died just now
+        await trio.sleep(2 * SWEEP_S)
+        assert one.log(row.entry.match)[0] == "Created"
+
+
+async def test_a_match_that_was_not_told_to_come_back_is_told_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stores = Stores()
+    async with table(Counting, stores=stores, unjoined_after_s=500) as one:
+        match = await one.create("counting")
+        await trio.sleep(2)
+    stores.events.away = True
+    async with table(Counting, stores=stores, mailbox=1, unjoined_after_s=500) as two:
+        two.match(match).tell(RollCall())  # there is no room for another one
+        await trio.sleep(SWEEP_S - 1)
+        assert two.host.standing.unheard() == [match]
+        stores.events.away = False
+        await trio.sleep(5)
+        assert two.host.standing.unheard() == []
+        assert two.host.standing.players(match) == 0
 
 
 async def test_a_listed_match_whose_log_is_gone_is_listed_no_more(
@@ -268,6 +347,7 @@ async def test_a_listed_match_whose_log_is_gone_is_listed_no_more(
     stores = Stores()
     async with table(Counting, stores=stores) as one:
         match = await one.create("counting")
+        await trio.sleep(2)  # the row says that it was made
         killed = stores.as_after_a_kill()
         killed.events.delete("match", match)
     async with table(Counting, stores=killed) as two:
@@ -283,29 +363,27 @@ async def test_an_end_that_the_directory_did_not_hear_of_is_found_by_the_next_st
 ) -> None:
     stores = Stores()
     async with table(Counting, stores=stores) as one:
+        stores.rows.holds_reports = True
         await come_and_go(one, 1)
         killed = stores.as_after_a_kill(snapshots=False)
-        rows = killed.events.rows(*DIRECTORY)
-        assert rows[-1][4] == "match.closed"
-        killed.events.delete(*DIRECTORY, rows[-1][2])
+        killed.rows.holds_reports = False
     async with table(Counting, stores=killed) as two:
         assert len(await two.listed()) == 1
         await trio.sleep(1)
         assert await two.listed() == []
 
 
-async def test_a_full_store_refuses_to_create_and_nothing_is_left_behind(
+async def test_what_a_full_store_refuses_is_made_by_a_retry_or_a_little_later(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with table(Counting, durability=SMALL, unjoined_after_s=60) as one:
-        await one.listed()
+    async with table(Counting, durability=SMALL, unjoined_after_s=600) as one:
         one.stores.events.delay_s = 0.5
-        made: list[str] = []
+        made: dict[str, str] = {}
         refusals: list[StoreBusy] = []
 
         async def create(key: str) -> None:
             try:
-                made.append(await one.create("counting", key=key))
+                made[key] = await one.create("counting", key=key)
             except StoreBusy as error:
                 refusals.append(error)
 
@@ -314,20 +392,19 @@ async def test_a_full_store_refuses_to_create_and_nothing_is_left_behind(
                 nursery.start_soon(create, str(number))
         assert refusals
         one.stores.events.delay_s = 0
-        await trio.sleep(20)
-        assert sorted(match.match for match in await one.listed()) == sorted(made)
-        assert sorted(ref.key for ref in one.system.actors("match")) == sorted(made)
-        for number in range(5):
-            await create(str(number))
-        assert len(refusals) + len(made) == 10
-        assert len(await one.listed()) == 5
+        await create(next(key for key in "01234" if key not in made))
+        await trio.sleep(2 * SWEEP_S)
+        names = {ref.key for ref in one.system.actors("match")}
+        assert len(names) == 5
+        for key in "01234":
+            await create(key)
+        assert set(made.values()) == names == set(one.stores.rows.running)
 
 
 async def test_a_create_that_met_its_deadline_comes_to_be_and_a_retry_is_told(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with table(Counting, max_matches=2) as one:
-        await one.listed()
         one.stores.events.away = True
         for _ in range(2):
             with pytest.raises(AskTimeout):
@@ -346,11 +423,10 @@ async def test_retries_of_one_create_do_not_pile_up_while_the_store_is_away(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with table(Counting) as one:
-        await one.listed()
         one.stores.events.away = True
-        directory = one.system.ref(*DIRECTORY)
-        tries = [directory.ask(Create(HOST, "counting", {}, "k")) for _ in range(100)]
-        await settled()
+        request = MatchCreate(game="counting", key="k")
+        tries = [one.directory.create(HOST, request) for _ in range(100)]
+        await trio.sleep(1)
         refused = [one for one in tries if one.done]
         assert 100 - MOST_RETRIES <= len(refused) < 100
         assert {type(one.exception()) for one in refused} == {StoreBusy}
@@ -362,23 +438,61 @@ async def test_retries_of_one_create_do_not_pile_up_while_the_store_is_away(
         assert one.log(match) == ["Created"]
 
 
-async def test_who_waits_for_a_match_is_told_when_the_directory_crashes(
+async def test_without_the_rows_nothing_is_created_or_listed_and_matches_go_on(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with table(Counting) as one:
-        await one.listed()
-        one.stores.events.away = True
-        waiting = one.system.ref(*DIRECTORY).ask(Create(HOST, "counting", {}))
-        await settled()
-        poison: Any = []
-        one.system.ref(*DIRECTORY).tell(MatchReport(poison, 0))  # not hashable
-        await settled()
-        with pytest.raises(Refused) as caught:
-            waiting.result()
-        assert caught.value.error == UNAVAILABLE
+        match = await one.create("counting")
+        one.stores.rows.away = True
+        with pytest.raises(StoreUnavailable):
+            await one.create("counting")
+        with pytest.raises(StoreUnavailable):
+            await one.listed()
+        ada = one.player("ada")
+        await ada.join(match)
+        await ada.input(match, 1, {"end": True})
+        await trio.sleep(5)
+        assert match in one.stores.rows.running
+        one.stores.rows.away = False
+        await trio.sleep(1)
+        assert one.stores.rows.running == {}
 
 
-# --- its log -----------------------------------------------------------------------------------
+async def test_who_lists_matches_of_the_same_node_sees_at_once_who_joined_and_which_ended(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(Counting) as one:
+        other = await one.create("counting")
+        match = await one.create("counting")
+        one.stores.rows.holds_reports = True
+        ada = one.player("ada")
+        await ada.join(match)
+        assert [(one.match, one.players) for one in await one.listed()] == [(match, 1), (other, 0)]
+        assert one.stores.rows.running[match].players == 0
+        await ada.input(match, 1, {"end": True})
+        await trio.sleep(0.1)
+        assert match in one.stores.rows.running
+        assert [one.match for one in await one.listed(limit=1)] == [other]
+
+
+async def test_numbers_of_players_are_written_at_a_bounded_rate(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with table(Counting, list_refresh_s=1.0) as one:
+        match = await one.create("counting")
+        await one.player("bob").join(match)
+        ada = one.player("ada")
+        await trio.sleep(1.5)
+        before, began = one.stores.rows.writes, trio.current_time()
+        for _ in range(1000):
+            await ada.join(match)
+            await ada.leave(match)
+        await trio.sleep(1.5)
+        assert one.stores.rows.writes - before <= trio.current_time() - began + 1
+        assert one.stores.rows.running[match].players == 1
+        before = one.stores.rows.writes
+        await trio.sleep(60)
+        assert one.stores.rows.writes == before
 
 
 async def come_and_go(one: Table, count: int, key: str = "") -> None:
@@ -388,85 +502,6 @@ async def come_and_go(one: Table, count: int, key: str = "") -> None:
         await ada.join(match)
         await ada.input(match, 1, {"end": True})
         await trio.sleep(0.1)
-
-
-async def test_a_recovery_does_not_replay_every_match_there_ever_was(
-    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("actors.matches.directory.STOCK_EVERY", 10)
-    stores = Stores()
-    async with table(Counting, stores=stores, ended_keys=5) as one:
-        first = await one.create("counting", key="first")
-        await come_and_go(one, 40)
-        await come_and_go(one, 10, key="k")
-        await one.player("bob").join(first)
-    rows = stores.events.rows(*DIRECTORY)
-    last = max(row[2] for row in rows if row[4] == "match.stock")
-    assert len(rows) > 100
-    assert len(rows) - last <= 10 + (1 + 5) // 2
-    stock = msgspec.msgpack.decode(rows[last - 1][5], type=Stock)
-    assert first in {opened.match for opened in stock.running}
-    assert len(stock.running) <= 2  # it was taken when one had come
-    assert len(stock.kept) == 5
-    assert stores.snapshots is not None
-    assert DIRECTORY not in stores.snapshots.rows
-    for row in rows[: last - 1]:
-        stores.events.put((*row[:5], b"not read any more", row[6]))
-    async with table(Counting, stores=stores, ended_keys=5) as two:
-        assert [match.match for match in await two.listed()] == [first]
-        assert await two.create("counting", key="first") == first
-        assert await two.create("counting", key="k9") != first
-        assert len(await two.listed()) == 1  # k9 is known, and has ended
-        await two.create("counting", key="k0")
-        assert len(await two.listed()) == 2  # k0 is not one of the last five
-
-
-def old_row(seq: int, name: str, **fields: Any) -> EventRow:
-    payload = msgspec.msgpack.encode({"type": name, **fields})
-    return (*DIRECTORY, seq, 1, name, payload, 0)
-
-
-def announced(seq: int, match: str, **params: Any) -> EventRow:
-    return old_row(
-        seq, "match.opened", match=match, game="counting", params=params, seed=7, at=0,
-        user="host", key=match,
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("snapshot", [True, False])
-async def test_a_log_from_when_matches_were_announced_first_is_read_and_ends_in_a_stock(
-    autojump_clock: trio.testing.MockClock, snapshot: bool
-) -> None:
-    stores = Stores()
-    assert stores.snapshots is not None
-    stores.events.epochs[DIRECTORY] = 1
-    for row in (
-        announced(1, "counting-made", note="x" * 1000),
-        announced(2, "counting-refused", refuse=True),
-        announced(3, "counting-ended"),
-        old_row(4, "match.closed", match="counting-ended", reason="finished", at=0),
-        announced(5, "counting-refused-before", refuse=True),
-        old_row(6, "match.closed", match="counting-refused-before", reason="refused", at=0),
-    ):
-        stores.events.put(row)
-    if snapshot:
-        entries = [
-            {"opened": msgspec.msgpack.decode(row[5]), "closed_at": closed_at}
-            for row, closed_at in zip(stores.events.rows(*DIRECTORY), (None, None, 0), strict=False)
-        ]
-        await stores.snapshots.save([(*DIRECTORY, 4, 1, 1, msgspec.msgpack.encode(entries))])
-    async with table(Counting, stores=stores) as one:
-        assert len(await one.listed()) == 2
-        await trio.sleep(1)
-        assert [match.match for match in await one.listed()] == ["counting-made"]
-        assert one.log("counting-made") == ["Created"]
-        assert await one.create("counting", key="counting-ended") == "counting-ended"
-        await trio.sleep(60)
-        assert DIRECTORY not in stores.snapshots.rows
-        names = [row[4] for row in stores.events.rows(*DIRECTORY)]
-        assert names.count("match.stock") == int(snapshot)
-        if snapshot:
-            assert b"xxx" not in stores.events.rows(*DIRECTORY)[-1][5]
 
 
 def test_a_name_that_could_not_be_in_a_match_name_is_refused() -> None:

@@ -381,7 +381,7 @@ async def test_the_game_stands_still_while_nobody_is_there(
         ada.connect()
         assert (await ada.join(match)).tick == 20
         await trio.sleep(1.01)
-        assert ada.got(MatchStatePush)[-1].tick == 40
+        assert ada.got(MatchStatePush)[-1].tick in {40, 41}
 
 
 async def test_what_the_game_says_reaches_everyone_in_order_with_offsets(

@@ -56,7 +56,7 @@ class InMemory:
 
 def matches_of(one: Table) -> MatchesOfUsers:
     worker = InMemory(one.stores)
-    return MatchesOfUsers(one.system, Keeping(worker, worker))
+    return MatchesOfUsers(one.system, Keeping(worker, worker), one.stores.rows)
 
 
 def stored(stores: Stores) -> str:
@@ -68,20 +68,24 @@ def stored(stores: Stores) -> str:
 
 async def test_what_a_user_did_in_matches_is_exported(autojump_clock: MockClock) -> None:
     async with table(TicTacToe) as one:
-        match = await one.create("tictactoe", user="ada")
+        match = await one.create("tictactoe", user="ada", address="203.0.113.7")
         ada, bob = await seated(one, match, "ada", "bob")
         await ada.input(match, 1, {"cell": 4})
         await bob.input(match, 1, {"cell": 0})
+        created = (await matches_of(one).export("ada"))[0]
+        assert (created["what"], created["match"], created["game"], created["address"]) == (
+            "created", match, "tictactoe", "203.0.113.7",
+        )  # fmt: skip
         await ada.leave(match)
+        await trio.sleep(1)
         found = await matches_of(one).export("ada")
         assert [(row["match"], row["what"]) for row in found] == [
-            (match, "created"),
             (match, "joined"),
             (match, "moved"),
             (match, "left"),
         ]
-        assert (found[0]["game"], found[1]["name"]) == ("tictactoe", "Ada")
-        assert found[2]["input"] == {"cell": 4}
+        assert found[0]["name"] == "Ada"
+        assert found[1]["input"] == {"cell": 4}
         assert all(row["at"] > 0 for row in found)
         assert msgspec.json.encode(found)
         assert [row["what"] for row in await matches_of(one).export("bob")] == ["joined", "moved"]

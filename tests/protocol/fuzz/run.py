@@ -239,9 +239,7 @@ class Run:
         if self.plan.rounds > 1:  # rooms and matches stay for up to 20 s: the short form does not
             names.append("actors")
         for name in names:
-            # The directory of matches is always there.
-            labels = r"(?:{(?!kind=\"directory\").*})?"
-            found = re.findall(rf"^greenroom_{name}{labels} (\S+)$", text, re.MULTILINE)
+            found = re.findall(rf"^greenroom_{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
             value = sum(map(float, found))
             if value > but.get(name, 0):
                 left[name] = value

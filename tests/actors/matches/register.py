@@ -1,0 +1,117 @@
+"""The rows of matches in PostgreSQL as their tests use them: real workers, asked from the test's
+own thread.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from pykka import ActorRef
+
+from actors.edge.failures import Refused
+from actors.matches.commands import COMMANDS, SERVICE, OpenMatch, ReportMatches
+from actors.matches.entry import Entry, Start
+from actors.matches.queries import QUERIES, Listed, ListMatches
+from actors.matches.rules.room import Limits
+from persistence import PostgresSettings
+from persistence.commands import CommandTable, CommandWorker, Execute
+from persistence.postgres import migrate
+from persistence.postgres.connection import connect
+from persistence.queries import Ask, QueryTable, QueryWorker
+
+GAMES = ("arena", "tictactoe")
+TABLE = CommandTable(COMMANDS, (Refused,))
+WIDE = Limits(of_all=1_000_000, of_user=1_000_000, of_address=0, unjoined_ms=15_000)
+_numbers = itertools.count(1)
+
+
+def opening(
+    user: str = "ada",
+    *,
+    key: str | None = None,
+    address: str | None = None,
+    game: str = "arena",
+    match: str | None = None,
+    limits: Limits = WIDE,
+) -> OpenMatch:
+    """A command that enters a match, of a name that no other has."""
+    return OpenMatch(
+        match=match or f"{game}-{next(_numbers)}",
+        game=game,
+        user=user,
+        key=key,
+        address=address,
+        start=Start(2**64 - 1, {"goal": 3}).packed(),
+        limits=limits,
+    )
+
+
+class Register:
+    """Every call raises what the asker is told."""
+
+    def __init__(
+        self,
+        settings: PostgresSettings,
+        commands: Sequence[ActorRef[Any]],
+        queries: ActorRef[Any],
+    ) -> None:
+        self.settings = settings
+        self._commands = commands
+        self._queries = queries
+
+    def begin(self, command: msgspec.Struct, *, worker: int = 0) -> Any:
+        """The future of a command's `Done`."""
+        request = Execute(command, "anyone", None, time.monotonic() + 60)
+        return self._commands[worker].ask(request, block=False)
+
+    def run(self, command: msgspec.Struct, *, worker: int = 0) -> Any:
+        return self.begin(command, worker=worker).get(timeout=60).answer
+
+    def open(self, command: OpenMatch, *, worker: int = 0) -> Entry:
+        answer: Entry = self.run(command, worker=worker)
+        return answer
+
+    def end(self, *matches: str, keeps_key: bool = True) -> None:
+        self.run(ReportMatches([], [(match, keeps_key) for match in matches]))
+
+    def ask(self, query: msgspec.Struct) -> Any:
+        return self._queries.ask(Ask(query, time.monotonic() + 60), timeout=60)
+
+    def listed(self, *games: str, limit: int = 1000) -> list[Listed]:
+        found: list[Listed] = self.ask(ListMatches(games or GAMES, limit))
+        return found
+
+    def one(self, statement: str) -> Any:
+        """The only value that a statement finds; it names tables without their schema."""
+        with connect(self.settings) as connection, connection.transaction():
+            connection.execute(f"SET LOCAL search_path TO {self.settings.schema}".encode())
+            row = connection.execute(statement.encode()).fetchone()
+            return None if row is None else row[0]
+
+    def do(self, statement: str) -> None:
+        """Run a statement, likewise."""
+        with connect(self.settings) as connection, connection.transaction():
+            connection.execute(f"SET LOCAL search_path TO {self.settings.schema}".encode())
+            connection.execute(statement.encode())
+
+    def is_sound(self) -> bool:
+        """Whether the number of running matches is kept as it is."""
+        return bool(
+            self.one("SELECT running = (SELECT count(*) FROM matches) FROM match_directory")
+        )
+
+
+@contextmanager
+def opened_register(settings: PostgresSettings, *, workers: int = 2) -> Iterator[Register]:
+    """Migrate, and start workers."""
+    migrate(settings, [SERVICE])
+    commands: list[ActorRef[Any]] = [CommandWorker.start(settings, TABLE) for _ in range(workers)]
+    queries: ActorRef[Any] = QueryWorker.start(settings, QueryTable(QUERIES))
+    yield Register(settings, commands, queries)
+    for ref in (*commands, queries):
+        ref.stop()
