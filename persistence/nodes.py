@@ -1,0 +1,169 @@
+"""The nodes of a cluster as its stores know them, and what a node asks of the stores.
+
+Valkey has the heartbeats and who holds which slot; see `persistence.redis.nodes`. PostgreSQL is the
+register of who is a member; see `persistence.postgres.nodes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from persistence.requests import StoreRequest
+
+
+class HeldSlot(NamedTuple):
+    """A slot, the epoch of its last change, and who holds it; None: nobody."""
+
+    slot: int
+    epoch: int
+    holder: str | None
+
+
+class Heard(NamedTuple):
+    """The answer to a `Heartbeat`.
+
+    Attributes:
+        generation: of Valkey's data; 0: none has begun since a flush, a restart or a failover.
+        view: the version of the newest view that was announced.
+        calm_ms: how long Valkey has heard heartbeats without a gap, by its own clock.
+        missing: those of the watched nodes whose last heartbeat is over.
+        news: changes of slots, the oldest first.
+        heard: the epoch of the last one of them.
+        more: whether there are more of them.
+    """
+
+    generation: int
+    view: int = 0
+    calm_ms: int = 0
+    missing: Sequence[str] = ()
+    news: Sequence[HeldSlot] = ()
+    heard: int = 0
+    more: bool = False
+
+
+# --- of Valkey -----------------------------------------------------------------------------------
+
+
+class Heartbeat(StoreRequest, frozen=True, gc=False):
+    """`node` lives for another `lease_ms`; "": nobody does, it is only asked. Reply: a `Heard`.
+
+    `gap_ms`: if there was no heartbeat for so long, the calm begins anew.
+    """
+
+    node: str
+    lease_ms: int
+    gap_ms: int
+    since: int
+    watched: Sequence[str]
+
+
+class BeginGeneration(StoreRequest, frozen=True, gc=False):
+    """Begin a generation of Valkey's data, unless one has begun. Reply: None."""
+
+    generation: int
+
+
+class ChangeSlots(StoreRequest, frozen=True, gc=False):
+    """Give slots another holder; None: none. Reply: those that were changed, as `HeldSlot`s.
+
+    A slot is changed if its epoch is the one given, or an older one. Nothing is changed if
+    `generation` is not the present one.
+    """
+
+    generation: int
+    changes: Sequence[tuple[int, int]]
+    holder: str | None
+
+
+class Announce(StoreRequest, frozen=True, gc=False):
+    """There is a newer view, without these nodes, whose heartbeats are deleted. Reply: None."""
+
+    view: int
+    gone: Sequence[str]
+
+
+# --- of the register -----------------------------------------------------------------------------
+
+
+class RegisterRow(NamedTuple):
+    """A living node. `about` is what it says of itself, `process` where it runs."""
+
+    id: str
+    name: str
+    generation: int
+    leaving: bool
+    excused_s: float
+    """How long ago it was excused last; infinity: never."""
+    about: bytes
+    process: str
+
+
+class Register(NamedTuple):
+    """The living nodes, the version of this view, and the highest incarnation so far."""
+
+    version: int
+    newest: int
+    nodes: Sequence[RegisterRow]
+
+
+class RegisterReport(NamedTuple):
+    """The answer to a `ReportNode`.
+
+    Attributes:
+        buried: why the node was buried; None: it lives.
+        excused: whether it may go on without Valkey for another lease.
+        version: of the present view.
+    """
+
+    buried: str | None
+    excused: bool
+    version: int
+
+
+class AdmitNode(StoreRequest, frozen=True, gc=False):
+    """Admit a node of this name. Reply: its incarnation; None: a node of this name lives."""
+
+    name: str
+    generation: int
+    about: bytes
+    process: str
+
+
+class ReportNode(StoreRequest, frozen=True, gc=False):
+    """A node lives, and Valkey has answered it so many seconds ago. Reply: a `RegisterReport`.
+
+    `doubtful`: it asks to be excused. It is unless another node was answered within `fresh_s`.
+    """
+
+    node: str
+    valkey_s: float
+    doubtful: bool
+    fresh_s: float
+
+
+class ReadRegister(StoreRequest, frozen=True, gc=False):
+    """Reply: the `Register`."""
+
+
+class BuryNode(StoreRequest, frozen=True, gc=False):
+    """Bury a node, unless it was excused within `lease_s`. Reply: the view's version, or None.
+
+    `by`: who does it; nothing is done if that one was buried itself; "": one that wants to join.
+    """
+
+    node: str
+    by: str
+    why: str
+    lease_s: float
+
+
+class LeaveNode(StoreRequest, frozen=True, gc=False):
+    """A node is about to leave, or if `over` it has left. Reply: the version of the view."""
+
+    node: str
+    over: bool
+
+
+class NextGeneration(StoreRequest, frozen=True, gc=False):
+    """Reply: a number for a generation of Valkey's data, higher than all before it."""

@@ -1,0 +1,107 @@
+"""The thread that asks the register of nodes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+import psycopg
+
+from persistence.batching import each_alone
+from persistence.errors import RowRefused
+from persistence.nodes import (
+    AdmitNode,
+    BuryNode,
+    LeaveNode,
+    NextGeneration,
+    ReadRegister,
+    Register,
+    RegisterReport,
+    RegisterRow,
+    ReportNode,
+)
+from persistence.postgres.actor import PostgresActor
+from persistence.postgres.connection import qualified
+from persistence.requests import StoreCheck, StoreRequest
+from persistence.settings import PostgresSettings
+
+_ADMIT: Final = "SELECT {schema}.admit_node(%s, %s, %b, %s)"
+_REPORT: Final = "SELECT * FROM {schema}.report_node(%s, %s::float8, %s, %s::float8)"
+_READ: Final = "SELECT * FROM {schema}.read_register()"
+_BURY: Final = "SELECT {schema}.bury_node(%s, %s, %s, %s::float8)"
+_LEAVE: Final = "SELECT {schema}.leave_node(%s, %s)"
+_NEXT: Final = "SELECT nextval('{schema}.node_generations')"
+
+
+class RegisterWorker(PostgresActor):
+    """Admits, excuses and buries nodes, one request after the other.
+
+    A connection that was lost is opened again, and the request made once more. That is harmless: a
+    report or a burial can be made twice. Of an admission that was made twice the first remains as a
+    node that does not live, and is buried.
+    """
+
+    batch_weight = 1
+
+    def __init__(self, settings: PostgresSettings) -> None:
+        # After a pause of a second or two a node would be taken for cut off.
+        super().__init__(msgspec.structs.replace(settings, max_retry_s=settings.first_retry_s))
+        self._settings = settings
+
+    def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
+        return each_alone(self._run, requests)
+
+    def _run(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
+        return [
+            self._link.run(lambda connection, one=request: self._do(connection, one))  # type: ignore[misc]
+            for request in requests
+        ]
+
+    def _do(self, connection: psycopg.Connection, request: StoreRequest) -> Any:
+        text, *arguments = _call(request)
+        rows = connection.execute(qualified(self._settings, text), arguments).fetchall()
+        match request:
+            case ReadRegister():
+                return _register(rows)
+            case ReportNode():
+                return RegisterReport(*rows[0])
+        return rows[0][0]
+
+
+def _call(request: StoreRequest) -> tuple[Any, ...]:
+    """Return the statement of a request, and its arguments."""
+    call: tuple[Any, ...]
+    match request:
+        case AdmitNode(name, generation, about, process):
+            call = _ADMIT, name, generation, about, process
+        case ReportNode(node, valkey_s, doubtful, fresh_s):
+            # Infinity is no interval: never is as good as a day ago.
+            call = _REPORT, node, min(valkey_s, 86_400.0), doubtful, fresh_s
+        case ReadRegister():
+            call = (_READ,)
+        case BuryNode(node, by, why, lease_s):
+            call = _BURY, node, by, why, lease_s
+        case LeaveNode(node, over):
+            call = _LEAVE, node, over
+        case NextGeneration():
+            call = (_NEXT,)
+        case StoreCheck():
+            call = ("SELECT NULL",)
+        case _:
+            raise RowRefused(f"not for the register: {request}")
+    return call
+
+
+def _register(rows: Sequence[Sequence[Any]]) -> Register:
+    nodes = [
+        RegisterRow(
+            id_, name, generation, leaving, math.inf if excused_s is None else excused_s,
+            bytes(about), process,
+        )
+        for id_, name, generation, leaving, excused_s, about, process, _, _ in rows
+        if id_ is not None
+    ]  # fmt: skip
+    *_, version, newest = rows[0]
+    return Register(version, newest, nodes)
