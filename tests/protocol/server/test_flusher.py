@@ -243,6 +243,22 @@ async def test_a_broadcast_leaves_at_once_where_nothing_waits_and_in_order_elsew
     assert flusher.statistics().bytes_sent == 9
 
 
+async def test_while_pushes_are_gathered_who_has_had_none_waits_for_the_end_of_the_turn_alone(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with flushing() as (flusher, busy, busy_line):
+        quiet_line = Line()
+        quiet = Outbox(MSGPACK, 1_000_000, flusher, quiet_line)
+        with flusher:
+            flusher.broadcast(b"a", [busy])
+            flusher.broadcast(b"b", [busy])
+            flusher.broadcast(b"c", [busy, quiet])
+            flusher.broadcast(b"d", [busy, quiet])
+        assert quiet_line.got == [(0, b"cd")]
+        await trio.sleep(1)
+    assert busy_line.got == [(0, b"a"), (5, b"bcd")]
+
+
 async def test_a_state_is_broadcast_at_once_and_replaces_the_one_that_waits(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from protocol.codec import MSGPACK
-from protocol.server.outbox import IDLE, NOW, SEND_BYTES, Outbox
+from protocol.server.outbox import IDLE, NOW, SEND_BYTES, Outbox, push_soon_to_all
 
 
 @dataclass(eq=False)
@@ -101,6 +101,20 @@ def test_what_may_wait_is_within_the_bound_too() -> None:
     outbox.push_soon(b"d")
     assert line.overflows == 1
     assert drain(outbox) == b"abc"
+
+
+def test_what_is_pushed_to_all_goes_where_there_is_room_and_marks_whoever_had_nothing() -> None:
+    (quiet, quiet_line), (busy, busy_line), (full, full_line), (gone, gone_line) = (
+        box(limit=5), box(limit=5), box(limit=5), box(limit=5),
+    )  # fmt: skip
+    busy.push_soon(b"ab")
+    full.push_soon(b"abcde")
+    gone.abandon()
+    push_soon_to_all(b"c", [quiet, busy, full, gone])
+    lines = (quiet_line, busy_line, full_line, gone_line)
+    assert [line.dirty_soon for line in lines] == [1, 1, 1, 0]
+    assert [line.overflows for line in lines] == [0, 0, 1, 0]
+    assert [drain(one) for one in (quiet, busy, full, gone)] == [b"c", b"abc", b"abcde", b""]
 
 
 def test_the_rest_of_a_partial_send_goes_first_and_unchanged() -> None:
@@ -199,7 +213,7 @@ def test_replaced_frames_leave_no_gaps_that_grow() -> None:
     outbox.push(b"first")
     for number in range(100_000):
         outbox.replace(f"m{number % 3}", b"%d." % number)
-    assert len(outbox._frames) < 200
+    assert len(outbox.frames) < 200
     assert drain(outbox) == b"first99997.99998.99999."
 
 
@@ -335,13 +349,18 @@ class OutboxMachine(RuleBasedStateMachine):
     def queued(self) -> int:
         return len(self.leaving) + sum(len(frame) for _, frame in self.waiting)
 
-    @rule(size=st.integers(1, 15))
-    def push(self, size: int) -> None:
+    @rule(size=st.integers(1, 15), how=st.sampled_from(["at once", "soon", "to all"]))
+    def push(self, size: int, how: str) -> None:
         frame = self.frame(size)
         overflows = self.line.overflows
         if fits := self.queued() + size <= self.LIMIT:
             self.waiting.append((None, frame))
-        self.outbox.push(frame)
+        if how == "at once":
+            self.outbox.push(frame)
+        elif how == "soon":
+            self.outbox.push_soon(frame)
+        else:
+            push_soon_to_all(frame, [self.outbox])
         assert self.line.overflows == overflows + (not fits)
 
     @rule(slot=st.sampled_from("ab"), size=st.integers(1, 15))
@@ -369,6 +388,10 @@ class OutboxMachine(RuleBasedStateMachine):
         self.outbox.sent(data, took)
         self.leaving = data[took:]
         assert self.outbox.idle() == (not self.queued())
+
+    @invariant()
+    def is_marked_if_it_has_something(self) -> None:
+        assert not self.queued() or self.outbox.waiting is not IDLE
 
     @invariant()
     def counts_its_bytes(self) -> None:
