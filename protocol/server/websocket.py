@@ -55,8 +55,6 @@ _LAST_READS = 8  # full-speed reads after a close; a client answers it within on
 _LAST_READS_S = 0.05  # the pause between further reads from a client that goes on sending
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: unsent bytes are thrown away
 
-_OPEN, _CLOSING, _CLOSED = range(3)
-
 
 class Connection:
     """One client's connection, from the end of the handshake. Used on the trio thread only.
@@ -75,7 +73,7 @@ class Connection:
     __slots__ = (
         "_close", "_control", "_flushed", "_handler", "_heard", "_held_back", "_last_reads",
         "_messages", "_over", "_peer_closed", "_read_next_in", "_reader", "_reason", "_scope",
-        "_sent", "_settings", "_shed", "_silent", "_socket", "_state", "_wheel", "address",
+        "_sent", "_settings", "_shed", "_silent", "_socket", "_wheel", "address", "closed",
         "deadline", "encoding", "id", "message_bytes", "outbox", "peer", "send",
     )  # fmt: skip
 
@@ -97,6 +95,8 @@ class Connection:
         self.address = address
         self.send = sock.send
         self.outbox = Outbox(encoding, settings.outbox_bytes, flusher, self)
+        self.closed = False
+        """Whether the connection is closed or closing, so that pushed frames are dropped."""
         self.message_bytes = 0
         """The payload size of the message that `Handler.received` is called with."""
         self.deadline = NEVER
@@ -105,7 +105,6 @@ class Connection:
         self._wheel = wheel
         self._reader = FrameReader(settings.max_message_bytes)
         self._handler: Handler | None = None
-        self._state = _OPEN
         self._close: CloseCode | int = frames.ABNORMAL
         self._reason = ""
         self._messages: Iterator[tuple[int, bytes]] = iter(())  # read, but not handled yet
@@ -127,11 +126,6 @@ class Connection:
 
     def __repr__(self) -> str:
         return f"<Connection {self.id} {self.encoding.name} {self.peer}>"
-
-    @property
-    def closed(self) -> bool:
-        """Whether the connection is closed or closing, so that pushed frames are dropped."""
-        return self._state != _OPEN
 
     def reply(self, message: msgspec.Struct) -> None:
         """Encode, frame and push one message.
@@ -181,7 +175,7 @@ class Connection:
 
     def expect_within(self, seconds: float | None) -> None:
         """Close with NO_SESSION_IN_TIME in so many seconds; `None`: lift that deadline."""
-        if self._state == _OPEN:
+        if not self.closed:
             self._wheel.expect(self, seconds)
 
     def close(self, code: CloseCode, reason: str = "") -> None:
@@ -190,7 +184,7 @@ class Connection:
         The client has `close_timeout_s` to read everything and to answer; then the socket is reset.
         A client that reads too slowly or has vanished gets the close frame alone.
         """
-        if self._state != _OPEN:
+        if self.closed:
             return
         if code is FLOODING:
             self._peer_closed = True  # further messages of the client are not looked at
@@ -218,7 +212,7 @@ class Connection:
             if first:
                 self._feed(first)
             await self._read(poller)
-            if self._state == _OPEN:  # half-closed: the client may still read our frames
+            if not self.closed:  # half-closed: the client may still read our frames
                 self._leave(
                     frames.ABNORMAL,
                     "the stream ended without a close frame",
@@ -234,7 +228,7 @@ class Connection:
     def discard(self) -> None:
         """Close the socket of a connection that was never `run`."""
         self.outbox.abandon()
-        self._state = _CLOSED
+        self.closed = True
         self._wheel.discard(self)
         self._socket.close()
 
@@ -272,7 +266,7 @@ class Connection:
             self.broken(error)
             return True
         self._feed(data)
-        return self._over or self._held_back is not None or self._state != _OPEN
+        return self._over or self._held_back is not None or self.closed
 
     def _readable_tls(self) -> bool:
         """The same for TLS, which may hold decrypted bytes that epoll does not know of."""
@@ -288,7 +282,7 @@ class Connection:
             self._over = self._peer_closed = True
             return
         self._heard = True
-        if self._state != _OPEN:
+        if self.closed:
             self._last_reads += 1
         if self._peer_closed:
             return
@@ -302,7 +296,7 @@ class Connection:
         count, self._reader.fragments = self._reader.fragments, 0
         handler = self._handler
         assert handler is not None
-        if self._state == _OPEN:
+        if not self.closed:
             try:
                 handler.fragments(count)
             except Exception:
@@ -311,13 +305,14 @@ class Connection:
     def _handle(self) -> None:
         """Handle the messages that were read, until one has to be waited for."""
         self._handle_some()
-        self.end_shed()
+        if self._shed is not None:
+            self.end_shed()
 
     def _handle_some(self) -> None:
         for count, (opcode, payload) in enumerate(self._messages, 1):
             if opcode >= frames.CLOSE:
                 self._take_control(opcode, payload)
-            elif self._state == _OPEN and not (self._shed and self._sheds(opcode, payload)):
+            elif not self.closed and not (self._shed and self._sheds(opcode, payload)):
                 self._held_back = self._take(opcode, payload)
                 if self._held_back is not None:
                     return
@@ -370,7 +365,7 @@ class Connection:
 
     async def _hold(self, held_back: Awaitable[None]) -> None:
         with trio.CancelScope() as self._scope:
-            if self._state != _OPEN:  # the handler that asks for the wait has closed it
+            if self.closed:  # the handler that asks for the wait has closed it
                 self._scope.cancel()
             try:
                 await held_back
@@ -394,7 +389,7 @@ class Connection:
     def _take_control(self, opcode: int, payload: bytes) -> None:
         if opcode == frames.CLOSE:
             self._peer_closed = True
-            if self._state == _OPEN:
+            if not self.closed:
                 code, reason = frames.parse_close(payload)
                 echo = None if code == frames.NO_STATUS else code
                 self._leave(code, reason, frames.close_frame(echo))
@@ -412,9 +407,9 @@ class Connection:
         self, close: CloseCode | int, reason: str, last: bytes, *, drop: bool = False
     ) -> None:
         self.end_shed()
-        if self._state != _OPEN:
+        if self.closed:
             return  # `end_shed` has closed it
-        self._state = _CLOSING
+        self.closed = True
         self._close = close
         self._reason = reason
         self._wheel.expect(self, self._settings.close_timeout_s)
@@ -440,7 +435,7 @@ class Connection:
 
     def _abort(self) -> None:
         """End both halves of the stream now. The reader wakes and closes the socket."""
-        self._state = _CLOSED
+        self.closed = True
         self.outbox.abandon()
         self._sent = True
         if self._flushed is not None:
@@ -455,12 +450,12 @@ class Connection:
 
     def _end(self) -> None:
         """Close the socket and tell the handler. It is the last step, also when cancelled."""
-        if self._state == _OPEN:  # cancelled: the server stops without a drain
+        if not self.closed:  # cancelled: the server stops without a drain
             self._close = DRAIN
             if not self.outbox.unsent:
                 with contextlib.suppress(OSError):
                     self.send(frames.close_frame(DRAIN.code, DRAIN.name))
-        self._state = _CLOSED
+        self.closed = True
         self.outbox.abandon()
         self._wheel.discard(self)
         trio.lowlevel.notify_closing(self._socket)
@@ -486,7 +481,7 @@ class Connection:
         self.close(SLOW_CONSUMER, reason)
 
     def broken(self, error: OSError) -> None:
-        if self._state == _OPEN:
+        if not self.closed:
             self._close = frames.ABNORMAL
             self._reason = str(error)
         self._abort()
@@ -499,7 +494,7 @@ class Connection:
 
     def visit(self) -> None:
         self._control = 0
-        if self._state != _OPEN:
+        if self.closed:
             return
         settings = self._settings
         if self._heard or self._scope is not None:  # with a scope, the server itself does not read
@@ -513,7 +508,7 @@ class Connection:
         self.outbox.push(frames.PING_FRAME)
 
     def expired(self) -> None:
-        if self._state == _OPEN:
+        if not self.closed:
             self.close(NO_SESSION_IN_TIME)
         else:
             self._abort()
