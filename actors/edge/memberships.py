@@ -204,7 +204,7 @@ class Memberships:
         if held is None or held.membership.gave_up:
             client.refuse(RequestError(NOT_JOINED), ref)
         else:
-            self._begin(client, ref, held.owner, message)
+            client.begin(ref, held.owner.ask(message, timeout=self._settings.ask_timeout_s))
 
     def repeat(
         self, client: ConnectedClient, ref: int | None, topic: str, message: msgspec.Struct
@@ -222,7 +222,7 @@ class Memberships:
         if refused is not None:
             client.refuse(refused, ref)
         else:
-            self._begin(client, ref, owner, message)
+            client.begin(ref, owner.ask(message, timeout=self._settings.ask_timeout_s))
 
     def may_activate(self, client: ConnectedClient, ref: int | None) -> bool:
         """Whether a request may bring a new actor to life. If not, the request is refused.
@@ -244,12 +244,8 @@ class Memberships:
     ) -> None:
         """Pass a request on to an actor that owns no topic."""
         if client.may_ask(ref) and client.has_room(ref):
-            self._begin(client, ref, self._actor.system.ref(*actor), message)
-
-    def _begin(
-        self, client: ConnectedClient, ref: int | None, target: ActorRef, message: msgspec.Struct
-    ) -> None:
-        client.begin(ref, target.ask(message, timeout=self._settings.ask_timeout_s))
+            target = self._actor.system.ref(*actor)
+            client.begin(ref, target.ask(message, timeout=self._settings.ask_timeout_s))
 
     # --- what the owners answer ------------------------------------------------------------------
 

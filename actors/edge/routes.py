@@ -161,10 +161,7 @@ class OnlyFor:
 
 @dataclass(frozen=True, slots=True)
 class AskSession:
-    """The session itself answers, by calling `act`."""
+    """The session itself answers, by its method `serve`."""
 
-    act: Callable[[Any, ConnectedClient, Any], None]
+    serve: Callable[[Any, ConnectedClient, Any], None]
     outlives: bool = False
-
-    def serve(self, asker: Asker, client: ConnectedClient, request: Any) -> None:
-        self.act(asker, client, request)
