@@ -105,14 +105,6 @@ class Admission:
             return True
         return theirs >= FEW and under_way >= allowed - int(allowed * KEPT)
 
-    def hand(self, traffic: Traffic | None) -> None:
-        """One more request is given to its session."""
-        self.handed += 1
-        if traffic is not None:
-            if traffic.turn != self.turn:
-                traffic.turn, traffic.handed = self.turn, 0
-            traffic.handed += 1
-
     def read_next_in(self, now: float) -> float:
         """Plan the next read from a client that was just refused; returns the seconds until then.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import structlog
-import trio
 
 from actors.edge.admission import Admission
 from actors.edge.failures import request_error
@@ -39,11 +39,13 @@ class ConnectedClient:
         limits: the rate limits of the client.
         max_in_flight: how many requests of the client may be answered at once.
         admission: counts the requests of all clients.
+        clock: returns the time in seconds.
+        traffic: what the clients of its address ask for together; None: the address has no limits.
     """
 
     __slots__ = (
-        "_late", "_unasked", "admission", "connection", "encoding", "id", "in_flight", "limits",
-        "max_in_flight", "outbox", "session", "traffic",
+        "_late", "_unasked", "admission", "clock", "connection", "encoding", "id", "in_flight",
+        "limits", "max_in_flight", "outbox", "session", "traffic",
     )  # fmt: skip
 
     def __init__(
@@ -52,11 +54,13 @@ class ConnectedClient:
         limits: ClientLimits,
         max_in_flight: int,
         admission: Admission,
+        *,
+        clock: Callable[[], float],
         traffic: Traffic | None = None,
     ) -> None:
         self.traffic = traffic
-        """What the clients of its address ask for together; None: the address has no limits."""
         self.admission = admission
+        self.clock = clock
         self.connection = connection
         self.id: int = connection.id
         self.encoding: Encoding = connection.encoding
@@ -114,7 +118,9 @@ class ConnectedClient:
         elif len(self.in_flight) >= self.max_in_flight:
             error = _TOO_MANY
         else:
-            admission.hand(traffic)
+            admission.handed += 1
+            if traffic is not None:
+                traffic.hand(admission.turn)
             return True
         # No answer is given while a read is handled, so the requests behind this one have no room.
         self.connection.shed(error, ref, admission.sheddable, pause)
@@ -139,13 +145,15 @@ class ConnectedClient:
         self.admission.begin()
         if self.traffic is not None:
             self.traffic.under_way += 1
-        began_at = trio.current_time()
-        future.when_done(lambda done: self._answer(mark, began_at, in_order, done))
+        future.when_done(partial(self._answer, mark, self.clock(), in_order))
 
     def ok(self, ref: int | None, data: object = None) -> None:
         """Answer a request with success."""
-        if ref is not None and (frame := self._encoded(ref, data)) is not None:
-            self.outbox.push(frame)
+        if ref is not None:
+            try:
+                self.outbox.push(self.encoding.frame(Ok(ref, data)))
+            except EncodeError as error:
+                self._refuse_answer(ref, data, error)
 
     def refuse(self, error: RequestError, ref: int | None) -> None:
         """Answer a request with an error; a request without a ref gets no answer."""
@@ -171,13 +179,17 @@ class ConnectedClient:
         self.connection.close(code)
 
     def _answer(self, mark: int, began_at: float, in_order: bool, done: Future[object]) -> None:
-        self.admission.end(began_at, trio.current_time())
+        self.admission.end(began_at, self.clock())
         if self.traffic is not None:
             self.traffic.under_way -= 1
         error = done.exception()
         if error is None and mark >= 0:
-            frame = self._encoded(mark, done.result())
-            if frame is not None:
+            data = done.result()
+            try:
+                frame = self.encoding.frame(Ok(mark, data))
+            except EncodeError as unencodable:
+                self._refuse_answer(mark, data, unencodable)
+            else:
                 if not in_order and len(frame) > SMALL and not self.outbox.takes(len(frame)):
                     self._put_off(mark, frame)
                     return
@@ -186,14 +198,10 @@ class ConnectedClient:
         if error is not None and mark >= 0:
             self.refuse(request_error(error), mark)
 
-    def _encoded(self, ref: int, data: object) -> bytes | None:
-        """Return the frame of an answer. If it has no encoding, refuse and return None."""
-        try:
-            return self.encoding.frame(Ok(ref, data))
-        except EncodeError as error:
-            _log.error("reply without an encoding", data=type(data).__name__, error=str(error))
-            self.refuse(RequestError(INTERNAL), ref)
-            return None
+    def _refuse_answer(self, ref: int, data: object, error: EncodeError) -> None:
+        """Refuse a request because its answer cannot be encoded."""
+        _log.error("reply without an encoding", data=type(data).__name__, error=str(error))
+        self.refuse(RequestError(INTERNAL), ref)
 
     def _put_off(self, ref: int, frame: bytes) -> None:
         self._late.append((ref, frame))

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import pykka
-import trio
 
 from actors.edge.admission import Admission
 from actors.edge.connected_client import ConnectedClient
@@ -81,6 +80,7 @@ class SessionGateway:
         )
         self.activations = context.activations
         self.ops = ops
+        self.clock = system.clock
         self._system = system
         self._context = context
         self._new_id = new_id
@@ -100,7 +100,14 @@ class SessionGateway:
             flooding_s=settings.flooding_s,
         )
         traffic = self.doorman.traffic(connection.address)
-        client = ConnectedClient(connection, limits, settings.in_flight, self.admission, traffic)
+        client = ConnectedClient(
+            connection,
+            limits,
+            settings.in_flight,
+            self.admission,
+            clock=self.clock,
+            traffic=traffic,
+        )
         return ClientHandler(self, client)
 
     def open(self, client: ConnectedClient, request: SessionOpen) -> None:
@@ -231,7 +238,7 @@ class ClientHandler:
         """
         client = self.client
         size = client.connection.message_bytes
-        now = trio.current_time()
+        now = client.clock()
         ops = self._gateway.ops
         cost = ops.costs[type(request)] or ops.cost_of(request)
         if not client.limits.admit(now, size, cost):
@@ -259,7 +266,7 @@ class ClientHandler:
         """Answer a message that is no valid request. It counts towards the limits like one."""
         client = self.client
         size = client.connection.message_bytes
-        now = trio.current_time()
+        now = client.clock()
         if client.limits.admit(now, size):
             client.connection.refuse(error, ref)
         else:
@@ -317,7 +324,7 @@ class ClientHandler:
 
     def _count(self, size: int, count: int) -> None:
         """Count messages that are not answered one by one."""
-        limits, now = self.client.limits, trio.current_time()
+        limits, now = self.client.limits, self.client.clock()
         if not limits.admit(now, size, count) and limits.flooding(now, size, count):
             self._gateway.flooded += 1
             self.client.close(FLOODING)

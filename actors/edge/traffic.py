@@ -34,6 +34,12 @@ class Traffic:
         self.handed = 0
         self.turn = 0
 
+    def hand(self, turn: int) -> None:
+        """One more request is given to its session, in this turn of the dispatcher."""
+        if self.turn != turn:
+            self.turn, self.handed = turn, 0
+        self.handed += 1
+
     def admit(self, now: float, cost: int) -> bool:
         """Whether a request is within the budget; if so, it counts."""
         return self._requests.take(now, cost)
