@@ -27,7 +27,8 @@ class Heard(NamedTuple):
         generation: of Valkey's data; 0: none has begun since a flush, a restart or a failover.
         view: the version of the newest view that was announced.
         calm_ms: how long Valkey has heard heartbeats without a gap, by its own clock.
-        missing: those of the watched nodes whose last heartbeat is over.
+        left_ms: of each of the watched nodes, how long its last heartbeat still holds; 0: it does
+            not.
         news: changes of slots, the oldest first.
         heard: the epoch of the last one of them.
         more: whether there are more of them.
@@ -36,7 +37,7 @@ class Heard(NamedTuple):
     generation: int
     view: int = 0
     calm_ms: int = 0
-    missing: Sequence[str] = ()
+    left_ms: Sequence[int] = ()
     news: Sequence[HeldSlot] = ()
     heard: int = 0
     more: bool = False
@@ -93,8 +94,8 @@ class RegisterRow(NamedTuple):
     name: str
     generation: int
     leaving: bool
-    excused_s: float
-    """How long ago it was excused last; infinity: never."""
+    renewed_s: float
+    """How long ago it was excused last, or Valkey had answered it as far as it has reported."""
     about: bytes
     process: str
 
@@ -133,10 +134,12 @@ class AdmitNode(StoreRequest, frozen=True, gc=False):
 class ReportNode(StoreRequest, frozen=True, gc=False):
     """A node lives, and Valkey has answered it so many seconds ago. Reply: a `RegisterReport`.
 
+    `generation`: the one in which it has claimed all that it holds.
     `doubtful`: it asks to be excused. It is unless another node was answered within `fresh_s`.
     """
 
     node: str
+    generation: int
     valkey_s: float
     doubtful: bool
     fresh_s: float
@@ -147,8 +150,9 @@ class ReadRegister(StoreRequest, frozen=True, gc=False):
 
 
 class BuryNode(StoreRequest, frozen=True, gc=False):
-    """Bury a node, unless it was excused within `lease_s`. Reply: the view's version, or None.
+    """Bury a node. Reply: the version of the view without it; None: it was not buried now.
 
+    It is not if it was excused within `lease_s`, or has reported that Valkey had answered it then.
     `by`: who does it; nothing is done if that one was buried itself; "": one that wants to join.
     """
 

@@ -13,7 +13,7 @@ CREATE TABLE nodes (
     id text COLLATE "C" PRIMARY KEY, -- <name>.<incarnation>
     name text COLLATE "C" NOT NULL,
     incarnation bigint NOT NULL,
-    generation bigint NOT NULL,      -- of Valkey's data, when it joined
+    generation bigint NOT NULL,      -- of Valkey's data, in which it has claimed all that it holds
     about bytea NOT NULL,            -- what it says of itself
     process text NOT NULL,           -- where it runs
     leaving boolean NOT NULL DEFAULT false,
@@ -52,7 +52,9 @@ $$;
 
 -- A node lives, and Valkey has answered it so long ago. One in doubt is excused, unless Valkey has
 -- answered another one just now: then it is the one that is cut off.
-CREATE FUNCTION report_node(given_id text, valkey_s float8, doubtful boolean, fresh_s float8)
+CREATE FUNCTION report_node(
+    given_id text, given_generation bigint, valkey_s float8, doubtful boolean, fresh_s float8
+)
 RETURNS TABLE (buried text, excused boolean, at_version bigint)
 LANGUAGE plpgsql
 SET search_path FROM CURRENT
@@ -69,7 +71,7 @@ BEGIN
           AND valkey_at >= now_at - make_interval(secs => fresh_s)
     );
     UPDATE nodes
-    SET beat_at = now_at,
+    SET beat_at = now_at, generation = given_generation,
         valkey_at = greatest(valkey_at, now_at - make_interval(secs => valkey_s)),
         excused_at = CASE WHEN excused THEN clock_timestamp() ELSE excused_at END
     WHERE id = given_id AND buried_at IS NULL;
@@ -84,8 +86,8 @@ BEGIN
 END
 $$;
 
--- Bury a node, unless it was excused within a lease, or whoever does it was buried itself. The version of
--- the view without it; NULL: it was not buried now.
+-- Bury a node, unless it was excused within a lease, or has said that Valkey had answered it; or whoever
+-- does it was buried itself. The version of the view without it; NULL: it was not buried now.
 CREATE FUNCTION bury_node(given_id text, given_by text, given_why text, lease_s float8)
 RETURNS bigint
 LANGUAGE plpgsql
@@ -102,7 +104,7 @@ BEGIN
     END IF;
     UPDATE nodes SET buried_at = clock_timestamp(), why = given_why
     WHERE id = given_id AND buried_at IS NULL
-      AND (excused_at IS NULL OR excused_at < clock_timestamp() - make_interval(secs => lease_s));
+      AND greatest(excused_at, valkey_at) <= clock_timestamp() - make_interval(secs => lease_s);
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
@@ -138,14 +140,14 @@ $$;
 -- incarnation.
 CREATE FUNCTION read_register()
 RETURNS TABLE (
-    node_id text, node_name text, node_generation bigint, is_leaving boolean, excused_s float8,
+    node_id text, node_name text, node_generation bigint, is_leaving boolean, renewed_s float8,
     node_about bytea, node_process text, at_version bigint, at_newest bigint
 )
 LANGUAGE sql STABLE
 SET search_path FROM CURRENT
 BEGIN ATOMIC
     SELECT n.id, n.name, n.generation, n.leaving,
-           extract(epoch FROM clock_timestamp() - n.excused_at)::float8,
+           extract(epoch FROM clock_timestamp() - greatest(n.excused_at, n.valkey_at))::float8,
            n.about, n.process, c.version, c.newest
     FROM cluster AS c LEFT JOIN nodes AS n ON n.buried_at IS NULL;
 END;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -28,7 +27,7 @@ from persistence.requests import StoreCheck, StoreRequest
 from persistence.settings import PostgresSettings
 
 _ADMIT: Final = "SELECT {schema}.admit_node(%s, %s, %b, %s)"
-_REPORT: Final = "SELECT * FROM {schema}.report_node(%s, %s::float8, %s, %s::float8)"
+_REPORT: Final = "SELECT * FROM {schema}.report_node(%s, %s, %s::float8, %s, %s::float8)"
 _READ: Final = "SELECT * FROM {schema}.read_register()"
 _BURY: Final = "SELECT {schema}.bury_node(%s, %s, %s, %s::float8)"
 _LEAVE: Final = "SELECT {schema}.leave_node(%s, %s)"
@@ -76,9 +75,9 @@ def _call(request: StoreRequest) -> tuple[Any, ...]:
     match request:
         case AdmitNode(name, generation, about, process):
             call = _ADMIT, name, generation, about, process
-        case ReportNode(node, valkey_s, doubtful, fresh_s):
+        case ReportNode(node, generation, valkey_s, doubtful, fresh_s):
             # Infinity is no interval: never is as good as a day ago.
-            call = _REPORT, node, min(valkey_s, 86_400.0), doubtful, fresh_s
+            call = _REPORT, node, generation, min(valkey_s, 86_400.0), doubtful, fresh_s
         case ReadRegister():
             call = (_READ,)
         case BuryNode(node, by, why, lease_s):
@@ -96,12 +95,9 @@ def _call(request: StoreRequest) -> tuple[Any, ...]:
 
 def _register(rows: Sequence[Sequence[Any]]) -> Register:
     nodes = [
-        RegisterRow(
-            id_, name, generation, leaving, math.inf if excused_s is None else excused_s,
-            bytes(about), process,
-        )
-        for id_, name, generation, leaving, excused_s, about, process, _, _ in rows
+        RegisterRow(id_, name, generation, leaving, renewed_s, bytes(about), process)
+        for id_, name, generation, leaving, renewed_s, about, process, _, _ in rows
         if id_ is not None
-    ]  # fmt: skip
+    ]
     *_, version, newest = rows[0]
     return Register(version, newest, nodes)

@@ -46,17 +46,17 @@ if now - seen > gap or now < seen then
   redis.call('HSET', home, 'era', era)
 end
 redis.call('HSET', home, 'seen', now)
-local missing = {}
+local left = {}
 for i = 6, #ARGV do
   local ends = redis.call('HGET', home, 'beat:' .. ARGV[i])
-  if not ends or tonumber(ends) <= now then missing[#missing + 1] = ARGV[i] end
+  left[#left + 1] = math.max(0, tonumber(ends or 0) - now)
 end
 local changed, entries = {}, {}
 if since ~= held[3] then
   changed = redis.call('ZRANGEBYSCORE', epochs, '(' .. since, '+inf', 'LIMIT', 0, page)
   if #changed > 0 then entries = redis.call('HMGET', slots, unpack(changed)) end
 end
-return {tonumber(generation), held[3], held[4], now - era, missing, changed, entries}
+return {tonumber(generation), held[3], held[4], now - era, left, changed, entries}
 """
 )
 
@@ -130,8 +130,12 @@ class NodeWorker(RedisActor):
     batch_weight = 1
 
     def __init__(self, settings: RedisSettings, *, timeout_s: float) -> None:
+        timeout_s = min(settings.timeout_s, timeout_s)
+        retry_s = min(settings.first_retry_s, timeout_s / 2)
         super().__init__(
-            msgspec.structs.replace(settings, timeout_s=min(settings.timeout_s, timeout_s))
+            msgspec.structs.replace(
+                settings, timeout_s=timeout_s, first_retry_s=retry_s, max_retry_s=retry_s
+            )
         )
         # All in one hash slot, for a Redis Cluster.
         home = f"{settings.prefix}{{cluster}}"
@@ -192,7 +196,7 @@ class NodeWorker(RedisActor):
 def _heard(since: int, reply: Sequence[Any]) -> Heard:
     if not reply[0]:
         return Heard(0)
-    generation, epoch, view, calm_ms, missing, changed, entries = reply
+    generation, epoch, view, calm_ms, left_ms, changed, entries = reply
     news = []
     for slot, entry in zip(changed, entries, strict=True):
         if entry is not None:
@@ -204,7 +208,7 @@ def _heard(since: int, reply: Sequence[Any]) -> Heard:
         generation=generation,
         view=int(view),
         calm_ms=calm_ms,
-        missing=[node.decode() for node in missing],
+        left_ms=left_ms,
         news=news,
         heard=max(heard, since),
         more=more,

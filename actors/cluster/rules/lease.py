@@ -3,8 +3,8 @@
 A node has two ways to renew its lease. The usual one is a heartbeat that Valkey has taken. The
 other one is for times when Valkey is away for everybody: PostgreSQL, the register, excuses a node
 if no other node is known to reach Valkey. A node may be buried only when both are over, by the
-clock of the store that has given them. So the node, which counts from *before* it asked, has always
-stopped by then.
+clock of the store that has given them, and when the register has heard of neither for a lease. So
+the node, which counts from *before* it asked, has always stopped by then.
 """
 
 from __future__ import annotations

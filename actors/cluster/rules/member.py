@@ -41,6 +41,7 @@ class Member:
         me: the id of this node.
         timing: the times of the cluster.
         asked_s: when the first heartbeat was sent that Valkey has taken.
+        generation: of Valkey's data, with which it was admitted.
 
     Attributes:
         view: the living nodes.
@@ -53,7 +54,7 @@ class Member:
         ended: why this node is no member any more; None: it is one.
     """
 
-    def __init__(self, me: str, timing: Timing, asked_s: float) -> None:
+    def __init__(self, me: str, timing: Timing, asked_s: float, generation: int = 0) -> None:
         self.me = me
         self.view = View()
         self.table = SlotTable(me)
@@ -71,6 +72,7 @@ class Member:
         self._viewed_s = -1.0  # when the present view was asked for
         self._newest_view = 0
         self._ids: Mapping[str, str] = {}  # by name
+        self._claimed_in = generation
         self._anew = False  # whether it may hold slots by claims of an older generation
 
     # --- what is the case ------------------------------------------------------------------------
@@ -94,8 +96,9 @@ class Member:
     def settled(self, now_s: float) -> bool:
         """Whether all that was held before this generation of Valkey's data is known again.
 
-        Who lived before it has a lease's time to claim anew what it holds. Then it has stopped,
-        unless the register has excused it.
+        Who lived before it claims anew what it holds, and reports that. One that does not do so for
+        a whole lease has stopped, unless the register has excused it, or Valkey answers it: which
+        must be another Valkey then.
         """
         contact = self.contact
         if not contact.generation or self._viewed_s < contact.since_s:
@@ -107,7 +110,7 @@ class Member:
         return (
             contact.held(now_s)
             and self._viewed_s >= contact.since_s + lease_s
-            and all(node.excused_s > lease_s for node in older)
+            and all(node.renewed_s > lease_s for node in older)
         )
 
     def wants_view(self, now_s: float) -> bool:
@@ -123,7 +126,7 @@ class Member:
         return self.view.watched_by(self.me)
 
     def to_bury(self, now_s: float) -> list[str]:
-        """Return the nodes that are to be buried, if the register has not excused them."""
+        """Return the nodes that are to be buried, if the register agrees."""
         lease_s = self._timing.lease_s
         if not self.contact.held(now_s) or self._calm_s < lease_s:
             return []
@@ -148,6 +151,13 @@ class Member:
                     if len(slots) == most:
                         break
         return [Change(slot, table.epoch(slot)) for slot in slots]
+
+    @property
+    def generation(self) -> int:
+        """The generation in which this node has claimed all that it holds."""
+        if not self._stale():
+            self._claimed_in = max(self._claimed_in, self.contact.generation)
+        return self._claimed_in
 
     @property
     def leaving(self) -> bool:

@@ -44,16 +44,17 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         id: the node id, `<name>.<incarnation>`. It is never used again.
-        generation: the generation of Valkey's data in which it joined.
+        generation: the generation of Valkey's data in which it has claimed all that it holds.
         leaving: whether it gives up all that it holds, to stop.
-        excused_s: how long ago the register has excused it last, when the view was read.
+        renewed_s: how long ago it was when the view was read that the register has excused it, or
+            that Valkey had answered it as far as it has reported.
     """
 
     id: str
     descriptor: Descriptor
     generation: int = 0
     leaving: bool = False
-    excused_s: float = math.inf
+    renewed_s: float = math.inf
 
     def hosts(self, pool: int) -> bool:
         """Whether slots of this pool may be brought to it."""

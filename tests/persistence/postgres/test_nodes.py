@@ -54,7 +54,7 @@ def admit(register: Ref, name: str) -> str | None:
 def report(
     register: Ref, node: str, valkey_s: float = 0.0, *, doubtful: bool = False
 ) -> RegisterReport:
-    found = ask(register, ReportNode(node, valkey_s, doubtful, 60.0))
+    found = ask(register, ReportNode(node, 4, valkey_s, doubtful, 60.0))
     assert isinstance(found, RegisterReport)
     return found
 
@@ -63,14 +63,15 @@ def test_a_name_has_one_living_node_and_an_incarnation_never_comes_again(registe
     assert admit(register, "a") == "a.1"
     assert admit(register, "a") is None
     assert admit(register, "b") == "b.2"
-    assert ask(register, BuryNode("a.1", "b.2", "it was not heard", HOUR_S)) == 3
-    assert ask(register, BuryNode("a.1", "b.2", "it was not heard", HOUR_S)) is None
+    assert ask(register, BuryNode("a.1", "b.2", "it was not heard", HOUR_S)) is None  # new
+    assert ask(register, BuryNode("a.1", "b.2", "it was not heard", 0.0)) == 3
+    assert ask(register, BuryNode("a.1", "b.2", "it was not heard", 0.0)) is None
     assert admit(register, "a") == "a.3"
     version, newest, nodes = ask(register, ReadRegister())
     assert (version, newest) == (4, 3)
-    assert sorted(nodes) == [
-        RegisterRow("a.3", "a", 3, False, math.inf, b"{}", "here"),
-        RegisterRow("b.2", "b", 3, False, math.inf, b"{}", "here"),
+    assert sorted(row._replace(renewed_s=0.0) for row in nodes) == [
+        RegisterRow("a.3", "a", 3, False, 0.0, b"{}", "here"),
+        RegisterRow("b.2", "b", 3, False, 0.0, b"{}", "here"),
     ]
 
 
@@ -90,15 +91,15 @@ def test_an_empty_register_has_a_version(register: Ref) -> None:
 def test_a_buried_node_hears_why_and_one_of_whom_nothing_is_known_too(register: Ref) -> None:
     admit(register, "a")
     assert report(register, "a.1") == (None, False, 1)
-    ask(register, BuryNode("a.1", "", "it was not heard", HOUR_S))
+    ask(register, BuryNode("a.1", "", "it was not heard", 0.0))
     assert report(register, "a.1", doubtful=True) == ("it was not heard", False, 2)
     assert report(register, "z.9").buried == "the register does not know it"
 
 
 def test_who_was_buried_buries_nobody(register: Ref) -> None:
     admit(register, "a"), admit(register, "b")
-    assert ask(register, BuryNode("b.2", "a.1", "", HOUR_S)) == 3
-    assert ask(register, BuryNode("a.1", "b.2", "", HOUR_S)) is None
+    assert ask(register, BuryNode("b.2", "a.1", "", 0.0)) == 3
+    assert ask(register, BuryNode("a.1", "b.2", "", 0.0)) is None
 
 
 def test_one_in_doubt_is_excused_unless_valkey_answers_another(
@@ -115,7 +116,9 @@ def test_one_in_doubt_is_excused_unless_valkey_answers_another(
     assert not report(register, "a.1", math.inf).excused
     assert ask(register, BuryNode("a.1", "b.2", "", HOUR_S)) is None
     rows = {row.id: row for row in ask(register, ReadRegister()).nodes}
-    assert 0 <= rows["a.1"].excused_s < HOUR_S
+    assert (rows["a.1"].generation, rows["b.2"].generation) == (4, 4)
+    assert 0 <= rows["a.1"].renewed_s < 60 < rows["b.2"].renewed_s < HOUR_S
+    assert ask(register, BuryNode("b.2", "a.1", "", HOUR_S)) is None  # Valkey had answered it
     assert ask(register, BuryNode("a.1", "b.2", "", 0.0)) == 3  # its excuse is older than that
 
 
@@ -127,7 +130,7 @@ def forget_answers(settings: PostgresSettings) -> None:
 
 def test_a_dead_node_that_valkey_had_answered_is_nobody(register: Ref) -> None:
     admit(register, "a"), admit(register, "b")
-    ask(register, BuryNode("b.2", "a.1", "", HOUR_S))
+    ask(register, BuryNode("b.2", "a.1", "", 0.0))
     assert report(register, "a.1", 10.0, doubtful=True).excused
 
 

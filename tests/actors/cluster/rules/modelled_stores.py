@@ -8,6 +8,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
+import msgspec
+
 from actors.cluster.rules.answers import Beaten, Reported
 from actors.cluster.rules.lease import Timing
 from actors.cluster.rules.member import Change
@@ -105,9 +107,9 @@ class ModelledValkey:
 class Row:
     """A row of the register."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, now_s: float) -> None:
         self.node = node
-        self.valkey_s = -1e9
+        self.valkey_s = now_s
         self.excused_s = -1e9
         self.buried: str | None = None
 
@@ -142,27 +144,29 @@ class ModelledRegister:
         self.incarnation += 1
         self.version += 1
         id_ = node_id(descriptor.name, self.incarnation)
-        self.rows[id_] = Row(Node(id=id_, descriptor=descriptor, generation=generation))
+        self.rows[id_] = Row(Node(id=id_, descriptor=descriptor, generation=generation), self.now_s)
         return id_
 
     def view(self) -> View:
         nodes = {}
         for id_, node in self.living().items():
-            excused_s = self.now_s - self.rows[id_].excused_s
+            row = self.rows[id_]
+            renewed_s = self.now_s - max(row.excused_s, row.valkey_s)
             nodes[id_] = Node(
                 id=id_,
                 descriptor=node.descriptor,
                 generation=node.generation,
                 leaving=node.leaving,
-                excused_s=excused_s,
+                renewed_s=renewed_s,
             )
         return View(self.version, nodes, self.incarnation)
 
-    def report(self, me: str, valkey_age_s: float, *, doubtful: bool) -> Reported:
+    def report(self, me: str, generation: int, valkey_age_s: float, *, doubtful: bool) -> Reported:
         row = self.rows[me]
         if row.buried is not None:
             return Reported(row.buried, view=self.version)
-        row.valkey_s = self.now_s - valkey_age_s
+        row.valkey_s = max(row.valkey_s, self.now_s - valkey_age_s)
+        row.node = msgspec.structs.replace(row.node, generation=generation)
         excused = doubtful and not any(
             self.now_s - other.valkey_s <= self.timing.fresh_s
             for other in self.rows.values()
@@ -176,7 +180,7 @@ class ModelledRegister:
         row = self.rows[node]
         if row.buried is not None or (by and self.rows[by].buried is not None):
             return None
-        if self.now_s - row.excused_s <= self.timing.lease_s:
+        if self.now_s - max(row.excused_s, row.valkey_s) < self.timing.lease_s:
             return None
         row.buried = f"by {by}"
         self.version += 1
@@ -189,9 +193,7 @@ class ModelledRegister:
 
     def mark_leaving(self, me: str) -> int:
         row = self.rows[me]
-        row.node = Node(
-            id=me, descriptor=row.node.descriptor, generation=row.node.generation, leaving=True
-        )
+        row.node = msgspec.structs.replace(row.node, leaving=True)
         self.version += 1
         return self.version
 

@@ -109,7 +109,7 @@ class Process:
         else:
             descriptor = Descriptor(name=self.name)
             me = self.to_register(lambda: world.register.admit(descriptor, answer.generation))
-            member = Member(me, TIMING, asked_s)
+            member = Member(me, TIMING, asked_s, answer.generation)
             self.to_valkey(lambda: world.valkey.beat(me, 0, ()))
             self.member = member
             self.heard(member.viewed(asked_s, self.to_register(world.register.view)))
@@ -138,10 +138,10 @@ class Process:
             return
         asked_s = self.reported_s = self.now_s
         age_s = asked_s - member.contact.answered_s
-        doubtful = member.lease.doubtful(asked_s)
+        doubtful, generation = member.lease.doubtful(asked_s), member.generation
         try:
             answer = self.to_register(
-                lambda: self.world.register.report(member.me, age_s, doubtful=doubtful)
+                lambda: self.world.register.report(member.me, generation, age_s, doubtful=doubtful)
             )
         except Away:
             return
