@@ -61,7 +61,7 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     The oldest are forgotten first.
     """
     snapshot_interval_s: PositiveSeconds = 1.0
-    """The time between snapshots. A crash sets a match with ticks back by at most this time."""
+    """The time between snapshots. A crash sets a match with ticks back by one or two of these."""
     catch_up_ticks: Count = 5
     """How many ticks are run at once after a stall. The others are skipped."""
     call_limit_s: PositiveSeconds = 0.5

@@ -97,7 +97,7 @@ class Game:
 
     True: every accepted input is an event in the log and acknowledged after its commit; nothing is
     lost. This suits games in turns. False: inputs change the running state only, and a crash sets
-    that back by at most one snapshot interval. This suits fast movement.
+    that back by one or two snapshot intervals. This suits fast movement.
     """
     private_views: ClassVar[bool] = False
     """Whether players see different states, because some of it is hidden.
