@@ -7,7 +7,7 @@ import sys
 
 SCENARIOS = (
     "connect", "idle", "echo", "rooms", "chat", "matches", "mixed", "soak", "hundred_thousand",
-    "actors", "stores", "waiting",
+    "actors", "stores", "waiting", "cluster",
 )  # fmt: skip
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import pykka
@@ -24,8 +24,10 @@ from persistence.settings import BusSettings, RedisSettings
 _log = structlog.get_logger("actors.cluster")
 
 _AT_ONCE: Final = 500
-"""So many arrived items are delivered between two passes of the loop. Actors then come to handle
-them before more arrive: a mailbox holds 1,024 by default."""
+"""So many arrived items are delivered in one turn, at whose end the actors handle them. A mailbox
+holds 1,024 by default."""
+_BEHIND: Final = 50
+"""And so many while actors have not come to what was delivered before."""
 
 
 class BusReadings(NamedTuple):
@@ -57,7 +59,8 @@ class Bus:
         settings: where the store is.
         bounds: the bounds of lanes, entries and streams.
         buried: says whether a node is dead, whose entries must not be heard any more.
-        handle: called with the sender and each item, in order.
+        current: says, before some are handled, whether this node is a member still.
+        handlers: by the type of an item, what is called with the sender and the item, in order.
         lost: called with a node of whose entries some did not arrive, or which misses some of ours.
     """
 
@@ -67,13 +70,15 @@ class Bus:
         bounds: BusSettings,
         *,
         buried: Callable[[str], bool],
-        handle: Callable[[str, AnyItem], None],
+        current: Callable[[], bool],
+        handlers: Mapping[type, Callable[[str, Any], None]],
         lost: Callable[[str], None],
     ) -> None:
         self.bounds = bounds
         self._settings = settings
         self._buried = buried
-        self._handle = handle
+        self._current = current
+        self._handlers = handlers
         self._lost = lost
         self._lanes: dict[str, Lane] = {}
         self._intake = Intake(self._deliver)
@@ -201,22 +206,26 @@ class Bus:
 
     def _work(self) -> None:
         """Deliver some of what has arrived, and have the rest delivered after others' turns."""
-        budget = _AT_ONCE
-        while budget > 0:
-            if self._at == len(self._items) and not self._take_entry():
-                self._working = False
-                return
-            some = self._items[self._at : self._at + budget]
-            self._at += len(some)
-            budget -= len(some)
-            self._handle_all(some)
+        dispatcher = self._system.dispatcher
+        budget = _BEHIND if dispatcher.queue else _AT_ONCE
+        with dispatcher:
+            while budget > 0:
+                if self._at == len(self._items) and not self._take_entry():
+                    self._working = False
+                    return
+                some = self._items[self._at : self._at + budget]
+                self._at += len(some)
+                budget -= len(some)
+                self._handle_all(some)
         self._system.home.call_soon(self._work)
 
     def _handle_all(self, items: Sequence[AnyItem]) -> None:
-        handle, sender = self._handle, self._from
+        if not self._current():  # after a long stop of the process, this is what notices
+            return
+        handlers, sender = self._handlers, self._from
         for item in items:
             try:
-                handle(sender, item)
+                handlers[type(item)](sender, item)
             except Exception:
                 _log.exception("item_failed", sender=sender, item=type(item).__name__)
 

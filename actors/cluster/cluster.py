@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import pykka
 import structlog
@@ -12,23 +12,28 @@ from actors.cluster.bus import Bus
 from actors.cluster.codec import KindCodec, Names
 from actors.cluster.error_forms import ErrorCodec, ErrorForm
 from actors.cluster.items import (
-    Addressed,
     Answer,
-    AnyItem,
+    Ask,
     Canary,
     Ended,
     Failed,
     Forwarded,
     Gap,
+    Notice,
+    Send,
+    Started,
+    Stop,
+    Tell,
+    Unwatch,
     Watch,
     decode_item,
     encode_item,
 )
 from actors.cluster.place import Place
 from actors.cluster.questions import Questions
-from actors.cluster.reception import Reception
+from actors.cluster.reception import Reception, unknown
 from actors.cluster.remote_target import RemoteTarget
-from actors.cluster.routes import Routes
+from actors.cluster.routes import Routes, Where
 from actors.cluster.watches import Watches
 from actors.cluster.ways import Waiting, Way
 from actors.runtime.cell import Cell
@@ -71,7 +76,15 @@ class Cluster:
         self.place = place
         self._errors = ErrorCodec(errors)
         bounds = bus or BusSettings()
-        self.bus = Bus(redis, bounds, buried=self._is_dead, handle=self._take, lost=self._lost)
+        self._handlers: dict[type, Callable[[str, Any], None]] = {}
+        self.bus = Bus(
+            redis,
+            bounds,
+            buried=self._is_dead,
+            current=self._is_member,
+            handlers=self._handlers,
+            lost=self._lost,
+        )
         self.message_bytes = bounds.message_bytes
         self.questions = Questions(self._errors)
         self.fenced_why = ""
@@ -92,7 +105,7 @@ class Cluster:
         """Open the bus. Raises trio.TooSlowError if nothing comes through it in time."""
         self.system = system
         me = self.place.me
-        self._waiting = Waiting(me, MOST_HELD)
+        self._waiting = Waiting(me, MOST_HELD, system.now())
         self.routes = Routes(self.place, self.bus, self._waiting)
         self.watches = Watches(system.ref)
         self._reception = Reception(
@@ -102,6 +115,19 @@ class Cluster:
             errors=self._errors,
             where=self,
             message_bytes=self.message_bytes,
+        )
+        take = self._reception.take
+        self._handlers.update(
+            {
+                **dict.fromkeys((Notice, Ask, Send, Stop, Started, Watch, Unwatch), take),
+                Tell: self._reception.tell,
+                Answer: lambda _sender, item: self.questions.answered(item),
+                Failed: lambda _sender, item: self.questions.failed(item),
+                Ended: self._has_ended,
+                Forwarded: self._take_forwarded,
+                Canary: lambda _sender, item: self.bus.canary_arrived(item.at_s),
+                Gap: lambda sender, _item: self._lost(sender),
+            }
         )
         self.place.listen(self)
         await self.bus.open(system, me)
@@ -123,8 +149,10 @@ class Cluster:
         Raises ValueError if something in a message of its handlers cannot cross between nodes.
         """
         names = Names(self.system.ref, self._kinds.__contains__)
-        self._codecs[kind.name] = KindCodec(kind, names)
+        self._codecs[kind.name] = KindCodec(kind, names, self.system.now)
         self._kinds[kind.name] = kind
+        # Once the system knows it, too.
+        self.system.home.call_soon(self._reception.take_held, unknown(kind.name))
 
     def elsewhere(self, kind: str, key: str) -> Located | None:
         """Return what reaches an actor on another node; None: it is, or starts, on this one.
@@ -133,21 +161,24 @@ class Cluster:
         """
         if kind not in self._kinds:
             return None
-        slot, way = self.slot_and_way(kind, key)
+        where, way = self.way(kind, key)
         if way is None:
             return None
-        return RemoteTarget(self, self._codecs[kind], key, slot, way)
+        return RemoteTarget(self, self._codecs[kind], key, where, way)
 
-    def slot_and_way(self, kind: str, key: str) -> tuple[int, Way | None]:
-        """Return the slot of an actor of a placed kind and the way to it; None: it is here."""
+    def way(self, kind: str, key: str) -> tuple[Where, Way | None]:
+        """Return what decides where an actor is, and the way to it; None: it is here.
+
+        Raises ActorDeadError as `elsewhere`.
+        """
         if self.fenced_why or self._closed:
             why = self.fenced_why or "it has left"
             raise pykka.ActorDeadError(f"{kind}/{key}: this node is no member any more: {why}")
-        known = self._kinds[kind]
-        slot = self.routes.slot(known, key)
-        if slot < 0:
-            return slot, self.routes.by_key(kind, key)
-        return slot, self.routes.by_slot(slot)
+        where = self.routes.where(self._kinds[kind], key)
+        try:
+            return where, self.routes.way(where)
+        except pykka.ActorDeadError as error:
+            raise pykka.ActorDeadError(f"{kind}/{key}: {error}") from None
 
     # --- what people and the node ask ------------------------------------------------------------
 
@@ -161,24 +192,15 @@ class Cluster:
 
     # --- what arrives ----------------------------------------------------------------------------
 
-    def _take(self, sender: str, item: AnyItem) -> None:
-        if self.fenced_why or not self.place.current():
-            return  # after a long stop of the process, this is what notices
-        if isinstance(item, Addressed) and not isinstance(item, Ended):
-            self._reception.take(sender, item)
-        elif isinstance(item, Answer):
-            self.questions.answered(item)
-        elif isinstance(item, Failed):
-            self.questions.failed(item)
-        elif isinstance(item, Ended):
-            self.watches.ended((item.kind, item.key), cast("Reason", item.reason))
-        elif isinstance(item, Forwarded):
-            if not self._is_dead(item.origin):
-                self._reception.take(item.origin, decode_item(item.item), item.hops)
-        elif isinstance(item, Canary):
-            self.bus.canary_arrived(item.at_s)
-        elif isinstance(item, Gap):
-            self._lost(sender)
+    def _is_member(self) -> bool:
+        return not self.fenced_why and self.place.current()
+
+    def _has_ended(self, _sender: str, item: Ended) -> None:
+        self.watches.ended((item.kind, item.key), cast("Reason", item.reason))
+
+    def _take_forwarded(self, _sender: str, item: Forwarded) -> None:
+        if not self._is_dead(item.origin):
+            self._reception.take(item.origin, decode_item(item.item), item.hops)
 
     def _lost(self, node: str) -> None:
         """Messages between that node and this one were lost, in the one direction or the other."""
@@ -209,7 +231,7 @@ class Cluster:
         self.bus.beat()
         self.questions.sweep()
         for held in self._waiting.older_than(now - HELD_S):
-            self._reception.turn_away_late(held, decode_item(held.item))
+            self._reception.turn_away_late(held)
 
     # --- what changes in the cluster -------------------------------------------------------------
 
@@ -265,7 +287,7 @@ class Cluster:
             if kind.placement in ("hashed", "one"):
                 for ref in self.system.actors(kind.name):
                     cell = self.system.lookup(kind.name, ref.key)
-                    if cell is not None and self.routes.slot(kind, ref.key) in slots:
+                    if cell is not None and self.routes.where(kind, ref.key) in slots:
                         found.append(cell)
         return found
 
@@ -273,5 +295,4 @@ class Cluster:
         """The holder of these slots is another: what waited for it goes there."""
         self.routes.look_again(slots)
         for slot in slots:
-            for held in self._waiting.take(slot):
-                self._reception.take(held.origin, decode_item(held.item), held.hops)
+            self._reception.take_held(slot)

@@ -62,12 +62,18 @@ class KindCodec:
     A type is named by its class's name, so that modules may be moved while versions of a program
     run side by side.
 
+    Arguments:
+        kind: the kind.
+        names: what a ref is between nodes.
+        now: the clock of deadlines.
+
     Raises ValueError that names the kind, the type and the field which cannot cross.
     """
 
-    def __init__(self, kind: Kind, names: Names) -> None:
+    def __init__(self, kind: Kind, names: Names, now: Callable[[], float]) -> None:
         self.kind = kind.name
         self._names = names
+        self._now = now
         self._encoder = msgspec.msgpack.Encoder(enc_hook=names.dump)
         self._ways: dict[type, _Way] = {}
         self._by_name: dict[str, _Way] = {}
@@ -111,7 +117,7 @@ class KindCodec:
 
     # --- messages --------------------------------------------------------------------------------
 
-    def encode(self, key: str, message: Any, now: float) -> tuple[str, bytes]:
+    def encode(self, key: str, message: Any) -> tuple[str, bytes]:
         """Return the name of the message's type, and its bytes.
 
         Raises UnhandledMessage if no handler takes this very type from another node, and TypeError
@@ -121,18 +127,20 @@ class KindCodec:
         if way is None:
             raise UnhandledMessage(f"{self.kind}/{key}", type(message).__name__)
         if way.deadlines:
+            now = self._now()
             message = msgspec.structs.replace(
                 message, **{name: getattr(message, name) - now for name in way.deadlines}
             )
         return way.name, self._encoder.encode(message)
 
-    def decode(self, key: str, name: str, payload: bytes, now: float) -> Any:
+    def decode(self, key: str, name: str, payload: bytes) -> Any:
         """Return the message. Raises UnhandledMessage, or msgspec.ValidationError."""
         way = self._by_name.get(name)
         if way is None:
             raise UnhandledMessage(f"{self.kind}/{key}", name)
         message = way.decoder.decode(payload)
         if way.deadlines:
+            now = self._now()
             message = msgspec.structs.replace(
                 message, **{each: getattr(message, each) + now for each in way.deadlines}
             )

@@ -28,9 +28,10 @@ from actors.cluster.items import (
     Tell,
     Unwatch,
     Watch,
+    decode_item,
     encode_item,
 )
-from actors.cluster.routes import Routes
+from actors.cluster.routes import Routes, Where
 from actors.cluster.watches import FarWatchers
 from actors.cluster.ways import Held, Link, Way
 from actors.runtime.errors import MailboxFull
@@ -46,13 +47,18 @@ MOST_HOPS: Final = 3
 after that many, the views of the nodes are too far apart to go on."""
 
 
+def unknown(kind: str) -> str:
+    """Where items wait for their kind to be registered. No node has such an id."""
+    return f"kind/{kind}"
+
+
 class Whereabouts(Protocol):
     """What the reception asks about actors of placed kinds."""
 
-    def slot_and_way(self, kind: str, key: str) -> tuple[int, Way | None]:
-        """Return the slot and the way to its holder; None: it is this node.
+    def way(self, kind: str, key: str) -> tuple[Where, Way | None]:
+        """Return what decides where an actor is, and the way to it; None: it is here.
 
-        Raises ActorDeadError if the node is dead that the key begins with.
+        Raises ActorDeadError if it is on another node by its key, and that is dead.
         """
 
 
@@ -97,6 +103,18 @@ class Reception:
             Unwatch: self._unwatch,
         }
 
+    def tell(self, origin: str, item: Tell) -> None:
+        """`take` for most of what comes."""
+        cell = self._system.lookup(item.kind, item.key)
+        if cell is None:
+            self.take(origin, item)
+            return
+        try:
+            message = self._codecs[item.kind].decode(item.key, item.type, item.payload)
+            cell.tell(message)
+        except Exception:
+            self._tell(origin, item, cell)
+
     def take(self, origin: str, item: Addressed, hops: int = 0) -> None:
         """Deliver an item of another node, or send it on to where the actor is."""
         cell = self._system.lookup(item.kind, item.key)
@@ -106,11 +124,12 @@ class Reception:
 
     def _is_here(self, origin: str, item: Addressed, hops: int) -> bool:
         """Whether the actor would be on this node. If not, the item is sent on or turned away."""
-        if item.kind not in self._codecs:
-            self._turn_away(origin, item, NotHere(f"{item.kind}/{item.key}: an unknown kind"))
+        if item.kind not in self._codecs:  # not yet: this node has just started
+            held = Held(origin, hops, encode_item(item), self._routes.waiting.now_s)
+            self._routes.waiting.hold(unknown(item.kind), held)
             return False
         try:
-            slot, way = self._where.slot_and_way(item.kind, item.key)
+            where, way = self._where.way(item.kind, item.key)
         except pykka.ActorDeadError as error:
             self._turn_away(origin, item, error)
             return False
@@ -122,15 +141,24 @@ class Reception:
             self._turn_away(origin, item, NotHere(why))
         elif way is self._routes.waiting:
             held = Held(origin, hops, encode_item(item), self._routes.waiting.now_s)
-            self._routes.waiting.hold(slot, held)
+            self._routes.waiting.hold(where, held)
         else:
-            way.put(slot, encode_item(Forwarded(origin, hops + 1, encode_item(item))))
+            way.put(where, encode_item(Forwarded(origin, hops + 1, encode_item(item))))
         return False
 
-    def turn_away_late(self, held: Held, item: Addressed) -> None:
-        """An item has waited too long for its slot to have a holder."""
-        why = f"{item.kind}/{item.key}: no node has taken it over"
-        self._turn_away(held.origin, item, NotHere(why))
+    def take_held(self, where: Where) -> None:
+        """Deliver what has waited, or send it on: there is a holder now."""
+        for held in self._routes.waiting.take(where):
+            self.take(held.origin, decode_item(held.item), held.hops)
+
+    def turn_away_late(self, held: Held) -> None:
+        """An item has waited too long."""
+        item = decode_item(held.item)
+        name = f"{item.kind}/{item.key}"
+        if item.kind in self._codecs:
+            self._turn_away(held.origin, item, NotHere(f"{name}: no node has taken it over"))
+        else:
+            self._turn_away(held.origin, item, NotHere(f"{name}: the node does not know the kind"))
 
     def _turn_away(self, origin: str, item: Addressed, error: Exception) -> None:
         number = getattr(item, "number", 0)
@@ -155,7 +183,7 @@ class Reception:
 
     def _decode(self, item: Message) -> Any:
         codec = self._codecs[item.kind]
-        return codec.decode(item.key, item.type, item.payload, self._system.now())
+        return codec.decode(item.key, item.type, item.payload)
 
     def _tell(self, _origin: str, item: Tell, cell: Located | None) -> None:
         try:

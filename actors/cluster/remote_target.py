@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-import structlog
+import pykka
 
 from actors.cluster.codec import KindCodec
 from actors.cluster.errors import MessageTooLarge
 from actors.cluster.items import Ask, Item, Notice, Send, Started, Stop, Tell, Unwatch, Watch
 from actors.cluster.items import encode_item as encode
 from actors.cluster.questions import Question, Questions
-from actors.cluster.routes import NO_SLOT, Routes
+from actors.cluster.routes import Routes, Where
 from actors.cluster.watches import Watches
 from actors.cluster.ways import Way
 from actors.runtime.errors import MailboxFull, UnhandledMessage
 from actors.runtime.future import Future
-from actors.runtime.mailbox import Control
+from actors.runtime.mailbox import Control, Mailbox, MailboxSpec
 from actors.runtime.reasons import Reason
+from actors.runtime.ref import ActorRef
 from actors.runtime.reply import Reply
 from actors.runtime.system_view import SystemView
+from actors.runtime.target import Target
 from actors.runtime.watching import Watcher
 
-_log = structlog.get_logger("actors.cluster")
+_NO_ROOM: Final = Mailbox(MailboxSpec())
+_NO_ROOM.capacity = 0
 
 
 class Exchange(Protocol):
@@ -38,21 +41,27 @@ class Exchange(Protocol):
 class RemoteTarget:
     """Sends what is for one actor to the node that it is on.
 
-    It is good for as long as the way there is the right one; then the ref asks for another.
+    It is good for as long as the way there is the right one; then the ref asks for another. To refs
+    it looks like an actor of this loop whose mailbox is full, so that `tell` and `ask` come here
+    without a detour: that saves a third of a tell.
     """
 
-    __slots__ = ("_codec", "_exchange", "_slot", "_way", "key")
+    __slots__ = ("_codec", "_exchange", "_way", "_where", "key", "thread")
 
+    claimed = True
     error: BaseException | None = None
+    mailbox = _NO_ROOM
     reason: Reason | None = None
-    thread = -1
     up = True
 
-    def __init__(self, exchange: Exchange, codec: KindCodec, key: str, slot: int, way: Way) -> None:
+    def __init__(
+        self, exchange: Exchange, codec: KindCodec, key: str, where: Where, way: Way
+    ) -> None:
+        self.key = key
+        self.thread = exchange.system.home.thread
         self._exchange = exchange
         self._codec = codec
-        self.key = key
-        self._slot = slot
+        self._where = where
         self._way = way
 
     @property
@@ -61,45 +70,58 @@ class RemoteTarget:
 
     @property
     def alive(self) -> bool:
-        if self._slot == NO_SLOT:
-            return self._way.alive
-        return self._exchange.routes.leads(self._slot, self._way)
+        return self._exchange.routes.leads(self._where, self._way)
 
     def actor_or_none(self) -> Any:
         return None
 
+    def _ref(self) -> ActorRef:
+        """A ref that looks for the way anew; and the one that led here does so next time."""
+        self.thread = -1
+        return self._exchange.system.ref(self._codec.kind, self.key)
+
     # --- messages --------------------------------------------------------------------------------
 
-    def tell(self, message: Any) -> None:
-        try:
-            name, payload = self._encode(message)
-        except UnhandledMessage:  # as of one that is here
-            system = self._exchange.system
-            system.dead_letters.add(system.ref(self._codec.kind, self.key), message, "unhandled")
+    def put(self, message: Any) -> None:
+        """Send a told message. Raises MailboxFull, MessageTooLarge, TypeError."""
+        exchange, way = self._exchange, self._way
+        if not exchange.routes.leads(self._where, way):
+            self._ref().tell(message)
             return
-        self._check_room()
-        self._put(Tell(self._codec.kind, self.key, name, payload))
+        codec = self._codec
+        try:
+            name, payload = codec.encode(self.key, message)
+        except UnhandledMessage:  # as of one that is here
+            exchange.system.dead_letters.add(self._ref(), message, "unhandled")
+            return
+        if len(payload) > exchange.message_bytes or way.full():
+            self._refuse(name, payload)
+        way.put(self._where, encode(Tell(codec.kind, self.key, name, payload)))
+
+    tell = put
 
     def control(self, control: Control) -> None:
-        name, payload = self._encode(control.message)
+        name, payload = self._codec.encode(self.key, control.message)
+        if len(payload) > self._exchange.message_bytes:
+            self._refuse(name, payload)
         self._put(Notice(self._codec.kind, self.key, name, payload))
 
     def tell_or_wait(self, message: Any) -> Future[bool] | None:
         name, payload = self._encode(message)
-        self._check_room()
         admitted: Future[bool] = Future(self._exchange.system.home)
         number = self._ask_under(admitted, None)
         self._put(Send(self._codec.kind, self.key, name, payload, number))
         return admitted
 
     def tell_from_thread(self, message: Any) -> None:
-        system = self._exchange.system
-        system.ref(self._codec.kind, self.key).tell_soon(message)
+        self._exchange.system.ref(self._codec.kind, self.key).tell_soon(message)
 
     def ask(self, message: Any, future: Future[Any]) -> None:
+        if not self._exchange.routes.leads(self._where, self._way):
+            self._ask_anew(message, future)
+            return
         try:
             name, payload = self._encode(message)
-            self._check_room()
         except Exception as error:
             future.settle_quietly(error=error)
             return
@@ -107,24 +129,33 @@ class RemoteTarget:
         number = self._ask_under(future, type(message))
         self._put(Ask(self._codec.kind, self.key, name, payload, number, timeout_s))
 
+    def _ask_anew(self, message: Any, future: Future[Any]) -> None:
+        system = self._exchange.system
+        try:
+            target: Target = system.locate(self._ref(), system.vacant)
+        except pykka.ActorDeadError as error:
+            future.settle_quietly(error=error)
+        else:
+            target.ask(message, future)
+
     def _encode(self, message: Any) -> tuple[str, bytes]:
-        exchange = self._exchange
-        name, payload = self._codec.encode(self.key, message, exchange.system.now())
-        if len(payload) > exchange.message_bytes:
-            raise MessageTooLarge(self.name, name, len(payload), exchange.message_bytes)
+        name, payload = self._codec.encode(self.key, message)
+        if len(payload) > self._exchange.message_bytes or self._way.full():
+            self._refuse(name, payload)
         return name, payload
 
-    def _check_room(self) -> None:
-        if self._way.full():
-            where = f"node {self._way.node}" if self._way.node else "a node to hold it"
-            raise MailboxFull(f"{self.name}: too much waits for {where}")
+    def _refuse(self, name: str, payload: bytes) -> None:
+        if len(payload) > self._exchange.message_bytes:
+            raise MessageTooLarge(self.name, name, len(payload), self._exchange.message_bytes)
+        where = f"node {self._way.node}" if self._way.node else "a node to hold it"
+        raise MailboxFull(f"{self.name}: too much waits for {where}")
 
     def _ask_under(self, future: Future[Any], asked: type | None) -> int:
         question = Question(future, self._codec, self.key, asked, self._way.node)
         return self._exchange.questions.add(question)
 
     def _put(self, item: Item) -> None:
-        self._way.put(self._slot, encode(item))
+        self._way.put(self._where, encode(item))
 
     # --- life ------------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 import pykka
 
@@ -13,8 +12,8 @@ from actors.cluster.rules.slots import slot_of, slot_of_kind
 from actors.cluster.ways import Link, Waiting, Way
 from actors.runtime.kinds import Kind
 
-NO_SLOT: Final = -1
-"""Of actors that are on a node by their key."""
+Where = int | str
+"""What decides where an actor is: its slot, or the node that its key begins with."""
 
 
 class Routes:
@@ -31,7 +30,7 @@ class Routes:
         self._bus = bus
         self.waiting = waiting
         self._links: dict[str, Link] = {}
-        self._table: dict[int, Way | None] = {}  # None: this node
+        self._table: dict[Where, Way | None] = {}  # None: this node
 
     def is_dead(self, node: str) -> bool:
         """Whether nothing of a node is ever heard again. One newer than the view is not dead."""
@@ -49,44 +48,37 @@ class Routes:
             link = self._links[node] = Link(self._bus, node)
         return link
 
-    def slot(self, kind: Kind, key: str) -> int:
-        """The slot of an actor; NO_SLOT if its key says where it is."""
+    def where(self, kind: Kind, key: str) -> Where:
+        """What decides where an actor is."""
         if kind.placement == "hashed":
             return slot_of(kind.name, key)
-        return slot_of_kind(kind.name) if kind.placement == "one" else NO_SLOT
+        return slot_of_kind(kind.name) if kind.placement == "one" else key.partition("/")[0]
 
-    def by_key(self, name: str, key: str) -> Link | None:
-        """The link to the node that the key begins with; None: it is this one.
+    def way(self, where: Where) -> Way | None:
+        """The way to an actor; None: it is on this node.
 
-        Raises ActorDeadError if that node is dead.
+        Raises ActorDeadError if it is on another one by its key, and that is dead.
         """
-        node = key.partition("/")[0]
-        if node == self._place.me:
-            return None
-        link = self.link(node)
-        if link is None:
-            raise pykka.ActorDeadError(f"{name}/{key}: node {node!r} is not there")
-        return link
-
-    def by_slot(self, slot: int) -> Way | None:
-        """The way to the holder of a slot; None: it is this node."""
         try:
-            return self._table[slot]
+            return self._table[where]
         except KeyError:
-            return self._resolve(slot)
+            return self._resolve(where)
 
-    def leads(self, slot: int, way: Way) -> bool:
-        """Whether the way to the slot is still this one."""
-        return self._table.get(slot) is way
+    def leads(self, where: Where, way: Way) -> bool:
+        """Whether this is the way still."""
+        return self._table.get(where) is way
 
-    def _resolve(self, slot: int) -> Way | None:
-        holder = self._place.holder(slot)
+    def _resolve(self, where: Where) -> Way | None:
+        holder = self._place.holder(where) if isinstance(where, int) else where
         way: Way | None
         if holder == self._place.me:
             way = None
         else:
-            way = (self.link(holder) if holder else None) or self.waiting
-        self._table[slot] = way
+            way = self.link(holder) if holder else None
+            if way is None and isinstance(where, str):
+                raise pykka.ActorDeadError(f"node {where!r} is not there")
+            way = way or self.waiting
+        self._table[where] = way
         return way
 
     def hold_back(self, slots: Iterable[int]) -> None:
@@ -104,8 +96,11 @@ class Routes:
         link = self._links.pop(node, None)
         if link is not None:
             link.alive = False
-            for slot in [slot for slot, way in self._table.items() if way is link]:
-                self._table[slot] = self.waiting
+            for where in [where for where, way in self._table.items() if way is link]:
+                if isinstance(where, int):
+                    self._table[where] = self.waiting
+                else:
+                    del self._table[where]
         return link
 
     def sever(self) -> None:

@@ -16,14 +16,10 @@ class Way(Protocol):
     def node(self) -> str:
         """The node to which it leads; empty: to none yet."""
 
-    @property
-    def alive(self) -> bool:
-        """Whether that node lives."""
-
     def full(self) -> bool:
         """Whether a message that may be refused is to be refused."""
 
-    def put(self, slot: int, item: bytes) -> None:
+    def put(self, where: int | str, item: bytes) -> None:
         """Take an item in, past any bound."""
 
 
@@ -41,7 +37,7 @@ class Link:
     def full(self) -> bool:
         return self._lane.full()
 
-    def put(self, slot: int, item: bytes) -> None:  # noqa: ARG002 -- the node knows
+    def put(self, where: int | str, item: bytes) -> None:  # noqa: ARG002 -- the node knows
         if self.alive:
             self._bus.put_encoded(self._lane, item)
 
@@ -61,33 +57,33 @@ class Waiting:
     Arguments:
         me: the node whose items come by `put`.
         capacity: how many items may wait before messages are refused.
+        now_s: the time.
     """
 
     node = ""
-    alive = True
 
-    def __init__(self, me: str, capacity: int) -> None:
+    def __init__(self, me: str, capacity: int, now_s: float) -> None:
         self._me = me
         self._capacity = capacity
-        self._held: dict[int, list[Held]] = {}
+        self._held: dict[int | str, list[Held]] = {}
         self.count = 0
-        self.now_s = 0.0
+        self.now_s = now_s
         """The time that items are marked with; set about once a second."""
 
     def full(self) -> bool:
         return self.count >= self._capacity
 
-    def put(self, slot: int, item: bytes) -> None:
-        self.hold(slot, Held(self._me, 0, item, self.now_s))
+    def put(self, where: int | str, item: bytes) -> None:
+        self.hold(where, Held(self._me, 0, item, self.now_s))
 
-    def hold(self, slot: int, held: Held) -> None:
+    def hold(self, where: int | str, held: Held) -> None:
         """Keep an item, of any node."""
         self.count += 1
-        self._held.setdefault(slot, []).append(held)
+        self._held.setdefault(where, []).append(held)
 
-    def take(self, slot: int) -> list[Held]:
-        """Return the items of a slot, in the order in which they came."""
-        held = self._held.pop(slot, [])
+    def take(self, where: int | str) -> list[Held]:
+        """Take out the items of one place, in the order in which they came."""
+        held = self._held.pop(where, [])
         self.count -= len(held)
         return held
 

@@ -52,6 +52,7 @@ class BusReader(pykka.ThreadingActor):
         self._connection = RawConnection(settings)
         self._reconnect = Reconnect(settings.first_retry_s, settings.max_retry_s)
         self._untrimmed = 0
+        self._busy = True
 
     def on_start(self) -> None:
         self.actor_ref.tell(READ)
@@ -94,8 +95,8 @@ class BusReader(pykka.ThreadingActor):
             intake.rewind = False
             intake.last = b"0-0"
         commands: list[Command] = []
-        if self._untrimmed:
-            # All up to the last one that was read.
+        if self._untrimmed > (bus.stream_entries // 16 if self._busy else 0):
+            # All up to the last one that was read. Not with each page: it costs as much as a read.
             head, _, tail = intake.last.partition(b"-")
             commands.append(("XTRIM", self._key, "MINID", b"%b-%d" % (head, int(tail) + 1)))
             self._untrimmed = 0
@@ -106,6 +107,7 @@ class BusReader(pykka.ThreadingActor):
         if isinstance(reply, Exception):
             raise reply
         self._reconnect.succeeded()
+        self._busy = bool(reply)
         if not reply:
             return None
         entries = reply[0][1]

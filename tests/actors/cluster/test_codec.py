@@ -139,7 +139,9 @@ class Threaded(actors.ThreadingActor):
 
 def codec(actor: type[Any], **more: Any) -> KindCodec:
     names = Names(lambda kind, key: ActorRef(SYSTEM, kind, key), lambda kind: kind == "tally")
-    return KindCodec(Kind("box", lambda _key: None, actor=actor, placement="hashed", **more), names)
+    return KindCodec(
+        Kind("box", lambda _key: None, actor=actor, placement="hashed", **more), names, lambda: 0.0
+    )
 
 
 class _System:
@@ -224,9 +226,9 @@ def test_a_ref_of_a_local_kind_does_not_cross() -> None:
         ref = ActorRef(SYSTEM, kind, "x")
         return Everything(None, frozenset(), 0.0, b"", ref, None, None)  # type: ignore[arg-type]
 
-    box.encode("1", everything("tally"), 0.0)
+    box.encode("1", everything("tally"))
     with pytest.raises(TypeError, match="<ActorRef probe/x> cannot cross between nodes: kind"):
-        box.encode("1", everything("probe"), 0.0)
+        box.encode("1", everything("probe"))
 
 
 def test_a_live_object_in_plain_data_does_not_cross() -> None:
@@ -235,7 +237,7 @@ def test_a_live_object_in_plain_data_does_not_cross() -> None:
         def take(self, message: Any) -> None: ...
 
     with pytest.raises(TypeError, match="a Future cannot cross between nodes"):
-        codec(Takes).encode("1", {"x": Future()}, 0.0)
+        codec(Takes).encode("1", {"x": Future()})
 
 
 def test_a_subclass_of_a_message_does_not_cross_as_its_base() -> None:
@@ -243,7 +245,7 @@ def test_a_subclass_of_a_message_does_not_cross_as_its_base() -> None:
         extra: int = 0
 
     with pytest.raises(actors.UnhandledMessage, match="box/1 has no handler for More"):
-        codec(Tally).encode("1", More(1), 0.0)
+        codec(Tally).encode("1", More(1))
 
 
 # --- errors --------------------------------------------------------------------------------------

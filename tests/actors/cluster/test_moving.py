@@ -6,15 +6,17 @@ import pykka
 import pytest
 import trio
 
-from actors import AskTimeout, MailboxFull, Terminated
+from actors import AskTimeout, Kind, MailboxFull, Terminated
 from actors.cluster import cluster as cluster_module
 from actors.cluster.errors import DeliveryUnknown, NotHere
+from actors.cluster.fixed import FixedPlace
 from actors.cluster.rules.slots import slot_of, slot_of_kind
 from actors.runtime.testing import Probe
 from persistence import RedisSettings
+from persistence.settings import BusSettings
 
-from .nodes import NodeUnderTest, open_nodes
-from .sample import Add, Get, Later, Log, Nap, SetLater
+from .nodes import KINDS, NodeUnderTest, open_node, open_nodes
+from .sample import Add, Get, Later, Log, Nap, SetLater, Tally
 
 
 def moved(nodes: list[NodeUnderTest], slot: int, to: NodeUnderTest | None) -> None:
@@ -115,14 +117,27 @@ async def test_nodes_that_disagree_send_a_message_on_only_so_often(
         assert [letter.reason for letter in letters] == ["not here"]
 
 
-async def test_a_kind_that_a_node_does_not_know_is_not_there(
-    redis: RedisSettings, unique: str
+async def test_what_comes_before_its_kind_is_registered_waits_for_that(
+    redis: RedisSettings, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_nodes(redis, unique) as (a, b):
-        key = b.key("tally")
-        b.cluster._codecs.pop("tally")
-        with pytest.raises(NotHere, match="an unknown kind"):
-            await a.system.ref("tally", key).ask(Get())
+    monkeypatch.setattr(cluster_module, "HELD_S", 0.5)
+    nodes = [f"{unique}a.1", f"{unique}b.1"]
+    settings = BusSettings(block_s=0.02, canary_s=0.05)
+    tally, single = KINDS[0], Kind("single", Tally, placement="one")
+    async with (
+        open_node(redis, FixedPlace(nodes[0], nodes, nodes[1:]), settings, [tally, single]) as a,
+        open_node(redis, FixedPlace(nodes[1], nodes, nodes[1:]), settings, []) as b,
+    ):
+        a.system.ref("tally", "1").tell(Add(1))
+        asked = a.system.ref("tally", "1").ask(Add(2), timeout=20)
+        with pytest.raises(NotHere, match="single/1: the node does not know the kind"):
+            await a.system.ref("single", "1").ask(Get(), timeout=20)
+        with pytest.raises(NotHere):
+            await asked
+        asked = a.system.ref("tally", "1").ask(Add(3), timeout=20)
+        await trio.sleep(0.05)
+        b.system.register(tally)
+        assert await asked == 3
 
 
 async def test_what_nobody_holds_waits_in_bounds(
@@ -146,8 +161,6 @@ async def test_what_nobody_holds_waits_in_bounds(
 async def test_what_nobody_takes_over_is_turned_away(
     redis: RedisSettings, unique: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from persistence.settings import BusSettings
-
     monkeypatch.setattr(cluster_module, "HELD_S", 0.1)
     settings = BusSettings(block_s=0.02, canary_s=0.05)
     async with open_nodes(redis, unique, bus=settings) as nodes:
