@@ -30,7 +30,7 @@ from protocol.server.gathering import Window
 from protocol.server.handler import Handler
 from protocol.server.handshake import HEAD_END, Accepted, HandshakeRefused
 from protocol.server.keepalive import Wheel
-from protocol.server.listener import accept_from
+from protocol.server.listener import accept_from, accept_rest
 from protocol.server.poller import Poller
 from protocol.server.settings import WireSettings
 from protocol.server.websocket import READ_BYTES, Connection
@@ -188,6 +188,9 @@ class Gateway:
         last close. The closes are spread so that clients do not reconnect elsewhere all at once.
         """
         self._draining = True
+        for listener in self._listeners:
+            if listener.fileno() >= 0:
+                accept_rest(listener, self._take)  # to be told that the server is draining
         self._stop_accepting()
         leaving = list(self.connections.values())
         start = trio.current_time()

@@ -52,6 +52,14 @@ async def test_a_client_in_its_handshake_is_refused_by_a_drain() -> None:
         assert (await Raw(stream).head()).startswith(b"HTTP/1.1 503 ")
 
 
+async def test_a_client_that_was_not_accepted_yet_is_refused_by_a_drain() -> None:
+    async with live() as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.sendall(upgrade())  # the kernel has it; the server's loop has not run since
+            await server.gateway.drain(0.0)
+            assert client.recv(4096).startswith(b"HTTP/1.1 503 ")
+
+
 async def test_a_cancelled_server_says_that_it_drains() -> None:
     async with live() as server, server.client() as client:
         handler = await server.handler()
