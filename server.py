@@ -46,6 +46,8 @@ BY_SIGNAL = """\
 COMMANDS = {
     "serve": "start the server (this is the default)",
     "check-config": "check the configuration and show what is not the default",
+    "cluster": "show what the nodes of a running server do",
+    "restart": "restart the nodes of a running server, one after the other",
     "migrate": "bring the database up to date and end; serve does it too",
 }
 

@@ -40,6 +40,8 @@ def open_stores(
     redis: RedisSettings,
     embedded: EmbeddedSettings | None = None,
     services: Sequence[str] = (),
+    *,
+    nodes: int = 1,
 ) -> Iterator[Stores]:
     """Open the stores: start those without a URL, check that the others answer, and migrate the
     database.
@@ -53,6 +55,7 @@ def open_stores(
         redis: the settings of Valkey or Redis, likewise.
         embedded: the settings of embedded servers.
         services: the names of the services whose tables are needed, as for `migrate`.
+        nodes: how many nodes will use the stores.
 
     Raises:
         StoreUnavailable: a store does not answer.
@@ -65,7 +68,11 @@ def open_stores(
     servers = None
     if not (postgres.url and redis.url):
         servers = EmbeddedServers(
-            data_dir, redis=not redis.url, postgres=not postgres.url, settings=embedded
+            data_dir,
+            redis=not redis.url,
+            postgres=not postgres.url,
+            settings=embedded,
+            nodes=nodes,
         )
         where.append(str(servers.data_dir))
     with servers or nullcontext():

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
@@ -23,7 +23,7 @@ from protocol.client import ClientSettings
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT_S = 120.0
 BANNER = re.compile(
-    r"^greenroom \S+ is up: clients at (?P<ws>wss?://\S+), HTTP at (?P<http>\S+),"
+    r"^greenroom \S+ is up(?: on \d+ nodes)?: clients at (?P<ws>wss?://\S+), HTTP at (?P<http>\S+),"
     r" data in (?P<data>.+)$"
 )
 
@@ -169,7 +169,7 @@ class Server:
         for reader in self._readers:
             reader.join()
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

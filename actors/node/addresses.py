@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from actors.node.config import Loaded
@@ -21,7 +21,7 @@ def listening(section: str, host: str, port: int) -> Iterator[list[socket.socket
     try:
         sockets = listen(host, port)
     except OSError as error:
-        where = f"{_bracketed(host)}:{port}"
+        where = f"{bracketed(host)}:{port}"
         raise CannotListen(
             f"cannot listen on {where}: {error.strerror}; see [{section}] host and port"
         ) from error
@@ -34,22 +34,26 @@ def listening(section: str, host: str, port: int) -> Iterator[list[socket.socket
 
 def banner(
     loaded: Loaded,
-    clients: list[socket.socket],
-    http: list[socket.socket],
+    clients: Sequence[socket.socket],
+    http: Sequence[socket.socket],
     found: Stores,
     version: str,
+    *,
+    nodes: int = 1,
 ) -> str:
     """Return the line that says where everything is."""
     settings = loaded.config
     scheme = "wss" if settings.listen.tls_certificate else "ws"
     where = f"{scheme}://{_address(settings.listen.host, clients)}{settings.wire.path}"
     web = f", HTTP at http://{_address(settings.http.host, http)}" if http else ""
-    return f"greenroom {version} is up: clients at {where}{web}, data in {found.where}"
+    up = "is up" if nodes == 1 else f"is up on {nodes} nodes"
+    return f"greenroom {version} {up}: clients at {where}{web}, data in {found.where}"
 
 
-def _address(host: str, listeners: list[socket.socket]) -> str:
-    return f"{_bracketed(host)}:{listeners[0].getsockname()[1]}"
+def _address(host: str, listeners: Sequence[socket.socket]) -> str:
+    return f"{bracketed(host)}:{listeners[0].getsockname()[1]}"
 
 
-def _bracketed(host: str) -> str:
+def bracketed(host: str) -> str:
+    """Return a host as it stands in an address; all hosts are "*"."""
     return f"[{host}]" if ":" in host else host or "*"

@@ -12,12 +12,24 @@ from actors.node import logs
 from actors.node.addresses import CannotListen
 from actors.node.config import SECRET_KEYS, load
 from actors.node.exits import Exit
+from actors.node.line import ParentLine
 from actors.node.opening import stores
+from actors.node.parent.control import (
+    Answer,
+    NoServer,
+    Progress,
+    Question,
+    RestartAll,
+    Show,
+    ask,
+)
+from actors.node.parent.overview import Overview, table
+from actors.node.parent.serving import serve_nodes
 from actors.node.printing import say
 from actors.node.program import Program, check, check_addresses
 from actors.node.sections import ConfigError
 from actors.node.services import absent_services, load_services
-from actors.node.serving import serve
+from actors.node.serving import serve_alone, serve_for_parent
 from actors.node.stopping import Signals
 from actors.service import CannotStart
 from persistence import (
@@ -41,8 +53,39 @@ EXPECTED: dict[type[BaseException], Exit] = {
     MigrationDrift: Exit.MIGRATION,
     SchemaInUse: Exit.NOT_ALONE,
     Replaced: Exit.NOT_ALONE,
+    NoServer: Exit.NO_SERVER,
 }
 """Errors whose cause is outside this program. They end in one line and a code, not a traceback."""
+
+
+def serve(program: Program, signals: Signals) -> Exit:
+    """Run a server: one node in this process, or several under it; or be one of these."""
+    if program.line is not None:
+        return serve_for_parent(program, signals, program.line)
+    if program.loaded.config.server.node_count > 1:
+        return serve_nodes(program, signals)
+    return serve_alone(program, signals)
+
+
+def show_cluster(program: Program, _: Signals) -> Exit:
+    """Print what the nodes of a running server do."""
+    return ask_server(program, Show())
+
+
+def restart(program: Program, _: Signals) -> Exit:
+    """Have the nodes of a running server restarted, one after the other."""
+    return ask_server(program, RestartAll())
+
+
+def ask_server(program: Program, question: Question) -> Exit:
+    """Ask a running server, and print its answers. Raises `NoServer`."""
+    answer: Answer | None = None
+    for answer in ask(program.loaded.resolve(program.loaded.config.server.data_dir), question):
+        for line in table(answer) if isinstance(answer, Overview) else [answer.text]:
+            print(line, flush=True)
+    if answer is None:
+        raise NoServer("the server has ended")
+    return Exit.FAILED if isinstance(answer, Progress) and answer.failed else Exit.OK
 
 
 def check_config(program: Program, _: Signals) -> Exit:
@@ -73,6 +116,8 @@ COMMANDS: Mapping[str, Callable[[Program, Signals], Exit]] = {
     "serve": serve,
     "check-config": check_config,
     "migrate": migrate_only,
+    "cluster": show_cluster,
+    "restart": restart,
 }
 
 
@@ -96,10 +141,11 @@ def run(
         version: Greenroom's version.
     """
     signals = Signals()
+    line = ParentLine.inherited()
     try:
         present = load_services(services)
         loaded = load(file, overrides=overrides, services=present, absent=absent_services(present))
-        return COMMANDS[command](Program(loaded, present, version), signals)
+        return COMMANDS[command](Program(loaded, present, version, line), signals)
     except KeyboardInterrupt:
         return Exit.OK
     except tuple(EXPECTED) as error:

@@ -15,7 +15,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_type_hints
 
 import msgspec
 from msgspec import Meta, inspect
@@ -42,18 +42,37 @@ DEFAULT_FILE = Path("config.toml")
 SECRET_KEYS = frozenset({"url", "replica_url", "token_secrets"})
 """Keys whose values are never printed. A store's URL contains its password."""
 
+MOST_NODES = 64
+"""Each node has about ten connections to PostgreSQL."""
+NodeName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9_-]{0,40}\Z",
+        description="up to 40 letters, digits, hyphens and underscores",
+    ),
+]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 DataDir = Annotated[str, Meta(pattern=r"^[^\x00]+\Z", description="the path of a folder")]
 T = TypeVar("T")
 
 
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The process: the folder of its data, and how it stops."""
+    """The processes: how many, the folder of their data, and how they stop."""
 
+    nodes: Annotated[int, Meta(ge=1, le=MOST_NODES)] | Literal["auto"] = 1
+    name: NodeName = ""
+    hung_after_s: Seconds = 10.0
     data_dir: DataDir = "data"
     drain_s: Seconds = 2.0
     stop_timeout_s: PositiveSeconds = 25.0
     alone: bool = True
+
+    @property
+    def node_count(self) -> int:
+        """How many nodes; "auto": one for each core that this process may use."""
+        if self.nodes == "auto":
+            return min(len(os.sched_getaffinity(0)), MOST_NODES)
+        return self.nodes
 
 
 class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
+
+LAST_PORT: Final = 65_535
 
 
 class Conflict(NamedTuple):
@@ -23,6 +25,10 @@ def conflicts(value: Callable[[str], Any]) -> Iterator[Conflict]:
         and _overlap(value("http.host"), value("listen.host"))
     ):
         yield Conflict(("http.port", "listen.port"), "only one of them can have the port")
+    nodes = value("server.node_count")
+    if value("http.enabled") and port and nodes > 1 and port + nodes > LAST_PORT:
+        why = f"the ports of the nodes' HTTP come after it, and {LAST_PORT:,} is the last"
+        yield Conflict(("http.port", "server.nodes"), why)
     if value("server.drain_s") > value("server.stop_timeout_s"):
         why = "a stop is cut short before all connections are closed"
         yield Conflict(("server.drain_s", "server.stop_timeout_s"), why)

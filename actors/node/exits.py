@@ -20,6 +20,7 @@ class Exit(enum.IntEnum):
     INCOMPLETE = 9
     NOT_ALONE = 10
     UNSAVED = 11
+    NO_SERVER = 12
 
 
 EXITS = {
@@ -35,4 +36,5 @@ EXITS = {
     Exit.INCOMPLETE: "a package that the command needs is not installed",
     Exit.NOT_ALONE: "another server works on the same database schema",
     Exit.UNSAVED: "stopped, but a store could not take all, or had to be killed; the log tells",
+    Exit.NO_SERVER: "there is no running server with several nodes to ask",
 }

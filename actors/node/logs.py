@@ -48,17 +48,30 @@ class _Forward(logging.Handler):
         )
 
 
-def configure(settings: LogSettings, stream: TextIO | None = None) -> LogWriter:
+def is_for_people(settings: LogSettings, *, terminal: bool) -> bool:
+    """Whether lines are for people; else each is a JSON object."""
+    return settings.format == "console" or (settings.format == "auto" and terminal)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a stream, if there is one, is a terminal."""
+    return stream is not None and stream.isatty()
+
+
+def configure(
+    settings: LogSettings, stream: TextIO | None = None, *, terminal: bool | None = None
+) -> LogWriter:
     """Set up structlog, and the standard library's logging through it; returns the writer.
 
     Arguments:
         settings: the section of config.toml.
         stream: the lines' destination; by default standard error, so that standard output has only
             the answer of a command.
+        terminal: whether the lines are shown on a terminal; None: whether the stream is one.
     """
     stream = stream or sys.stderr
-    terminal = stream is not None and stream.isatty()
-    people = settings.format == "console" or (settings.format == "auto" and terminal)
+    terminal = is_terminal(stream) if terminal is None else terminal
+    people = is_for_people(settings, terminal=terminal)
     level = LEVELS[settings.level]
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,

@@ -35,6 +35,7 @@ from actors.edge.topics import Topics
 from actors.edge.warden import warden_kind
 from actors.node.files import fitting
 from actors.node.garbage import Garbage
+from actors.node.line import ParentLine, Pulse
 from actors.node.log_writer import LogWriter
 from actors.node.metrics import Metrics
 from actors.node.scheduler import KIND as SCHEDULER
@@ -51,13 +52,14 @@ from actors.runtime.watchdog import Watchdog
 from actors.service import Frame, Running, Service, ServiceSettings
 from persistence import PostgresSettings, RedisSettings, ScheduleSettings
 from persistence.postgres import Lease
-from protocol.http.application import Check, application, serve_http
+from protocol.http.application import Check, Readiness, application, readiness, serve_http
 from protocol.messages import session as session_messages
 from protocol.messages.envelope import Request
 from protocol.messages.op_table import OpTable
 from protocol.server.flusher import Flusher
 from protocol.server.gateway import Gateway
 from protocol.server.gathering import Window
+from protocol.server.listener import BACKLOG
 from protocol.server.settings import HttpSettings, WireSettings
 
 log = structlog.get_logger("actors.node")
@@ -98,6 +100,7 @@ class Node:
         about: names and values that the HTTP index shows.
         log: the writer of the log.
         lease: the lease of the database's schema; None: no other server can use the schema.
+        parent: the line to the parent, if there is one. It owns stores and lease then.
     """
 
     services: Sequence[Service]
@@ -112,6 +115,7 @@ class Node:
     about: Mapping[str, str]
     log: LogWriter
     lease: Lease | None = None
+    parent: ParentLine | None = None
 
     async def run(
         self,
@@ -125,7 +129,7 @@ class Node:
         The stores are not needed any more when it returns.
 
         Arguments:
-            clients: listening sockets for clients. They are closed in the end.
+            clients: sockets for clients, which need not listen before. They are closed in the end.
             http: listening sockets for HTTP, closed in the end as well; none: no HTTP.
             started: called once clients are served.
             stopping: says when to stop, and how long a drain may take.
@@ -157,7 +161,15 @@ class Node:
                         kinds=(SESSION, *(kind for one in self.services for kind in one.kinds)),
                         schedules=schedules,
                     )
-                    web = self._web(stores, services, metrics, stopping)
+                    look = partial(
+                        readiness,
+                        _checks(stores, services, stopping),
+                        self.settings.http.ready_without,
+                    )
+                    if self.parent is not None:
+                        pulse = partial(_pulse, system, gateway, topics)
+                        outer.start_soon(self.parent.run, pulse, look, stopping.ask)
+                    web = self._web(services, metrics, look)
                     if http:
                         # HTTP outlives the system, so that /readyz says "draining" to the end.
                         await outer.start(partial(serve_http, web, http, stop=web_over.wait))
@@ -177,6 +189,8 @@ class Node:
         stopping: Stopping,
     ) -> None:
         async with trio.open_nursery() as serving:
+            for listener in clients:  # of several nodes on one port each begins when it is ready
+                listener.listen(BACKLOG)
             await serving.start(gateway.serve, clients)
             serving.start_soon(garbage.run)
             if self.embedded is not None:
@@ -256,22 +270,13 @@ class Node:
 
     def _web(
         self,
-        stores: NodeStores,
         services: Mapping[str, Running],
         metrics: Metrics,
-        stopping: Stopping,
+        ready: Callable[[], Awaitable[Readiness]],
     ) -> Starlette:
-        checks = {
-            "postgresql": _check(stores.ping_postgresql),
-            "redis": _check(stores.snapshots.ping),
-            "node": _check_draining(stopping),
-        }
-        for running in services.values():
-            checks.update(running.checks)
         return application(
             about=self.about,
-            checks=checks,
-            may_fail=self.settings.http.ready_without,
+            ready=ready,
             readings=metrics.readings,
             routes=[
                 Mount(f"/{name}", routes=running.http)
@@ -320,6 +325,24 @@ def _new_id() -> str:
 
 def _unix_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def _checks(
+    stores: NodeStores, services: Mapping[str, Running], stopping: Stopping
+) -> dict[str, Check]:
+    checks = {
+        "postgresql": _check(stores.ping_postgresql),
+        "redis": _check(stores.snapshots.ping),
+        "node": _check_draining(stopping),
+    }
+    for running in services.values():
+        checks.update(running.checks)
+    return checks
+
+
+def _pulse(system: ActorSystem, gateway: Gateway, topics: Topics) -> Pulse:
+    actors = system.statistics().actors
+    return Pulse(len(gateway.connections), len(topics.sessions), actors)
 
 
 def _check(ping: Callable[[], Awaitable[None]]) -> Check:

@@ -17,7 +17,7 @@ log = structlog.get_logger("actors.node.opening")
 
 
 @contextmanager
-def stores(loaded: Loaded, services: Sequence[Service]) -> Iterator[Stores]:
+def stores(loaded: Loaded, services: Sequence[Service], *, nodes: int = 1) -> Iterator[Stores]:
     """Open the stores that the configuration names, or embedded ones.
 
     Raises what `open_stores` raises; `StoreUnavailable` then names the section to look at.
@@ -27,7 +27,7 @@ def stores(loaded: Loaded, services: Sequence[Service]) -> Iterator[Stores]:
     names = [service.name for service in services]
     try:
         with open_stores(
-            folder, settings.postgres, settings.redis, settings.embedded, names
+            folder, settings.postgres, settings.redis, settings.embedded, names, nodes=nodes
         ) as found:
             for file in found.migrated.applied:
                 log.info("migrated", file=file)

@@ -1,38 +1,63 @@
-"""The command `serve`: opens the stores, and runs a node until it is told to stop.
+"""Runs a node until it is told to stop: alone, on stores that it opens, or for a parent.
 
 Then the node drains, and everything is closed in reverse order.
 """
 
 from __future__ import annotations
 
+import socket
+import ssl
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
+from typing import NamedTuple
 
+import msgspec
 import structlog
 import trio
 
 from actors.node import logs
 from actors.node.addresses import banner, listening
+from actors.node.config import Loaded
 from actors.node.exits import Exit
 from actors.node.files import raise_limit
+from actors.node.line import Assignment, ParentLine, Up
+from actors.node.log_writer import LogWriter
 from actors.node.node import Node
 from actors.node.opening import stores, the_only_server, token_secrets
 from actors.node.printing import say
 from actors.node.program import Program, check
 from actors.node.stopping import Signals, Stopping
 from actors.node.terminal import watch_terminal
-from persistence import Replaced
+from persistence import Replaced, postgres
+from persistence.stores import Stores
 
 log = structlog.get_logger("actors.node.serving")
 
 
-def serve(program: Program, signals: Signals) -> Exit:
-    """Run a node until it is told to stop."""
-    loaded, services, version = program
-    settings = loaded.config
-    writer = logs.configure(settings.log)
-    for doubt in loaded.doubts:
-        log.warning(doubt)
+class Beginning(NamedTuple):
+    """What every process that serves begins with, before it opens anything."""
+
+    log: LogWriter
+    stopping: Stopping
+    tls: ssl.SSLContext | None
+    files: int
+    """How many files it may have open."""
+
+
+def begin(program: Program, signals: Signals) -> Beginning:
+    """Set up the log and the stop of this process, and check the configuration.
+
+    Raises:
+        ConfigError, CannotStart: a server could not start with this configuration.
+    """
+    settings, line = program.loaded.config, program.line
+    terminal = None if line is None else line.assignment.terminal
+    writer = logs.configure(settings.log, terminal=terminal)
+    if line is None:  # or else the parent has told them
+        for doubt in program.loaded.doubts:
+            log.warning(doubt)
     stopping = Stopping(
         signals,
         drain_s=settings.server.drain_s,
@@ -41,7 +66,22 @@ def serve(program: Program, signals: Signals) -> Exit:
     )
     watch_terminal()
     files = raise_limit()
-    tls = check(program)
+    return Beginning(writer, stopping, check(program), files)
+
+
+def end(stopping: Stopping, found: Stores) -> list[str]:
+    """Stop embedded servers in the time that is left; returns which had to be killed."""
+    if found.embedded is None:
+        return []
+    # Less the time for the log's last lines.
+    return found.embedded.stop(within_s=stopping.left_s - 2 * logs.LAST_WORDS_S)
+
+
+def serve_alone(program: Program, signals: Signals) -> Exit:
+    """Run one node, on stores that this process opens, until it is told to stop."""
+    loaded, services, version, _ = program
+    settings = loaded.config
+    began = begin(program, signals)
     with ExitStack() as stack:
         # Listen before the stores start, so that a taken port is found out at once. Clients that
         # come in the meantime wait in the backlog.
@@ -56,30 +96,82 @@ def serve(program: Program, signals: Signals) -> Exit:
         lease = stack.enter_context(the_only_server(loaded, found))
         signals.check()
         line = banner(loaded, clients, http, found, version)
-        node = Node(
-            services=services,
-            settings=settings,
-            folder=loaded.folder,
-            postgres=found.postgres,
-            redis=found.redis,
-            embedded=found.embedded,
-            token_secrets=token_secrets(settings.sessions.token_secrets, found.postgres),
-            tls_context=tls,
-            files=files,
-            about={"name": "greenroom", "version": version},
-            log=writer,
-            lease=lease,
-        )
+        node = make_node(program, began, found, lease)
         # Signals are only noted from here to the end. After the loop the stores stop in a bounded
         # time, and nobody may interrupt them.
         signals.only_note()
-        saved = trio.run(node.run, clients, http, lambda: say(sys.stdout, line), stopping)
+        saved = trio.run(node.run, clients, http, lambda: say(sys.stdout, line), began.stopping)
         if lease is not None and lease.lost and lease.binding:
             raise Replaced
-        killed = []
-        if found.embedded is not None:
-            # The stop has the rest of the time limit, less the time for the log's last lines.
-            killed = found.embedded.stop(within_s=stopping.left_s - 2 * logs.LAST_WORDS_S)
+        killed = end(began.stopping, found)
+    return stopped(saved=saved, killed=killed)
+
+
+def serve_for_parent(program: Program, signals: Signals, line: ParentLine) -> Exit:
+    """Run one of several nodes, on what the parent lends it."""
+    check(program)  # before the node that this one replaces is stopped
+    if not line.receive():
+        return Exit.OK
+    assignment = line.assignment
+    began = begin(program, signals)
+    clients = [socket.socket(fileno=one) for one in assignment.clients]
+    http = [socket.socket(fileno=one) for one in assignment.http]
+    for sock in (*clients, *http):
+        sock.setblocking(False)
+        sock.set_inheritable(False)
+    loaded = lent(program.loaded, assignment)
+    with stores(loaded, program.services) as found:
+        signals.check()
+        node = make_node(program, began, found, None)
+        signals.only_note()
+        started = partial(line.say, Up(program.version))
+        saved = trio.run(node.run, clients, http, started, began.stopping)
+    return stopped(saved=saved, killed=[])
+
+
+def lent(loaded: Loaded, assignment: Assignment) -> Loaded:
+    """Return the configuration with the addresses of stores that the parent has opened."""
+    replace = msgspec.structs.replace
+    config = replace(
+        loaded.config,
+        postgres=replace(loaded.config.postgres, url=assignment.postgres_url),
+        redis=replace(loaded.config.redis, url=assignment.redis_url),
+    )
+    return loaded._replace(config=config)
+
+
+def make_node(
+    program: Program, began: Beginning, found: Stores, lease: postgres.Lease | None
+) -> Node:
+    """Put a node together."""
+    settings, line = program.loaded.config, program.line
+    about = {"name": "greenroom", "version": program.version}
+    if line is not None:
+        about["node"] = line.assignment.name
+    return Node(
+        services=program.services,
+        settings=settings,
+        folder=program.loaded.folder,
+        postgres=found.postgres,
+        redis=found.redis,
+        embedded=found.embedded,
+        token_secrets=token_secrets(settings.sessions.token_secrets, found.postgres),
+        tls_context=began.tls,
+        files=began.files,
+        about=about,
+        log=began.log,
+        lease=lease,
+        parent=line,
+    )
+
+
+def stopped(*, saved: bool, killed: Sequence[str]) -> Exit:
+    """Log the end, and return the exit code.
+
+    Arguments:
+        saved: whether the stores took all that was in memory.
+        killed: the names of embedded servers that did not stop in time.
+    """
     if saved and not killed:
         log.info("stopped")
         return Exit.OK

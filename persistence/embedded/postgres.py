@@ -20,6 +20,10 @@ from persistence.settings import EmbeddedSettings
 NAME = "PostgreSQL"
 _USER = "greenroom"
 
+_CONNECTIONS = 60
+_CONNECTIONS_OF_NODE = 15
+"""Of each node beyond the first: about ten, and a few more for a moment when one starts."""
+
 # The settings are for durability and little memory, as a node has one writer and a few readers. The
 # server itself commits many events in one transaction, so commit_delay is not needed. io_method =
 # sync saves three worker processes and their start.
@@ -29,7 +33,6 @@ _SETTINGS = {
     "full_page_writes": "on",
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
-    "max_connections": "60",
     "shared_buffers": "64MB",
     "wal_buffers": "4MB",
     "jit": "off",
@@ -53,8 +56,11 @@ class EmbeddedPostgres:
 
     name = NAME
 
-    def __init__(self, data_dir: Path, sockets: SocketFolder, settings: EmbeddedSettings) -> None:
+    def __init__(
+        self, data_dir: Path, sockets: SocketFolder, settings: EmbeddedSettings, *, nodes: int = 1
+    ) -> None:
         self._settings = settings
+        self._connections = _CONNECTIONS + _CONNECTIONS_OF_NODE * (nodes - 1)
         self._bin = postgres_bin()
         self._run_as = choose(self._bin, data_dir)
         self._cluster = data_dir / "postgres"
@@ -80,7 +86,11 @@ class EmbeddedPostgres:
         (self._cluster / "postmaster.pid").unlink(missing_ok=True)
         # The setting is a list, so the path is quoted.
         folder = os.fspath(self._sockets).replace('"', '""')
-        settings = {**_SETTINGS, "unix_socket_directories": f'"{folder}"'}
+        settings = {
+            **_SETTINGS,
+            "max_connections": str(self._connections),
+            "unix_socket_directories": f'"{folder}"',
+        }
         self.child = ServerProcess(
             NAME,
             [

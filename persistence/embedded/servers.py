@@ -29,6 +29,7 @@ class EmbeddedServers:
         redis: whether to start Valkey.
         postgres: whether to start PostgreSQL.
         settings: how long starts and stops may take.
+        nodes: how many processes use the servers.
     """
 
     def __init__(
@@ -38,10 +39,12 @@ class EmbeddedServers:
         redis: bool = True,
         postgres: bool = True,
         settings: EmbeddedSettings | None = None,
+        nodes: int = 1,
     ) -> None:
         self.data_dir = data_dir.absolute()
         self._settings = settings or EmbeddedSettings()
         self._wants = (redis, postgres)
+        self._nodes = nodes
         self._lock: DataDirLock | None = None
         self._sockets: SocketFolder | None = None
         self._valkey: EmbeddedValkey | None = None
@@ -84,7 +87,9 @@ class EmbeddedServers:
             if redis:
                 self._valkey = EmbeddedValkey(self.data_dir, self._sockets, self._settings)
             if postgres:
-                self._postgres = EmbeddedPostgres(self.data_dir, self._sockets, self._settings)
+                self._postgres = EmbeddedPostgres(
+                    self.data_dir, self._sockets, self._settings, nodes=self._nodes
+                )
             for server in self._servers():
                 server.start()
             for server in self._servers():

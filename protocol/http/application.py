@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import hypercorn
 import hypercorn.trio
+import msgspec
 import trio
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -29,11 +30,44 @@ Check = Callable[[], Awaitable[str | None]]
 """A check returns what is wrong, or None."""
 
 
+class Readiness(msgspec.Struct, frozen=True):
+    """The answer of `/readyz`.
+
+    Attributes:
+        ready: whether clients may be sent here.
+        degraded: whether something is wrong all the same.
+        checks: name -> "ok", or what is wrong.
+    """
+
+    ready: bool
+    degraded: bool
+    checks: dict[str, str]
+
+
+async def readiness(checks: Mapping[str, Check], may_fail: Collection[str] = ()) -> Readiness:
+    """Run checks at the same time.
+
+    Arguments:
+        checks: the checks by name. The server is ready while all of them return None.
+        may_fail: the names of checks whose failure makes the server degraded, still ready.
+    """
+    wrong: dict[str, str | None] = dict.fromkeys(checks)
+
+    async def look(name: str, check: Check) -> None:
+        wrong[name] = await _run(check)
+
+    async with trio.open_nursery() as nursery:
+        for name, check in checks.items():
+            nursery.start_soon(look, name, check)
+    ready = not any(text for name, text in wrong.items() if name not in may_fail)
+    told = {name: text or "ok" for name, text in wrong.items()}
+    return Readiness(ready, degraded=ready and any(wrong.values()), checks=told)
+
+
 def application(
     *,
     about: Mapping[str, str],
-    checks: Mapping[str, Check],
-    may_fail: Collection[str] = (),
+    ready: Callable[[], Awaitable[Readiness]],
     readings: Readings,
     routes: Sequence[BaseRoute] = (),
 ) -> Starlette:
@@ -41,8 +75,7 @@ def application(
 
     Arguments:
         about: what `/` says about this server, such as its version and where clients connect.
-        checks: the checks by name. `/readyz` answers 200 while all of them return None, else 503.
-        may_fail: the names of checks whose failure makes the server degraded, still with 200.
+        ready: called for each `/readyz`, which answers 200 if it is ready, else 503.
         readings: called once for each scrape of `/metrics`.
         routes: the routes of services, in addition to these.
     """
@@ -54,21 +87,8 @@ def application(
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
-        wrong: dict[str, str | None] = dict.fromkeys(checks)
-
-        async def look(name: str, check: Check) -> None:
-            wrong[name] = await _run(check)
-
-        async with trio.open_nursery() as nursery:
-            for name, check in checks.items():
-                nursery.start_soon(look, name, check)
-        ready = not any(text for name, text in wrong.items() if name not in may_fail)
-        body = {
-            "ready": ready,
-            "degraded": ready and any(wrong.values()),
-            "checks": {name: text or "ok" for name, text in wrong.items()},
-        }
-        return JSONResponse(body, status_code=200 if ready else 503)
+        found = await ready()
+        return JSONResponse(msgspec.to_builtins(found), status_code=200 if found.ready else 503)
 
     async def metrics(_: Request) -> Response:
         return Response(render(readings), media_type=METRICS_TYPE)

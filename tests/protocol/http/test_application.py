@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from starlette.applications import Starlette
 
 from protocol.http import application as http
-from protocol.http.application import CHECK_TIMEOUT_S, Check, application, serve_http
+from protocol.http.application import CHECK_TIMEOUT_S, Check, application, readiness, serve_http
 from protocol.http.metrics import Histogram, Reading, render
 
 READINGS = [
@@ -53,8 +53,7 @@ async def served(
     port = listener.getsockname()[1]
     app = application(
         about={"name": "test"},
-        checks=checks or {},
-        may_fail=may_fail,
+        ready=partial(readiness, checks or {}, may_fail),
         readings=lambda: READINGS,
     )
     stop = stop or trio.Event()

@@ -1,0 +1,58 @@
+"""How a node's process ended, and what that makes of the whole server."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from actors.node.exits import Exit
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """The end of a process.
+
+    Attributes:
+        code: its exit code; below 0 the signal that killed it; None: it could not be started.
+        why: why the parent killed it, or why it could not be started; "": neither.
+        up_s: how long it had served clients; 0.0: it never did.
+    """
+
+    code: int | None
+    why: str = ""
+    up_s: float = 0.0
+
+    def __str__(self) -> str:
+        if self.code is None:
+            return f"could not be started: {self.why}"
+        if self.code < 0:
+            try:
+                name = signal.Signals(-self.code).name
+            except ValueError:  # a realtime signal
+                name = f"signal {-self.code}"
+            return f"killed by {name}" + (f": {self.why}" if self.why else "")
+        return f"exit code {self.code}"
+
+    @property
+    def exit(self) -> Exit:
+        """What it would be if it were the whole server."""
+        if self.code == -signal.SIGTERM:  # asked to stop in its first moments
+            return Exit.OK
+        try:
+            return Exit.FAILED if self.code is None else Exit(self.code)
+        except ValueError:
+            return Exit.FAILED
+
+
+WORST_FIRST: Final = (Exit.FAILED, Exit.CUT_SHORT, Exit.UNSAVED)
+
+
+def exit_of_all(exits: Iterable[Exit]) -> Exit:
+    """Return the exit code of a server whose nodes ended so when they were asked to stop."""
+    there = set(exits)
+    for exit_code in WORST_FIRST:
+        if exit_code in there:
+            return exit_code
+    return max(there, default=Exit.OK)  # OK is the least

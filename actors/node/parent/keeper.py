@@ -1,0 +1,208 @@
+"""Keeps one node running: starts it, starts it again when it ends, restarts it when asked."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from collections.abc import Callable
+from typing import Final, Literal
+
+import structlog
+import trio
+
+from actors.node.exits import Exit
+from actors.node.parent.backoff import Backoff
+from actors.node.parent.ended import Ended
+from actors.node.parent.process import START_S, NodeProcess
+from protocol.http.application import Readiness
+
+log = structlog.get_logger("actors.node.parent")
+
+State = Literal["starting", "up", "draining", "down"]
+
+LOOK_EVERY_S: Final = 0.1
+"""How often a node that was restarted is asked whether it is ready."""
+
+
+class RestartFailed(Exception):  # noqa: N818 - a result of a restart
+    """A node that was restarted is not ready again. The text says why."""
+
+
+class NodeKeeper:
+    """One node and its processes, of which there is one at a time.
+
+    Arguments:
+        name: the node's.
+        start: starts a process. It is given a function to call when the process has changed.
+        failed: called after an end that nobody has asked for, when `backoff` counts it.
+
+    Attributes:
+        process: the process that runs now, if there is one.
+        last: how the last one ended.
+        backoff: the failures in a row.
+        since: when its state changed, by trio's clock.
+        restarts: how often it was started again.
+        stopped_as: the exit code after `stop`. A node that was down then has left nothing behind.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        start: Callable[[Callable[[], None]], NodeProcess],
+        failed: Callable[[NodeKeeper, Ended], None],
+    ) -> None:
+        self.name = name
+        self.process: NodeProcess | None = None
+        self.last: Ended | None = None
+        self.backoff = Backoff()
+        self.since = 0.0
+        self.restarts = 0
+        self.stopped_as = Exit.OK
+        self._start = start
+        self._failed = failed
+        self._standby: NodeProcess | None = None
+        self._nursery: trio.Nursery
+        self._stopping = False
+        self._restarting = False
+        self._changed = trio.Event()
+        self._hurry = trio.Event()
+
+    @property
+    def state(self) -> State:
+        """What the node does now."""
+        if self.process is None:
+            return "down"
+        if self.process.asked:
+            return "draining"
+        return "starting" if self.process.up_at is None else "up"
+
+    async def run(self) -> None:
+        """Keep the node running until it has stopped after `stop`."""
+        self.since = trio.current_time()
+        async with trio.open_nursery() as self._nursery:
+            while not self._stopping:
+                self._restarting = False
+                ended = await self._run_once()
+                self.last, self.process = ended, None
+                self._tell()
+                if self._stopping:
+                    self.stopped_as = ended.exit
+                    break
+                self.restarts += 1
+                if self._restarting:
+                    continue
+                self.backoff = self.backoff.after(ended.up_s)
+                self._failed(self, ended)
+                if not self._stopping:
+                    await self._pause(ended)
+
+    async def _run_once(self) -> Ended:
+        try:
+            self.process, self._standby = self._standby or self._spawn(), None
+        except (OSError, subprocess.SubprocessError) as error:
+            return Ended(None, str(error))
+        self.process.begin()
+        self._tell()
+        await self.process.over.wait()
+        assert self.process.ended is not None
+        return self.process.ended
+
+    def _spawn(self) -> NodeProcess:
+        process = self._start(self._tell)
+        self._nursery.start_soon(process.run)
+        return process
+
+    async def _pause(self, ended: Ended) -> None:
+        pause_s = self.backoff.pause_s(random.random())
+        log.error(
+            "node ended",
+            node=self.name,
+            how=str(ended),
+            was_up_s=round(ended.up_s, 1),
+            again_in_s=round(pause_s, 2),
+        )
+        self._hurry = trio.Event()
+        with trio.move_on_after(pause_s):
+            await self._hurry.wait()
+
+    def stop(self) -> None:
+        """Ask the node to stop, for good. A second call hurries it, a third one ends it."""
+        self._stopping = True
+        if self.process is not None:
+            self.process.ask_to_stop()
+        if self._standby is not None:
+            self._standby.kill()
+        self._hurry.set()
+
+    async def restart(self) -> None:
+        """Drain the node, start it again, and return when it is ready.
+
+        The new process is started first. It reads the configuration, and waits for the end of the
+        old one. If it cannot use the configuration, the old one is left alone.
+
+        Raises:
+            RestartFailed: the node is not ready; it is still kept running.
+        """
+        await self._prepare()
+        before, self.backoff = self.process, Backoff()
+        self._restarting = True
+        if before is not None:
+            before.ask_to_stop()
+        self._hurry.set()
+        # How long it takes to drain is bounded by the node itself.
+        await self._until(lambda: self._failing or self.process not in (before, None))
+        found: Readiness | None = None
+        with trio.move_on_after(START_S):
+            await self._until(lambda: self._failing or self.state == "up")
+            while not (self._failing or ((found := await self.look()) and found.ready)):
+                await trio.sleep(LOOK_EVERY_S)
+        if self._stopping:
+            raise RestartFailed(f"{self.name}: the server is being stopped")
+        if self._failing:
+            raise RestartFailed(f"{self.name}: {self.last}")
+        if found is None or not found.ready:
+            checks = "it does not serve" if found is None else wrong(found)
+            raise RestartFailed(f"{self.name}: not ready within {START_S:g} s: {checks}")
+
+    async def _prepare(self) -> None:
+        try:
+            new = self._standby = self._spawn()
+        except (OSError, subprocess.SubprocessError) as error:
+            raise RestartFailed(f"{self.name}: {error}") from error
+        async with trio.open_nursery() as either:
+
+            async def first(event: trio.Event) -> None:
+                await event.wait()
+                either.cancel_scope.cancel()
+
+            either.start_soon(first, new.waiting)
+            either.start_soon(first, new.over)
+        if new.over.is_set():
+            self._standby = None
+            raise RestartFailed(f"{self.name}: the new process ended: {new.ended}")
+
+    @property
+    def _failing(self) -> bool:
+        return self._stopping or self.backoff.failures > 0
+
+    async def look(self) -> Readiness | None:
+        """Return what the node says of its readiness; None: it is not up."""
+        return await self.process.look() if self.process is not None else None
+
+    async def until_up(self) -> None:
+        """Wait until the node serves clients."""
+        await self._until(lambda: self.state == "up")
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        while not reached():
+            await self._changed.wait()
+
+    def _tell(self) -> None:
+        self.since = trio.current_time()
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+def wrong(found: Readiness) -> str:
+    """Return in words what is wrong with a node; "": nothing."""
+    return ", ".join(f"{name}: {text}" for name, text in found.checks.items() if text != "ok")

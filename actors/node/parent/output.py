@@ -1,0 +1,73 @@
+"""Makes what a node prints lines of the parent's log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+
+LONGEST_BYTES: Final = 1_048_576
+"""A longer line is cut in pieces."""
+
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class NodeOutput:
+    """The lines of one output of a node, on their way to the log.
+
+    For people each line gets the node's name in front. Elsewhere a line of the node's log is a JSON
+    object already, which gets the name as its first field, `node`; any other line, such as the
+    traceback of a crash of Python itself, becomes an object.
+
+    Arguments:
+        name: the node's.
+        write: takes a line; neither waits nor raises.
+        people: whether the log is for people.
+    """
+
+    def __init__(self, name: str, write: Callable[[str], None], *, people: bool) -> None:
+        self._name = name
+        self._write = write
+        self._people = people
+        self._field = f'{{"node":{json.dumps(name)},'
+        self._rest = b""
+
+    def feed(self, data: bytes | bytearray) -> None:
+        """Take what was read."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._tell(line)
+        while len(self._rest) >= LONGEST_BYTES:
+            self._tell(self._rest[:LONGEST_BYTES])
+            self._rest = self._rest[LONGEST_BYTES:]
+
+    def end(self) -> None:
+        """Take the end of the output. The last line may lack its end."""
+        if self._rest:
+            self._tell(self._rest)
+            self._rest = b""
+
+    def _tell(self, raw: bytes) -> None:
+        line = raw.decode(errors="backslashreplace")
+        if self._people:
+            self._write(f"{self._name} | {line}\n")
+        elif _is_object(raw):
+            self._write(f"{self._field}{line[1:]}\n")
+        elif line.strip():
+            now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+            told = {"node": self._name, "timestamp": now, "level": "warning", "event": line}
+            self._write(json.dumps(told) + "\n")
+
+
+def _is_object(line: bytes) -> bool:
+    """Whether a line is a JSON object with a field at least. This takes a microsecond or two."""
+    if not line.startswith(b'{"'):
+        return False
+    try:
+        return bool(_fields(line))
+    except msgspec.DecodeError:
+        return False

@@ -1,0 +1,143 @@
+"""What a parent tells of its nodes: to operators, to probes, and to Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Final
+
+import msgspec
+import trio
+
+from actors.node.log_writer import LogWriter
+from actors.node.parent.keeper import NodeKeeper, State, wrong
+from protocol.http.application import Check, Readiness, readiness
+from protocol.http.metrics import Reading, counter, gauge
+
+LOOK_TIMEOUT_S: Final = 0.7
+"""A node that takes longer to answer is not ready. It is less than a probe gives the parent."""
+
+
+class NodeRow(msgspec.Struct, frozen=True):
+    """One node.
+
+    Attributes:
+        for_s: how long it has been in its state.
+        pid: its process; 0: there is none.
+        restarts: how often it was started again.
+        version: Greenroom's there; "": it is not up.
+        last: how the process before ended; "": there was none.
+    """
+
+    name: str
+    state: State
+    for_s: float
+    pid: int
+    connections: int
+    sessions: int
+    actors: int
+    restarts: int
+    version: str
+    last: str
+
+
+class Overview(msgspec.Struct, frozen=True, tag="overview"):
+    """All nodes of a server, in order."""
+
+    version: str
+    nodes: tuple[NodeRow, ...]
+
+
+def row(keeper: NodeKeeper) -> NodeRow:
+    """Return what is known of a node. Numbers are as old as its last pulse."""
+    process = keeper.process
+    last = "" if keeper.last is None else str(keeper.last)
+    for_s = trio.current_time() - keeper.since
+    if process is None:
+        return NodeRow(keeper.name, keeper.state, for_s, 0, 0, 0, 0, keeper.restarts, "", last)
+    pulse = process.pulse
+    return NodeRow(
+        keeper.name,
+        keeper.state,
+        for_s,
+        process.pid,
+        pulse.connections,
+        pulse.sessions,
+        pulse.actors,
+        keeper.restarts,
+        process.version,
+        last,
+    )
+
+
+async def readiness_of_all(keepers: Sequence[NodeKeeper], *, draining: bool) -> Readiness:
+    """Say whether a server is ready: one node that is ready makes it so.
+
+    Clients only come to nodes that are up, so the others degrade it.
+    """
+    ready: set[str] = set()
+
+    async def look(keeper: NodeKeeper) -> str | None:
+        found = None
+        if keeper.state in ("up", "draining"):
+            with trio.move_on_after(LOOK_TIMEOUT_S):
+                found = await keeper.look()
+            if found is None:
+                return f"no answer within {LOOK_TIMEOUT_S:g} s"
+        if found is None:
+            return keeper.state
+        if found.ready:
+            ready.add(keeper.name)
+        return wrong(found) or None
+
+    checks: dict[str, Check] = {one.name: partial(look, one) for one in keepers}
+    found = await readiness(checks, may_fail=checks)
+    text = "draining" if draining else "ok" if ready else "none is ready"
+    return Readiness(
+        ready=text == "ok",
+        degraded=text == "ok" and found.degraded,
+        checks={"nodes": text, **found.checks},
+    )
+
+
+def readings(keepers: Sequence[NodeKeeper], log: LogWriter) -> Iterator[Reading]:
+    """Yield the parent's readings. Each node has its own, on its own port."""
+    up = sum(keeper.state == "up" for keeper in keepers)
+    yield gauge("nodes", "Nodes that there should be.", len(keepers))
+    yield gauge("nodes_up", "Nodes that serve clients.", up)
+    for keeper in keepers:
+        text = "Times that a node was started again."
+        yield counter("node_restarts", text, keeper.restarts, node=keeper.name)
+    for one in map(row, keepers):
+        text = "Open connections, as the node said last."
+        yield gauge("node_connections", text, one.connections, node=one.name)
+    yield counter("log_lines_dropped", "Lines that the log had no room for.", log.dropped)
+
+
+def table(found: Overview) -> Iterator[str]:
+    """Yield the lines that show an overview to people."""
+    up = sum(node.state == "up" for node in found.nodes)
+    yield f"greenroom {found.version}: {up} of {len(found.nodes)} nodes up"
+    head = ("node", "state", "for", "pid", "connections", "sessions", "actors", "restarts",
+            "version", "last end")  # fmt: skip
+    cells = [
+        head,
+        *(
+            (
+                node.name,
+                node.state,
+                f"{node.for_s:.0f} s",
+                str(node.pid or "-"),
+                str(node.connections),
+                str(node.sessions),
+                str(node.actors),
+                str(node.restarts),
+                node.version or "-",
+                node.last or "-",
+            )
+            for node in found.nodes
+        ),
+    ]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        yield "  ".join(map(str.ljust, line, widths)).rstrip()

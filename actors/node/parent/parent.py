@@ -1,0 +1,177 @@
+"""The loop of the parent: starts all nodes, keeps them running, restarts and stops them."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import structlog
+import trio
+from starlette.applications import Starlette
+
+from actors.node.exits import Exit
+from actors.node.log_writer import LogWriter
+from actors.node.parent.control import (
+    Answer,
+    Progress,
+    Question,
+    RestartAll,
+    Show,
+    serve_control,
+)
+from actors.node.parent.ended import Ended, exit_of_all
+from actors.node.parent.keeper import NodeKeeper, RestartFailed
+from actors.node.parent.overview import Overview, readiness_of_all, readings, row
+from actors.node.parent.process import NodeProcess
+from actors.node.stopping import Stopping
+from actors.node.upkeep import Revivable, hold_lease, keep_alive
+from persistence.postgres import Lease
+from protocol.http.application import Readiness, application, serve_http
+
+log = structlog.get_logger("actors.node.parent")
+
+Start = Callable[[int, Callable[[], None]], NodeProcess]
+"""Starts a process of the node with this number, from 0 on, and is given what to call when the
+process has changed."""
+
+
+@dataclass(kw_only=True)
+class Parent:
+    """Several nodes.
+
+    Attributes:
+        names: of the nodes, in order.
+        start: starts a process of one of them.
+        version: Greenroom's.
+        log: the writer of the log.
+        stopping: says when to stop.
+        lease: the lease of the database's schema, if it has to be held.
+        embedded: the embedded servers, if any.
+        http: listening sockets for HTTP; none: no HTTP.
+        control: the socket for commands, if there is one.
+        failure: the exit code of a server that could not go on.
+    """
+
+    names: Sequence[str]
+    start: Start
+    version: str
+    log: LogWriter
+    stopping: Stopping
+    lease: Lease | None = None
+    embedded: Revivable | None = None
+    http: Sequence[socket.socket] = ()
+    control: socket.socket | None = None
+    failure: Exit | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._up = False
+        self._restarting = trio.Lock()
+        self.keepers = [
+            NodeKeeper(name, partial(self.start, number), self._failed)
+            for number, name in enumerate(self.names)
+        ]
+
+    async def run(self, started: Callable[[], None]) -> Exit:
+        """Keep all nodes running until asked to stop; returns the exit code of the whole.
+
+        Arguments:
+            started: called once all nodes serve clients.
+        """
+        stopping = self.stopping
+        http_over = trio.Event()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(stopping.listen)
+            if self.lease is not None:
+                nursery.start_soon(hold_lease, self.lease, stopping)
+            if self.embedded is not None:
+                nursery.start_soon(keep_alive, self.embedded)
+            if self.control is not None:
+                nursery.start_soon(serve_control, self.control, self.answer)
+            if self.http:
+                await nursery.start(
+                    partial(serve_http, self._web(), self.http, stop=http_over.wait)
+                )
+            async with trio.open_nursery() as forwarding:
+                forwarding.start_soon(self._stop)
+                async with trio.open_nursery() as keeping:
+                    for keeper in self.keepers:
+                        keeping.start_soon(keeper.run)
+                    await self._until_up()
+                    if self._up:
+                        started()
+                forwarding.cancel_scope.cancel()
+            http_over.set()
+            nursery.cancel_scope.cancel()
+        if self.failure is not None:
+            return self.failure
+        return exit_of_all(keeper.stopped_as for keeper in self.keepers)
+
+    async def _until_up(self) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def give_up() -> None:
+                await self.stopping.asked.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(give_up)
+            for keeper in self.keepers:
+                await keeper.until_up()
+            self._up = True
+            nursery.cancel_scope.cancel()
+
+    async def _stop(self) -> None:
+        await self.stopping.asked.wait()
+        self._stop_all()
+        with self.stopping.hurry:  # a second signal ends the wait; a third one ends this process
+            await trio.sleep_forever()
+        self._stop_all()
+
+    def _stop_all(self) -> None:
+        for keeper in self.keepers:
+            keeper.stop()
+
+    def _failed(self, keeper: NodeKeeper, ended: Ended) -> None:
+        """Give up if a node cannot start in the beginning, or if no node can be kept running."""
+        hopeless = all(one.process is None and one.backoff.hopeless for one in self.keepers)
+        if self.failure is None and (hopeless or not self._up):
+            self.failure = ended.exit or Exit.FAILED  # one that ends by itself is not as it should
+            self.stopping.ask(f"{keeper.name} cannot be kept running: {ended}")
+
+    async def answer(self, question: Question, tell: Callable[[Answer], Awaitable[None]]) -> None:
+        """Answer a command by calls of `tell`."""
+        match question:
+            case Show():
+                await tell(Overview(self.version, tuple(map(row, self.keepers))))
+            case RestartAll():
+                await self.restart_all(tell)
+
+    async def restart_all(self, tell: Callable[[Progress], Awaitable[None]]) -> None:
+        """Restart all nodes, one after the other, each when the one before is ready again."""
+        if self._restarting.locked():
+            await tell(Progress("a restart is under way", failed=True))
+            return
+        async with self._restarting:
+            for keeper in self.keepers:
+                began = trio.current_time()
+                try:
+                    await keeper.restart()
+                except RestartFailed as error:
+                    log.error("restart stopped", why=str(error))
+                    text = f"{error}; the nodes after it are left alone"
+                    await tell(Progress(text, failed=True))
+                    return
+                took_s = trio.current_time() - began
+                log.info("node restarted", node=keeper.name, took_s=round(took_s, 1))
+                await tell(Progress(f"{keeper.name} restarted in {took_s:.1f} s"))
+
+    def _web(self) -> Starlette:
+        async def ready() -> Readiness:
+            return await readiness_of_all(self.keepers, draining=self.stopping.asked.is_set())
+
+        return application(
+            about={"name": "greenroom", "version": self.version, "nodes": ", ".join(self.names)},
+            ready=ready,
+            readings=partial(readings, self.keepers, self.log),
+        )

@@ -1,0 +1,108 @@
+"""The addresses of several nodes: one for clients, which they share, and one each for HTTP."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from actors.node.addresses import CannotListen, bracketed, listening
+from actors.node.config import ListenSettings
+from protocol.server.listener import bind, listen
+from protocol.server.settings import HttpSettings
+
+
+class SharedPort:
+    """The address for clients, on which each node has sockets of its own (SO_REUSEPORT).
+
+    The kernel spreads new connections over the sockets that listen. The first sockets listen from
+    the start, so that early clients wait in the backlogs of all nodes. Later ones listen when their
+    node is ready, and a node that has ended takes its own with it. So no client comes to a node
+    that is not there.
+
+    The address is taken from other programs first: with SO_REUSEPORT a second server of the same
+    user would share it, and nobody would notice.
+
+    Arguments:
+        settings: the section [listen].
+        nodes: how many nodes there are.
+
+    Attributes:
+        reserved: sockets that never listen. They keep the port for this server while no node does.
+
+    Raises:
+        CannotListen: it is taken, for example.
+    """
+
+    def __init__(self, settings: ListenSettings, nodes: int) -> None:
+        self._host = settings.host
+        with listening("listen", settings.host, settings.port) as alone:
+            self.port: int = alone[0].getsockname()[1]
+        self._first: list[list[socket.socket]] = []
+        self.reserved: list[socket.socket] = []
+        try:
+            self.reserved = bind(self._host, self.port, reuse_port=True)
+            for _ in range(nodes):
+                self._first.append(listen(self._host, self.port, reuse_port=True))
+        except OSError as error:
+            self.close()
+            where = f"{bracketed(self._host)}:{self.port}"
+            raise CannotListen(f"cannot listen on {where}: {error.strerror}") from error
+
+    @contextmanager
+    def lent(self) -> Iterator[list[socket.socket]]:
+        """Yield sockets for a node that is started, and close this process's own in the end.
+
+        Raises OSError.
+        """
+        sockets = self._first.pop(0) if self._first else self._again()
+        try:
+            yield sockets
+        finally:
+            _close(sockets)
+
+    def _again(self) -> list[socket.socket]:
+        return bind(self._host, self.port, reuse_port=True)
+
+    def close(self) -> None:
+        """Close all that no node has."""
+        for sockets in (self.reserved, *self._first):
+            _close(sockets)
+
+
+@contextmanager
+def node_ports(settings: HttpSettings, nodes: int) -> Iterator[list[list[socket.socket]]]:
+    """Listen on the ports for HTTP: the parent's, then those of the nodes, which follow it.
+
+    They listen until the end: a node that is being restarted is asked later, not refused.
+
+    Raises:
+        CannotListen: one is taken, for example.
+    """
+    if not settings.enabled:
+        yield [[] for _ in range(nodes + 1)]
+        return
+    found: list[list[socket.socket]] = []
+    try:
+        for number in range(nodes + 1):
+            port = settings.port + number if settings.port else 0
+            found.append(_listening(settings.host, port))
+        yield found
+    finally:
+        for sockets in found:
+            _close(sockets)
+
+
+def _listening(host: str, port: int) -> list[socket.socket]:
+    try:
+        return listen(host, port)
+    except OSError as error:
+        raise CannotListen(
+            f"cannot listen on {bracketed(host)}:{port}: {error.strerror};"
+            " see [http] port, which the nodes' own follow"
+        ) from error
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()

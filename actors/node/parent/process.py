@@ -1,0 +1,257 @@
+"""One process of a node, from its start to its end."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+import structlog
+import trio
+
+from actors.node.line import (
+    MESSAGE_BYTES,
+    STACK_SIGNAL,
+    VARIABLE,
+    Assignment,
+    FromNode,
+    Look,
+    Looked,
+    Pulse,
+    Up,
+    Waiting,
+    encode,
+)
+from actors.node.parent.ended import Ended
+from actors.node.parent.output import NodeOutput
+from persistence.embedded.server_process import die_with_parent
+from protocol.http.application import Readiness
+
+log = structlog.get_logger("actors.node.parent")
+
+START_S: Final = 120.0
+"""A node that does not come to life within this time is ended and replaced. It imports its modules
+within it, and again as long may its stores keep it waiting."""
+ENDING_S: Final = 10.0
+"""A node has closed its line, and its process must have ended so soon after."""
+STACK_S: Final = 0.5
+"""A node that hangs has so long to say where, before it is killed."""
+LAST_WORDS_S: Final = 1.0
+"""How long the output of a process that has ended is read: somebody else may hold the pipe."""
+READ_BYTES: Final = 65_536
+
+
+def own_command() -> list[str]:
+    """Return the command that this process was started by, for another process like it."""
+    # The interpreter's own options and `-m module` are only in orig_argv.
+    return [sys.executable, *sys.orig_argv[1:]]
+
+
+class NodeProcess:
+    """A node's process, which the kernel kills when this process ends.
+
+    It has a session of its own, so that a Ctrl-C reaches the parent alone.
+
+    Arguments:
+        command: starts it.
+        assignment: what it is lent.
+        output: takes its standard output and its standard error.
+        hung_after_s: it is killed if its loop stands still for so long; 0.0: never.
+        changed: called when something that others see has changed.
+
+    Attributes:
+        pid: its process id.
+        waiting: set when it has found that it can start, and waits for `begin`.
+        over: set when it has ended.
+        ended: how, then.
+        up_at: when it began to serve clients; None: not yet.
+        asked: whether it was asked to stop.
+        pulse: what it said last.
+        version: Greenroom's version there; "": it is not up yet.
+
+    Raises:
+        OSError, SubprocessError: it cannot be started.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        assignment: Assignment,
+        output: Callable[[], NodeOutput],
+        *,
+        hung_after_s: float,
+        changed: Callable[[], None],
+    ) -> None:
+        self.waiting = trio.Event()
+        self.over = trio.Event()
+        self.ended: Ended | None = None
+        self.up_at: float | None = None
+        self.asked = False
+        self.pulse = Pulse(0, 0, 0)
+        self.version = ""
+        self._why = ""
+        self._assignment = assignment
+        self._begun = False
+        self._limit_s = START_S
+        self._patience = trio.CancelScope()
+        self._hung_after_s = hung_after_s
+        self._changed = changed
+        self._numbers = itertools.count(1)
+        self._looks: dict[int, Callable[[Readiness | None], None]] = {}
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pipes = [os.pipe(), os.pipe()]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=pipes[0][1],
+                stderr=pipes[1][1],
+                pass_fds=(theirs.fileno(), *assignment.clients, *assignment.http),
+                env={**os.environ, VARIABLE: str(theirs.fileno())},
+                start_new_session=True,
+                # It follows the thread that starts it: the main one, which trio runs in.
+                preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - no lock is taken
+            )
+        except BaseException:
+            ours.close()
+            for read_end, _ in pipes:
+                os.close(read_end)
+            raise
+        finally:
+            theirs.close()
+            for _, write_end in pipes:
+                os.close(write_end)
+        self.pid = self._process.pid
+        ours.setblocking(False)
+        self._end = ours
+        self._line = trio.socket.from_stdlib_socket(ours)
+        self._outputs = [(trio.lowlevel.FdStream(read_end), output()) for read_end, _ in pipes]
+
+    def begin(self) -> None:
+        """Have it serve clients."""
+        self._begun = True
+        self._limit_s = START_S
+        self._patience.deadline = trio.current_time() + START_S
+        with contextlib.suppress(OSError):  # it has ended, as `run` will find
+            self._end.send(encode(self._assignment))
+
+    async def run(self) -> None:
+        """Read what it says until it has ended. If this is cancelled, the process is killed."""
+        try:
+            async with trio.open_nursery() as watching:
+                watching.start_soon(self._watch)
+                async with trio.open_nursery() as reading:
+                    for stream, output in self._outputs:
+                        reading.start_soon(_read, stream, output)
+                    await self._ended()
+                    reading.cancel_scope.deadline = trio.current_time() + LAST_WORDS_S
+                watching.cancel_scope.cancel()
+        finally:
+            if self._process.poll() is None:
+                self._process.kill()
+            code = self._process.wait()
+            self._line.close()
+            for take in self._looks.values():
+                take(None)
+            up_s = 0.0 if self.up_at is None else trio.current_time() - self.up_at
+            self.ended = Ended(code, self._why, up_s)
+            self.over.set()
+
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM: the first drains, the second hurries, the third ends it."""
+        self.asked = True
+        self._process.send_signal(signal.SIGTERM)
+        self._changed()
+
+    def kill(self) -> None:
+        """End it by force."""
+        self._process.kill()
+
+    async def look(self) -> Readiness | None:
+        """Ask whether it is ready. Cancel it if the answer takes too long; None: no answer."""
+        number = next(self._numbers)
+        answered = trio.Event()
+        found: list[Readiness | None] = []
+
+        def take(readiness: Readiness | None) -> None:
+            found.append(readiness)
+            answered.set()
+
+        self._looks[number] = take
+        try:
+            try:
+                self._end.send(encode(Look(number)))
+            except OSError:  # it has ended, or does not read
+                return None
+            await answered.wait()
+        finally:
+            del self._looks[number]
+        return found[0]
+
+    async def _ended(self) -> None:
+        descriptor = os.pidfd_open(self.pid)
+        try:
+            await trio.lowlevel.wait_readable(descriptor)
+        finally:
+            os.close(descriptor)
+
+    async def _watch(self) -> None:
+        decode = msgspec.msgpack.Decoder(FromNode).decode
+        while True:
+            # If this process was frozen itself, what waits to be read comes before the deadline.
+            with trio.CancelScope() as self._patience:
+                self._patience.deadline = trio.current_time() + self._limit_s
+                try:
+                    data = await self._line.recv(MESSAGE_BYTES)
+                except ConnectionResetError:  # it ended with a question unread
+                    data = b""
+            if self._patience.cancelled_caught:
+                still = "it did not start" if self.up_at is None else "its loop stood still"
+                await self._kill(f"{still} for {self._limit_s:g} s")
+                return
+            if not data:
+                await trio.sleep(ENDING_S)
+                await self._kill(f"it did not end within {ENDING_S:g} s")
+                return
+            self._take(decode(data))
+
+    def _take(self, message: FromNode) -> None:
+        match message:
+            case Waiting():
+                self._limit_s = START_S if self._begun else math.inf
+                self.waiting.set()
+            case Up(version):
+                self.version, self.up_at = version, trio.current_time()
+                self._changed()
+            case Pulse():
+                self.pulse = message
+                self._limit_s = self._hung_after_s or math.inf
+            case Looked(number, found):
+                if number in self._looks:
+                    self._looks[number](found)
+
+    async def _kill(self, why: str) -> None:
+        self._why = why
+        log.error("node is killed", node=self._assignment.name, pid=self.pid, why=why)
+        if self.up_at is not None:
+            self._process.send_signal(STACK_SIGNAL)
+            await trio.sleep(STACK_S)
+        self._process.kill()
+
+
+async def _read(stream: trio.lowlevel.FdStream, output: NodeOutput) -> None:
+    try:
+        async with stream:
+            with contextlib.suppress(trio.BrokenResourceError):
+                async for data in stream:
+                    output.feed(data)
+    finally:
+        output.end()

@@ -1,0 +1,102 @@
+"""Runs several nodes behind one port until they are told to stop."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+
+import structlog
+import trio
+
+from actors.node import logs
+from actors.node.addresses import banner
+from actors.node.exits import Exit
+from actors.node.line import Assignment
+from actors.node.names import node_names
+from actors.node.opening import stores, the_only_server
+from actors.node.parent.control import CannotBeControlled, control_socket
+from actors.node.parent.output import NodeOutput
+from actors.node.parent.parent import Parent
+from actors.node.parent.ports import SharedPort, node_ports
+from actors.node.parent.process import NodeProcess, own_command
+from actors.node.printing import say
+from actors.node.program import Program
+from actors.node.serving import begin, end
+from actors.node.stopping import Signals
+from persistence import Replaced
+
+log = structlog.get_logger("actors.node.parent")
+
+PULSE_S = 1.0
+"""How often a node says that its loop runs; oftener if less is taken for a loop that hangs."""
+
+
+def serve_nodes(program: Program, signals: Signals) -> Exit:
+    """Run the nodes that [server] nodes asks for, on stores that this process opens."""
+    loaded, services, version, _ = program
+    settings = loaded.config
+    began = begin(program, signals)
+    names = node_names(settings.server.name, settings.server.node_count)
+    hung_after_s = settings.server.hung_after_s
+    terminal = logs.is_terminal(sys.stderr)
+    people = logs.is_for_people(settings.log, terminal=terminal)
+    with ExitStack() as stack:
+        port = SharedPort(settings.listen, len(names))
+        stack.callback(port.close)
+        http, *http_of_nodes = stack.enter_context(node_ports(settings.http, len(names)))
+        found = stack.enter_context(stores(loaded, services, nodes=len(names)))
+        signals.check()
+        lease = stack.enter_context(the_only_server(loaded, found))
+        signals.check()
+        control = None
+        try:
+            folder = loaded.resolve(settings.server.data_dir)
+            control = stack.enter_context(control_socket(folder))
+        except CannotBeControlled as error:
+            log.warning("commands cannot reach this server", why=str(error))
+
+        def start(number: int, changed: Callable[[], None]) -> NodeProcess:
+            name = names[number]
+            with port.lent() as clients:
+                return NodeProcess(
+                    own_command(),
+                    Assignment(
+                        name=name,
+                        clients=tuple(one.fileno() for one in clients),
+                        http=tuple(one.fileno() for one in http_of_nodes[number]),
+                        postgres_url=found.postgres.url,
+                        redis_url=found.redis.url,
+                        terminal=terminal,
+                        pulse_s=min(PULSE_S, hung_after_s / 4 or PULSE_S),
+                    ),
+                    partial(NodeOutput, name, began.log.write, people=people),
+                    hung_after_s=hung_after_s,
+                    changed=changed,
+                )
+
+        parent = Parent(
+            names=names,
+            start=start,
+            version=version,
+            log=began.log,
+            stopping=began.stopping,
+            lease=lease,
+            embedded=found.embedded,
+            http=http,
+            control=control,
+        )
+        line = banner(loaded, port.reserved, http, found, version, nodes=len(names))
+        signals.only_note()  # as for a single node
+        code = trio.run(parent.run, lambda: say(sys.stdout, line))
+        if lease is not None and lease.lost and lease.binding:
+            raise Replaced
+        killed = end(began.stopping, found)
+    if code is Exit.OK and killed:
+        code = Exit.UNSAVED
+    if code is Exit.OK:
+        log.info("stopped")
+    else:
+        log.error("stopped, but not as it should", exit_code=int(code), killed=killed)
+    return code
