@@ -72,14 +72,7 @@ class IsTakenOver(msgspec.Struct, frozen=True, gc=False):
     """Find out whether the rows have taken over the old directory. Answer: a bool."""
 
 
-_LIST: Final = """
-    SELECT match, game, players, created_ms FROM matches
-    WHERE game = ANY(%s) ORDER BY number DESC LIMIT %s
-"""
-_LIST_ONE: Final = """
-    SELECT match, game, players, created_ms FROM matches
-    WHERE game = %s ORDER BY number DESC LIMIT %s
-"""
+_LIST: Final = "SELECT match, game, players, created_ms FROM list_matches(%s::text[], %s)"
 _OF_KEY: Final = """
     SELECT match FROM matches WHERE user_id = %s AND key = %s
     UNION ALL
@@ -103,11 +96,7 @@ _UNMADE: Final = """
 
 
 def _list(reading: ReadTransaction, query: ListMatches) -> list[Listed]:
-    if len(query.games) == 1:
-        rows = reading.read(_LIST_ONE, (query.games[0], query.limit))
-    else:
-        rows = reading.read(_LIST, (list(query.games), query.limit))
-    return [Listed(*row) for row in rows]
+    return [Listed(*row) for row in reading.read(_LIST, (list(query.games), query.limit))]
 
 
 def _of_key(reading: ReadTransaction, query: MatchOfKey) -> str | None:

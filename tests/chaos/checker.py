@@ -306,6 +306,23 @@ def rejected_inputs_do_not_act(history: History) -> Iterator[str]:
             yield f"{row.key}: input {row.body} of {row.user} was {', '.join(codes)} and is there"
 
 
+def created_matches_are_there(history: History) -> Iterator[str]:
+    """A match whose creation was answered `ok` has a log."""
+    logs = {row.key for row in history.log if row.kind == "match" and row.seq == 1}
+    for made in history.made:
+        if made.match not in logs:
+            yield f"{made.match}: was created for {made.user} with {made.key} and is not there"
+
+
+def no_create_acts_twice(history: History) -> Iterator[str]:
+    """Creations of one user with one key are answered with one match."""
+    matches: dict[tuple[str, str], str] = {}
+    for made in history.made:
+        first = matches.setdefault((made.user, made.key), made.match)
+        if first != made.match:
+            yield f"{made.key} of {made.user} made {first} and {made.match}"
+
+
 RULES: tuple[Callable[[History], Iterator[str]], ...] = (
     log_has_no_gap,
     log_has_one_writer_at_a_time,
@@ -319,6 +336,8 @@ RULES: tuple[Callable[[History], Iterator[str]], ...] = (
     acknowledged_inputs_are_kept,
     no_input_is_answered_in_two_ways,
     rejected_inputs_do_not_act,
+    created_matches_are_there,
+    no_create_acts_twice,
     acknowledged_writes_are_kept,
     versions_only_grow,
     no_write_acts_twice,

@@ -85,6 +85,15 @@ class Input(msgspec.Struct, frozen=True):
     code: str = ""
 
 
+class Made(msgspec.Struct, frozen=True):
+    """A match that was created with a key, for the first time or again, and was answered `ok`."""
+
+    client: str
+    user: str
+    key: str
+    match: str
+
+
 class Write(msgspec.Struct, frozen=True):
     """A write of a client's own object, for the version that the one before was answered with."""
 
@@ -138,6 +147,7 @@ class History(msgspec.Struct):
     stream: list[Saw | Placed] = []
     states: list[State] = []
     inputs: list[Input] = []
+    made: list[Made] = []
     log: list[Row] = []
     writes: list[Write] = []
     kept: list[Kept] = []

@@ -23,7 +23,7 @@ from trio_websocket import (
     wrap_client_stream,
 )
 
-from tests.chaos.history import History, Input, Placed, Saw, Send, State
+from tests.chaos.history import History, Input, Made, Placed, Saw, Send, State
 
 CONNECT_WITHIN_S = 0.5
 """trio-websocket goes on waiting for a handshake when the stream ends in the middle of it."""
@@ -104,6 +104,15 @@ class Player:
 
         await self._until_done(once)
         return answers[0]
+
+    async def create(self, game: str, key: str) -> str | None:
+        """Create a match; None: it was refused."""
+        answer = await self.request(op="match.create", game=game, key=key)
+        if answer["op"] == "error":
+            return None
+        match = str(answer["data"]["match"])
+        self.history.made.append(Made(self.name, self.user, key, match))
+        return match
 
     async def play(self, match: str) -> dict[str, Any]:
         """Take a place in a match from now on."""

@@ -143,11 +143,12 @@ class Run:
         made = self._matches[game]
         if number == len(made):
             made.append(None)
-            answer = await player.request(op="match.create", game=game, key=f"{game}-{number}")
-            if answer["op"] == "error":
+            match = await player.create(game, key=f"{game}-{number}")
+            if match is None:
                 made.pop()
             else:
-                made[number] = answer["data"]["match"]
+                made[number] = match
+                await player.create(game, key=f"{game}-{number}")  # which is to be told the same
         return made[number] if number < len(made) else None
 
     async def _take_turns(self, player: Player, rng: random.Random) -> None:
@@ -273,6 +274,7 @@ class Run:
                 "match states seen": len(self.history.states),
                 "durable inputs acknowledged": inputs["ok"],
                 "inputs refused": inputs["error"],
+                "creations of matches acknowledged": len(self.history.made),
                 "writes of objects acknowledged": sum(
                     write.outcome == "ok" for write in self.history.writes
                 ),

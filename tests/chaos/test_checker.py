@@ -12,7 +12,19 @@ from hypothesis import strategies as st
 from actors.runtime.snapshots import SnapshotSettings
 from persistence import RedisSettings
 from tests.chaos.checker import RULES, WRITTEN_WITHIN_S, check
-from tests.chaos.history import History, Input, Kept, Placed, Row, Saw, Send, State, Told, Write
+from tests.chaos.history import (
+    History,
+    Input,
+    Kept,
+    Made,
+    Placed,
+    Row,
+    Saw,
+    Send,
+    State,
+    Told,
+    Write,
+)
 
 
 def _true_history(length: int = 6) -> History:
@@ -43,6 +55,7 @@ def _true_history(length: int = 6) -> History:
         Input("ada", "u-ada", "m", 1, "ok", tick=4),
     ]
     history.log.append(Row("match", "m", 1, 1, "u-ada", "1"))
+    history.made = [Made("ada", "u-ada", "k", "m"), Made("ada", "u-ada", "k", "m")]
     history.writes = [_write(1, 4), _write(1, 4, at=1.3), _write(2, 7)]
     history.kept = [Kept("u-ada", 2, 7)]
     return history
@@ -228,6 +241,14 @@ def _rejected_acts(history: History) -> None:
     history.log.append(Row("match", "m", 2, 1, "u-ada", "2"))
 
 
+def _match_gone(history: History) -> None:
+    history.made.append(Made("bob", "u-bob", "k", "other"))
+
+
+def _created_twice(history: History) -> None:
+    history.made.append(Made("ada", "u-ada", "k", "other"))
+
+
 def _object_gone(history: History) -> None:
     history.kept.clear()
 
@@ -308,6 +329,8 @@ LIES: list[tuple[str, Callable[[History], None]]] = [
     ("acknowledged_inputs_are_kept", _passed_over_and_acknowledged),
     ("no_input_is_answered_in_two_ways", _answered_as_another),
     ("rejected_inputs_do_not_act", _rejected_acts),
+    ("created_matches_are_there", _match_gone),
+    ("no_create_acts_twice", _created_twice),
     ("acknowledged_entries_are_kept", _entry_gone),
     ("no_entry_is_there_twice", _entry_twice),
     ("streams_are_complete", _entry_skipped),

@@ -162,6 +162,7 @@ async def test_the_first_start_after_the_upgrade_takes_over_and_later_ones_do_no
     with opened_register(settings) as before:
         before.do("DELETE FROM applied_migrations WHERE file LIKE 'matches/%'")
         before.do("DROP TABLE matches, ended_match_keys, match_directory")
+        before.do("DROP FUNCTION list_matches")
         for kind, key, seq, epoch, name, payload, at_us in entry.events:
             before.do(
                 "INSERT INTO events (kind, key, seq, epoch, type, payload, at_us) VALUES"
