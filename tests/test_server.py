@@ -584,11 +584,11 @@ async def test_a_stop_that_cannot_save_all_ends_in_time_and_says_so(tmp_path: Pa
     limits = ("journal.drain_s=0.2", "server.stop_timeout_s=12")
     server = await trio.to_thread.run_sync(lambda: Server(tmp_path, *limits))
     with server, trio.fail_after(60):
-        family = server.family()
         settings = ClientSettings(give_up_after_s=0.1, request_timeout_s=0.5)
         async with connect(server.ws, name="ada", settings=settings) as ada:
             room = await ada.join("lobby")
             await room.send("kept")
+            family = server.family()  # with what has been connected to by now
             for pid in family:
                 if Path(f"/proc/{pid}/comm").read_text("utf-8") == "postgres\n":
                     os.kill(pid, signal.SIGSTOP)
