@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 VERSION = "0.1.0"  # as in pyproject.toml; a test holds them together
@@ -52,6 +52,25 @@ COMMANDS = {
 }
 
 
+USER_ALONE = """\
+The server must not run: this command opens its stores and starts its services for itself. If one
+does run, it ends with a line and exit code 10. Logs go to standard error."""
+
+USER_EXPORT = f"""\
+The JSON is one object with a value for each service: messages in chat rooms, entries of the inbox,
+what was done in matches, stored objects.
+
+{USER_ALONE}"""
+
+USER_ERASE = f"""\
+Messages in chat rooms become empty and keep their place; the name goes out of matches, where the id
+stays; entries of the inbox and stored objects are deleted. Backups hold what they held. The user's
+token stays valid until it expires, and with it the user may come back.
+To run it again is harmless, and erases what the first time left.
+
+{USER_ALONE}"""
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     from actors.node.exits import EXITS
@@ -76,7 +95,47 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         commands.add_parser(name, parents=[shared], help=text, description=text)
+    add_user(commands.add_parser, shared)
     return top
+
+
+def add_user(
+    add_parser: Callable[..., argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    """Add the command `user` and its own commands."""
+    text = "export or erase what a server holds of a user, while it does not run"
+    user = add_parser("user", help=text, description=text)
+    whats = user.add_subparsers(dest="what", required=True, metavar="WHAT")
+    text = "write all that the services hold of a user as JSON"
+    export = whats.add_parser(
+        "export", parents=[shared], help=text, epilog=USER_EXPORT, description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    text = "erase all that the services hold of a user, or make it anonymous"
+    erase = whats.add_parser(
+        "erase", parents=[shared], help=text, epilog=USER_ERASE, description=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    for one in (export, erase):
+        one.add_argument("user", metavar="USER", type=user_id, help="the id, as guest-k3x9")
+    export.add_argument(
+        "--out", type=Path, metavar="FILE",
+        help="a file, which only its owner may read; without it standard output",
+    )  # fmt: skip
+    erase.add_argument(
+        "--yes", action="store_true", required=True, help="needed, as nothing brings it back"
+    )
+
+
+def user_id(text: str) -> str:
+    """Return the id of a user. Raises ArgumentTypeError: it cannot be one."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = ""
+    if not text:
+        raise argparse.ArgumentTypeError("not the id of a user")
+    return text
 
 
 def incomplete(what: str, lacking: str) -> int:
@@ -109,9 +168,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.name is None or error.name.partition(".")[0] not in PACKAGES:
             raise
         return incomplete(what, f"the package {error.name}")
-    return commands.run(
-        options.command, options.config, options.set, services=SERVICES, version=VERSION
-    )
+    own = vars(options)
+    command, file, overrides = own.pop("command"), own.pop("config"), own.pop("set")
+    if command == "user":
+        command = f"user {own.pop('what')}"
+        own.pop("yes", None)
+    return commands.run(command, file, overrides, services=SERVICES, version=VERSION, arguments=own)
 
 
 if __name__ == "__main__":

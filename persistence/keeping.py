@@ -10,6 +10,7 @@ from persistence.requests import (
     DropEnded,
     FindMarked,
     FindSnapshots,
+    ForgetAnswers,
     FoundSnapshots,
     Marked,
     RewriteEvents,
@@ -72,6 +73,10 @@ class Keeping:
     def rewrite(self, rows: Sequence[EventRow]) -> Any:
         """Give events other payloads, in place; see `RewriteEvents`."""
         return self._keeper.ask(RewriteEvents(rows), timeout=self._timeout_s)
+
+    def forget_answers(self, user: str) -> Any:
+        """Forget what a user's commands with a key were answered: a retry of one acts again."""
+        return self._keeper.ask(ForgetAnswers(user), timeout=self._timeout_s)
 
     async def marked_snapshots(self, kind: str, mark: bytes) -> AsyncGenerator[str, None]:
         """Yield the keys of all actors of a kind whose snapshot contains `mark`; some maybe twice.

@@ -195,6 +195,12 @@ class Marked(msgspec.Struct, frozen=True, gc=False):
     """The (key, seq) of the last event that was looked at; None: there are no others after it."""
 
 
+class ForgetAnswers(StoreRequest, frozen=True, gc=False):
+    """Delete the answers to a user's commands that bore a key. Reply: None."""
+
+    user: str
+
+
 class RewriteEvents(StoreRequest, frozen=True, gc=False):
     """Replaces the payloads of these events in place. Reply: how many were replaced.
 

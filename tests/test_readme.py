@@ -148,7 +148,7 @@ def test_every_make_target_that_a_page_names_is_there() -> None:
 
 
 def programs() -> dict[str, set[str]]:
-    """Module, or `server.py` -> the commands and options that pages give it."""
+    """Module, or `server.py` and its command -> the options that pages give it."""
     found: dict[str, set[str]] = {}
     for line in (line for one in PAGES for line in one.commands):
         run = re.search(r"python (?:-m ([\w.]*\w)|(server\.py))(.*)", line)
@@ -156,9 +156,9 @@ def programs() -> dict[str, set[str]]:
         if run is None or (run[1] and run[1].partition(".")[0] not in OURS):
             continue
         options = set(re.findall(r"(?<!\S)--[a-z-]+", run[3]))
-        if not run[1]:
-            options |= set(re.findall(r"^ ([a-z-]+)", run[3]))
-        found.setdefault(run[1] or "server.py", set()).update(options)
+        words = re.match(r"(?: [a-z][a-z-]*(?!\S))*", run[3])
+        assert words is not None
+        found.setdefault(run[1] or f"server.py{words[0]}", set()).update(options)
     return found
 
 
@@ -167,7 +167,7 @@ PROGRAMS = programs()
 
 @pytest.mark.parametrize("program", sorted(PROGRAMS))
 def test_every_command_that_a_page_names_has_the_options_it_is_given(program: str) -> None:
-    run = [program] if program == "server.py" else ["-m", program]
+    run = program.split() if program.startswith("server.py") else ["-m", program]
     done = call(sys.executable, *run, "--help")
     assert done.returncode == 0, done.stderr
     for option in PROGRAMS[program] - {"--help"}:

@@ -24,6 +24,7 @@ class Client:
     """JSON over a WebSocket, as any language has it."""
 
     def __init__(self, websocket: WebSocketConnection) -> None:
+        self.user = ""
         self._websocket = websocket
         self._refs = itertools.count(1)
 
@@ -94,10 +95,12 @@ ONE_OP: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-async def with_client(running: Server, use: Callable[[Client], Awaitable[None]]) -> None:
+async def with_client(
+    running: Server, use: Callable[[Client], Awaitable[None]], *, name: str = "ada"
+) -> None:
     async with open_websocket_url(running.ws, subprotocols=["greenroom.v1.json"]) as websocket:
         client = Client(websocket)
-        await client.ok("session.open", name="ada")
+        client.user = (await client.ok("session.open", name=name))["user"]
         await use(client)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -31,7 +32,16 @@ from actors.node.sections import ConfigError
 from actors.node.services import absent_services, load_services
 from actors.node.serving import serve_alone, serve_for_parent
 from actors.node.stopping import Signals
+from actors.node.users import (
+    CannotWrite,
+    Interrupted,
+    ServerRuns,
+    Unsaved,
+    erase_user,
+    export_user,
+)
 from actors.service import CannotStart
+from actors.traces import NotErased
 from persistence import (
     DataDirLocked,
     EmbeddedStartFailed,
@@ -54,6 +64,11 @@ EXPECTED: dict[type[BaseException], Exit] = {
     SchemaInUse: Exit.NOT_ALONE,
     Replaced: Exit.NOT_ALONE,
     NoServer: Exit.NO_SERVER,
+    ServerRuns: Exit.NOT_ALONE,
+    CannotWrite: Exit.FAILED,
+    Interrupted: Exit.FAILED,
+    NotErased: Exit.UNSAVED,
+    Unsaved: Exit.UNSAVED,
 }
 """Errors whose cause is outside this program. They end in one line and a code, not a traceback."""
 
@@ -112,12 +127,14 @@ def migrate_only(program: Program, _: Signals) -> Exit:
     return Exit.OK
 
 
-COMMANDS: Mapping[str, Callable[[Program, Signals], Exit]] = {
+COMMANDS: Mapping[str, Callable[..., Exit]] = {
     "serve": serve,
     "check-config": check_config,
     "migrate": migrate_only,
     "cluster": show_cluster,
     "restart": restart,
+    "user export": export_user,
+    "user erase": erase_user,
 }
 
 
@@ -128,6 +145,7 @@ def run(
     *,
     services: Sequence[str],
     version: str,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Exit:
     """Run a command of `COMMANDS` and return the exit code.
 
@@ -139,13 +157,15 @@ def run(
         overrides: `section.key=value` each; they win over the file and the environment.
         services: the services of the server, "package.module:NAME" each.
         version: Greenroom's version.
+        arguments: what the command itself takes, by name.
     """
     signals = Signals()
     line = ParentLine.inherited()
     try:
         present = load_services(services)
         loaded = load(file, overrides=overrides, services=present, absent=absent_services(present))
-        return COMMANDS[command](Program(loaded, present, version, line), signals)
+        program = Program(loaded, present, version, line)
+        return COMMANDS[command](program, signals, **(arguments or {}))
     except KeyboardInterrupt:
         return Exit.OK
     except tuple(EXPECTED) as error:

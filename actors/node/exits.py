@@ -35,6 +35,6 @@ EXITS = {
     Exit.CUT_SHORT: "stopping took longer than server.stop_timeout_s",
     Exit.INCOMPLETE: "a package that the command needs is not installed",
     Exit.NOT_ALONE: "another server works on the same database schema",
-    Exit.UNSAVED: "stopped, but a store could not take all, or had to be killed; the log tells",
+    Exit.UNSAVED: "stopped before all was stored or erased, or a store was killed; the log tells",
     Exit.NO_SERVER: "there is no running server with several nodes to ask",
 }

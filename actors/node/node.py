@@ -32,25 +32,21 @@ from actors.edge.session_gateway import SessionGateway
 from actors.edge.settings import SessionSettings
 from actors.edge.tokens import Tokens
 from actors.edge.topics import Topics
-from actors.edge.warden import warden_kind
 from actors.node.files import fitting
 from actors.node.garbage import Garbage
+from actors.node.hosting import HostSettings, start_services, store_settings, unix_ms
 from actors.node.line import ParentLine, Pulse
 from actors.node.log_writer import LogWriter
 from actors.node.metrics import Metrics
 from actors.node.scheduler import KIND as SCHEDULER
 from actors.node.scheduler import Bell, ScheduleCounters, scheduler_spec
 from actors.node.stopping import Stopping
-from actors.node.stores import NodeStores, StoreSettings, start_stores
+from actors.node.stores import NodeStores, start_stores
 from actors.node.upkeep import Revivable, hold_lease, keep_alive
-from actors.runtime.durability import DurabilitySettings
-from actors.runtime.journal_settings import JournalSettings
-from actors.runtime.read_budget import RecoverySettings
-from actors.runtime.snapshots import SnapshotSettings
 from actors.runtime.system import ActorSystem
 from actors.runtime.watchdog import Watchdog
-from actors.service import Frame, Running, Service, ServiceSettings
-from persistence import PostgresSettings, RedisSettings, ScheduleSettings
+from actors.service import Running, Service
+from persistence import PostgresSettings, RedisSettings
 from persistence.postgres import Lease
 from protocol.http.application import Check, Readiness, application, readiness, serve_http
 from protocol.messages import session as session_messages
@@ -65,21 +61,13 @@ from protocol.server.settings import HttpSettings, WireSettings
 log = structlog.get_logger("actors.node")
 
 
-class NodeSettings(ServiceSettings, Protocol):
+class NodeSettings(HostSettings, Protocol):
     """The sections of the configuration that a node needs beside those of its services."""
 
     @property
     def wire(self) -> WireSettings: ...
     @property
     def http(self) -> HttpSettings: ...
-    @property
-    def journal(self) -> JournalSettings: ...
-    @property
-    def snapshots(self) -> SnapshotSettings: ...
-    @property
-    def recovery(self) -> RecoverySettings: ...
-    @property
-    def schedules(self) -> ScheduleSettings: ...
     @property
     def sessions(self) -> SessionSettings: ...
 
@@ -141,12 +129,23 @@ class Node:
                 outer.start_soon(hold_lease, self.lease, stopping)
             async with ActorSystem("node") as system:
                 bell = Bell()
-                stores = await start_stores(system, self._store_settings(), bell)
+                stores = await start_stores(
+                    system,
+                    store_settings(self.settings, self.services, self.postgres, self.redis),
+                    bell,
+                )
                 with Watchdog(system) as watchdog:
                     flusher = Flusher(Window(self.settings.wire.gather_s))
                     system.dispatcher.enclose(flusher)
                     topics = Topics(flusher.broadcast, Fanout(self.settings.sessions))
-                    services = self._start_services(system, topics, stores)
+                    services = start_services(
+                        self.services,
+                        self.settings,
+                        folder=self.folder,
+                        system=system,
+                        topics=topics,
+                        stores=stores,
+                    )
                     schedules = self._start_scheduler(system, stores, bell)
                     sessions, gateway = self._edge(system, topics, flusher, services)
                     metrics = Metrics(
@@ -201,40 +200,6 @@ class Node:
                 await gateway.drain(stopping.drain_s)
             # A gateway that is cancelled closes the connections that are left at once.
             serving.cancel_scope.cancel()
-
-    def _store_settings(self) -> StoreSettings:
-        settings, services = self.settings, self.services
-        return StoreSettings(
-            postgres=self.postgres,
-            redis=self.redis,
-            durability=DurabilitySettings(
-                journal=settings.journal,
-                snapshots=settings.snapshots,
-                recovery=settings.recovery,
-            ),
-            schedules=settings.schedules,
-            commands=[kind for one in services for kind in one.commands(settings)],
-            queries=[kind for one in services for kind in one.queries(settings)],
-        )
-
-    def _start_services(
-        self, system: ActorSystem, topics: Topics, stores: NodeStores
-    ) -> dict[str, Running]:
-        # First, so that it stops last: what starts while the system stops tells it so.
-        system.register(warden_kind(topics))
-        frame = Frame(
-            settings=self.settings,
-            folder=self.folder,
-            system=system,
-            topics=topics,
-            events=stores.events,
-            facts=stores.facts,
-            pushes=stores.pushes,
-            keeping=stores.keeping,
-            schedules=stores.schedules,
-            clock_ms=_unix_ms,
-        )
-        return {service.name: service.start(frame) for service in self.services}
 
     def _start_scheduler(
         self, system: ActorSystem, stores: NodeStores, bell: Bell
@@ -293,7 +258,7 @@ class Node:
             tokens=Tokens(
                 self.token_secrets, valid_s=settings.sessions.token_valid_s, clock=time.time
             ),
-            clock_ms=_unix_ms,
+            clock_ms=unix_ms,
             keepalive_s=settings.wire.keepalive_s,
             max_message_bytes=settings.wire.max_message_bytes,
             routes=routes,

@@ -43,16 +43,25 @@ def stores(loaded: Loaded, services: Sequence[Service], *, nodes: int = 1) -> It
 
 
 @contextmanager
-def the_only_server(loaded: Loaded, found: Stores) -> Iterator[postgres.Lease | None]:
+def the_only_server(
+    loaded: Loaded, found: Stores, *, alone: bool | None = None
+) -> Iterator[postgres.Lease | None]:
     """Take the lease of the schema; None: no other server can use it, or others are allowed.
 
+    Arguments:
+        loaded: the configuration.
+        found: the stores.
+        alone: whether others are refused; None: [server] alone says so.
+
     Raises:
-        SchemaInUse: there is another server, and [server] alone is true.
+        SchemaInUse: there is another server, and others are refused.
     """
+    if alone is None:
+        alone = loaded.config.server.alone
     if not loaded.config.postgres.url:  # the lock on the data directory keeps other servers out
         yield None
         return
-    with postgres.Lease(found.postgres, binding=loaded.config.server.alone) as lease:
+    with postgres.Lease(found.postgres, binding=alone) as lease:
         try:
             lease.take()
         except SchemaInUse as error:

@@ -13,6 +13,7 @@ from persistence.postgres.connection import qualified
 from persistence.requests import (
     DropEnded,
     FindMarked,
+    ForgetAnswers,
     Marked,
     RewriteEvents,
     Step,
@@ -24,6 +25,7 @@ from persistence.settings import PostgresSettings
 _TRIM: Final = "SELECT * FROM {schema}.trim_logs(%s, %s, %s, %s, %s, %s)"
 _DROP: Final = "SELECT * FROM {schema}.drop_ended(%s, %s, %s, %s, %s)"
 _MARKED: Final = "SELECT * FROM {schema}.marked_events(%s, %b, %s, %s, %s, %s)"
+_FORGET: Final = "DELETE FROM {schema}.answered_commands WHERE user_id = %s"
 _REWRITE: Final = "SELECT {schema}.rewrite_events(%b::text[], %b::text[], %b::int8[], %b::bytea[])"
 
 
@@ -41,6 +43,7 @@ class EventKeeper(PostgresActor):
         self._drop = qualified(settings, _DROP)
         self._marked = qualified(settings, _MARKED)
         self._rewrite = qualified(settings, _REWRITE)
+        self._forget = qualified(settings, _FORGET)
 
     def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
         return [self._answer(request) for request in requests]
@@ -59,6 +62,9 @@ class EventKeeper(PostgresActor):
             case DropEnded(kind, last_type, after, names, before_us):
                 ended = (kind, last_type, after, names, before_us)
                 return Step(*_only(connection.execute(self._drop, ended)))
+            case ForgetAnswers(user):
+                connection.execute(self._forget, (user,))
+                return None
             case FindMarked():
                 return self._find(connection, request)
             case RewriteEvents(rows):
