@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
@@ -91,6 +92,7 @@ class Cluster:
         self._codecs: dict[str, KindCodec] = {}
         self._kinds: dict[str, Kind] = {}
         self._gap_callbacks: list[Callable[[str], object]] = []
+        self._given_up_callbacks: list[Callable[[frozenset[int], str], object]] = []
         self._beat: Alarm | None = None
         self._closed = False
         self.system: SystemView
@@ -134,8 +136,10 @@ class Cluster:
         self._pulse()
 
     async def close(self) -> None:
-        """Leave the bus. What is asked of others has no answer any more."""
+        """Leave the bus. What is asked of others, or waits here, has no answer any more."""
         self._closed = True
+        for held in self._waiting.older_than(math.inf):
+            self._reception.turn_away_late(held)
         if self._beat is not None:
             self._beat.cancel()
         self.questions.lost("this node has left the cluster")
@@ -190,6 +194,13 @@ class Cluster:
         """Have `callback(node)` called when messages between that node and this one were lost."""
         self._gap_callbacks.append(callback)
 
+    def on_given_up(self, callback: Callable[[frozenset[int], str], object]) -> None:
+        """Have `callback(slots, to)` called when the actors of slots have stopped for a hand-over.
+
+        The slots are not handed over before it has returned.
+        """
+        self._given_up_callbacks.append(callback)
+
     # --- what arrives ----------------------------------------------------------------------------
 
     def _is_member(self) -> bool:
@@ -200,7 +211,7 @@ class Cluster:
 
     def _take_forwarded(self, _sender: str, item: Forwarded) -> None:
         if not self._is_dead(item.origin):
-            self._reception.take(item.origin, decode_item(item.item), item.hops)
+            self._reception.take(item.origin, decode_item(item.item), item.epoch, item.hops)
 
     def _lost(self, node: str) -> None:
         """Messages between that node and this one were lost, in the one direction or the other."""
@@ -214,7 +225,7 @@ class Cluster:
         for kind, key in self.watches.on_node(node):
             link = self.routes.link(node)
             if link is not None:
-                link.put(-1, encode_item(Watch(kind, key)))
+                link.put(node, encode_item(Watch(kind, key, 0)))
 
     def _is_dead(self, node: str) -> bool:
         return self.routes.is_dead(node)
@@ -254,6 +265,8 @@ class Cluster:
         if cells:
             _log.info("handing_over", slots=len(slots), actors=len(cells), to=to)
             await stop_together(cells, "moved")
+        for callback in self._given_up_callbacks:
+            callback(slots, to)
 
     def taken(self, slots: frozenset[int]) -> None:
         """This node holds these slots."""
@@ -261,9 +274,11 @@ class Cluster:
 
     def moved(self, slots: frozenset[int]) -> None:
         """Another node holds these slots, or none yet."""
-        self._settled(slots)
         for cell in self._cells(slots):
             cell.stop("moved")
+        mine = {slot for slot in slots if self.place.holder(slot) == self.place.me}
+        self.routes.hold_back(mine)  # this node leaves, and others have yet to take them
+        self._settled(slots - mine)
 
     def fenced(self, why: str) -> None:
         """This node is no member any more: end its placed actors now, and be silent."""

@@ -25,6 +25,7 @@ class FixedPlace:
         self._nodes = list(nodes)
         self._holders = list(holders) or self._nodes
         self._moved: dict[int, str | None] = {}
+        self._epochs: dict[int, int] = {}
         self._listeners: list[Listener] = []
         self._dead: set[str] = set()
         self._fenced = False
@@ -34,9 +35,9 @@ class FixedPlace:
         holder = self._moved.get(slot, self._holders[slot % len(self._holders)])
         return None if holder in self._dead else holder
 
-    def epoch(self, slot: int) -> int:  # noqa: ARG002 -- all are alike
-        """Return 1: nothing is claimed."""
-        return 1
+    def epoch(self, slot: int) -> int:
+        """Return how often the slot was given another holder, and 1."""
+        return self._epochs.get(slot, 0) + 1
 
     def living(self, node: str) -> bool:
         """Return whether it is one of the nodes, and not said to be dead."""
@@ -77,6 +78,8 @@ class FixedPlace:
     def hand_over(self, slots: Iterable[int], to: str | None) -> None:
         """The slots are held by another node from now on; None: by nobody."""
         changed = frozenset(slots)
+        for slot in changed:
+            self._epochs[slot] = self._epochs.get(slot, 0) + 1
         self._moved.update(dict.fromkeys(changed, to))
         for listener in self._listeners:
             if to == self.me:

@@ -16,10 +16,15 @@ class Item(msgspec.Struct, array_like=True, frozen=True, gc=False, tag_field="ta
 
 
 class Addressed(Item, frozen=True, gc=False):
-    """For one actor, by kind and key."""
+    """For one actor, by kind and key.
+
+    `epoch` is that of the claim by which its slot was held, as the sender knew it; 0 where the key
+    says the node. A receiver that knows only of older claims does not know yet who holds it.
+    """
 
     kind: str
     key: str
+    epoch: int
 
 
 class Message(Addressed, frozen=True, gc=False):
@@ -70,9 +75,11 @@ class Unwatch(Addressed, frozen=True, gc=False, tag=8):
     """Do not tell it."""
 
 
-class Ended(Addressed, frozen=True, gc=False, tag=9):
+class Ended(Item, frozen=True, gc=False, tag=9):
     """An actor that was watched has ended."""
 
+    kind: str
+    key: str
     reason: str
 
 
@@ -93,9 +100,13 @@ class Failed(Item, frozen=True, gc=False, tag=11):
 
 
 class Forwarded(Item, frozen=True, gc=False, tag=12):
-    """An item of another node, sent on by one that does not hold the actor."""
+    """An item of another node, sent on by one that does not hold the actor.
+
+    `epoch`: as in the item, but of the claim that the one who sends it on knows of.
+    """
 
     origin: str
+    epoch: int
     hops: int
     item: bytes
 

@@ -43,8 +43,8 @@ from actors.runtime.watching import Located
 _log = structlog.get_logger("actors.cluster")
 
 MOST_HOPS: Final = 3
-"""So often an item is sent on. Each node on its way believed that the next one holds the actor;
-after that many, the views of the nodes are too far apart to go on."""
+"""So often an item is sent on, each time by a node that knew of a newer claim than the one before.
+A slot that moves faster than its messages is no place to look for."""
 
 
 def unknown(kind: str) -> str:
@@ -115,18 +115,22 @@ class Reception:
         except Exception:
             self._tell(origin, item, cell)
 
-    def take(self, origin: str, item: Addressed, hops: int = 0) -> None:
-        """Deliver an item of another node, or send it on to where the actor is."""
+    def take(self, origin: str, item: Addressed, epoch: int = 0, hops: int = 0) -> None:
+        """Deliver an item of another node, or send it on to where the actor is.
+
+        `epoch` is of the claim that whoever sent it on knew of.
+        """
         cell = self._system.lookup(item.kind, item.key)
-        if cell is None and not self._is_here(origin, item, hops):
+        if cell is None and not self._is_here(origin, item, max(epoch, item.epoch), hops):
             return
         self._ways[type(item)](origin, item, cell)
 
-    def _is_here(self, origin: str, item: Addressed, hops: int) -> bool:
-        """Whether the actor would be on this node. If not, the item is sent on or turned away."""
+    def _is_here(self, origin: str, item: Addressed, epoch: int, hops: int) -> bool:
+        """Whether the actor would be on this node. If not, the item waits, or is sent on."""
+        waiting = self._routes.waiting
         if item.kind not in self._codecs:  # not yet: this node has just started
-            held = Held(origin, hops, encode_item(item), self._routes.waiting.now_s)
-            self._routes.waiting.hold(unknown(item.kind), held)
+            held = Held(origin, epoch, hops, encode_item(item), waiting.now_s)
+            waiting.hold(unknown(item.kind), held)
             return False
         try:
             where, way = self._where.way(item.kind, item.key)
@@ -136,20 +140,20 @@ class Reception:
         if way is None:
             return True
         self.misdirected += 1
-        if hops >= MOST_HOPS:
-            why = f"{item.kind}/{item.key} is not here, and nobody knows where"
+        known = self._routes.epoch(where)
+        if way is waiting or known < epoch:  # the sender knows better, and soon this node does
+            waiting.hold(where, Held(origin, epoch, hops, encode_item(item), waiting.now_s))
+        elif hops >= MOST_HOPS:
+            why = f"{item.kind}/{item.key} has moved too often"
             self._turn_away(origin, item, NotHere(why))
-        elif way is self._routes.waiting:
-            held = Held(origin, hops, encode_item(item), self._routes.waiting.now_s)
-            self._routes.waiting.hold(where, held)
         else:
-            way.put(where, encode_item(Forwarded(origin, hops + 1, encode_item(item))))
+            way.put(where, encode_item(Forwarded(origin, known, hops + 1, encode_item(item))))
         return False
 
     def take_held(self, where: Where) -> None:
         """Deliver what has waited, or send it on: there is a holder now."""
         for held in self._routes.waiting.take(where):
-            self.take(held.origin, decode_item(held.item), held.hops)
+            self.take(held.origin, decode_item(held.item), held.epoch, held.hops)
 
     def turn_away_late(self, held: Held) -> None:
         """An item has waited too long."""
@@ -227,7 +231,7 @@ class Reception:
             self._answer(origin, item, reply)
         else:
             # Not the item: its payload need not be kept until then.
-            asked = Ask(item.kind, item.key, item.type, b"", item.number, 0.0)
+            asked = Ask(item.kind, item.key, 0, item.type, b"", item.number, 0.0)
             reply.when_done(partial(self._answer, origin, asked))
 
     def _locate(self, item: Addressed) -> Target:

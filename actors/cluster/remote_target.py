@@ -46,7 +46,7 @@ class RemoteTarget:
     without a detour: that saves a third of a tell.
     """
 
-    __slots__ = ("_codec", "_exchange", "_way", "_where", "key", "thread")
+    __slots__ = ("_codec", "_epoch", "_exchange", "_way", "_where", "key", "thread")
 
     claimed = True
     error: BaseException | None = None
@@ -58,6 +58,7 @@ class RemoteTarget:
         self, exchange: Exchange, codec: KindCodec, key: str, where: Where, way: Way
     ) -> None:
         self.key = key
+        self._epoch = exchange.routes.epoch(where)
         self.thread = exchange.system.home.thread
         self._exchange = exchange
         self._codec = codec
@@ -96,7 +97,7 @@ class RemoteTarget:
             return
         if len(payload) > exchange.message_bytes or way.full():
             self._refuse(name, payload)
-        way.put(self._where, encode(Tell(codec.kind, self.key, name, payload)))
+        way.put(self._where, encode(Tell(codec.kind, self.key, self._epoch, name, payload)))
 
     tell = put
 
@@ -104,13 +105,13 @@ class RemoteTarget:
         name, payload = self._codec.encode(self.key, control.message)
         if len(payload) > self._exchange.message_bytes:
             self._refuse(name, payload)
-        self._put(Notice(self._codec.kind, self.key, name, payload))
+        self._put(Notice(self._codec.kind, self.key, self._epoch, name, payload))
 
     def tell_or_wait(self, message: Any) -> Future[bool] | None:
         name, payload = self._encode(message)
         admitted: Future[bool] = Future(self._exchange.system.home)
         number = self._ask_under(admitted, None)
-        self._put(Send(self._codec.kind, self.key, name, payload, number))
+        self._put(Send(self._codec.kind, self.key, self._epoch, name, payload, number))
         return admitted
 
     def tell_from_thread(self, message: Any) -> None:
@@ -127,7 +128,7 @@ class RemoteTarget:
             return
         timeout_s = future.timeout_s if isinstance(future, Reply) else float("inf")
         number = self._ask_under(future, type(message))
-        self._put(Ask(self._codec.kind, self.key, name, payload, number, timeout_s))
+        self._put(Ask(self._codec.kind, self.key, self._epoch, name, payload, number, timeout_s))
 
     def _ask_anew(self, message: Any, future: Future[Any]) -> None:
         system = self._exchange.system
@@ -161,12 +162,12 @@ class RemoteTarget:
 
     def when_started(self) -> Future[bool]:
         started: Future[bool] = Future(self._exchange.system.home)
-        self._put(Started(self._codec.kind, self.key, self._ask_under(started, None)))
+        self._put(Started(self._codec.kind, self.key, self._epoch, self._ask_under(started, None)))
         return started
 
     def stop(self, reason: Reason = "stopped") -> Future[bool]:  # noqa: ARG002 -- no other from afar
         ended: Future[bool] = Future(self._exchange.system.home)
-        self._put(Stop(self._codec.kind, self.key, self._ask_under(ended, None)))
+        self._put(Stop(self._codec.kind, self.key, self._epoch, self._ask_under(ended, None)))
         return ended
 
     # --- watching --------------------------------------------------------------------------------
@@ -174,9 +175,9 @@ class RemoteTarget:
     def add_watcher(self, watcher: Watcher) -> None:
         name = (self._codec.kind, self.key)
         if self._exchange.watches.add(name, watcher, self._way.node):
-            self._put(Watch(*name))
+            self._put(Watch(*name, self._epoch))
 
     def remove_watcher(self, watcher: Watcher) -> None:
         name = (self._codec.kind, self.key)
         if self._exchange.watches.remove(name, watcher):
-            self._put(Unwatch(*name))
+            self._put(Unwatch(*name, self._epoch))

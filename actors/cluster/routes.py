@@ -64,6 +64,10 @@ class Routes:
         except KeyError:
             return self._resolve(where)
 
+    def epoch(self, where: Where) -> int:
+        """The epoch of the newest claim of a slot that this node knows of; else 0."""
+        return self._place.epoch(where) if isinstance(where, int) else 0
+
     def leads(self, where: Where, way: Way) -> bool:
         """Whether this is the way still."""
         return self._table.get(where) is way

@@ -46,6 +46,7 @@ class Held(NamedTuple):
     """An item that waits for its slot to have a holder."""
 
     origin: str
+    epoch: int
     hops: int
     item: bytes
     at_s: float
@@ -74,7 +75,7 @@ class Waiting:
         return self.count >= self._capacity
 
     def put(self, where: int | str, item: bytes) -> None:
-        self.hold(where, Held(self._me, 0, item, self.now_s))
+        self.hold(where, Held(self._me, 0, 0, item, self.now_s))
 
     def hold(self, where: int | str, held: Held) -> None:
         """Keep an item, of any node."""

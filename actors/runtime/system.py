@@ -426,9 +426,9 @@ class ActorSystem:
         """
         if self._cluster is not None:
             raise RuntimeError("the system is a node of a cluster already")
-        group = ClusterGroup(self, cluster)
-        self._groups[group.name] = group
         await cluster.open(self)
+        group = ClusterGroup(self, cluster)  # after what `open` has started, which stops after it
+        self._groups[group.name] = group
         for known in list(self._groups.values()):
             if known.kind is not None and known.kind.placement != "local":
                 cluster.register(known.kind)

@@ -227,11 +227,11 @@ async def test_what_a_newer_node_sends_is_left_out_and_the_rest_is_read(
     async with open_nodes(redis, unique) as (a, b):
         ref = a.ref_to(b)
         lane = a.cluster.bus.lane(b.id)
-        lane.put(encode_item(Tell("tally", ref.key, "Add", msgspec.msgpack.encode(Add(1)))))
+        lane.put(encode_item(Tell("tally", ref.key, 1, "Add", msgspec.msgpack.encode(Add(1)))))
         lane.put(msgspec.msgpack.encode([999, "new", 1]))
-        lane.put(encode_item(Tell("tally", ref.key, "Add", msgspec.msgpack.encode(Add(2)))))
-        lane.put(msgspec.msgpack.encode([1, "tally", ref.key, "Newer", b""]))
-        lane.put(msgspec.msgpack.encode([1, "tally", ref.key, "Add", b"\x01", "a later field"]))
+        lane.put(encode_item(Tell("tally", ref.key, 1, "Add", msgspec.msgpack.encode(Add(2)))))
+        lane.put(msgspec.msgpack.encode([1, "tally", ref.key, 1, "Newer", b""]))
+        lane.put(msgspec.msgpack.encode([1, "tally", ref.key, 1, "Add", b"\x01", "a later field"]))
         assert await ref.ask(Log()) == [1, 2]
         assert b.cluster.bus.readings().unknown == 1
         assert [letter.reason for letter in b.system.dead_letters.last] == ["unreadable"] * 2

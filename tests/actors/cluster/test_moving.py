@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import msgspec
 import pykka
 import pytest
 import trio
 
-from actors import AskTimeout, Kind, MailboxFull, Terminated
+from actors import AskTimeout, Future, Kind, MailboxFull, Terminated
 from actors.cluster import cluster as cluster_module
 from actors.cluster.errors import DeliveryUnknown, NotHere
 from actors.cluster.fixed import FixedPlace
+from actors.cluster.items import Ask, Forwarded, encode_item
+from actors.cluster.questions import Question
 from actors.cluster.rules.slots import slot_of, slot_of_kind
 from actors.runtime.testing import Probe
 from persistence import RedisSettings
@@ -101,20 +104,59 @@ async def test_a_message_for_another_node_is_sent_on(redis: RedisSettings, uniqu
         assert b.cluster._reception.misdirected == 2
 
 
-async def test_nodes_that_disagree_send_a_message_on_only_so_often(
+async def test_a_node_that_has_yet_to_hear_of_a_claim_keeps_what_others_send_by_it(
     redis: RedisSettings, unique: str
 ) -> None:
-    async with open_nodes(redis, unique) as (a, b):
-        ref = a.ref_to(b)
-        b.place.hand_over([slot_of("tally", ref.key)], a.id)  # each believes it is the other
-        with pytest.raises(NotHere, match=f"tally/{ref.key} is not here, and nobody knows where"):
-            await ref.ask(Get())
+    async with open_nodes(redis, unique, "abc") as (a, b, c):
+        ref, other = a.ref_to(b), c.ref_to(b)
+        slot = slot_of("tally", ref.key)
+        b.place.hand_over([slot], c.id)  # b knows, a and c do not
         ref.tell(Add(1))
-        with trio.fail_after(20):
-            while not a.system.dead_letters.count + b.system.dead_letters.count:
-                await trio.sleep(0.01)
-        letters = [*a.system.dead_letters.last, *b.system.dead_letters.last]
-        assert [letter.reason for letter in letters] == ["not here"]
+        asked = ref.ask(Add(2), timeout=20)
+        from_c = other.ask(Add(3), timeout=20)
+        await trio.sleep(0.1)
+        assert not asked.done
+        assert c.system.lookup("tally", ref.key) is None
+        a.place.hand_over([slot], c.id)
+        last = ref.ask(Add(4), timeout=20)
+        await trio.sleep(0.1)
+        c.place.hand_over([slot], c.id)
+        await from_c
+        assert await asked < await last
+        assert sorted(await ref.ask(Log())) == [1, 2, 3, 4]
+        assert b.cluster._reception.misdirected == 3
+
+
+async def test_what_was_sent_on_too_often_is_turned_away(redis: RedisSettings, unique: str) -> None:
+    async with open_nodes(redis, unique) as (a, b):
+        ref = a.ref_to(a)
+        payload = msgspec.msgpack.encode(Get())
+        asked: Future[int] = Future(a.system.home)
+        number = a.cluster.questions.add(
+            Question(asked, a.cluster._codecs["tally"], ref.key, Get, b.id)
+        )
+        item = encode_item(Ask("tally", ref.key, 1, "Get", payload, number, 5.0))
+        lane = a.cluster.bus.lane(b.id)
+        a.cluster.bus.put(lane, Forwarded(a.id, 1, 3, item))
+        with pytest.raises(NotHere, match=f"tally/{ref.key} has moved too often"):
+            await asked
+
+
+async def test_a_node_that_leaves_says_so_to_who_waits(redis: RedisSettings, unique: str) -> None:
+    nodes = [f"{unique}a.1", f"{unique}b.1"]
+    async with open_node(redis, FixedPlace(nodes[0], nodes, nodes[1:])) as a:
+        async with open_node(redis, FixedPlace(nodes[1], nodes, nodes[1:])) as b:
+            ref = a.system.ref("tally", "1")
+            await ref.ask(Add(1))
+            # As a membership does that leaves and could not hand over: it holds the slot still.
+            for listener in b.place._listeners:
+                listener.moved(frozenset([slot_of("tally", "1")]))
+            asked = ref.ask(Get(), timeout=20)
+            await trio.sleep(0.1)
+            assert b.system.lookup("tally", "1") is None
+            assert not asked.done
+        with pytest.raises(NotHere, match="no node has taken it over"):
+            await asked
 
 
 async def test_what_comes_before_its_kind_is_registered_waits_for_that(
