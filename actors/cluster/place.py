@@ -19,8 +19,8 @@ class Listener(Protocol):
     async def give_up(self, slots: frozenset[int], to: str) -> None:
         """Stop the actors of these slots; return when they have stopped.
 
-        Then the slots are handed to the node `to`, and `moved` is called. If `to` dies before that,
-        `taken` is called in its place.
+        Then the slots are handed to the node `to` (empty: this node leaves, and there is no other),
+        and `moved` is called. If `to` dies before that, `taken` is called in its place.
         """
 
     def taken(self, slots: frozenset[int]) -> None:
@@ -68,4 +68,4 @@ class Place(Protocol):
         """
 
     def listen(self, listener: Listener) -> None:
-        """Have a listener told of all changes from now on."""
+        """Have a listener told of all changes from now on, and now of what this node holds."""

@@ -17,6 +17,7 @@ class Beaten(NamedTuple):
         calm_s: since when it has heard from nodes without a gap; before that its clock was moved,
             or it was away.
         missing: those of the watched nodes whose heartbeats are over.
+        left_s: how long the last heartbeat of one of them still holds, the longest.
         news: changes of slots, the oldest first.
         heard: up to which change these are; the next heartbeat asks for those after it.
         more: whether there are more of them.
@@ -26,6 +27,7 @@ class Beaten(NamedTuple):
     view: int = 0
     calm_s: float = 0.0
     missing: Sequence[str] = ()
+    left_s: float = 0.0
     news: Sequence[Held] = ()
     heard: int = 0
     more: bool = False

@@ -53,6 +53,11 @@ class Timing(msgspec.Struct, frozen=True):
         return self.lease_s / 4
 
     @property
+    def patience_s(self) -> float:
+        """How long an answer of a store is waited for. It counts from when it was asked for."""
+        return self.lease_s / 2
+
+    @property
     def fresh_s(self) -> float:
         """A node whose last heartbeat is no older than this reaches Valkey now.
 

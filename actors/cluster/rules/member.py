@@ -8,6 +8,7 @@ of one clock of this node, which never goes back and counts while the process is
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from actors.cluster.rules.answers import (
@@ -86,6 +87,10 @@ class Member:
     def holds(self, slot: int) -> bool:
         """Whether this node holds a slot, and does not hand it over."""
         return slot in self.table.mine and slot not in self.giving
+
+    def slots(self) -> Iterable[int]:
+        """Return the slots of all pools that are known."""
+        return chain.from_iterable(map(slots_of_pool, self._desired))
 
     def desired(self, slot: int) -> str | None:
         """Return the id of the node that a slot should be with."""

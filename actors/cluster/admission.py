@@ -1,0 +1,81 @@
+"""How a node joins the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from actors.cluster.rules.applicant import Applicant
+from actors.cluster.rules.lease import Timing
+from actors.cluster.rules.member import Member
+from actors.cluster.rules.view import Descriptor, node_id
+from actors.cluster.stores import ClusterStores
+
+log = structlog.get_logger("actors.cluster")
+
+
+class NameTaken(Exception):  # noqa: N818 - the name says what is the case
+    """A node of this name lives already; it is not bothered by the attempt."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(node)
+        self.node = node
+
+    def __str__(self) -> str:
+        return f"{self.node} lives and has this name: give each node a name of its own"
+
+
+async def admit(
+    stores: ClusterStores, descriptor: Descriptor, timing: Timing, clock: Callable[[], float]
+) -> Member:
+    """Join as a new incarnation of this name.
+
+    It waits until an earlier one is dead: at once, if it ran on this machine; else until its lease
+    is over, at most twice that time.
+
+    Raises:
+        NameTaken: a node of this name lives.
+        StoreError: a store does not answer.
+        ValueError: the name is none for a node.
+    """
+    node_id(descriptor.name, 0)
+    applicant, left_s = Applicant(timing), 0.0
+    while True:
+        view = await stores.view()
+        earlier = next(
+            (id_ for id_, one in view.nodes.items() if one.descriptor.name == descriptor.name), None
+        )
+        heard = await stores.beat("", 0, () if earlier is None else (earlier,))
+        if not heard.generation:
+            await stores.begin_generation()
+        elif earlier is None:
+            asked_s = clock()
+            me = await stores.admit(descriptor, heard.generation)
+            if me is not None:
+                await stores.beat(me, 0, ())
+                member = Member(me, timing, asked_s, heard.generation)
+                viewed_s = clock()
+                member.viewed(viewed_s, await stores.view())
+                await stores.announce(member.view.version)
+                return member
+        elif stores.has_ended(earlier):
+            await bury(stores, earlier, "its process has ended", 0.0)
+        elif applicant.may_bury(clock(), heard):
+            await bury(stores, earlier, "another one has its name", timing.lease_s)
+        elif 0 < left_s < heard.left_s:
+            raise NameTaken(earlier)  # it has sent a heartbeat since the last look
+        else:
+            left_s = heard.left_s
+            await trio.sleep(timing.beat_s * 1.5)
+
+
+async def bury(stores: ClusterStores, node: str, why: str, lease_s: float) -> None:
+    """Bury a node of which no other has to be told."""
+    version = await stores.bury(node, "", why, lease_s)
+    if version is None:
+        await trio.sleep(0.1)
+        return
+    log.warning("node buried", node=node, why=why)
+    await stores.announce(version, node)

@@ -1,0 +1,335 @@
+"""`Membership`: a node's part in its cluster, run against the real stores.
+
+What is to be done is decided by `rules/member.py`; here it is done. Four tasks: heartbeats to
+Valkey; reports to the register; what follows from them (views, burials, claims); and hand-overs,
+which wait for actors to stop. So none of them is kept waiting by what another waits for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import structlog
+import trio
+
+from actors.cluster.place import Listener
+from actors.cluster.rules.answers import (
+    Ended,
+    Event,
+    Moved,
+    NodeDown,
+    NodeUp,
+    Taken,
+)
+from actors.cluster.rules.member import Change, Member
+from actors.cluster.rules.view import View
+from actors.cluster.settings import MembershipSettings
+from actors.cluster.stores import ClusterStores
+from persistence import StoreError
+
+log = structlog.get_logger("actors.cluster")
+
+CLAIMS: Final = 4096
+"""The most slots of one claim; the rest follows at once."""
+LEFT: Final = "it has left"
+
+
+def seconds_since_boot() -> float:
+    """Return seconds on a clock that never goes back, and counts while the machine sleeps."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(clock)
+
+
+class Membership:
+    """A node's place in the cluster. `open_membership` makes one.
+
+    Arguments:
+        member: the node, which was admitted a moment ago.
+        stores: what it asks.
+        settings: of the membership.
+        clock: seconds of a clock that never goes back.
+
+    Attributes:
+        over: set once the node is no member any more.
+        beats, missed: heartbeats that were answered, and those that were not.
+    """
+
+    def __init__(
+        self,
+        member: Member,
+        stores: ClusterStores,
+        settings: MembershipSettings,
+        clock: Callable[[], float] = seconds_since_boot,
+    ) -> None:
+        self.over = trio.Event()
+        self.beats = self.missed = 0
+        self._member = member
+        self._stores = stores
+        self._settings = settings
+        self._timing = settings.timing
+        self._clock = clock
+        self._listeners: list[Listener] = []
+        self._heard = trio.Event()  # replaced at each heartbeat that was answered
+        self._failing: dict[str, str] = {}  # by what was tried: what it has met
+
+    # --- what the rest of the node asks ----------------------------------------------------------
+
+    @property
+    def me(self) -> str:
+        """The id of this node."""
+        return self._member.me
+
+    @property
+    def ended(self) -> str | None:
+        """Why this node is no member any more; None: it is one."""
+        return self._member.ended
+
+    def holder(self, slot: int) -> str | None:
+        """Return who holds a slot as far as this node knows; None: nobody."""
+        return self._member.table.holder(slot)
+
+    def epoch(self, slot: int) -> int:
+        """Return the epoch of the last claim of a slot that this node knows of; 0: of none."""
+        return self._member.table.epoch(slot)
+
+    def living(self, node: str) -> bool:
+        """Whether a node is a living member."""
+        return node in self._member.view
+
+    def view(self) -> View:
+        """Return the living nodes."""
+        return self._member.view
+
+    def current(self) -> bool:
+        """Whether this node's lease still holds, by a look at the clock."""
+        member = self._member
+        if member.ended is None and member.lease.holds(self._clock()):
+            return True
+        self._tell(member.check(self._clock()))
+        return False
+
+    def listen(self, listener: Listener) -> None:
+        """Have a listener told of all changes from now on; `taken`, if there is something, now."""
+        self._listeners.append(listener)
+        if self._member.table.mine:
+            listener.taken(frozenset(self._member.table.mine))
+
+    def settled(self) -> bool:
+        """Whether every slot is held by the node that it should be with, as far as is known."""
+        member = self._member
+        return not member.giving and all(
+            member.table.holder(slot) == member.desired(slot) for slot in member.slots()
+        )
+
+    # --- life ------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Be a member until cancelled, or until the membership is over."""
+        async with trio.open_nursery() as nursery:
+            for task in (self._guard, self._beat_on, self._report_on, self._tend, self._hand_over):
+                nursery.start_soon(task)
+            await self.over.wait()
+            nursery.cancel_scope.cancel()
+
+    async def leave(self) -> None:
+        """Hand over all that this node holds, and leave. `run` must be running.
+
+        What cannot be handed over in `leave_s` is left to the others, who take it a moment later.
+        """
+        if self.over.is_set():
+            return
+        with trio.move_on_after(self._settings.leave_s) as hurry:
+            while self._member.ended is None and not self._member.leaving:
+                await self._try("leave", self._say_leaving)
+                await trio.sleep(self._timing.beat_s / 4)
+            while self._member.ended is None and self._member.table.mine:
+                await self._heard.wait()
+        if hurry.cancelled_caught:
+            log.warning("not all was handed over", slots=len(self._member.table.mine))
+        if self._member.ended is None:
+            self._give_up_at_once()
+            self._member.end(LEFT)  # before others know it, and no one here needs to be told
+            with trio.move_on_after(self._timing.beat_s * 5):
+                await self._try("leave", self._say_left)
+            log.info("left the cluster", node=self.me)
+        self.over.set()
+
+    async def _say_leaving(self) -> None:
+        await self._announce(await self._stores.leave(self.me, over=False))
+        await self._look()
+
+    async def _say_left(self) -> None:
+        await self._announce(await self._stores.leave(self.me, over=True), self.me)
+
+    def _give_up_at_once(self) -> None:
+        if mine := frozenset(self._member.table.mine):
+            for listener in self._listeners:
+                listener.moved(mine)
+
+    # --- tasks -----------------------------------------------------------------------------------
+
+    async def _guard(self) -> None:
+        """Notice the end of the lease when it comes, though nothing else happens."""
+        while self.current():
+            await trio.sleep(max(self._member.lease.until_s - self._clock(), 0.001))
+
+    async def _beat_on(self) -> None:
+        while self.current():
+            next_s = trio.current_time() + self._timing.beat_s
+            if not await self._try("heartbeat", self._beat):
+                self.missed += 1
+            await trio.sleep_until(next_s)
+
+    async def _beat(self) -> None:
+        member, more = self._member, True
+        while more:
+            asked_s = self._clock()
+            answer = await self._stores.beat(member.me, member.heard, member.watched())
+            self.beats += 1
+            self._tell(member.beaten(asked_s, self._clock(), answer))
+            if not answer.generation and member.ended is None:
+                await self._stores.begin_generation()
+            more = answer.more and member.ended is None
+        heard, self._heard = self._heard, trio.Event()
+        heard.set()
+
+    async def _report_on(self) -> None:
+        while self.current():
+            await self._try("report", self._report)
+            doubtful = self._member.lease.doubtful(self._clock())
+            await trio.sleep(self._timing.report_s / (2 if doubtful else 1))
+
+    async def _report(self) -> None:
+        member = self._member
+        asked_s = self._clock()
+        answer = await self._stores.report(
+            member.me,
+            member.generation,
+            asked_s - member.contact.answered_s,
+            doubtful=member.lease.doubtful(asked_s),
+        )
+        self._tell(member.reported(asked_s, self._clock(), answer))
+
+    async def _tend(self) -> None:
+        """Do what follows from a heartbeat."""
+        while self.current():
+            await self._heard.wait()
+            if self.current():
+                await self._try("view", self._look_if_needed)
+                await self._try("burial", self._bury)
+                await self._try("claim", self._claim)
+
+    async def _look_if_needed(self) -> None:
+        if self._member.wants_view(self._clock()):
+            await self._look()
+
+    async def _look(self) -> None:
+        asked_s = self._clock()
+        self._tell(self._member.viewed(asked_s, await self._stores.view()))
+
+    async def _bury(self) -> None:
+        member = self._member
+        silent = member.to_bury(self._clock())
+        for node in member.watched():
+            if self._stores.has_ended(node):
+                version = await self._stores.bury(node, self.me, "its process has ended", 0.0)
+            elif node in silent:
+                why = f"it was not heard for {self._timing.lease_s:g} s"
+                version = await self._stores.bury(node, self.me, why, self._timing.lease_s)
+            else:
+                continue
+            if version is None:
+                log.info("a silent node is not buried", node=node)
+                continue
+            log.warning("node buried", node=node)
+            await self._announce(version, node)
+            await self._look()
+
+    async def _claim(self) -> None:
+        member = self._member
+        while changes := member.to_claim(self._clock(), CLAIMS):
+            if not await self._change(changes, member.me):
+                return  # others were faster: the next heartbeat tells
+
+    async def _hand_over(self) -> None:
+        """Give slots to the nodes that they should be with, no faster than may be."""
+        while self.current():
+            await self._heard.wait()
+            if self.current():
+                await self._try("hand-over", self._give)
+
+    async def _give(self) -> None:
+        member = self._member
+        per_beat = max(1, round(self._settings.move_slots_per_s * self._timing.beat_s))
+        giving = member.to_give(1 << 30 if member.leaving else per_beat)
+        for to, changes in giving.items():
+            member.giving.update(dict.fromkeys((slot for slot, _ in changes), to))
+        async with trio.open_nursery() as nursery:
+            for to, changes in giving.items():
+                slots = frozenset(slot for slot, _ in changes)
+                for listener in self._listeners:
+                    nursery.start_soon(listener.give_up, slots, to or "")
+        # Those of an earlier hand-over that was not answered are among them.
+        still: dict[str | None, list[Change]] = {}
+        for slot, node in member.giving.items():
+            still.setdefault(node, []).append(Change(slot, member.table.epoch(slot)))
+        for node, changes in still.items():
+            if self.current():
+                await self._change(changes, node)
+
+    # --- stores ----------------------------------------------------------------------------------
+
+    async def _change(self, changes: list[Change], to: str | None) -> bool:
+        held = await self._stores.change(self._member.contact.generation, changes, to)
+        if self.current():
+            self._tell(self._member.learn(held))
+        return bool(held)
+
+    async def _announce(self, version: int, *gone: str) -> None:
+        """Who does not hear of it from Valkey hears of it by the next report."""
+        await self._try("announcement", lambda: self._stores.announce(version, *gone))
+
+    async def _try(self, what: str, work: Callable[[], Any]) -> bool:
+        """Do what needs a store; returns whether it was there. Changes of that are logged."""
+        try:
+            await work()
+        except StoreError as error:
+            if what not in self._failing:
+                log.warning("store does not answer", what=what, node=self.me, error=str(error))
+            self._failing[what] = str(error)
+            return False
+        if self._failing.pop(what, None) is not None:
+            log.info("store answers again", what=what, node=self.me)
+        return True
+
+    # --- telling ---------------------------------------------------------------------------------
+
+    def _tell(self, events: Iterable[Event]) -> None:
+        for event in events:
+            for listener in self._listeners:
+                tell(listener, event)
+            match event:
+                case Ended(why):
+                    log.error("no member any more", node=self.me, why=why)
+                    self.over.set()
+                case NodeUp(node):
+                    log.info("node joined", node=node)
+                case NodeDown(node):
+                    log.info("node is gone", node=node)
+
+
+def tell(listener: Listener, event: Event) -> None:
+    """Tell a listener of an event."""
+    match event:
+        case NodeUp(node):
+            listener.node_up(node)
+        case NodeDown(node):
+            listener.node_down(node)
+        case Taken(slots):
+            listener.taken(slots)
+        case Moved(slots):
+            listener.moved(slots)
+        case Ended(why):
+            listener.fenced(why)

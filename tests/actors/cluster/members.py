@@ -1,0 +1,148 @@
+"""Members of one cluster in one process, each with a system of its own, on real stores."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import msgspec
+import trio
+
+from actors import ActorSystem
+from actors.cluster.membership import Membership, seconds_since_boot
+from actors.cluster.opening import open_membership
+from actors.cluster.rules.slots import SLOTS
+from actors.cluster.rules.view import Descriptor
+from actors.cluster.settings import MembershipSettings
+from persistence import PostgresSettings, RedisSettings
+from persistence.postgres import migrate
+
+SETTINGS = MembershipSettings(lease_s=3.0, move_slots_per_s=100_000)
+ALL = frozenset(range(SLOTS))
+
+
+class Recorder:
+    """A listener that remembers what it was told, in order."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, object]] = []
+        self.given: dict[int, str] = {}
+
+    def node_up(self, node: str) -> None:
+        self.told.append(("up", node))
+
+    def node_down(self, node: str) -> None:
+        self.told.append(("down", node))
+
+    async def give_up(self, slots: frozenset[int], to: str) -> None:
+        self.told.append(("give up", slots))
+        self.given.update(dict.fromkeys(slots, to))
+
+    def taken(self, slots: frozenset[int]) -> None:
+        self.told.append(("taken", slots))
+
+    def moved(self, slots: frozenset[int]) -> None:
+        self.told.append(("moved", slots))
+
+    def fenced(self, why: str) -> None:
+        self.told.append(("fenced", why))
+
+    def forget(self) -> None:
+        self.told.clear()
+        self.given.clear()
+
+    def of(self, what: str) -> list[object]:
+        return [found for told, found in self.told if told == what]
+
+    def slots_of(self, what: str) -> set[int]:
+        found: set[int] = set()
+        for slots in self.of(what):
+            assert isinstance(slots, frozenset)
+            found |= slots
+        return found
+
+
+class MemberNode:
+    """A node, and what its listener was told."""
+
+    def __init__(self, membership: Membership, system: ActorSystem) -> None:
+        self.place = membership
+        self.system = system
+        self.recorder = Recorder()
+        membership.listen(self.recorder)
+
+    def held(self) -> frozenset[int]:
+        return frozenset(slot for slot in ALL if self.place.holder(slot) == self.place.me)
+
+
+class Where:
+    """The stores of a test's own cluster."""
+
+    def __init__(self, redis: RedisSettings, postgres: PostgresSettings) -> None:
+        self.redis = redis
+        self.postgres = postgres
+
+
+def own_cluster(redis: RedisSettings, postgres: PostgresSettings, unique: str) -> Where:
+    """A cluster of a test's own: a prefix in Valkey, and a schema in PostgreSQL."""
+    found = Where(
+        msgspec.structs.replace(redis, prefix=f"{unique}:"),
+        msgspec.structs.replace(postgres, schema=unique),
+    )
+    migrate(found.postgres)
+    return found
+
+
+@asynccontextmanager
+async def member(
+    where: Where,
+    name: str,
+    *,
+    redis: RedisSettings | None = None,
+    postgres: PostgresSettings | None = None,
+    weight: float = 1.0,
+    settings: MembershipSettings = SETTINGS,
+    clock: Callable[[], float] = seconds_since_boot,
+) -> AsyncIterator[MemberNode]:
+    """A node of this name, on stores that may be reached by links of its own."""
+    async with (
+        ActorSystem(name) as system,
+        open_membership(
+            system,
+            Descriptor(name=name, weight=weight),
+            redis or where.redis,
+            postgres or where.postgres,
+            settings,
+            clock=clock,
+        ) as membership,
+    ):
+        yield MemberNode(membership, system)
+
+
+@asynccontextmanager
+async def members(where: Where, names: str) -> AsyncIterator[list[MemberNode]]:
+    """A node for each letter, once all slots are where they should be."""
+    async with AsyncExitStack() as stack:
+        nodes = [await stack.enter_async_context(member(where, name)) for name in names]
+        await settled(*nodes)
+        yield nodes
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Return once it is true; what it asks changes with the real stores, so it is asked often."""
+    with trio.fail_after(60):
+        while not true():
+            await trio.sleep(0.05)
+
+
+async def settled(*nodes: MemberNode) -> None:
+    """Return once all of them know each other, and all slots are where they should be."""
+    ids = {node.place.me for node in nodes}
+    await until(
+        lambda: all(
+            node.place.view().nodes.keys() == ids and node.place.settled() for node in nodes
+        )
+    )
+    for node in nodes:
+        assert {node.place.holder(slot) for slot in ALL} <= ids
+    assert sum(len(node.held()) for node in nodes) == SLOTS
