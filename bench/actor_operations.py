@@ -1,4 +1,4 @@
-"""The actors and operations of bench/actors.py: each in ours and in Pykka, as alike as they get."""
+"""The actors and operations that bench/actors.py measures, as alike as possible in both systems."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import actors
 from actors.runtime.system import ActorSystem
 
 WINDOW: Final = 1000
-"""Messages told before the teller waits for them: both mailboxes hold as many."""
+"""Messages sent before the sender waits for them. Both mailboxes have room for as many."""
 RING: Final = 20
-"""Actors that a message hops around among."""
+"""Actors in the ring that a message hops around."""
 
 
 # --- the actors ----------------------------------------------------------------------------------
 
 
 class Knock(msgspec.Struct, frozen=True, gc=False):
-    """What is told and asked."""
+    """The message that is told and asked."""
 
 
 class Hop(msgspec.Struct, frozen=True, gc=False):
-    """A message with so many hops to go."""
+    """A message that hops on `left` more times."""
 
     left: int
 
@@ -35,7 +35,7 @@ KNOCK: Final = Knock()
 
 
 class Ours(actors.Actor):
-    """Handles by type, as an embedder would write it."""
+    """An actor of ours with a handler for each type, as an embedder would write it."""
 
     mailbox = actors.MailboxSpec(capacity=100_000)
 
@@ -67,7 +67,7 @@ class Ours(actors.Actor):
 
 
 class Pykkas(pykka.ThreadingActor):
-    """The same in Pykka, where `on_receive` tells messages apart."""
+    """The same actor in Pykka, where `on_receive` tells the types apart."""
 
     use_daemon_thread = True
 
@@ -95,7 +95,7 @@ class Pykkas(pykka.ThreadingActor):
 
 
 async def tell_ours(system: ActorSystem, n: int) -> float:
-    """Told, in windows, to one actor."""
+    """Tell one actor `n` messages, waiting after each `WINDOW` of them."""
     ref = system.start(Ours)
     await ref.ask(KNOCK)
     began = process_time()
@@ -109,7 +109,7 @@ async def tell_ours(system: ActorSystem, n: int) -> float:
 
 
 def tell_pykka(n: int) -> float:
-    """The same."""
+    """Tell one Pykka actor `n` messages, waiting after each `WINDOW` of them."""
     ref = Pykkas.start()
     ref.ask(KNOCK)
     began = process_time()
@@ -123,7 +123,7 @@ def tell_pykka(n: int) -> float:
 
 
 async def ask_ours(system: ActorSystem, n: int) -> float:
-    """One after the other, of an idle actor: answered on the spot."""
+    """Ask an idle actor `n` times, one after the other; it answers on the spot."""
     ref = system.start(Ours)
     await ref.ask(KNOCK)
     began = process_time()
@@ -135,7 +135,7 @@ async def ask_ours(system: ActorSystem, n: int) -> float:
 
 
 def ask_pykka(n: int) -> float:
-    """The same, which here means two switches of threads."""
+    """Ask an idle Pykka actor `n` times; each time takes two switches of threads."""
     ref = Pykkas.start()
     ref.ask(KNOCK)
     began = process_time()
@@ -147,7 +147,7 @@ def ask_pykka(n: int) -> float:
 
 
 async def ask_queued(system: ActorSystem, n: int) -> float:
-    """Behind another message, so that it cannot be answered on the spot."""
+    """Ask `n` times while another actor has a message, so that none is answered on the spot."""
     ref, other = system.start(Ours), system.start(Ours)
     await ref.ask(KNOCK)
     await other.ask(KNOCK)
@@ -162,7 +162,7 @@ async def ask_queued(system: ActorSystem, n: int) -> float:
 
 
 async def ask_async(system: ActorSystem, n: int) -> float:
-    """A handler that is `async def`, so that a worker runs it."""
+    """Ask `n` times for an `async def` handler, which a worker runs."""
     ref = system.start(Ours)
     await ref.ask(KNOCK)
     began = process_time()
@@ -174,7 +174,7 @@ async def ask_async(system: ActorSystem, n: int) -> float:
 
 
 async def hop_ours(system: ActorSystem, n: int) -> float:
-    """One message that goes around a ring of actors."""
+    """Send one message around a ring of actors, `n` hops."""
     refs = [system.start(Ours) for _ in range(RING)]
     arrived: actors.Future[None] = actors.Future()
     for index, ref in enumerate(refs):
@@ -189,7 +189,7 @@ async def hop_ours(system: ActorSystem, n: int) -> float:
 
 
 def hop_pykka(n: int) -> float:
-    """The same around a ring of threads."""
+    """Send one message around a ring of Pykka actors, `n` hops."""
     refs = [Pykkas.start() for _ in range(RING)]
     arrived: pykka.ThreadingFuture[None] = pykka.ThreadingFuture()
     for index, ref in enumerate(refs):
@@ -204,7 +204,7 @@ def hop_pykka(n: int) -> float:
 
 
 async def spawn_ours(system: ActorSystem, n: int) -> float:
-    """Started and asked once."""
+    """Start `n` actors and ask each once."""
     began = process_time()
     refs = [system.start(Ours) for _ in range(n)]
     for ref in refs:
@@ -217,8 +217,8 @@ async def spawn_ours(system: ActorSystem, n: int) -> float:
 
 
 def spawn_pykka(n: int) -> float:
-    """The same, with as many as threads allow."""
-    n = min(n, 500)  # a ThreadingActor is a thread, and registers in a list
+    """Start `n` Pykka actors, but at most 500, and ask each once."""
+    n = min(n, 500)  # each is a thread, and an entry in Pykka's list of actors
     began = process_time()
     refs = [Pykkas.start() for _ in range(n)]
     for ref in refs:
@@ -240,4 +240,4 @@ OPERATIONS: Final[list[tuple[str, int, OursMeasure, PykkaMeasure | None]]] = [
     ("hop", 100_000, hop_ours, hop_pykka),
     ("spawn", 5_000, spawn_ours, spawn_pykka),
 ]
-"""Name, how often ours does it in a round (Pykka: a tenth), and how."""
+"""Name, operations in a round of ours (Pykka does a tenth), function for ours and for Pykka."""

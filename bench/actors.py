@@ -3,10 +3,10 @@
     python -m bench.actors
     python -m bench.actors --scale 0.1 --json actors.json
 
-CPU time of the whole process (both threads, where there are two), not wall time: that is what a
-core has less of for others, and it does not depend on who else is on the machine. Each figure is
-the best of `--repeat` rounds, in which the two take turns. Memory is what the process grows by, in
-a process of its own, and counts stacks of threads as far as they are touched.
+Figures are CPU time of the whole process, of both threads where there are two. Unlike wall time, it
+does not depend on what else the machine does. Each figure is the best of `--repeat` rounds, in
+which ours and Pykka take turns. Memory is how much a fresh process grows for each actor. Of a
+thread's stack it counts only the part that was used.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ from bench import machine
 from bench.actor_operations import KNOCK, OPERATIONS, WINDOW, Ours, Pykkas, spawn_pykka
 
 BARS: Final = {"tell": 0.25, "ask": 0.25}
-"""The most that ours may cost, as a share of a ThreadingActor's."""
+"""The most that an operation of ours may cost, as a share of its cost with a ThreadingActor."""
 MEMORY_BAR_KIB: Final = 6.0
+"""The most memory that an idle actor of ours may take."""
 
 
 class OperationRow(msgspec.Struct, frozen=True):
-    """One line of the table: cost of one operation, and the share of Pykka's that it is."""
+    """One line of the table: the cost of an operation, and its ratio to Pykka's."""
 
     what: str
     unit: str
@@ -84,13 +85,13 @@ async def measure(repeat: int, scale: float) -> list[OperationRow]:
 
 
 def resident_kib() -> float:
-    """What the process holds in memory, in KiB."""
+    """Return the resident memory of this process, in KiB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGESIZE") / 1024
 
 
 def memory_of_ours(n: int) -> float:
-    """KiB an actor that has handled a message and is idle, its ref and mailbox included."""
+    """Return KiB for an idle actor that has handled a message, its ref and mailbox included."""
 
     async def grow() -> float:
         async with actors.ActorSystem(default_timeout_s=math.inf) as system:
@@ -107,7 +108,7 @@ def memory_of_ours(n: int) -> float:
 
 
 def memory_of_pykka(n: int) -> float:
-    """KiB a ThreadingActor that has handled a message and is idle."""
+    """Return KiB for an idle ThreadingActor that has handled a message."""
     Pykkas.start().ask(KNOCK)
     gc.collect()
     before = resident_kib()
@@ -137,11 +138,11 @@ def memory() -> OperationRow:
     return OperationRow("memory an idle actor", "KiB", ours, threaded, ours / threaded, None)
 
 
-# --- telling it ----------------------------------------------------------------------------------
+# --- the report ----------------------------------------------------------------------------------
 
 
 def table(report: ActorsReport) -> str:
-    """The report for people."""
+    """Return the report as text."""
     lines = [
         f"python {report.python}, trio {report.trio}, pykka {report.pykka}, {report.cpu}",
         f"best of {report.repeat}, CPU time of the process",
@@ -157,22 +158,26 @@ def table(report: ActorsReport) -> str:
 
 
 def missed(report: ActorsReport) -> list[str]:
-    """What costs more than its bar allows."""
+    """Return the names of the lines that cost more than their bar allows."""
     late = [row.what for row in report.rows if row.bar and row.ratio and row.ratio > row.bar]
     heavy = [row.what for row in report.rows if row.unit == "KiB" and row.ours > MEMORY_BAR_KIB]
     return late + heavy
 
 
 def main() -> int:
-    """The command line. Exit status 1: a bar was missed."""
+    """Run the command line; exit status 1 says that something costs more than its bar allows."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.actors",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--repeat", type=int, default=5, help="rounds; the best counts (5)")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the usual work (1.0)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    parser.add_argument(
+        "--repeat", type=int, default=5, help="rounds, of which the best counts (5)"
+    )
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="share of the usual number of operations (1.0)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as JSON")
     parser.add_argument("--memory-of", choices=("ours", "pykka"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_of == "ours":

@@ -3,9 +3,9 @@
     python -m bench.chat                         2,000 sends a second in rooms of 2 to 100
     python -m bench.chat --rate 10000 --small    rooms of 2 to 5, where sends outweigh deliveries
 
-An ack says that the transaction with the message has committed. Room sizes go as in life: most
-rooms are small, a few are large, and one is as lively as another, so that a send comes to 14
-members on average. Deliveries to the members are counted as well.
+An ack says that the transaction with the message has committed. As in life, most rooms are small
+and a few are large. All rooms are equally lively, so that a send reaches 14 members on average.
+Deliveries to the members are counted as well.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ChatPlan(Plan, frozen=True, kw_only=True):
 
     rate: Annotated[float, Meta(ge=0.1, le=1_000_000, description="sends a second")] = 2000.0
     players: Annotated[Count, Meta(description="players, each in one room")] = 978
-    small: Annotated[bool, Meta(description="rooms of 2, 2, 3 and 5 in turn")] = False
+    small: Annotated[bool, Meta(description="only rooms of 2, 2, 3 and 5, in turn")] = False
     body: Annotated[int, Meta(ge=MIN_BODY, le=4096, description="bytes of a message's text")] = 100
 
     def sessions(self) -> int:
@@ -41,7 +41,7 @@ class ChatPlan(Plan, frozen=True, kw_only=True):
         return self.rate
 
     def rooms(self) -> list[int]:
-        """Sizes of all rooms, which together have all players."""
+        """Return the sizes of all rooms; together they have room for exactly all players."""
         sizes, left, number = [], self.players, 0
         cycle = SMALL if self.small else SIZES
         while left:
@@ -52,7 +52,7 @@ class ChatPlan(Plan, frozen=True, kw_only=True):
 
 
 class ChatLoad(Load):
-    """Rooms drawn at random, in which members take turns to speak."""
+    """Messages to rooms drawn at random, whose members take turns to speak."""
 
     plan: ChatPlan
 

@@ -37,10 +37,13 @@ class ChildServer:
 
     Arguments:
         command: arguments after the interpreter.
-        core: the core all its threads are pinned to once it listens, None to leave them be. What
-            it has spawned by then (embedded stores) stays unpinned.
+        core: the core that all its threads are pinned to once it listens; None: they are not
+            pinned. Processes that it has started by then (embedded stores) are not pinned.
         start_timeout_s: seconds it may take to print the address.
-        interpreter: what runs it; ours, if nothing is said.
+        interpreter: the program that runs it; by default this Python.
+
+    Raises:
+        RuntimeError: it ended, or it did not print an address in time.
     """
 
     def __init__(
@@ -52,7 +55,7 @@ class ChildServer:
         interpreter: str = sys.executable,
     ) -> None:
         self.name = " ".join(command[:2])
-        # A file, since nobody would empty a pipe while it runs.
+        # The log goes to a file, since nobody would empty a pipe while the server runs.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `stop`
         self.process = subprocess.Popen(
             [interpreter, *command],
@@ -91,7 +94,7 @@ class ChildServer:
         raise RuntimeError(f"{self.name} did not start: {told[-2000:]}")
 
     def usage(self) -> ProcessUsage:
-        """Of the process alone, without the children it has."""
+        """Return what the process itself has used, without its children."""
         stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii")
         fields = stat.rpartition(")")[2].split()
         # Fields 14, 15 and 24 of proc(5); three stand before the cut.
@@ -104,7 +107,7 @@ class ChildServer:
         )
 
     def stop(self, timeout_s: float = 20.0) -> int:
-        """Send SIGTERM, after `timeout_s` SIGKILL; return the exit code."""
+        """Send SIGTERM, and SIGKILL if it has not ended in time; return the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -130,10 +133,11 @@ class ChildServer:
 
 
 def waited_s(pid: int) -> float:
-    """How long the main thread of a process was ready to run and other programs had its core.
+    """Return the seconds that a process's main thread was ready while other programs had its core.
 
-    What its own other threads ran is taken off, as they are pinned to the same core. So only a
-    difference says something, and one below 0 that they ran elsewhere.
+    The time that the process's other threads ran is subtracted, since they are pinned to the same
+    core. Only the difference of two values means something. If it is below 0, those threads ran on
+    other cores.
     """
     waited_ns = 0
     for thread in Path(f"/proc/{pid}/task").iterdir():
@@ -146,7 +150,7 @@ def waited_s(pid: int) -> float:
 
 
 def check_realtime() -> None:
-    """Raise RuntimeError if we may not give real-time priority."""
+    """Raise RuntimeError if this process may not use real-time priority."""
     try:
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     except PermissionError:
@@ -155,16 +159,20 @@ def check_realtime() -> None:
 
 
 def make_realtime(pid: int) -> None:
-    """Have no ordinary program take the core from any thread of a process (sched(7), SCHED_RR)."""
+    """Give all threads of a process real-time priority (sched(7), SCHED_RR).
+
+    Ordinary programs cannot take the core from them then.
+    """
     for thread in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(ProcessLookupError):  # it has ended
             os.sched_setscheduler(int(thread.name), os.SCHED_RR, os.sched_param(1))
 
 
 def _files(listing: Path) -> int:
-    """How many files a process has open, whose `/proc/PID/fd` this is.
+    """Return how many files a process has open, given its `/proc/PID/fd`.
 
-    To list 10,000 takes 20 ms, and so long the process waits for its own: once a second that was
-    the p99.9 of what it was measured by. Since Linux 6.2 the size of the folder says it (proc(5)).
+    Since Linux 6.2 the size of the folder says so (proc(5)). Listing 10,000 files instead takes 20
+    ms, during which the process cannot use its own files. Once a second, that pause was the p99.9
+    of the latencies that were to be measured.
     """
     return listing.stat().st_size or sum(1 for _ in listing.iterdir())

@@ -1,7 +1,7 @@
-"""Connections of the load generator, on picows: what all have in common, and Greenroom's.
+"""Clients of the load generator, on picows: the base class of all, and the client for Greenroom.
 
-The Python client of protocol/client.py is for players. This one costs a few microseconds a message,
-keeps no history, and does not reconnect: a break is an error that the report shows.
+The Python client in protocol/client.py is for players. This one takes a few microseconds a message,
+keeps no history and does not reconnect: the report shows a lost connection as an error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bench.tally import Series, Tally
 
 MARK = b"@t="
 DIGITS = 20
-"""A message says when it was due: the mark, then so many digits of nanoseconds."""
+"""Digits of a time in nanoseconds. A message has the mark and then the time it was due."""
 MIN_BODY = len(MARK) + DIGITS
 OPEN_TIMEOUT_S = 60.0
 BUFFER_BYTES = 4096  # picows starts with 16 KiB, which for 20,000 clients is 320 MiB
@@ -41,10 +41,10 @@ def mark_in(payload: bytes) -> int | None:
 
 
 class Client(WSListener):
-    """One connection. A peer's driver says what goes over it.
+    """One connection. Subclasses speak the protocol of Greenroom or of a peer.
 
     Attributes:
-        delivered: where messages of the room are counted.
+        delivered: the series in which messages of the room are counted.
     """
 
     headers: ClassVar[dict[str, str] | None] = None
@@ -55,19 +55,19 @@ class Client(WSListener):
         self.delivered: Series = tally["deliveries"]
         self.transport: WSTransport | None = None
         self.leaving = False
-        """The end of the connection is no surprise."""
+        """Whether the client leaves on purpose, so that the end of its connection is no error."""
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def address(self, url: str, room: str | None) -> str:
-        """Where to connect to be in `room`."""
+        """Return the address to connect to for a place in `room`."""
         del room
         return url
 
     async def open(self, url: str, room: str | None = None) -> None:
-        """Connect, open a session, join `room`: all that the peer needs for these.
+        """Connect, open a session and join `room`, by whatever steps the server has for these.
 
         Raises:
-            ConnectionError, TimeoutError, OSError: it did not come to that.
+            ConnectionError, TimeoutError, OSError: one of the steps failed.
         """
         async with asyncio.timeout(OPEN_TIMEOUT_S):
             try:
@@ -83,14 +83,14 @@ class Client(WSListener):
             await self.enter(room)
 
     async def enter(self, room: str | None) -> None:
-        """What follows the handshake."""
+        """Do what follows the handshake, such as joining `room`."""
 
     def echo(self, series: Series, scheduled_ns: int) -> None:
-        """Ask for a reply, counted in `series`."""
+        """Send a request whose reply is counted in `series`."""
         raise NotImplementedError
 
     def say(self, room: str, scheduled_ns: int, length: int) -> None:
-        """Send `length` bytes to everyone in the room; counted in `delivered` as they arrive."""
+        """Send a text of `length` bytes to everyone in the room; arrivals count in `delivered`."""
         raise NotImplementedError
 
     def disconnect(self) -> None:
@@ -117,7 +117,7 @@ class Client(WSListener):
 
 
 class SeenMessage(msgspec.Struct):
-    """What the load looks at of a message from the server; the rest is skipped."""
+    """The fields of a server's message that the load looks at; the others are skipped."""
 
     op: str
     ref: int | None = None
@@ -128,21 +128,21 @@ class SeenMessage(msgspec.Struct):
     tick: int = 0
     acks: dict[str, int] = {}
     refs: list[int] = []
-    """Of requests that failed with the one that `ref` names."""
+    """Further requests that failed together with `ref`."""
 
 
 class RefusedError(ConnectionError):
-    """The server answered `error` to what the load cannot do without."""
+    """The server answered `error` to a request that the load cannot do without."""
 
 
 FRAMES = msgspec.msgpack.Decoder(SeenMessage)
 ROOM_MESSAGE = b"\xa2op\xacroom.message"
-"""How a delivery begins, after the byte with the number of fields."""
+"""The beginning of every `room.message`, after the byte with the number of fields."""
 encode = msgspec.msgpack.Encoder().encode
 
 
 class Session(Client):
-    """Greenroom's: a session, in a room if one is named."""
+    """The client for Greenroom: a session, in a room if one is named."""
 
     headers: ClassVar[dict[str, str] | None] = {"Sec-WebSocket-Protocol": "greenroom.v1.msgpack"}
 
@@ -162,7 +162,11 @@ class Session(Client):
         await self.request("room.join", room=room)
 
     def request(self, op: str, **fields: Any) -> asyncio.Future[msgspec.Raw]:
-        """Send a request; the future is the `data` of its `ok`, or `RefusedError`."""
+        """Send a request; return a future of the `data` in its `ok`.
+
+        The future raises RefusedError if the answer is an error, and ConnectionError if the
+        connection ends first.
+        """
         reply: asyncio.Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
         self.ref += 1
         self.waiting[self.ref] = reply
@@ -184,7 +188,7 @@ class Session(Client):
         self.timed(self.tally["acks"], scheduled_ns, "room.send", room=room, body=body)
 
     def pushed(self, frame: SeenMessage) -> None:
-        """A push that is no room.message; matches override it."""
+        """Handle a push other than `room.message`. Players of matches override it."""
 
     def on_ws_frame(self, _: WSTransport, frame: WSFrame) -> None:
         payload = frame.get_payload_as_bytes()

@@ -1,8 +1,9 @@
-"""Raising the rate until a server no longer keeps up: the most it sustains, and what waiting costs.
+"""Raising the rate until a server no longer keeps up, to find the highest rate that it sustains.
 
-Each step is a run of its own on a fresh server. A step is kept up with when the events that came in
-the measured time are at least 98 % of those intended, none is missing, and p99 is below a limit.
-The rate grows by a factor; where it first fails, one step in between shows the edge more finely.
+Each step is a run of its own, on a fresh server unless --url names one. The server keeps up with a
+step if at least 98 % of the intended events came in the measured time, none is missing, and p99 is
+not above a limit. Each step raises the rate by a factor. After the first step that fails, one more
+between the last two rates shows the limit more finely.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ P99_MS = 100.0
 
 
 def kept_up(outcome: ServerResult, rate: float, p99_ms: float = P99_MS) -> bool:
-    """Whether a step counts as sustained."""
+    """Whether the server kept up with that rate."""
     main = outcome.main
     return (
         main.per_s >= 0.98 * rate
@@ -34,13 +35,13 @@ def climb(
     factor: float = FACTOR,
     p99_ms: float = P99_MS,
 ) -> Iterator[tuple[float, ServerResult]]:
-    """Yield (rate, what came of it) of each step, up to the first that is not kept up with.
+    """Yield (rate, result) of each step, up to the first that fails and one below it.
 
     Arguments:
-        run: measures at a rate.
-        first: events a second to begin with.
-        factor: between two steps.
-        p99_ms: the latency beyond which it counts as too slow.
+        run: measures at a given rate.
+        first: rate of the first step, in events a second.
+        factor: how much each step raises the rate.
+        p99_ms: the highest p99 latency with which a step counts as sustained.
     """
     rate = good = first
     for _ in range(MAX_STEPS):
@@ -55,10 +56,10 @@ def climb(
 
 
 def sustained(steps: list[tuple[float, ServerResult]], p99_ms: float = P99_MS) -> float:
-    """The highest rate that was kept up with; 0 if none was."""
+    """Return the highest rate that the server kept up with; 0 if there is none."""
     return max((rate for rate, outcome in steps if kept_up(outcome, rate, p99_ms)), default=0.0)
 
 
 def held_by_generator(steps: list[tuple[float, ServerResult]]) -> bool:
-    """Whether the load, not the server, may be what ended the climb."""
+    """Whether the load generator, not the server, may have ended the climb."""
     return any(outcome.generator_percent > GENERATOR_BUSY for _, outcome in steps)

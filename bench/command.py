@@ -27,7 +27,7 @@ RESULTS = ROOT / "bench" / "results"
 
 
 def bounded(field: inspect.IntType | inspect.FloatType) -> Callable[[str], float]:
-    """Return a parser of what a field of a plan takes."""
+    """Return a parser of an option that enforces the bounds of a plan's field."""
     kind = int if isinstance(field, inspect.IntType) else float
     low = -(10**18) if field.ge is None else field.ge
     high = 10**18 if field.le is None else field.le
@@ -43,7 +43,7 @@ def bounded(field: inspect.IntType | inspect.FloatType) -> Callable[[str], float
 
 
 def add_plan(parser: argparse.ArgumentParser, plan: type[Plan]) -> None:
-    """Make each field of a plan an option."""
+    """Add an option for each field of a plan."""
     described = inspect.type_info(plan)
     assert isinstance(described, inspect.StructType)
     group = parser.add_argument_group("load")
@@ -63,49 +63,48 @@ def add_plan(parser: argparse.ArgumentParser, plan: type[Plan]) -> None:
 
 
 def parser_of(name: str, text: str, scenario: Scenario) -> argparse.ArgumentParser:
-    """The command line of a scenario."""
+    """Return the command line of a scenario, with `text` as its description."""
     parser = argparse.ArgumentParser(
         prog=f"python -m bench.{name}", description=text, formatter_class=_Formatter
     )
     add_plan(parser, scenario.plan)
     add = parser.add_argument_group("how it is run").add_argument
-    add(
-        "--url", default="", help="a server that runs already, maybe elsewhere; else one is started"
-    )
+    add("--url", default="", help="address of a server that already runs; else one is started")
     add("--core", type=int, default=0, help="core that servers are pinned to; -1: not pinned")
     if scenario.measure is None:
         add("--realtime", action="store_true",
-            help="give server and load real-time priority while it is measured, so that no other"
-            " program takes their cores, nor do the stores: for loads that leave some of a core"
-            " free; needs root")  # fmt: skip
+            help="give server and load real-time priority during the measurement, so that neither"
+            " other programs nor the stores take their cores; for loads that leave a part of a"
+            " core free; needs root")  # fmt: skip
     add("--generators", type=int, default=1, help="processes that make the load, 1 to 16")
     add("--set", action="append", default=[], metavar="SECTION.KEY=VALUE",
-        help="a setting of the server that is started; may be given again")  # fmt: skip
+        help="a setting for the server that is started; may be repeated")  # fmt: skip
     if scenario.peers:
         add("--against", action="append", default=[], choices=scenario.peers,
-            help="measure this one too, under the same load; may be given again")  # fmt: skip
+            help="measure this server too, under the same load; may be repeated")  # fmt: skip
         add(
             "--peer-url",
             default="",
-            help="where the --against server runs, if it is not to be started",
+            help="address of an --against server that already runs; else one is started",
         )
     if scenario.climbs:
-        add("--climb", action="store_true", help="raise the rate until it is not kept up with")
-        add("--under-ms", type=float, default=50.0, metavar="N", help="p99 that a climb allows")
+        add("--climb", action="store_true", help="raise the rate until a server no longer keeps up")
+        add("--under-ms", type=float, default=50.0, metavar="N",
+            help="highest p99, in ms, with which a server counts as keeping up")  # fmt: skip
     add("--repeat", type=int, default=1, help="runs of each server, in turns")
     add("--out", type=Path, default=RESULTS, help="folder for JSON and pictures")
-    add("--save", default=f"latest-{name}", metavar="NAME", help="of these files")
-    add("--no-pictures", action="store_true", help="write JSON alone")
+    add("--save", default=f"latest-{name}", metavar="NAME", help="how their file names begin")
+    add("--no-pictures", action="store_true", help="write JSON only")
     add("--no-files", action="store_true", help="print the table only")
     return parser
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """The module's text as it is, and the defaults."""
+    """Leaves the lines of the description as they are, and shows the defaults."""
 
 
 def main(name: str) -> None:
-    """Run scenario `name`, as its command line says. Ends the process on what goes wrong."""
+    """Run a scenario as its command line says. Exits with a message if something goes wrong."""
     module = importlib.import_module(f"bench.{name}")
     scenario: Scenario = module.SCENARIO
     given = parser_of(name, module.__doc__ or "", scenario).parse_args()
@@ -122,7 +121,7 @@ def main(name: str) -> None:
         generators=max(1, min(16, given.generators)),
         settings=given.set,
     )
-    # A bench that is told to stop takes its servers along.
+    # SIGTERM then ends the bench as Ctrl-C does, which stops its servers too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if hasattr(given, "climb") and given.climb and not fields["rate"]:
         sys.exit(f"bench.{name}: --climb begins at --rate, which must not be 0")
@@ -145,7 +144,7 @@ def main(name: str) -> None:
 def run(
     name: str, scenario: Scenario, plan: Plan, options: Options, given: argparse.Namespace
 ) -> Report:
-    """Measure all that was asked for, one after the other."""
+    """Measure every server that was asked for, one after the other."""
     shown = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in fields_of(plan).items())
     progress(f"bench.{name}: {shown}")
     servers = ("", *getattr(given, "against", ()))
@@ -166,7 +165,7 @@ def run(
         server = steps[0][1].server
         result.climbs[server] = [outcome for _, outcome in steps]
         kept = [outcome for rate, outcome in steps if kept_up(outcome, rate, given.under_ms)]
-        # What is told in the end is the highest rate that was kept up with.
+        # The report's main figures are those of the highest rate that the server kept up with.
         best = max(kept or [steps[0][1]], key=lambda outcome: outcome.main.per_s)
         result.outcomes.append(best)
         most = sustained(steps, given.under_ms)
@@ -176,7 +175,7 @@ def run(
             else f"not even the first rate was kept up with, p99 under {given.under_ms:g} ms"
         )
         if held_by_generator(steps):
-            best.notes.append("the load generator may be what ended the climb, not the server")
+            best.notes.append("the load generator, not the server, may have ended the climb")
     return result
 
 
@@ -187,7 +186,7 @@ def climb_with(
     peer: str,
     under_ms: float,
 ) -> list[tuple[float, ServerResult]]:
-    """Raise the rate of a plan, and tell each step."""
+    """Raise the rate of a plan step by step, and report each step; return (rate, result)s."""
     steps = []
     first = float(fields_of(plan)["rate"])
     for rate, outcome in climb(
@@ -195,7 +194,7 @@ def climb_with(
     ):
         steps.append((rate, outcome))
         main = outcome.main
-        verdict = "kept up" if kept_up(outcome, rate, under_ms) else "not kept up with"
+        verdict = "kept up" if kept_up(outcome, rate, under_ms) else "did not keep up"
         progress(
             f"{outcome.server}: {rate:,.0f}/s intended, {main.per_s:,.0f}/s came, p99"
             f" {main.latency_ms.get('p99', float('nan')):,.1f} ms: {verdict}"
@@ -204,5 +203,5 @@ def climb_with(
 
 
 def fields_of(plan: Plan) -> dict[str, Any]:
-    """The settings of a plan by name."""
+    """Return the settings of a plan: name -> value."""
     return msgspec.structs.asdict(plan)

@@ -4,9 +4,10 @@
     python -m bench.connect --rate 1000         a thousand a second
     python -m bench.connect --members 0         sessions alone, without rooms
 
-A latency counts from when the player was to start until the last answer: TCP, WebSocket handshake,
-session.open, room.join. Each that joins a room is announced to those who are in it, so the size of
-rooms matters. Without a rate the loop is closed, with as many on the way at once as --at-once says.
+A latency counts from the moment a player was due to start until the last answer has come. In
+between are TCP, the WebSocket handshake, `session.open` and `room.join`. Everyone in a room is told
+who joins, so the size of rooms matters. Without --rate, --at-once players are on their way at any
+time, and the next one starts when one of them has arrived.
 """
 
 from __future__ import annotations
@@ -26,17 +27,21 @@ OPENED = "joins"
 
 
 class Connect(Plan, frozen=True, kw_only=True):
-    """Players that come. They stay, and the last to come ends the measured time."""
+    """Players who come and stay. The measured time ends when the last one has arrived."""
 
     seconds: Annotated[
-        float, Meta(ge=0.2, le=3600, description="at a rate: for so long; else: at most")
+        float, Meta(ge=0.2, le=3600, description="longest time in which players come")
     ] = 30.0
-    warmup: Annotated[float, Meta(ge=0, le=0, description="there is none")] = 0.0
-    players: Annotated[Count, Meta(description="that come, at most")] = 5000
-    rate: Annotated[float, Meta(ge=0, le=100_000, description="a second; 0: all at once")] = 0.0
-    at_once: Annotated[Count, Meta(description="on their way at once, without a rate")] = 256
+    warmup: Annotated[float, Meta(ge=0, le=0, description="always 0: there is no warm-up")] = 0.0
+    players: Annotated[Count, Meta(description="players who come, at most")] = 5000
+    rate: Annotated[
+        float, Meta(ge=0, le=100_000, description="players a second; 0: as many as --at-once lets")
+    ] = 0.0
+    at_once: Annotated[
+        Count, Meta(description="players on their way at the same time, if --rate is 0")
+    ] = 256
     members: Annotated[
-        int, Meta(ge=0, le=5000, description="of a room; 0: sessions join nothing")
+        int, Meta(ge=0, le=5000, description="members of a room; 0: sessions join no room")
     ] = 100
 
     def sessions(self) -> int:
@@ -47,7 +52,7 @@ class Connect(Plan, frozen=True, kw_only=True):
 
 
 class ConnectLoad(Load):
-    """Players that come."""
+    """Players who connect, open a session and join a room."""
 
     plan: Connect
 
@@ -78,7 +83,7 @@ class ConnectLoad(Load):
             await self.come(player, time.monotonic_ns())
 
     async def come(self, player: int, scheduled_ns: int) -> None:
-        """One player's way in."""
+        """Bring one player in, and count it from `scheduled_ns`."""
         self.joins.expect(scheduled_ns)
         client = self.connect(self.tally, self.name(player))
         room = self.room(player // self.plan.members) if self.plan.members else None

@@ -18,16 +18,17 @@ from bench.tally import Counts
 
 
 class GeneratorError(RuntimeError):
-    """A generator could not do its part; it has said why."""
+    """A generator process failed, ended early or took too long."""
 
 
 class Crew:
-    """Processes of the load.
+    """The generator processes of one run.
 
     Arguments:
-        orders: one a process.
-        cores: where they may run.
-        progress: told {series: events so far} of all together, about once a second.
+        orders: one for each process to start.
+        cores: the cores that the processes may run on.
+        progress: called about once a second with {name of a series: events so far}, summed over all
+            processes.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Crew:
         self.progress = progress
         self.done: dict[int, dict[str, int]] = {}
         self.p99_ms: dict[int, float] = {}
-        """Of the last second, by process."""
+        """Number of a process -> its p99 latency in the last second."""
         self.counts: dict[int, Counts] = {}
         self.ready: dict[int, int] = {}
         self.over: set[int] = set()
@@ -67,23 +68,27 @@ class Crew:
         process.stdin.flush()
 
     def wait_ready(self, timeout_s: float) -> int:
-        """Wait until all clients are in place; return how many there are."""
+        """Wait until all clients are in place; return how many there are.
+
+        Raises:
+            GeneratorError: a process failed, or it took longer than `timeout_s`.
+        """
         self._listen(lambda: len(self.ready) == len(self.processes), timeout_s)
         return sum(self.ready.values())
 
     def start(self, start_ns: int) -> None:
-        """Begin at that time of CLOCK_MONOTONIC."""
+        """Let all processes begin at `start_ns`, a time of CLOCK_MONOTONIC."""
         self.done.clear()
         self.p99_ms.clear()
         for process in self.processes:
             self._say(process, str(start_ns).encode())
 
     def listen_for(self, seconds: float) -> None:
-        """Pass progress on for so long."""
+        """Report progress for so many seconds."""
         self._listen(lambda: False, seconds, must=False)
 
     def wait_over(self, timeout_s: float) -> None:
-        """Wait until all have sent what they had to, or for so long."""
+        """Wait until all processes have sent everything, but at most `timeout_s`."""
         self._listen(lambda: self.all_over, timeout_s, must=False)
 
     @property
@@ -91,7 +96,11 @@ class Crew:
         return len(self.over) == len(self.processes)
 
     def results(self, timeout_s: float) -> list[Counts]:
-        """Wait for what all have counted."""
+        """Wait until all processes are done; return what each counted.
+
+        Raises:
+            GeneratorError: a process failed, or it took longer than `timeout_s`.
+        """
         self._listen(lambda: len(self.counts) == len(self.processes), timeout_s)
         return [self.counts[part] for part in sorted(self.counts)]
 

@@ -2,11 +2,12 @@
 
     python -m bench.echo                              5,000 pings a second over 100 connections
     python -m bench.echo --rate 0                     as fast as it goes: each reply brings the next
-    python -m bench.echo --against trio-websocket     and a bare echo beside it
+    python -m bench.echo --against trio-websocket     compared with a bare echo server
 
-A ping is decoded, validated, counted against the session's limits, answered by the session actor.
-Peers echo a message of the same size. With `--rate 0` the loop is closed, one request in flight
-on each connection: that finds the most there is, but its latencies leave waiting out.
+A ping is decoded, validated, counted against the session's limits, and answered by the session
+actor. Peers echo a message of the same size. With `--rate 0` each connection sends its next request
+when the last one is answered. That finds the highest throughput, but its latencies leave out how
+long a request waits to be sent.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ class EchoPlan(Plan, frozen=True, kw_only=True):
     """Requests at a rate over connections."""
 
     rate: Annotated[
-        float, Meta(ge=0, le=1_000_000, description="requests a second; 0: as many as it takes")
+        float,
+        Meta(ge=0, le=1_000_000, description="requests a second; 0: the next after each reply"),
     ] = 5000.0
-    connections: Annotated[Count, Meta(description="sessions that ask in turn")] = 100
+    connections: Annotated[Count, Meta(description="sessions that take turns to ask")] = 100
     idle: Annotated[int, Meta(ge=0, le=19_000, description="further sessions that do nothing")] = 0
 
     def sessions(self) -> int:
@@ -45,7 +47,7 @@ class EchoPlan(Plan, frozen=True, kw_only=True):
 
 
 class Again(Series):
-    """Counts in another series, and sends the next request when a reply has come."""
+    """Counts a reply in another series, then sends the client's next request."""
 
     __slots__ = ("client", "series")
 
@@ -64,7 +66,7 @@ class Again(Series):
 
 
 class EchoLoad(Load):
-    """Sessions that ask in turn."""
+    """Sessions that take turns to ask."""
 
     plan: EchoPlan
 

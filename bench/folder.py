@@ -1,4 +1,4 @@
-"""A folder for a server's data, gone afterwards."""
+"""A temporary folder for a server's data."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 
 @contextmanager
 def temporary_data() -> Iterator[Path]:
-    """A folder in which embedded stores can be started."""
+    """Make a folder in which embedded stores can run; remove it afterwards."""
     with tempfile.TemporaryDirectory(
         prefix="greenroom-bench-", ignore_cleanup_errors=True
     ) as folder:
-        # TemporaryDirectory is closed to others, and root's PostgreSQL runs as nobody if it can.
+        # Under root, PostgreSQL runs as `nobody` where it can, who may not enter the folder as
+        # made.
         Path(folder).chmod(0o711)
         yield Path(folder)

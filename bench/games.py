@@ -7,7 +7,7 @@ from typing import ClassVar
 from examples.arena import Arena
 
 GOAL = 1000
-"""Points that end a match: the most the arena takes, so that none ends while it is measured."""
+"""Points that end a match: the most that the arena accepts, so that none ends during a run."""
 
 
 class Arena10(Arena):

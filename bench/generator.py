@@ -1,8 +1,9 @@
-"""A process of the load: picows on uvloop, one of several, on the cores the server does not have.
+"""One process of the load: picows on uvloop, on cores that the server does not use.
 
-Speaks with its parent in lines of JSON: takes an `Order`, says `{"ready": n}` when its clients are
-in place, starts at the monotonic time it is then given, says `{"done": n}` now and then and
-`{"over": t}` when it sends no more, and ends with its `Counts`.
+It talks with its parent in lines of JSON. It reads an `Order`, writes `{"ready": n}` when its
+clients are in place, and reads the monotonic time at which the load begins. While it works it
+writes `{"done": {...}, "p99_ms": x}` every second. It writes `{"over": t}` when it has sent
+everything, and `Counts` at the end. If it cannot go on, it writes `{"failed": text}` instead.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ def say(line: object) -> None:
 
 
 async def report_placed(tally: Tally) -> None:
-    """Say how many clients are in place, while they are being put there."""
+    """Report every second how many clients are in place, while they are being opened."""
     while True:
         await asyncio.sleep(PROGRESS_S)
         say({"done": {"clients": tally.placed}, "p99_ms": 0.0})
 
 
 async def report(tally: Tally, event: str) -> None:
-    """Say how far it is, and how the latencies of `event` were lately."""
+    """Report every second the events so far, and the p99 of `event` in the last second."""
     before = LatencyHistogram()
     while True:
         await asyncio.sleep(PROGRESS_S)
@@ -53,7 +54,7 @@ async def report(tally: Tally, event: str) -> None:
 
 
 def loading(order: Order) -> tuple[Load, Tally, str]:
-    """Make the load that the order names."""
+    """Return the load that the order names, its tally and the name of its main series."""
     scenario: Scenario = importlib.import_module(order.scenario).SCENARIO
     driver: type[Client] = Session
     if order.peer:
@@ -64,13 +65,13 @@ def loading(order: Order) -> tuple[Load, Tally, str]:
 
 
 async def run(order: Order) -> None:
-    """Do all of it, once."""
+    """Carry out an order, from opening the clients to reporting the counts."""
     load, tally, event = loading(order)
     reporting = asyncio.create_task(report_placed(tally))
     await load.prepare()
     reporting.cancel()
-    # What is there now stays; what comes is freed by its last reference. A collection of the
-    # oldest generation would be a pause that looks like the server's.
+    # Objects that exist now stay until the end, and later ones are freed with their last reference.
+    # A collection of the oldest generation would be a pause that looks like the server's.
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -95,9 +96,8 @@ if __name__ == "__main__":
     try:
         uvloop.run(run(msgspec.json.decode(sys.stdin.readline(), type=Order)))
     except Exception as error:
-        if not isinstance(
-            error, OSError | TimeoutError
-        ):  # a server that is not there needs no more
+        # If the server cannot be reached, its message says enough.
+        if not isinstance(error, OSError | TimeoutError):
             traceback.print_exc()
         say({"failed": f"{type(error).__name__}: {error}"})
         sys.exit(1)

@@ -1,9 +1,9 @@
 """A histogram of latencies with a bounded error, cheap enough for every single event.
 
-Log-linear as HdrHistogram's (http://hdrhistogram.org): each power of two is cut into 128 buckets of
-equal width, so a value is told to within 1/128 of itself (0.8 %) from 1 microsecond to 19 hours,
-in 3,968 counters. Why not the package `hdrhistogram`: 1.1 us a value against 0.2 us here, which in
-a generator of 200,000 events a second is 22 % of a core against 4 %.
+It is log-linear like HdrHistogram (http://hdrhistogram.org): each power of two is cut into 128
+buckets of equal width. So 3,840 counters cover 1 microsecond to 19 hours, and a value is exact to
+within 1/128 of itself (0.8 %). The package `hdrhistogram` would take 1.1 us a value, while this
+takes 0.2 us. In a generator of 200,000 events a second, that is 22 % of a core against 4 %.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from itertools import accumulate
 
 SPLIT_BITS = 7
 SPLIT = 1 << SPLIT_BITS
-"""Buckets of a power of two."""
+"""Buckets for each power of two."""
 MAX_VALUE = (1 << 36) - 1
-"""Microseconds: 19 hours. What is longer counts as this."""
+"""Microseconds: 19 hours. A longer value counts as this."""
 BUCKETS = ((36 - SPLIT_BITS - 1) << SPLIT_BITS) + 2 * SPLIT
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
 
@@ -32,7 +32,10 @@ def bucket_of(value: int) -> int:
 
 
 def highest_in(bucket: int) -> int:
-    """Return the highest value of a bucket: a percentile is never said to be less than it is."""
+    """Return the highest value of a bucket.
+
+    Percentiles use it, so that none is reported as lower than it is.
+    """
     if bucket < 2 * SPLIT:
         return bucket
     shift = (bucket >> SPLIT_BITS) - 1
@@ -50,7 +53,8 @@ class LatencyHistogram:
             self.merge(sparse)
 
     def record(self, value: int) -> None:
-        # `bucket_of` without the call, which would be a third of the cost.
+        """Count a value in microseconds."""
+        # This is `bucket_of` without the call, which would be a third of the cost.
         if 0 <= value < 256:
             self.counts[value] += 1
         elif 256 <= value <= MAX_VALUE:
@@ -73,18 +77,18 @@ class LatencyHistogram:
         return sum(self.counts)
 
     def percentile(self, percent: float) -> int:
-        """Return the value that `percent` of all are at or below, in microseconds; 0 of none."""
+        """Return the microseconds that `percent` of all values do not exceed; 0 if it is empty."""
         return _percentile(list(accumulate(self.counts)), percent)
 
     def percentiles_ms(self) -> dict[str, float]:
-        """p50, p90, p99, p99.9 and max, in milliseconds; empty if nothing was counted."""
+        """Return p50, p90, p99, p99.9 and max in milliseconds; {} if nothing was counted."""
         sums = list(accumulate(self.counts))
         if not sums[-1]:
             return {}
         return {name: _percentile(sums, percent) / 1000 for name, percent in PERCENTILES.items()}
 
     def distribution(self) -> Iterator[tuple[float, float]]:
-        """Yield (share of all values, milliseconds): the curve from the least to the greatest."""
+        """Yield (share of all values, milliseconds) from the lowest value to the highest."""
         total, seen = self.total, 0
         for bucket, count in enumerate(self.counts):
             if count:
@@ -93,13 +97,13 @@ class LatencyHistogram:
 
 
 def _percentile(sums: Sequence[int], percent: float) -> int:
-    """`sums`: of each bucket and all below it."""
+    """Return a percentile; `sums` has for each bucket the count of it and all below."""
     rank = math.ceil(sums[-1] * percent / 100)
     return highest_in(bisect_left(sums, max(1, rank))) if sums[-1] else 0
 
 
 def merged(parts: Iterable[Mapping[int, int]]) -> LatencyHistogram:
-    """Return one histogram of what several counted."""
+    """Return one histogram of everything that several counted, each given as `sparse` did."""
     whole = LatencyHistogram()
     for part in parts:
         whole.merge(part)

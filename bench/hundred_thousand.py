@@ -3,10 +3,11 @@
     python -m bench.hundred_thousand
     python -m bench.hundred_thousand --players 20000 --rate 5000
 
-Needs about 60 KiB of memory a player, of all processes and the kernel together, and file
-descriptors: a process may only have so many, so there are as many server processes as that asks
-for, independent nodes on one PostgreSQL and one Valkey, and as many generators. A machine that has
-less gets fewer players, and is told so. Servers are not pinned: they and the load share the cores.
+A player takes about 60 KiB of memory, all processes and the kernel together, and two file
+descriptors, one at each end of the connection. A process can open only so many files. The bench
+therefore starts several servers and as many generators. The servers are independent nodes on one
+PostgreSQL and one Valkey. If the machine has too little memory or too few files, there are fewer
+players, and the report says so. The servers are not pinned: they and the load share all cores.
 """
 
 from __future__ import annotations
@@ -33,20 +34,24 @@ from bench.stage import progress
 from persistence.embedded import EmbeddedServers
 
 PATIENCE = ("wire.handshake_timeout_s=60", "wire.first_message_timeout_s=60")
-"""While all come at once on few cores, a handshake waits its turn."""
+"""Longer timeouts: when all players come at once on few cores, handshakes wait their turn."""
 SPARE_FILES = 1000
-"""Of each process: what is not a client's."""
+"""File descriptors of each process that are not for clients."""
 BYTES_A_PLAYER = 60 * 1024
 MEMORY_SHARE = 0.8
-"""Of what is available, for all of it."""
+"""Share of the available memory that all processes together may take."""
 
 
 class Headline(Plan, frozen=True, kw_only=True):
     """Players in rooms of 100."""
 
-    seconds: Annotated[float, Meta(ge=1, le=86_400, description="measured seconds")] = 60.0
-    warmup: Annotated[float, Meta(ge=0, le=600, description="seconds before")] = 10.0
-    players: Annotated[Count, Meta(description="joined sessions, if the machine can")] = 100_000
+    seconds: Annotated[float, Meta(ge=1, le=86_400, description="seconds measured")] = 60.0
+    warmup: Annotated[
+        float, Meta(ge=0, le=600, description="seconds of load before the measurement")
+    ] = 10.0
+    players: Annotated[
+        Count, Meta(description="joined sessions; fewer if memory or files do not suffice")
+    ] = 100_000
     members: Annotated[int, Meta(ge=1, le=5000, description="members of a room")] = 100
     rate: Annotated[float, Meta(ge=1, le=1e6, description="deliveries a second")] = 20_000.0
     body: Annotated[int, Meta(ge=MIN_BODY, le=4096, description="bytes of a message's text")] = 100
@@ -63,19 +68,19 @@ class Headline(Plan, frozen=True, kw_only=True):
 
 
 def possible(players: int, files: int, memory_bytes: int) -> int:
-    """Return how many of the players wanted a machine can have.
+    """Return how many of the wanted players the machine can carry.
 
     Arguments:
         players: how many are wanted.
-        files: descriptors that the system has left, for both ends of each connection.
-        memory_bytes: that are available.
+        files: descriptors that the system has left; a connection takes one at each end.
+        memory_bytes: available memory.
     """
     by_files = max(0, files - 10 * SPARE_FILES) // 2
     return min(players, by_files, int(memory_bytes * MEMORY_SHARE) // BYTES_A_PLAYER)
 
 
 def processes_for(players: int, files_each: int) -> int:
-    """Return how many processes have descriptors for so many players."""
+    """Return how many processes it takes to have a descriptor for each player."""
     return max(1, -(-players // (files_each - SPARE_FILES)))
 
 
@@ -87,7 +92,7 @@ def system_files() -> int:
 
 @contextmanager
 def nodes(count: int, sessions_each: int, settings: list[str]) -> Iterator[list[ChildServer]]:
-    """Run so many servers, each with a schema and a prefix of its own in the same stores."""
+    """Run `count` servers on the same stores, each with its own schema and key prefix."""
     with ExitStack() as stack:
         folder = stack.enter_context(temporary_data())
         stores = stack.enter_context(EmbeddedServers(folder / "data"))
@@ -112,7 +117,7 @@ def nodes(count: int, sessions_each: int, settings: list[str]) -> Iterator[list[
 def measure(
     scenario: Scenario, module: str, plan: Headline, options: Options, _: str
 ) -> ServerResult:
-    """Run as many players as the machine can have."""
+    """Measure as many players as the machine can carry."""
     _soft, files_each = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files_each, files_each))
     memory = machine.memory_bytes("MemAvailable")
@@ -144,7 +149,7 @@ def measure(
 
 
 def extras(_: Headline, outcome: ServerResult) -> dict[str, float]:
-    """How fast they came."""
+    """Return how many sessions joined a second."""
     return {"joins/s": outcome.clients / outcome.ready_s}
 
 

@@ -1,11 +1,11 @@
 """Players who do nothing: the memory and the CPU of N joined sessions.
 
-    python -m bench.idle                        5,000 sessions in rooms of 100, looked at for 30 s
+    python -m bench.idle                        5,000 sessions in rooms of 100, measured for 30 s
     python -m bench.idle --players 10000
 
-Memory is the server's resident size with the sessions less that without them, after they have all
-joined. CPU is what keep-alive costs. What the kernel keeps for their sockets is in no process's
-memory and not in these figures.
+Memory is how much larger the server's resident size is with the sessions than before they came. CPU
+is what keep-alive costs. The kernel's memory for their sockets belongs to no process, so these
+figures do not include it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from bench.scenario import Count, Load, Plan, Scenario
 class Idle(Plan, frozen=True, kw_only=True):
     """Sessions, each in a room."""
 
-    seconds: Annotated[float, Meta(ge=0.2, le=3600, description="looked at for so long")] = 30.0
+    seconds: Annotated[float, Meta(ge=0.2, le=3600, description="seconds measured")] = 30.0
     players: Annotated[Count, Meta(description="sessions")] = 5000
     members: Annotated[
-        int, Meta(ge=0, le=5000, description="of a room; 0: sessions join nothing")
+        int, Meta(ge=0, le=5000, description="members of a room; 0: sessions join no room")
     ] = 100
 
     def sessions(self) -> int:
@@ -36,7 +36,7 @@ class Idle(Plan, frozen=True, kw_only=True):
 
 
 class IdleLoad(Load):
-    """Players who come and sit."""
+    """Players who join a room and then do nothing."""
 
     plan: Idle
 
@@ -52,7 +52,7 @@ class IdleLoad(Load):
 
 
 def extras(_: Idle, outcome: ServerResult) -> dict[str, float]:
-    """How fast they came."""
+    """Return how many sessions joined a second."""
     return {"joins/s": outcome.clients / outcome.ready_s}
 
 

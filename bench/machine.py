@@ -1,4 +1,4 @@
-"""What a report must say of the machine and the versions, read from the operating system."""
+"""What a report says about the machine and the versions, read from the operating system."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PACKAGES = ("trio", "msgspec", "websockets", "pykka", "picows", "uvloop", "trio-
 
 
 def about() -> dict[str, str]:
-    """Name -> what it is."""
+    """Return the machine's parts and the versions: name -> text."""
     found = {
         "greenroom": commit(),
         "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -37,7 +37,7 @@ def about() -> dict[str, str]:
 
 
 def commit() -> str:
-    """The commit of this tree, and whether it is just that."""
+    """Return the commit of this tree, with `-dirty` if files differ from it."""
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=10"],
@@ -49,7 +49,7 @@ def commit() -> str:
 
 
 def cpu() -> str:
-    """The processor's name."""
+    """Return the processor's name."""
     found = re.search(
         r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text("utf-8"), re.MULTILINE
     )
@@ -57,7 +57,7 @@ def cpu() -> str:
 
 
 def cpu_s(pid: int) -> float:
-    """What a process and the children it has now have run so far, in seconds (sched(7))."""
+    """Return the CPU seconds of a process and its present children so far (sched(7))."""
     ran_ns = 0
     children: list[int] = []
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
@@ -68,7 +68,7 @@ def cpu_s(pid: int) -> float:
 
 
 def memory_bytes(what: str = "MemTotal") -> int:
-    """A line of /proc/meminfo."""
+    """Return a line of /proc/meminfo in bytes; 0 if there is none of that name."""
     text = Path("/proc/meminfo").read_text("ascii")
     found = re.search(rf"^{what}:\s+(\d+) kB$", text, re.MULTILINE)
     return int(found[1]) * 1024 if found else 0

@@ -1,17 +1,18 @@
-"""Matches: M of them, each with P players and a clock: are ticks on time, does every state arrive?
+"""Matches at once, each with players and a clock: are ticks on time, does every state arrive?
 
     python -m bench.matches                       100 matches of 8 players, 20 ticks a second
     python -m bench.matches --matches 50 --hz 60
 
-The game is the arena of examples/. Three series come of it, all as players see them:
+The game is the arena of examples/. The report has three series, all as the players see them:
 
-ticks    how long after its time a tick's state reached the first player of its match. The times of
-         a match's ticks are a grid; where it lies is taken from the tick that came soonest.
-states   the same for every player.
-inputs   from when an input was due until its `ok`; they are sent on an open loop.
+ticks    how late a tick's state reached the first player of its match. The ticks of a match are due
+         at equal intervals, and the one that came soonest counts as having been on time.
+states   how late it reached each of the players. inputs   the time from when an input was due until
+its `ok`. Inputs are sent on a schedule, whether
+         or not earlier ones were answered.
 
-A tick that no player saw (conflated for a slow one, or run together with the next after a stall) is
-counted as skipped.
+A tick whose state a player did not get counts as skipped. The server leaves a state out for a slow
+player, and runs several ticks at once after a stall.
 """
 
 from __future__ import annotations
@@ -34,10 +35,12 @@ from bench.tally import Series, Tally
 class MatchesPlan(Plan, frozen=True, kw_only=True):
     """Matches that all run at once."""
 
-    matches: Annotated[Count, Meta(description="matches")] = 100
-    players: Annotated[int, Meta(ge=1, le=8, description="of a match")] = 8
+    matches: Annotated[Count, Meta(description="matches at once")] = 100
+    players: Annotated[int, Meta(ge=1, le=8, description="players in a match")] = 8
     hz: Annotated[int, Meta(ge=10, le=60, description="ticks a second: 10, 20, 30 or 60")] = 20
-    inputs: Annotated[float, Meta(ge=0.01, le=60, description="of a player, a second")] = 5.0
+    inputs: Annotated[
+        float, Meta(ge=0.01, le=60, description="inputs of each player, a second")
+    ] = 5.0
 
     def sessions(self) -> int:
         return self.matches * self.players
@@ -59,22 +62,23 @@ class MatchesPlan(Plan, frozen=True, kw_only=True):
 
 
 class Grid:
-    """The ticks of one match, as its players see them.
+    """When the ticks of one match are due, as far as its players can tell.
 
     Arguments:
         hz: ticks a second.
-        ticks, states: where lateness is counted.
+        ticks, states: the series in which lateness is counted.
     """
 
     def __init__(self, hz: float, ticks: Series, states: Series) -> None:
         self.interval_ns = 1e9 / hz
         self.ticks, self.states = ticks, states
         self.zero_ns: float | None = None
-        """When tick 0 was, going by the tick that came soonest."""
+        """When tick 0 was due, if the tick that came soonest was on time."""
         self.newest = 0
+        """The newest tick that any player got."""
 
     def came(self, tick: int, now_ns: int) -> None:
-        """A player got the state of a tick."""
+        """Count the state of a tick that a player got."""
         zero_ns = now_ns - tick * self.interval_ns
         if self.zero_ns is None or zero_ns < self.zero_ns:
             self.zero_ns = zero_ns
@@ -111,14 +115,14 @@ class Player(Session):
         self.grid.came(frame.tick, now_ns)
 
     def push(self, series: Series, scheduled_ns: int, x: float, y: float) -> None:
-        """Send an input of the arena's."""
+        """Send a move in the arena."""
         self.seq += 1
         move = {"x": x, "y": y}
         self.timed(series, scheduled_ns, "match.input", match=self.match, seq=self.seq, input=move)
 
 
 class MatchesLoad(Load):
-    """Whole matches: players are in the process where their match is."""
+    """Whole matches: all players of a match are in the same process."""
 
     plan: MatchesPlan
 
@@ -139,7 +143,7 @@ class MatchesLoad(Load):
         self.inputs = self.tally["inputs"]
 
     async def gather(self, players: list[Any]) -> None:
-        """Create a match and have the players join it."""
+        """Create a match and let the players join it."""
         create = {"game": "bench", "params": {"goal": GOAL}}
         created = await players[0].request("match.create", **create)
         match = msgspec.msgpack.decode(created)["match"]
@@ -154,7 +158,7 @@ class MatchesLoad(Load):
 
 
 def extras(plan: MatchesPlan, outcome: ServerResult) -> dict[str, float]:
-    """How many of the ticks that were due were seen."""
+    """Return the ticks a second that were seen and were due, and the states skipped."""
     ticks = outcome.measures.get("ticks")
     skipped = outcome.errors.get("states skipped", 0)
     return {

@@ -3,10 +3,15 @@
     python -m bench.mixed                        1,000 players, 1,000 actions a second
     python -m bench.mixed --rate 3000 --comes 10
 
-What happens next is drawn by weight: a line of chat, an input to a match, a ping, someone who comes
-(and joins a room and a match), someone who goes (half of them without a word), someone who changes
-rooms. Comes and goes balance, so that the number of players stays about the same. The latency of an
-action is that of its last reply.
+Each action is drawn by weight:
+
+- a line of chat, an input to a match, or a ping;
+- a player comes, joins a room and perhaps a match;
+- a player goes, half of them without closing their session;
+- a player changes rooms.
+
+As many players come as go, so that their number stays about the same. An action ends with its last
+reply, so its latency counts until then.
 """
 
 from __future__ import annotations
@@ -45,18 +50,18 @@ class Mixed(Plan, frozen=True, kw_only=True):
 
     rate: Annotated[float, Meta(ge=0.1, le=1_000_000, description="actions a second")] = 1000.0
     players: Annotated[Count, Meta(description="players at the start")] = 1000
-    room_size: Annotated[Count, Meta(description="players of a room, about")] = 20
+    room_size: Annotated[Count, Meta(description="players in a room, on average")] = 20
     playing: Annotated[
-        float, Meta(ge=0, le=1, description="share of the players who are in a match")
+        float, Meta(ge=0, le=1, description="share of the players who join a match")
     ] = 0.4
     chats: Annotated[Weight, Meta(description="weight of lines of chat")] = 30.0
     inputs: Annotated[Weight, Meta(description="weight of inputs to matches")] = 55.0
     pings: Annotated[Weight, Meta(description="weight of pings")] = 8.0
-    comes: Annotated[Weight, Meta(description="weight of players who come, and who go")] = 2.0
+    comes: Annotated[Weight, Meta(description="weight of players who come; as many go")] = 2.0
     hops: Annotated[Weight, Meta(description="weight of changes of room")] = 3.0
 
     def sessions(self) -> int:
-        # Who left without a word keeps a session for a minute, but no connection.
+        # A player who left without closing still has a session for a minute, but no connection.
         return self.players + round(self.rate)
 
     def needs(self) -> list[str]:
@@ -71,7 +76,7 @@ class Mixed(Plan, frozen=True, kw_only=True):
 
 
 class Table:
-    """A match, and its places as this process knows them."""
+    """A match and its seats, as this process knows them."""
 
     def __init__(self, match: str, grid: Grid) -> None:
         self.match = match
@@ -81,7 +86,7 @@ class Table:
 
 
 class Guest(Player):
-    """A player with a room, and maybe a match."""
+    """A player in a room, and perhaps in a match."""
 
     room = 0
     table: Table | None = None
@@ -96,7 +101,7 @@ class Guest(Player):
 
 
 class MixedLoad(Load):
-    """The players of this process. Matches are among themselves, rooms are shared by all."""
+    """The players of this process. They share matches with each other, and rooms with everyone."""
 
     plan: Mixed
 
@@ -145,7 +150,10 @@ class MixedLoad(Load):
     # --- what players do -------------------------------------------------------------------------
 
     def any_guest(self, *, playing: bool = False) -> Guest:
-        """Someone who is here; one in a match, if that is wanted and a few tries find one."""
+        """Return a random player who is here.
+
+        With `playing` it is one in a match, unless ten tries find none.
+        """
         for _ in range(10):
             guest = self.random.choice(self.here)
             if guest.table is not None or not playing:
@@ -153,7 +161,7 @@ class MixedLoad(Load):
         return self.random.choice(self.here)
 
     async def ask(self, guest: Guest, op: str, **fields: Any) -> msgspec.Raw:
-        """Send a request of a guest and wait for the reply."""
+        """Send a request for a guest; return the data of the reply."""
         guest.under_way += 1
         try:
             return await guest.request(op, **fields)
@@ -186,7 +194,8 @@ class MixedLoad(Load):
         old = guest.room
         new = (old + self.random.randrange(1, self.rooms)) % self.rooms
         await self.ask(guest, "room.join", room=self.room(new))
-        guest.room = new  # before the old one is left: what is said from here on goes to the new
+        # Set before the old room is left, so that chat from here on goes to the new one.
+        guest.room = new
         await self.ask(guest, "room.leave", room=self.room(old))
         guest.hopping = False
 
@@ -210,7 +219,7 @@ class MixedLoad(Load):
         if table is not None:
             table.present.discard(guest)
             if not table.present and table in self.tables:
-                self.tables.remove(table)  # it will be abandoned
+                self.tables.remove(table)  # the server will abandon it
             if polite:
                 await guest.request("match.leave", match=table.match)
                 table.taken -= 1
@@ -220,9 +229,10 @@ class MixedLoad(Load):
             guest.disconnect()
 
     async def sit_down(self, guest: Guest) -> None:
-        """Take a free place in a match, or begin one.
+        """Take a free seat in a match for a player, or create a match.
 
-        The place of who left without a word is kept by the server, so it is not free here either.
+        The server keeps the seat of a player who left without a word, so it counts as taken here
+        too.
         """
         async with self.founding:
             free = [table for table in self.tables if table.taken < SEATS]

@@ -1,6 +1,7 @@
 """Pictures of a report: how latencies are distributed, and throughput against latency.
 
-matplotlib is imported when a picture is drawn, and only then: a run without files does without it.
+matplotlib is imported only when a picture is drawn, so that a run without pictures works without
+it.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 SIZE = (8.0, 5.0)  # inches
 DPI = 120
 TIMELINE = 60
-"""Samples from which on a picture over time says something."""
+"""A run with fewer samples gets no picture over time."""
 NINES = {0.0: "0", 1.0: "90", 2.0: "99", 3.0: "99.9", 4.0: "99.99", 5.0: "99.999"}
-"""-log10 of the share of values above -> per cent at or below."""
+"""-log10 of the share of values above -> label: per cent of values at or below."""
 
 
 def draw(report: Report, folder: Path, name: str) -> list[Path]:
@@ -70,14 +71,14 @@ def _label(outcome: ServerResult) -> str:
 
 
 def _latencies(report: Report, axes: Axes) -> None:
-    """HdrHistogram's curve: per cent of all values, in nines, against milliseconds."""
+    """Draw milliseconds against per cent of all values, on a scale of nines as HdrHistogram's."""
     deepest = 1.0
     for outcome in report.outcomes:
         histogram = LatencyHistogram(outcome.main.histogram)
         total = histogram.total
         if not total:
             continue
-        # The last value has no share above it: it is drawn at half a value.
+        # No value is above the last one, and log 0 cannot be drawn: it stands at half a value.
         points = [
             (-math.log10(max(1 - share, 0.5 / total)), value)
             for share, value in histogram.distribution()
@@ -93,10 +94,10 @@ def _latencies(report: Report, axes: Axes) -> None:
 
 
 def _climbs(report: Report, axes: Axes) -> None:
-    """What arrived a second against p50 and p99, step by step."""
+    """Draw p50 and p99 against the rate that arrived, step by step."""
     for number, (server, steps) in enumerate(report.climbs.items()):
         color = f"C{number}"
-        # In the order of the rates: the last step goes back, to find the edge.
+        # Sorted by rate, since the last step goes back to find the limit.
         points = sorted(
             (step for step in steps if step.main.latency_ms), key=lambda step: step.intended or 0
         )
@@ -109,11 +110,11 @@ def _climbs(report: Report, axes: Axes) -> None:
     axes.set_yscale("log")
     axes.set_xlabel(f"{report.outcomes[0].event} a second that arrived")
     axes.set_ylabel("ms from the intended time")
-    axes.set_title(f"bench.{report.scenario}: the rate climbs until it is not kept up with")
+    axes.set_title(f"bench.{report.scenario}: the rate climbs until the server no longer keeps up")
 
 
 def _timeline(report: Report, axes: Axes) -> None:
-    """Resident memory and p99, as time went on."""
+    """Draw resident memory and p99 over time."""
     beside = axes.twinx()
     for number, outcome in enumerate(report.outcomes):
         times = [sample.at_s / 60 for sample in outcome.samples]

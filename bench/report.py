@@ -1,4 +1,4 @@
-"""What a run leaves: a table for people, JSON for machines."""
+"""The report of a run: a table for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LATENCIES = ("p50", "p90", "p99", "p99.9", "max")
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """One run of a scenario, all there is to know about it."""
+    """Everything there is to know about one run of a scenario."""
 
     scenario: str
     command: list[str]
@@ -24,18 +24,18 @@ class Report(msgspec.Struct, kw_only=True):
     about: dict[str, str]
     outcomes: list[ServerResult]
     climbs: dict[str, list[ServerResult]] = {}
-    """Server -> its steps, where the rate climbed."""
+    """Server -> the result of each step, if the rate climbed."""
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """A figure for the table; nothing is a dash."""
+    """Return a figure as text for the table; a dash if there is none."""
     if value is None or math.isnan(value):
         return "-"
     return f"{value:,.{digits}f}" if abs(value) < 10_000 else f"{value:,.0f}"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of columns, the first to the left, the others to the right."""
+    """Return the lines of a table, the first column aligned left, the others right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  ".join(
@@ -47,7 +47,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def latency_table(outcomes: Sequence[ServerResult]) -> list[str]:
-    """Rate and latencies of each series of each server."""
+    """Return the table with rate and latencies of each series of each server."""
     rows = [["", "per s", "p50 ms", *LATENCIES[1:], "events"]]
     for outcome in outcomes:
         names = sorted(outcome.measures, key=lambda name: (name != outcome.event, name))
@@ -66,7 +66,7 @@ def latency_table(outcomes: Sequence[ServerResult]) -> list[str]:
 
 
 def server_table(outcomes: Sequence[ServerResult]) -> list[str]:
-    """What the servers used."""
+    """Return the table with the CPU and memory of each server."""
     extras = list(dict.fromkeys(name for one in outcomes for name in one.extras))
     heads = ["clients", "CPU us each", "in kernel", "CPU %", "RSS MiB", "KiB a client"]
     rows = [["", *heads, *extras, "generator CPU %"]]
@@ -88,7 +88,7 @@ def server_table(outcomes: Sequence[ServerResult]) -> list[str]:
 
 
 def ratios(outcomes: Sequence[ServerResult]) -> list[str]:
-    """What each peer needs and reaches beside Greenroom's run before it."""
+    """Return a line for each peer that compares it with the run of Greenroom before it."""
     lines = []
     ours = outcomes[0]
     for other in outcomes[1:]:
@@ -109,7 +109,7 @@ def ratios(outcomes: Sequence[ServerResult]) -> list[str]:
 
 
 def climb_table(climbs: Mapping[str, Sequence[ServerResult]]) -> list[str]:
-    """The steps of each server."""
+    """Return the table with the steps of each server's climb."""
     rows = [["", "intended/s", "came/s", "p50 ms", "p99", "CPU us each", "CPU %", "generator %"]]
     rows += [
         [
@@ -129,7 +129,7 @@ def climb_table(climbs: Mapping[str, Sequence[ServerResult]]) -> list[str]:
 
 
 def table(result: Report) -> str:
-    """Everything for people: figures, ratios, and what one must know to believe them."""
+    """Return the whole report for people: figures, ratios and notes."""
     outcomes = result.outcomes
     blocks = [climb_table(result.climbs)] if result.climbs else []
     blocks += [latency_table(outcomes), server_table(outcomes), ratios(outcomes)]
@@ -138,7 +138,7 @@ def table(result: Report) -> str:
 
 
 def write(result: Report, folder: Path, name: str) -> Path:
-    """Write the JSON; return the file."""
+    """Write the report as JSON; return the file."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{name}.json"
     file.write_bytes(msgspec.json.encode(result) + b"\n")

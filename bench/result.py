@@ -9,88 +9,116 @@ import msgspec
 from bench.scenario import Plan
 
 SATURATED = 0.98
-"""Of the intended events a second; below it latencies are those of a growing queue."""
+"""Share of the intended events. A server that reaches less is saturated: its queue grows."""
 GENERATOR_BUSY = 85.0
-"""Per cent of a core; above it the generator may be what is slow."""
+"""Per cent of a core. A generator that uses more may be the bottleneck."""
 CROWDED = 5.0
-"""Per cent of the time that a server had to wait for its core; above it the report says so."""
+"""Per cent of the time. The report says so if a server waited longer for its core."""
 GENERATOR_LATE_MS = 5.0
+"""The report says so if the p99 of a generator's own delays is above this."""
 LONG_WAIT_MS = 5.0
-"""Of a second; above it, and above p99.9, the report says that the tail may be others'."""
+"""Milliseconds within one second that a process waited while other programs had its core.
+
+If a wait is longer than this and than p99.9, the report says that others may have caused the tail.
+"""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How a plan is run, which the generators need not know."""
+    """How a plan is run: the part of the command line that the generators need not know."""
 
     url: str = ""
-    """A server that runs already; empty: one is started."""
+    """Address of a server that already runs; empty: one is started."""
     peer_url: str = ""
-    """The same for the peer it is measured beside."""
+    """Address of the peer's server, if it already runs; empty: one is started."""
     core: int = 0
+    """Core that the server is pinned to; one that does not exist (-1): it is not pinned."""
     realtime: bool = False
-    """Server and load at real-time priority while it is measured."""
+    """Whether server and load have real-time priority while the server is measured."""
     generators: int = 1
+    """Processes that make the load."""
     settings: list[str] = []
-    """Further settings of the server that is started."""
+    """Settings for the server that is started, each as `section.key=value`."""
 
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True):
     """One series of events of a run."""
 
     expected: int
+    """Events that the schedule placed within the measured time."""
     done: int
+    """Those of the expected events that ended."""
     per_s: float
+    """Events that ended within the measured time, a second."""
     latency_ms: dict[str, float]
+    """`p50`, `p90`, `p99`, `p99.9` and `max` -> milliseconds; empty if nothing ended."""
     histogram: dict[int, int]
+    """Bucket of `bench.histogram` -> count."""
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """How it stood at one moment of the measured time."""
+    """The state of a run at one moment of the measured time."""
 
     at_s: float
+    """Seconds since the measured time began."""
     p99_ms: float
-    """Of the second before, of the generator that saw the worst."""
+    """p99 latency in the second before, as the generator with the highest saw it."""
     cpu_s: float = 0.0
+    """CPU seconds of the server processes since they started."""
     rss_mib: float = 0.0
+    """Resident memory of the server processes."""
     files: int = 0
+    """Open files of the server processes."""
 
 
 class ServerResult(msgspec.Struct, kw_only=True):
-    """What one server did under the load. Latencies from the intended time, in milliseconds."""
+    """What one server did under the load. Latencies count from the intended time of an event."""
 
     server: str
     event: str
     intended: float | None
-    """Events a second that the schedule brought."""
+    """Events a second that the plan asks for; None: it names no rate."""
     settings: list[str]
-    """Of the server, beyond its defaults."""
+    """Settings that the server was started with, beyond its defaults."""
     clients: int
     ready_s: float
+    """Seconds until all clients were in place."""
     measures: dict[str, Measure]
+    """Name of a series -> what it counted."""
     errors: dict[str, int]
+    """What went wrong -> how often."""
     cpu_us: float | None = None
-    """Server CPU an event; None where the server is not ours to look at."""
+    """Server CPU for one event, in microseconds; None: the bench did not start the server."""
     kernel_us: float | None = None
+    """The part of `cpu_us` that was spent in system calls."""
     cpu_percent: float | None = None
+    """Server CPU during the measured time, in per cent of one core."""
     waited_percent: float | None = None
-    """Of the time, when it wanted its core and other programs had it; near 0 on a quiet machine."""
+    """Per cent of the time that the server waited while other programs had its core.
+
+    On a quiet machine it is near 0.
+    """
     most_waited_ms: float = 0.0
-    """Of the worst second, the same; of server or load, whoever waited longer."""
+    """The longest such wait within one second, of a server or a generator."""
     rss_mib: float | None = None
+    """Resident memory of the server processes after the measured time."""
     rest_mib: float | None = None
-    """Before the clients came."""
+    """Resident memory of the server processes before the first client came."""
     realtime: bool = False
     generator_percent: float = 0.0
-    """CPU of the busiest generator."""
+    """CPU of the busiest generator, in per cent of a core."""
     late_ms: dict[str, float] = {}
+    """Percentile -> how long after its scheduled time a generator began an event."""
     gauges: dict[str, float] = {}
+    """Name -> value, summed over the generators."""
     extras: dict[str, float] = {}
+    """Further columns of the table: heading -> figure."""
     samples: list[Sample] = []
     notes: list[str] = []
+    """What a reader must know before believing the figures."""
 
     @property
     def main(self) -> Measure:
-        """Of the event that the scenario is about."""
+        """The measure of the event that the scenario is about."""
         nothing = Measure(expected=0, done=0, per_s=0.0, latency_ms={}, histogram={})
         return self.measures.get(self.event, nothing)
 
@@ -102,7 +130,7 @@ class ServerResult(msgspec.Struct, kw_only=True):
 
 
 def notes(plan: Plan, outcome: ServerResult) -> list[str]:
-    """What a reader must know before believing the figures."""
+    """Return what a reader must know before believing the figures."""
     found = []
     intended = plan.intended()
     if saturated(plan, outcome):
@@ -145,6 +173,6 @@ def notes(plan: Plan, outcome: ServerResult) -> list[str]:
 
 
 def saturated(plan: Plan, outcome: ServerResult) -> bool:
-    """Whether it did not keep up with the schedule."""
+    """Whether the server did not keep up with the intended rate."""
     intended = plan.intended()
     return intended is not None and outcome.main.per_s < SATURATED * intended

@@ -1,11 +1,11 @@
 """Fan-out: messages to rooms of N members, and what a delivery costs.
 
-    python -m bench.rooms                              20,000 deliveries/s to 4 rooms of 100
-    python -m bench.rooms --rate 80000                 where a trio-websocket broadcaster gives up
-    python -m bench.rooms --against socketio --climb   until it no longer keeps up, beside another
+    python -m bench.rooms                              20,000 deliveries/s to 4 rooms of 100 python
+    -m bench.rooms --rate 80000                 more than a trio-websocket broadcaster can do python
+    -m bench.rooms --against socketio --climb   the highest rate, compared with Socket.IO
 
-Greenroom stores each message and answers it once that has committed; the peers only pass it on. The
-rate is that of deliveries, over all rooms together.
+Greenroom stores each message, and answers it when the transaction has committed. The peers only
+pass it on. The rate counts deliveries, over all rooms together.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Rooms(Plan, frozen=True, kw_only=True):
 
 
 class RoomsLoad(Load):
-    """Whole rooms: members are in the process where their room is."""
+    """Whole rooms: all members of a room are in the same process."""
 
     plan: Rooms
 

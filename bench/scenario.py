@@ -1,7 +1,7 @@
-"""What a scenario is made of: a plan (its settings), a load (what each generator does), a scenario.
+"""What a scenario consists of: its plan (the settings) and its load (what each generator does).
 
-The plan is one frozen Struct from which the command line, the generators' orders and the report's
-list of settings are all made.
+The plan is a frozen Struct. The command line, the orders to the generators and the settings in the
+report are all made from it.
 """
 
 from __future__ import annotations
@@ -24,55 +24,63 @@ HANDSHAKES_AT_ONCE = 32
 TRIES = 5
 RETRY_S = 5.0
 CATCH_UP_S = 5.0
-"""How long after the last event stragglers are awaited."""
+"""Seconds after the last event in which late replies are still awaited."""
 
 Count = Annotated[int, Meta(ge=1, le=200_000)]
 Rate = Annotated[float, Meta(ge=0.1, le=2_000_000)]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What every scenario can be told. Each field is an option of its command."""
+    """The settings that every scenario has. Each field is an option of its command."""
 
-    seconds: Annotated[float, Meta(ge=0.2, le=172_800, description="measured seconds")] = 10.0
-    warmup: Annotated[float, Meta(ge=0, le=600, description="seconds before, not measured")] = 2.0
-    seed: Annotated[int, Meta(description="of everything that is drawn at random")] = 1
+    seconds: Annotated[float, Meta(ge=0.2, le=172_800, description="seconds measured")] = 10.0
+    warmup: Annotated[
+        float, Meta(ge=0, le=600, description="seconds of load before the measurement")
+    ] = 2.0
+    seed: Annotated[int, Meta(description="seed of everything that is drawn at random")] = 1
 
     def sessions(self) -> int:
-        """Connections at once, of all generators together."""
+        """Return the connections at once, of all generators together."""
         return 0
 
     def crowd(self) -> int:
-        """The most sessions on one topic."""
+        """Return the highest number of sessions on one topic."""
         members: int = getattr(self, "members", 0)
         return members
 
     def needs(self) -> list[str]:
-        """Settings that Greenroom is started with, where the load goes beyond the defaults."""
+        """Return the settings that Greenroom needs for this load, beyond its defaults."""
         return more_connections(self.sessions()) + crowds(self.crowd())
 
     def intended(self) -> float | None:
-        """Events a second that the schedule brings; None: there is no such number."""
+        """Return the events a second that the plan asks for; None: it names no rate."""
         return None
 
     def at_rate(self, rate: float) -> Plan:
-        """The same at another rate, for climbing."""
+        """Return the same plan at another rate, for a climb."""
         return msgspec.structs.replace(self, rate=rate)
 
 
 def more_connections(sessions: int) -> list[str]:
-    """Settings for more connections than the default allows."""
+    """Return the settings for so many connections; none if the default allows them."""
     return [f"wire.max_connections={sessions + 1000}"] if sessions > 9_000 else []
 
 
 def unlimited(messages_s: float) -> list[str]:
-    """Settings for sessions that send so many messages a second each, where that needs some."""
+    """Return the settings for sessions that each send so many messages a second.
+
+    There are none if the default limits allow that.
+    """
     if messages_s <= 80:  # the default limit is 100 on average
         return []
     return ["sessions.messages_per_s=0", "sessions.bytes_per_s=0"]
 
 
 def crowds(members: int) -> list[str]:
-    """Settings for topics of so many members: what goes to more than 100 has a budget."""
+    """Return the settings for topics of so many members.
+
+    A message to more than 100 members counts against budgets, which these settings take away.
+    """
     if members <= 100:
         return []
     return [
@@ -83,16 +91,19 @@ def crowds(members: int) -> list[str]:
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What one generator process is told."""
+    """What one generator process is to do."""
 
     scenario: str
-    """Its module."""
+    """Name of the scenario's module."""
     peer: str
-    """The driver's module; empty: Greenroom."""
+    """Name of the module with the peer's driver; empty: Greenroom."""
     url: str
     part: int
+    """Number of this process, from 0."""
     parts: int
+    """Number of generator processes."""
     plan: msgspec.Raw
+    """The scenario's plan in JSON."""
 
 
 class Load:
@@ -100,7 +111,7 @@ class Load:
 
     Attributes:
         connect: makes a client of the server under test: `connect(tally, name)`.
-        random: seeded, another in each process.
+        random: the source of random numbers, seeded differently in each process.
     """
 
     def __init__(self, order: Order, plan: Any, tally: Tally, connect: Callable[..., Any]) -> None:
@@ -112,22 +123,22 @@ class Load:
         self.clients: list[Any] = []
 
     async def prepare(self) -> None:
-        """All that comes before the clock starts."""
+        """Do everything that comes before the warm-up, such as opening sessions."""
 
     def rate(self) -> float:
-        """Events a second of all generators together."""
+        """Return the events a second of all generators together."""
         return float(self.plan.rate)
 
     def seconds(self) -> float:
-        """How long events are due, warm-up included."""
+        """Return for how many seconds events are due, warm-up included."""
         return float(self.plan.warmup + self.plan.seconds)
 
     def act(self, number: int, scheduled_ns: int) -> None:
-        """Do what event `number` of this process is."""
+        """Begin event `number` (from 0) of this process, due at `scheduled_ns`."""
         raise NotImplementedError
 
     async def play(self, start_ns: int) -> None:
-        """Act on the schedule, warm-up included."""
+        """Begin each event when it is due, from `start_ns` to the end, warm-up included."""
         schedule = Schedule.of(
             start_ns=start_ns,
             rate=self.rate(),
@@ -148,28 +159,31 @@ class Load:
                     number += 1
 
     async def finish(self) -> None:
-        """Wait for what is still under way, but not for ever."""
+        """Wait for replies that are still missing, at most `CATCH_UP_S` seconds."""
         give_up = time.monotonic() + CATCH_UP_S
         while self.tally.missing and time.monotonic() < give_up:
             await asyncio.sleep(0.02)
 
     def share(self, total: int) -> range:
-        """The numbers from 0 to `total` that are this process's."""
+        """Return this process's share of the numbers from 0 to `total` - 1."""
         return range(self.order.part, total, self.order.parts)
 
     def name(self, number: int) -> str:
         return f"load-{number}"
 
     def room(self, number: int) -> str:
-        """Rooms of a run are its own: the seed is in their names, and the server's are not kept."""
+        """Return the name of a room.
+
+        The seed is part of it, so that runs with different seeds never share a room.
+        """
         return f"bench-{self.plan.seed}-{number}"
 
     async def open_all(self, rooms: Iterable[str | None], *, first: int = 0) -> list[Any]:
-        """Open a client for each of `rooms`, some at a time.
+        """Open a client for each of `rooms`, `HANDSHAKES_AT_ONCE` at a time.
 
         Arguments:
-            rooms: what each client joins; None: nothing.
-            first: number of the first, for the names.
+            rooms: the room that each client joins; None: it joins none.
+            first: number of the first client, for the names.
         """
         gate = asyncio.Semaphore(HANDSHAKES_AT_ONCE)
 
@@ -185,13 +199,13 @@ class Load:
         return list(clients)
 
     async def open_one(self, name: str, room: str | None) -> Client:
-        """Open a client, if need be after some tries."""
+        """Open a client, in up to `TRIES` attempts."""
         for _ in range(TRIES - 1):
             client: Client = self.connect(self.tally, name)
             try:
                 await client.open(self.order.url, room)
             except (OSError, TimeoutError):
-                # A crowd at the door: some are told to come again. That is in the report.
+                # A busy server tells some clients to come again. The report counts them.
                 self.tally.errors["came again"] += 1
                 client.leaving = True
                 client.disconnect()
@@ -207,17 +221,17 @@ class Load:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A scenario, for its command.
+    """What the command line needs to know about a scenario.
 
     Attributes:
-        plan: its settings.
-        load: what the generators do.
-        event: the series that its rate, its latencies and the CPU an event are about.
-        peers: who can be measured beside it.
+        plan: the class of its settings.
+        load: the class that says what the generators do.
+        event: the series that the rate, the latencies and the CPU for one event refer to.
+        peers: names of the peers that can be put under the same load.
         climbs: whether its plan has a `rate` that can be raised.
-        until_over: the measured time ends when all is done, not with `seconds`.
-        measure: instead of `bench.stage.measure`, where one server is not enough.
-        extras: further figures, from plan and outcome: name -> value.
+        until_over: whether the measured time ends when all is done, before `seconds` are over.
+        measure: replaces `bench.stage.measure` for a scenario that needs several servers.
+        extras: makes further columns of the table from plan and outcome: heading -> figure.
     """
 
     plan: type[Plan]

@@ -1,7 +1,8 @@
-"""The open loop: when what is to be sent, whatever became of what was sent before.
+"""The open loop: requests are sent on a schedule, whatever became of earlier ones.
 
-A latency counts from the time the schedule gives. A server that falls behind therefore shows it,
-instead of slowing its own measurement down (coordinated omission, as Gil Tene named it).
+A latency counts from the time that the schedule gives. So if a server falls behind, its latencies
+show it. Otherwise a slow server would slow its own measurement down, which Gil Tene named
+coordinated omission.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from types import TracebackType
 from typing import NamedTuple
 
 MIN_INTERVAL_NS = 100_000
-"""A wake-up costs about 10 us; what is due within 0.1 ms is sent in one."""
+"""The shortest time between two wake-ups, which cost about 10 us each.
+
+Everything that is due within 0.1 ms is sent at the same wake-up.
+"""
 
 
 class Schedule(NamedTuple):
@@ -30,7 +34,7 @@ class Schedule(NamedTuple):
     ) -> Schedule:
         """Return the schedule of one of `parts` processes that share `rate` events a second.
 
-        They are set off against one another, so that together they are even too.
+        The processes begin one after another, so that their events together are evenly spaced too.
         """
         interval_ns = parts * 1e9 / rate
         return cls(
@@ -40,11 +44,11 @@ class Schedule(NamedTuple):
         )
 
     def at_ns(self, number: int) -> int:
-        """When event `number`, from 0, is to happen."""
+        """Return when event `number` (from 0) is due."""
         return self.start_ns + round(number * self.interval_ns)
 
     def due(self, now_ns: int) -> int:
-        """Return how many are due by now."""
+        """Return how many events are due by now."""
         if now_ns < self.start_ns:
             return 0
         return min(self.total, int((now_ns - self.start_ns) / self.interval_ns) + 1)
@@ -63,9 +67,9 @@ TFD_TIMER_ABSTIME = 1
 class Ticker:
     """Wakes a task at a schedule's times, give or take 50 us.
 
-    A timerfd, since uvloop's own timers have a grain of 1 ms, which would be most of what is
-    measured here, and a thread that sleeps takes the interpreter's lock from the loop. Python has
-    no timerfd before 3.13.
+    It uses a timerfd, which Python does not offer before 3.13. The timers of uvloop have a
+    resolution of 1 ms, which would be most of what is measured here. A thread that sleeps would
+    take the interpreter's lock from the loop whenever it wakes.
     """
 
     def __init__(self, schedule: Schedule) -> None:
@@ -80,7 +84,7 @@ class Ticker:
         self._wake = asyncio.Event()
 
     async def tick(self) -> None:
-        """Wait for the next tick; ticks that were missed are one."""
+        """Wait for the next tick. Ticks that were missed count as one."""
         await self._wake.wait()
         self._wake.clear()
 

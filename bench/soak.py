@@ -3,9 +3,9 @@
     python -m bench.soak                         an hour
     python -m bench.soak --seconds 86400 --rate 500
 
-Every so often it is noted what the server holds (resident memory, open files) and how the latencies
-were. What counts in the end is the middle of the last quarter beside that of the second one, by
-which everything that fills up once has filled up. The picture shows the whole time.
+The bench samples the server's resident memory, its open files and the latencies all the time.
+Growth is the median of the last quarter less that of the second quarter: by then, everything that
+fills only once is full. The picture shows the whole time.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ from bench.scenario import Scenario
 
 
 class Soak(Mixed, frozen=True, kw_only=True):
-    """The same day, longer."""
+    """The load of `mixed`, for longer and at a lower rate."""
 
-    seconds: Annotated[float, Meta(ge=2, le=604_800, description="measured seconds")] = 3600.0
-    warmup: Annotated[float, Meta(ge=0, le=3600, description="seconds before")] = 60.0
+    seconds: Annotated[float, Meta(ge=2, le=604_800, description="seconds measured")] = 3600.0
+    warmup: Annotated[
+        float, Meta(ge=0, le=3600, description="seconds of load before the measurement")
+    ] = 60.0
     rate: Annotated[float, Meta(ge=0.1, le=1_000_000, description="actions a second")] = 300.0
 
 
 def growth(values: list[float]) -> float:
-    """How much the median of the last quarter is above that of the second one."""
+    """Return the median of the last quarter less that of the second; 0 for under 4 values."""
     quarter = len(values) // 4
     if not quarter:
         return 0.0
@@ -38,7 +40,10 @@ def growth(values: list[float]) -> float:
 
 
 def extras(plan: Soak, outcome: ServerResult) -> dict[str, float]:
-    """What grew, an hour: half of the time lies between the middles of the two quarters."""
+    """Return what grew in an hour.
+
+    Half of the measured time lies between the middles of the two quarters.
+    """
     hours = plan.seconds / 2 / 3600
     samples = outcome.samples
     return {

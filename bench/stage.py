@@ -26,13 +26,13 @@ MOST_SAMPLES = 600
 
 
 def progress(text: str) -> None:
-    """Tell whoever waits, beside the table."""
+    """Write a line to stderr, so that stdout has the table alone."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 
 
 def serve_command(settings: Sequence[str]) -> list[str]:
-    """The command of a server as shipped that takes free ports and tells only what is wrong."""
+    """Return the command of a server as shipped, on free ports, that logs only warnings."""
     own = ("listen.port=0", "http.port=0", "server.drain_s=0", "log.level=warning")
     command = ["server.py", "serve"]
     for setting in (*own, *settings):
@@ -50,7 +50,11 @@ def greenroom(settings: Sequence[str], core: int | None) -> Iterator[ChildServer
 
 
 def cores(wanted: int) -> tuple[int | None, set[int]]:
-    """Return the server's core, if it may have it, and those left for the load."""
+    """Return the server's core and the cores left for the load.
+
+    The server's core is None if this process may not use the one that is wanted. If no other core
+    is left, the load shares the server's.
+    """
     allowed = os.sched_getaffinity(0)
     core = wanted if wanted in allowed else None
     return core, (allowed - {core}) or allowed
@@ -58,7 +62,7 @@ def cores(wanted: int) -> tuple[int | None, set[int]]:
 
 @contextmanager
 def confined(to: set[int]) -> Iterator[None]:
-    """Keep this process, which looks at the others every second, off the server's core."""
+    """Keep this process off the server's core, since it looks at the others every second."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, to)
     try:
@@ -68,12 +72,13 @@ def confined(to: set[int]) -> Iterator[None]:
 
 
 class Usages:
-    """What the server processes used, summed; nothing for a server elsewhere."""
+    """Sums up what the server processes use."""
 
     def __init__(self, servers: Sequence[ChildServer]) -> None:
         self.servers = servers
 
     def now(self) -> ProcessUsage | None:
+        """Return the use so far, None if the bench did not start the server."""
         if not self.servers:
             return None
         used = [server.usage() for server in self.servers]
@@ -90,14 +95,14 @@ class Waits:
 
     def __init__(self, pids: Sequence[int]) -> None:
         self.most_ms = 0.0
-        """In the worst second, of the process that waited longest."""
+        """The longest wait of one process within one second."""
         self._first = {pid: waited_s(pid) for pid in pids}
         self._before = dict(self._first)
         self.from_s = self._looked_at = time.monotonic()
-        """When it began, in monotonic time."""
+        """Monotonic time since which waits are counted."""
 
     def look(self) -> None:
-        """Another second is over, or a few."""
+        """Count the waits since the last look; to be called about once a second."""
         now = time.monotonic()
         for pid, before in self._before.items():
             after = self._before[pid] = waited_s(pid)
@@ -105,7 +110,10 @@ class Waits:
         self._looked_at = now
 
     def percent(self, pids: Sequence[int]) -> float:
-        """Of the time up to the last look, of the one among these that waited longest."""
+        """Return the longest wait among these processes, in per cent of the time up to now.
+
+        The time ends with the last `look`.
+        """
         waited = max(self._before[pid] - self._first[pid] for pid in pids)
         return max(0.0, waited) / (self._looked_at - self.from_s) * 100
 
@@ -113,7 +121,7 @@ class Waits:
 def measure(
     scenario: Scenario, module: str, plan: Plan, options: Options, peer: str
 ) -> ServerResult:
-    """Run the load against Greenroom (`peer` empty) or a peer."""
+    """Run the load against Greenroom (`peer` is empty) or against a peer."""
     settings = [] if peer else [*plan.needs(), *options.settings]
     core, _ = cores(options.core)
     name = peer or "greenroom"
@@ -141,7 +149,10 @@ def load(
     servers: Sequence[ChildServer] = (),
     settings: Sequence[str] = (),
 ) -> ServerResult:
-    """Run the load against servers that listen; generators are dealt out over `urls`."""
+    """Run the load against servers that already listen; generators take `urls` in turn.
+
+    `servers` are those of them that the bench started, whose CPU and memory it can see.
+    """
     _, others = cores(options.core)
     encoded = msgspec.Raw(msgspec.json.encode(plan))
     parts = max(options.generators, len(urls))
@@ -182,7 +193,7 @@ def load(
         settings=list(settings),
         clients=round(sum(one.gauges.get("clients", 0) for one in counts)) or clients,
         ready_s=ready_s,
-        # What the processes counted is of the planned time at most; we may look a little later.
+        # The generators count within the planned time, but `seconds` may be a little longer.
         measures=measures(counts, min(seconds, plan.seconds)),
         errors=dict(sum((Counter(one.errors) for one in counts), Counter())),
         most_waited_ms=waits.most_ms,
@@ -207,7 +218,15 @@ def tell_usage(
     after: ProcessUsage,
     seconds: float,
 ) -> None:
-    """Enter what the server processes used: at rest, before and after the measured time."""
+    """Fill in the server's CPU and memory.
+
+    Arguments:
+        outcome: where the figures go.
+        rest: the use before the first client came.
+        before: the use at the beginning of the measured time.
+        after: the use at its end.
+        seconds: how long the measured time was.
+    """
     used = after.cpu_s - before.cpu_s
     kernel = after.kernel_s - before.kernel_s
     events = outcome.main.per_s * seconds
@@ -220,7 +239,7 @@ def tell_usage(
 def sampled(
     scenario: Scenario, plan: Plan, crew: Crew, usages: Usages, waits: Waits
 ) -> Iterator[Sample]:
-    """Wait for the end of the measured time; yield how it stands meanwhile."""
+    """Wait for the end of the measured time; meanwhile yield a sample every second or more."""
     from_s = waits.from_s
     end_s = from_s + plan.seconds
     every_s = max(1.0, plan.seconds / MOST_SAMPLES)
@@ -241,7 +260,7 @@ def sampled(
 
 
 def measures(counts: Sequence[Counts], seconds: float) -> dict[str, Measure]:
-    """Put together what the processes counted."""
+    """Merge what the processes counted, by the name of the series."""
     found: dict[str, Measure] = {}
     for name in sorted({name for one in counts for name in one.series}):
         parts = [one.series[name] for one in counts if name in one.series]
@@ -257,7 +276,7 @@ def measures(counts: Sequence[Counts], seconds: float) -> dict[str, Measure]:
 
 
 def gauges(counts: Sequence[Counts]) -> dict[str, float]:
-    """The sum of each gauge."""
+    """Return the sum of each gauge over all processes."""
     total: dict[str, float] = {}
     for one in counts:
         for name, value in one.gauges.items():

@@ -1,13 +1,13 @@
 """The stores by themselves: events, snapshots and commands a second, on embedded servers.
 
-    python -m bench.stores                      batches of 1, 50 and 500, two seconds each
-    python -m bench.stores --json               the same for a program
-    python -m bench.stores --only transfers --workers 1 --realtime
+    python -m bench.stores                      batches of 1, 50 and 500, two seconds each python -m
+    bench.stores --json               the same as JSON python -m bench.stores --only transfers
+    --workers 1 --realtime
 
-One batch is in flight at a time, as with a node's journal: the next is sent when the last one has
-committed, so a batch's latency is what an acknowledgement waits for at that load. The last columns
-are the CPU that one of a batch costs, in this process and in the stores'. On a machine with other
-work they say more than the others.
+One batch is in flight at a time, as with a node's journal. The next one is sent when the last has
+committed, so a player's acknowledgement waits as long as a batch takes. The last two columns are
+CPU time for one row of a batch, in this process and in the stores. On a machine with other work
+they say more than the other columns.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ ASK_TIMEOUT_S = 30.0
 READ_ROWS = 100
 WALLETS = 10_000
 PAIRS = 100_000
-"""Of wallets, drawn beforehand."""
+"""Pairs of wallets, drawn before the measurement."""
 INBOX_HOLDS = 1000
-"""So many calls at once find room in an inbox for sure."""
+"""Calls at once for which the inbox of a worker surely has room."""
 
 
 class StoreRow(msgspec.Struct, frozen=True):
     """One figure of the table. Latencies are those of a whole batch, in milliseconds.
 
-    `cpu_us`, `stores_cpu_us`: what one of a batch costs this process, with the one that asks, and
-    the stores.
+    `cpu_us` and `stores_cpu_us` are the CPU time for one row of a batch: in this process, both the
+    asking and the working thread, and in the processes of the stores.
     """
 
     what: str
@@ -65,36 +65,37 @@ class StoreRow(msgspec.Struct, frozen=True):
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line asks for."""
+    """Return what the command line asks for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--batch", type=int, nargs="+", default=[1, 50, 500], help="rows of a batch"
+        "--batch", type=int, nargs="+", default=[1, 50, 500], help="rows in a batch"
     )
     parser.add_argument("--seconds", type=float, default=2.0, help="how long each figure takes")
     parser.add_argument("--payload", type=int, default=200, help="bytes of an event")
     parser.add_argument("--state", type=int, default=2000, help="bytes of a snapshot")
-    parser.add_argument("--actors", type=int, default=5000, help="how many share the rows")
+    parser.add_argument("--actors", type=int, default=5000, help="actors that share the rows")
     parser.add_argument(
         "--workers",
         type=int,
         default=2,
-        help="of commands, with a connection each: one works while another waits (2)",
+        help="workers for commands, each with its own connection (2)",
     )
-    parser.add_argument("--only", default="", help="rows whose name begins so")
+    parser.add_argument("--only", default="", help="measure only rows whose name begins with this")
     parser.add_argument(
         "--realtime",
         action="store_true",
-        help="let no ordinary program take the cores; for a machine with other work, and short",
+        help="give this process and the stores real-time priority; for short runs on a machine"
+        " with other work; needs root",
     )
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
-    parser.add_argument("--data", type=Path, help="a data directory to use and keep")
+    parser.add_argument("--data", type=Path, help="data directory to use and to keep")
     return parser.parse_args()
 
 
 def ask(refs: Sequence[ActorRef[Any]], *messages: Any) -> None:
-    """Ask all of it, of one after the other, and wait for the answers."""
+    """Ask the refs in turn, one message each, and wait for all answers."""
     turns = itertools.cycle(refs)
     for first in range(0, len(messages), INBOX_HOLDS):
         some = messages[first : first + INBOX_HOLDS]
@@ -103,7 +104,7 @@ def ask(refs: Sequence[ActorRef[Any]], *messages: Any) -> None:
 
 
 class Meter:
-    """Measures one thing after the other, those whose name begins with `only`."""
+    """Measures one operation after the other, those whose name begins with `only`."""
 
     def __init__(self, seconds: float, only: str, servers: EmbeddedServers) -> None:
         self._seconds = seconds
@@ -111,7 +112,7 @@ class Meter:
         self._servers = servers
 
     def measure(self, what: str, batch: int, work: Callable[[], Any]) -> Iterator[StoreRow]:
-        """Call `work`, which does `batch` things, again and again."""
+        """Call `work`, which does `batch` operations, again and again; yield one row."""
         if not what.startswith(self._only):
             return
         work()
@@ -143,7 +144,7 @@ class Meter:
 
 
 def figures(options: argparse.Namespace, servers: EmbeddedServers) -> Iterator[StoreRow]:
-    """Measure one thing after the other; each row as soon as it is there."""
+    """Measure one operation after the other; yield each row as soon as it is there."""
     postgres = PostgresSettings(url=servers.postgres_url)
     redis = RedisSettings(url=servers.redis_url)
     migrate(postgres)
@@ -198,7 +199,7 @@ def figures(options: argparse.Namespace, servers: EmbeddedServers) -> Iterator[S
 def transfers(
     options: argparse.Namespace, postgres: PostgresSettings, meter: Meter
 ) -> Iterator[StoreRow]:
-    """Commands, each with a key: two wallets locked, one checked, both changed, two entries."""
+    """Measure commands with a key: each locks two wallets, changes both and adds two entries."""
     owners = [str(n) for n in range(WALLETS)]
     open_wallets(postgres, owners, 10**9)
     table = CommandTable(KINDS, refusals=(TransferRefused,))
@@ -230,7 +231,7 @@ def transfers(
 
 
 def main() -> int:
-    """Run the bench and print its figures."""
+    """Run the bench and print its figures; return the exit status."""
     options = arguments()
     if options.realtime:
         check_realtime()

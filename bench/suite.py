@@ -1,4 +1,4 @@
-"""A short look at everything: each scenario for a few seconds, with what it is measured beside.
+"""A short look at everything: each scenario for a few seconds, some with a peer to compare.
 
 python -m bench.suite                about two minutes
 python -m bench.suite --seconds 20   longer, for figures that hold
@@ -21,21 +21,21 @@ RUNS = (
     ("matches", "--matches", "50"),
     ("mixed",),
 )
-TIMED = {"connect"}
-"""End when they are done."""
+SELF_ENDING = {"connect"}
+"""Scenarios that end when they are done, without --seconds."""
 
 
 def main() -> None:
-    """Run them one after the other; ends with the first that fails."""
+    """Run the scenarios one after the other, until one fails."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.suite",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each run (5)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="seconds of each run (5)")
     seconds = str(parser.parse_args().seconds)
     for name, *arguments in RUNS:
-        timing = [] if name in TIMED else ["--seconds", seconds]
+        timing = [] if name in SELF_ENDING else ["--seconds", seconds]
         sys.stdout.write(f"\n=== {name}\n")
         sys.stdout.flush()
         command = [sys.executable, "-m", f"bench.{name}", *timing, *arguments]

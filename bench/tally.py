@@ -1,4 +1,4 @@
-"""What a generator process counts, and the form in which its parent gets it."""
+"""What a generator process counts, and the form in which it hands the counts to its parent."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ from bench.histogram import LatencyHistogram
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """One series of events, those of the warm-up left out."""
+    """One series of events, without those of the warm-up."""
 
     expected: int
-    """Events whose scheduled time was in the measured time."""
+    """Events that were scheduled within the measured time."""
     done: int
-    """Those of them that came to their end."""
+    """Those of the expected events that ended."""
     in_window: int
-    """Ends of any event, whenever scheduled, while the clock stood in the measured time."""
+    """Events that ended within the measured time, whenever they were scheduled."""
     latencies: dict[int, int]
     """Bucket of `bench.histogram` -> count."""
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """All that one process has to say."""
+    """Everything that one process counted."""
 
     series: dict[str, Counted]
     errors: dict[str, int]
     cpu_s: float
     late: dict[int, int]
-    """How long after its time each event was begun: the generator's own fault."""
+    """How long after its scheduled time each event began, as bucket -> count.
+
+    The generator itself causes these delays.
+    """
     gauges: dict[str, float] = {}
 
 
@@ -46,11 +49,12 @@ class Series:
         self.histogram = LatencyHistogram()
 
     def expect(self, scheduled_ns: int, count: int = 1) -> None:
+        """Count `count` events that are scheduled for that time."""
         if self.from_ns <= scheduled_ns < self.to_ns:
             self.expected += count
 
     def end(self, scheduled_ns: int) -> None:
-        """Count the end of an event that was scheduled then."""
+        """Count the end, just now, of an event that was scheduled for that time."""
         now = time.monotonic_ns()
         if self.from_ns <= now < self.to_ns:
             self.in_window += 1
@@ -59,7 +63,7 @@ class Series:
             self.histogram.record((now - scheduled_ns) // 1000)
 
     def note(self, value_us: int) -> None:
-        """Count a value that is no latency of the schedule (a jitter, say), at this moment."""
+        """Count a value that is not measured from a schedule, for example a jitter."""
         if self.from_ns <= time.monotonic_ns() < self.to_ns:
             self.expected += 1
             self.done += 1
@@ -80,22 +84,24 @@ class Tally:
         self.gauges: dict[str, float] = {}
         self.late = Series(sys.maxsize, sys.maxsize)
         self.last_payload = b""
+        """The last broadcast that came to a client of this process."""
         self.last_due_ns = 0
-        """Of the last broadcast that came to a client of this process."""
+        """When that broadcast was due."""
         self.over = False
+        """Whether counting is over: a connection that ends now is no error."""
         self.placed = 0
-        """Clients that are where they shall be, before the clock starts."""
+        """Clients in place so far, before the load begins."""
         self._window = (sys.maxsize, sys.maxsize)
         self._cpu_s = 0.0
 
     def __getitem__(self, name: str) -> Series:
-        """The series of that name, made at its first mention."""
+        """Return the series of that name; the first call makes it."""
         if name not in self.series:
             self.series[name] = Series(*self._window)
         return self.series[name]
 
     def open(self, from_ns: int, to_ns: int) -> None:
-        """Measure between these times."""
+        """Set the measured time: from `from_ns` to `to_ns` of CLOCK_MONOTONIC."""
         self._window = (from_ns, to_ns)
         self._cpu_s = time.process_time()
         for series in (*self.series.values(), self.late):

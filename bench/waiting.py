@@ -1,11 +1,11 @@
-"""Durable schedules: what a million that wait cost, how late one is, how fast those overdue come.
+"""Durable schedules: the cost of a million that wait, and how late and how fast they fire.
 
-    python -m bench.waiting                     a million rows, about half a minute
-    python -m bench.waiting --waiting 10000     fewer
-    python -m bench.waiting --json              the same for a program
+    python -m bench.waiting                     a million rows, about half a minute python -m
+    bench.waiting --waiting 10000     fewer python -m bench.waiting --json              the same as
+    JSON
 
-The scheduler, its targets and the store's thread run in this process, PostgreSQL is embedded and on
-the same machine, so that its clock is ours.
+The scheduler, its targets and the store's thread run in this process. PostgreSQL is embedded and
+runs on the same machine, so that its clock is this process's.
 """
 
 from __future__ import annotations
@@ -53,21 +53,21 @@ class Figure(msgspec.Struct, frozen=True):
 
 
 def arguments() -> argparse.Namespace:
-    """What the command line asks for."""
+    """Return what the command line asks for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--waiting", type=int, default=1_000_000, help="rows due in a year")
-    parser.add_argument("--due", type=int, default=2000, help="rows due while it is watched")
+    parser.add_argument("--due", type=int, default=2000, help="rows due during the measurement")
     parser.add_argument("--overdue", type=int, default=20_000, help="rows due long ago")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long each figure takes")
-    parser.add_argument("--payload", type=int, default=100, help="bytes of one")
+    parser.add_argument("--payload", type=int, default=100, help="bytes in a row's payload")
     parser.add_argument("--json", action="store_true", help="JSON instead of a table")
     return parser.parse_args()
 
 
 class LateArrivals:
-    """How late each came, in milliseconds."""
+    """Collects how late each schedule fired, in milliseconds."""
 
     def __init__(self) -> None:
         self.late_ms: list[float] = []
@@ -80,7 +80,7 @@ class LateArrivals:
             self._all.set()
 
     async def wait(self, count: int) -> Sequence[float]:
-        """The next so many, ascending."""
+        """Wait until `count` have fired; return how late they were, ascending, and forget them."""
         self._wanted = count
         if len(self.late_ms) < count:
             self._all = trio.Event()
@@ -90,7 +90,7 @@ class LateArrivals:
 
 
 class Receiver(Actor):
-    """Takes what comes."""
+    """The target of the schedules."""
 
     def __init__(self, arrivals: LateArrivals) -> None:
         super().__init__()
@@ -102,12 +102,15 @@ class Receiver(Actor):
 
 
 def now_us() -> int:
-    """PostgreSQL's clock."""
+    """Return the time in microseconds, as PostgreSQL's clock shows it too."""
     return time.time_ns() // 1000
 
 
 def fill(postgres: PostgresSettings, rows: int, payload: int, first_us: int, apart_us: int) -> None:
-    """Put rows into the table, past all that is measured."""
+    """Insert schedules into the table directly, which is not measured.
+
+    The first is due at `first_us`, each other `apart_us` after the last.
+    """
     with connect(postgres) as connection, transaction(connection, postgres):
         connection.execute(_FILL, (TARGETS, bytes(payload), rows, first_us, apart_us))
     with connect(postgres) as connection:
@@ -115,7 +118,7 @@ def fill(postgres: PostgresSettings, rows: int, payload: int, first_us: int, apa
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Of values that ascend."""
+    """Return a quantile of values in ascending order."""
     return round(values[min(len(values) - 1, int(len(values) * share))], 3)
 
 
@@ -126,7 +129,7 @@ async def house(
     arrivals: LateArrivals,
     counters: ScheduleCounters,
 ) -> AsyncIterator[tuple[ActorSystem, ScheduleStore, ChildSpec]]:
-    """A system with targets, its store of schedules, and the scheduler for whoever starts it."""
+    """Run a system with targets; yield it, its store of schedules and the scheduler's spec."""
     bell = Bell()
     async with ActorSystem("bench") as system:
         worker = partial(ScheduleWorker, postgres, settings)
@@ -137,7 +140,7 @@ async def house(
 
 
 async def figures(options: argparse.Namespace, postgres: PostgresSettings) -> AsyncIterator[Figure]:
-    """Measure one thing after the other; each figure as soon as it is there."""
+    """Measure one figure after the other; yield each as soon as it is there."""
     overdue = min(options.overdue, options.waiting)
     settings = ScheduleSettings(of_target=options.waiting + options.due)
     fill(postgres, options.waiting, options.payload, now_us() + YEAR_US, 1000)
@@ -191,7 +194,7 @@ async def figures(options: argparse.Namespace, postgres: PostgresSettings) -> As
 
 
 async def measure(options: argparse.Namespace, postgres: PostgresSettings) -> list[Figure]:
-    """All figures, told as they come."""
+    """Return all figures, and print each as soon as it is there."""
     found = []
     async for figure in figures(options, postgres):
         found.append(figure)
@@ -201,7 +204,7 @@ async def measure(options: argparse.Namespace, postgres: PostgresSettings) -> li
 
 
 def main() -> int:
-    """Run the bench and print its figures."""
+    """Run the bench and print its figures; return the exit status."""
     options = arguments()
     with temporary_data() as folder, EmbeddedServers(folder / "data", redis=False) as servers:
         postgres = PostgresSettings(url=servers.postgres_url, statement_timeout_s=600.0)

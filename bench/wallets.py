@@ -1,4 +1,4 @@
-"""Wallets and transfers between them: what commands are measured and tested with."""
+"""Wallets and transfers between them: a service for measuring and testing commands."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ _MOVE = """
 
 
 class TransferRefused(Exception):  # noqa: N818
-    """As a service says no."""
+    """The service's refusal of a transfer."""
 
 
 class Transfer(msgspec.Struct, frozen=True):
-    """Move an amount, if the source has it, to another wallet, which may be new."""
+    """Move an amount to another wallet, which may be new, if the source has as much."""
 
     source: str
     target: str
@@ -92,7 +92,7 @@ class Transfer(msgspec.Struct, frozen=True):
 
 
 class TransferAll(Transfer, frozen=True):
-    """The same in the form for hot paths."""
+    """The same command with `run_all`, which runs many at once."""
 
 
 class Remaining(msgspec.Struct, frozen=True):
@@ -150,7 +150,7 @@ KINDS = (
 
 
 def open_wallets(settings: PostgresSettings, owners: Sequence[str], balance: int) -> None:
-    """Make the tables in the server's schema, and a wallet for each."""
+    """Make the tables in the server's schema, and a wallet with `balance` for each owner."""
     with connect(settings) as connection, transaction(connection, settings):
         connection.execute(TABLES)
         connection.execute(

@@ -1,7 +1,8 @@
-"""What Greenroom is measured beside: one file each, with how it is started and how it is spoken to.
+"""The servers that Greenroom is compared with. Each module starts one and speaks its protocol.
 
-A peer's module has `Driver`, the client that the generators use, and either `COMMAND` (arguments of
-a Python server that prints its ws:// address) or `serving(core)`, which runs one.
+A peer's module has `Driver`, the client class that the generators use, and either `COMMAND`
+(arguments for Python, to start a server that prints its ws:// address) or `serving(core)`, which
+runs the server.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ PEERS = {
 
 
 def serving(peer: str, core: int | None) -> AbstractContextManager[ChildServer]:
-    """Run a peer's server, pinned like ours.
+    """Run a peer's server, pinned to `core` as ours is.
 
     Raises:
-        RuntimeError: it cannot be run here; the text says what it needs.
+        RuntimeError: it cannot run here; the text says what it needs.
     """
     module = importlib.import_module(PEERS[peer])
     if hasattr(module, "serving"):

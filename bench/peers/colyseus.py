@@ -1,7 +1,8 @@
-"""Colyseus 0.18 on Node, with the room of its documentation (colyseus.mjs).
+"""Colyseus 0.18 on Node, with the room from its documentation (colyseus.mjs).
 
-A seat is reserved over HTTP, then taken over WebSocket; messages are a byte for the kind, the
-message's type and its payload in msgpack (https://docs.colyseus.io/sdk, `Protocol` of its sources).
+The client reserves a seat over HTTP, then takes it over WebSocket. A message is a byte for its
+kind, then its type and its payload in msgpack (https://docs.colyseus.io/sdk, `Protocol` in its
+source).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ NOWHERE = "lobby-of-echoes"
 
 
 class Driver(Client):
-    """One seat in one room; there is nothing outside rooms."""
+    """One seat in one room. Colyseus has nothing outside rooms, so echoes have a room too."""
 
     def __init__(self, tally: Tally, name: str) -> None:
         super().__init__(tally, name)

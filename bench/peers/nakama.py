@@ -1,7 +1,8 @@
-"""Nakama, of which a server must run already: give its address with --peer-url ws://host:7350.
+"""Nakama. Its server must already run: give its address with --peer-url ws://host:7350.
 
-Its JSON protocol over WebSocket, as guests by device id, in volatile chat channels
-(https://heroiclabs.com/docs/nakama/). The key is the one it is shipped with.
+The clients are guests with a device id. They speak Nakama's JSON protocol over WebSocket, in chat
+channels that are not stored (https://heroiclabs.com/docs/nakama/). The server's key is Nakama's
+default.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ from bench.tally import Series, Tally
 AUTHENTICATE = "/v2/account/authenticate/device?create=true"
 BASIC = {"Authorization": "Basic " + b64encode(b"defaultkey:").decode()}
 ROOM = 1
-"""The kind of a channel: a chat room."""
+"""The type of a channel that is a chat room."""
 
 
 @contextmanager
 def serving(_: int | None) -> Iterator[ChildServer]:
-    """Refuse: its binary does not come from a registry of packages."""
+    """Raise RuntimeError: no registry of packages has Nakama's binary."""
     raise RuntimeError("start a Nakama yourself and give its address with --peer-url")
     yield
 
 
 class Driver(Client):
-    """Envelopes of JSON: `cid` makes one a request."""
+    """Sends envelopes of JSON. One with a `cid` is a request."""
 
     def __init__(self, tally: Tally, name: str) -> None:
         super().__init__(tally, name)

@@ -1,4 +1,4 @@
-"""Peers on Node.js: their packages are installed at the first use, into a folder git ignores."""
+"""Peers on Node.js. Their packages are installed at the first use, into a folder git ignores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Serving = Callable[[int | None], AbstractContextManager[ChildServer]]
 
 
 def installed() -> str:
-    """Install what package.json names, if it is not there; return the path of node.
+    """Install what package.json names, unless it is there; return the path of `node`.
 
     Raises:
         RuntimeError: there is no Node.js or no npm, or the registry cannot be reached.
@@ -28,7 +28,8 @@ def installed() -> str:
     wanted = FOLDER / "package.json"
     stamp = FOLDER / "node_modules" / ".installed"
     if not stamp.exists() or stamp.read_bytes() != wanted.read_bytes():
-        # Colyseus names peers that it does not need here and that npm would fetch from elsewhere.
+        # --legacy-peer-deps: Colyseus names peer dependencies that are not needed here, some of
+        # which npm would fetch from outside its registry.
         command = [npm, "install", "--no-audit", "--no-fund", "--no-package-lock",
                    "--legacy-peer-deps", "--ignore-scripts"]  # fmt: skip
         done = subprocess.run(
@@ -42,7 +43,7 @@ def installed() -> str:
 
 
 def serving(script: str) -> Serving:
-    """Return what runs a script of this folder as a server."""
+    """Return a function that runs a script of this folder as a server."""
 
     @contextmanager
     def run(core: int | None) -> Iterator[ChildServer]:

@@ -1,6 +1,6 @@
-"""The same broadcaster on picows and uvloop: WebSocket in C, without actors, checks or stores.
+"""A broadcaster on picows and uvloop: WebSocket in C, without actors, checks or stores.
 
-What a Python server can do at most when it does nothing but pass on.
+It shows the most that a Python server can do if it only passes messages on.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ rooms: defaultdict[str, set[WSTransport]] = defaultdict(set)
 
 
 class Driver(PlainClient):
-    """Its client."""
+    """The client of this broadcaster."""
 
 
 class Echo(WSListener):
@@ -51,13 +51,13 @@ class RoomMember(WSListener):
 
 
 def accept(request: WSUpgradeRequest) -> WSListener:
-    """The listener of a new connection: its path is its room."""
+    """Return the listener of a new connection, whose path names its room."""
     path = request.path.decode()
     return Echo() if path == ECHO else RoomMember(rooms[path])
 
 
 async def main() -> None:
-    """Listen on a free port of the loopback and say on which."""
+    """Listen on a free port of the loopback and print the address."""
     server = await ws_create_server(accept, "127.0.0.1", 0)
     sys.stdout.write(f"listening on ws://127.0.0.1:{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()

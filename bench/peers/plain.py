@@ -1,4 +1,4 @@
-"""The client of the plain broadcasters: bytes as they are, the path of a connection is its room."""
+"""The client of the plain broadcasters, which pass bytes on unread. A path names a room."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bench.client import Client, encode, mark_in, marked
 from bench.tally import Series, Tally
 
 ECHO = "/echo"
-"""What is sent on this path comes back, to nobody else."""
+"""On this path, what a client sends comes back to it alone."""
 
 
 class PlainClient(Client):
-    """Sends what Greenroom's would, msgpack and all, to a server that does not look at it."""
+    """Sends the same bytes as Greenroom's client, to a server that does not look at them."""
 
     def __init__(self, tally: Tally, name: str) -> None:
         super().__init__(tally, name)

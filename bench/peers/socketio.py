@@ -1,6 +1,7 @@
-"""Socket.IO 4 on Node, with the room of its documentation (socketio.mjs).
+"""Socket.IO 4 on Node, with the room from its documentation (socketio.mjs).
 
-Speaks Engine.IO 4 over WebSocket from the first byte: https://socket.io/docs/v4/socket-io-protocol/
+The client speaks Engine.IO 4 over WebSocket, without the usual start over HTTP:
+https://socket.io/docs/v4/socket-io-protocol/
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ EVENT, ACK = "42", b"43"
 
 
 class Driver(Client):
-    """Text frames: Engine.IO's type, Socket.IO's type, the id of an ack, JSON."""
+    """Text frames of Engine.IO's type, Socket.IO's type, the id of an ack, and JSON."""
 
     def __init__(self, tally: Tally, name: str) -> None:
         super().__init__(tally, name)

@@ -1,8 +1,8 @@
-"""A broadcaster as one writes it in an afternoon on trio-websocket.
+"""A broadcaster on trio-websocket, as one might write it in an afternoon.
 
-The path of a connection is its room; whatever a member sends goes to every member of the room, or,
-on the path of echoes, back. It decodes nothing, stores nothing and checks nothing, so it does less
-than a game server must.
+The path of a connection names its room. What a member sends goes to every member of the room; on
+the echo path it goes back to the sender. The server decodes nothing, stores nothing and checks
+nothing, so it does less than a game server must.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ rooms: defaultdict[str, set[WebSocketConnection]] = defaultdict(set)
 
 
 class Driver(PlainClient):
-    """Its client."""
+    """The client of this broadcaster."""
 
 
 async def serve(request: WebSocketRequest) -> None:
@@ -60,7 +60,7 @@ async def broadcast(connection: WebSocketConnection, room: set[WebSocketConnecti
 
 
 async def main() -> None:
-    """Listen on a free port of the loopback and say on which."""
+    """Listen on a free port of the loopback and print the address."""
     async with trio.open_nursery() as nursery:
         server = await nursery.start(serve_websocket, serve, "127.0.0.1", 0, None)
         sys.stdout.write(f"listening on ws://127.0.0.1:{server.port}\n")

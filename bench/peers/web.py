@@ -1,4 +1,4 @@
-"""The little HTTP that peers want before a WebSocket."""
+"""The HTTP request that some peers need before a WebSocket."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 async def post(
     url: str, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """POST JSON to the host of a ws:// address; return the JSON that is answered.
+    """POST JSON to the host of a ws:// address; return the JSON of the answer.
 
     Raises:
         ConnectionError: the answer is not 200.
@@ -46,7 +46,7 @@ async def post(
 
 
 def unchunked(body: bytes) -> bytes:
-    """Put a body in chunks together (RFC 9112, section 7.1)."""
+    """Return a chunked body in one piece (RFC 9112, section 7.1)."""
     whole = b""
     while body:
         size, _, body = body.partition(b"\r\n")
