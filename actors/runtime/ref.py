@@ -188,8 +188,8 @@ class ActorRef(pykka.ActorRef[Any]):
         if cell.thread != get_ident():  # no live cell, or it or the caller is not at home
             self._tell_elsewhere(message)
             return
-        # The rest is LoopCell.tell and Mailbox.put, inlined: that saves a quarter of a tell, and
-        # another tenth that this is no `cast`, which is a call.
+        # The rest is LoopCell.tell and Mailbox.put, inlined: that saves a quarter of a tell. No
+        # `cast` either: it is a call, 25 ns of 165.
         near: Near = cell  # type: ignore[assignment]
         mailbox = near.mailbox
         queue = mailbox.queue
