@@ -13,7 +13,7 @@ from actors.edge.identity import Identity
 from actors.edge.topics import Topics
 from actors.matches.host import MatchHost
 from actors.matches.messages import RollCall
-from actors.matches.waker import SWEEP_S, WAKE_AT_ONCE
+from actors.matches.waker import SWEEP_S, WAKE_AT_ONCE, WAKER, Wake
 from actors.runtime.errors import AskTimeout, StoreBusy
 from examples.arena import Arena
 from examples.tictactoe import TicTacToe
@@ -456,6 +456,45 @@ async def test_without_the_rows_nothing_is_created_or_listed_and_matches_go_on(
         one.stores.rows.away = False
         await trio.sleep(1)
         assert one.stores.rows.running == {}
+
+
+async def test_a_registrar_that_fails_loses_no_report(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with table(Counting) as one:
+        match, other = await one.create("counting"), await one.create("counting")
+        ada = one.player("ada")
+        await ada.join(match)
+        await one.player("bob").join(other)
+
+        def fails(*_: object, **__: object) -> None:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(one.stores.rows, "run", fails)
+            await ada.input(match, 1, {"end": True})
+            await trio.sleep(0.1)
+        assert match in one.stores.rows.running
+        await trio.sleep(2)
+        assert match not in one.stores.rows.running
+        assert one.stores.rows.running[other].players == 1
+
+
+async def test_a_node_wakes_the_matches_that_are_its_own(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = Stores()
+    async with table(Counting, stores=stores) as one:
+        names = [await one.create("counting") for _ in range(4)]
+    mine = set(names[:2])
+    monkeypatch.setattr("actors.matches.waker.is_mine", lambda kind, key: key in mine)
+    async with table(Counting, stores=stores, unjoined_after_s=500) as two:
+        await trio.sleep(1)
+        assert {ref.key for ref in two.system.actors("match")} == mine
+        mine.add(names[2])  # as after another node has gone
+        two.system.ref(WAKER, "0").tell(Wake())
+        await trio.sleep(1)
+        assert {ref.key for ref in two.system.actors("match")} == mine
 
 
 async def test_who_lists_matches_of_the_same_node_sees_at_once_who_joined_and_which_ended(
