@@ -12,12 +12,15 @@ import structlog
 from actors.cluster.bus import Bus
 from actors.cluster.codec import KindCodec, Names
 from actors.cluster.error_forms import ErrorCodec, ErrorForm
+from actors.cluster.flushes import Flushes
 from actors.cluster.items import (
     Answer,
     Ask,
     Canary,
     Ended,
     Failed,
+    Flush,
+    Flushed,
     Forwarded,
     Gap,
     Notice,
@@ -48,6 +51,8 @@ from persistence.settings import BusSettings, RedisSettings
 
 _log = structlog.get_logger("actors.cluster")
 
+FLUSH_S: Final = 2.0
+"""What waits for its order is sent on after so long, for the flush must have got lost."""
 HELD_S: Final = 15.0
 """What has waited so long for its slot to have a holder is turned away."""
 MOST_HELD: Final = 10_000
@@ -93,11 +98,13 @@ class Cluster:
         self._kinds: dict[str, Kind] = {}
         self._gap_callbacks: list[Callable[[str], object]] = []
         self._given_up_callbacks: list[Callable[[frozenset[int], str], object]] = []
+        self._flushes = Flushes()
         self._beat: Alarm | None = None
         self._closed = False
         self.system: SystemView
         self.routes: Routes
         self.watches: Watches
+        self._behind: Waiting
         self._waiting: Waiting
         self._reception: Reception
 
@@ -108,10 +115,12 @@ class Cluster:
         self.system = system
         me = self.place.me
         self._waiting = Waiting(me, MOST_HELD, system.now())
-        self.routes = Routes(self.place, self.bus, self._waiting)
+        self._behind = Waiting(me, MOST_HELD, system.now())
+        self.routes = Routes(self.place, self.bus, self._waiting, self._behind)
         self.watches = Watches(system.ref)
         self._reception = Reception(
             system,
+            me,
             routes=self.routes,
             codecs=self._codecs,
             errors=self._errors,
@@ -129,6 +138,8 @@ class Cluster:
                 Forwarded: self._take_forwarded,
                 Canary: lambda _sender, item: self.bus.canary_arrived(item.at_s),
                 Gap: lambda sender, _item: self._lost(sender),
+                Flush: lambda _sender, item: self._reception.flush(item),
+                Flushed: lambda _sender, item: self._open_up(self._flushes.done(item.number)),
             }
         )
         self.place.listen(self)
@@ -138,8 +149,9 @@ class Cluster:
     async def close(self) -> None:
         """Leave the bus. What is asked of others, or waits here, has no answer any more."""
         self._closed = True
-        for held in self._waiting.older_than(math.inf):
-            self._reception.turn_away_late(held)
+        for waiting in (self._waiting, self._behind):
+            for held in waiting.older_than(math.inf):
+                self._reception.turn_away_late(held)
         if self._beat is not None:
             self._beat.cancel()
         self.questions.lost("this node has left the cluster")
@@ -184,6 +196,13 @@ class Cluster:
         except pykka.ActorDeadError as error:
             raise pykka.ActorDeadError(f"{kind}/{key}: {error}") from None
 
+    def way_of_others(self, kind: str, key: str) -> tuple[Where, Way | None]:
+        """`way` for what comes from other nodes."""
+        where, way = self.way(kind, key)
+        if way is self.routes.behind:
+            way = self.routes.way_of_others(where)
+        return where, way
+
     # --- what people and the node ask ------------------------------------------------------------
 
     def healthy(self) -> bool:
@@ -217,6 +236,8 @@ class Cluster:
         """Messages between that node and this one were lost, in the one direction or the other."""
         self.questions.lost("the bus has lost messages", node)
         self._watch_again(node)
+        for slots in self._flushes.give_up(node):
+            self._open_up(slots)
         for callback in self._gap_callbacks:
             callback(node)
 
@@ -236,11 +257,13 @@ class Cluster:
         """Now and then: the canary, and what nobody waits for any more."""
         self._beat = self.system.alarm(self.bus.bounds.canary_s, self._pulse)
         now = self.system.now()
-        self._waiting.now_s = now
+        self._waiting.now_s = self._behind.now_s = now
         if self.fenced_why:
             return
         self.bus.beat()
         self.questions.sweep()
+        for slots in self._flushes.older_than(now - FLUSH_S):
+            self._open_up(slots)
         for held in self._waiting.older_than(now - HELD_S):
             self._reception.turn_away_late(held)
 
@@ -255,6 +278,8 @@ class Cluster:
         self.bus.forget(node)
         self._reception.node_down(node)
         self.questions.lost(f"node {node} is gone", node)
+        for slots in self._flushes.give_up(node):
+            self._open_up(slots)
         for name in self.watches.on_node(node):
             self.watches.ended(name, "node_down")
 
@@ -307,7 +332,26 @@ class Cluster:
         return found
 
     def _settled(self, slots: frozenset[int]) -> None:
-        """The holder of these slots is another: what waited for it goes there."""
+        """The holder of these slots is another: what waits goes there, and what is to come.
+
+        Not before what is still on its way to the one that held them before: see `flushes`.
+        """
+        behind: dict[tuple[str, str], list[int]] = {}
+        for slot in slots:
+            before, holder = self.routes.link_before(slot), self.place.holder(slot)
+            if before is not None and holder is not None and before.node != holder:
+                behind.setdefault((before.node, holder), []).append(slot)
+        for (old, new), some in behind.items():
+            number = self._flushes.begin(some, old, new, self.system.now())
+            epochs = tuple(map(self.place.epoch, some))
+            link = self.routes.link(old)
+            assert link is not None  # it is alive
+            link.put(old, encode_item(Flush(self.place.me, new, number, tuple(some), epochs)))
+            self.routes.line_up(some)
+        self._open_up(slots.difference(*behind.values()))
+
+    def _open_up(self, slots: frozenset[int]) -> None:
+        """Let what waits for these slots go to their holder."""
         self.routes.look_again(slots)
         for slot in slots:
             self._reception.take_held(slot)

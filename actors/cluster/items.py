@@ -121,6 +121,25 @@ class Gap(Item, frozen=True, gc=False, tag=14):
     """Entries of the receiver did not reach the sender: what they held is lost."""
 
 
+class Flush(Item, frozen=True, gc=False, tag=15):
+    """To the old holder of slots: send this on to the new one behind all that was for these slots.
+
+    The new holder answers the origin with `Flushed`. `epochs` are those of the new holder's claims.
+    """
+
+    origin: str
+    to: str
+    number: int
+    slots: tuple[int, ...]
+    epochs: tuple[int, ...]
+
+
+class Flushed(Item, frozen=True, gc=False, tag=16):
+    """All that came before the flush of this number has arrived here."""
+
+    number: int
+
+
 AnyItem = (
     Tell
     | Notice
@@ -136,6 +155,8 @@ AnyItem = (
     | Forwarded
     | Canary
     | Gap
+    | Flush
+    | Flushed
 )
 
 

@@ -19,6 +19,8 @@ from actors.cluster.items import (
     Ask,
     Ended,
     Failed,
+    Flush,
+    Flushed,
     Forwarded,
     Message,
     Notice,
@@ -55,7 +57,7 @@ def unknown(kind: str) -> str:
 class Whereabouts(Protocol):
     """What the reception asks about actors of placed kinds."""
 
-    def way(self, kind: str, key: str) -> tuple[Where, Way | None]:
+    def way_of_others(self, kind: str, key: str) -> tuple[Where, Way | None]:
         """Return what decides where an actor is, and the way to it; None: it is here.
 
         Raises ActorDeadError if it is on another node by its key, and that is dead.
@@ -67,6 +69,7 @@ class Reception:
 
     Arguments:
         system: the system of this node.
+        me: its id.
         routes: the ways to other nodes.
         codecs: how the messages of each kind cross.
         errors: how errors cross.
@@ -77,6 +80,7 @@ class Reception:
     def __init__(
         self,
         system: SystemView,
+        me: str,
         *,
         routes: Routes,
         codecs: Mapping[str, KindCodec],
@@ -86,6 +90,7 @@ class Reception:
     ) -> None:
         self.misdirected = 0
         self._system = system
+        self._me = me
         self._routes = routes
         self._codecs = codecs
         self._errors = errors
@@ -133,7 +138,7 @@ class Reception:
             waiting.hold(unknown(item.kind), held)
             return False
         try:
-            where, way = self._where.way(item.kind, item.key)
+            where, way = self._where.way_of_others(item.kind, item.key)
         except pykka.ActorDeadError as error:
             self._turn_away(origin, item, error)
             return False
@@ -152,12 +157,34 @@ class Reception:
 
     def take_held(self, where: Where) -> None:
         """Deliver what has waited, or send it on: there is a holder now."""
-        for held in self._routes.waiting.take(where):
-            self.take(held.origin, decode_item(held.item), held.epoch, held.hops)
+        for held in (*self._routes.waiting.take(where), *self._routes.behind.take(where)):
+            item = decode_item(held.item)
+            if isinstance(item, Flush):
+                self.flush(item)
+            else:
+                self.take(held.origin, item, held.epoch, held.hops)
+
+    def flush(self, item: Flush) -> None:
+        """Send a flush on to the new holder, or answer it there."""
+        waiting = self._routes.waiting
+        if item.to == self._me:
+            link = self._routes.link(item.origin)
+            if link is not None:
+                link.put(item.origin, encode_item(Flushed(item.number)))
+            return
+        for slot, epoch in zip(item.slots, item.epochs, strict=False):
+            if self._routes.epoch(slot) < epoch:  # what was for it waits here until it is known
+                waiting.hold(slot, Held(item.origin, 0, 0, encode_item(item), waiting.now_s))
+                return
+        link = self._routes.link(item.to)
+        if link is not None:
+            link.put(item.to, encode_item(item))
 
     def turn_away_late(self, held: Held) -> None:
         """An item has waited too long."""
         item = decode_item(held.item)
+        if isinstance(item, Flush):
+            return  # who sent it has given it up by now
         name = f"{item.kind}/{item.key}"
         if item.kind in self._codecs:
             self._turn_away(held.origin, item, NotHere(f"{name}: no node has taken it over"))

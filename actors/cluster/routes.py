@@ -23,12 +23,14 @@ class Routes:
         place: who holds what.
         bus: the lanes to other nodes.
         waiting: the way to slots that nobody holds.
+        behind: the way to slots to whose old holder something may still be under way.
     """
 
-    def __init__(self, place: Place, bus: Bus, waiting: Waiting) -> None:
+    def __init__(self, place: Place, bus: Bus, waiting: Waiting, behind: Waiting) -> None:
         self._place = place
         self._bus = bus
         self.waiting = waiting
+        self.behind = behind
         self._links: dict[str, Link] = {}
         self._table: dict[Where, Way | None] = {}  # None: this node
 
@@ -72,6 +74,11 @@ class Routes:
         """Whether this is the way still."""
         return self._table.get(where) is way
 
+    def link_before(self, slot: int) -> Link | None:
+        """The link by which something may be under way to the holder of a slot, as it was."""
+        way = self._table.get(slot)
+        return way if isinstance(way, Link) and way.alive else None
+
     def _resolve(self, where: Where) -> Way | None:
         holder = self._place.holder(where) if isinstance(where, int) else where
         way: Way | None
@@ -87,8 +94,23 @@ class Routes:
 
     def hold_back(self, slots: Iterable[int]) -> None:
         """Let what is for these slots wait: they are being handed over."""
-        for slot in slots:
-            self._table[slot] = self.waiting
+        self._table.update(dict.fromkeys(slots, self.waiting))
+
+    def line_up(self, slots: Iterable[int]) -> None:
+        """Let what this node sends to these slots wait behind what it has sent to the old holder.
+
+        What arrives for them from others does so only if this node holds them now.
+        """
+        self._table.update(dict.fromkeys(slots, self.behind))
+
+    def way_of_others(self, where: Where) -> Way | None:
+        """`way` for what comes from other nodes."""
+        way = self.way(where)
+        if way is not self.behind:
+            return way
+        holder = self._place.holder(where) if isinstance(where, int) else None
+        link = self.link(holder) if holder and holder != self._place.me else None
+        return link or self.waiting
 
     def look_again(self, slots: Iterable[int]) -> None:
         """The holder of these slots has changed."""

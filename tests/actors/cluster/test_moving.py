@@ -65,6 +65,55 @@ async def test_an_actor_that_is_handed_over_goes_on_elsewhere_and_no_message_is_
         assert all(node.system.dead_letters.count == 0 for node in nodes)
 
 
+async def test_order_is_kept_while_a_slot_goes_from_node_to_node(
+    redis: RedisSettings, unique: str
+) -> None:
+    log: list[int] = []  # of all incarnations, on whatever node
+
+    class Shared(Tally):
+        def __init__(self, key: str) -> None:
+            super().__init__(key)
+            self.taken = log
+
+    kind = Kind("tally", Shared, placement="hashed")
+    async with open_nodes(redis, unique, "abcd", kinds=[kind]) as nodes:
+        a, b, c, d = nodes
+        refs = [node.ref_to(b) for node in nodes]
+        slot = slot_of("tally", refs[0].key)
+        sent = 0
+
+        async def send() -> None:
+            nonlocal sent
+            for _ in range(400):
+                for _ in range(5):
+                    for which, ref in enumerate(refs):
+                        ref.tell(Add(sent * len(refs) + which))
+                    sent += 1
+                await trio.sleep(0.001)
+
+        holder = b
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            for to, learners in (
+                (c, (b, c, a, d)), (d, (a, c, b, d)), (b, (d, a, b, c)), (a, (c, d, b, a)),
+            ):  # fmt: skip
+                await trio.sleep(0.1)
+                await holder.place.give_up([slot], to.id)
+                for node in learners:
+                    node.place.hand_over([slot], to.id)
+                    await trio.sleep(0.01)
+                holder = to
+        with trio.fail_after(20):
+            while len(log) < sent * len(refs):
+                await trio.sleep(0.01)
+        for which in range(len(refs)):
+            assert [number for number in log if number % len(refs) == which] == list(
+                range(which, sent * len(refs), len(refs))
+            )
+        assert all(node.system.dead_letters.count == 0 for node in nodes)
+        assert not any(node.cluster._flushes._open for node in nodes)
+
+
 async def test_who_watches_hears_that_it_moved(redis: RedisSettings, unique: str) -> None:
     async with open_nodes(redis, unique) as nodes:
         a, b = nodes
