@@ -4,6 +4,9 @@ It is a pair of sockets that keep messages apart (SOCK_SEQPACKET). A node that h
 configuration waits for its assignment, so that it can be ready while the one that it replaces
 drains. From then on it says something each `pulse_s`, from its event loop: a node that is silent
 stands still. Neither side waits for the other one to read.
+
+A restart starts newer nodes under an older parent. So a message that is not known is ignored, and
+a field that is added needs a default.
 """
 
 from __future__ import annotations
@@ -152,11 +155,13 @@ class ParentLine:
             nursery.start_soon(self._beat, pulse)
             end = trio.socket.from_stdlib_socket(self._end)
             while data := await end.recv(MESSAGE_BYTES):
-                match self._decode(data):
-                    case Look(number):
-                        nursery.start_soon(self._answer, number, look)
-                    case other:
-                        log.warning("not understood", message=type(other).__name__)
+                try:
+                    message = self._decode(data)
+                except msgspec.DecodeError as error:
+                    log.warning("parent is not understood", error=str(error))
+                    continue
+                if isinstance(message, Look):
+                    nursery.start_soon(self._answer, message.number, look)
             gone("the parent has ended")
 
     async def _beat(self, pulse: Callable[[], Pulse]) -> None:

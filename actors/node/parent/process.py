@@ -221,7 +221,10 @@ class NodeProcess:
                 await trio.sleep(ENDING_S)
                 await self._kill(f"it did not end within {ENDING_S:g} s")
                 return
-            self._take(decode(data))
+            try:
+                self._take(decode(data))
+            except msgspec.DecodeError as error:  # it is of a newer version
+                log.warning("node is not understood", node=self._assignment.name, error=str(error))
 
     def _take(self, message: FromNode) -> None:
         match message:

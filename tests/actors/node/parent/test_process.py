@@ -86,6 +86,13 @@ async def test_one_that_waits_for_its_turn_is_not_hurried() -> None:
         await run.up.wait()
 
 
+async def test_one_of_a_newer_version_may_say_what_is_not_known_yet() -> None:
+    newer = 'say("dance", steps=3)\nsay("up", version="2", colour="red")\nbeat()\n'
+    async with running(newer) as run:
+        await run.up.wait()
+        assert run.process.version == "2"
+
+
 async def test_both_outputs_are_read_to_the_last_word() -> None:
     _, lines = await ended("print('out'); sys.stderr.write('err'); sys.exit(0)")
     assert sorted(lines) == ["n-1 | err\n", "n-1 | out\n"]
