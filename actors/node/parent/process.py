@@ -99,7 +99,7 @@ class NodeProcess:
         self.version = ""
         self._why = ""
         self._assignment = assignment
-        self._begun = False
+        self._begun_at = math.inf
         self._limit_s = START_S
         self._patience = trio.CancelScope()
         self._hung_after_s = hung_after_s
@@ -137,7 +137,7 @@ class NodeProcess:
 
     def begin(self) -> None:
         """Have it serve clients."""
-        self._begun = True
+        self._begun_at = trio.current_time()
         self._limit_s = START_S
         self._patience.deadline = trio.current_time() + START_S
         with contextlib.suppress(OSError):  # it has ended, as `run` will find
@@ -229,10 +229,12 @@ class NodeProcess:
     def _take(self, message: FromNode) -> None:
         match message:
             case Waiting():
-                self._limit_s = START_S if self._begun else math.inf
+                self._limit_s = math.inf if self._begun_at == math.inf else START_S
                 self.waiting.set()
             case Up(version):
                 self.version, self.up_at = version, trio.current_time()
+                took_s = round(self.up_at - self._begun_at, 2)
+                log.info("node is up", node=self._assignment.name, pid=self.pid, took_s=took_s)
                 self._changed()
             case Pulse():
                 self.pulse = message
