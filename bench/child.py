@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple
@@ -70,8 +70,7 @@ class ChildServer:
             self.stop(timeout_s=0)
             raise
         if core is not None:
-            for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
-                os.sched_setaffinity(int(thread.name), {core})
+            each_thread(self.process.pid, lambda thread: os.sched_setaffinity(thread, {core}))
 
     def _wait_for_address(self, timeout_s: float) -> str:
         deadline = time.monotonic() + timeout_s
@@ -149,6 +148,13 @@ def waited_s(pid: int) -> float:
     return waited_ns / 1e9
 
 
+def each_thread(pid: int, act: Callable[[int], None]) -> None:
+    """Call `act` with the id of each thread of a process, except of one that ends meanwhile."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):
+            act(int(thread.name))
+
+
 def check_realtime() -> None:
     """Raise RuntimeError if this process may not use real-time priority."""
     try:
@@ -163,9 +169,7 @@ def make_realtime(pid: int) -> None:
 
     Ordinary programs cannot take the core from them then.
     """
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(ProcessLookupError):  # it has ended
-            os.sched_setscheduler(int(thread.name), os.SCHED_RR, os.sched_param(1))
+    each_thread(pid, lambda thread: os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(1)))
 
 
 def _files(listing: Path) -> int:

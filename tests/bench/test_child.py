@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bench import child
-from bench.child import check_realtime, make_realtime
+from bench.child import check_realtime, each_thread, make_realtime
 from bench.stage import Waits, confined
 
 
@@ -41,6 +42,25 @@ def test_real_time_priority_is_given_or_it_is_said_why_not(busy: subprocess.Pope
     busy.send_signal(signal.SIGSTOP)  # or all others would have to wait for it
     make_realtime(busy.pid)
     assert os.sched_getscheduler(busy.pid) == os.SCHED_RR
+
+
+def test_a_thread_that_ends_meanwhile_is_passed_over() -> None:
+    ends = threading.Event()
+    thread = threading.Thread(target=ends.wait)
+    thread.start()
+    pinned: list[int] = []
+
+    def pin(number: int) -> None:
+        if number == thread.native_id:
+            ends.set()
+            while Path(f"/proc/self/task/{number}").exists():
+                thread.join()
+        os.sched_setaffinity(number, os.sched_getaffinity(0))
+        pinned.append(number)
+
+    each_thread(os.getpid(), pin)
+    assert os.getpid() in pinned
+    assert thread.native_id not in pinned
 
 
 def test_what_others_take_from_a_process_is_seen(busy: subprocess.Popen[bytes]) -> None:
