@@ -405,6 +405,25 @@ async def test_a_stop_that_takes_too_long_is_cut_short_and_leaves_nothing(tmp_pa
             assert await trio.to_thread.run_sync(wait_until_gone, family) == set()
 
 
+async def test_a_first_ctrl_c_drains_all_nodes_and_a_second_one_hurries_them(
+    tmp_path: Path,
+) -> None:
+    patient = ("server.drain_s=600", "server.stop_timeout_s=700")
+    server = await trio.to_thread.run_sync(lambda: Nodes(tmp_path, 2, *patient))
+    with server:
+        async with crowd(server.port, 20) as here:
+            server.process.send_signal(signal.SIGINT)
+            for name in ("web-1", "web-2"):
+                await trio.to_thread.run_sync(server.wait_for_event, "draining", name)
+            status, body = await trio.to_thread.run_sync(server.get, "/readyz")
+            assert (status, json.loads(body)["checks"]["nodes"]) == (503, "draining")
+            await here.all_are_answered()
+            assert here.closed < 20, "the closes are spread over 600 s"
+            assert await trio.to_thread.run_sync(server.stop, signal.SIGINT) == Exit.OK
+    hurried = {event.get("node") for event in server.events() if event["event"] == "hurrying"}
+    assert hurried == {None, "web-1", "web-2"}
+
+
 @pytest.mark.parametrize("after_s", [0.0, 1.0])
 def test_a_stop_while_nodes_start_leaves_no_child(after_s: float, tmp_path: Path) -> None:
     process = subprocess.Popen(

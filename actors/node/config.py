@@ -23,6 +23,7 @@ from msgspec import Meta, inspect
 from actors.edge.settings import SessionSettings
 from actors.node.allowed import allowed
 from actors.node.conflicts import conflicts
+from actors.node.cores import usable_cores
 from actors.node.layers import Value, doubts, from_environment, from_file, from_overrides
 from actors.node.logs import LogSettings
 from actors.node.sections import ConfigError, Configurable, Section, Sections, meant
@@ -71,7 +72,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def node_count(self) -> int:
         """How many nodes; "auto": one for each core that this process may use."""
         if self.nodes == "auto":
-            return min(len(os.sched_getaffinity(0)), MOST_NODES)
+            return min(usable_cores(), MOST_NODES)
         return self.nodes
 
 
