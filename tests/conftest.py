@@ -1,6 +1,6 @@
 """Fixtures for all tests: the real stores, started once for a whole run.
 
-Tests share them and keep apart by random kinds and keys: `unique()`.
+Tests share them, and keep apart by random kinds and keys: see `unique()`.
 """
 
 from __future__ import annotations

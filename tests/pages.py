@@ -1,7 +1,7 @@
 """The pages for readers, taken apart: what they link to, name, show and promise.
 
 Three conventions make a page testable. A fenced block that begins with `# name.ext` is the file of
-that name. A ```text block is what the program before it prints. Indented lines are commands.
+that name. A ```text block is the output of the program before it. Indented lines are commands.
 """
 
 from __future__ import annotations

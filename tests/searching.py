@@ -1,4 +1,4 @@
-"""Looks for words in everything that a server's stores hold: every table, every key."""
+"""Searches everything that a server's stores hold for words: every table, every key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that meet on one PostgreSQL, as processes."""
+"""Several server processes that are started on one PostgreSQL."""
 
 from __future__ import annotations
 

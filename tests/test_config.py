@@ -1,4 +1,4 @@
-"""Every layer of the configuration, and the one line each mistake gets."""
+"""Every layer of the configuration, and the one line that each mistake is reported in."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The files of deploy/: valid by the tools of their trades, and true to the server.
+"""The files of deploy/ are valid, and agree with the server.
 
-No cluster and no container engine are needed, and none is used: the chart is rendered as Helm does
-and held against the schemas of Kubernetes; the container file is linted, and what it builds and
-runs is built and run here.
+The tests need neither a cluster nor a container engine. The chart is rendered as Helm does, and
+checked against the schemas of Kubernetes. The container file is linted, and the commands that build
+and run its image are run here.
 """
 
 from __future__ import annotations

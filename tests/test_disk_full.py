@@ -1,4 +1,4 @@
-"""A server whose PostgreSQL answers every question and takes no event."""
+"""A server whose PostgreSQL answers every query but cannot store events."""
 
 from __future__ import annotations
 

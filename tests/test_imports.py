@@ -1,9 +1,8 @@
-"""Imports run one way: server, bench, tests -> actors.node -> services -> actors.edge,
+"""Imports go one way: server, bench, tests -> actors.node -> services -> actors.edge,
 actors.cluster -> actors.runtime, protocol, persistence.
 
-The last three know nothing of one another, and rules know nothing at all. And there are no circles:
-no module imports itself by way of others, whether an import stands at the top of a file, in a
-function or under TYPE_CHECKING.
+The last three do not import each other, and rules import none of these. There are no cycles,
+wherever an import stands: at the top of a file, in a function or under TYPE_CHECKING.
 """
 
 from __future__ import annotations

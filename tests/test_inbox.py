@@ -1,4 +1,4 @@
-"""A user's inbox on a server of its own: by real clients, over sockets, through kills."""
+"""A user's inbox on a server of its own, with real clients over sockets, through kills."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pages say and show is what is there and what happens."""
+"""What the pages say and show exists and happens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Services are taken out, and put in, at one place: the list of server.py."""
+"""Services are taken out of a server, and put in, in one place: the list in server.py."""
 
 from __future__ import annotations
 

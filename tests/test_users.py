@@ -1,4 +1,4 @@
-"""`server.py user`: all that a server holds of a user is handed out, and erased."""
+"""`server.py user` exports and erases everything that a server holds of a user."""
 
 from __future__ import annotations
 

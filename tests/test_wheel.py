@@ -1,6 +1,6 @@
 """The wheel in an empty environment, as one gets it from an index and not from a checkout.
 
-Nothing is downloaded: of each extra, exactly what the wheel's metadata asks for is linked from the
+Nothing is downloaded. For each extra, exactly what the wheel's metadata asks for is linked from the
 environment of these tests into a new one.
 """
 

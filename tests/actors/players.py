@@ -1,8 +1,8 @@
-"""Players without a network: real handlers, sessions, rooms and outboxes, no socket in between.
+"""Players without a network: real handlers, sessions, rooms and outboxes, but no sockets.
 
-A `Player` gives its requests to the handler of its connection, as the wire does once it has decoded
-them, and reads what its outbox would have sent. Nothing waits for a socket, so that these tests
-run on the autojump clock.
+A `Player` passes its requests to the handler of its connection, as the server does once it has
+decoded them, and reads what its outbox would have sent. Nothing waits for a socket, so these tests
+run on trio's autojump clock.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A node on a real port with the real stores, and clients for it on trio-websocket.
 
-Rules for tests on sockets: localhost and a port the system chose; order comes from the messages
-themselves, never from sleeping; real time is an upper bound only.
+Rules for tests on sockets: they use localhost and a port that the system chose. The messages
+themselves decide the order of events, never sleeping. Real time is only an upper bound.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A table to play at: a system on stores in memory, a host, and players whose pushes are kept."""
+"""What a match needs: a system on stores in memory, a host, and players who keep their pushes."""
 
 from __future__ import annotations
 

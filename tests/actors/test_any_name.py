@@ -1,7 +1,8 @@
-"""Names that nobody has used: to look at one costs nothing that stays, and not without bound.
+"""Rooms and matches of names that nobody has used: looking at one leaves nothing behind.
 
-A room that was joined and never written has no epoch of its own. Its members stand at offset 0, and
-whatever becomes of the room, they get all that is ever said in it.
+How many of them one may look at is bounded, too. A room that was joined but never written to has no
+epoch of its own. Its members are at offset 0, and whatever becomes of the room, they get everything
+that is ever said in it.
 """
 
 from __future__ import annotations

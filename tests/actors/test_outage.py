@@ -1,4 +1,4 @@
-"""Ten minutes without a store: what a node holds meanwhile does not grow with the minutes."""
+"""Ten minutes without a store: the memory that a node needs does not grow with time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What embedders may use of `import actors`. A change of this list is a change of the contract."""
+"""The public names of `import actors`. To change this list is to change the contract."""
 
 from __future__ import annotations
 

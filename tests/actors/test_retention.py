@@ -1,4 +1,4 @@
-"""History that is not kept for ever: the rooms it is of, and the actor that has it go."""
+"""History that is deleted after some time: the rooms that had it, and the actor that deletes it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Two servers on one PostgreSQL and Valkey, as in a deploy, or when one that was frozen wakes up.
+"""Two servers on one PostgreSQL and Valkey, as in a deploy, or when a frozen one wakes up.
 
-Each of them has clients in the same room or match. Whoever appends last has the log; the other's
-incarnation is refused with what it pushed, and its clients must end up with what the log holds.
+Each has clients in the same room or match. The server that appends last owns the log. The other's
+incarnation is fenced, and its clients must end up with what the log holds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the bench sees of a process, and does to it."""
+"""What the bench learns about a process, and what it does to it."""
 
 from __future__ import annotations
 

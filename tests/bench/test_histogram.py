@@ -1,4 +1,4 @@
-"""A histogram says each value to within 1/128 of itself, and never less than it was."""
+"""A histogram reports each value to within 1/128, and never lower than it was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a load needs of Greenroom beyond its defaults."""
+"""The settings that a load needs beyond Greenroom's defaults."""
 
 from __future__ import annotations
 

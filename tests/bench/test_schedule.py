@@ -1,4 +1,4 @@
-"""The open loop: when what is due, and that waiting shows in a latency."""
+"""The open loop: when events are due, and that waiting counts towards latency."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each scenario, small, against a real server: it runs, all comes back, and the report says so."""
+"""Each scenario with a small load against a real server: it runs, and its report is complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The measure of durable schedules, small: all that were due have come."""
+"""The bench of durable schedules with few rows: all that were due have fired."""
 
 from __future__ import annotations
 

@@ -1,11 +1,14 @@
 """`python -m tests.chaos.away`: a store is gone for 30 s while 2,000 messages a second come in.
 
-PostgreSQL: the journal takes what it has room for, then what comes is refused with an error that
-says it may be retried; and when it is back everything flows again by itself. Valkey (`--store
-valkey`): nobody notices. Chat is acknowledged and matches tick as before, rooms that were not in
-memory come from the log, only snapshots wait; and when it is back they are saved again. The
-server's memory stays bounded either way. The server revives embedded stores at once, so here they
-are the case's own.
+PostgreSQL: the journal takes as much as it has room for. After that, requests are refused with an
+error that says they may be retried. When PostgreSQL is back, everything works again without help.
+
+Valkey (`--store valkey`): nobody notices. Chat is acknowledged and matches tick as before, and
+rooms that were not in memory come from the log. Only snapshots wait, and are saved when Valkey is
+back.
+
+In both cases the server's memory stays bounded. A server restarts embedded stores at once, so here
+the stores are started by this program.
 """
 
 from __future__ import annotations

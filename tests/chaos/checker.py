@@ -1,10 +1,10 @@
-"""Decides from a run's records alone whether the server kept its word.
+"""Decides from a run's records alone whether the server kept its promises.
 
-Each rule is a generator over the history that yields what it finds wrong, by the name under which
-actors/node/README.md states the guarantee. The approach is Jepsen's (Kingsbury,
+Each rule is a generator over the history. It yields what it finds wrong, under the name by which
+actors/node/README.md states the guarantee. The approach is that of Jepsen (Kingsbury,
 https://jepsen.io): clients record calls with their times, faults come from outside, and only the
-record is judged. Chat rooms are logs with a total order, so the check is linear in the records: no
-search over interleavings.
+records are judged. Chat rooms are logs with a total order, so the check takes time linear in the
+records, without a search over interleavings.
 """
 
 from __future__ import annotations

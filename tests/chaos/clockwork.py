@@ -1,4 +1,4 @@
-"""A game whose every state follows from its age: a false one cannot pass for a true one."""
+"""A game whose state follows from its age alone, so that a wrong state is always noticed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client that asks for much and does not read the answers."""
+"""A client that requests much and does not read the answers."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""`python -m tests.chaos.faulty serve ...`: the server as shipped, with hooks that can be broken,
-and with the trial service, which puts notes into inboxes.
+"""`python -m tests.chaos.faulty serve ...`: the server as shipped, with hooks that can be broken.
 
-Every hook of rooms, sessions, matches, the games, and what writes and wakes matches is wrapped
-before the server starts. Orders come from outside, as datagrams on the unix socket that
-SABOTAGE_SOCKET names, so that what goes wrong is the run's to decide and never part of what players
-send. An unarmed hook costs one look into a dict.
+It also has the trial service, which puts notes into inboxes. Every hook of rooms, sessions, matches
+and games, and of what writes and wakes matches, is wrapped before the server starts. Orders come
+from outside, as datagrams on the unix socket that SABOTAGE_SOCKET names. So the run decides what
+goes wrong, never a message that a player sends. A hook that is not to be broken costs one look into
+a dict.
 """
 
 from __future__ import annotations

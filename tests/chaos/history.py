@@ -1,7 +1,7 @@
-"""What the clients of a chaos run record: every call, every answer, everything pushed to them.
+"""What the clients of a chaos run record: every call, every answer, every push.
 
-The checker sees these records and the event log afterwards, nothing of the server's inside. Times
-are seconds on one monotonic clock, that of the process that drives the clients.
+The checker sees these records and, afterwards, the event log, but nothing of the server's inside.
+Times are seconds on one monotonic clock, that of the process that runs the clients.
 """
 
 from __future__ import annotations

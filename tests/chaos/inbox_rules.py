@@ -1,6 +1,6 @@
-"""Rules for inboxes: what `tests.chaos.checker` judges the tellers' records by.
+"""Rules for inboxes, by which `tests.chaos.checker` judges the tellers' records.
 
-What a listener was pushed is judged as what a member of a room was: `streams_are_complete`.
+Pushes to a listener are judged like those to a member of a room, by `streams_are_complete`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rooms that the stores know before a run begins: a recovery is that of a lived-in server."""
+"""Rooms that are in the stores before a run begins, so that recoveries have something to read."""
 
 from __future__ import annotations
 

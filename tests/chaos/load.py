@@ -1,4 +1,4 @@
-"""Load for the measured cases: many clients in one process, open loop, every answer counted."""
+"""Load for the cases that measure: many clients in one process, each answer counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules for players' objects: what `tests.chaos.checker` judges the savers' records by."""
+"""Rules for players' objects, by which `tests.chaos.checker` judges the savers' records."""
 
 from __future__ import annotations
 

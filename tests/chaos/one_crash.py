@@ -1,7 +1,7 @@
 """`python -m tests.chaos.one_crash`: one room crashes while others handle 1,000 messages a second.
 
-Measured are the latency of the others with and without the crash, in turns, and how long it takes
-until the room that crashed acknowledges again. Its clients have to stay joined.
+It measures the latency of the others with and without the crash, in turns, and how long it takes
+until the crashed room acknowledges again. The clients of that room have to stay joined.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""`python -m tests.chaos.overload`: offer three times what the server can do, then stop.
+"""`python -m tests.chaos.overload`: offer three times as much as the server can do, then stop.
 
-Chat sends that are acknowledged once durable, in an open loop, so that nothing slows down for the
-server's sake. The capacity is measured first: the rate is raised until no more is acknowledged.
-Held are: goodput within 20 % of the capacity, a bounded latency of what is accepted, refusals with
-`retry`, and that it is itself again seconds after the surge.
+The load is chat sends, which are acknowledged once they are durable. They are sent on a schedule,
+so a slow server does not slow the load down. The capacity is measured first: the rate is raised
+until no more is acknowledged. The run then checks four things: goodput within 20 % of the capacity,
+a bounded latency of what is accepted, refusals with `retry`, and that the server is back to normal
+seconds after the surge.
 """
 
 from __future__ import annotations

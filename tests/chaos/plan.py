@@ -1,4 +1,4 @@
-"""What a run breaks, in which order: drawn from a seed, the same for the same seed."""
+"""What a run breaks and in which order, drawn from a seed."""
 
 from __future__ import annotations
 

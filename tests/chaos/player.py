@@ -1,7 +1,7 @@
-"""A client that records all it does and sees, and never gives up: break, reconnect, resume.
+"""A client that records all it does and sees. After a break it reconnects and resumes.
 
-Written on trio-websocket and the msgpack package from PROTOCOL.md alone: a second implementation,
-which shares no code with the server or with the project's own client.
+It is written on trio-websocket and the msgpack package from PROTOCOL.md alone: a second
+implementation, which shares no code with the server or with the project's own client.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What came of a chaos run, for people and for files."""
+"""The report of a chaos run, as text and as files."""
 
 from __future__ import annotations
 

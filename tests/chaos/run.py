@@ -1,7 +1,7 @@
-"""`python -m tests.chaos.run`: play under faults, then judge what was recorded.
+"""`python -m tests.chaos.run`: play under faults, then judge the records.
 
-The seed decides which faults come, in which order and for how long, and what clients do when; what
-the machine makes of it differs from run to run, as it should.
+The seed decides which faults come, in which order and for how long, and what clients do when. What
+the machine makes of that differs from run to run.
 """
 
 from __future__ import annotations

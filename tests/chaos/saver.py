@@ -1,4 +1,4 @@
-"""A player who saves: an object of its own counts steps, each for the version of the one before."""
+"""A player who saves an object that counts steps, each on top of the version of the last."""
 
 from __future__ import annotations
 

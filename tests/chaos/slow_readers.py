@@ -1,9 +1,10 @@
 """`python -m tests.chaos.slow_readers`: a thousand clients in busy rooms stop reading.
 
-They must cost bounded memory and leave with the resumable close (4001), while a bystander who pings
-notices nothing. They read on once the server has given them all up: who comes later than
-`wire.close_timeout_s` after that finds a cut line, 1006, in place of its code. What the kernel
-holds for each is kept small, so that it is the server's turn to hold some.
+They must cost a bounded amount of memory and be closed with the resumable code 4001, while a
+bystander who pings notices nothing. They read again once the server has given them all up. A client
+that reads later than `wire.close_timeout_s` after that finds the connection cut (1006) instead of
+its code. The kernel's buffers for each are kept small, so that the server has to hold messages,
+too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Where a chaos run plays: real stores, a real server process, and the proxy between it and them.
+"""Where a chaos run plays: real stores, a real server process, and the proxy in front of it.
 
 The stores are children of the run, not of the server, so that each can be killed by itself. A
-server that ends is started again on the same stores; clients reach whichever is up by the proxy.
+server that ends is started again on the same stores. Clients reach the current one through the
+proxy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A player who has notes put into the inboxes of others, each with a key until it is answered."""
+"""A player who puts notes into others' inboxes, and repeats each with its key until answered."""
 
 from __future__ import annotations
 

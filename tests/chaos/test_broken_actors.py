@@ -1,4 +1,4 @@
-"""Actors that go wrong again and again on a real server: what clients are told, what is seen."""
+"""Actors that fail again and again on a real server: what clients and operators are told."""
 
 from __future__ import annotations
 

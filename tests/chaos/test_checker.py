@@ -1,4 +1,4 @@
-"""The checker is only worth what it finds: a true history passes, each kind of lie is named."""
+"""The checker itself: a true history passes, and each kind of false one is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client that stops reading is told from one that only had to wait."""
+"""A client that stops reading is told apart from one that only had to wait."""
 
 from __future__ import annotations
 

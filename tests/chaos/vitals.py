@@ -1,4 +1,4 @@
-"""What a server process holds, read from outside: memory, files, sockets, threads, children."""
+"""What a server process uses, read from outside: memory, files, sockets, threads, children."""
 
 from __future__ import annotations
 

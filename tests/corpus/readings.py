@@ -1,7 +1,7 @@
-"""What clients are told by an actor that comes back from an entry.
+"""What clients are told by an actor that is recovered from an entry of the corpus.
 
-This is what versions are compared by, as the wire's messages stay what they are within `v1` of the
-protocol, while what a snapshot looks like may change.
+Versions are compared by this. The wire's messages stay the same within `v1` of the protocol, while
+the form of a snapshot may change.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What is played to fill the corpus: real actors on stores in memory, on a clock that jumps.
+"""What is played to fill the corpus: real actors on stores in memory, on a mock clock.
 
-Each scene gives entries by name. Between them they hold every type of event and every part of a
-snapshot; a test sees to the first.
+Each scene returns entries by name. Together they have every type of event and every part of a
+snapshot; a test makes sure of the events.
 """
 
 from __future__ import annotations

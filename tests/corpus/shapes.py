@@ -1,7 +1,7 @@
-"""The outward form of what today's code persists, to tell when it has changed.
+"""The form of what today's code persists, to tell when it has changed.
 
-Events by their types' fields; snapshots, whose types are each actor's own affair, by the form of
-those that the scenes left behind.
+Events are described by the fields of their types. The types of snapshots are each actor's own
+business, so these are described by the form of those that the scenes left behind.
 """
 
 from __future__ import annotations

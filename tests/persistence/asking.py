@@ -1,4 +1,4 @@
-"""Plain Pykka refs where the facades want something to ask: no runtime, no event loop."""
+"""Lets the facades ask plain Pykka refs, without the runtime and without an event loop."""
 
 from __future__ import annotations
 

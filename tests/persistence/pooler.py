@@ -1,8 +1,8 @@
-"""Poolers between us and PostgreSQL that hand every transaction to another of its sessions.
+"""Poolers in front of PostgreSQL that hand every transaction to another of its sessions.
 
-`TransactionPooler` is a small one of the tests' own, which any machine can run. It is as unkind as
-a pooler may be: the next transaction of a client always goes to the session that has rested
-longest, so never twice in a row to the same. `pgbouncer` is the real one, where it is installed.
+`TransactionPooler` is a small one for the tests, which any machine can run. It does the worst that
+a pooler may do: a client's next transaction goes to the session that has rested longest, so never
+to the same one twice in a row. `pgbouncer` is the real one, where it is installed.
 """
 
 from __future__ import annotations

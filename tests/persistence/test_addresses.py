@@ -1,4 +1,4 @@
-"""What can be a store's address and what cannot, told without asking any store."""
+"""What can be a store's address and what cannot, without asking a store."""
 
 from __future__ import annotations
 

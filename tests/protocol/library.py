@@ -1,4 +1,4 @@
-"""The second opinion of our frame parser: the one of the `websockets` library, behind our face."""
+"""The frame parser of the `websockets` library with the interface of ours: a second opinion."""
 
 from __future__ import annotations
 

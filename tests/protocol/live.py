@@ -1,8 +1,8 @@
 """A real gateway on a real port with a small echo handler, and raw clients for it.
 
-Rules for every test on sockets, so that none flakes: localhost and a port the system chose; an
-order of events made by the messages themselves, never by sleeping; real time only as an upper
-bound (`LIMIT_S`), or as a lower one that sleeping itself guarantees.
+Rules for every test on sockets, so that none is flaky: it uses localhost and a port that the system
+chose. The messages themselves decide the order of events, never sleeping. Real time is only an
+upper bound (`LIMIT_S`), or a lower one that sleeping itself guarantees.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""WebSocket clients of three makes behind one face: raw bytes, trio-websocket, and `websockets`.
+"""WebSocket clients of three makes with one interface: raw bytes, trio-websocket, `websockets`.
 
-What a library can say it says itself, so that its reading of RFC 6455 meets ours both ways; what it
-refuses to say, because it is wrong, is put on its line as bytes, and the library then reads what
-the server makes of that.
+Where a library can send something, it does so itself, so that its reading of RFC 6455 is compared
+with ours in both directions. Where it refuses, because the thing is wrong, the bytes are written to
+its connection directly, and the library then reads how the server reacts.
 """
 
 from __future__ import annotations

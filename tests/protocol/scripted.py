@@ -1,7 +1,8 @@
-"""A server that follows a script, one connection after the other: for what a client must bear and
-a real server cannot be made to do at the very point, such as a break between request and answer.
+"""A server that follows a script, one connection after the other.
 
-The bytes are trio-websocket's own and our codec's. A script is an async function of one `Peer`.
+It is for things that a client must bear and that a real server cannot be made to do at the right
+moment, such as a break between request and answer. The bytes are trio-websocket's own and our
+codec's. A script is an async function of one `Peer`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The client against scripts: what it says, what it yields, which errors it raises."""
+"""The client against scripted servers: what it sends, what it yields, which errors it raises."""
 
 from __future__ import annotations
 

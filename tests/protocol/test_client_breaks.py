@@ -1,4 +1,4 @@
-"""The client against scripts: what it does when connections and rooms break."""
+"""The client against scripted servers: what it does when connections and rooms break."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client and the server together, over a connection that is cut, and a server that restarts."""
+"""Client and server together, over a connection that is cut, and with a server that restarts."""
 
 from __future__ import annotations
 

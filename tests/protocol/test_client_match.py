@@ -1,4 +1,4 @@
-"""Matches in the client, against scripts."""
+"""Matches in the client, against scripted servers."""
 
 from __future__ import annotations
 

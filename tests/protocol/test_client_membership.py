@@ -1,4 +1,4 @@
-"""Where a client takes itself for a member the server does so, too, whatever breaks."""
+"""Whatever breaks, client and server agree about what the client is a member of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client's storage against scripts: what it sends, and what a break does to it."""
+"""The client's storage against scripted servers: what it sends, and what a break does to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user said is handed out whole, and erased from every place that held it."""
+"""A user's messages can be exported completely, and erased wherever they are kept."""
 
 from __future__ import annotations
 

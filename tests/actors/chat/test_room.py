@@ -1,4 +1,4 @@
-"""Rooms through their members' eyes: order, fan-out, acknowledgement, history, who is there."""
+"""Rooms as their members see them: order, fan-out, acknowledgement, history, who is there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rooms that crash, rest, or lose their store: what members notice, and what is not lost."""
+"""Rooms that crash, rest, or lose their store: what members notice, and that nothing is lost."""
 
 from __future__ import annotations
 

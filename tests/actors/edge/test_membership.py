@@ -1,4 +1,4 @@
-"""Who is in a topic: its owner, the hub, the session and the client are of one mind."""
+"""Who is in a topic: its owner, the hub, the session and the client agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owner, hub, session and client are of one mind about who is in, once all is quiet."""
+"""Owner, hub, session and client agree about who is in, once nothing is under way any more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client that asks for more than its outbox holds gets all of it, as fast as it reads."""
+"""A client that requests more than its outbox holds gets all of it, as fast as it reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Routes that look at who asks."""
+"""Routes that depend on who asks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Session tokens: what is signed comes back, anything else is refused with one name."""
+"""Session tokens: what was signed is read back, and anything else is refused with one error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One address asks for much; the clients of others are served all the same."""
+"""While one address asks for too much, the clients of others are still served."""
 
 from __future__ import annotations
 

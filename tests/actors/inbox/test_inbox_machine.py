@@ -1,4 +1,4 @@
-"""Whatever happens, each device gets every entry once, in order, or is told that it does not."""
+"""Each device gets every entry once and in order, or is told that it missed some."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inboxes do not keep everything for ever, and say where they begin."""
+"""Inboxes delete old entries, and say where they begin."""
 
 from __future__ import annotations
 

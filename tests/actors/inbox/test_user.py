@@ -1,4 +1,4 @@
-"""A user's inbox: who gets what, from where on, and what waits."""
+"""A user's inbox: who gets which entries, from which offset on, and which entries wait."""
 
 from __future__ import annotations
 

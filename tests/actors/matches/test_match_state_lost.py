@@ -1,4 +1,4 @@
-"""A match with state in snapshots alone, when there is none that can be used."""
+"""A match whose state is only in snapshots, when none of them can be used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a game shows and says is held to what every client can read, whichever of them are there."""
+"""What a game shows and says must be readable for every client, whoever is there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the directory knew when it was an actor with a log is taken over into the rows."""
+"""What the directory knew when it was an actor with a log is copied into the rows."""
 
 from __future__ import annotations
 

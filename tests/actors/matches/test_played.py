@@ -1,4 +1,4 @@
-"""What matches hold of a user is handed out, and made anonymous without harm to the game."""
+"""What matches know of a user can be exported, and made anonymous without harm to the game."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A playthrough is a value: what was played comes back, from its events or from a snapshot."""
+"""A playthrough is a value: it can be rebuilt from its events, or from a snapshot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of matches against a model of them: the one that tests on a clock that jumps use."""
+"""The rows of matches compared with the model of them that tests with a mock clock use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open files: how many connections fit, and that nothing else goes without."""
+"""Open files: how many connections fit, and that files are left for everything else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A log whose reader is slow, away or gone costs lines, and nobody any time."""
+"""A log whose reader is slow, away or gone loses lines, but delays nobody."""
 
 from __future__ import annotations
 

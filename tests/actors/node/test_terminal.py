@@ -1,4 +1,4 @@
-"""What a process hears of the end of its terminal."""
+"""How a process learns that its terminal was closed."""
 
 from __future__ import annotations
 

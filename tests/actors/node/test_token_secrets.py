@@ -1,4 +1,4 @@
-"""What tokens are signed with is the configuration's to say."""
+"""The configuration decides which secrets sign tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the collector finds of something that comes and goes often."""
+"""Finds the reference cycles that something leaves behind when it comes and goes often."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exceptions that cannot be shown, and those that look as if they ended a task: one actor's."""
+"""Exceptions that cannot be shown or that look like the end of a task fail one actor only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An error says who, what and why: whoever waited for an actor is told what it failed of."""
+"""Errors say who, what and why: whoever waited for an actor learns the cause of its failure."""
 
 from __future__ import annotations
 

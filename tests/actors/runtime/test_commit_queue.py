@@ -1,4 +1,4 @@
-"""The journal's decisions, held against a model that keeps everything in plain lists."""
+"""The journal's decisions, compared with a model that keeps everything in plain lists."""
 
 from __future__ import annotations
 

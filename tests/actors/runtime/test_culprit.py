@@ -1,4 +1,4 @@
-"""Whatever keeps the loop from turning is found by the watchdog, and named."""
+"""The watchdog finds and names whatever blocks the loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever lasts is a duration: what is none is refused where it is given."""
+"""Every duration is checked where it is given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever happens to an actor, every ask of it comes to something, long before its deadline."""
+"""Whatever happens to an actor, every ask of it ends long before its deadline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a node frees, it frees by reference count: what comes and goes leaves no cycles behind."""
+"""A node leaves no reference cycles behind: everything is freed by its reference count."""
 
 from __future__ import annotations
 

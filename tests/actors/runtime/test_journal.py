@@ -1,4 +1,4 @@
-"""Group commit over a store in memory, on a clock that jumps."""
+"""Group commit over a store in memory, on a mock clock."""
 
 from __future__ import annotations
 

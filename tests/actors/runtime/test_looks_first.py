@@ -1,4 +1,4 @@
-"""Actors that take no epoch before they have something to say."""
+"""Actors that take no epoch before they have an event to persist."""
 
 from __future__ import annotations
 

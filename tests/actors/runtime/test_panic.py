@@ -1,4 +1,4 @@
-"""Ctrl-C, SystemExit, and exceptions that are no `Exception`."""
+"""Ctrl-C, SystemExit, and exceptions that are not an `Exception`."""
 
 from __future__ import annotations
 

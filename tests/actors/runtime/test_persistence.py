@@ -1,4 +1,4 @@
-"""Persistent actors over stores in memory: what they write, and who may."""
+"""Persistent actors over stores in memory: what they write, and which incarnation may write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A persistent actor against a model: stores that fail, crashes, restarts, rivals; any order."""
+"""A persistent actor compared with a model: failing stores, crashes, rivals, in any order."""
 
 from __future__ import annotations
 

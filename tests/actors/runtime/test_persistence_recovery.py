@@ -1,4 +1,4 @@
-"""How persistent actors come back, from whatever the stores hold."""
+"""How persistent actors recover from whatever the stores hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When persistent actors are snapshotted, and when they must not be."""
+"""When persistent actors take a snapshot, and when they must not."""
 
 from __future__ import annotations
 

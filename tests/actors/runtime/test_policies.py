@@ -1,4 +1,4 @@
-"""What makes no sense is refused where it is given, and help() names what does."""
+"""Policies that make no sense are refused where they are given; help() names the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A message that crashes its actor again and again is kept from it: for a time, and told so."""
+"""A message that crashes its actor again and again is kept from it for a time."""
 
 from __future__ import annotations
 

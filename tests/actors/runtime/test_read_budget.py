@@ -1,4 +1,4 @@
-"""A cold start: what recoveries read at once is bounded in bytes, and all of them come through."""
+"""A cold start: the bytes that recoveries read at once are bounded, and all recoveries complete."""
 
 from __future__ import annotations
 

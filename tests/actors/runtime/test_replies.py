@@ -1,4 +1,4 @@
-"""What a handler may return, and what it may be: the rest is an error where it can be seen."""
+"""What a handler may be and may return; anything else is an error where it is noticed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The snapshotter over a store in memory, on a clock that jumps."""
+"""The snapshotter over a store in memory, on a mock clock."""
 
 from __future__ import annotations
 

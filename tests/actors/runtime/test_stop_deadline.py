@@ -1,4 +1,4 @@
-"""Whoever is asked to stop has `shutdown_s` for it, whichever way it was asked."""
+"""An actor has `shutdown_s` to stop, in whichever way it was asked to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A supervisor hears of failures, requests and a stop while its children recover or end."""
+"""A supervisor notices failures, requests and a stop while its children recover or end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pykka's ThreadingActors in the tree, on the real clock: one that jumps does not wait for them."""
+"""ThreadingActors in the tree, on the real clock, since a mock clock does not wait for threads."""
 
 from __future__ import annotations
 

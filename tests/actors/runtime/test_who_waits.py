@@ -1,4 +1,4 @@
-"""Whoever waits is told, always: when the system ends, when the loop ends, when queues are full."""
+"""Everyone who waits is told when the system ends, the loop ends, or queues are full."""
 
 from __future__ import annotations
 

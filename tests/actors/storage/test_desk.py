@@ -1,4 +1,4 @@
-"""Requests through the desk: what it lets through, counts, and does with all that a user has."""
+"""Requests through the desk: what it lets through and counts, and what it does with a user's data."""
 
 from __future__ import annotations
 

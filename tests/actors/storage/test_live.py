@@ -1,4 +1,4 @@
-"""Storage over the wire: a server as users start it, with its default limits but for the quota."""
+"""Storage over the wire: a server as users start it, with the default limits but for the quota."""
 
 from __future__ import annotations
 

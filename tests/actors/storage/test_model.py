@@ -1,4 +1,4 @@
-"""Storage against a model of it: a dictionary."""
+"""Storage compared with a model of it: a dictionary."""
 
 from __future__ import annotations
 

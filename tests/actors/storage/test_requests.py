@@ -1,4 +1,4 @@
-"""What clients ask of storage is held to the limits before anything is done."""
+"""Clients' requests to storage are checked against the limits before anything is done."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""A tape played against the present server: what clients sent then is sent again, and what comes
-back must be what came then, as far as a client of then can tell.
+"""A tape played against the present server.
 
-Compared are op, fields and values, as the client of then decodes them. Ids and tokens are new ones
-each time: what stands for an old one is learned from the answers, and put in its place in what is
-sent. Times, texts for people, and all that depends on when a tick was run are compared by type.
+What clients sent then is sent again, and the answers must be those of then, as far as a client of
+then can tell. Op, fields and values are compared, as the client of then decodes them. Ids and
+tokens are new each time: those that replace the old ones are learned from the answers, and put into
+what is sent. Times, texts for people, and all that depends on when a tick was run are compared by
+type only.
 """
 
 from __future__ import annotations

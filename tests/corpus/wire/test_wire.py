@@ -1,4 +1,4 @@
-"""Clients and servers of before go on working with those of today."""
+"""Old clients work with the present server, and the present client with old servers."""
 
 from __future__ import annotations
 

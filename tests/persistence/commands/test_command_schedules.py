@@ -1,4 +1,4 @@
-"""Schedules as commands set, move and cancel them: with their transaction, or not at all."""
+"""Commands that set, move and cancel schedules do so with their transaction, or not at all."""
 
 from __future__ import annotations
 

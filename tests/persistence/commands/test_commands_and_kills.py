@@ -1,4 +1,4 @@
-"""Commands on a PostgreSQL of their own, which is killed and asked for more than it has."""
+"""Commands on a PostgreSQL that is killed, or asked for more than it has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wallets: what the tests of commands move about. Their sum must never change."""
+"""Wallets, between which the tests of commands move money. Their sum must never change."""
 
 from __future__ import annotations
 

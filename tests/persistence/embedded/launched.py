@@ -1,4 +1,4 @@
-"""The launcher as a process of its own, and what is left of its children."""
+"""The launcher as a process of its own, and which of its children are left."""
 
 from __future__ import annotations
 

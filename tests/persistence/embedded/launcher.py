@@ -1,7 +1,7 @@
 """A process that runs the embedded servers until it is killed: `launcher.py FOLDER [UID]`.
 
-Prints one JSON line with its servers' ids and URLs. With UID it becomes that user first; by then
-all is imported, for the interpreter may be out of that user's reach.
+It prints one JSON line with the process ids and URLs of its servers. With UID it becomes that user
+first. Everything is imported before that, as the interpreter may be out of that user's reach.
 """
 
 from __future__ import annotations

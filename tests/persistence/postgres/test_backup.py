@@ -1,4 +1,4 @@
-"""What the page for operators says of backups of a PostgreSQL of one's own."""
+"""What the page for operators says about backing up a PostgreSQL that they run themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Old history goes in small steps; what stays has no gap and can be recovered from."""
+"""Old history is deleted in small steps; what stays has no gap and can be recovered from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lease of a schema: one server has it, and what each way of ending makes of it."""
+"""The lease of a schema: one server has it, and what becomes of it when that server ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The event store against a model of it: a dictionary and a counter."""
+"""The event store compared with a model of it: a dictionary and a counter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Behind a pooler that hands every transaction to another session, beside users with other ways."""
+"""Behind a pooler that hands each transaction to another session, among users with other settings."""
 
 from __future__ import annotations
 

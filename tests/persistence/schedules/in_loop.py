@@ -1,6 +1,7 @@
-"""A worker of schedules on the real PostgreSQL, whose clock a test turns.
+"""A worker of schedules on the real PostgreSQL, whose clock a test moves.
 
-It answers in the thread of whoever asks: a loop on trio's MockClock does not wait for others.
+It answers in the thread of the one who asks, since a loop on trio's MockClock does not wait for
+other threads.
 """
 
 from __future__ import annotations

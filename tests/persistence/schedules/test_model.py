@@ -1,4 +1,4 @@
-"""Schedules against a model of them: two schedulers, a clock, and targets that come and go."""
+"""Schedules compared with a model: two schedulers, a clock, and targets that come and go."""
 
 from __future__ import annotations
 

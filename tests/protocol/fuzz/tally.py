@@ -1,4 +1,4 @@
-"""What a fuzz counts, and what it holds against the server."""
+"""What a fuzz counts, and what it finds wrong with the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a server process is, seen from outside: memory, threads, files, and what it logged."""
+"""The state of a server process, seen from outside: memory, threads, files, and what it logged."""
 
 from __future__ import annotations
 

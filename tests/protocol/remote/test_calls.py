@@ -1,4 +1,4 @@
-"""What becomes of requests over any order of sends, replies, breaks and impatience."""
+"""What becomes of requests in any order of sends, replies, breaks and callers who give up."""
 
 from __future__ import annotations
 

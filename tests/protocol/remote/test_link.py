@@ -1,4 +1,4 @@
-"""How a connection comes about, or does not: addresses, TLS, handshakes."""
+"""How a connection is made, or fails: addresses, TLS, handshakes."""
 
 from __future__ import annotations
 

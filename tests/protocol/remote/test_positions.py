@@ -1,4 +1,4 @@
-"""The client's arithmetic against a model of a room that crashes and a connection that breaks."""
+"""The client's arithmetic compared with a model of a crashing room and a breaking connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose connection it is, behind proxies and without."""
+"""The address that counts as a client's, with and without proxies."""
 
 from __future__ import annotations
 

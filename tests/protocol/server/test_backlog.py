@@ -1,4 +1,4 @@
-"""Clients that do not read what waits for them, or not fast enough for all of them together."""
+"""Clients that do not read what waits for them, or too slowly for all of them together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When what was pushed leaves: at once, with the turn, or gathered."""
+"""When pushes are sent: at once, at the end of a turn, or gathered."""
 
 from __future__ import annotations
 

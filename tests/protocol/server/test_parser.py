@@ -1,4 +1,4 @@
-"""Our frame parser beside the library's: the same messages, the same failures, byte for byte."""
+"""Our frame parser compared with the library's: the same messages and failures, byte for byte."""
 
 from __future__ import annotations
 

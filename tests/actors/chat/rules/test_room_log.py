@@ -1,9 +1,10 @@
-"""A room's log and the resume of its clients, as a state machine beside a model.
+"""A room's log and the resume of its clients, as a state machine that is compared with a model.
 
-The model knows every message that was ever said by an id of its own, what of it is durable, and
-what each client has on its screen. The room crashes and loses what was not durable; clients come,
-break off, and come back. What must hold: a client that is connected shows exactly the room's log
-from some point on: nothing missing, nothing twice, nothing that a crash took back.
+The model knows every message that was ever said by an id of its own, which of them are durable, and
+what each client shows on its screen. The room crashes and loses what was not durable. Clients come,
+break off, and come back. Whatever happens, a client that is connected shows exactly the room's log
+from some point on: nothing is missing, nothing comes twice, and nothing stays that a crash took
+back.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The roster against the plainest model there is: a list of (session, user) in order."""
+"""The roster compared with a simple model: a list of (session, user) in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rate limits: what passes in the long run, after a pause, and what is a flood."""
+"""Rate limits: what they let through in the long run and after a pause, and what is flooding."""
 
 from __future__ import annotations
 

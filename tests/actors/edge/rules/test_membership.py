@@ -1,4 +1,4 @@
-"""A session's view of a membership beside the owner's, whatever becomes of requests and answers."""
+"""A session's view of a membership agrees with the owner's, in whatever order answers come."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of an inbox in memory says what the whole of it says, or that it does not know."""
+"""The end of an inbox in memory answers as the whole inbox would, or says that it does not know."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the ends of nodes make of the whole server."""
+"""What the ends of single nodes mean for the whole server."""
 
 from __future__ import annotations
 

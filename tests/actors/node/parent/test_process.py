@@ -1,4 +1,4 @@
-"""One process of a node: what it says, and each way in which it ends."""
+"""One process of a node: what it reports, and each way in which it ends."""
 
 from __future__ import annotations
 
