@@ -1,4 +1,4 @@
-"""Requests through the desk: what it lets through and counts, and what it does with a user's data."""
+"""Requests through the desk: what it lets through, what it counts, and users' data."""
 
 from __future__ import annotations
 

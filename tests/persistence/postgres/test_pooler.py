@@ -1,4 +1,4 @@
-"""Behind a pooler that hands each transaction to another session, among users with other settings."""
+"""Behind a pooler that hands each transaction to another session, among users with other ways."""
 
 from __future__ import annotations
 
