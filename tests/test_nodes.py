@@ -322,13 +322,6 @@ async def test_a_restart_goes_from_node_to_node_and_leaves_the_others_connection
         assert not {row.pid for row in before} & {row.pid for row in after}
 
 
-def test_every_line_of_a_node_bears_its_name(nodes: Nodes) -> None:
-    """After what happened above."""
-    assert all(line.startswith("{") for line in nodes.err)
-    saved = {event["node"] for event in nodes.events() if event["event"] == "saving"}
-    assert saved == {"web-1", "web-2", "web-3", "web-4"}
-
-
 # --- its whole life ------------------------------------------------------------------------------
 
 
@@ -405,7 +398,7 @@ async def test_a_stop_that_takes_too_long_is_cut_short_and_leaves_nothing(tmp_pa
             assert await trio.to_thread.run_sync(wait_until_gone, family) == set()
 
 
-async def test_a_first_ctrl_c_drains_all_nodes_and_a_second_one_hurries_them(
+async def test_a_first_ctrl_c_drains_all_nodes_a_second_one_hurries_them_and_each_line_is_signed(
     tmp_path: Path,
 ) -> None:
     patient = ("server.drain_s=600", "server.stop_timeout_s=700")
@@ -422,6 +415,7 @@ async def test_a_first_ctrl_c_drains_all_nodes_and_a_second_one_hurries_them(
             assert await trio.to_thread.run_sync(server.stop, signal.SIGINT) == Exit.OK
     hurried = {event.get("node") for event in server.events() if event["event"] == "hurrying"}
     assert hurried == {None, "web-1", "web-2"}
+    assert all(line.startswith("{") for line in server.err)
 
 
 @pytest.mark.parametrize("after_s", [0.0, 1.0])
