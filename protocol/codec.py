@@ -70,7 +70,7 @@ class Encoding:
 
     __slots__ = (
         "_decode", "_decode_envelope", "_decode_leniently", "_decode_plain", "_decode_server",
-        "_encode", "_games_own", "_ops", "name", "opcode", "subprotocol",
+        "_encode", "_games_own", "_is_msgpack", "_ops", "name", "opcode", "subprotocol",
     )  # fmt: skip
 
     def __init__(
@@ -90,6 +90,7 @@ class Encoding:
         self._decode_plain = codec.Decoder().decode
         self._decode_server = codec.Decoder(ops.server_union).decode
         self._encode = codec.Encoder().encode
+        self._is_msgpack = codec is msgspec.msgpack
         self._ops = ops
         # In a game's own fields 7.0 stays 7.0, because the game decides what that means.
         self._games_own = frozenset(field for own in ops.own_values.values() for field in own)
@@ -167,6 +168,31 @@ class Encoding:
         except _UNDECODABLE as error:
             raise _no_encoding(message, error) from error
         return frames.frame(self.opcode, payload)
+
+    def reframe(self, payload: bytes) -> bytes:
+        """The whole frame of a message that comes from another node, encoded in msgpack.
+
+        Raises:
+            EncodeError: as `reencode`.
+        """
+        return frames.frame(self.opcode, self.reencode(payload))
+
+    def reencode(self, payload: bytes) -> bytes:
+        """What `encode` makes of a message, from what the msgpack encoding made of it.
+
+        The message may be of a type that this server does not know, because the other node is of a
+        newer version.
+
+        Raises:
+            EncodeError: some value in it has no encoding here, or it is no msgpack.
+        """
+        if self._is_msgpack:
+            return payload
+        try:
+            reencoded: bytes = self._encode(msgspec.msgpack.decode(payload))
+        except _UNDECODABLE as error:
+            raise EncodeError(f"of another node: {error}") from error
+        return reencoded
 
     def _decode_whole_floats(
         self, data: bytes | bytearray | memoryview | str, why: msgspec.ValidationError

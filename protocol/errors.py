@@ -152,6 +152,9 @@ OVERLOADED: Final = CloseCode(4004, "overloaded", "Too many connections; reconne
 NO_SESSION_IN_TIME: Final = CloseCode(
     4005, "no_session_in_time", "No session was opened in time; reconnect and open one."
 )
+PART_LOST: Final = CloseCode(
+    4006, "part_lost", "The part of the server with a room or match is gone; reconnect and resume."
+)
 
 TAKEN_OVER: Final = CloseCode(
     4500, "taken_over", "A newer connection resumed this session; do not fight it."
@@ -164,6 +167,6 @@ CLOSES: Final[dict[int, CloseCode]] = {
     for row in (
         NORMAL, PROTOCOL_ERROR, UNSUPPORTED_DATA, INVALID_TEXT, TOO_BIG, SERVER_ERROR,
         DRAIN, SLOW_CONSUMER, KEEPALIVE_TIMEOUT, SESSION_FAILED, OVERLOADED, NO_SESSION_IN_TIME,
-        TAKEN_OVER, FLOODING, SESSION_ENDED,
+        PART_LOST, TAKEN_OVER, FLOODING, SESSION_ENDED,
     )
 }  # fmt: skip
