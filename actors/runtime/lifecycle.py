@@ -313,13 +313,24 @@ class LoopLife(Cell):
                 self.resume()
         elif isinstance(order, Halt) and self.halted is None:
             self.resume()  # it has been halted and started since this order was given
-        elif self.stopping == "passivated" and not self._agrees(self._present()):
+        elif self._may_refuse(order) and not self._agrees(self._present()):
             # A message that stood before this order in the mailbox has given it something to do.
             self.stopping = None
             self._drop_deadline()
             self.resume()
         else:
             self._stop(order)
+
+    def _may_refuse(self, order: Order) -> bool:
+        """Whether it is a passivation, and nobody has asked for more than that since.
+
+        If it was asked for twice, the actor may have refused the first time and gone on.
+        """
+        if not isinstance(order, Stop) or order.reason != "passivated":
+            return False
+        if self.stopping is None:
+            self.stopping = "passivated"
+        return self.stopping == "passivated"
 
     def _stop(self, order: Stop | Halt) -> None:
         actor = self._present()

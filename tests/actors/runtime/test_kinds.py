@@ -77,6 +77,29 @@ async def test_an_actor_that_has_reasons_to_stay_is_not_passivated(autojump_cloc
         assert not host.is_alive()
 
 
+async def test_an_actor_that_asked_twice_to_rest_is_asked_each_time_whether_it_still_may() -> None:
+    class Host(Counter):
+        def may_passivate(self) -> bool:
+            return self.total == 0
+
+        @actors.handles(str)
+        def rest(self, message: str) -> None:
+            self.passivate()
+
+    async with open_system() as system:
+        system.register(Kind("host", lambda key: Host()))
+        host = system.ref("host", "a")
+        for message in ("rest", Add(1), Add(-1), "rest", Add(1)):
+            host.tell(message)
+        await settle()
+        assert host.is_alive()
+        assert await host.ask(Get()) == 1
+        assert await host.ask(Add(-1)) == 0
+        host.tell("rest")
+        await settle()
+        assert not host.is_alive()
+
+
 async def test_an_actor_that_breaks_when_asked_whether_to_stay_has_failed(
     autojump_clock: object,
 ) -> None:
