@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -13,6 +14,7 @@ from actors.chat.rules.room_log import HistoryPage, LoggedPost, LogState, Posted
 from actors.chat.rules.roster import Roster
 from actors.chat.settings import RoomSettings
 from actors.edge.failures import Refused, refuse_late, with_others
+from actors.edge.hub_messages import Adopt
 from actors.edge.topic_messages import (
     ComeBack,
     Join,
@@ -39,6 +41,7 @@ from protocol.errors import (
     TOO_LONG,
     UNAVAILABLE,
 )
+from protocol.messages.envelope import Push
 from protocol.messages.room import (
     History,
     Member,
@@ -127,27 +130,43 @@ class Room(PersistentActor):
             self._roster.add(listener.who.session, listener.who.user, member)
             self.watch(self.system.ref(SESSION_KIND, listener.who.session))
         if members:
-            self._tell_of_restart(self._topics.take_over(self._topic, self.epoch))
+            before = self._topics.take_over(self._topic, self.epoch)
+            self._tell_of_restart(before, partial(self._topics.publish, self._topic))
         elif not self.epoch:
             self.start_timer(0.0, LeaveIfEmpty())  # the message that started the room may be a join
 
-    def _tell_of_restart(self, before: int) -> None:
-        """Set the members back to the last offset that still holds, and push the messages after it.
+    def _tell_of_restart(self, before: int, publish: Callable[[Push], None]) -> None:
+        """Set members back to the last offset that still holds, and push the messages after it.
 
         The pushes of the incarnation `before` hold up to there; later ones were lost in the crash.
         There are messages after it only if a room of this name has run on another node since.
         """
-        said, topics, topic = self._said, self._topics, self._topic
+        said = self._said
         agreed = said.agreed(before)
         missed = None
         if agreed is not None:
             missed = said.since(before, agreed, self._settings.answer_bytes)
         if agreed is None or missed is None:
-            topics.publish(topic, self._recovered(None))
+            publish(self._recovered(None))
             return
-        topics.publish(topic, RoomRestarted(room=self._name, epoch=said.epoch, offset=agreed))
+        publish(RoomRestarted(room=self._name, epoch=said.epoch, offset=agreed))
         for entry in missed:
-            topics.publish(topic, self._message(*entry))
+            publish(self._message(*entry))
+
+    @handles(Adopt)
+    def adopt(self, message: Adopt) -> None:
+        """Take over members from the node that the room has been on, and tell them of the restart.
+
+        Other members are not told of them: they know them already. They may be more than the limit,
+        which is for those who come.
+        """
+        adopted = self._topics.adopt(self._topic, message, self.epoch)
+        for who in adopted:
+            self._roster.add(who.session, who.user, Member(who.user, who.name))
+            self.watch(self.system.ref(SESSION_KIND, who.session))
+        sessions = [who.session for who in adopted]
+        publish = partial(self._topics.publish_to, self._topic, sessions)
+        self._tell_of_restart(message.epoch, publish)
 
     @handles(ComeBack)
     def come_back(self, _: ComeBack) -> None:
@@ -171,11 +190,11 @@ class Room(PersistentActor):
         if message.who.session not in self._roster and len(self._roster) < self._settings.members:
             # Two pushes, as the session will also leave. A resume is not charged, because many
             # clients come back at once and have paid when they joined.
-            self._topics.charge(self._topic, message.who.session, pushes=2)
-        self._enter(message.who.session, message.connection, message.who.user, message.who.name)
+            self._topics.charge(self._topic, message.who, pushes=2)
+        self._enter(message)
         settings = self._settings
         # A client that joins many rooms at once gets fewer messages, or its outbox would overflow.
-        room_bytes = self._topics.room_bytes(message.who.session) // 2
+        room_bytes = self._topics.room_bytes(message) // 2
         shown = settings.joined_messages if room_bytes else 0
         return RoomState(
             room=self._name,
@@ -190,10 +209,9 @@ class Room(PersistentActor):
     def resume(self, message: Resume) -> Resumed:
         """Make a session a member, and push to it what it missed. Raises `Refused` like a join."""
         refuse_late(message.until, self.system.now())
-        self._enter(message.who.session, message.connection, message.who.user, message.who.name)
-        session, connection = message.who.session, message.connection
+        self._enter(message)
         missed = self._said.since(message.epoch, message.offset, self._settings.answer_bytes)
-        told = self._topics.recover(self._topic, session, connection, self._recovered(missed))
+        told = self._topics.recover(self._topic, message, self._recovered(missed))
         return Resumed.MEMBER if told else Resumed.LATER
 
     def _recovered(self, missed: list[LoggedPost] | None) -> RoomRecovered:
@@ -225,22 +243,26 @@ class Room(PersistentActor):
         """Remove a session that has ended, for whatever reason."""
         self._remove(message.ref.key)
 
-    def _enter(self, session: str, connection: int, user: str, name: str) -> None:
+    def _enter(self, message: Join | Resume) -> None:
         """Make a session a member that gets every push from here on."""
-        topics, roster = self._topics, self._roster
-        if not topics.is_current(session, connection):
+        topics, who = self._topics, message.who
+        if not topics.is_current(who.session, message.connection):
             raise Refused(UNAVAILABLE, "the connection is gone")
-        if session not in roster:
-            if len(roster) >= self._settings.members:
+        if who.session not in self._roster:
+            if len(self._roster) >= self._settings.members:
                 raise Refused(ROOM_FULL)
-            member = Member(user, name)
-            self.watch(self.system.ref(SESSION_KIND, session))
-            if roster.add(session, user, member):  # pushed before the new member is subscribed
+            member = Member(who.user, who.name)
+            self.watch(self.system.ref(SESSION_KIND, who.session))
+            if self._roster.add(who.session, who.user, member):
+                # Pushed before the new member is subscribed.
                 topics.publish(
                     self._topic,
                     RoomJoined(room=self._name, offset=self._said.offset, member=member),
                 )
-        topics.subscribe(self._topic, session, connection, self.epoch)
+        if not topics.subscribe(self._topic, who, message.connection, self.epoch):
+            self.unwatch(self.system.ref(SESSION_KIND, who.session))
+            self._remove(who.session)
+            raise Refused(UNAVAILABLE, "its node takes no pushes now")
 
     def _remove(self, session: str) -> None:
         self._topics.unsubscribe(self._topic, session)
@@ -284,7 +306,7 @@ class Room(PersistentActor):
                 # A retry gets the answer to the first try, which may still wait for its commit.
                 first = self._uncommitted.get(earlier[0])
                 return Sent(*earlier) if first is None else with_others(first)
-        self._topics.charge(self._topic, message.who.session)
+        self._topics.charge(self._topic, message.who)
         at = self._clock_ms()
         said = Posted(who.user, who.name, body, at, key)
         sent = self.persist(said, Sent(self.seq + 1, at))

@@ -4,6 +4,9 @@ A message to a room of ten thousand is ten thousand frames. A limit on messages 
 100 messages a second are a million frames a second there, more than a node can send. So deliveries
 have budgets: one for each session, a larger one for each address, because anybody can open many
 sessions, and the largest for the node.
+
+In a cluster a node charges what its own rooms and matches push, also for sessions of other nodes.
+So a session has a budget on each node that it has something pushed on.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from typing import Final
 import trio
 
 from actors.edge.failures import Refused
+from actors.edge.identity import Identity
 from actors.edge.rules.bucket import Bucket, take_all
 from actors.edge.settings import SessionSettings
 from protocol.errors import BUSY, RATE_LIMITED
@@ -20,6 +24,30 @@ from protocol.errors import BUSY, RATE_LIMITED
 FREE: Final = 100
 """A push to at most so many clients is free. The limit on messages is the narrower one there, since
 to commit a message costs more than to push it to so few."""
+_SPARE: Final = 1000
+"""How many budgets are kept before it is asked which of them are full."""
+
+
+class _Visitors:
+    """Budgets by name. Those that are full again are as good as new, and are swept out."""
+
+    def __init__(self, rate_per_s: float, burst: float) -> None:
+        self._rate_per_s = rate_per_s
+        self._burst = burst
+        self._budgets: dict[str, Bucket] = {}
+        self._most = _SPARE
+
+    def __len__(self) -> int:
+        return len(self._budgets)
+
+    def budget(self, name: str, now: float) -> Bucket:
+        budget = self._budgets.get(name)
+        if budget is None:
+            if len(self._budgets) >= self._most:
+                self._budgets = {one: b for one, b in self._budgets.items() if not b.full(now)}
+                self._most = 2 * len(self._budgets) + _SPARE
+            budget = self._budgets[name] = Bucket(self._rate_per_s, self._burst)
+        return budget
 
 
 class Fanout:
@@ -33,10 +61,25 @@ class Fanout:
         self.refused = 0
         self._settings = settings
         self._node = Bucket(settings.deliveries_all_per_s, settings.deliveries_all_burst)
+        self._visitors = _Visitors(settings.deliveries_per_s, settings.deliveries_burst)
+        self._addresses = _Visitors(
+            settings.address_deliveries_per_s, settings.address_deliveries_burst
+        )
 
     def budget(self) -> Bucket:
         """Return the budget of a new session."""
         return Bucket(self._settings.deliveries_per_s, self._settings.deliveries_burst)
+
+    @property
+    def visitors(self) -> int:
+        """How many budgets of sessions of other nodes are kept."""
+        return len(self._visitors)
+
+    def charge_visitor(self, who: Identity, deliveries: int) -> None:
+        """Charge a session of another node, its address and this node. Raises as `charge`."""
+        now, address = trio.current_time(), who.address
+        shared = None if address is None else self._addresses.budget(address, now)
+        self.charge(self._visitors.budget(who.session, now), shared, deliveries)
 
     def charge(self, budget: Bucket, shared: Bucket | None, deliveries: int) -> None:
         """Charge a session's budget, its address's and the node's; all of them or none.

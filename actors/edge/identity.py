@@ -9,7 +9,8 @@ class Identity(msgspec.Struct, frozen=True, gc=False):
     """A session and its user.
 
     Attributes:
-        session: the key of the session's actor.
+        session: the key of the session's actor; in a cluster it begins with its node, see
+            `node_of`.
         user: the same for all sessions of a person.
         name: the name that others see.
         language: a tag of BCP 47; empty: not known.
@@ -23,3 +24,9 @@ class Identity(msgspec.Struct, frozen=True, gc=False):
     language: str = ""
     roles: frozenset[str] = frozenset()
     address: str | None = None
+
+
+def node_of(session: str) -> str | None:
+    """Return the id of the node that a session lives on; None: of a server without a cluster."""
+    node, slash, _ = session.partition("/")
+    return node if slash else None

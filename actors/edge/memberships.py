@@ -16,7 +16,16 @@ from actors.edge.failures import Refused, request_error
 from actors.edge.identity import Identity
 from actors.edge.rules.membership import Answer, Membership
 from actors.edge.settings import SessionSettings
-from actors.edge.topic_messages import Join, Leave, Part, Resume, Resumed, TopicMessage
+from actors.edge.topic_messages import (
+    Join,
+    Leave,
+    Part,
+    PutOff,
+    Resume,
+    Resumed,
+    TopicMessage,
+)
+from actors.edge.topics import Topics
 from actors.runtime.actor import Actor
 from actors.runtime.errors import ActorFailed, MailboxFull, Quarantined, StoreBusy
 from actors.runtime.future import Future
@@ -93,11 +102,12 @@ class Memberships:
         who: the session and its user.
         activations: the node's budget for actors that are not in memory yet.
         share: the session's share in its address's budgets; None: the address has no limits.
+        topics: the hub of this node.
     """
 
     __slots__ = (
         "_activations", "_actor", "_budget", "_client", "_draining", "_held", "_put_off",
-        "_settings", "_shared", "_who",
+        "_settings", "_shared", "_topics", "_who",
     )  # fmt: skip
 
     def __init__(
@@ -108,12 +118,14 @@ class Memberships:
         *,
         activations: Activations,
         share: Share | None,
+        topics: Topics,
     ) -> None:
         self._actor = actor
         self._activations = activations
         self._budget = activations.of_session()
         self._shared = None if share is None else share.activations
         self._settings = settings
+        self._topics = topics
         self._who = who
         self._client: ConnectedClient | None = None
         self._held: dict[str, TopicMembership] = {}
@@ -169,7 +181,7 @@ class Memberships:
             return
         timeout_s = self._settings.ask_timeout_s
         until = self._actor.system.now() + timeout_s
-        message = Join(self._who, client.id, until)
+        message = Join(self._who, client.id, until, _room_for_answer(client))
         joined = self._ask_in(topic, held, message, timeout_s)
         client.begin(ref, joined, in_order=True)
 
@@ -284,6 +296,15 @@ class Memberships:
             self._put_off[topic] = resuming.position
         self._await_room()
 
+    def put_off(self, message: PutOff) -> None:
+        """Resume from there once the outbox has drained, as after `Resumed.LATER`."""
+        client, topic = self._client, message.topic
+        held = self._held.get(topic)  # None: a match that has ended, which its client may not know
+        given_up = held is not None and held.membership.gave_up
+        if client is not None and client.id == message.connection and not given_up:
+            self._put_off[topic] = Position(message.epoch, message.offset)
+            self._await_room()
+
     def drained(self, message: Drained) -> None:
         """Send again resumes that were put off."""
         client = message.client
@@ -393,7 +414,16 @@ class Memberships:
         self, topic: str, held: TopicMembership, message: Leave | Part, timeout_s: float
     ) -> Future[Any]:
         held.membership = held.membership.asks_out()
-        return self._ask(topic, held, message, timeout_s)
+        done = self._ask(topic, held, message, timeout_s)
+        if self._topics.hubs is not None:
+            done.when_done(partial(self._left, topic))
+        return done
+
+    def _left(self, topic: str, done: Future[Any]) -> None:
+        # An answer overtakes what the owner's node has told the hub before, and no push may come
+        # behind the answer to a leave.
+        if done.exception() is None:
+            self._topics.mute(topic, self._who.session)
 
     def _ask(
         self,
@@ -426,6 +456,16 @@ class Memberships:
         # message a deadline would pile up there. An owner that stops answers what is left.
         message = Part(self._who, held.membership.keeps_place)
         self._ask_out(topic, held, message, math.inf)
+
+
+def _room_for_answer(client: ConnectedClient) -> int:
+    """Return how many bytes an owner on another node may answer a join with.
+
+    The n-th request under way gets the n-th square's part of the room, so that all the answers
+    together need less than twice the room. An owner uses half of it.
+    """
+    nth = len(client.in_flight) + 1
+    return max(0, client.outbox.room_bytes) // (nth * nth)
 
 
 def _drained(client: ConnectedClient, _done: Future[None]) -> Drained:

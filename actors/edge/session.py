@@ -17,7 +17,7 @@ from actors.edge.routes import AskSession, Route
 from actors.edge.rules.bucket import ClientLimits
 from actors.edge.settings import SessionSettings
 from actors.edge.tokens import Tokens
-from actors.edge.topic_messages import RemovedFromTopic
+from actors.edge.topic_messages import PutOff, RemovedFromTopic
 from actors.edge.topics import Topics
 from actors.runtime.actor import Actor
 from actors.runtime.handlers import handles
@@ -27,6 +27,7 @@ from protocol.errors import (
     SESSION_ENDED,
     SESSION_FAILED,
     SESSION_OPEN,
+    TAKEN_OVER,
     CloseCode,
     RequestError,
 )
@@ -60,6 +61,10 @@ class Detach(msgspec.Struct, frozen=True, gc=False):
     """A connection of this session has ended."""
 
     connection: int
+
+
+class TakenOver(msgspec.Struct, frozen=True, gc=False):
+    """From the gateway of another node: a client has resumed this session there, as a new one."""
 
 
 class Expire(msgspec.Struct, frozen=True, gc=False):
@@ -127,6 +132,7 @@ class Session(Actor):
             self.who,
             activations=context.activations,
             share=self._share,
+            topics=self._topics,
         )
 
     @handles(Attach)
@@ -176,6 +182,12 @@ class Session(Actor):
         """End."""
         self.stop()
 
+    @handles(TakenOver)
+    def taken_over(self, _: TakenOver) -> None:
+        """End, since the client has another session by now. Its topics are resumed by that one."""
+        self._end(TAKEN_OVER)
+        self.stop()
+
     def on_stop(self) -> None:
         """Close a connection that is still there."""
         self._end(SESSION_ENDED)
@@ -191,9 +203,10 @@ class Session(Actor):
 
     def _end(self, code: CloseCode) -> None:
         self._topics.end(self.who.session)  # topics' owners watch the session, and remove it
-        if self._client is not None:
-            self._client.session = None
-            self._client.close(code)
+        client, self._client = self._client, None
+        if client is not None:
+            client.session = None
+            client.close(code)
 
     # --- requests --------------------------------------------------------------------------------
 
@@ -236,6 +249,11 @@ class Session(Actor):
     def drained(self, message: Drained) -> None:
         """Go on to push what the client missed."""
         self.memberships.drained(message)
+
+    @handles(PutOff)
+    def put_off(self, message: PutOff) -> None:
+        """Resume a topic again once there is room for what the client missed."""
+        self.memberships.put_off(message)
 
     @handles(PartAgain)
     def part_again(self, message: PartAgain) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -11,9 +12,9 @@ import pykka
 from actors.edge.admission import Admission
 from actors.edge.connected_client import ConnectedClient
 from actors.edge.doorman import Doorman, for_new
-from actors.edge.identity import Identity
+from actors.edge.identity import Identity, node_of
 from actors.edge.rules.bucket import ClientLimits
-from actors.edge.session import KIND, Attach, Context, Detach, configured
+from actors.edge.session import KIND, Attach, Context, Detach, TakenOver, configured
 from actors.edge.tokens import Claims
 from actors.edge.traffic import read_next_in
 from actors.edge.warden import guard
@@ -134,6 +135,7 @@ class SessionGateway:
         anew = claims.session not in topics.sessions
         self.doorman.resume(client.connection.address, anew=anew)
         if anew:
+            self._end_elsewhere(claims.session)
             self._start_anew(client, request, claims)
             return
         older = topics.link(claims.session)
@@ -153,6 +155,17 @@ class SessionGateway:
             self._system.after(_AGAIN_S, partial(self.detach, session, connection))
         except pykka.ActorDeadError:
             pass
+
+    def _end_elsewhere(self, session: str) -> None:
+        """End a session of another node, if it has not ended: its client is here now.
+
+        Its connection may still be open, or nobody may have noticed that it broke.
+        """
+        node, hubs = node_of(session), self._context.topics.hubs
+        if node is not None and hubs is not None and node != hubs.node:
+            with contextlib.suppress(pykka.ActorDeadError):
+                self._system.ref(KIND, session).notify(TakenOver())
+                self.taken_over += 1
 
     def _attach(self, client: ConnectedClient, request: SessionResume, claims: Claims) -> None:
         session = client.session
@@ -192,7 +205,7 @@ class SessionGateway:
         if len(context.topics.sessions) >= context.settings.max_sessions:
             client.close(OVERLOADED)
             return
-        key = self._new_id()
+        key = context.topics.new_session(self._new_id())
         address = client.connection.address
         share = self.doorman.began(address)
         who = Identity(key, user, name, address=address)

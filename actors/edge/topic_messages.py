@@ -1,6 +1,6 @@
 """The messages between a session and the owner of a topic, whatever service owns the topic.
 
-They can be serialized, since an owner may be on another node one day. Replies are the `data` of the
+They can be encoded, since an owner may be on another node. Replies are the `data` of the
 wire (protocol/messages), so that a session passes them on unchanged. A refusal is a `Refused`
 (actors/edge/failures.py), which carries its row of the table of errors.
 """
@@ -33,6 +33,10 @@ class Join(TopicMessage, frozen=True, gc=False):
     until: float = math.inf
     """When the client is told that the join failed, in seconds on the system's clock. From then on
     the owner must not act: the client would get pushes on a topic that it believes it is not in.
+    """
+    room_bytes: int = 0
+    """For how many bytes of the answer the connection has room, as far as the session knows. An
+    owner on the session's node looks for itself.
     """
 
 
@@ -82,6 +86,19 @@ class Resumed(enum.Enum):
     """
     OVER = "over"
     """The match has ended. The end was pushed, and the session is not a member."""
+
+
+class PutOff(msgspec.Struct, frozen=True, gc=False):
+    """Of the hub to a session: what the owner pushed after a resume had no room in the outbox.
+
+    As for `Resumed.LATER`, the session is a member and gets nothing of the topic until it resumes
+    from that position again. `connection`: the one that had no room.
+    """
+
+    topic: str
+    connection: int
+    epoch: int
+    offset: int
 
 
 class ComeBack(msgspec.Struct, frozen=True, gc=False):

@@ -10,106 +10,27 @@ members and publishes in one step, and the pushes on a topic are in the order of
 Only the owner of a topic adds and removes its members. A session changes only its own connection. A
 member without a connection, or with a new one, is skipped until the owner has pushed what it missed
 and subscribes it again.
+
+In a cluster the hub also knows the members of its owners' topics on other nodes, and tells the hubs
+there what it is asked to do (remote_members.py). What other nodes' owners want done here is done by
+the hub's other half (remote_topics.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
+from actors.edge.audience import Audience, Broadcast, Listener, PushQueue, Recipient
 from actors.edge.fanout import FREE, Fanout
+from actors.edge.hub_messages import Adopt, HandOver
+from actors.edge.hubs import Hubs
 from actors.edge.identity import Identity
+from actors.edge.remote_members import RemoteMember, RemoteMembers, recover_elsewhere
 from actors.edge.rules.bucket import Bucket
-
-
-class Framer(Protocol):
-    """One of the wire's encodings. It is hashable, since members are grouped by it."""
-
-    def frame(self, message: msgspec.Struct) -> bytes:
-        """Encode and frame; raises `EncodeError`."""
-
-
-class PushQueue(Protocol):
-    """A connection's queue of frames, bounded in bytes. No method raises."""
-
-    def push(self, frame: bytes) -> None: ...
-
-    def push_soon(self, frame: bytes) -> None: ...
-
-    def replace(self, slot: str, frame: bytes) -> None: ...
-
-    def takes(self, size: int) -> bool: ...
-
-    @property
-    def room_bytes(self) -> int: ...
-
-
-class Recipient(Protocol):
-    """What the hub needs of a connection."""
-
-    @property
-    def id(self) -> int: ...
-
-    @property
-    def encoding(self) -> Framer: ...
-
-    @property
-    def outbox(self) -> PushQueue: ...
-
-
-class Broadcast(Protocol):
-    """Puts one frame into many outboxes; the flusher's does it at the least cost."""
-
-    def __call__(self, frame: bytes, outboxes: Sequence[Any], slot: str | None = None) -> None: ...
-
-
-class Listener:
-    """A session as the hub knows it: its identity, and its present connection."""
-
-    __slots__ = ("budget", "link", "shared", "topics", "who")
-
-    def __init__(self, who: Identity) -> None:
-        self.who = who
-        self.link: Recipient | None = None
-        self.budget: Bucket | None = None
-        """The session's budget of pushes to others; None: it has not been charged yet."""
-        self.shared: Bucket | None = None
-        """The budget of all sessions of its address; None: the address has no limits."""
-        self.topics: dict[str, _Topic] = {}
-
-
-class _Topic:
-    """A topic: its members in the order they came, and those with a connection in `live`.
-
-    `epoch`: that of the owner's incarnation which publishes on it.
-    """
-
-    __slots__ = ("_groups", "epoch", "live", "members")
-
-    def __init__(self) -> None:
-        self.epoch = 0
-        self.members: dict[str, Listener] = {}
-        self.live: dict[str, Recipient] = {}
-        self._groups: Sequence[tuple[Framer, Sequence[PushQueue]]] | None = None
-
-    def changed(self) -> None:
-        self._groups = None
-
-    def groups(self) -> Sequence[tuple[Framer, Sequence[PushQueue]]]:
-        """Return the outboxes by encoding.
-
-        The result is kept until somebody comes or goes, so a publish copies nothing. It is a tuple
-        of its own, so a publish that closes a connection does not change what it walks over.
-        """
-        groups = self._groups
-        if groups is None:
-            by_encoding: dict[Framer, list[PushQueue]] = {}
-            for link in self.live.values():
-                by_encoding.setdefault(link.encoding, []).append(link.outbox)
-            groups = self._groups = tuple(by_encoding.items())
-        return groups
+from actors.edge.topic_messages import Join, Resume
+from protocol.codec import MSGPACK
 
 
 class Topics:
@@ -119,20 +40,29 @@ class Topics:
         broadcast: puts one frame into many outboxes: by `replace` if there is a slot, else by
             `push_soon`, or to the same effect.
         fanout: the budgets that `charge` draws on; None: nothing is charged.
+        hubs: the way to the hubs of other nodes; None: there is no cluster.
 
     Attributes:
         on_end: called with the identity of each session that ends.
-        published: how many pushes were published.
-        delivered: how many frames were put into outboxes.
+        published: how many pushes the owners of this node have published.
+        relayed: how many pushes came from owners on other nodes.
+        delivered: how many frames were put into outboxes of this node.
     """
 
-    def __init__(self, broadcast: Broadcast | None = None, fanout: Fanout | None = None) -> None:
+    def __init__(
+        self,
+        broadcast: Broadcast | None = None,
+        fanout: Fanout | None = None,
+        hubs: Hubs | None = None,
+    ) -> None:
         self.fanout = fanout
+        self.hubs = hubs
         self.on_end: Callable[[Identity], None] | None = None
         self._broadcast = broadcast or _one_by_one
-        self._topics: dict[str, _Topic] = {}
+        self._topics: dict[str, Audience] = {}
         self._listeners: dict[str, Listener] = {}
         self.published = 0
+        self.relayed = 0
         self.delivered = 0
 
     # --- a session and its connection ----------------------------------------------------------
@@ -149,10 +79,20 @@ class Topics:
         self._pause(listener)
         listener.link = link
 
+    def mute(self, topic: str, session: str) -> None:
+        """Push nothing more to a session on a topic, whose owner has said that it is out.
+
+        What the owner's node has told before may still be on its way through this node.
+        """
+        listener = self._listeners.get(session)
+        there = None if listener is None else listener.topics.get(topic)
+        if there is not None:
+            there.mute(session)
+
     def detach(self, session: str, connection: int) -> bool:
         """Take the session's connection away, if it is this one; returns whether it was."""
         listener = self._listeners.get(session)
-        if listener is None or listener.link is None or listener.link.id != connection:
+        if listener is None or not listener.has(connection):
             return False
         self._pause(listener)
         listener.link = None
@@ -172,10 +112,23 @@ class Topics:
         listener = self._listeners.get(session)
         return None if listener is None else listener.link
 
+    def listener(self, session: str) -> Listener | None:
+        """Return a session of this node that has not ended."""
+        return self._listeners.get(session)
+
     def is_current(self, session: str, connection: int) -> bool:
-        """Whether this connection is the session's now."""
-        link = self.link(session)
-        return link is not None and link.id == connection
+        """Whether this connection is the session's now. Of another node's session it is believed,
+        as long as that node takes messages.
+        """
+        listener = self._listeners.get(session)
+        if listener is not None:
+            return listener.has(connection)
+        node = self._home_of(session)
+        return node is not None and self.hubs is not None and self.hubs.reaches(node)
+
+    def new_session(self, number: str) -> str:
+        """Return the key of a new session; `number`: what no other session of the node has."""
+        return number if self.hubs is None else f"{self.hubs.node}/{number}"
 
     @property
     def sessions(self) -> Collection[str]:
@@ -184,43 +137,84 @@ class Topics:
 
     # --- a topic and its members, for the topic's owner ------------------------------------------
 
-    def subscribe(self, topic: str, session: str, connection: int, epoch: int = 0) -> bool:
+    def subscribe(self, topic: str, who: Identity, connection: int, epoch: int = 0) -> bool:
         """Make the session a member whose connection gets the topic's pushes from here on.
 
         Arguments:
             topic: the topic, `<kind>:<key>` of its owner.
-            session: the session's key.
+            who: the session, of this node or of another one.
             connection: the connection that the session had when it asked.
             epoch: that of the owner's incarnation.
 
         Returns False, and does nothing, if the session has ended or has this connection no longer.
-        A newer connection's client does not know of this join.
+        A newer connection's client does not know of this join. Also if the session's node takes no
+        messages now; that it has the connection is believed then.
         """
-        listener = self._listeners.get(session)
-        if listener is None or listener.link is None or listener.link.id != connection:
+        listener = self._listeners.get(who.session)
+        if listener is None:
+            return self._subscribe_elsewhere(topic, who, connection, epoch)
+        if not listener.has(connection):
             return False
         there = self._topics.get(topic)
         if there is None:
-            there = self._topics[topic] = _Topic()
+            there = self._topics[topic] = Audience(topic)
         there.epoch = epoch
-        there.members[session] = listener
-        there.live[session] = listener.link
-        there.changed()
-        listener.topics[topic] = there
+        there.add(listener)
         return True
 
     def unsubscribe(self, topic: str, session: str) -> bool:
         """End the session's membership; returns whether it was a member."""
         there = self._topics.get(topic)
-        listener = there.members.pop(session, None) if there is not None else None
-        if there is None or listener is None:
+        if there is None or not there.remove(session):
             return False
-        listener.topics.pop(topic, None)
-        if there.live.pop(session, None) is not None:
-            there.changed()
         if not there.members:
             del self._topics[topic]
         return True
+
+    def gone(self, topic: str, session: str, number: int) -> None:
+        """Note that a subscription of another node's session gets no pushes any more."""
+        there = self._topics.get(topic)
+        member = None if there is None else there.members.get(session)
+        if there is None or not isinstance(member, RemoteMember) or member.number != number:
+            return  # it has been subscribed anew
+        if there.elsewhere is not None:
+            there.elsewhere.pause(member)
+
+    def adopt(self, topic: str, message: Adopt, epoch: int) -> list[Identity]:
+        """Make members of those that a hub names to the owner, which has come to this node.
+
+        Returns those that were no members yet; some may have no connection.
+        """
+        adopted = []
+        for one in message.members:
+            who, there = one.who, self._topics.get(topic)
+            if there is not None and who.session in there.members:
+                continue
+            if not self.subscribe(topic, who, one.connection, epoch):
+                listener = self._listeners.get(who.session)
+                if listener is None:
+                    continue  # it has ended, or its node takes no messages and it will resume
+                there = self._topics.setdefault(topic, Audience(topic))
+                there.add(listener)
+                there.pause(who.session)
+            adopted.append(who)
+        return adopted
+
+    def hand_over(self, topic: str) -> None:
+        """Let the topic go, whose owner has stopped here and lives on another node from here on.
+
+        Each hub with members, this one included, names them to the owner.
+        """
+        there, hubs = self._topics.get(topic), self.hubs
+        if there is None or hubs is None:
+            return
+        if there.elsewhere is not None:
+            there.elsewhere.hand_over()
+        hubs.tell(hubs.node, HandOver(hubs.node, topic))
+
+    def let_go(self, topic: str) -> Audience | None:
+        """Return the topic's audience, and forget it; None: it has no members."""
+        return self._topics.pop(topic, None)
 
     def take_over(self, topic: str, epoch: int) -> int:
         """Note that another incarnation of the owner publishes from here on.
@@ -232,6 +226,8 @@ class Topics:
         if there is None:
             return epoch
         before, there.epoch = there.epoch, epoch
+        if there.elsewhere is not None:
+            there.elsewhere.take_over(epoch)
         return before
 
     def is_member(self, topic: str, session: str) -> bool:
@@ -239,19 +235,22 @@ class Topics:
         there = self._topics.get(topic)
         return there is not None and session in there.members
 
-    def members(self, topic: str) -> list[Listener]:
+    def members(self, topic: str) -> list[Listener | RemoteMember]:
         """Return all members in the order they came, those without a connection included."""
         there = self._topics.get(topic)
         return [] if there is None else list(there.members.values())
 
     def dissolve(self, topic: str) -> list[Listener]:
-        """Remove all members of the topic, and return them."""
+        """Remove all members of the topic, and return those of this node.
+
+        The members on other nodes are told there that they are out.
+        """
         there = self._topics.pop(topic, None)
         if there is None:
             return []
-        for listener in there.members.values():
-            listener.topics.pop(topic, None)
-        return list(there.members.values())
+        if there.elsewhere is not None:
+            there.elsewhere.dissolve()
+        return there.release()
 
     def share(self, session: str, shared: Bucket) -> None:
         """Charge the session's pushes to `shared` as well, the budget of its address."""
@@ -259,21 +258,29 @@ class Topics:
         if listener is not None:
             listener.shared = shared
 
-    def charge(self, topic: str, session: str, pushes: int = 1) -> None:
+    def charge(self, topic: str, who: Identity, pushes: int = 1) -> None:
         """Charge a session for pushes to everyone on a topic, before they are published.
+
+        A session of another node has a budget on this one, as has its address.
 
         Raises:
             Refused: a budget is used up, the session's, its address's or the node's. Then nothing
                 was charged.
         """
         there, fanout = self._topics.get(topic), self.fanout
-        if there is None or len(there.live) <= FREE or fanout is None:
+        if there is None or fanout is None:
             return
-        listener = self._listeners.get(session)
-        if listener is not None:  # a session that has ended is not charged for its last request
+        reached = len(there.live) if there.elsewhere is None else there.reached
+        if reached <= FREE:
+            return
+        listener = self._listeners.get(who.session)
+        if listener is not None:
             if listener.budget is None:
                 listener.budget = fanout.budget()
-            fanout.charge(listener.budget, listener.shared, len(there.live) * pushes)
+            fanout.charge(listener.budget, listener.shared, reached * pushes)
+        elif self._home_of(who.session) is not None:
+            fanout.charge_visitor(who, reached * pushes)
+        # A session that has ended is not charged for its last request.
 
     # --- pushes ----------------------------------------------------------------------------------
 
@@ -308,7 +315,7 @@ class Topics:
         Raises:
             EncodeError: one of the states cannot be encoded; some members may have got theirs.
         """
-        for outbox, frame in self._each(topic, push_for):
+        for outbox, frame in self._each(topic, push_for, state=True):
             outbox.replace(topic, frame)
 
     def publish_each(self, topic: str, push_for: Callable[[str], msgspec.Struct]) -> None:
@@ -317,11 +324,11 @@ class Topics:
         Raises:
             EncodeError: one of the messages cannot be encoded; some members may have got theirs.
         """
-        for outbox, frame in self._each(topic, push_for):
+        for outbox, frame in self._each(topic, push_for, state=False):
             outbox.push(frame)
 
-    def publish_one(self, topic: str, session: str, push: msgspec.Struct) -> None:
-        """Push to one member, if it is subscribed now.
+    def publish_to(self, topic: str, sessions: Iterable[str], push: msgspec.Struct) -> None:
+        """Push to some members, as far as they are subscribed now.
 
         Another member needs no push: the owner sends it what it missed when it comes back.
 
@@ -329,39 +336,71 @@ class Topics:
             EncodeError: `push` cannot be encoded.
         """
         there = self._topics.get(topic)
-        link = None if there is None else there.live.get(session)
-        if link is not None:
-            link.outbox.push(link.encoding.frame(push))
-            self.delivered += 1
+        if there is None:
+            return
+        far = []
+        for session in sessions:
+            link = there.live.get(session)
+            if link is not None:
+                link.outbox.push(link.encoding.frame(push))
+                self.delivered += 1
+            elif isinstance(member := there.members.get(session), RemoteMember):
+                far.append(member)
+        if far and there.elsewhere is not None:
+            there.elsewhere.publish_to(far, MSGPACK.encode(push))
 
-    def recover(self, topic: str, session: str, connection: int, *pushes: msgspec.Struct) -> bool:
-        """Push to one session what it missed, if its outbox has room for that now.
+    def publish_one(self, topic: str, session: str, push: msgspec.Struct) -> None:
+        """Push to one member, if it is subscribed now. Raises `EncodeError`."""
+        self.publish_to(topic, (session,), push)
+
+    def recover(self, topic: str, asked: Resume, *pushes: msgspec.Struct) -> bool:
+        """Push to the session that asked what it missed, if its outbox has room for that now.
 
         If there is no room, nothing is pushed, and the method returns False. The session stays a
         member, but gets no pushes of the topic until the owner subscribes it again. The method
-        returns True if `connection` is not the session's any more.
+        returns True if the connection that asked is not the session's any more, and for a session
+        of another node: if there is no room, that node has the session ask again.
 
         Raises:
             EncodeError: one of `pushes` cannot be encoded; none was pushed.
         """
-        link = self.link(session)
-        if link is None or link.id != connection:
+        session = asked.who.session
+        listener = self._listeners.get(session)
+        if listener is None:
+            node = self._home_of(session)
+            if node is None or self.hubs is None:
+                return True
+            payloads = [MSGPACK.encode(push) for push in pushes]
+            return recover_elsewhere(self.hubs, node, topic, asked, payloads)
+        link = listener.link
+        if link is None or link.id != asked.connection:
             return True
         frames = [link.encoding.frame(push) for push in pushes]
+        if self.push_all(link, frames):
+            return True
+        there = self._topics.get(topic)
+        if there is not None:
+            there.pause(session)
+        return False
+
+    def push_all(self, link: Recipient, frames: Sequence[bytes]) -> bool:
+        """Push these to one connection, or none of them and return False if there is no room."""
         if not link.outbox.takes(sum(map(len, frames))):
-            there = self._topics.get(topic)
-            if there is not None and there.live.pop(session, None) is not None:
-                there.changed()
             return False
         for frame in frames:
             link.outbox.push(frame)
         self.delivered += len(frames)
         return True
 
-    def room_bytes(self, session: str) -> int:
-        """Return for how many bytes of answers the outbox of a session has room now."""
-        link = self.link(session)
-        return 0 if link is None else max(0, link.outbox.room_bytes)
+    def room_bytes(self, asked: Join) -> int:
+        """Return for how many bytes of the answer to a join the session's outbox has room now.
+
+        Of a session of another node it is what the join says.
+        """
+        listener = self._listeners.get(asked.who.session)
+        if listener is None:
+            return 0 if self._home_of(asked.who.session) is None else asked.room_bytes
+        return 0 if listener.link is None else max(0, listener.link.outbox.room_bytes)
 
     def _publish(
         self, topic: str, push: msgspec.Struct, broadcast: Broadcast, slot: str | None = None
@@ -371,15 +410,48 @@ class Topics:
             return
         # All frames first: what cannot be encoded goes to nobody.
         framed = [(encoding.frame(push), outboxes) for encoding, outboxes in there.groups()]
+        if there.elsewhere is not None:
+            self._publish_elsewhere(there.elsewhere, push, broadcast, slot)
         self.published += 1
         for frame, outboxes in framed:
             self.delivered += len(outboxes)
             broadcast(frame, outboxes, slot)
 
+    def relay(
+        self, there: Audience, push: bytes, *, more: bool = False, state: bool = False
+    ) -> None:
+        """Push to an audience of another node's topic what its owner has published, as msgpack.
+
+        Raises:
+            EncodeError: `push` has no encoding that some member reads; nobody got it.
+        """
+        broadcast = _one_by_one if more else self._broadcast
+        slot = there.topic if state else None
+        framed = [(encoding.reframe(push), outboxes) for encoding, outboxes in there.groups()]
+        self.relayed += 1
+        for frame, outboxes in framed:
+            self.delivered += len(outboxes)
+            broadcast(frame, outboxes, slot)
+
+    def _publish_elsewhere(
+        self,
+        elsewhere: RemoteMembers,
+        push: msgspec.Struct,
+        broadcast: Broadcast,
+        slot: str | None,
+    ) -> None:
+        if not elsewhere.live:
+            return
+        payload = MSGPACK.encode(push)
+        if slot is None:
+            elsewhere.publish(payload, more=broadcast is not self._broadcast)
+        else:
+            elsewhere.publish_state(payload)
+
     def _each(
-        self, topic: str, push_for: Callable[[str], msgspec.Struct]
+        self, topic: str, push_for: Callable[[str], msgspec.Struct], *, state: bool
     ) -> Iterator[tuple[PushQueue, bytes]]:
-        """Yield every subscribed member's outbox with the frame for its user."""
+        """Yield every subscribed member's outbox of this node with the frame for its user."""
         there = self._topics.get(topic)
         if there is None:
             return
@@ -387,11 +459,33 @@ class Topics:
         for session, link in list(there.live.items()):
             yield link.outbox, link.encoding.frame(push_for(there.members[session].who.user))
             self.delivered += 1
+        if there.elsewhere is not None:
+            there.elsewhere.publish_each(there.members.values(), push_for, state=state)
+
+    # --- within ----------------------------------------------------------------------------------
+
+    def _home_of(self, session: str) -> str | None:
+        """Return the node of a session, if it is another node than this one."""
+        return None if self.hubs is None else self.hubs.home_of(session)
+
+    def _subscribe_elsewhere(self, topic: str, who: Identity, connection: int, epoch: int) -> bool:
+        node, hubs = self._home_of(who.session), self.hubs
+        if node is None or hubs is None:
+            return False  # it has ended
+        there = self._topics.get(topic) or Audience(topic)
+        elsewhere = there.elsewhere or RemoteMembers(topic, hubs)
+        known = there.members.get(who.session)
+        member = known if isinstance(known, RemoteMember) else RemoteMember(who, node)
+        if not elsewhere.subscribe(member, connection, epoch, anew=known is None):
+            return False
+        there.epoch, there.elsewhere = epoch, elsewhere
+        there.members[who.session] = member
+        self._topics[topic] = there
+        return True
 
     def _pause(self, listener: Listener) -> None:
         for there in listener.topics.values():
-            if there.live.pop(listener.who.session, None) is not None:
-                there.changed()
+            there.pause(listener.who.session)
 
 
 def _one_by_one(frame: bytes, outboxes: Sequence[PushQueue], slot: str | None = None) -> None:

@@ -9,6 +9,7 @@ import msgspec
 import pykka
 
 from actors.edge.failures import Refused, refuse_late
+from actors.edge.hub_messages import Adopt
 from actors.edge.topic_messages import Join, Leave, Part, Resume, Resumed, TopicMessage
 from actors.edge.warden import SESSION_KIND, guard
 from actors.inbox.entries import Found, ReadAfter, ReadBefore, SetRead
@@ -112,7 +113,7 @@ class UserInbox(Actor):
         tail = await self._enter(message)
         # A client that joins many topics at once gets fewer entries: else its outbox would
         # overflow.
-        room_bytes = self._topics.room_bytes(message.who.session) // 2
+        room_bytes = self._topics.room_bytes(message) // 2
         return InboxState(
             user=self._user,
             epoch=EPOCH,
@@ -127,9 +128,7 @@ class UserInbox(Actor):
         """Make a session a member, and push to it what it missed. Raises `Refused` like a join."""
         tail = await self._enter(message)
         missed = tail.since(message.offset) if message.epoch == EPOCH else None
-        session, connection = message.who.session, message.connection
-        recovered = self._recovered(tail, missed)
-        told = self._topics.recover(self._topic, session, connection, recovered)
+        told = self._topics.recover(self._topic, message, self._recovered(tail, missed))
         return Resumed.MEMBER if told else Resumed.LATER
 
     @handles(Leave, Part)
@@ -144,6 +143,20 @@ class UserInbox(Actor):
         """Remove a session that has ended."""
         self._remove(message.ref.key)
 
+    @handles(Adopt)
+    async def adopt(self, message: Adopt) -> None:
+        """Take over sessions from the node that this inbox has been on.
+
+        They are told how the inbox stands, as nobody here knows how far it was pushed there.
+        """
+        tail = await self._look()
+        adopted = self._topics.adopt(self._topic, message, 0)
+        for who in adopted:
+            self.sessions.add(who.session)
+            self.watch(self.system.ref(SESSION_KIND, who.session))
+        sessions = [who.session for who in adopted]
+        self._topics.publish_to(self._topic, sessions, self._recovered(tail, None))
+
     async def _enter(self, message: Join | Resume) -> Tail:
         """Make a session a member, which gets every push from now on, and return the entries so
         far.
@@ -156,7 +169,7 @@ class UserInbox(Actor):
         if tail is None:  # else the join is a repeated one, and the entries are known
             tail = await self._look()
             refuse_late(message.until, self.system.now())
-        if not self._topics.subscribe(self._topic, who.session, connection):
+        if not self._topics.subscribe(self._topic, who, connection):
             raise Refused(UNAVAILABLE, "the connection is gone")
         if who.session not in self.sessions:
             self.sessions.add(who.session)
@@ -303,7 +316,7 @@ class UserInbox(Actor):
         tail = await self._joined(message)
         offset = min(message.offset, tail.newest)
         if offset > self._read:
-            self._topics.charge(self._topic, message.who.session)
+            self._topics.charge(self._topic, message.who)
             command = SetRead(self._user, offset)
             marked = await self._asked(self._host.facts.run(command, user=self._user))
             self._read = max(self._read, marked.offset)

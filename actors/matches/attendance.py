@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from pykka import ActorDeadError
 
+from actors.edge.hub_messages import Adopt
 from actors.edge.identity import Identity
 from actors.edge.topic_messages import RemovedFromTopic
 from actors.edge.topics import Topics
@@ -83,7 +85,7 @@ class Attendance:
 
         Raises `Refused` if the session has used up what it may cause.
         """
-        self._topics.charge(self._topic, who.session, pushes)
+        self._topics.charge(self._topic, who, pushes)
 
     # --- coming ----------------------------------------------------------------------------------
 
@@ -96,6 +98,15 @@ class Attendance:
             self.attend(listener.who)
         return self._topics.take_over(self._topic, self._match.epoch)
 
+    def adopt(self, message: Adopt) -> Mapping[str, str]:
+        """Count those as here, and let them hear the match, whom another node's hub names; returns
+        whose each session is.
+        """
+        adopted = self._topics.adopt(self._topic, message, self._match.epoch)
+        for who in adopted:
+            self.attend(who)
+        return {who.session: who.user for who in adopted}
+
     def attend(self, who: Identity) -> None:
         """Enter a session as here."""
         self._players[who.session] = who.user
@@ -107,8 +118,7 @@ class Attendance:
 
         Returns False, and changes nothing, if that connection is gone.
         """
-        session, epoch = who.session, self._match.epoch
-        if not self._topics.subscribe(self._topic, session, connection, epoch):
+        if not self._topics.subscribe(self._topic, who, connection, self._match.epoch):
             return False
         self.attend(who)
         return True

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from actors.edge.failures import Refused, with_others
+from actors.edge.hub_messages import Adopt
 from actors.edge.topic_messages import ComeBack, Join, Leave, Part, Resume, Resumed
 from actors.edge.warden import guard
 from actors.matches.attendance import Attendance
@@ -293,6 +294,11 @@ class Match(PersistentActor):
     def resume(self, message: Resume) -> Resumed:
         """Let the player's session in again, and push what it missed."""
         return self._players.resume(message)
+
+    @handles(Adopt)
+    def adopt(self, message: Adopt) -> None:
+        """Take over sessions from the node that the match has been on."""
+        self._players.adopt(message)
 
     @handles(Leave)
     def leave(self, message: Leave) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from actors.edge.failures import Refused, refuse_late
+from actors.edge.hub_messages import Adopt
 from actors.edge.topic_messages import Join, Part, Resume, Resumed
 from actors.matches.arrivals import Arrivals
 from actors.matches.attendance import Attendance
@@ -157,15 +158,25 @@ class Players:
             state,
             epoch,
             missed=play.missed(epoch, message.epoch, message.offset),
-            session=who.session,
-            connection=message.connection,
-            offset=message.offset,
+            asked=message,
         )
         if record.ended is None:
             self._match.mind_the_time()
         if not told:
             return Resumed.LATER
         return Resumed.MEMBER if record.ended is None else Resumed.OVER
+
+    def adopt(self, message: Adopt) -> None:
+        """Take over sessions from the node that the match has been on, and tell them how it stands.
+
+        Raises `Refused` if the match is over; then they learn it when they resume.
+        """
+        play, epoch = self._play, self._match.epoch
+        referee = play.playing()
+        adopted = self._here.adopt(message)
+        missed = play.missed(epoch, message.epoch)
+        self._voice.restarted(play.record, referee.seen_by, epoch, missed, only=adopted)
+        self._match.mind_the_time()
 
     # --- going -----------------------------------------------------------------------------------
 

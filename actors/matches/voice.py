@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from actors.edge.topic_messages import Resume
 from actors.edge.topics import Topics
 from actors.matches.messages import match_topic
 from actors.matches.referee import Referee
 from actors.matches.rules.record import Ended, Record, Said
 from protocol.errors import NOT_JOINED
+from protocol.messages.envelope import Push
 from protocol.messages.match import (
     MatchEnded,
     MatchEvent,
@@ -72,24 +74,30 @@ class MatchVoice:
         self._topics.publish(self.topic, self._end(record, ended))
 
     def restarted(
-        self, record: Record, state_of: Callable[[str], Any], epoch: int, missed: list[Said] | None
+        self,
+        record: Record,
+        state_of: Callable[[str], Any],
+        epoch: int,
+        missed: list[Said] | None,
+        *,
+        only: Mapping[str, str] | None = None,
     ) -> None:
         """Tell the members that the match has recovered, each with the state that they may see.
 
         `missed` are the last events of the record, which no member has been pushed yet. All pushes
         before these still hold. None: it is not known which events they missed.
+        `only` names the sessions to tell, and the player of each; None: all.
         """
         if missed is None:
-            self._topics.publish_each(
-                self.topic,
+            self._tell_each(
                 lambda player: self._stands(
                     record, state_of(player), epoch, None, end=record.ended
                 ),
+                only,
             )
         else:
             end = record.ended is not None
-            self._topics.publish_each(
-                self.topic,
+            self._tell_each(
                 lambda player: MatchRestarted(
                     match=self.name,
                     epoch=epoch,
@@ -97,11 +105,25 @@ class MatchVoice:
                     tick=record.tick,
                     state=state_of(player),
                 ),
+                only,
             )
             for said in missed:
-                self.event(said)
+                self._tell(self._event(said), only, more=True)
         if record.ended is not None:
-            self.ended(record, record.ended)
+            self._tell(self._end(record, record.ended), only)
+
+    def _tell_each(self, push_for: Callable[[str], Push], only: Mapping[str, str] | None) -> None:
+        if only is None:
+            self._topics.publish_each(self.topic, push_for)
+        else:
+            for session, player in only.items():
+                self._topics.publish_one(self.topic, session, push_for(player))
+
+    def _tell(self, push: Push, only: Mapping[str, str] | None, *, more: bool = False) -> None:
+        if only is None:
+            self._topics.publish(self.topic, push, more=more)
+        else:
+            self._topics.publish_to(self.topic, only, push)
 
     # --- to one ----------------------------------------------------------------------------------
 
@@ -130,11 +152,9 @@ class MatchVoice:
         epoch: int,
         *,
         missed: list[Said] | None,
-        session: str,
-        connection: int,
-        offset: int,
+        asked: Resume,
     ) -> bool:
-        """Push to one session what it missed since `offset`, and the end as a push of its own.
+        """Push to the session that asked what it missed, and the end as a push of its own.
 
         `missed` are the events; None if there are too many of them, or if the session's position is
         void.
@@ -142,14 +162,14 @@ class MatchVoice:
         Returns False, and pushes nothing, if the outbox of the session has no room for it now.
         """
         end = record.ended
-        if end is not None and missed is not None and offset >= record.offset:
+        if end is not None and missed is not None and asked.offset >= record.offset:
             end = None  # the client has seen it
         pushes: list[MatchRecovered | MatchEnded] = [
             self._stands(record, state, epoch, missed, end=end)
         ]
         if end is not None:
             pushes.append(self._end(record, end))
-        return self._topics.recover(self.topic, session, connection, *pushes)
+        return self._topics.recover(self.topic, asked, *pushes)
 
     def _stands(
         self,

@@ -7,10 +7,11 @@ run on trio's autojump clock.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
@@ -26,8 +27,7 @@ from actors.chat.settings import RoomSettings
 from actors.edge.activations import Activations
 from actors.edge.connected_client import ConnectedClient
 from actors.edge.doorman import Doorman
-from actors.edge.fanout import Fanout
-from actors.edge.identity import Identity
+from actors.edge.identity import Identity, node_of
 from actors.edge.session import ROUTES as SESSION_ROUTES
 from actors.edge.session import Context
 from actors.edge.session_gateway import ClientHandler, SessionGateway
@@ -35,9 +35,9 @@ from actors.edge.settings import SessionSettings
 from actors.edge.tokens import Tokens
 from actors.edge.topic_messages import Leave
 from actors.edge.topics import Topics
-from actors.edge.warden import warden_kind
 from actors.inbox.routes import ROUTES as INBOX_ROUTES
 from actors.matches.host import MatchHost
+from actors.matches.match_kind import match_kind
 from actors.matches.routes import routes as match_routes
 from actors.matches.rules.game import Game
 from actors.matches.service import start_matches
@@ -59,6 +59,7 @@ from protocol.server.keepalive import Wheel
 from protocol.server.settings import WireSettings
 from protocol.server.websocket import Connection
 from tests.actors.match_rows import MatchRows
+from tests.actors.nodes import LAYOUT, Nodes, PlacedSystem
 
 SECRET = b"a secret of the tests, 32 bytes."
 P = TypeVar("P", bound=Push)
@@ -75,10 +76,16 @@ class Refusal(Exception):  # noqa: N818 - an answer
 class Player:
     """One connection and what came over it."""
 
-    def __init__(self, handler: ClientHandler, encoding: Encoding) -> None:
+    def __init__(
+        self,
+        handler: ClientHandler,
+        encoding: Encoding,
+        at_home: Callable[[str], ClientHandler] | None = None,
+    ) -> None:
         self.handler = handler
         self.client: ConnectedClient = handler.client
         self.encoding = encoding
+        self._at_home = at_home
         self.pushes: list[Push] = []
         self.heard: list[Push | Ok | ErrorReply] = []
         """All that came, in order."""
@@ -89,6 +96,11 @@ class Player:
 
     def tell(self, request: AnyRequest, size: int = 40) -> None:
         """Send a request of so many bytes, as it is. Like the wire, a closed connection is deaf."""
+        if isinstance(request, SessionResume) and self._at_home is not None:
+            at_home, self._at_home = self._at_home, None
+            with contextlib.suppress(RequestError):  # of a token that is none
+                self.handler = at_home(request.token)
+                self.client = self.handler.client
         if not self.client.connection.closed:
             self.client.connection.message_bytes = size
             assert self.handler.received(request) is None
@@ -198,18 +210,49 @@ def _frames(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 class House:
-    """A node's social half on stores in memory."""
+    """The social half of one node, or of several, on stores in memory.
 
-    def __init__(self, system: ActorSystem, gateway: SessionGateway, context: Context) -> None:
+    Attributes:
+        nodes: the nodes, and where things live.
+        gateways: that of each node, by its id.
+        gateway: that of the node where clients connect; of two, the one that is not the owners'.
+        topics: the hub of the owners' node.
+    """
+
+    def __init__(
+        self, system: ActorSystem, nodes: Nodes, gateways: Mapping[str, SessionGateway]
+    ) -> None:
         self.system = system
-        self.gateway = gateway
-        self.context = context
-        self.topics: Topics = context.topics
+        self.nodes = nodes
+        self.gateways = gateways
+        self.gateway = list(gateways.values())[-1]
+        self.context: Context = self.gateway._context
+        self.topics: Topics = next(iter(nodes)).topics
         self.exits = ExitStack()
         self._ids = itertools.count(1)
         self._wire = WireSettings()
 
-    def connect(self, encoding: Encoding = MSGPACK, *, address: str | None = None) -> Player:
+    def connect(
+        self,
+        encoding: Encoding = MSGPACK,
+        *,
+        address: str | None = None,
+        node: str | None = None,
+    ) -> Player:
+        """A client of a node; None: of the next one in turn, and of its session's if it resumes."""
+        there = self.nodes.next_for_client().name if node is None else node
+        handler = self._handler(there, encoding, address)
+
+        def at_home(token: str) -> ClientHandler:
+            session = self.context.tokens.verify(token).session
+            home = node_of(session)
+            if home is None or home == there:
+                return handler
+            return self._handler(home, encoding, address)
+
+        return Player(handler, encoding, at_home if node is None else None)
+
+    def _handler(self, node: str, encoding: Encoding, address: str | None) -> ClientHandler:
         near, far = socket.socketpair()
         self.exits.callback(near.close)
         self.exits.callback(far.close)
@@ -223,12 +266,23 @@ class House:
             wheel=Wheel(20.0),
             address=address,
         )
-        return Player(self.gateway.accept(connection), encoding)
+        return self.gateways[node].accept(connection)
 
-    async def player(self, name: str, encoding: Encoding = MSGPACK) -> Player:
-        player = self.connect(encoding)
+    async def player(
+        self, name: str, encoding: Encoding = MSGPACK, *, node: str | None = None
+    ) -> Player:
+        player = self.connect(encoding, node=node)
         await player.open(name)
         return player
+
+    async def hand_over(self, kind: str, key: str, to: str) -> None:
+        """The owner of a topic stops where it is, and its next message starts it there."""
+        cell = self.system.lookup(kind, key)
+        assert cell is not None
+        await cell.stop("moved")
+        before = self.nodes.of_owner(kind, key)
+        self.nodes.move(kind, key, to)
+        before.topics.hand_over(f"{kind}:{key}")
 
     def break_room(self, name: str) -> None:
         self.break_owner("room", name)
@@ -282,7 +336,9 @@ async def open_house(
     matches: MatchSettings | None = None,
     seed: int | None = None,
 ) -> AsyncIterator[House]:
-    """A node for the time of a test. Sharing the stores of an earlier one stands for a restart.
+    """A node for the time of a test; or two of them, see `Layout`.
+
+    Sharing the stores of an earlier one stands for a restart.
 
     `seed`: of all matches; None: each has its own.
     """
@@ -293,40 +349,50 @@ async def open_house(
     def clock_ms() -> int:
         return 1_700_000_000_000 + round(trio.current_time() * 1000) % 10**9
 
-    topics = Topics(fanout=Fanout(settings))
     routes = {**SESSION_ROUTES, **ROOM_ROUTES, **INBOX_ROUTES}
-    context = Context(
-        settings=settings,
-        topics=topics,
-        tokens=Tokens([SECRET], valid_s=settings.token_valid_s, clock=lambda: clock_ms() / 1000),
-        clock_ms=clock_ms,
-        keepalive_s=20.0,
-        max_message_bytes=65_536,
-        routes=routes,
-        activations=Activations(settings),
-    )
-    async with ActorSystem("house", seed=1) as system:
+
+    def context(topics: Topics) -> Context:
+        return Context(
+            settings=settings,
+            topics=topics,
+            tokens=Tokens(
+                [SECRET], valid_s=settings.token_valid_s, clock=lambda: clock_ms() / 1000
+            ),
+            clock_ms=clock_ms,
+            keepalive_s=20.0,
+            max_message_bytes=65_536,
+            routes=routes,
+            activations=Activations(settings),
+        )
+
+    async with PlacedSystem("house", seed=1) as system:
         system.use_stores(events, snapshots, durability)
         system.supervise(reader_specs(events), key=HISTORY)
-        system.register(warden_kind(topics))
-        system.register(room_kind(topics, rooms or RoomSettings(), clock_ms))
+        nodes = Nodes(system, LAYOUT.get(), settings)
         host = MatchHost(
             {game.name: game for game in games},
-            topics,
+            next(iter(nodes)).topics,
             matches or MatchSettings(),
             clock_ms=clock_ms,
         )
+        hosts = [dataclasses.replace(host, topics=node.topics) for node in nodes]
         if seed is not None:
-            host = dataclasses.replace(host, new_seed=lambda: seed)
-        directory = start_matches(system, host, rows or MatchRows(), events)
+            hosts = [dataclasses.replace(host, new_seed=lambda: seed) for host in hosts]
+        system.register_instead(nodes.placed([match_kind(host) for host in hosts]))
+        directory = start_matches(system, hosts[0], rows or MatchRows(), events)
         routes.update(match_routes(directory))
-        house = House(
-            system,
-            SessionGateway(
-                system, context, lambda: f"id{next(numbers)}", Doorman(WireSettings(), settings)
-            ),
-            context,
-        )
+        room_kinds = [room_kind(node.topics, rooms or RoomSettings(), clock_ms) for node in nodes]
+        system.register(nodes.placed(room_kinds))
+        gateways = {
+            node.name: SessionGateway(
+                system,
+                context(node.topics),
+                lambda: f"id{next(numbers)}",
+                Doorman(WireSettings(), settings),
+            )
+            for node in nodes
+        }
+        house = House(system, nodes, gateways)
         with house.exits:
             yield house
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
@@ -16,11 +17,11 @@ import trio.testing
 import actors
 from actors.edge.failures import Refused
 from actors.edge.identity import Identity
-from actors.edge.topic_messages import Join, Leave, RemovedFromTopic, Resume, Resumed
-from actors.edge.topics import Topics
-from actors.edge.warden import warden_kind
+from actors.edge.settings import SessionSettings
+from actors.edge.topic_messages import Join, Leave, PutOff, RemovedFromTopic, Resume, Resumed
 from actors.matches.directory import Directory
 from actors.matches.host import MatchHost
+from actors.matches.match_kind import match_kind
 from actors.matches.messages import Input
 from actors.matches.old_directory import OLD_DIRECTORY
 from actors.matches.rules.game import Game
@@ -30,7 +31,7 @@ from actors.runtime.durability import DurabilitySettings
 from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
 from protocol.codec import JSON, MSGPACK, Encoding
-from protocol.errors import ErrorCode
+from protocol.errors import CloseCode, ErrorCode
 from protocol.messages.match import (
     InputTaken,
     MatchCreate,
@@ -41,6 +42,7 @@ from protocol.messages.match import (
     MatchSummary,
 )
 from tests.actors.match_rows import MatchRows
+from tests.actors.nodes import LAYOUT, Nodes, PlacedSystem
 
 SMALL = DurabilitySettings(journal=JournalSettings(max_events=2))
 """A journal with room for very little."""
@@ -53,6 +55,7 @@ class _Unframed:
 
     def __init__(self, encoding: Encoding) -> None:
         self.frame = encoding.encode
+        self.reframe = encoding.reencode
         self.read = encoding.decode_server
 
 
@@ -69,6 +72,7 @@ class Seen:
         self.encoding = _UNFRAMED[encoding]
         self.pushes: list[Any] = []
         self.room_bytes = 1_000_000
+        self.closed: CloseCode | None = None
 
     @property
     def outbox(self) -> Seen:
@@ -86,6 +90,9 @@ class Seen:
     def takes(self, size: int) -> bool:
         return size <= self.room_bytes
 
+    def close(self, code: CloseCode) -> None:
+        self.closed = code
+
 
 class SessionActor(actors.Actor):
     """What a match sees of a session: it can be watched, and told that a topic is gone."""
@@ -93,6 +100,16 @@ class SessionActor(actors.Actor):
     def __init__(self) -> None:
         super().__init__()
         self.gone: list[RemovedFromTopic] = []
+        self.put_off: list[PutOff] = []
+
+    @actors.handles(PutOff)
+    def put_off_one(self, message: PutOff) -> None:
+        self.put_off.append(message)
+
+    @actors.handles(int)
+    def take_put_off(self, _question: int) -> list[PutOff]:
+        put_off, self.put_off = self.put_off, []
+        return put_off
 
     @actors.handles(RemovedFromTopic)
     def topic_gone(self, message: RemovedFromTopic) -> None:
@@ -111,11 +128,13 @@ class Player:
         self.user = user
         self._device = device
         self._encoding = encoding
+        self._topics = table.nodes.next_for_client().topics
         self.connect()
 
     def connect(self) -> None:
         """Begin a new session on a new connection."""
-        self.session = f"{self.user}-{self._device}-{next(self.table.numbers)}"
+        number = f"{self.user}-{self._device}-{next(self.table.numbers)}"
+        self.session = self._topics.new_session(number)
         self.who = Identity(self.session, self.user, self.user.title())
         self.ref = self.table.system.start(SessionActor, kind="session", key=self.session)
         self.reconnect()
@@ -123,11 +142,16 @@ class Player:
     def reconnect(self) -> None:
         """Another connection for the same session."""
         self.seen = Seen(self._encoding)
-        self.table.topics.attach(self.who, self.seen)
+        self._topics.attach(self.who, self.seen)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it is on the node of the matches."""
+        return self._topics is self.table.topics
 
     async def vanish(self) -> None:
         """The session ends."""
-        self.table.topics.end(self.session)
+        self._topics.end(self.session)
         await self.ref.stop()
         await settled()
 
@@ -139,7 +163,8 @@ class Player:
     async def resume(self, match: str, epoch: int, offset: int) -> Resumed:
         message = Resume(self.who, self.seen.id, epoch, offset)
         resumed: Resumed = await self.ask(match, message)
-        return resumed
+        # Of a match on another node, the hub of this one says whether there was room.
+        return Resumed.LATER if await self.ref.ask(0) else resumed
 
     async def leave(self, match: str) -> None:
         await self.ask(match, Leave(self.who))
@@ -174,8 +199,14 @@ class Table:
     """One start of a server, as far as matches go."""
 
     def __init__(
-        self, system: actors.ActorSystem, host: MatchHost, directory: Directory, stores: Stores
+        self,
+        system: actors.ActorSystem,
+        host: MatchHost,
+        directory: Directory,
+        stores: Stores,
+        nodes: Nodes,
     ) -> None:
+        self.nodes = nodes
         self.system = system
         self.directory = directory
         self.numbers = itertools.count(1)
@@ -267,16 +298,18 @@ async def table(
     if stores.events.rows(*OLD_DIRECTORY) and not stores.rows.running:
         stores.rows.taken_over = False  # what the migration finds
     names = itertools.count(len(stores.events.epochs))
-    host = MatchHost(
-        {game.name: game for game in games},
-        Topics(),
-        MatchSettings(**{"call_limit_s": 60.0} | settings),
-        clock_ms=lambda: int(trio.current_time() * 1000),
-        new_name=lambda: f"m{next(names)}",
-        new_seed=lambda: 7,
-    )
-    async with actors.ActorSystem(seed=1) as system:
+    async with PlacedSystem(seed=1) as system:
         system.use_stores(stores.events, stores.snapshots, durability)
-        system.register(warden_kind(host.topics))
+        nodes = Nodes(system, LAYOUT.get(), SessionSettings())
+        host = MatchHost(
+            {game.name: game for game in games},
+            next(iter(nodes)).topics,
+            MatchSettings(**{"call_limit_s": 60.0} | settings),
+            clock_ms=lambda: int(trio.current_time() * 1000),
+            new_name=lambda: f"m{next(names)}",
+            new_seed=lambda: 7,
+        )
+        hosts = [dataclasses.replace(host, topics=node.topics) for node in nodes]
+        system.register_instead(nodes.placed([match_kind(one) for one in hosts]))
         directory = start_matches(system, host, stores.rows, stores.events)
-        yield Table(system, host, directory, stores)
+        yield Table(system, host, directory, stores, nodes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -25,6 +26,8 @@ from tests.actors.players import (
     token_of,
     unlimited,
 )
+
+pytestmark = pytest.mark.usefixtures("layout")
 
 
 async def test_a_client_that_comes_back_gets_exactly_what_it_missed(

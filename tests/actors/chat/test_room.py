@@ -9,6 +9,7 @@ from trio.testing import MockClock
 from actors.chat.settings import RoomSettings
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
 from protocol.codec import JSON
+from protocol.messages.envelope import Ok
 from protocol.messages.room import (
     History,
     Member,
@@ -26,6 +27,8 @@ from protocol.messages.room import (
 )
 from protocol.messages.session import SessionClose
 from tests.actors.players import bodies, joined, open_house, token_of
+
+pytestmark = pytest.mark.usefixtures("layout")
 
 
 async def test_a_join_tells_where_the_room_stands(autojump_clock: MockClock) -> None:
@@ -89,6 +92,23 @@ async def test_everyone_gets_every_message_in_one_order(autojump_clock: MockCloc
             seen.append([(push.offset, push.body) for push in player.got(RoomMessage)])
         assert seen[0] == seen[1] == seen[2]
         assert [offset for offset, _ in seen[0]] == list(range(1, 31))
+
+
+async def test_no_message_comes_behind_the_answer_to_a_leave(autojump_clock: MockClock) -> None:
+    async with open_house() as house:
+        ada, bob = await joined(house, "ada"), await joined(house, "bob")
+        await ada.ask(RoomSend(room="lobby", body="the first takes an epoch"))
+        await bob.settle()
+        bob.heard.clear()
+        for number in range(3):
+            ada.tell(RoomSend(room="lobby", body=f"{number}"))
+        bob.tell(RoomLeave(ref=77, room="lobby"))
+        ada.tell(RoomSend(room="lobby", body="without bob"))
+        await bob.replied(77)
+        await bob.settle()
+        assert isinstance(bob.heard[-1], Ok)
+        await ada.settle()
+        assert bodies(ada)[-1] == "without bob"
 
 
 async def test_both_encodings_get_the_same_messages(autojump_clock: MockClock) -> None:

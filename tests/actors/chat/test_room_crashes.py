@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -20,6 +21,8 @@ from protocol.messages.room import (
 )
 from protocol.messages.session import SessionClose, TopicLost
 from tests.actors.players import bodies, joined, open_house, token_of
+
+pytestmark = pytest.mark.usefixtures("layout")
 
 
 async def test_a_crash_is_told_to_the_members_and_to_nobody_else(

@@ -44,6 +44,8 @@ from tests.actors.players import (
 )
 from tests.actors.table import SMALL
 
+pytestmark = pytest.mark.usefixtures("layout")
+
 LOBBY = room_topic("lobby")
 
 
@@ -61,7 +63,9 @@ def views(house: House, player: Player, topic: str) -> tuple[bool, bool, str]:
     if owner is not None:
         members = owner.sessions
     places = house.instance("session", session).memberships.stages()
-    return session in members, house.topics.is_member(topic, session), places.get(topic, "out")
+    in_hub = house.topics.is_member(topic, session)
+    assert house.nodes.is_member(topic, session) is in_hub
+    return session in members, in_hub, places.get(topic, "out")
 
 
 IN = (True, True, "joined")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 import pykka
+import pytest
 import structlog
 import trio
 import trio.testing
@@ -21,6 +22,7 @@ from protocol.messages.match import MatchCreate, MatchEnded, MatchJoin, MatchLea
 from protocol.messages.room import RoomJoin, RoomLeave, RoomSend
 from protocol.messages.session import TopicLost
 from tests.actors.games import Hands
+from tests.actors.nodes import LAYOUT, Layout
 from tests.actors.players import House, Player, open_house, unlimited
 from tests.actors.table import SMALL
 
@@ -196,6 +198,7 @@ class World:
                 views = {
                     "owner": session in members,
                     "hub": self.house.topics.is_member(name, session),
+                    "hub of its node": self.house.nodes.is_member(name, session),
                     "session": stages.get(name, "out") == "joined",
                     "client": name in device.topics,
                 }
@@ -209,12 +212,16 @@ class World:
                 assert set(owner.record.places) == here
 
 
+@pytest.mark.parametrize("layout", list(Layout), ids=lambda layout: layout.value)
 @settings(max_examples=100, deadline=None)
 @given(episodes=st.lists(EPISODE, max_size=6), delay_s=st.sampled_from([0.0, 0.003, 0.1]))
 def test_owner_hub_session_and_client_agree_once_all_is_quiet(
-    episodes: list[tuple[str, str, list[tuple[str, str, str]], float]], delay_s: float
+    layout: Layout,
+    episodes: list[tuple[str, str, list[tuple[str, str, str]], float]],
+    delay_s: float,
 ) -> None:
     async def scenario() -> None:
+        LAYOUT.set(layout)
         events = MemoryEventStore()
         events.delay_s = delay_s
         sessions = unlimited(resume_within_s=20.0)

@@ -30,6 +30,8 @@ from tests.actors.served import Caller, Served, serve
 from tests.protocol.cutting import way_to
 from tests.protocol.scripted import take
 
+pytestmark = pytest.mark.usefixtures("layout")
+
 FREE = SessionSettings(
     messages_per_s=0.0,
     bytes_per_s=0.0,

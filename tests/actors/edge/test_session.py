@@ -40,6 +40,8 @@ from tests.actors.players import (
     unlimited,
 )
 
+pytestmark = pytest.mark.usefixtures("clients_together")
+
 
 @pytest.mark.parametrize("hook", ["on_stop", "on_start"])
 async def test_a_session_whose_hook_fails_leaves_nothing_behind(

@@ -7,8 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from actors.edge.identity import Identity
+from actors.edge.topic_messages import Resume
 from actors.edge.topics import Topics
 from protocol.codec import JSON, MSGPACK, EncodeError, Encoding
+from protocol.errors import CloseCode
 from protocol.messages.match import MatchEvent
 from protocol.messages.room import RoomMessage
 from protocol.server.flusher import Flusher
@@ -45,6 +47,10 @@ class Line:
         self.id = number
         self.encoding = encoding
         self.outbox = Outbox(encoding, 1 << 20, Flusher(), Wire())
+        self.closed: CloseCode | None = None
+
+    def close(self, code: CloseCode) -> None:
+        self.closed = code
 
     def got(self) -> bytes:
         data = self.outbox.take()
@@ -61,11 +67,19 @@ def frames(*bodies: str, encoding: Encoding = MSGPACK) -> bytes:
     return b"".join(encoding.frame(said(body)) for body in bodies)
 
 
+def who(number: int) -> Identity:
+    return Identity(f"s{number}", f"u{number}", f"n{number}")
+
+
+def asks(connection: int) -> Resume:
+    return Resume(who(1), connection, epoch=1, offset=0)
+
+
 def hub(*lines: Line, topic: str = "room:r") -> Topics:
     topics = Topics()
     for line in lines:
-        topics.attach(Identity(f"s{line.id}", f"u{line.id}", f"n{line.id}"), line)
-        assert topics.subscribe(topic, f"s{line.id}", line.id)
+        topics.attach(who(line.id), line)
+        assert topics.subscribe(topic, who(line.id), line.id)
     return topics
 
 
@@ -82,7 +96,7 @@ def test_a_push_is_the_same_bytes_for_everyone_of_an_encoding() -> None:
 def test_nobody_hears_of_a_topic_that_they_are_not_on() -> None:
     here, there = Line(1), Line(2)
     topics = hub(here)
-    topics.attach(Identity("s2", "u2", "n2"), there)
+    topics.attach(who(2), there)
     topics.publish("room:r", said("a"))
     topics.publish("room:empty", said("b"))
     assert there.got() == b""
@@ -117,9 +131,9 @@ def test_what_cannot_be_encoded_reaches_nobody() -> None:
 def test_a_new_connection_gets_nothing_before_its_topic_subscribes_it_again() -> None:
     older, newer = Line(1), Line(2)
     topics = hub(older)
-    topics.attach(Identity("s1", "u1", "n1"), newer)
+    topics.attach(who(1), newer)
     topics.publish("room:r", said("meanwhile"))
-    assert topics.subscribe("room:r", "s1", newer.id)
+    assert topics.subscribe("room:r", who(1), newer.id)
     topics.publish("room:r", said("after"))
     assert (older.got(), newer.got()) == (b"", frames("after"))
 
@@ -127,12 +141,12 @@ def test_a_new_connection_gets_nothing_before_its_topic_subscribes_it_again() ->
 def test_a_connection_that_was_taken_over_can_neither_subscribe_nor_be_sent_to() -> None:
     older, newer = Line(1), Line(2)
     topics = hub(older)
-    topics.attach(Identity("s1", "u1", "n1"), newer)
-    assert not topics.subscribe("room:r", "s1", older.id)
-    topics.recover("room:r", "s1", older.id, said("late"))
+    topics.attach(who(1), newer)
+    assert not topics.subscribe("room:r", who(1), older.id)
+    topics.recover("room:r", asks(older.id), said("late"))
     assert not topics.detach("s1", older.id)
     assert topics.is_current("s1", newer.id)
-    assert topics.recover("room:r", "s1", newer.id, said("yours"))
+    assert topics.recover("room:r", asks(newer.id), said("yours"))
     assert (older.got(), newer.got()) == (b"", frames("yours"))
 
 
@@ -164,7 +178,7 @@ def test_one_member_is_told_if_it_is_subscribed() -> None:
     topics = hub(line, other)
     topics.publish_one("room:r", "s1", said("alone"))
     assert line.got() == frames("alone")
-    topics.attach(Identity("s1", "u1", "n1"), newer)  # its client has yet to say where it stands
+    topics.attach(who(1), newer)  # its client has yet to say where it stands
     topics.publish_one("room:r", "s1", said("late"))
     topics.publish_one("room:r", "nobody", said("late"))
     topics.publish_one("room:none", "s2", said("late"))

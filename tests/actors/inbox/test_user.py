@@ -41,6 +41,8 @@ from tests.actors.inbox.mailroom import (
 from tests.actors.players import open_house
 from tests.actors.served import until
 
+pytestmark = pytest.mark.usefixtures("layout")
+
 SMALL = InboxSettings(recent=5, joined_entries=3, history_limit=10)
 
 

@@ -19,6 +19,8 @@ from protocol.messages.match import MatchEnded, MatchRestarted, MatchStatePush
 from tests.actors.games import STUCK_S, Counting, Faulty, FaultyTurns, stay_in_c
 from tests.actors.table import SMALL, refused, settled, table, two_players
 
+pytestmark = pytest.mark.usefixtures("layout")
+
 EVERY_FAULT = [
     *["tick", "exit", "hang", "stuck", "talk", "babble", "shout", "view", "panorama", "snapshot"],
 ]

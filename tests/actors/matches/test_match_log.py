@@ -73,8 +73,9 @@ async def open_desk(
 ) -> AsyncIterator[tuple[Desk, actors.ActorRef, Seen]]:
     """The desk, and what one who hears the match got."""
     topics, seen = Topics(), Seen()
-    topics.attach(Identity("s", "ada", "Ada"), seen)
-    topics.subscribe("match:m", "s", seen.id)
+    ada = Identity("s", "ada", "Ada")
+    topics.attach(ada, seen)
+    topics.subscribe("match:m", ada, seen.id)
     desk = Desk(topics)
     async with actors.ActorSystem(seed=1) as system:
         system.use_stores(store, None, SMALL)

@@ -18,6 +18,8 @@ from protocol.messages.match import InputTaken, MatchEnded, MatchRecovered, Matc
 from tests.actors.games import Counting, FaultyTurns, Hands, Ledger
 from tests.actors.table import Stores, refused, seated, table, two_players
 
+pytestmark = pytest.mark.usefixtures("layout")
+
 Step = st.one_of(
     st.tuples(st.sampled_from(["ada", "bob"]), st.integers(-9, 9)),
     st.tuples(st.sampled_from(["stop", "kill", "kill, snapshots lost", "wait"]), st.just(0)),

@@ -16,6 +16,8 @@ from protocol.messages.match import MatchEnded, MatchRecovered, MatchRestarted
 from tests.actors.games import Counting, Faulty, Hands
 from tests.actors.table import Stores, Table, refused, seated, table, two_players
 
+pytestmark = pytest.mark.usefixtures("layout")
+
 
 async def greeted(one: Table, match: str, *, after_s: float) -> None:
     """Two sit down, and after so many seconds of play one says hello, which is an event."""

@@ -15,6 +15,8 @@ from protocol.messages.match import MatchEnded, MatchEvent, MatchRestarted
 from tests.actors.games import Counting
 from tests.actors.table import table, two_players
 
+pytestmark = pytest.mark.usefixtures("layout")
+
 OUTCOMES: dict[str, Any] = {
     "says too much at once": {"say": 0, "times": 1000},
     "says what is too long": {"say": "x" * 200_000},

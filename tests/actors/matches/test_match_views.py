@@ -17,6 +17,8 @@ from protocol.messages.match import MatchEnded, MatchEvent, MatchStatePush
 from tests.actors.games import Counting
 from tests.actors.table import table
 
+pytestmark = pytest.mark.usefixtures("layout")
+
 LIMIT = 3000
 
 

@@ -1,0 +1,346 @@
+"""Topics with members on several nodes: what crosses, who moves, and what is lost on the way."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+from trio.testing import MockClock
+
+from actors.edge.hub_messages import Gone, Publish
+from actors.runtime.memory import MemoryEventStore
+from protocol.errors import PART_LOST, TAKEN_OVER
+from protocol.messages.envelope import Position
+from protocol.messages.match import (
+    MatchCreate,
+    MatchEvent,
+    MatchInput,
+    MatchJoin,
+    MatchLeave,
+    MatchRecovered,
+    MatchRestarted,
+    MatchStatePush,
+)
+from protocol.messages.room import (
+    Members,
+    RoomJoin,
+    RoomJoined,
+    RoomLeave,
+    RoomLeft,
+    RoomMembers,
+    RoomMessage,
+    RoomRecovered,
+    RoomRestarted,
+    RoomSend,
+    RoomState,
+)
+from protocol.messages.session import TopicLost
+from tests.actors.edge.test_membership import session_of
+from tests.actors.nodes import OTHERS, OWNERS
+from tests.actors.players import House, Player, bodies, open_house, sessions, token_of
+
+pytestmark = pytest.mark.usefixtures("two_nodes")
+
+
+async def in_lobby(house: House, name: str, node: str) -> Player:
+    player = await house.player(name, node=node)
+    await player.ask(RoomJoin(room="lobby"))
+    player.pushes.clear()
+    return player
+
+
+def offsets(player: Player) -> list[int]:
+    return [push.offset for push in player.got(RoomMessage)]
+
+
+def lobby(epoch: int, offset: int) -> dict[str, Position]:
+    return {"room:lobby": Position(epoch=epoch, offset=offset)}
+
+
+# --- what crosses ---------------------------------------------------------------------------------
+
+
+async def test_a_message_crosses_once_for_a_node_however_many_members_it_has(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        near = await in_lobby(house, "ada", OWNERS)
+        far = [await in_lobby(house, f"bob{number}", OTHERS) for number in range(5)]
+        await near.ask(RoomSend(room="lobby", body="one"))
+        house.nodes.crossed.clear()
+        for number in range(3):
+            await near.ask(RoomSend(room="lobby", body=f"{number}"))
+        assert house.nodes.crossed == {Publish: 3}
+        for player in far:
+            await player.settle()
+            assert bodies(player) == ["one", "0", "1", "2"]
+
+
+async def test_nothing_crosses_for_members_without_a_connection(autojump_clock: MockClock) -> None:
+    async with open_house() as house:
+        near, far = await in_lobby(house, "ada", OWNERS), await in_lobby(house, "bob", OTHERS)
+        await near.ask(RoomSend(room="lobby", body="one"))
+        house.nodes.crossed.clear()
+        far.leave()
+        await near.settle()
+        await near.ask(RoomSend(room="lobby", body="two"))
+        assert house.nodes.crossed == {Gone: 1}
+        again = house.connect(node=OTHERS)
+        assert (await again.resume(token_of(far), lobby(1, 1))).resumed
+        await again.settle()
+        (recovered,) = again.got(RoomRecovered)
+        assert recovered.recovered
+        assert [message.body for message in recovered.messages] == ["two"]
+        await near.ask(RoomSend(room="lobby", body="three"))
+        await again.settle()
+        assert bodies(again) == ["three"]
+
+
+async def test_a_session_that_ends_on_its_node_leaves_its_rooms_on_others(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        near, far = await in_lobby(house, "ada", OWNERS), await in_lobby(house, "bob", OTHERS)
+        far.leave()
+        await trio.sleep(61)
+        await near.settle()
+        assert [push.member.name for push in near.got(RoomLeft)] == ["bob"]
+        assert not house.nodes.is_member("room:lobby", session_of(far))
+        assert [one.who.session for one in house.topics.members("room:lobby")] == [session_of(near)]
+
+
+# --- a session on another node --------------------------------------------------------------------
+
+
+async def test_a_client_that_resumes_on_another_node_gets_what_it_missed_and_is_there_once(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        near, far = await in_lobby(house, "ada", OWNERS), await in_lobby(house, "bob", OTHERS)
+        await near.ask(RoomSend(room="lobby", body="one"))
+        await far.settle()
+        assert offsets(far) == [1]
+        again = house.connect(node=OWNERS)  # the other connection has broken, and nobody knows
+        opened = await again.resume(token_of(far), lobby(1, 1))
+        assert not opened.resumed
+        assert opened.user == (far.opened and far.opened.user)
+        await near.ask(RoomSend(room="lobby", body="two"))
+        await again.settle()
+        await far.settle()
+        assert far.closed == TAKEN_OVER
+        assert session_of(far) not in sessions(house)
+        (recovered,) = again.got(RoomRecovered)
+        assert recovered.recovered
+        assert bodies(again) == ["two"]
+        found: Members = await near.ask(RoomMembers(room="lobby"))
+        assert [member.name for member in found.members] == ["ada", "bob"]
+
+
+async def test_a_place_in_a_match_goes_with_its_player_to_another_node(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        ada, bob = await house.player("ada", node=OWNERS), await house.player("bob", node=OTHERS)
+        match = (await ada.ask(MatchCreate(game="tictactoe"))).match
+        for player in (ada, bob):
+            await player.ask(MatchJoin(match=match))
+        again = house.connect(node=OWNERS)
+        await again.resume(token_of(bob), {f"match:{match}": Position(epoch=1, offset=2)})
+        await trio.sleep(100)  # beyond the time for which a place is kept
+        await ada.ask(MatchInput(match=match, seq=1, input={"cell": 0}))
+        await again.ask(MatchInput(match=match, seq=1, input={"cell": 3}))
+        assert [push.recovered for push in again.got(MatchRecovered)] == [True]
+        assert again.got(MatchStatePush)
+        await ada.settle()
+        assert "left" not in [push.kind for push in ada.got(MatchEvent)]
+
+
+# --- a node that is gone, or that missed something ------------------------------------------------
+
+
+async def test_members_of_a_dead_nodes_rooms_reconnect_and_miss_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        near = await in_lobby(house, "ada", OWNERS)
+        far = [await in_lobby(house, f"bob{number}", OTHERS) for number in range(20)]
+        idle = await house.player("cyd", node=OTHERS)
+        await near.ask(RoomSend(room="lobby", body="one"))
+        remote = house.nodes.named(OTHERS).remote
+        assert remote is not None
+        remote.node_down(OWNERS)
+        closed_after = []
+        for _ in range(11):
+            await trio.sleep(0.1)
+            for player in far:
+                player.take()
+            closed_after.append(sum(player.closed == PART_LOST for player in far))
+        assert 0 < closed_after[4] < closed_after[-1] == 20  # not all at once
+        await idle.settle()
+        assert idle.closed is None
+        await near.ask(RoomSend(room="lobby", body="two"))
+        for player in far:
+            player.handler.disconnected(PART_LOST.code, "")
+            again = house.connect(node=OTHERS)
+            await again.resume(token_of(player), lobby(1, 1))
+            await again.settle()
+            (recovered,) = again.got(RoomRecovered)
+            assert recovered.recovered
+            assert [message.body for message in recovered.messages] == ["two"]
+
+
+async def test_a_node_that_took_no_more_messages_has_its_clients_resume(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        near, far = await in_lobby(house, "ada", OWNERS), await in_lobby(house, "bob", OTHERS)
+        cyd = await house.player("cyd", node=OTHERS)
+        await near.ask(RoomSend(room="lobby", body="one"))
+        await far.settle()
+        with house.no_room_at("hub", OTHERS):
+            await near.ask(RoomSend(room="lobby", body="two"))
+            assert await cyd.refused(RoomJoin(room="lobby")) == "unavailable"
+        await near.ask(RoomSend(room="lobby", body="three"))
+        await trio.sleep(2)
+        await far.settle()
+        assert far.closed == PART_LOST
+        assert offsets(far) == [1]
+        hubs = house.topics.hubs
+        assert hubs is not None
+        assert hubs.lapses == 1
+        far.handler.disconnected(PART_LOST.code, "")
+        again = house.connect(node=OTHERS)
+        await again.resume(token_of(far), lobby(1, 1))
+        await again.settle()
+        (recovered,) = again.got(RoomRecovered)
+        assert recovered.recovered
+        assert [message.offset for message in recovered.messages] == [2, 3]
+        await cyd.ask(RoomJoin(room="lobby"))
+        await near.ask(RoomSend(room="lobby", body="four"))
+        for player in (again, cyd):
+            await player.settle()
+            assert bodies(player) == ["four"]
+
+
+async def test_a_room_that_fails_for_good_lets_its_members_on_all_nodes_go(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        players = [await in_lobby(house, name, node) for name, node in PAIR]
+        for _ in range(4):
+            house.break_room("lobby")
+            await trio.sleep(0.5)
+        for player in players:
+            await player.settle()
+            assert [push.code for push in player.got(TopicLost)] == ["failed"]
+            assert not house.nodes.is_member("room:lobby", session_of(player))
+            stages = house.instance("session", session_of(player)).memberships.stages()
+            assert stages == {}
+
+
+# --- an owner that moves --------------------------------------------------------------------------
+
+PAIR = (("ada", OWNERS), ("bob", OTHERS))
+
+
+@pytest.mark.parametrize("said", [0, 3], ids=["an empty room", "a room"])
+async def test_a_room_that_moves_takes_its_members_along_and_each_message_comes_once(
+    autojump_clock: MockClock, said: int
+) -> None:
+    async with open_house() as house:
+        players = [await in_lobby(house, name, node) for name, node in PAIR]
+        assert len(players[0].got(RoomJoined)) == 1
+        for number in range(said):
+            await players[0].ask(RoomSend(room="lobby", body=f"{number}"))
+        await house.hand_over("room", "lobby", OTHERS)
+        for player in players:
+            await player.settle()
+        for sender in players:
+            await sender.ask(RoomSend(room="lobby", body="after"))
+        for player in players:
+            await player.settle()
+            assert offsets(player) == list(range(1, said + 3))
+            (restarted,) = player.got(RoomRestarted)
+            assert restarted.offset == said
+            assert player.closed is None
+            assert not player.got(RoomJoined)
+            assert not player.got(RoomLeft)
+        found: Members = await players[0].ask(RoomMembers(room="lobby"))
+        assert {member.name for member in found.members} == {"ada", "bob"}
+        assert house.topics.members("room:lobby") == []
+        await players[0].ask(RoomLeave(room="lobby"))
+        await players[1].settle()
+        assert [push.member.name for push in players[1].got(RoomLeft)] == ["ada"]
+
+
+async def test_a_room_moves_there_and_back(autojump_clock: MockClock) -> None:
+    async with open_house() as house:
+        players = [await in_lobby(house, name, node) for name, node in PAIR]
+        for number, to in enumerate([OTHERS, OWNERS, OTHERS, OWNERS], start=1):
+            await players[number % 2].ask(RoomSend(room="lobby", body=f"{number}"))
+            await house.hand_over("room", "lobby", to)
+            await players[0].settle()
+        await players[0].ask(RoomSend(room="lobby", body="last"))
+        for player in players:
+            await player.settle()
+            assert offsets(player) == [1, 2, 3, 4, 5]
+            assert [push.offset for push in player.got(RoomRestarted)] == [1, 2, 3, 4]
+
+
+async def test_a_member_that_is_away_while_its_room_moves_is_a_member_still(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        ada, bob = [await in_lobby(house, name, node) for name, node in PAIR]
+        await ada.ask(RoomSend(room="lobby", body="one"))
+        for player in (ada, bob):
+            player.leave()
+        await trio.testing.wait_all_tasks_blocked()
+        await house.hand_over("room", "lobby", OTHERS)
+        cyd = await house.player("cyd", node=OWNERS)
+        state: RoomState = await cyd.ask(RoomJoin(room="lobby"))
+        assert {member.name for member in state.members} == {"ada", "bob", "cyd"}
+        await cyd.ask(RoomSend(room="lobby", body="two"))
+        for player, node in ((ada, OWNERS), (bob, OTHERS)):
+            again = house.connect(node=node)
+            assert (await again.resume(token_of(player), lobby(1, 1))).resumed
+            await again.settle()
+            (recovered,) = again.got(RoomRecovered)
+            assert recovered.recovered
+            assert [message.body for message in recovered.messages] == ["two"]
+
+
+async def test_members_whom_the_owner_does_not_adopt_reconnect(autojump_clock: MockClock) -> None:
+    events = MemoryEventStore()
+    async with open_house(events=events) as house:
+        players = [await in_lobby(house, name, node) for name, node in PAIR]
+        await players[0].ask(RoomSend(room="lobby", body="one"))
+        events.away = True
+        await house.hand_over("room", "lobby", OTHERS)
+        await trio.sleep(20)
+        for player in players:
+            player.take()
+            assert player.closed == PART_LOST
+
+
+async def test_a_match_that_moves_goes_on_with_its_players(autojump_clock: MockClock) -> None:
+    async with open_house() as house:
+        ada, bob = [await house.player(name, node=node) for name, node in PAIR]
+        match = (await ada.ask(MatchCreate(game="tictactoe"))).match
+        for player in (ada, bob):
+            await player.ask(MatchJoin(match=match))
+        await ada.ask(MatchInput(match=match, seq=1, input={"cell": 0}))
+        await house.hand_over("match", match, OTHERS)
+        for player in (ada, bob):
+            await player.settle()
+            (restarted,) = player.got(MatchRestarted)
+            assert restarted.state["board"][0] != ""
+            player.got(MatchStatePush)
+        await trio.sleep(100)  # beyond the time for which a place is kept
+        await bob.ask(MatchInput(match=match, seq=1, input={"cell": 3}))
+        for player in (ada, bob):
+            await player.settle()
+            assert len(player.got(MatchStatePush)) == 1
+        await ada.ask(MatchLeave(match=match))
+        await bob.settle()
+        assert [push.kind for push in bob.got(MatchEvent)][-1] == "left"

@@ -1,0 +1,184 @@
+"""Nodes of a cluster in one actor system: each has its hub, and reaches the others by their actors.
+
+Owners of topics live on the first node unless a test moves them, and clients connect to the nodes
+that the `Layout` says. So the same scenarios run with members on the owner's node, on another one,
+and on both. Every message between hubs is encoded and decoded on its way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, Final
+
+import msgspec
+
+from actors.edge.fanout import Fanout
+from actors.edge.hub_actor import hub_kind
+from actors.edge.hub_messages import TO_HUBS, TakeOver
+from actors.edge.hubs import Hubs
+from actors.edge.identity import node_of
+from actors.edge.remote_topics import RemoteTopics
+from actors.edge.settings import SessionSettings
+from actors.edge.topics import Topics
+from actors.edge.warden import KIND as WARDEN
+from actors.edge.warden import SESSION_KIND, Warden
+from actors.runtime.kinds import Kind
+from actors.runtime.messages import Terminated
+from actors.runtime.system import ActorSystem
+
+OWNERS: Final = "a.1"
+OTHERS: Final = "b.1"
+
+
+class Layout(enum.Enum):
+    """Where the clients of a test connect, as seen from the owners of their topics."""
+
+    ONE_NODE = "one node"
+    ELSEWHERE = "elsewhere"
+    MIXED = "mixed"
+
+
+LAYOUT: ContextVar[Layout] = ContextVar("layout", default=Layout.ONE_NODE)
+
+
+class CodedHubs(Hubs):
+    """The way to other nodes on which every message is encoded, as between two processes.
+
+    `crossed`: counts those that were sent, by type.
+    """
+
+    def __init__(self, system: ActorSystem, node: str, crossed: Counter[type]) -> None:
+        super().__init__(system, node)
+        self._crossed = crossed
+
+    def send(self, node: str, message: msgspec.Struct) -> None:
+        kind = type(message)
+        assert kind in TO_HUBS
+        self._crossed[kind] += 1
+        decoded = msgspec.msgpack.decode(msgspec.msgpack.encode(message), type=kind)
+        assert decoded == message
+        super().send(node, decoded)
+
+
+class Node:
+    """One node's hub. `name`: its id; empty: there is no cluster."""
+
+    def __init__(self, name: str, topics: Topics, remote: RemoteTopics | None = None) -> None:
+        self.name = name
+        self.topics = topics
+        self.remote = remote
+
+
+class Nodes:
+    """The nodes of a system, and where the owners of topics live.
+
+    Attributes:
+        crossed: how many messages one hub has sent to another, by type.
+    """
+
+    def __init__(self, system: ActorSystem, layout: Layout, settings: SessionSettings) -> None:
+        self.layout = layout
+        self.crossed: Counter[type] = Counter()
+        self._moved: dict[tuple[str, str], Node] = {}
+        names = [""] if layout is Layout.ONE_NODE else [OWNERS, OTHERS]
+        self._nodes = {name: self._node(system, name, settings) for name in names}
+        self._turns = itertools.cycle(self._clients())
+        system.register(_warden_kind(self))
+        if layout is not Layout.ONE_NODE:
+            hubs = {
+                node.name: hub_kind(node.topics, node.remote)
+                for node in self._nodes.values()
+                if node.remote is not None
+            }
+            system.register(_by_key(hubs))
+
+    def _node(self, system: ActorSystem, name: str, settings: SessionSettings) -> Node:
+        if not name:
+            return Node(name, Topics(fanout=Fanout(settings)))
+        hubs = CodedHubs(system, name, self.crossed)
+        topics = Topics(fanout=Fanout(settings), hubs=hubs)
+        return Node(name, topics, RemoteTopics(topics, hubs, system))
+
+    def _clients(self) -> list[str]:
+        match self.layout:
+            case Layout.ONE_NODE:
+                return [""]
+            case Layout.ELSEWHERE:
+                return [OTHERS]
+            case Layout.MIXED:
+                return [OTHERS, OWNERS]
+
+    def __iter__(self) -> Any:
+        return iter(self._nodes.values())
+
+    def named(self, name: str) -> Node:
+        """The node with this id."""
+        return self._nodes[name]
+
+    def next_for_client(self) -> Node:
+        """Where the next client connects."""
+        return self._nodes[next(self._turns)]
+
+    def of_session(self, session: str) -> Node:
+        """Where a session lives."""
+        return self._nodes[node_of(session) or ""]
+
+    def of_owner(self, kind: str, key: str) -> Node:
+        """Where the owner of a topic lives."""
+        return self._moved.get((kind, key)) or next(iter(self._nodes.values()))
+
+    def is_member(self, topic: str, session: str) -> bool:
+        """Whether the hub of a session's node has it as a member of a topic."""
+        there, owners = self.of_session(session), self.of_owner(*topic.split(":", 1))
+        if there.remote is None or there is owners:
+            return there.topics.is_member(topic, session)
+        audience = there.remote.audience(TakeOver(owners.name, topic, 0))
+        return audience is not None and session in audience.members
+
+    def move(self, kind: str, key: str, to: str) -> None:
+        """Have the owner of a topic live there from its next start on."""
+        self._moved[kind, key] = self._nodes[to]
+
+    def placed(self, kinds: Sequence[Kind]) -> Kind:
+        """The kind of an actor that lives where its key says; `kinds`: that of each node."""
+        first, by_node = kinds[0], dict(zip(self._nodes.values(), kinds, strict=True))
+        return dataclasses.replace(
+            first, factory=lambda key: by_node[self.of_owner(first.name, key)].factory(key)
+        )
+
+
+class PlacedSystem(ActorSystem):
+    """A system whose kinds live where `Nodes` says, whoever registers them."""
+
+    def register_instead(self, kind: Kind) -> None:
+        """Have this registered in the place of the kind of the same name."""
+        self.__dict__.setdefault("instead", {})[kind.name] = kind
+
+    def register(self, kind: Kind) -> None:
+        super().register(self.__dict__.get("instead", {}).get(kind.name, kind))
+
+
+def _by_key(kinds: Mapping[str, Kind]) -> Kind:
+    first = next(iter(kinds.values()))
+    return dataclasses.replace(first, factory=lambda key: kinds[key].factory(key))
+
+
+def _warden_kind(nodes: Nodes) -> Kind:
+    """One warden for all nodes, which looks after what ended in the hub of its node."""
+
+    class EveryWarden(Warden):
+        def __init__(self, _key: str) -> None:
+            super().__init__(next(iter(nodes)).topics)
+
+        def ended(self, message: Terminated) -> None:
+            kind, key = message.ref.kind, message.ref.key
+            there = nodes.of_session(key) if kind == SESSION_KIND else nodes.of_owner(kind, key)
+            self._topics = there.topics
+            super().ended(message)
+
+    return Kind(name=WARDEN, factory=EveryWarden, restart="permanent")
