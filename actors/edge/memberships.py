@@ -77,13 +77,16 @@ class PartAgain(msgspec.Struct, frozen=True, gc=False):
 class TopicMembership:
     """A topic that the session may be in: its owner, and the state of the membership."""
 
-    __slots__ = ("believed", "membership", "owner")
+    __slots__ = ("believed", "membership", "owner", "resumed")
 
     def __init__(self, owner: ActorRef) -> None:
         self.owner = owner
         self.membership = Membership()
         self.believed = False
         """The client was told that it is a member, so it must be told when the membership ends."""
+        self.resumed = 0
+        """The number of the newest resume. A leave before it was another connection's, so its
+        answer tells the present client nothing."""
 
 
 class Memberships:
@@ -268,7 +271,7 @@ class Memberships:
         membership, number = held.membership, message.number
         if message.asked in (Leave, Part):
             answer = _out(message.done)
-            if answer is Answer.DONE and message.asked is Leave:
+            if answer is Answer.DONE and message.asked is Leave and number > held.resumed:
                 held.believed = False
                 self._put_off.pop(topic, None)
             self._stands(topic, held, membership.answered_out(number, answer))
@@ -397,6 +400,7 @@ class Memberships:
             until=self._actor.system.now() + timeout_s,
         )
         self._ask_in(topic, held, message, timeout_s, Resuming(client, position))
+        held.resumed = held.membership.last
         return True
 
     def _ask_in(

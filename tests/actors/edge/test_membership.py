@@ -31,7 +31,7 @@ from protocol.messages.room import (
     RoomRecovered,
     RoomSend,
 )
-from protocol.messages.session import SessionClose, TopicLost
+from protocol.messages.session import SessionClose, SessionResume, TopicLost
 from tests.actors.players import (
     House,
     Player,
@@ -111,6 +111,30 @@ async def test_a_leave_that_a_match_had_no_room_to_store_can_be_asked_for_again(
         await ada.ask(MatchLeave(match=match))
         await bob.settle()
         assert [push.kind for push in bob.got(MatchEvent)] == ["left"]
+
+
+async def test_a_leave_of_an_earlier_connection_does_not_tell_the_present_client_that_it_is_out(
+    autojump_clock: MockClock,
+) -> None:
+    events = MemoryEventStore()
+    async with open_house(events=events, durability=SMALL) as house:
+        ada, bob, match = await at_a_table(house)
+        topic = f"match:{match}"
+        events.away = True
+        bob.tell(MatchLeave(ref=77, match=match))
+        await bob.settle()
+        ada.tell(MatchInput(match=match, seq=1, input={"cell": 0}))
+        await ada.settle()
+        bob.leave()
+        again = house.connect()
+        positions = {topic: Position(epoch=1, offset=0)}
+        again.tell(SessionResume(token=token_of(bob), positions=positions))
+        again.tell(MatchJoin(ref=79, match=match))  # which cannot be stored now
+        assert isinstance(await again.replied(79), ErrorReply)
+        events.away = False
+        await trio.sleep(10)
+        assert views(house, bob, topic) == OUT
+        assert [push.code for push in again.got(TopicLost)] == ["not_joined"]
 
 
 async def test_a_leave_that_nobody_is_told_the_end_of_is_not_forgotten(
