@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 from persistence.requests import Asked, Increment
 
 
-class Count(NamedTuple):
+class CounterValue(NamedTuple):
     """The value of a counter.
 
     Attributes:
@@ -57,7 +57,7 @@ class Counters:
         self._own: dict[tuple[str, float], _Own] = {}
         self.fallbacks = 0
 
-    async def add(self, name: str, amount: int = 1, *, window_s: float) -> Count:
+    async def add(self, name: str, amount: int = 1, *, window_s: float) -> CounterValue:
         """Count, and return the result. A name must always be counted with the same window."""
         own = self._add_own(name, amount, window_s)
         request = Increment(name, amount, max(1, round(window_s * 1000)))
@@ -65,9 +65,9 @@ class Counters:
             found = await self._worker.ask(request, timeout=self._timeout_s)
         except Exception:  # any error of an ask: the store is away or late, or too much waits
             self.fallbacks += 1
-            return Count(own, shared=False)
+            return CounterValue(own, shared=False)
         count, before, into_ms = cast("tuple[int, int, int]", found)
-        return Count(_sliding(count, before, into_ms / request.window_ms), shared=True)
+        return CounterValue(_sliding(count, before, into_ms / request.window_ms), shared=True)
 
     def _add_own(self, name: str, amount: int, window_s: float) -> float:
         slot, into_s = divmod(self._clock(), window_s)

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-Seconds = Annotated[float, Meta(gt=0)]
+PositiveSeconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
 
 
@@ -36,12 +36,12 @@ class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     replica_url: str = ""
     schema: Annotated[str, Meta(pattern="^[a-z_][a-z0-9_]{0,62}$")] = "greenroom"
     connect_timeout_s: Annotated[float, Meta(ge=2)] = 5.0
-    statement_timeout_s: Seconds = 30.0
+    statement_timeout_s: PositiveSeconds = 30.0
     batch_rows: Count = 4096
-    answers_s: Seconds = 86_400.0
+    answers_s: PositiveSeconds = 86_400.0
     inbox_messages: Count = 4096
-    first_retry_s: Seconds = 0.05
-    max_retry_s: Seconds = 2.0
+    first_retry_s: PositiveSeconds = 0.05
+    max_retry_s: PositiveSeconds = 2.0
 
 
 class RedisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,11 +61,11 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     url: str = ""
     snapshot_expire_s: Annotated[float, Meta(ge=0)] = 30 * 86_400.0
     prefix: str = "greenroom:"
-    timeout_s: Seconds = 5.0
+    timeout_s: PositiveSeconds = 5.0
     batch_commands: Count = 1024
     inbox_messages: Count = 4096
-    first_retry_s: Seconds = 0.05
-    max_retry_s: Seconds = 0.5
+    first_retry_s: PositiveSeconds = 0.05
+    max_retry_s: PositiveSeconds = 0.5
 
 
 class ScheduleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,10 +86,10 @@ class ScheduleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     of_target: Count = 1000
     payload_bytes: Count = 4096
     in_flight: Count = 500
-    look_every_s: Seconds = 5.0
-    answer_timeout_s: Seconds = 10.0
-    first_retry_s: Seconds = 1.0
-    max_retry_s: Seconds = 300.0
+    look_every_s: PositiveSeconds = 5.0
+    answer_timeout_s: PositiveSeconds = 10.0
+    first_retry_s: PositiveSeconds = 1.0
+    max_retry_s: PositiveSeconds = 300.0
     max_attempts: Count = 20
 
 
@@ -101,8 +101,8 @@ class EmbeddedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         stop_timeout_s: how long a server may take to stop before it is killed.
     """
 
-    start_timeout_s: Seconds = 60.0
-    stop_timeout_s: Seconds = 10.0
+    start_timeout_s: PositiveSeconds = 60.0
+    stop_timeout_s: PositiveSeconds = 10.0
 
 
 class BusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -125,6 +125,6 @@ class BusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     queue_bytes: Count = 16_777_216
     stream_entries: Count = 1_000
     page_entries: Count = 16
-    block_s: Seconds = 0.25
-    canary_s: Seconds = 1.0
-    canary_late_s: Seconds = 3.0
+    block_s: PositiveSeconds = 0.25
+    canary_s: PositiveSeconds = 1.0
+    canary_late_s: PositiveSeconds = 3.0

@@ -36,7 +36,7 @@ _FORGET_WORKERS: Final = """
 """
 
 
-class Name(NamedTuple):
+class CommandName(NamedTuple):
     """The name under which an answer is kept."""
 
     service: str
@@ -73,7 +73,7 @@ class Answered(NamedTuple):
     answer: bytes
 
 
-def begin(locks: Sequence[int], names: Sequence[Name]) -> Statement | None:
+def begin(locks: Sequence[int], names: Sequence[CommandName]) -> Statement | None:
     """Return the statement that takes locks, in the order given, and looks names up.
 
     Its result is for `answered_before`. Returns None if there is nothing to lock or look up.
@@ -83,7 +83,7 @@ def begin(locks: Sequence[int], names: Sequence[Name]) -> Statement | None:
     return Statement(_BEGIN, (of_int8(locks), *map(of_text, columns(names) or ((), (), ()))))
 
 
-def answered_before(found: PGresult, names: Sequence[Name]) -> dict[Name, Answered]:
+def answered_before(found: PGresult, names: Sequence[CommandName]) -> dict[CommandName, Answered]:
     """Return the answers to those `names` that were answered before, from the result of `begin`."""
     return {
         names[int.from_bytes(place, "big") - 1]: Answered(request_hash, answer)
@@ -91,7 +91,7 @@ def answered_before(found: PGresult, names: Sequence[Name]) -> dict[Name, Answer
     }
 
 
-def remember(ticket: Ticket, answered: Mapping[Name, Answered]) -> Statement:
+def remember(ticket: Ticket, answered: Mapping[CommandName, Answered]) -> Statement:
     """Return the statement that keeps answers, and the ticket if the transaction has written
     something.
 

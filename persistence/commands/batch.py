@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg import errors, pq
 
-from persistence.commands.answered import Answered, Name, answered_before, begin
+from persistence.commands.answered import Answered, CommandName, answered_before, begin
 from persistence.commands.kinds import CommandKind
 from persistence.commands.requests import Done, Execute
 from persistence.commands.transaction import Transaction
@@ -41,12 +41,12 @@ class Job:
         self.kind = kind
         self.expires_at = request.expires_at
         self.locks: Sequence[int] = ()
-        self.name: Name | None = None
+        self.name: CommandName | None = None
         self.request_hash = b""
         if kind.locks is not None:
             self.locks = [_lock_number(name) for name in kind.locks(request.command)]
         if request.key is not None:
-            self.name = Name(kind.service, request.user, request.key)
+            self.name = CommandName(kind.service, request.user, request.key)
             self.name.check()
             self.request_hash = kind.hash(request.command)
 
@@ -86,7 +86,7 @@ class Batch:
         guarded: bool,
     ) -> None:
         self.transaction = transaction
-        self.answered: dict[Name, Answered] = {}
+        self.answered: dict[CommandName, Answered] = {}
         self._connection = connection
         self._jobs = jobs
         self._refusals = refusals
@@ -103,7 +103,7 @@ class Batch:
         jobs = self._jobs
         before = answered_before(found, self._names) if self._names else {}
         outcomes: list[Any] = [None] * len(jobs)
-        first: dict[Name, int] = {}
+        first: dict[CommandName, int] = {}
         fresh: list[int] = []
         for place, job in enumerate(jobs):
             if job.name is None or (job.name not in before and job.name not in first):
@@ -150,8 +150,8 @@ class Batch:
     def _again(
         self,
         job: Job,
-        before: dict[Name, Answered],
-        first: dict[Name, int],
+        before: dict[CommandName, Answered],
+        first: dict[CommandName, int],
         outcomes: Sequence[Any],
     ) -> Any:
         """Return the outcome of a command whose key was used in this batch or an older one."""
