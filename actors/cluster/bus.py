@@ -126,7 +126,7 @@ class Bus:
         return BusReader(self._settings, self.bounds, self._me, self._intake)
 
     def beat(self) -> None:
-        """Send the canary on its way, and look after the one before."""
+        """Send a canary to this node itself; warn if none has come back for too long."""
         now = self._system.now()
         if self._canary_s and now - self._canary_s > self.bounds.canary_late_s:
             _log.warning("canary_late", s=round(now - self._canary_s, 1))
@@ -134,7 +134,7 @@ class Bus:
         self.put(self.lane(self._me), Canary(now))
 
     def healthy(self) -> bool:
-        """Whether messages come through, by the canary."""
+        """Whether messages come through, which the canaries show."""
         return self._system.now() - self._canary_s <= self.bounds.canary_late_s
 
     def readings(self) -> BusReadings:
@@ -166,7 +166,7 @@ class Bus:
             self._call(lane)
 
     def put_encoded(self, lane: Lane, item: bytes) -> None:
-        """Send an item that is encoded already."""
+        """Send an item that is already encoded."""
         lane.put(item)
         if not lane.called:
             self._call(lane)
@@ -179,7 +179,7 @@ class Bus:
             lane.called = False
 
     def forget(self, node: str) -> None:
-        """The node is dead: delete its stream, let go of what waits for it, hear it no more."""
+        """Delete the stream of a dead node, and drop what waits for it."""
         self._heard.pop(node, None)
         lane = self._lanes.pop(node, None) or Lane(self._me, node, self.bounds)
         self._sent += lane.entries
@@ -187,14 +187,14 @@ class Bus:
         self._call(lane)
 
     def silence(self) -> None:
-        """This node is no member any more: nothing of it may be heard."""
+        """Drop everything that waits to be sent: this node is no longer a member."""
         for lane in self._lanes.values():
             lane.clear()
 
     # --- in --------------------------------------------------------------------------------------
 
     def _deliver(self, page: Sequence[bytes]) -> None:
-        """In the reader's thread."""
+        """Take entries from the reader. It is called in the reader's thread."""
         with suppress(trio.RunFinishedError):
             self._system.home.call_soon(self._arrived, page)
 
@@ -269,6 +269,6 @@ class Bus:
         return True
 
     def canary_arrived(self, at_s: float) -> None:
-        """The canary that was sent at this time is back."""
+        """Take note that the canary that was sent at this time has come back."""
         self._canary_s = max(self._canary_s, at_s)
         self._hop_s = self._system.now() - at_s

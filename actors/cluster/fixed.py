@@ -65,7 +65,7 @@ class FixedPlace:
     # --- what only a membership does by itself ---------------------------------------------------
 
     def bury(self, node: str) -> None:
-        """The node is dead."""
+        """Declare a node dead."""
         self._dead.add(node)
         for listener in self._listeners:
             listener.node_down(node)
@@ -76,7 +76,7 @@ class FixedPlace:
             await listener.give_up(frozenset(slots), to)
 
     def hand_over(self, slots: Iterable[int], to: str | None) -> None:
-        """The slots are held by another node from now on; None: by nobody."""
+        """Give the slots to another node from now on; None: to nobody."""
         changed = frozenset(slots)
         for slot in changed:
             self._epochs[slot] = self._epochs.get(slot, 0) + 1
@@ -88,7 +88,7 @@ class FixedPlace:
                 listener.moved(changed)
 
     def fence(self, why: str) -> None:
-        """This node is no member any more."""
+        """Declare that this node is no longer a member."""
         self._fenced = True
         for listener in self._listeners:
             listener.fenced(why)

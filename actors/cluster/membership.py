@@ -292,7 +292,10 @@ class Membership:
         await self._try("announcement", lambda: self._stores.announce(version, *gone))
 
     async def _try(self, what: str, work: Callable[[], Any]) -> bool:
-        """Do what needs a store; returns whether it was there. Changes of that are logged."""
+        """Do something that needs a store; return whether the store answered.
+
+        A change between answering and not answering is logged.
+        """
         try:
             await work()
         except StoreError as error:

@@ -8,7 +8,7 @@ from actors.cluster.rules.view import View
 
 
 class Listener(Protocol):
-    """Who is told of changes. All calls come in the loop of the node."""
+    """Is told of changes in the cluster. All calls come in the event loop of the node."""
 
     def node_up(self, node: str) -> None:
         """A node has joined."""

@@ -50,7 +50,7 @@ class Questions:
         return number
 
     def drop(self, number: int) -> None:
-        """Nothing was asked after all."""
+        """Forget a question that was not sent after all."""
         self._open.pop(number, None)
 
     def answered(self, item: Answer) -> None:
@@ -73,7 +73,7 @@ class Questions:
             question.future.settle_quietly(error=self._errors.decode(item.error, item.parts))
 
     def lost(self, why: str, node: str | None = None) -> None:
-        """Fail what was asked of a node, or of any: no answer will come, or it has got lost."""
+        """Fail what was asked of a node, or of any node, because its answer may never come."""
         for number, question in list(self._open.items()):
             if node is None or question.node == node:
                 del self._open[number]

@@ -181,7 +181,7 @@ class Reception:
             link.put(item.to, encode_item(item))
 
     def turn_away_late(self, held: Held) -> None:
-        """An item has waited too long."""
+        """Refuse an item that has waited too long."""
         item = decode_item(held.item)
         if isinstance(item, Flush):
             return  # who sent it has given it up by now
@@ -205,7 +205,7 @@ class Reception:
         self._system.dead_letters.add(ref, item, reason)
 
     def node_down(self, node: str) -> None:
-        """Nobody there watches any more."""
+        """Forget the watchers on a node that is dead."""
         far = self._far.pop(node, None)
         if far is not None:
             far.forget(self._system.lookup)

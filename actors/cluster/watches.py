@@ -1,4 +1,4 @@
-"""Watching across nodes: who watches here what is elsewhere, and the other way round."""
+"""Watching across nodes: watchers here of actors on other nodes, and watchers there of ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where items go: to a node, or nowhere yet."""
+"""The ways that items go: to a node, or into waiting until a node is known."""
 
 from __future__ import annotations
 
