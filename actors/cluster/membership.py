@@ -104,11 +104,11 @@ class Membership:
 
     def current(self) -> bool:
         """Whether this node's lease still holds, by a look at the clock."""
-        member = self._member
-        if member.ended is None and member.lease.holds(self._clock()):
+        member, now_s = self._member, self._clock()
+        if member.ended is None and now_s < member.check_at_s:
             return True
-        self._tell(member.check(self._clock()))
-        return False
+        self._tell(member.check(now_s))
+        return member.ended is None
 
     def listen(self, listener: Listener) -> None:
         """Have a listener told of all changes from now on; `taken`, if there is something, now."""
@@ -173,7 +173,7 @@ class Membership:
     async def _guard(self) -> None:
         """Notice the end of the lease when it comes, though nothing else happens."""
         while self.current():
-            await trio.sleep(max(self._member.lease.until_s - self._clock(), 0.001))
+            await trio.sleep(max(self._member.check_at_s - self._clock(), 0.001))
 
     async def _beat_on(self) -> None:
         while self.current():

@@ -52,6 +52,7 @@ class Member:
         heard: up to which change of slots this node has heard.
         giving: slots that are being handed over -> the node that will have them; None: nobody,
             since this node leaves, and there is no other.
+        stale: slots that this node holds by claims from before this generation of Valkey's data.
         ended: why this node is no member any more; None: it is one.
     """
 
@@ -63,6 +64,7 @@ class Member:
         self.contact = Contact(timing)
         self.heard = 0
         self.giving: dict[int, str | None] = {}
+        self.stale: set[int] = set()
         self.ended: str | None = None
         self._timing = timing
         self._name = name_of(me)
@@ -74,15 +76,33 @@ class Member:
         self._newest_view = 0
         self._ids: Mapping[str, str] = {}  # by name
         self._claimed_in = generation
-        self._anew = False  # whether it may hold slots by claims of an older generation
+        self._old_renewed_s = asked_s  # its last heartbeat before this generation
 
     # --- what is the case ------------------------------------------------------------------------
 
     def check(self, now_s: float) -> list[Event]:
         """Look whether the lease is over. To be called first of all, whatever woke the node."""
-        if self.ended is None and not self.lease.holds(now_s):
+        if self.ended is not None:
+            return []
+        if not self.lease.holds(now_s):
             return self._end("its lease is over")
+        if now_s >= self.check_at_s:
+            stale, self.stale = self.stale, set()
+            self.table.forget(stale)
+            return self._slot_events(set(), stale)
         return []
+
+    @property
+    def check_at_s(self) -> float:
+        """Until then a look at the clock finds nothing."""
+        until_s = self.lease.until_s
+        if not self.stale:
+            return until_s
+        # What was claimed before this generation is held by what was granted before it. Of the
+        # heartbeats in this one those may know nothing who wait for that lease to be over.
+        timing = self._timing
+        granted_s = max(self._old_renewed_s, self.lease.excused_s)
+        return min(until_s, granted_s + timing.lease_s - timing.margin_s)
 
     def holds(self, slot: int) -> bool:
         """Whether this node holds a slot, and does not hand it over."""
@@ -146,7 +166,7 @@ class Member:
         if not self.contact.generation or self.ended is not None:
             return []
         table = self.table
-        slots = list(self._stale())[:most]
+        slots = list(self.stale)[:most]
         wanted = self._wished - table.mine
         if wanted and len(slots) < most:
             settled = self.settled(now_s)
@@ -160,7 +180,7 @@ class Member:
     @property
     def generation(self) -> int:
         """The generation in which this node has claimed all that it holds."""
-        if not self._stale():
+        if not self.stale:
             self._claimed_in = max(self._claimed_in, self.contact.generation)
         return self._claimed_in
 
@@ -176,7 +196,7 @@ class Member:
             return {}
         found: dict[str | None, list[Change]] = {}
         surplus = self.table.mine - self._wished
-        for slot in (surplus - self._stale() - self.giving.keys()) if surplus else ():
+        for slot in (surplus - self.stale - self.giving.keys()) if surplus else ():
             to = self.desired(slot)
             if to != self.me and (to is not None or self.leaving):
                 found.setdefault(to, []).append(Change(slot, self.table.epoch(slot)))
@@ -191,16 +211,19 @@ class Member:
         """Take the answer to a heartbeat that was sent at `asked_s`."""
         if events := self.check(now_s):
             return events
-        self.lease.renew(asked_s, now_s)
         if not answer.generation:
             return []  # until somebody has begun a new generation there is no contact
         if answer.generation != self.contact.generation:
-            self.heard, self._anew = 0, True
+            if not self.stale:
+                self._old_renewed_s = self.lease.renewed_s
+            self.heard = 0
+            self.stale = self.table.older_than(answer.generation)
+        self.lease.renew(asked_s, now_s)
         self.contact.answered(now_s, answer.generation)
         self._missing, self._calm_s = answer.missing, answer.calm_s
         self._newest_view = max(self._newest_view, answer.view)
         self.heard = max(self.heard, answer.heard)
-        return self.learn(answer.news) + self._give_up_stale(now_s)
+        return self.learn(answer.news) + self.check(now_s)
 
     def reported(self, asked_s: float, now_s: float, answer: Reported) -> list[Event]:
         """Take the answer to a report that was sent at `asked_s`."""
@@ -236,8 +259,8 @@ class Member:
         if self.ended is not None:
             return []
         taken, moved = set(), set()
+        news = list(news)
         for held, _ in self.table.learn(news):
-            self._anew = self._anew or held.epoch < self.contact.base
             taken.discard(held.slot)
             moved.discard(held.slot)
             if held.holder == self.me:
@@ -245,6 +268,11 @@ class Member:
             else:
                 moved.add(held.slot)
             self.giving.pop(held.slot, None)
+        for slot, _, _ in news:
+            if slot in self.table.mine and self.table.epoch(slot) < self.contact.base:
+                self.stale.add(slot)
+            else:
+                self.stale.discard(slot)
         return self._slot_events(taken, moved)
 
     def end(self, why: str) -> list[Event]:
@@ -262,23 +290,6 @@ class Member:
             return settled
         holder = self.table.holder(slot)
         return holder is None or self.view.buried(holder)
-
-    def _give_up_stale(self, now_s: float) -> list[Event]:
-        """Others may take what this node could not claim anew, soon after this moment."""
-        timing = self._timing
-        if now_s - self.contact.since_s < timing.lease_s - timing.margin_s:
-            return []
-        stale = self._stale()
-        self.table.forget(stale)
-        return self._slot_events(set(), stale)
-
-    def _stale(self) -> set[int]:
-        """Return what this node holds by claims from before this generation of Valkey's data."""
-        if not self._anew:
-            return set()
-        stale = self.table.older_than(self.contact.generation)
-        self._anew = bool(stale)
-        return stale
 
     def _place(self) -> None:
         """Find anew which slots this node should hold."""
@@ -305,6 +316,7 @@ class Member:
         self.lease.lapsed = True
         self.table.forget(list(self.table.mine))
         self.giving.clear()
+        self.stale.clear()
         return [Ended(why)]
 
     @staticmethod

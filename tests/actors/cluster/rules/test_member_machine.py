@@ -38,6 +38,8 @@ FAULTS = [
     ("up", "deaf", False),
     ("cut", "cut", False),
     ("deaf", "cut", False),
+    ("only beats", "up", False),  # what it claims is lost
+    ("only beats", "cut", False),
     ("up", "up", True),
     ("up", "up", True),
 ]
@@ -65,7 +67,7 @@ class Process:
         self.name = name
         self.ahead_s = ahead_s
         self.frozen = False
-        self.valkey = self.register = "up"  # or: cut, deaf (does what is asked, is not heard)
+        self.valkey = self.register = "up"  # or: cut, deaf (it does what it is asked, unheard)
         self.member: Member | None = None
         self.epochs: dict[int, int] = {}  # of the actors that run here, one for each slot
         self.late: list[Callable[[], None]] = []
@@ -218,6 +220,8 @@ class Process:
         generation = member.contact.generation
 
         def call() -> None:
+            if self.valkey == "only beats":
+                raise Away
             held = self.to_valkey(lambda: self.world.valkey.change(generation, changes, to))
             if not self.frozen:
                 self.heard(member.check(self.now_s))
@@ -288,6 +292,7 @@ class Process:
             and member is not None
             and member.ended is None
             and self.now_s < member.lease.until_s
+            and (self.now_s < member.check_at_s or slot not in member.stale)
             and member.holds(slot)
         )
 
