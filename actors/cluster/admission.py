@@ -10,6 +10,7 @@ import trio
 from actors.cluster.rules.applicant import Applicant
 from actors.cluster.rules.lease import Timing
 from actors.cluster.rules.member import Member
+from actors.cluster.rules.placement import Placement
 from actors.cluster.rules.view import Descriptor, node_id
 from actors.cluster.stores import ClusterStores
 
@@ -42,6 +43,7 @@ async def admit(
     """
     node_id(descriptor.name, 0)
     applicant, left_s = Applicant(timing), 0.0
+    placement = Placement(descriptor.name)
     while True:
         view = await stores.view()
         earlier = next(
@@ -51,11 +53,12 @@ async def admit(
         if not heard.generation:
             await stores.begin_generation()
         elif earlier is None:
+            placement.update(view.nodes)  # before the lease begins, since it may take a second
             asked_s = clock()
             me = await stores.admit(descriptor, heard.generation)
             if me is not None:
                 await stores.beat(me, 0, ())
-                member = Member(me, timing, asked_s, heard.generation)
+                member = Member(me, timing, asked_s, heard.generation, placement)
                 viewed_s = clock()
                 member.viewed(viewed_s, await stores.view())
                 await stores.announce(member.view.version)

@@ -120,7 +120,8 @@ class Membership:
         """Whether every slot is held by the node that it should be with, as far as is known."""
         member = self._member
         return not member.giving and all(
-            member.table.holder(slot) == member.desired(slot) for slot in member.slots()
+            member.table.holder(slot) == member.placement.desired(slot)
+            for slot in member.placement.slots
         )
 
     # --- life ------------------------------------------------------------------------------------

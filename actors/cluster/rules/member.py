@@ -7,8 +7,7 @@ of one clock of this node, which never goes back and counts while the process is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from actors.cluster.rules.answers import (
@@ -22,9 +21,8 @@ from actors.cluster.rules.answers import (
     Taken,
 )
 from actors.cluster.rules.lease import Contact, Lease, Timing
-from actors.cluster.rules.rendezvous import Rendezvous
+from actors.cluster.rules.placement import Placement
 from actors.cluster.rules.slot_table import Held, SlotTable
-from actors.cluster.rules.slots import pool_of, slots_of_pool
 from actors.cluster.rules.view import Node, View, name_of
 
 
@@ -43,10 +41,12 @@ class Member:
         timing: the times of the cluster.
         asked_s: when the first heartbeat was sent that Valkey has taken.
         generation: of Valkey's data, with which it was admitted.
+        placement: of the nodes that were there before it, if that was computed already.
 
     Attributes:
         view: the living nodes.
         table: who holds which slot.
+        placement: who should.
         lease: the lease of this node.
         contact: since when Valkey has answered.
         heard: up to which change of slots this node has heard.
@@ -56,10 +56,18 @@ class Member:
         ended: why this node is no member any more; None: it is one.
     """
 
-    def __init__(self, me: str, timing: Timing, asked_s: float, generation: int = 0) -> None:
+    def __init__(
+        self,
+        me: str,
+        timing: Timing,
+        asked_s: float,
+        generation: int = 0,
+        placement: Placement | None = None,
+    ) -> None:
         self.me = me
         self.view = View()
         self.table = SlotTable(me)
+        self.placement = placement or Placement(name_of(me))
         self.lease = Lease(timing, asked_s)
         self.contact = Contact(timing)
         self.heard = 0
@@ -67,14 +75,10 @@ class Member:
         self.stale: set[int] = set()
         self.ended: str | None = None
         self._timing = timing
-        self._name = name_of(me)
-        self._desired: dict[int, Rendezvous] = {}  # by pool
-        self._wished: set[int] = set()  # the slots that this node should hold
         self._missing: Sequence[str] = ()
         self._calm_s = 0.0
         self._viewed_s = -1.0  # when the present view was asked for
         self._newest_view = 0
-        self._ids: Mapping[str, str] = {}  # by name
         self._claimed_in = generation
         self._old_renewed_s = asked_s  # its last heartbeat before this generation
 
@@ -107,16 +111,6 @@ class Member:
     def holds(self, slot: int) -> bool:
         """Whether this node holds a slot, and does not hand it over."""
         return slot in self.table.mine and slot not in self.giving
-
-    def slots(self) -> Iterable[int]:
-        """Return the slots of all pools that are known."""
-        return chain.from_iterable(map(slots_of_pool, self._desired))
-
-    def desired(self, slot: int) -> str | None:
-        """Return the id of the node that a slot should be with."""
-        desired = self._desired.get(pool_of(slot))
-        name = None if desired is None else desired.desired(slot)
-        return None if name is None else self._ids.get(name)
 
     def settled(self, now_s: float) -> bool:
         """Whether all that was held before this generation of Valkey's data is known again.
@@ -167,7 +161,7 @@ class Member:
             return []
         table = self.table
         slots = list(self.stale)[:most]
-        wanted = self._wished - table.mine
+        wanted = self.placement.wished - table.mine
         if wanted and len(slots) < most:
             settled = self.settled(now_s)
             for slot in wanted:
@@ -195,9 +189,9 @@ class Member:
         if self.ended is not None or not self.contact.generation:
             return {}
         found: dict[str | None, list[Change]] = {}
-        surplus = self.table.mine - self._wished
+        surplus = self.table.mine - self.placement.wished
         for slot in (surplus - self.stale - self.giving.keys()) if surplus else ():
-            to = self.desired(slot)
+            to = self.placement.desired(slot)
             if to != self.me and (to is not None or self.leaving):
                 found.setdefault(to, []).append(Change(slot, self.table.epoch(slot)))
                 most -= 1
@@ -246,7 +240,7 @@ class Member:
             return self._end("it was buried")
         events: list[Event] = [NodeDown(node) for node in before.nodes if node not in view]
         events += [NodeUp(node) for node in view.nodes if node not in before and node != self.me]
-        self._place()
+        self.placement.update(view.nodes)
         back = {slot for slot, to in self.giving.items() if to is not None and to not in view}
         for slot in back:
             del self.giving[slot]
@@ -290,26 +284,6 @@ class Member:
             return settled
         holder = self.table.holder(slot)
         return holder is None or self.view.buried(holder)
-
-    def _place(self) -> None:
-        """Find anew which slots this node should hold."""
-        nodes = self.view.nodes
-        self._ids = {node.descriptor.name: node.id for node in nodes.values()}
-        for pool in {pool for node in nodes.values() for pool in node.descriptor.pools}:
-            if pool not in self._desired:
-                self._desired[pool] = Rendezvous(slots_of_pool(pool))
-                self.table.extend(pool)
-        for pool, desired in self._desired.items():
-            hosts = {
-                node.descriptor.name: node.descriptor.weight
-                for node in nodes.values()
-                if node.hosts(pool)
-            }
-            for slot in desired.update(hosts):
-                if desired.desired(slot) == self._name:
-                    self._wished.add(slot)
-                else:
-                    self._wished.discard(slot)
 
     def _end(self, why: str) -> list[Event]:
         self.ended = why

@@ -175,7 +175,7 @@ def test_the_first_node_claims_everything_and_two_share() -> None:
     assert events == [NodeUp("b.2")]
     given = one.to_give(MOST)
     assert given.keys() == {"b.2"}
-    assert all(one.desired(slot) == "b.2" for slot, _ in given["b.2"])
+    assert all(one.placement.desired(slot) == "b.2" for slot, _ in given["b.2"])
     assert {len(changes) for changes in one.to_give(10).values()} == {10}
 
 
@@ -281,6 +281,6 @@ def test_a_pool_is_shared_by_the_nodes_that_host_it() -> None:
     one = member()
     gpu = Node(id="b.2", descriptor=Descriptor(name="b", pools=(0, 1)), generation=1)
     one.viewed(1.0, view(node("a.1"), gpu, version=2))
-    assert {one.desired(slot) for slot in range(SLOTS, 2 * SLOTS)} == {"b.2"}
-    assert {one.desired(slot) for slot in range(SLOTS)} == {"a.1", "b.2"}
+    assert {one.placement.desired(slot) for slot in range(SLOTS, 2 * SLOTS)} == {"b.2"}
+    assert {one.placement.desired(slot) for slot in range(SLOTS)} == {"a.1", "b.2"}
     assert max(slot for slot, _ in one.to_claim(1.0, MOST)) < SLOTS

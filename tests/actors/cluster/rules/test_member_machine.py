@@ -446,8 +446,8 @@ class World(RuleBasedStateMachine):
         if members:  # else there is nobody who could bury the last one
             assert {member.me for member in members} == self.register.living().keys()
         for slot in range(SLOTS) if members else ():
-            wanted = members[0].desired(slot)
-            assert {member.desired(slot) for member in members} == {wanted}
+            wanted = members[0].placement.desired(slot)
+            assert {member.placement.desired(slot) for member in members} == {wanted}
             assert {member.table.holder(slot) for member in members} == {wanted}
             assert [one.member.me for one in self.processes if one.believes(slot)] == [wanted]  # type: ignore[union-attr]
 
