@@ -54,9 +54,9 @@ async def admit(
             await stores.begin_generation()
         elif earlier is None:
             placement.update(view.nodes)  # before the lease begins, since it may take a second
-            asked_s = clock()
             me = await stores.admit(descriptor, heard.generation)
             if me is not None:
+                asked_s = clock()
                 await stores.beat(me, 0, ())
                 member = Member(me, timing, asked_s, heard.generation, placement)
                 viewed_s = clock()

@@ -117,12 +117,9 @@ class Membership:
             listener.taken(frozenset(self._member.table.mine))
 
     def settled(self) -> bool:
-        """Whether every slot is held by the node that it should be with, as far as is known."""
+        """Whether this node holds what it should, and nothing else."""
         member = self._member
-        return not member.giving and all(
-            member.table.holder(slot) == member.placement.desired(slot)
-            for slot in member.placement.slots
-        )
+        return member.table.mine == member.placement.wished and not member.giving
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -192,7 +189,7 @@ class Membership:
             self._tell(member.beaten(asked_s, self._clock(), answer))
             if not answer.generation and member.ended is None:
                 await self._stores.begin_generation()
-            more = answer.more and member.ended is None
+            more = (answer.more or not answer.generation) and member.ended is None
         heard, self._heard = self._heard, trio.Event()
         heard.set()
 

@@ -21,19 +21,21 @@ class Timing(msgspec.Struct, frozen=True):
 
     Attributes:
         lease_s: from a node's last heartbeat to the earliest moment at which it can be buried.
+        beats: heartbeats within a lease, at least 10.
     """
 
     lease_s: float = 4.0
+    beats: int = 10
 
     @property
     def beat_s(self) -> float:
         """The time between two heartbeats. A burial is delayed by up to two of them."""
-        return self.lease_s / 10
+        return self.lease_s / self.beats
 
     @property
     def report_s(self) -> float:
         """The time between two reports to the register; half of it while in doubt."""
-        return self.lease_s / 5
+        return 2 * self.beat_s
 
     @property
     def margin_s(self) -> float:

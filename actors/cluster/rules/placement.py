@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import chain
+from collections.abc import Mapping
 
 from actors.cluster.rules.rendezvous import Rendezvous
 from actors.cluster.rules.slots import pool_of, slots_of_pool
@@ -25,11 +24,6 @@ class Placement:
         self._name = name
         self._pools: dict[int, Rendezvous] = {}
         self._ids: Mapping[str, str] = {}  # by name
-
-    @property
-    def slots(self) -> Iterable[int]:
-        """The slots of all pools that some node hosts, or has hosted."""
-        return chain.from_iterable(map(slots_of_pool, self._pools))
 
     def desired(self, slot: int) -> str | None:
         """Return the id of the node that a slot should be with; None: there is no node for it."""

@@ -17,7 +17,9 @@ from actors.cluster.settings import MembershipSettings
 from persistence import PostgresSettings, RedisSettings
 from persistence.postgres import migrate
 
-SETTINGS = MembershipSettings(lease_s=3.0, move_slots_per_s=100_000)
+SETTINGS = MembershipSettings(lease_s=6.0, beats=15, move_slots_per_s=100_000)
+STEADY = MembershipSettings(lease_s=60.0, beats=150, move_slots_per_s=100_000)
+"""For tests in which no lease is to end: their nodes share a loop, perhaps on a busy machine."""
 ALL = frozenset(range(SLOTS))
 
 
@@ -78,9 +80,15 @@ class MemberNode:
 class Where:
     """The stores of a test's own cluster."""
 
-    def __init__(self, redis: RedisSettings, postgres: PostgresSettings) -> None:
+    def __init__(
+        self,
+        redis: RedisSettings,
+        postgres: PostgresSettings,
+        settings: MembershipSettings = SETTINGS,
+    ) -> None:
         self.redis = redis
         self.postgres = postgres
+        self.settings = settings
 
 
 def own_cluster(redis: RedisSettings, postgres: PostgresSettings, unique: str) -> Where:
@@ -101,7 +109,6 @@ async def member(
     redis: RedisSettings | None = None,
     postgres: PostgresSettings | None = None,
     weight: float = 1.0,
-    settings: MembershipSettings = SETTINGS,
     clock: Callable[[], float] = seconds_since_boot,
 ) -> AsyncIterator[MemberNode]:
     """A node of this name, on stores that may be reached by links of its own."""
@@ -112,7 +119,7 @@ async def member(
             Descriptor(name=name, weight=weight),
             redis or where.redis,
             postgres or where.postgres,
-            settings,
+            where.settings,
             clock=clock,
         ) as membership,
     ):
@@ -130,7 +137,7 @@ async def members(where: Where, names: str) -> AsyncIterator[list[MemberNode]]:
 
 async def until(true: Callable[[], object]) -> None:
     """Return once it is true; what it asks changes with the real stores, so it is asked often."""
-    with trio.fail_after(60):
+    with trio.fail_after(120):
         while not true():
             await trio.sleep(0.05)
 
@@ -143,6 +150,10 @@ async def settled(*nodes: MemberNode) -> None:
             node.place.view().nodes.keys() == ids and node.place.settled() for node in nodes
         )
     )
-    for node in nodes:
-        assert {node.place.holder(slot) for slot in ALL} <= ids
     assert sum(len(node.held()) for node in nodes) == SLOTS
+    heard = max(node.place._member.heard for node in nodes)
+    await until(lambda: all(node.place._member.heard >= heard for node in nodes))
+    table = [nodes[0].place.holder(slot) for slot in ALL]
+    assert set(table) <= ids
+    for node in nodes:
+        assert [node.place.holder(slot) for slot in ALL] == table
