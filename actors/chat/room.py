@@ -273,7 +273,7 @@ class Room(PersistentActor):
             )
         self._rest_if_unused()
 
-    @handles(LeaveIfEmpty)
+    @handles(LeaveIfEmpty, local=True)
     def rest(self, _: LeaveIfEmpty) -> None:
         """Leave memory if the message that started the room was no join."""
         self._rest_if_unused()
@@ -409,7 +409,13 @@ def room_kind(topics: Topics, settings: RoomSettings, clock_ms: Callable[[], int
         def __init__(self, name: str) -> None:
             super().__init__(name, topics, settings, clock_ms)
 
-    return Kind(name=KIND, factory=ConfiguredRoom, idle_after_s=settings.idle_after_s)
+    return Kind(
+        name=KIND,
+        factory=ConfiguredRoom,
+        idle_after_s=settings.idle_after_s,
+        placement="hashed",
+        answers=(Sent, History),
+    )
 
 
 def _messages(entries: Sequence[LoggedPost]) -> list[Message]:

@@ -119,7 +119,7 @@ class Hub(Actor):
             done = self.system.ref(kind, key).ask(adopt, timeout=ADOPT_WITHIN_S)
             self.pipe_to_self(done, lambda done: Named(adopt, done))
 
-    @handles(Named)
+    @handles(Named, local=True)
     def named(self, message: Named) -> None:
         """Have the members resume if they were not adopted."""
         error = message.done.exception()
@@ -162,4 +162,4 @@ def hub_kind(topics: Topics, remote: RemoteTopics) -> Kind:
         def __init__(self, _node: str) -> None:
             super().__init__(topics, remote)
 
-    return Kind(name=KIND, factory=ConfiguredHub, restart="permanent")
+    return Kind(name=KIND, factory=ConfiguredHub, restart="permanent", placement="node")

@@ -135,7 +135,7 @@ class Session(Actor):
             topics=self._topics,
         )
 
-    @handles(Attach)
+    @handles(Attach, local=True)
     def attach(self, message: Attach) -> None:
         """Serve the connection from here on."""
         who = self.who
@@ -163,7 +163,7 @@ class Session(Actor):
         )
         self.memberships.attach(client, message.positions)
 
-    @handles(Detach)
+    @handles(Detach, local=True)
     def detach(self, message: Detach) -> None:
         """Wait for the client to come back."""
         # Ask the hub whether it is the present connection. It may have gone before it was attached.
@@ -177,7 +177,7 @@ class Session(Actor):
         else:
             self.stop()
 
-    @handles(Expire)
+    @handles(Expire, local=True)
     def expire(self, _: Expire) -> None:
         """End."""
         self.stop()
@@ -210,7 +210,7 @@ class Session(Actor):
 
     # --- requests --------------------------------------------------------------------------------
 
-    @handles(Request)
+    @handles(Request, local=True)
     def request(self, request: Request) -> None:
         """Serve a request by the route of its op. The answer passes this actor by."""
         client = self._client
@@ -240,22 +240,22 @@ class Session(Actor):
 
     # --- what its topics answer ------------------------------------------------------------------
 
-    @handles(OwnerAnswered)
+    @handles(OwnerAnswered, local=True)
     def answered(self, message: OwnerAnswered) -> None:
         """Note the owner's answer in the membership. The client has its answer already."""
         self.memberships.answered(message)
 
-    @handles(Drained)
+    @handles(Drained, local=True)
     def drained(self, message: Drained) -> None:
         """Go on to push what the client missed."""
         self.memberships.drained(message)
 
-    @handles(PutOff)
+    @handles(PutOff, local=True)
     def put_off(self, message: PutOff) -> None:
         """Resume a topic again once there is room for what the client missed."""
         self.memberships.put_off(message)
 
-    @handles(PartAgain)
+    @handles(PartAgain, local=True)
     def part_again(self, message: PartAgain) -> None:
         """Ask the owner of a topic once more to let the session out."""
         self.memberships.part_again(message.topic)

@@ -13,6 +13,7 @@ import math
 import msgspec
 
 from actors.edge.identity import Identity
+from actors.runtime.deadline import Deadline
 
 
 class TopicMessage(msgspec.Struct, frozen=True, gc=False):
@@ -30,7 +31,7 @@ class Join(TopicMessage, frozen=True, gc=False):
     """
 
     connection: int
-    until: float = math.inf
+    until: Deadline = math.inf
     """When the client is told that the join failed, in seconds on the system's clock. From then on
     the owner must not act: the client would get pushes on a topic that it believes it is not in.
     """
@@ -71,7 +72,7 @@ class Resume(TopicMessage, frozen=True, gc=False):
     connection: int
     epoch: int
     offset: int
-    until: float = math.inf
+    until: Deadline = math.inf
     """As for a join."""
 
 

@@ -94,7 +94,7 @@ class UserInbox(Actor):
         """Stay in memory while there are sessions."""
         return not self.sessions
 
-    @handles(LeaveIfOffline)
+    @handles(LeaveIfOffline, local=True)
     def rest(self, _: LeaveIfOffline) -> None:
         """Leave memory if the message that started it was no join."""
         if not self.sessions:
@@ -358,7 +358,7 @@ def user_kind(host: InboxHost) -> Kind:
         def __init__(self, user: str) -> None:
             super().__init__(user, host)
 
-    return Kind(name=KIND, factory=ConfiguredInbox)
+    return Kind(name=KIND, factory=ConfiguredInbox, placement="hashed")
 
 
 def _entries(items: Iterable[Item]) -> list[Entry]:

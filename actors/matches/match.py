@@ -231,7 +231,7 @@ class Match(PersistentActor):
 
     # --- time ------------------------------------------------------------------------------------
 
-    @handles(Tick)
+    @handles(Tick, local=True)
     def tick(self, _message: Tick) -> None:
         """Run the ticks that are due, then push the state once."""
         play, clock = self._play, self._clock
@@ -264,7 +264,7 @@ class Match(PersistentActor):
         else:
             here.expect_nobody()
 
-    @handles(Settle)
+    @handles(Settle, local=True)
     def settle(self, _message: Settle) -> None:
         """Try again to log what the log had no room for."""
         self._show()
@@ -285,7 +285,7 @@ class Match(PersistentActor):
         """Give the user a place, or let the user's session in if the user has a place."""
         return self._players.join(message)
 
-    @handles(Arrived)
+    @handles(Arrived, local=True)
     def arrived(self, message: Arrived) -> None:
         """Answer a join whose place is durable now."""
         self._players.arrived(message)
@@ -315,7 +315,7 @@ class Match(PersistentActor):
         """Remove a session that has ended. Its player's place is kept for a while."""
         self._players.lose(message.ref.key)
 
-    @handles(AwayTooLong)
+    @handles(AwayTooLong, local=True)
     def away_too_long(self, message: AwayTooLong) -> None:
         """Give up the place of a player who did not come back in time."""
         self._players.away_too_long(message.player)
@@ -333,7 +333,7 @@ class Match(PersistentActor):
 
     # --- the end ---------------------------------------------------------------------------------
 
-    @handles(Abandoned)
+    @handles(Abandoned, local=True)
     def abandoned(self, _message: Abandoned) -> None:
         """End the match if nobody is here, because nobody came back in time."""
         if not self._attendance and self._play.goes_on:
@@ -343,7 +343,7 @@ class Match(PersistentActor):
         self._play.end(reason)
         self.follow_up(self._match_log.hear_out())
 
-    @handles(Over)
+    @handles(Over, local=True)
     def over(self, _message: Over) -> None:
         """Have the match removed from the directory, and keep only its log.
 
@@ -355,7 +355,7 @@ class Match(PersistentActor):
         self._reports.tell()
         self.start_timer(LINGER_S, Rest(), name="rest")
 
-    @handles(Rest)
+    @handles(Rest, local=True)
     def rest(self, _message: Rest) -> None:
         """Leave memory. A later request starts the actor again, which then reads its log."""
         self.passivate()
@@ -376,7 +376,7 @@ class Match(PersistentActor):
 
     # --- failing, and stopping -------------------------------------------------------------------
 
-    @handles(Unsound)
+    @handles(Unsound, local=True)
     def unsound(self, message: Unsound) -> None:
         """Fail, so that the next incarnation goes back to the last snapshot."""
         assert self.record.created is not None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from actors.matches.host import MatchHost
 from actors.matches.match import Match
+from actors.matches.messages import MatchReport
 from actors.runtime.kinds import Kind
 from actors.runtime.mailbox import MailboxSpec
+from protocol.messages.match import InputTaken, MatchState
 
 
 class MatchFactory:
@@ -41,4 +43,7 @@ def match_kind(host: MatchHost) -> Kind:
         factory=MatchFactory(host),
         max_restarts=host.settings.max_crashes + 2,
         shutdown_s=5.0,
+        placement="hashed",
+        actor=Match,
+        answers=(MatchState, MatchReport, InputTaken),
     )
