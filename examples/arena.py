@@ -1,14 +1,13 @@
 """The arena: round bodies that push through a square and race for orbs, 20 times a second.
 
-Bodies have radius 1 in a square of 40 by 40, move at up to 10 a second, and neither pass through
-one another nor through walls: they slide along. Touching an orb scores and puts a new one
-elsewhere; whoever first has `goal` points wins.
+Bodies have radius 1, are in a square of 40 by 40, and move at up to 10 a second. They do not pass
+through one another or through walls, but slide along them. A player who touches an orb gets a
+point, and a new orb appears elsewhere. The first player with `goal` points wins.
 
-params  {"goal": 10, "orbs": 5}, each optional
-input   {"x": 0.5, "y": -1}: where to push, each from -1 to 1; in force until the next input
-state   {"bodies": {"u1": [x, y, points], ...}, "orbs": [[x, y], ...]}
-event   kind "scored", player: who, data: {"points": 3}
-result  {"winner": "u1", "points": {"u1": 10, "u2": 7}}
+params  {"goal": 10, "orbs": 5}, each optional input   {"x": 0.5, "y": -1}: where to push, each from
+-1 to 1; it holds until the next input state   {"bodies": {"u1": [x, y, points], ...}, "orbs": [[x,
+y], ...]} event   kind "scored", player: who, data: {"points": 3} result  {"winner": "u1", "points":
+{"u1": 10, "u2": 7}}
 
 All randomness (where bodies and orbs appear) comes from the match's seed, so the same inputs at
 the same ticks give the same match.
@@ -31,16 +30,19 @@ ORB_RADIUS: Final = 0.5
 GAP: Final = 1e-6
 """Bodies stop this far apart, so that rounding never makes them overlap."""
 STILL: Final = 1e-9
-"""A step shorter than this is none: its square is on the way to where floats end."""
+"""A shorter step counts as none, since the squares of ever smaller steps would underflow."""
 ALONG: Final = 1e-7
-"""A step that leads towards another body by no more than this leads along it: rounding must not
-glue together two that touch. It sinks in by a quarter of the square: GAP lasts 400 million such."""
+"""A step that leads towards another body by no more than this counts as leading along it.
+
+Otherwise rounding could hold two bodies together that touch. Such a step brings the bodies closer
+by a quarter of the square of this, so that GAP lasts for 400 million of them.
+"""
 
 Axis = Annotated[float, Meta(ge=-1, le=1)]
 
 
 class Push(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a player pushes; longer than 1 counts as 1."""
+    """Where a player pushes. A vector longer than 1 counts as one of length 1."""
 
     x: Axis
     y: Axis
@@ -74,7 +76,7 @@ class Saved(msgspec.Struct):
 
 
 class Arena(Game):
-    """Movement and collisions for up to eight."""
+    """Movement and collisions for up to eight players."""
 
     name: ClassVar[str] = "arena"
     tick_hz: ClassVar[float] = 20.0
@@ -122,8 +124,9 @@ class Arena(Game):
         body = self.bodies[player]
         dx = body.push_x * SPEED / self.tick_hz
         dy = body.push_y * SPEED / self.tick_hz
-        # Up to the first contact, then the rest along what was touched, once. A body only moves
-        # where nothing is, so there is never an overlap to push apart afterwards.
+        # A body moves up to the first contact, then for the rest of the step along what it touched,
+        # once. It only moves where nothing is, so bodies never overlap and need not be pushed
+        # apart.
         for _ in range(2):
             if math.hypot(dx, dy) < STILL:
                 return
@@ -135,7 +138,7 @@ class Arena(Game):
             dy = dy * (1 - part) - into * normal_y
 
     def _contact(self, player: str, dx: float, dy: float) -> tuple[float, float, float]:
-        """How much of the way (0 to 1) the body can go, and the normal of what it meets there."""
+        """Return the part of the way (0 to 1) that is free, and the normal of what is hit then."""
         body = self.bodies[player]
         nearest = (1.0, 0.0, 0.0)
         for at, way, normal in ((body.x, dx, (1.0, 0.0)), (body.y, dy, (0.0, 1.0))):
@@ -163,7 +166,7 @@ class Arena(Game):
             self._winner = player
 
     def _free_place(self, radius: float) -> tuple[float, float]:
-        """A random place inside, clear of bodies; 8 bodies cover under 7 % of the square."""
+        """Return a random place clear of bodies, which cover less than 7 % of the square."""
         while True:
             x = self.dice.uniform(radius + GAP, SIZE - radius - GAP)
             y = self.dice.uniform(radius + GAP, SIZE - radius - GAP)
@@ -200,10 +203,11 @@ class Arena(Game):
 
 
 def _until_touch(to_x: float, to_y: float, dx: float, dy: float) -> float:
-    """How much of the way `(dx, dy)` a body goes before it is `2 * RADIUS` from a still one.
+    """Return the part of the way `(dx, dy)` that a body goes before it touches a still one.
 
-    `(to_x, to_y)`: from its centre to the other's. 1 or more: they do not meet. The smaller root
-    of |to - part * d| = reach; bodies that part or stand still never meet.
+    `(to_x, to_y)` leads from its centre to the other's. If the result is 1 or more, they do not
+    touch. It is the smaller root of |to - part * d| = reach. Bodies that part or stand still never
+    touch.
     """
     reach = 2 * RADIUS + GAP
     square = dx * dx + dy * dy

@@ -1,8 +1,8 @@
-"""A counter under supervision: it crashes, comes back, and its askers hardly notice.
+"""A counter under supervision: it crashes, is restarted, and those who ask it hardly notice.
 
     python examples/counter.py
 
-Needs nothing but `import actors`: no server, no network, no store.
+It needs nothing but `import actors`: no server, no network, no store.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ import actors
 
 
 class Add(msgspec.Struct, frozen=True):
-    """Add an amount; answered with the new total."""
+    """Add an amount. The answer is the new total."""
 
     amount: int
 
 
 class Divide(msgspec.Struct, frozen=True):
-    """Divide the total. Nobody thought of zero."""
+    """Divide the total. A division by zero crashes the counter."""
 
     by: int
 
 
 class TooMuch(actors.Refusal):
-    """The counter would go above its limit. An answer, not a failure."""
+    """The counter would go above its limit. A refusal is an answer: the counter goes on."""
 
 
 class Counter(actors.Actor):
-    """Counts up to a limit. What it counted is gone when it crashes: it is not persistent."""
+    """Counts up to a limit. It is not persistent, so a crash loses its total."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Counter(actors.Actor):
 
 
 async def main() -> None:
-    """Walk through what a supervisor is for."""
+    """Show step by step what a supervisor is for."""
     async with actors.ActorSystem() as system:
         spec = actors.ChildSpec("counter", lambda: Counter(limit=100))
         supervisor = system.supervise([spec], key="example")

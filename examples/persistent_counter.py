@@ -1,9 +1,10 @@
 """An actor that comes back after its process was killed: `python -m examples.persistent_counter`.
 
 The script starts itself as a child that counts as fast as it can, kills it with SIGKILL in the
-middle of that, starts it again and compares. What the child was told to be counted is there, since
-an answer means that the event is committed. It needs neither the game server nor its protocol:
-only the runtime, and the embedded PostgreSQL and Valkey to keep the events and snapshots in.
+middle of that, starts it again and compares the totals. Everything that the child reported as
+counted is still there, since the answer to `Count` means that the event is committed. The script
+needs neither the game server nor its protocol. It needs only the runtime, and the embedded
+PostgreSQL and Valkey for events and snapshots.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """An event: it was counted."""
+    """An event: the total went up by one."""
 
 
 class Counter(actors.PersistentActor):
-    """Its state changes in `apply` alone, so that replaying the events brings it back."""
+    """Counts. Its state changes only in `apply`, so that replaying the events restores it."""
 
     events = (Counted,)
 
@@ -70,7 +71,7 @@ class Counter(actors.PersistentActor):
 
 @contextlib.asynccontextmanager
 async def open_system(servers: EmbeddedServers) -> AsyncIterator[actors.ActorSystem]:
-    """A system on these stores. Their threads are started first, so they are stopped last."""
+    """Run a system on these stores, whose threads start first and so stop last."""
     async with actors.ActorSystem() as system:
         postgres = PostgresSettings(url=servers.postgres_url)
         writer = system.start(EventWriter, postgres)
@@ -82,7 +83,7 @@ async def open_system(servers: EmbeddedServers) -> AsyncIterator[actors.ActorSys
 
 
 async def live(servers: EmbeddedServers, *, for_ever: bool) -> None:
-    """Print the total; then count `for_ever`, and print each total that is sure to last."""
+    """Print the total. With `for_ever`, then count, and print each total once it is durable."""
     async with open_system(servers) as system:
         counter = system.ref("counter", "visits")
         print(await counter.ask(Look()), flush=True)
@@ -91,7 +92,7 @@ async def live(servers: EmbeddedServers, *, for_ever: bool) -> None:
 
 
 def child(data_dir: Path, *, for_ever: bool) -> None:
-    """One life of the process. Its standard output is for totals, so logs go elsewhere."""
+    """Run the child process. Its standard output is for totals, so logs go to standard error."""
     structlog.configure(
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger("warning"),
@@ -102,12 +103,12 @@ def child(data_dir: Path, *, for_ever: bool) -> None:
 
 
 def command(data_dir: Path, mode: str) -> list[str]:
-    """How to start this script as a child."""
+    """Return the command that starts this script as a child."""
     return [sys.executable, "-m", "examples.persistent_counter", mode, str(data_dir)]
 
 
 def kill_in_the_middle(data_dir: Path, after: int) -> int:
-    """Let a child count, kill it once it has said `after` or more; returns the last it said."""
+    """Let a child count, and kill it at a total of `after` or more; return the last one printed."""
     with subprocess.Popen(command(data_dir, "count"), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         said = 0
@@ -121,7 +122,7 @@ def kill_in_the_middle(data_dir: Path, after: int) -> int:
 
 
 def main() -> None:
-    """Count, be killed, come back."""
+    """Let a child count, kill it, and start it again."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("mode", nargs="?", choices=["show", "count", "look"], default="show")
     parser.add_argument("data_dir", nargs="?", type=Path, help="default: one for this run only")

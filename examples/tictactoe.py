@@ -1,6 +1,6 @@
-"""Tic-tac-toe: a game in turns, every move of which is durable.
+"""Tic-tac-toe: a game in turns, in which every move is durable.
 
-The first to join plays X and begins, the second plays O. Cells are numbered
+The first player to join plays X and begins, the second plays O. Cells are numbered
 
     0 1 2
     3 4 5
@@ -32,7 +32,7 @@ LINES: Final = (
 
 
 class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Put one's mark on `cell`."""
+    """Put the player's mark on `cell`."""
 
     cell: Annotated[int, Meta(ge=0, le=8)]
 
