@@ -113,8 +113,12 @@ def test_the_page_for_load_testers_lists_every_scenario() -> None:
 
 
 def test_every_class_that_the_page_for_embedders_names_is_there() -> None:
+    from actors.cluster import errors
+    from persistence import settings
+
     runtime = actors.runtime
-    places = (actors, runtime.memory, runtime.testing, runtime.watchdog, persistence, builtins)
+    more = (runtime.memory, runtime.testing, runtime.watchdog, errors, settings)
+    places = (actors, *more, persistence, builtins)
     known = {name for place in places for name in dir(place)}
     known |= set(re.findall(r"^class (\w+)", EMBEDDERS.text, re.MULTILINE))
     named = {word for word in EMBEDDERS.words if re.fullmatch(r"[A-Z][a-z]\w+", word)}

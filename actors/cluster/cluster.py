@@ -33,6 +33,7 @@ from actors.cluster.items import (
     decode_item,
     encode_item,
 )
+from actors.cluster.joining import Joining
 from actors.cluster.place import Place
 from actors.cluster.questions import Questions
 from actors.cluster.reception import Reception, unknown
@@ -60,10 +61,10 @@ MOST_HELD: Final = 10_000
 
 
 class Cluster:
-    """A node's half of the cluster: `ActorSystem(cluster=Cluster(place, redis))`.
+    """A node's half of the cluster: `ActorSystem(cluster=Cluster(Joining(...), redis))`.
 
     Arguments:
-        place: who is a member, and which node holds what.
+        place: who is a member, and which node holds what; or how to join those who know.
         redis: where the streams of the bus are.
         bus: the bounds of the bus.
         errors: how exceptions of the program cross, beside those of the runtime.
@@ -73,13 +74,16 @@ class Cluster:
 
     def __init__(
         self,
-        place: Place,
+        place: Place | Joining,
         redis: RedisSettings,
         bus: BusSettings | None = None,
         *,
         errors: Iterable[ErrorForm] = (),
     ) -> None:
-        self.place = place
+        self.place: Place
+        self._joining = place if isinstance(place, Joining) else None
+        if not isinstance(place, Joining):
+            self.place = place
         self._errors = ErrorCodec(errors)
         bounds = bus or BusSettings()
         self._handlers: dict[type, Callable[[str, Any], None]] = {}
@@ -111,8 +115,14 @@ class Cluster:
     # --- what the system asks --------------------------------------------------------------------
 
     async def open(self, system: SystemView) -> None:
-        """Open the bus. Raises trio.TooSlowError if nothing comes through it in time."""
+        """Join, and open the bus.
+
+        Raises trio.TooSlowError if nothing comes through the bus in time, and what `Joining.join`
+        raises.
+        """
         self.system = system
+        if self._joining is not None:
+            self.place = await self._joining.join(system)
         me = self.place.me
         self._waiting = Waiting(me, MOST_HELD, system.now())
         self._behind = Waiting(me, MOST_HELD, system.now())
@@ -143,11 +153,25 @@ class Cluster:
             }
         )
         self.place.listen(self)
-        await self.bus.open(system, me)
+        try:
+            await self.bus.open(system, me)
+        except BaseException:
+            await self.leave()
+            raise
         self._pulse()
 
+    async def leave(self) -> None:
+        """Hand over what this node holds, and leave. From then on placed actors are out of reach.
+
+        A place that was joined elsewhere is left there. Called again, it does nothing.
+        """
+        if self._joining is not None and not self._closed:
+            await self._joining.leave()
+            self._closed = True
+            self.routes.sever()
+
     async def close(self) -> None:
-        """Leave the bus. What is asked of others, or waits here, has no answer any more."""
+        """Close the bus. What is asked of others, or waits here, has no answer any more."""
         self._closed = True
         for waiting in (self._waiting, self._behind):
             for held in waiting.older_than(math.inf):

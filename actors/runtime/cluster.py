@@ -15,8 +15,14 @@ class Cluster(Protocol):
     async def open(self, system: SystemView) -> None:
         """Join with this system. It has no placed actors yet, and gets none before this returns."""
 
+    async def leave(self) -> None:
+        """Hand over the placed actors to other nodes, and leave. The actors have not stopped yet.
+
+        Called again, it does nothing.
+        """
+
     async def close(self) -> None:
-        """Leave. The system's actors have stopped."""
+        """Close what `open` has opened. The actors have stopped."""
 
     def register(self, kind: Kind) -> None:
         """Take note of a kind whose placement is not `local`.

@@ -242,7 +242,12 @@ class ActorSystem:
         return ours
 
     async def stop(self) -> None:
-        """Stop all actors in order. `async with` does this when its block is left."""
+        """Stop all actors in order. `async with` does this when its block is left.
+
+        A node of a cluster hands its placed actors over to others before.
+        """
+        if self._cluster is not None:
+            await self._cluster.leave()
         self.closing = True
         for group in reversed(list(self._groups.values())):
             await group.stop()

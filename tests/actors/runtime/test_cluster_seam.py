@@ -89,6 +89,9 @@ class TwoNodes:
         self.steps.append("open")
         self.system = system
 
+    async def leave(self) -> None:
+        self.steps.append("leave")
+
     async def close(self) -> None:
         self.steps.append("close")
 
@@ -235,7 +238,7 @@ async def test_a_cluster_that_is_joined_late_hears_of_the_kinds_before(
         assert cluster.kinds == ["counter"]
         with pytest.raises(RuntimeError, match="already"):
             await system.use_cluster(cluster)
-    assert cluster.steps == ["open", "close"]
+    assert cluster.steps == ["open", "leave", "close"]
 
 
 async def test_a_cluster_is_left_once_the_actors_have_stopped(autojump_clock: object) -> None:
@@ -248,7 +251,7 @@ async def test_a_cluster_is_left_once_the_actors_have_stopped(autojump_clock: ob
     async with ActorSystem(cluster=cluster) as system:
         system.register(Kind("counter", lambda _key: Leaving(), placement="hashed"))
         await system.ref("counter", "near").ask(Get())
-    assert cluster.steps == ["open", "stopped", "close"]
+    assert cluster.steps == ["open", "leave", "stopped", "close"]
 
 
 def test_a_placement_is_one_of_four() -> None:

@@ -1,0 +1,48 @@
+"""`Joining`: a system joins its cluster when it opens, and leaves before its actors stop."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from actors.cluster.membership import Membership
+from actors.cluster.opening import open_membership
+from actors.cluster.rules.view import Descriptor
+from actors.cluster.settings import MembershipSettings
+from actors.runtime.system import ActorSystem
+from actors.runtime.system_view import SystemView
+from persistence import PostgresSettings, RedisSettings
+
+
+class Joining:
+    """Makes a system a member of the cluster of these stores.
+
+    Arguments:
+        descriptor: what the node says of itself.
+        redis: the address of Valkey, the same for all nodes.
+        postgres: the address of PostgreSQL, the same for all nodes.
+        settings: the same for all nodes, as far as the lease goes.
+    """
+
+    def __init__(
+        self,
+        descriptor: Descriptor,
+        redis: RedisSettings,
+        postgres: PostgresSettings,
+        settings: MembershipSettings | None = None,
+    ) -> None:
+        self.redis = redis
+        self._descriptor = descriptor
+        self._postgres = postgres
+        self._settings = settings
+        self._membership = AsyncExitStack()
+
+    async def join(self, system: SystemView) -> Membership:
+        """Join. Raises NameTaken, StoreError."""
+        assert isinstance(system, ActorSystem)
+        return await self._membership.enter_async_context(
+            open_membership(system, self._descriptor, self.redis, self._postgres, self._settings)
+        )
+
+    async def leave(self) -> None:
+        """Hand over what the node holds, and leave. Later calls do nothing."""
+        await self._membership.aclose()

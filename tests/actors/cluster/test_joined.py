@@ -1,0 +1,111 @@
+"""Nodes that are members of a cluster on real stores, and talk to each other by its bus."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from actors import ActorSystem, Kind
+from actors.cluster.cluster import Cluster
+from actors.cluster.joining import Joining
+from actors.cluster.rules.slots import SLOTS, slot_of
+from actors.cluster.rules.view import Descriptor
+from actors.cluster.settings import MembershipSettings
+from persistence import PostgresSettings, RedisSettings
+from persistence.settings import BusSettings
+
+from .members import Where, own_cluster, until
+from .sample import Add, Get, Tally
+
+SETTINGS = MembershipSettings(lease_s=10.0, move_slots_per_s=100_000)
+"""A long lease: nobody dies here, and the machine may be busy."""
+
+
+@asynccontextmanager
+async def node(
+    where: Where, name: str, log: list[int]
+) -> AsyncIterator[tuple[ActorSystem, Cluster]]:
+    """A node whose actors keep what they are told in this list, on whatever node they are."""
+
+    class Shared(Tally):
+        def __init__(self, key: str) -> None:
+            super().__init__(key)
+            self.taken = log
+
+    joining = Joining(Descriptor(name=name), where.redis, where.postgres, SETTINGS)
+    cluster = Cluster(joining, where.redis, BusSettings(block_s=0.02))
+    async with ActorSystem(name, cluster=cluster, default_timeout_s=20.0) as system:
+        system.register(Kind("tally", Tally, placement="hashed"))
+        system.register(Kind("shared", Shared, placement="hashed"))
+        yield system, cluster
+
+
+async def test_nodes_that_have_joined_reach_each_others_actors(
+    redis: RedisSettings, postgres: PostgresSettings, unique: str
+) -> None:
+    where = own_cluster(redis, postgres, unique)
+    async with node(where, "a", []) as (a, in_a), node(where, "b", []) as (b, in_b):
+        await until(lambda: both(in_a, in_b))
+        refs = [a.ref("tally", str(number)) for number in range(40)]
+        for number, ref in enumerate(refs):
+            assert await ref.ask(Add(number)) == number
+        for number, ref in enumerate(refs):
+            assert await b.ref("tally", ref.key).ask(Get()) == number
+        assert 0 < len(list(a.actors("tally"))) < 40
+        assert len(list(a.actors("tally"))) + len(list(b.actors("tally"))) == 40
+        assert in_a.healthy()
+        assert in_b.healthy()
+
+
+async def test_a_node_that_leaves_hands_its_actors_over_in_order(
+    redis: RedisSettings, postgres: PostgresSettings, unique: str
+) -> None:
+    where = own_cluster(redis, postgres, unique)
+    log: list[int] = []
+    async with node(where, "a", log) as (a, in_a), trio.open_nursery() as nursery:
+        stay = trio.CancelScope()
+
+        async def other(*, task_status: trio.TaskStatus[Cluster]) -> None:
+            async with node(where, "b", log) as (_, in_b):
+                task_status.started(in_b)
+                with stay:
+                    await trio.sleep_forever()
+
+        in_b = await nursery.start(other)
+        await until(lambda: both(in_a, in_b))
+        key = next(
+            key
+            for key in map(str, range(SLOTS))
+            if in_a.place.holder(slot_of("shared", key)) == in_b.place.me
+        )
+        ref = a.ref("shared", key)
+        await ref.ask(Add(0))
+        sent = 1
+
+        async def send() -> None:
+            nonlocal sent
+            while True:
+                ref.tell(Add(sent))
+                sent += 1
+                await trio.sleep(0.001)
+
+        nursery.start_soon(send)
+        await trio.sleep(0.1)
+        stay.cancel()
+        await until(lambda: a.lookup("shared", key) is not None)
+        await trio.sleep(0.1)
+        nursery.cancel_scope.cancel()
+    assert log == sorted(set(log))
+    assert log[-1] == sent - 1
+
+
+def both(one: Cluster, other: Cluster) -> bool:
+    """Whether both hold slots and agree on whose each one is, by a look at some."""
+    some = range(0, SLOTS, 64)
+    holders = [one.place.holder(slot) for slot in some]
+    return holders == [other.place.holder(slot) for slot in some] and set(holders) == {
+        one.place.me,
+        other.place.me,
+    }
