@@ -194,7 +194,7 @@ async def main():
         one.begin()
         while one.up_at is None:
             await trio.sleep(0.01)
-        print(one.pid, flush=True)
+        print('pid', one.pid, flush=True)
 
 trio.run(main)
 """
@@ -205,7 +205,10 @@ def test_a_parent_that_is_killed_takes_it_along() -> None:
         [sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as parent:
         assert parent.stdout is not None
-        pid = int(parent.stdout.readline())
-        assert alive({pid}) == {pid}
-        parent.kill()
+        try:
+            said = next(line for line in parent.stdout if line.startswith("pid "))
+            pid = int(said.split()[1])
+            assert alive({pid}) == {pid}
+        finally:
+            parent.kill()
     assert wait_until_gone({pid}) == set()
