@@ -114,10 +114,11 @@ def test_the_page_for_load_testers_lists_every_scenario() -> None:
 
 def test_every_class_that_the_page_for_embedders_names_is_there() -> None:
     from actors.cluster import errors
+    from actors.runtime import deadline
     from persistence import settings
 
     runtime = actors.runtime
-    more = (runtime.memory, runtime.testing, runtime.watchdog, errors, settings)
+    more = (runtime.memory, runtime.testing, runtime.watchdog, deadline, errors, settings)
     places = (actors, *more, persistence, builtins)
     known = {name for place in places for name in dir(place)}
     known |= set(re.findall(r"^class (\w+)", EMBEDDERS.text, re.MULTILINE))
