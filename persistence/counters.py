@@ -1,4 +1,7 @@
-"""Counters that all nodes share, for limits. A caller counts first, and decides by the result."""
+"""Counters that all nodes share, for limits. A caller counts first, and decides by the result.
+
+No service has a limit over several nodes yet, so a node starts no `CounterWorker`.
+"""
 
 from __future__ import annotations
 

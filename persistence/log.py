@@ -6,6 +6,13 @@ so an event that commits late would be skipped. Events are ordered by the number
 transaction instead. Those of transactions at or above the horizon (`pg_snapshot_xmin`, the oldest
 transaction that has not ended) are not shown yet. Therefore a transaction that stays open, in any
 database of the same PostgreSQL, holds all readers back.
+
+What a reader gets of one actor comes in the order of its events. It gets neither what was deleted
+before it came there (`Keeping.trim_logs`, `drop_ended`) nor word of what was erased after it had
+passed (`Keeping.rewrite`): a reader that keeps copies has to be told of erasures in another way.
+
+No service reads the log yet. The export of a user does not: it wants one kind of actor and one
+user, which PostgreSQL finds by itself, and not all events in order.
 """
 
 from __future__ import annotations
@@ -67,8 +74,14 @@ class LogReader:
     def read(self, after: LogPosition = LogPosition(), limit: int = 1000) -> LogPage:  # noqa: B008
         """Return at most `limit` events after a position; none if there are no others yet.
 
-        Raises `StoreUnavailable`.
+        The events of a page are in memory together, with their payloads.
+
+        Raises:
+            ValueError: `limit` is less than 1, so that an empty page would not say anything.
+            StoreUnavailable: PostgreSQL does not answer.
         """
+        if limit < 1:
+            raise ValueError(f"limit: at least 1, not {limit}")
         return self._link.run(lambda connection: self._read(connection, after, limit))
 
     def close(self) -> None:

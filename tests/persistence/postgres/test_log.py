@@ -69,6 +69,16 @@ def test_what_commits_late_is_not_skipped(settings: PostgresSettings) -> None:
     reader.close()
 
 
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_page_of_nothing_is_refused_as_it_would_look_like_the_end(
+    settings: PostgresSettings, limit: int
+) -> None:
+    reader = LogReader(settings)
+    with pytest.raises(ValueError, match="limit: at least 1"):
+        reader.read(limit=limit)
+    reader.close()
+
+
 def test_what_is_rolled_back_is_never_seen(settings: PostgresSettings) -> None:
     reader = LogReader(settings)
     with connect(settings) as one, connect(settings) as other:

@@ -109,3 +109,28 @@ async def test_a_node_keeps_no_more_names_than_it_may() -> None:
     counters = Counters(Away(), lambda: 0.0, names=2)
     for name, expected in (("a", 1), ("b", 1), ("a", 2), ("c", 1), ("a", 3), ("b", 1)):
         assert (await counters.add(name, window_s=60.0)).total == expected
+
+
+class NowAndThen:
+    """A worker that is away when it is told to be; others count 10 for each that is asked here."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self._total = 0
+
+    async def ask(self, message: Increment, *, timeout: float | None = None) -> Any:
+        self._total += 10  # the others go on
+        if self.away:
+            raise StoreUnavailable("redis", "away")
+        self._total += message.amount
+        return (self._total, 0, 0)
+
+
+async def test_a_node_has_counted_for_itself_all_along_and_hears_of_others_again() -> None:
+    worker = NowAndThen()
+    counters = Counters(worker, lambda: 0.0)
+    found = []
+    for worker.away in (False, False, True, True, False):
+        found.append(await counters.add("n", window_s=60.0))
+    assert found == [(11, True), (22, True), (3, False), (4, False), (53, True)]
+    assert counters.fallbacks == 2
