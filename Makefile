@@ -10,11 +10,11 @@ READY_BENCH := $(VENV)/.ready-bench
 # Tests wait more than they compute, so one process more than there are cores is at work.
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: run test lint format types pytest bench chaos fuzz help clean
+.PHONY: run test lint format types pytest test-services bench chaos fuzz help clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 run: $(READY) ## set up if needed, then start the server (ARGS='...' are passed on)
 	@exec $(BIN)/python server.py serve $(ARGS)
@@ -34,6 +34,9 @@ types: $(READY_DEV) ## strict types
 
 pytest: $(READY_DEV) ## the tests alone, side by side (ARGS='-k name' are passed on; WORKERS=0: one after the other)
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+
+test-services: $(READY_DEV) ## the tests of every service, with each of the others left out (ARGS='chat': that one)
+	@WORKERS=$(WORKERS) $(BIN)/python -m tests.left_out $(ARGS)
 
 bench: $(READY_BENCH) ## set up if needed, then measure a bit of everything (ARGS='--seconds 20')
 	@$(BIN)/python -m bench.suite $(ARGS)

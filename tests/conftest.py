@@ -19,6 +19,9 @@ from hypothesis import settings
 from persistence import PostgresSettings, RedisSettings
 from persistence.embedded import EmbeddedServers
 from persistence.postgres import migrate
+from tests.left_out import keep_out
+
+keep_out()
 
 # No deadline for an example: how long one takes is a matter of the machine, not of the property.
 settings.register_profile("greenroom", deadline=None)

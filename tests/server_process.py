@@ -19,13 +19,21 @@ from typing import Any, NamedTuple, Self
 import msgspec
 
 from protocol.client import ClientSettings
+from tests.left_out import LEFT_OUT
 
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT_S = 120.0
+SERVER: Sequence[str] = ("-m", "tests.actors.trial") if LEFT_OUT else (str(ROOT / "server.py"),)
+"""What Python is to run: server.py, or what leaves a service out of its list."""
 BANNER = re.compile(
     r"^greenroom \S+ is up(?: on \d+ nodes)?: clients at (?P<ws>wss?://\S+), HTTP at (?P<http>\S+),"
     r" data in (?P<data>.+)$"
 )
+
+
+def entry(*arguments: str) -> tuple[str, ...]:
+    """What Python is to run for a server with other services, as `tests/actors/trial.py` says."""
+    return ("-m", "tests.actors.trial", *arguments)
 
 
 class Ended(NamedTuple):
@@ -53,7 +61,7 @@ def run(
 ) -> Ended:
     """Run `python server.py ...` to its end."""
     done = subprocess.run(
-        [sys.executable, str(ROOT / "server.py"), *arguments],
+        [sys.executable, *SERVER, *arguments],
         cwd=cwd,
         env=environment() | dict(variables or {}),
         stdin=subprocess.DEVNULL,
@@ -82,7 +90,7 @@ class Server:
         self,
         folder: Path,
         *settings: str,
-        entry: Sequence[str] = (str(ROOT / "server.py"),),
+        entry: Sequence[str] = SERVER,
         variables: Mapping[str, str] | None = None,
         python: str = sys.executable,
         cwd: Path = ROOT,
@@ -148,6 +156,15 @@ class Server:
     def family(self) -> set[int]:
         """Pids of everything that descends from the server, itself not included."""
         return descendants(self.process.pid)
+
+    def postgres(self) -> int:
+        """The pid of its PostgreSQL."""
+        (pid,) = [
+            pid for pid in self.family()
+            if Path(f"/proc/{pid}/comm").read_text().strip() == "postgres"
+            and "-D" in Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        ]  # fmt: skip
+        return pid
 
     def stop(self, signum: signal.Signals = signal.SIGTERM, timeout_s: float = 120) -> int:
         """Send a signal, wait for the end, return the exit code."""

@@ -18,8 +18,7 @@ from protocol.codec import JSON
 from protocol.messages.envelope import ErrorReply, Ok
 from protocol.messages.inbox import Entry
 from protocol.remote.link import Endpoint, Link, LinkClosed, open_link
-from tests.server_process import PATIENT, Server
-from tests.test_services import entry
+from tests.server_process import PATIENT, Server, entry
 
 LIMIT_S = 120.0
 WITH_TRIAL = entry("--with-trial")

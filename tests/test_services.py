@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ from trio_websocket import WebSocketConnection, open_websocket_url
 
 import server
 from actors.node.services import load_services
-from tests.server_process import Server, run
+from tests.left_out import BESIDE, ROOT, VARIABLE, tests_of
+from tests.server_process import START_TIMEOUT_S, Server, entry, environment, run
 
 NAMES = [service.name for service in load_services(server.SERVICES)]
 PATIENCE_S = 60.0
@@ -104,12 +107,34 @@ async def with_client(
         await use(client)
 
 
-def entry(*arguments: str) -> tuple[str, ...]:
-    return ("-m", "tests.actors.trial", *arguments)
+def test_every_service_has_its_work_shown_and_its_tests_named() -> None:
+    assert sorted(NAMES) == sorted(WORKS) == sorted(ONE_OP) == sorted(BESIDE)
+    for name in NAMES:
+        for path in tests_of(name):
+            assert (ROOT / path).exists(), path
 
 
-def test_every_service_has_its_work_shown() -> None:
-    assert sorted(NAMES) == sorted(WORKS) == sorted(ONE_OP)
+def python_without(service: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=environment() | {VARIABLE: service},
+        capture_output=True,
+        text=True,
+        timeout=START_TIMEOUT_S,
+        check=False,
+    )
+
+
+def test_tests_can_be_run_with_a_service_left_out() -> None:
+    """Those of all services: `make test-services`, which takes minutes."""
+    others = python_without("chat", "-m", "pytest", "tests/actors/storage/rules/test_cursors.py")
+    assert others.returncode == 0, others.stdout
+    own = python_without("chat", "-c", "import tests.conftest, actors.chat.room")
+    assert "'actors.chat' is not a package" in own.stderr
+    unknown = python_without("chess", "-c", "import tests.conftest")
+    assert unknown.stderr == "WITHOUT_SERVICE=chess: there is chat, inbox, matches, storage\n"
+    assert unknown.returncode == 1
 
 
 @pytest.mark.parametrize("name", NAMES)

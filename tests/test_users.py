@@ -18,8 +18,8 @@ from persistence import PostgresSettings, RedisSettings
 from persistence.embedded import EmbeddedServers
 from tests.conftest import Stores
 from tests.searching import holding
-from tests.server_process import ROOT, START_TIMEOUT_S, Ended, Server, environment, run
-from tests.test_services import Client, entry, with_client
+from tests.server_process import ROOT, START_TIMEOUT_S, Ended, Server, entry, environment, run
+from tests.test_services import Client, with_client
 
 NAME = "ada of the name"
 WORDS = "words that are nobody's business"

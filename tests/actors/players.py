@@ -13,21 +13,17 @@ import itertools
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 import trio
 import trio.testing
 
-from actors.chat.history import KIND as HISTORY
-from actors.chat.history import reader_specs
-from actors.chat.room import room_kind
-from actors.chat.routes import ROUTES as ROOM_ROUTES
-from actors.chat.settings import RoomSettings
 from actors.edge.activations import Activations
 from actors.edge.connected_client import ConnectedClient
 from actors.edge.doorman import Doorman
 from actors.edge.identity import Identity, node_of
+from actors.edge.routes import Route
 from actors.edge.session import ROUTES as SESSION_ROUTES
 from actors.edge.session import Context
 from actors.edge.session_gateway import ClientHandler, SessionGateway
@@ -35,31 +31,29 @@ from actors.edge.settings import SessionSettings
 from actors.edge.tokens import Tokens
 from actors.edge.topic_messages import Leave
 from actors.edge.topics import Topics
-from actors.inbox.routes import ROUTES as INBOX_ROUTES
-from actors.matches.host import MatchHost
-from actors.matches.match_kind import match_kind
-from actors.matches.routes import routes as match_routes
-from actors.matches.rules.game import Game
-from actors.matches.service import start_matches
-from actors.matches.settings import MatchSettings
 from actors.runtime.durability import DurabilitySettings
 from actors.runtime.loop_cell import LoopCell
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
 from actors.runtime.system import ActorSystem
-from examples.tictactoe import TicTacToe
 from protocol.codec import MSGPACK, Encoding
 from protocol.errors import BAD_MESSAGE, CLOSES, CloseCode, RequestError
 from protocol.frames import CLOSE, parse_close
 from protocol.messages import EVERY_OP, AnyRequest
-from protocol.messages.envelope import ErrorReply, Ok, Position, Push
+from protocol.messages.envelope import ErrorReply, Ok, Position, Push, Request
 from protocol.messages.room import RoomJoin, RoomMessage, RoomRecovered, RoomState
 from protocol.messages.session import SessionOpen, SessionOpened, SessionResume
 from protocol.server.flusher import Flusher
 from protocol.server.keepalive import Wheel
 from protocol.server.settings import WireSettings
 from protocol.server.websocket import Connection
-from tests.actors.match_rows import MatchRows
 from tests.actors.nodes import LAYOUT, Nodes, PlacedSystem
+from tests.left_out import has
+
+if TYPE_CHECKING:  # of services that may be left out
+    from actors.chat.settings import RoomSettings
+    from actors.matches.rules.game import Game
+    from actors.matches.settings import MatchSettings
+    from tests.actors.match_rows import MatchRows
 
 SECRET = b"a secret of the tests, 32 bytes."
 P = TypeVar("P", bound=Push)
@@ -332,7 +326,7 @@ async def open_house(
     sessions: SessionSettings | None = None,
     rooms: RoomSettings | None = None,
     durability: DurabilitySettings | None = None,
-    games: Sequence[type[Game]] = (TicTacToe,),
+    games: Sequence[type[Game]] | None = None,
     matches: MatchSettings | None = None,
     seed: int | None = None,
 ) -> AsyncIterator[House]:
@@ -340,7 +334,7 @@ async def open_house(
 
     Sharing the stores of an earlier one stands for a restart.
 
-    `seed`: of all matches; None: each has its own.
+    `games`: None: tic-tac-toe. `seed`: of all matches; None: each has its own.
     """
     events = events or MemoryEventStore()
     settings = sessions or SessionSettings(messages_per_s=0, bytes_per_s=0)
@@ -349,7 +343,7 @@ async def open_house(
     def clock_ms() -> int:
         return 1_700_000_000_000 + round(trio.current_time() * 1000) % 10**9
 
-    routes = {**SESSION_ROUTES, **ROOM_ROUTES, **INBOX_ROUTES}
+    routes = dict(SESSION_ROUTES)
 
     def context(topics: Topics) -> Context:
         return Context(
@@ -367,22 +361,14 @@ async def open_house(
 
     async with PlacedSystem("house", seed=1) as system:
         system.use_stores(events, snapshots, durability)
-        system.supervise(reader_specs(events), key=HISTORY)
         nodes = Nodes(system, LAYOUT.get(), settings)
-        host = MatchHost(
-            {game.name: game for game in games},
-            next(iter(nodes)).topics,
-            matches or MatchSettings(),
-            clock_ms=clock_ms,
-        )
-        hosts = [dataclasses.replace(host, topics=node.topics) for node in nodes]
-        if seed is not None:
-            hosts = [dataclasses.replace(host, new_seed=lambda: seed) for host in hosts]
-        system.register_instead(nodes.placed([match_kind(host) for host in hosts]))
-        directory = start_matches(system, hosts[0], rows or MatchRows(), events)
-        routes.update(match_routes(directory))
-        room_kinds = [room_kind(node.topics, rooms or RoomSettings(), clock_ms) for node in nodes]
-        system.register(nodes.placed(room_kinds))
+        ground = Ground(system, nodes, events, clock_ms)
+        if has("chat"):
+            routes.update(chat(ground, rooms))
+        if has("inbox"):
+            routes.update(inboxes())
+        if has("matches"):
+            routes.update(played(ground, games, matches, rows, seed))
         gateways = {
             node.name: SessionGateway(
                 system,
@@ -395,6 +381,66 @@ async def open_house(
         house = House(system, nodes, gateways)
         with house.exits:
             yield house
+
+
+# --- services: imported where they are started, as any of them may be left out -------------------
+
+
+class Ground(NamedTuple):
+    """What services are started on."""
+
+    system: PlacedSystem
+    nodes: Nodes
+    events: MemoryEventStore
+    clock_ms: Callable[[], int]
+
+
+def chat(ground: Ground, settings: RoomSettings | None) -> Mapping[type[Request], Route]:
+    from actors.chat.history import KIND, reader_specs
+    from actors.chat.room import room_kind
+    from actors.chat.routes import ROUTES
+    from actors.chat.settings import RoomSettings
+
+    system, nodes, events, clock_ms = ground
+    system.supervise(reader_specs(events), key=KIND)
+    kinds = [room_kind(node.topics, settings or RoomSettings(), clock_ms) for node in nodes]
+    system.register(nodes.placed(kinds))
+    return ROUTES
+
+
+def inboxes() -> Mapping[type[Request], Route]:
+    from actors.inbox.routes import ROUTES
+
+    return ROUTES
+
+
+def played(
+    ground: Ground,
+    games: Sequence[type[Game]] | None,
+    settings: MatchSettings | None,
+    rows: MatchRows | None,
+    seed: int | None,
+) -> Mapping[type[Request], Route]:
+    from actors.matches.host import MatchHost
+    from actors.matches.match_kind import match_kind
+    from actors.matches.routes import routes
+    from actors.matches.service import start_matches
+    from actors.matches.settings import MatchSettings
+    from examples.tictactoe import TicTacToe
+    from tests.actors.match_rows import MatchRows
+
+    system, nodes, events, clock_ms = ground
+    host = MatchHost(
+        {game.name: game for game in ((TicTacToe,) if games is None else games)},
+        next(iter(nodes)).topics,
+        settings or MatchSettings(),
+        clock_ms=clock_ms,
+    )
+    hosts = [dataclasses.replace(host, topics=node.topics) for node in nodes]
+    if seed is not None:
+        hosts = [dataclasses.replace(host, new_seed=lambda: seed) for host in hosts]
+    system.register_instead(nodes.placed([match_kind(host) for host in hosts]))
+    return routes(start_matches(system, hosts[0], rows or MatchRows(), events))
 
 
 # --- shorthands ----------------------------------------------------------------------------------

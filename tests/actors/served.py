@@ -9,24 +9,20 @@ from __future__ import annotations
 import itertools
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import pytest
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket
 
-from actors.chat.history import KIND as HISTORY
-from actors.chat.history import reader_specs
-from actors.chat.room import room_kind
-from actors.chat.routes import ROUTES as ROOM_ROUTES
-from actors.chat.settings import RoomSettings
 from actors.edge.activations import Activations
 from actors.edge.doorman import Doorman
 from actors.edge.identity import Identity
+from actors.edge.routes import Route
 from actors.edge.session import ROUTES as SESSION_ROUTES
 from actors.edge.session import Context
 from actors.edge.session_gateway import SessionGateway
@@ -36,9 +32,6 @@ from actors.edge.topic_messages import Leave
 from actors.edge.topics import Topics
 from actors.edge.warden import warden_kind
 from actors.facts import Facts
-from actors.matches.directory import Directory
-from actors.matches.host import MatchHost
-from actors.matches.routes import routes as match_routes
 from actors.runtime.child import ChildSpec
 from actors.runtime.system import ActorSystem
 from persistence import EventStore, PostgresSettings, RedisSettings, SnapshotStore
@@ -46,11 +39,15 @@ from persistence.postgres import EventReader, EventWriter
 from persistence.redis import SnapshotWorker
 from protocol.codec import MSGPACK, Encoding
 from protocol.messages import EVERY_OP, AnyRequest
-from protocol.messages.envelope import ErrorReply, Ok, Position, Push
+from protocol.messages.envelope import ErrorReply, Ok, Position, Push, Request
 from protocol.messages.session import SessionOpen, SessionOpened, SessionResume
 from protocol.server.gateway import Gateway
 from protocol.server.listener import listen
 from protocol.server.settings import WireSettings
+from tests.left_out import has
+
+if TYPE_CHECKING:
+    from actors.chat.settings import RoomSettings
 
 LIMIT_S = 60.0
 P = TypeVar("P", bound=Push)
@@ -197,6 +194,27 @@ def unix_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def chat(
+    system: ActorSystem, topics: Topics, events: EventStore, settings: RoomSettings | None
+) -> Mapping[type[Request], Route]:
+    from actors.chat.history import KIND, reader_specs
+    from actors.chat.room import room_kind
+    from actors.chat.routes import ROUTES
+    from actors.chat.settings import RoomSettings
+
+    system.supervise(reader_specs(events), key=KIND)
+    system.register(room_kind(topics, settings or RoomSettings(), unix_ms))
+    return ROUTES
+
+
+def no_games(system: ActorSystem, topics: Topics) -> Mapping[type[Request], Route]:
+    from actors.matches.directory import Directory
+    from actors.matches.host import MatchHost
+    from actors.matches.routes import routes
+
+    return routes(Directory(MatchHost({}, topics, clock_ms=unix_ms), Facts([], []), system))
+
+
 @asynccontextmanager
 async def serve(
     postgres: PostgresSettings,
@@ -219,13 +237,14 @@ async def serve(
         refs = {name: system.ref("stores", name) for name in stores}
         events = EventStore(refs["writer"], refs["reader"])
         system.use_stores(events, SnapshotStore(refs["snapshots"]))
-        system.supervise(reader_specs(events), key=HISTORY)
         topics = Topics()
         system.register(warden_kind(topics))
-        system.register(room_kind(topics, rooms or RoomSettings(), unix_ms))
+        routes = dict(SESSION_ROUTES)
+        if has("chat"):
+            routes.update(chat(system, topics, events, rooms))
+        if has("matches"):
+            routes.update(no_games(system, topics))
         wire = wire or WireSettings()
-        no_games = MatchHost({}, topics, clock_ms=unix_ms)
-        matches = match_routes(Directory(no_games, Facts([], []), system))
         context = Context(
             settings=settings,
             topics=topics,
@@ -237,7 +256,7 @@ async def serve(
             clock_ms=unix_ms,
             keepalive_s=wire.keepalive_s,
             max_message_bytes=wire.max_message_bytes,
-            routes={**SESSION_ROUTES, **ROOM_ROUTES, **matches},
+            routes=routes,
             activations=Activations(settings),
         )
         doorman = Doorman(wire, settings)

@@ -2,6 +2,7 @@
 
 python -m tests.actors.trial --with-trial serve ...     with one more: the trial service
 python -m tests.actors.trial --without chat serve ...   with one less
+python -m tests.actors.trial serve ...                  without the one that is left out anyway
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from protocol.errors import OUT_OF_RANGE
 from protocol.http.metrics import counter
 from protocol.messages.envelope import Key, Request
 from protocol.messages.op import Area, Op
+from tests.left_out import LEFT_OUT
 
 # --- its messages --------------------------------------------------------------------------------
 
@@ -159,17 +161,23 @@ TRIAL: Final = Service(
 
 def main() -> int:
     """Change the list, then be server.py."""
+    if LEFT_OUT:
+        leave_out(LEFT_OUT)
     match sys.argv[1:]:
         case ["--with-trial", *rest]:
             server.SERVICES = (*server.SERVICES, "tests.actors.trial:TRIAL")
         case ["--without", name, *rest]:
-            folder = f"actors.{name}"
-            kept = tuple(path for path in server.SERVICES if not path.startswith(f"{folder}."))
-            assert len(kept) < len(server.SERVICES), name
-            server.SERVICES = kept
-        case _:
-            raise SystemExit(__doc__)
+            leave_out(name)
+        case rest:
+            pass
     return server.main(rest)
+
+
+def leave_out(name: str) -> None:
+    """Take a service out of the list."""
+    kept = tuple(path for path in server.SERVICES if not path.startswith(f"actors.{name}."))
+    assert len(kept) < len(server.SERVICES), name
+    server.SERVICES = kept
 
 
 if __name__ == "__main__":

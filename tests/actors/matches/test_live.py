@@ -11,7 +11,6 @@ import trio
 
 from protocol.client import ClientSettings, ReconnectBackoff, RequestFailed, Session, connect
 from protocol.messages.match import MatchCreate, MatchCreated, MatchJoin, MatchState
-from tests.actors.storage.test_live import postgres_of
 from tests.server_process import Server
 
 SETTINGS = ClientSettings(backoff=ReconnectBackoff(first_s=0.02, max_s=0.2), request_timeout_s=60.0)
@@ -74,7 +73,7 @@ async def test_what_was_created_is_there_after_any_kill_and_nothing_is_there_twi
                         nursery.start_soon(creators.create, session)
                     await creators.made_more(rng.randrange(5, 25))
                     if turn % 2:
-                        pid = await trio.to_thread.run_sync(postgres_of, server)
+                        pid = await trio.to_thread.run_sync(server.postgres)
                         os.kill(pid, signal.SIGKILL)
                         await creators.made_more(5)
                     await trio.to_thread.run_sync(server.kill)

@@ -222,16 +222,6 @@ async def test_a_counter_that_is_read_and_written_back_over_cuts_misses_no_step(
         assert way.cuts > 0
 
 
-def postgres_of(server: Server) -> int:
-    """The pid of its PostgreSQL."""
-    (pid,) = [
-        pid for pid in server.family()
-        if Path(f"/proc/{pid}/comm").read_text().strip() == "postgres"
-        and "-D" in Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-    ]  # fmt: skip
-    return pid
-
-
 async def test_what_was_acknowledged_is_there_after_kills_of_postgresql_and_the_server(
     tmp_path: Path,
 ) -> None:
@@ -254,7 +244,7 @@ async def test_what_was_acknowledged_is_there_after_kills_of_postgresql_and_the_
         async with connect(server.ws, name="ada", settings=SETTINGS) as session:
             for number in range(30):
                 if number in {10, 20}:
-                    os.kill(await trio.to_thread.run_sync(postgres_of, server), signal.SIGKILL)
+                    os.kill(await trio.to_thread.run_sync(server.postgres), signal.SIGKILL)
                 await write(session.storage, number)
                 await write(session.storage, number)  # with its key: answered as before
             token = session.opened.token
