@@ -66,11 +66,11 @@ class ChildServer:
         )
         try:
             self.url = self._wait_for_address(start_timeout_s)
+            if core is not None:
+                each_thread(self.process.pid, lambda thread: os.sched_setaffinity(thread, {core}))
         except BaseException:
             self.stop(timeout_s=0)
             raise
-        if core is not None:
-            each_thread(self.process.pid, lambda thread: os.sched_setaffinity(thread, {core}))
 
     def _wait_for_address(self, timeout_s: float) -> str:
         deadline = time.monotonic() + timeout_s

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bench import child
-from bench.child import check_realtime, each_thread, make_realtime
+from bench.child import ChildServer, check_realtime, each_thread, make_realtime
 from bench.stage import Waits, confined
 
 
@@ -85,3 +85,15 @@ def test_open_files_are_counted(tmp_path: Path) -> None:
     assert child._files(listing) - before == 50
     for file in files:
         file.close()
+
+
+def test_a_server_that_cannot_be_pinned_is_stopped(tmp_path: Path) -> None:
+    told = tmp_path / "pid"
+    code = (
+        f"import os, pathlib, time; pathlib.Path({str(told)!r}).write_text(str(os.getpid()));"
+        " print('ws://nowhere', flush=True); time.sleep(600)"
+    )
+    with pytest.raises(OSError, match="Invalid argument"):
+        ChildServer(["-c", code], core=1023)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(told.read_text()), 0)
