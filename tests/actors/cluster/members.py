@@ -150,10 +150,10 @@ async def settled(*nodes: MemberNode) -> None:
             node.place.view().nodes.keys() == ids and node.place.settled() for node in nodes
         )
     )
+    first = nodes[0].place._member.table._holders
+    await until(
+        lambda: (
+            set(first) <= ids and all(node.place._member.table._holders == first for node in nodes)
+        )
+    )
     assert sum(len(node.held()) for node in nodes) == SLOTS
-    heard = max(node.place._member.heard for node in nodes)
-    await until(lambda: all(node.place._member.heard >= heard for node in nodes))
-    table = [nodes[0].place.holder(slot) for slot in ALL]
-    assert set(table) <= ids
-    for node in nodes:
-        assert [node.place.holder(slot) for slot in ALL] == table
