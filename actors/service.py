@@ -74,6 +74,10 @@ def _nothing() -> Iterable[Reading | Histogram]:
     return ()
 
 
+def _none_wakes() -> None:
+    pass
+
+
 @dataclass(frozen=True, kw_only=True)
 class Running:
     """A service that runs on a node.
@@ -83,6 +87,8 @@ class Running:
         readings: returns the present values of its metrics.
         http: its routes beneath /<name>/ of the node's HTTP.
         checks: its checks for `/readyz`, by name.
+        placed: called when more actors were placed on this node, as another one is gone or leaves.
+            Those that act without a message, as a match with ticks does, are to be woken.
         export: returns everything that it knows of a user, as plain values; None: it knows nothing.
         erase: deletes everything that it knows of a user, or makes it anonymous.
     """
@@ -91,6 +97,7 @@ class Running:
     readings: Callable[[], Iterable[Reading | Histogram]] = _nothing
     http: Sequence[HttpRoute] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
+    placed: Callable[[], None] = _none_wakes
     export: Callable[[str], Awaitable[Any]] | None = None
     erase: Callable[[str], Awaitable[None]] | None = None
 

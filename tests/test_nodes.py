@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,7 +20,6 @@ import trio
 from actors.node.exits import Exit
 from actors.node.parent.control import Answer, Progress, RestartAll, Show, ask
 from actors.node.parent.overview import NodeRow, Overview
-from actors.node.program import APART
 from protocol.client import ClientError, ClientSettings, connect
 from tests.protocol.live import upgrade
 from tests.server_process import (
@@ -34,7 +33,7 @@ from tests.server_process import (
 )
 from tests.test_server import full_pipe, one_line
 
-VARIABLES = {APART: "1"}
+SERVER = (str(ROOT / "server.py"),)
 PATIENCE = (
     "wire.first_message_timeout_s=600", "wire.keepalive_timeout_s=600",
 )  # fmt: skip
@@ -48,9 +47,16 @@ PONG = bytes([0x8A, 0])
 class Nodes(Server):
     """A server of several nodes, web-1 and so on."""
 
-    def __init__(self, folder: Path, count: int, *settings: str, cwd: Path = ROOT) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        count: int,
+        *settings: str,
+        cwd: Path = ROOT,
+        entry: Sequence[str] = SERVER,
+    ) -> None:
         ours = (f"server.nodes={count}", "server.name=web")
-        super().__init__(folder, *ours, *PATIENCE, *settings, variables=VARIABLES, cwd=cwd)
+        super().__init__(folder, *ours, *PATIENCE, *settings, cwd=cwd, entry=entry)
 
     def rows(self) -> tuple[NodeRow, ...]:
         (answer,) = ask(self.folder, Show())
@@ -202,23 +208,13 @@ def test_a_port_that_is_taken_on_the_second_start_is_one_line(nodes: Nodes, tmp_
     for count in (1, 2):
         ended = run(
             "serve", "--set", f"server.nodes={count}", "--set", f"server.data_dir={tmp_path}",
-            "--set", f"listen.port={nodes.port}", "--set", "http.port=0", variables=VARIABLES,
+            "--set", f"listen.port={nodes.port}", "--set", "http.port=0",
         )  # fmt: skip
         assert ended.code == Exit.ADDRESS
         assert one_line(ended.err) == (
             f"greenroom: cannot listen on 127.0.0.1:{nodes.port}: Address already in use;"
             " see [listen] host and port"
         )
-
-
-def test_several_nodes_are_refused_until_they_share_rooms() -> None:
-    for command in ("serve", "check-config"):
-        ended = run(command, "--set", "server.nodes=2")
-        assert ended.code == Exit.CONFIG
-        assert one_line(ended.err).endswith("2 are not possible yet, leave it at 1")
-
-
-# --- a node that ends ----------------------------------------------------------------------------
 
 
 async def test_a_node_that_is_killed_is_back_and_the_others_did_not_notice(nodes: Nodes) -> None:
@@ -377,7 +373,7 @@ def test_a_node_that_cannot_start_in_the_beginning_ends_the_server(tmp_path: Pat
             *["--set", f"server.data_dir={tmp_path}", "--set", "listen.port=0"],
             *["--set", "http.port=0"],
         ],
-        cwd=ROOT, env=environment() | VARIABLES,
+        cwd=ROOT, env=environment(),
         capture_output=True, text=True, timeout=LIMIT_S, check=False,
     )  # fmt: skip
     assert ended.returncode == Exit.CONFIG
@@ -426,7 +422,7 @@ def test_a_stop_while_nodes_start_leaves_no_child(after_s: float, tmp_path: Path
             *["--set", f"server.data_dir={tmp_path}", "--set", "listen.port=0"],
             *["--set", "http.port=0"],
         ],
-        cwd=ROOT, env=environment() | VARIABLES,
+        cwd=ROOT, env=environment(),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     with process:
@@ -449,7 +445,7 @@ def test_a_log_that_nobody_reads_stops_neither_parent_nor_nodes(tmp_path: Path) 
             *["--set", "http.port=0", "--set", "log.queue_bytes=4096"],
             *["--set", "log.level=debug"],
         ],
-        cwd=ROOT, env=environment() | VARIABLES,
+        cwd=ROOT, env=environment(),
         stdout=subprocess.PIPE, stderr=write_end, text=True,
     )  # fmt: skip
     os.close(write_end)

@@ -238,7 +238,7 @@ class Room(PersistentActor):
             self.unwatch(self.system.ref(SESSION_KIND, message.who.session))
             self._remove(message.who.session)
 
-    @handles(Terminated)
+    @handles(Terminated, local=True)
     def session_ended(self, message: Terminated) -> None:
         """Remove a session that has ended, for whatever reason."""
         self._remove(message.ref.key)

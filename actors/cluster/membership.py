@@ -90,6 +90,10 @@ class Membership:
         """Return who holds a slot as far as this node knows; None: nobody."""
         return self._member.table.holder(slot)
 
+    def held(self) -> int:
+        """Return how many slots this node holds."""
+        return len(self._member.table.mine)
+
     def epoch(self, slot: int) -> int:
         """Return the epoch of the last claim of a slot that this node knows of; 0: of none."""
         return self._member.table.epoch(slot)

@@ -55,6 +55,8 @@ _ROWS: Final[tuple[tuple[type[BaseException], ErrorCode], ...]] = (
     (RowRefused, BAD_MESSAGE),
     (StoreInboxFull, BUSY),
     (StoreError, UNAVAILABLE),
+    # A refusal that is no row: of another node, which has not acted and may do so a moment later.
+    (Refusal, UNAVAILABLE),
 )
 
 

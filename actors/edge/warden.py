@@ -70,6 +70,8 @@ class Warden(Actor):
         if message.reason == "fenced" and self._topics.members(topic):
             with contextlib.suppress(pykka.ActorDeadError):
                 message.ref.notify(ComeBack())
+        if message.reason == "moved":
+            self._topics.hand_over(topic)
         if message.reason != "failed":
             return
         self._topics.publish(topic, TopicLost(topic=topic, code=FAILED.code))

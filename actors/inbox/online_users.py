@@ -22,7 +22,8 @@ class OnlineUsers:
     """Knows which users are online, and up to which offset each of their inboxes has been pushed.
 
     It outlives the actors of inboxes, so that an inbox that crashed goes on from that offset. A
-    hint for a user who is not online is dropped here, at the cost of one look into a dict.
+    hint for a user who is not online is dropped here, at the cost of one look into a dict. In a
+    cluster, hints for inboxes that are placed on other nodes are sent there.
 
     A user is entered here before the inbox is read. So for each entry that a thread commits, either
     the thread finds the user here, or the inbox is read after the commit.
@@ -73,7 +74,7 @@ class OnlineUsers:
         hints are dropped. The entries are then pushed after the user's next hint, or when the
         lookout finds them.
         """
-        news = [one for one in entries if one.user in self._reached]
+        news = [one for one in entries if one.user in self._reached or self._system.clustered]
         if not news:
             return
         with self._lock:
@@ -91,7 +92,10 @@ class OnlineUsers:
         with self._lock:
             news, self._news = self._news, {}
         for user, offset in news.items():
-            self.tell(user, offset)
+            if user in self._reached:
+                self.tell(user, offset)
+            elif self._system.whereabouts(KIND, user) is not None:  # on another node
+                self._send(user, offset)
 
     def tell(self, user: str, offset: int) -> None:
         """Tell an inbox in memory that there are entries up to this offset, unless it knows."""
@@ -100,6 +104,9 @@ class OnlineUsers:
         if self._system.lookup(KIND, user) is None:  # the inbox failed for good
             self.go(user)
             return
+        self._send(user, offset)
+
+    def _send(self, user: str, offset: int) -> None:
         with suppress(MailboxFull, pykka.ActorDeadError):
             self._system.ref(KIND, user).tell(Look(offset))
 

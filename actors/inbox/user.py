@@ -138,7 +138,7 @@ class UserInbox(Actor):
             self.unwatch(self.system.ref(SESSION_KIND, message.who.session))
             self._remove(message.who.session)
 
-    @handles(Terminated)
+    @handles(Terminated, local=True)
     def session_ended(self, message: Terminated) -> None:
         """Remove a session that has ended."""
         self._remove(message.ref.key)

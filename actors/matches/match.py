@@ -310,7 +310,7 @@ class Match(PersistentActor):
         """Remove one session. A user's last session gives up the place, unless it is to be kept."""
         return self._players.part(message)
 
-    @handles(Terminated)
+    @handles(Terminated, local=True)
     def session_ended(self, message: Terminated) -> None:
         """Remove a session that has ended. Its player's place is kept for a while."""
         self._players.lose(message.ref.key)

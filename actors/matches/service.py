@@ -24,9 +24,10 @@ from actors.matches.registrar import REGISTRAR, Registrar, Write
 from actors.matches.routes import routes
 from actors.matches.rules.record import Ended
 from actors.matches.settings import GamePath, MatchSettings
-from actors.matches.waker import WAKER, Waker
+from actors.matches.waker import WAKER, Wake, Waker
 from actors.retention import EVENTS, NAMES, Did, Retention, before_us
 from actors.runtime.child import ChildSpec
+from actors.runtime.errors import MailboxFull
 from actors.runtime.future import Future
 from actors.runtime.journal import unix_us
 from actors.runtime.persistence import event_name
@@ -57,6 +58,7 @@ def start(frame: Frame) -> Running:
     return Running(
         routes=routes(directory),
         readings=partial(readings, host.counters),
+        placed=partial(wake, frame.system),
         export=users.export,
         erase=users.erase,
     )
@@ -79,6 +81,12 @@ def start_matches(
     wake = partial(Waker, standing, facts, events)
     system.supervise([ChildSpec(id="0", factory=wake)], key=WAKER)
     return Directory(host, facts, system)
+
+
+def wake(system: ActorSystem) -> None:
+    """Have the running matches woken that belong on this node, as more of them do now."""
+    with suppress(ActorDeadError, MailboxFull):  # then every one is called at the next start
+        system.ref(WAKER, "0").tell(Wake())
 
 
 def _ring(system: ActorSystem) -> None:

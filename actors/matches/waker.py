@@ -14,7 +14,6 @@ from actors.matches.commands import SERVICE
 from actors.matches.entry import Entry
 from actors.matches.messages import RollCall
 from actors.matches.old_directory import take_over_from
-from actors.matches.placement import is_mine
 from actors.matches.queries import IsTakenOver, RunningMatches, UnmadeMatches
 from actors.matches.standing import Standing
 from actors.runtime.actor import Actor
@@ -135,11 +134,18 @@ class Waker(Actor):
             self.log.info("matches_woken", matches=self._woken)
 
     def _call(self, entries: Iterable[Entry]) -> int:
-        mine = [entry for entry in entries if is_mine("match", entry.match)]
+        mine = [entry for entry in entries if self._is_here(entry.match)]
         self._standing.expects(entry.match for entry in mine if entry.start is None)
         for entry in mine:
             self._tell(entry.match, entry.call())
         return len(mine)
+
+    def _is_here(self, match: str) -> bool:
+        """Whether the cluster has placed a match on this node; without a cluster all are here."""
+        try:
+            return self.system.elsewhere("match", match) is None
+        except ActorDeadError:
+            return False
 
     def _tell(self, match: str, message: msgspec.Struct) -> None:
         try:

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_type_hints
 import msgspec
 from msgspec import Meta, inspect
 
+from actors.cluster.settings import MembershipSettings
 from actors.edge.settings import SessionSettings
 from actors.node.allowed import allowed
 from actors.node.conflicts import conflicts
@@ -104,6 +105,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     snapshots: SnapshotSettings = SnapshotSettings()
     recovery: RecoverySettings = RecoverySettings()
     schedules: ScheduleSettings = ScheduleSettings()
+    cluster: MembershipSettings = MembershipSettings()
     sessions: SessionSettings = SessionSettings()
     services: dict[str, Any] = {}
     """Section -> its settings, for the sections that the services of this server bring."""

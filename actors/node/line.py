@@ -78,6 +78,7 @@ class Pulse(msgspec.Struct, frozen=True, tag="pulse"):
     connections: int
     sessions: int
     actors: int
+    slots: int = 0
 
 
 class Looked(msgspec.Struct, frozen=True, tag="looked"):

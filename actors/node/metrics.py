@@ -9,6 +9,7 @@ import trio
 
 from actors.edge.session_gateway import SessionGateway
 from actors.edge.topics import Topics
+from actors.node.clustering import ClusterNode
 from actors.node.log_writer import LogWriter
 from actors.node.scheduler import ScheduleCounters
 from actors.runtime.durability import Durability
@@ -21,7 +22,10 @@ from protocol.server.gateway import Gateway
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """The parts of a node that have readings. `kinds`: the kinds of actors that are counted."""
+    """The parts of a node that have readings.
+
+    `kinds`: the kinds of actors that are counted. `cluster`: None if there is only this node.
+    """
 
     log: LogWriter
     system: ActorSystem
@@ -33,6 +37,7 @@ class Metrics:
     services: Sequence[Running]
     kinds: Sequence[str]
     schedules: ScheduleCounters
+    cluster: ClusterNode | None = None
 
     def readings(self) -> Iterator[Reading | Histogram]:
         """Yield every reading. The cost is one look at each connection's outbox."""
@@ -43,6 +48,8 @@ class Metrics:
         yield from self._runtime()
         yield from self._stores()
         yield from self._schedules()
+        if self.cluster is not None:
+            yield from self.cluster.readings()
 
     def _wire(self) -> Iterator[Reading]:
         gateway, topics = self.gateway.statistics(), self.topics

@@ -10,7 +10,8 @@ import secrets
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,9 @@ import trio
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from actors.cluster.membership import LEFT
+from actors.cluster.rules.view import Descriptor
+from actors.cluster.settings import MembershipSettings
 from actors.edge.activations import Activations
 from actors.edge.doorman import Doorman
 from actors.edge.fanout import Fanout
@@ -32,6 +36,7 @@ from actors.edge.session_gateway import SessionGateway
 from actors.edge.settings import SessionSettings
 from actors.edge.tokens import Tokens
 from actors.edge.topics import Topics
+from actors.node.clustering import ClusterNode, joined
 from actors.node.files import fitting
 from actors.node.garbage import Garbage
 from actors.node.hosting import HostSettings, start_services, store_settings, unix_ms
@@ -70,6 +75,8 @@ class NodeSettings(HostSettings, Protocol):
     def http(self) -> HttpSettings: ...
     @property
     def sessions(self) -> SessionSettings: ...
+    @property
+    def cluster(self) -> MembershipSettings: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +134,7 @@ class Node:
             await outer.start(stopping.listen)
             if self.lease is not None:
                 outer.start_soon(hold_lease, self.lease, stopping)
-            async with ActorSystem("node") as system:
+            async with ActorSystem("node") as system, self._joined(system) as node:
                 bell = Bell()
                 stores = await start_stores(
                     system,
@@ -137,7 +144,11 @@ class Node:
                 with Watchdog(system) as watchdog:
                     flusher = Flusher(Window(self.settings.wire.gather_s))
                     system.dispatcher.enclose(flusher)
-                    topics = Topics(flusher.broadcast, Fanout(self.settings.sessions))
+                    topics = Topics(
+                        flusher.broadcast,
+                        Fanout(self.settings.sessions),
+                        None if node is None else node.hubs,
+                    )
                     services = start_services(
                         self.services,
                         self.settings,
@@ -146,6 +157,8 @@ class Node:
                         topics=topics,
                         stores=stores,
                     )
+                    if node is not None:
+                        node.connect(system, topics, services.values(), stopping)
                     schedules = self._start_scheduler(system, stores, bell)
                     sessions, gateway = self._edge(system, topics, flusher, services)
                     metrics = Metrics(
@@ -159,14 +172,15 @@ class Node:
                         services=tuple(services.values()),
                         kinds=(SESSION, *(kind for one in self.services for kind in one.kinds)),
                         schedules=schedules,
+                        cluster=node,
                     )
                     look = partial(
                         readiness,
-                        _checks(stores, services, stopping),
+                        _checks(stores, services, stopping, node),
                         self.settings.http.ready_without,
                     )
                     if self.parent is not None:
-                        pulse = partial(_pulse, system, gateway, topics)
+                        pulse = partial(_pulse, system, gateway, topics, node)
                         outer.start_soon(self.parent.run, pulse, look, stopping.ask)
                     web = self._web(services, metrics, look)
                     if http:
@@ -177,7 +191,21 @@ class Node:
                 log.info("saving", actors=system.statistics().actors)
             web_over.set()
             outer.cancel_scope.cancel()
-        return not stores.durability.unsaved
+        return not stores.durability.unsaved and (node is None or node.membership.ended == LEFT)
+
+    @asynccontextmanager
+    async def _joined(self, system: ActorSystem) -> AsyncIterator[ClusterNode | None]:
+        """Join the cluster, if this is one of several nodes, and leave it in the end."""
+        if self.parent is None:
+            yield None
+            return
+        descriptor = Descriptor(
+            name=self.parent.assignment.name,
+            kinds=tuple(kind for service in self.services for kind in service.kinds),
+        )
+        settings = self.settings.cluster
+        async with joined(system, descriptor, self.redis, self.postgres, settings) as node:
+            yield node
 
     async def _serve(
         self,
@@ -293,21 +321,32 @@ def _unix_ms() -> int:
 
 
 def _checks(
-    stores: NodeStores, services: Mapping[str, Running], stopping: Stopping
+    stores: NodeStores,
+    services: Mapping[str, Running],
+    stopping: Stopping,
+    cluster: ClusterNode | None,
 ) -> dict[str, Check]:
     checks = {
         "postgresql": _check(stores.ping_postgresql),
         "redis": _check(stores.snapshots.ping),
         "node": _check_draining(stopping),
     }
+    if cluster is not None:
+        checks["cluster"] = cluster.check
     for running in services.values():
         checks.update(running.checks)
     return checks
 
 
-def _pulse(system: ActorSystem, gateway: Gateway, topics: Topics) -> Pulse:
-    actors = system.statistics().actors
-    return Pulse(len(gateway.connections), len(topics.sessions), actors)
+def _pulse(
+    system: ActorSystem, gateway: Gateway, topics: Topics, node: ClusterNode | None
+) -> Pulse:
+    return Pulse(
+        connections=len(gateway.connections),
+        sessions=len(topics.sessions),
+        actors=system.statistics().actors,
+        slots=0 if node is None else node.membership.held(),
+    )
 
 
 def _check(ping: Callable[[], Awaitable[None]]) -> Check:

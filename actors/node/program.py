@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import ssl
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from actors.node.config import Loaded
 from actors.node.line import ParentLine
@@ -12,10 +11,6 @@ from actors.node.sections import ConfigError
 from actors.service import Service
 from persistence import postgres, redis
 from protocol.server.tls import server_context
-
-APART: Final = "_GREENROOM_NODES_APART"
-"""For tests of what is there of `server.nodes`: an environment variable that lets it be above 1.
-Each node has rooms and matches of its own then, and nodes fence each other from their logs."""
 
 
 class Program(NamedTuple):
@@ -41,20 +36,11 @@ def check(program: Program) -> ssl.SSLContext | None:
         ConfigError, CannotStart: a server could not start with this configuration.
     """
     loaded = program.loaded
-    check_nodes(loaded)
     tls = tls_context(loaded)
     check_addresses(loaded)
     for service in program.services:
         service.check(loaded.config, loaded.folder)
     return tls
-
-
-def check_nodes(loaded: Loaded) -> None:
-    """Refuse several nodes, which do not share rooms and matches yet. Raises `ConfigError`."""
-    nodes = loaded.config.server.node_count
-    if nodes > 1 and not os.environ.get(APART):
-        origin = loaded.changed["server.nodes"][1]
-        raise ConfigError(f"{origin}: [server] nodes: {nodes} are not possible yet, leave it at 1")
 
 
 def tls_context(loaded: Loaded) -> ssl.SSLContext | None:

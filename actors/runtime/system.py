@@ -423,6 +423,11 @@ class ActorSystem:
         self._groups[group.name] = group
         return durability
 
+    @property
+    def clustered(self) -> bool:
+        """Whether the system is a node of a cluster."""
+        return self._cluster is not None
+
     async def use_cluster(self, cluster: Cluster) -> None:
         """Become a node of this cluster. It is left once the actors that start later have stopped.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -10,6 +12,8 @@ from typing import NamedTuple
 
 import trio
 
+from actors.node.parent.control import RestartAll, ask
+from actors.node.parent.overview import NodeRow
 from tests.chaos.deaf import stop_reading
 from tests.chaos.faulty import SITES, How, Order
 from tests.chaos.stage import STALLED_S, Stage
@@ -73,6 +77,46 @@ async def usurp_server(stage: Stage, rng: random.Random) -> None:
     await trio.sleep(rng.uniform(0.2, 1.0))
     await trio.to_thread.run_sync(old.kill)
     stage.retire(old)
+
+
+async def _node(stage: Stage, rng: random.Random) -> NodeRow | None:
+    """A node that is up; None: none is, for now."""
+    rows = await trio.to_thread.run_sync(stage.rows)
+    up = [row for row in rows if row.state == "up"]
+    return rng.choice(up) if up else None
+
+
+async def kill_node(stage: Stage, rng: random.Random) -> None:
+    """SIGKILL one of several nodes; the parent starts it again."""
+    node = await _node(stage, rng)
+    if node is not None:
+        stage.servers_ended.append(trio.current_time())
+        os.kill(node.pid, signal.SIGKILL)
+
+
+async def freeze_node(stage: Stage, rng: random.Random) -> None:
+    """SIGSTOP one of several nodes, now and then for longer than its lease."""
+    node = await _node(stage, rng)
+    if node is not None:
+        stage.servers_ended.append(trio.current_time())
+        os.kill(node.pid, signal.SIGSTOP)
+        await trio.sleep(rng.uniform(0.2, 8.0))
+        with contextlib.suppress(ProcessLookupError):  # its parent took it for one that hangs
+            os.kill(node.pid, signal.SIGCONT)
+
+
+async def restart_nodes(stage: Stage, _rng: random.Random) -> None:
+    """Restart all nodes, one after the other."""
+    server = stage.server
+    assert server is not None
+
+    def restart() -> None:
+        for _ in ask(server.folder, RestartAll()):
+            pass
+
+    stage.servers_ended.append(trio.current_time())
+    await trio.to_thread.run_sync(restart)
+    stage.servers_ended.append(trio.current_time())
 
 
 async def kill_postgres(stage: Stage, rng: random.Random) -> None:
@@ -211,6 +255,16 @@ FAULTS: tuple[Fault, ...] = (
     Fault("fail at every start", fail_always, 1),
     Fault("stop reading", deafen, 1),
 )
+
+ALONE = ("usurp server", "break a hook", "fail at every start")
+"""Faults of a server of one node: orders to break hooks reach one process."""
+NODE_FAULTS: tuple[Fault, ...] = (
+    *(fault for fault in FAULTS if fault.name not in ALONE),
+    Fault("kill node", kill_node, 10),
+    Fault("freeze node", freeze_node, 5),
+    Fault("restart nodes", restart_nodes, 2),
+)
+"""Faults of a server of several nodes."""
 
 AWAY = Fault("PostgreSQL away for 30 s", away_postgres, 0)
 KILL = FAULTS[0]

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from typing import Any, NamedTuple
 
-from tests.chaos.faults import AWAY, FAULTS, KILL, Fault, draw
+from tests.chaos.faults import AWAY, FAULTS, KILL, NODE_FAULTS, Fault, draw
 
 PAUSE_S = (0.3, 1.5)
 """Between two faults, drawn evenly."""
@@ -34,6 +34,8 @@ class Plan(NamedTuple):
     senders: int = 24
     rooms: int = 6
     known_rooms: int = 0
+    nodes: int = 1
+    """Of the server."""
     resume_within_s: float = 10.0
     """Of the server, short so that its end is reached too."""
 
@@ -48,7 +50,14 @@ def steps_of(rng: random.Random, faults: list[Fault]) -> list[Step]:
 
 
 def draw_plan(
-    seed: int, *, faults: int, kills: int = 0, away: int = 0, only: str = "", known_rooms: int = 0
+    seed: int,
+    *,
+    faults: int,
+    kills: int = 0,
+    away: int = 0,
+    only: str = "",
+    known_rooms: int = 0,
+    nodes: int = 1,
 ) -> Plan:
     """Draw a plan.
 
@@ -57,22 +66,24 @@ def draw_plan(
         kills: so many SIGKILLs of the server more.
         away: how often PostgreSQL is gone for 30 s.
         only: draw from the faults whose name has this.
+        nodes: of the server; with several, other faults are drawn.
 
     Raises:
         ValueError: none has.
     """
     rng = random.Random(seed)
-    chosen = [fault for fault in FAULTS if only in fault.name]
+    every = FAULTS if nodes == 1 else NODE_FAULTS
+    chosen = [fault for fault in every if only in fault.name]
     if not chosen:
         raise ValueError(f"no fault is called like {only!r}")
     gentle = [fault for fault in chosen if not fault.ends_server]
     mixed = [draw(rng, chosen) for _ in range(faults)] + [KILL] * kills + [AWAY] * away
     rng.shuffle(mixed)
     last = [draw(rng, gentle) for _ in range(min(LAST, faults))] if gentle else []
-    return Plan(seed, steps_of(rng, mixed + last), known_rooms=known_rooms)
+    return Plan(seed, steps_of(rng, mixed + last), known_rooms=known_rooms, nodes=nodes)
 
 
 def chosen_plan(seed: int, *names: str, **fields: Any) -> Plan:
     """Return the plan of these faults, in this order; `fields` are the plan's."""
-    by_name = {fault.name: fault for fault in (*FAULTS, AWAY)}
+    by_name = {fault.name: fault for fault in (*FAULTS, *NODE_FAULTS, AWAY)}
     return Plan(seed, steps_of(random.Random(seed), [by_name[name] for name in names]), **fields)

@@ -241,6 +241,8 @@ class Run:
         """Once all clients have gone and their sessions have expired."""
         server = self.stage.server
         assert server is not None
+        if self.stage.nodes > 1:  # what the parent says is not about its nodes' actors
+            return self._before(), []
         deadline = trio.current_time() + self.plan.resume_within_s + GONE_WITHIN_S
         while True:
             now = await trio.to_thread.run_sync(look, server)
@@ -310,7 +312,9 @@ def perform(plan: Plan) -> Report:
     )
     try:
         dice = random.Random(plan.seed)
-        with Stage(folder, dice, *settings, known_rooms=plan.known_rooms) as stage:
+        with Stage(
+            folder, dice, *settings, known_rooms=plan.known_rooms, nodes=plan.nodes
+        ) as stage:
             return trio.run(Run(plan, stage).play)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -331,6 +335,7 @@ def main() -> int:
     parser.add_argument(
         "--known-rooms", type=int, default=0, help="rooms in the stores before it begins"
     )
+    parser.add_argument("--nodes", type=int, default=1, help="of the server (default: 1)")
     parser.add_argument("--json", type=Path, help="write the report there, too")
     given = parser.parse_args()
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
@@ -343,6 +348,7 @@ def main() -> int:
             away=given.away,
             only=given.only,
             known_rooms=given.known_rooms,
+            nodes=given.nodes,
         )
     except ValueError as error:
         parser.error(str(error))

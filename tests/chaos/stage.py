@@ -14,6 +14,7 @@ import signal
 import socket
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,8 @@ import msgspec
 import psycopg
 import trio
 
+from actors.node.parent.control import Show, ask
+from actors.node.parent.overview import NodeRow, Overview
 from persistence import Replaced
 from persistence.embedded import EmbeddedServers
 from tests.chaos import known
@@ -30,7 +33,7 @@ from tests.chaos.faulty import SOCKET_VARIABLE, Order
 from tests.chaos.history import Kept, Row
 from tests.chaos.proxy import Proxy
 from tests.chaos.saver import COLLECTION, KEY
-from tests.chaos.vitals import Vitals, rest
+from tests.chaos.vitals import Vitals, all_up, rest
 from tests.server_process import Server
 
 STALLED_S = 1.0
@@ -64,10 +67,16 @@ class Stage(AbstractContextManager["Stage"]):
         wrong: what faults found to be wrong by themselves.
         valkey_away, servers_ended: see `History`.
         before: a look at the first server from before it had any client.
+        nodes: how many nodes each server has.
     """
 
     def __init__(
-        self, folder: Path, rng: random.Random, *settings: str, known_rooms: int = 0
+        self,
+        folder: Path,
+        rng: random.Random,
+        *settings: str,
+        known_rooms: int = 0,
+        nodes: int = 1,
     ) -> None:
         self.folder = folder
         self.proxy = Proxy(("127.0.0.1", 0), rng)
@@ -79,6 +88,7 @@ class Stage(AbstractContextManager["Stage"]):
         self.valkey_away: list[tuple[float, float]] = []
         self.servers_ended: list[float] = []
         self.before: Vitals | None = None
+        self.nodes = nodes
         self._known_rooms = known_rooms
         self._settings = settings
         self._servers = EmbeddedServers(folder / "stores")
@@ -116,18 +126,24 @@ class Stage(AbstractContextManager["Stage"]):
             f"wire.stalled_s={STALLED_S}",
             # Or a client on a busy machine, which reads on late, finds a cut line and no reason.
             "wire.close_timeout_s=30",
+            f"server.nodes={self.nodes}",
+            "server.name=node",
             *self._settings,
         )
         folder = self.folder / f"server-{self._starts}"
         orders = str(self.folder / f"orders-{self._starts}")
-        entry, variables = ("-m", "tests.chaos.faulty"), {SOCKET_VARIABLE: orders}
+        entry: tuple[str, ...] = ("-m", "tests.chaos.faulty")
+        variables = {SOCKET_VARIABLE: orders}
+        if self.nodes > 1:  # which could not all listen to the same orders
+            entry, variables = ("-m", "tests.actors.trial", "--with-trial"), {}
         server = await trio.to_thread.run_sync(
             lambda: Server(folder, *settings, entry=entry, variables=variables)
         )
         self.server = server
         self._orders = orders
         if self.before is None:  # clients that wait for the others are not to wait for this, too
-            self.before = await trio.to_thread.run_sync(rest, server)
+            look = rest if self.nodes == 1 else all_up
+            self.before = await trio.to_thread.run_sync(look, server)
         self.proxy.target = ("127.0.0.1", server.port)
         return server
 
@@ -169,6 +185,12 @@ class Stage(AbstractContextManager["Stage"]):
     def thaw(self, server: Server | None = None) -> None:
         """SIGCONT the server."""
         os.kill((server or self._running()).process.pid, signal.SIGCONT)
+
+    def rows(self) -> Sequence[NodeRow]:
+        """What the parent says of the server's nodes. Blocks."""
+        (found,) = ask(self._running().folder, Show())
+        assert isinstance(found, Overview)
+        return found.nodes
 
     def url(self) -> str:
         """Where the server itself listens, past the proxy."""

@@ -24,6 +24,7 @@ class NodeRow(msgspec.Struct, frozen=True):
     Attributes:
         for_s: how long it has been in its state.
         pid: its process; 0: there is none.
+        slots: its share of what the cluster places, of 16,384.
         restarts: how often it was started again.
         version: Greenroom's there; "": it is not up.
         last: how the process before ended; "": there was none.
@@ -36,6 +37,7 @@ class NodeRow(msgspec.Struct, frozen=True):
     connections: int
     sessions: int
     actors: int
+    slots: int
     restarts: int
     version: str
     last: str
@@ -54,7 +56,7 @@ def row(keeper: NodeKeeper) -> NodeRow:
     last = "" if keeper.last is None else str(keeper.last)
     for_s = trio.current_time() - keeper.since
     if process is None:
-        return NodeRow(keeper.name, keeper.state, for_s, 0, 0, 0, 0, keeper.restarts, "", last)
+        return NodeRow(keeper.name, keeper.state, for_s, 0, 0, 0, 0, 0, keeper.restarts, "", last)
     pulse = process.pulse
     return NodeRow(
         keeper.name,
@@ -64,6 +66,7 @@ def row(keeper: NodeKeeper) -> NodeRow:
         pulse.connections,
         pulse.sessions,
         pulse.actors,
+        pulse.slots,
         keeper.restarts,
         process.version,
         last,
@@ -118,8 +121,8 @@ def table(found: Overview) -> Iterator[str]:
     """Yield the lines that show an overview to people."""
     up = sum(node.state == "up" for node in found.nodes)
     yield f"greenroom {found.version}: {up} of {len(found.nodes)} nodes up"
-    head = ("node", "state", "for", "pid", "connections", "sessions", "actors", "restarts",
-            "version", "last end")  # fmt: skip
+    head = ("node", "state", "for", "pid", "connections", "sessions", "actors", "slots",
+            "restarts", "version", "last end")  # fmt: skip
     cells = [
         head,
         *(
@@ -131,6 +134,7 @@ def table(found: Overview) -> Iterator[str]:
                 str(node.connections),
                 str(node.sessions),
                 str(node.actors),
+                str(node.slots),
                 str(node.restarts),
                 node.version or "-",
                 node.last or "-",

@@ -13,7 +13,7 @@ from actors.edge.identity import Identity
 from actors.edge.topics import Topics
 from actors.matches.host import MatchHost
 from actors.matches.messages import RollCall
-from actors.matches.waker import SWEEP_S, WAKE_AT_ONCE, WAKER, Wake
+from actors.matches.waker import SWEEP_S, WAKE_AT_ONCE, WAKER, Wake, Waker
 from actors.runtime.errors import AskTimeout, StoreBusy
 from examples.arena import Arena
 from examples.tictactoe import TicTacToe
@@ -487,7 +487,7 @@ async def test_a_node_wakes_the_matches_that_are_its_own(
     async with table(Counting, stores=stores) as one:
         names = [await one.create("counting") for _ in range(4)]
     mine = set(names[:2])
-    monkeypatch.setattr("actors.matches.waker.is_mine", lambda kind, key: key in mine)
+    monkeypatch.setattr(Waker, "_is_here", lambda _, match: match in mine)
     async with table(Counting, stores=stores, unjoined_after_s=500) as two:
         await trio.sleep(1)
         assert {ref.key for ref in two.system.actors("match")} == mine

@@ -27,7 +27,7 @@ from actors.node.parent.control import (
 from actors.node.parent.overview import NodeRow, Overview
 
 LIMIT_S = 60.0
-NODE = NodeRow("n-1", "up", 1.0, 7, 1, 2, 3, 0, "0.1.0", "")
+NODE = NodeRow("n-1", "up", 1.0, 7, 1, 2, 3, 4, 0, "0.1.0", "")
 
 
 async def answered(folder: Path, question: Question, *answers: Answer) -> list[Answer]:

@@ -1,0 +1,170 @@
+"""A node's part in its cluster: it joins, is reached by hubs of other nodes, and leaves."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from actors.cluster.cluster import Cluster
+from actors.cluster.error_forms import ErrorForm
+from actors.cluster.membership import Membership
+from actors.cluster.opening import open_membership
+from actors.cluster.rules.view import Descriptor
+from actors.cluster.settings import MembershipSettings
+from actors.edge.failures import Refused
+from actors.edge.hub_actor import hub_kind
+from actors.edge.hubs import Hubs
+from actors.edge.remote_topics import RemoteTopics
+from actors.edge.session import Session
+from actors.edge.topics import Topics
+from actors.edge.warden import SESSION_KIND
+from actors.node.stopping import Stopping
+from actors.runtime.kinds import Kind
+from actors.runtime.system import ActorSystem
+from actors.service import Running
+from persistence import PostgresSettings, RedisSettings
+from protocol.errors import ERRORS
+from protocol.http.metrics import Reading, counter, gauge
+
+_log = structlog.get_logger("actors.node.clustering")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterNode:
+    """A node of a cluster.
+
+    Attributes:
+        membership: who the other nodes are, and what each holds.
+        cluster: reaches actors on other nodes.
+        hubs: reaches the hubs of other nodes.
+    """
+
+    membership: Membership
+    cluster: Cluster
+    hubs: Hubs
+
+    def connect(
+        self,
+        system: ActorSystem,
+        topics: Topics,
+        services: Iterable[Running],
+        stopping: Stopping,
+    ) -> None:
+        """Have this node's hub and sessions reached from other nodes.
+
+        Arguments:
+            system: the node's.
+            topics: the node's hub, which has `hubs`.
+            services: told when more actors are placed here.
+            stopping: asked to stop if this node is no member any more.
+        """
+        remote = RemoteTopics(topics, self.hubs, system)
+        system.register(hub_kind(topics, remote))
+        # Sessions are started by the gateway, and not by messages.
+        self.cluster.register(
+            Kind(name=SESSION_KIND, factory=_no_factory, actor=Session, placement="node")
+        )
+        self.membership.listen(_Listener(self.hubs, remote, tuple(services), stopping))
+        self.cluster.on_gap(remote.node_lost)
+
+    async def check(self) -> str | None:
+        """Return why other nodes cannot be reached; None: they can."""
+        if self.membership.ended is not None:
+            return f"no member any more: {self.membership.ended}"
+        return None if self.cluster.healthy() else "messages do not come through the bus"
+
+    def readings(self) -> Iterator[Reading]:
+        """Yield the metrics of the cluster, as this node sees it."""
+        member = self.membership
+        nodes = member.view().nodes
+        yield gauge("cluster_nodes", "Nodes of the cluster that live.", len(nodes))
+        yield gauge("cluster_slots", "Slots of actors that this node holds.", member.held())
+        yield counter("cluster_beats", "Heartbeats that Valkey answered.", member.beats)
+        yield counter("cluster_beats_missed", "Heartbeats that it did not.", member.missed)
+        text = "Times that another node took no more messages of this one's hub."
+        yield counter("cluster_hub_lapses", text, self.hubs.lapses)
+
+
+@asynccontextmanager
+async def joined(
+    system: ActorSystem,
+    descriptor: Descriptor,
+    redis: RedisSettings,
+    postgres: PostgresSettings,
+    settings: MembershipSettings,
+) -> AsyncIterator[ClusterNode]:
+    """Be a node of the cluster of these stores in the block, and leave at its end.
+
+    At the end the actors that the cluster has placed here are handed over to other nodes.
+
+    Raises:
+        NameTaken: a node of this name lives.
+        StoreError: a store does not answer.
+    """
+    async with open_membership(system, descriptor, redis, postgres, settings) as membership:
+        cluster = Cluster(membership, redis, errors=ERROR_FORMS)
+        await system.use_cluster(cluster)
+        yield ClusterNode(membership=membership, cluster=cluster, hubs=Hubs(system, membership.me))
+
+
+class _Listener:
+    """Tells the hub of nodes that are gone, and the services of actors that are placed here.
+
+    It ends a node that is no member any more.
+    """
+
+    def __init__(
+        self,
+        hubs: Hubs,
+        remote: RemoteTopics,
+        services: Sequence[Running],
+        stopping: Stopping,
+    ) -> None:
+        self._hubs = hubs
+        self._remote = remote
+        self._services = services
+        self._stopping = stopping
+
+    def node_up(self, node: str) -> None:
+        """Nothing is to be done."""
+
+    def node_down(self, node: str) -> None:
+        """Have the members of its topics resume."""
+        self._hubs.forget(node)
+        self._remote.node_lost(node)
+
+    async def give_up(self, slots: frozenset[int], to: str) -> None:
+        """The warden has the members of topics follow their owner."""
+
+    def taken(self, slots: frozenset[int]) -> None:  # noqa: ARG002 - all services look
+        """Have the services wake what ran on another node."""
+        for running in self._services:
+            running.placed()
+
+    def moved(self, slots: frozenset[int]) -> None:
+        """As for `give_up`."""
+
+    def fenced(self, why: str) -> None:
+        """Stop: its clients go on with other nodes."""
+        _log.error("this node was cut off from the cluster", why=why)
+        self._stopping.ask("cut off from the cluster")
+
+
+def _dump(error: Refused) -> tuple[str, str, float | None]:
+    return error.error.code, error.detail, error.retry_in_s
+
+
+def _load(code: str, detail: str, retry_in_s: float | None) -> Refused:
+    return Refused(ERRORS[code], detail, retry_in_s=retry_in_s)
+
+
+ERROR_FORMS: Final = (ErrorForm(Refused, "refused", _dump, _load),)
+"""Refusals cross between nodes as rows of the table of errors."""
+
+
+def _no_factory(_key: str) -> Session:
+    raise AssertionError("sessions are started by the gateway")
