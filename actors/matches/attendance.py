@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Protocol
 
 from pykka import ActorDeadError
@@ -75,6 +75,10 @@ class Attendance:
     def sessions_of(self, player: str) -> list[str]:
         """Return the player's sessions that are here."""
         return [session for session, whose in self._players.items() if whose == player]
+
+    def strangers(self, players: Container[str]) -> list[str]:
+        """Return the sessions that are here and are none of these players'."""
+        return [session for session, whose in self._players.items() if whose not in players]
 
     def is_connected(self, who: Identity, connection: int) -> bool:
         """Return whether this is the present connection of the session."""

@@ -167,6 +167,7 @@ class Match(PersistentActor):
             self.log.error("match_failed", game=record.created.game, reason=play.broken)
             self._end("failed")
             return
+        self._players.dismiss_strangers()
         if self._attendance and play.referee is not None:
             # These players were here before this incarnation, so the match has crashed.
             missed = play.missed(self.epoch, before)

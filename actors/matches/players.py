@@ -174,11 +174,21 @@ class Players:
         play, epoch = self._play, self._match.epoch
         referee = play.playing()
         adopted = self._here.adopt(message)
+        self.dismiss_strangers()
         missed = play.missed(epoch, message.epoch)
         self._voice.restarted(play.record, referee.seen_by, epoch, missed, only=adopted)
         self._match.mind_the_time()
 
     # --- going -----------------------------------------------------------------------------------
+
+    def dismiss_strangers(self) -> None:
+        """Dismiss sessions of users who have no place, as of an incarnation before.
+
+        That one had let them in, and a place that it gave was not logged when it ended.
+        """
+        for session in self._here.strangers(self._play.record.places):
+            self._voice.lost(session)
+            self._here.dismiss(session)
 
     def part(self, message: Part) -> Future[Any] | None:
         """Remove one session. A user's last session gives up the place, unless it is to be kept."""

@@ -11,7 +11,7 @@ import pytest
 import structlog
 import trio
 import trio.testing
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from actors.runtime.errors import MailboxFull
@@ -212,8 +212,18 @@ class World:
                 assert set(owner.record.places) == here
 
 
+PLACE_THAT_WAS_NOT_LOGGED: list[tuple[str, str, list[tuple[str, str, str]], float]] = [
+    ("none", "room", [("join, leave", "desk", "match"), ("break", "phone", "room")], 40.0),
+    ("none", "room", [("join", "desk", "match"), ("resume", "phone", "room")], 0.0),
+    ("rival", "match", [], 0.0),
+    ("none", "match", [("wait", "desk", "room"), ("resume", "phone", "room")], 0.0),
+]
+"""The phone resumes while the place of the desk is being logged; then the match is fenced."""
+
+
 @pytest.mark.parametrize("layout", list(Layout), ids=lambda layout: layout.value)
 @settings(max_examples=100, deadline=None)
+@example(episodes=PLACE_THAT_WAS_NOT_LOGGED, delay_s=0.003)
 @given(episodes=st.lists(EPISODE, max_size=6), delay_s=st.sampled_from([0.0, 0.003, 0.1]))
 def test_owner_hub_session_and_client_agree_once_all_is_quiet(
     layout: Layout,
