@@ -54,7 +54,7 @@ clean: ## remove what was installed; data stays
 # Ctrl-C, lacks it, is removed, and is made anew by the next run.
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit("Greenroom needs Python 3.11 or newer; %s is %s. Try: make PYTHON=python3.12" % (sys.executable, sys.version.split()[0]) if sys.version_info < (3, 11) else 0)'
-	@echo 'installing into $(VENV): about a minute'
+	@echo 'installing into $(VENV): a minute or two (make test: several)'
 	$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(READY): $(BIN)/pip pyproject.toml
