@@ -9,10 +9,13 @@ import ssl
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
+import msgspec
 import trio
 
 from protocol.codec import EncodeError
+from protocol.messages.envelope import Ident, Name
 from protocol.messages.room import Message, RoomJoined
 from protocol.prompt import Prompt, plain
 from protocol.remote.connecting import DEFAULT_URL, connect
@@ -91,7 +94,8 @@ class Chat:
             try:
                 await self._act(line)
             except ClientError as error:
-                self._prompt.say(f"! {in_words(error)}")
+                # What was typed is named, so that it can be sent again.
+                self._prompt.say(f"! {in_words(error)}: {line}")
         with trio.move_on_after(2):  # the server may be away
             try:
                 await self._room.leave()  # ends _show_updates, after the messages that have come
@@ -136,8 +140,35 @@ class Chat:
                 )
 
 
+def check_names(room: str, name: str) -> None:
+    """Raise ValueError, with a text for the user, if a room or a user cannot be called so."""
+    if not _fits(room, Ident):
+        raise ValueError(
+            f"--room {room!r}: the name of a room is 1 to 64 characters:"
+            " letters from A to Z or a to z, digits, and _ . : -"
+        )
+    if not _fits(name, Name):
+        raise ValueError(f"--name {name!r}: a name is 1 to 64 characters")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"--name {name!r}: a name is text in UTF-8") from None
+
+
+def _fits(text: str, kind: Any) -> bool:
+    try:
+        msgspec.convert(text, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
 async def chat(arguments: argparse.Namespace, prompt: Prompt) -> int:
-    """Enter the room and chat. Return the exit code."""
+    """Enter the room and chat. Return the exit code.
+
+    Raises ValueError: the room or the user cannot be called so. The text is for the user.
+    """
+    check_names(arguments.room, arguments.name)
     tls = None
     if arguments.ca is not None:
         tls = ssl.create_default_context(cafile=arguments.ca)

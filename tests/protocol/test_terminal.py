@@ -29,7 +29,7 @@ from protocol.messages.room import (
     Sent,
 )
 from protocol.messages.session import SessionClose, SessionOpen, SessionResume
-from protocol.terminal import described
+from protocol.terminal import check_names, described
 from protocol.words import in_words
 from tests.protocol.scripted import BOB, Peer, opened, push, recovered, said, scripted
 
@@ -118,15 +118,31 @@ async def test_a_wrong_address_is_one_line_too() -> None:
     assert done.stderr.count(b"\n") == 1
 
 
-async def test_a_name_that_is_no_text_is_one_line_too() -> None:
-    async def server(_: Peer) -> None:
-        await trio.sleep(1)  # nothing is sent to it
-
-    async with scripted(server) as url:
-        done = await run(url, b"", "--name", b"\xff")
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--name", b"\xff", "a name is text in UTF-8"),
+        ("--name", "", "a name is 1 to 64 characters"),
+        ("--name", "a" * 65, "a name is 1 to 64 characters"),
+        ("--room", "no pe", "letters from A to Z or a to z, digits, and _ . : -"),
+        ("--room", "a" * 65, "the name of a room is 1 to 64 characters"),
+        ("--room", "", "the name of a room is 1 to 64 characters"),
+    ],
+)
+async def test_what_cannot_be_a_name_is_told_in_words_before_anything_is_sent(
+    option: str, value: str | bytes, says: str
+) -> None:
+    done = await run("ws://127.0.0.1:1/ws", b"", option, value)
     assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 1
-    assert b"surrogates not allowed" in done.stderr
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith(option)
+    assert says in line
+    assert "[A-Z" not in line
+
+
+@pytest.mark.parametrize("name", ["lobby", "a", "A.b_c:d-9", "a" * 64])
+def test_what_can_be_a_name_is_taken(name: str) -> None:
+    check_names(name, name)
 
 
 async def test_what_the_terminal_has_no_letters_for_ends_nothing() -> None:
@@ -215,7 +231,7 @@ async def test_a_server_that_stops_is_told_in_words_without_codes() -> None:
         done = await run(url, b"hi\n")
     text = done.stdout.decode()
     assert "* the server is stopping or restarting; trying again in" in text
-    assert "! the server cannot do that just now; try again" in text
+    assert "! the server cannot do that just now; try again: hi\n" in text, "what was not sent"
     assert "4000" not in text
     assert "room.send" not in text
 
