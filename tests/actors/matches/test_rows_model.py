@@ -74,9 +74,11 @@ def test_no_sequence_of_creates_and_ends_tells_the_rows_from_their_model(
             for command, outcome in zip(commands, outcomes, strict=True):
                 if outcome[0] == "entry" and outcome[1] == command.match:
                     continue
-                # With nothing ended in between, who was refused is refused now, and a retry that
-                # was answered is answered so now.
-                assert outcome == told(lambda one=command: self.model.answer(one))
+                # With nothing ended in between, who was refused is refused now, though maybe for
+                # another limit that has been reached since. A retry is answered as it was.
+                now = told(lambda one=command: self.model.answer(one))
+                assert outcome[0] == now[0]
+                assert outcome == now or outcome[0] == "refused"
 
         @rule(data=st.data(), keeps=st.booleans())
         def end(self, data: st.DataObject, keeps: bool) -> None:
