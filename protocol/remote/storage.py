@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+import math
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any, TypeVar
 
 import msgspec
+import trio
 
+from protocol.errors import RATE_LIMITED
+from protocol.messages.envelope import Request
 from protocol.messages.storage import (
     ObjectsListed,
     ObjectsRead,
@@ -23,7 +27,9 @@ from protocol.messages.storage import (
     Writers,
 )
 from protocol.remote.calls import Caller, key_or_new
-from protocol.remote.errors import ClientError
+from protocol.remote.errors import ClientError, RequestFailed
+
+T = TypeVar("T")
 
 
 class Storage:
@@ -55,11 +61,15 @@ class Storage:
         Arguments:
             collection: the collection of the object.
             name: the key of the object in its collection.
-            value: a value that msgspec can encode as JSON.
+            value: a value that msgspec can encode as JSON; `object_to_write` says what becomes of
+                it.
             version: write only if the object has this version; 0: only if it does not exist.
             read: who may read it.
             write: who may write it.
             key: the idempotency key.
+
+        Raises:
+            TypeError, ValueError, RecursionError: as of `object_to_write`.
         """
         one = object_to_write(collection, name, value, version=version, read=read, write=write)
         return (await self.write_all([one], key=key))[0]
@@ -67,7 +77,11 @@ class Storage:
     async def write_all(
         self, objects: Sequence[ObjectToWrite], *, key: str | None = ""
     ) -> list[int]:
-        """Write objects, all or none; returns their versions. See `object_to_write`."""
+        """Write objects, all or none; returns their versions. See `object_to_write`.
+
+        Raises ValueError if a `version` is no integer from 0.
+        """
+        _check_versions(objects)
         request = StorageWrite(objects=list(objects), key=key_or_new(key))
         return (await self._caller.request(request, ObjectsWritten)).versions
 
@@ -81,12 +95,15 @@ class Storage:
     async def read_all(self, objects: Sequence[ObjectToRead]) -> list[StoredObject]:
         """Return the objects that exist and that the user may read, in this order.
 
-        All are read at one moment, unless they are so long that they take several answers.
+        All are read at one moment, unless they are so long that they take several answers. The
+        requests after the first wait where the server finds them too fast.
         """
         found: list[StoredObject] = []
         left = list(objects)
+        ask = self._caller.request
         while left:
-            answer = await self._caller.request(StorageRead(objects=left), ObjectsRead)
+            answer = await ask(StorageRead(objects=left), ObjectsRead)
+            ask = self._patiently
             if answer.unread >= len(left):
                 raise ClientError("storage.read: the answer breaks the protocol: nothing was read")
             found += answer.objects
@@ -101,7 +118,11 @@ class Storage:
         await self.delete_all([one], key=key)
 
     async def delete_all(self, objects: Sequence[ObjectToDelete], *, key: str | None = "") -> None:
-        """Delete objects of the user, all or none."""
+        """Delete objects of the user, all or none.
+
+        Raises ValueError if a `version` is no integer from 0.
+        """
+        _check_versions(objects)
         request = StorageDelete(objects=list(objects), key=key_or_new(key))
         await self._caller.request(request, type(None))
 
@@ -115,6 +136,9 @@ class Storage:
     ) -> AsyncIterator[StoredObject]:
         """Yield the objects of a collection that the user may read, by key.
 
+        A long collection takes many requests. Where the server finds them too fast
+        (`rate_limited`), the iteration waits as long as it says, and goes on.
+
         Arguments:
             collection: the collection.
             user: the owner of the objects; None: the session's user.
@@ -126,12 +150,22 @@ class Storage:
             request = StorageList(
                 collection=collection, user=user, everyone=everyone, limit=page, cursor=cursor
             )
-            answer = await self._caller.request(request, ObjectsListed)
+            answer = await self._patiently(request, ObjectsListed)
             for one in answer.objects:
                 yield one
             cursor = answer.cursor
             if cursor is None:
                 return
+
+    async def _patiently(self, request: Request, answer: type[T]) -> T:
+        """Send a request; send it again for as long as the server only finds it too fast."""
+        while True:
+            try:
+                return await self._caller.request(request, answer)
+            except RequestFailed as failed:
+                if failed.code != RATE_LIMITED.code or failed.retry_in_s is None:
+                    raise
+                await trio.sleep(failed.retry_in_s)
 
 
 def object_to_write(
@@ -145,10 +179,44 @@ def object_to_write(
 ) -> ObjectToWrite:
     """Return an object for `Storage.write_all`; the arguments are those of `Storage.write`.
 
+    JSON has no bytes, sets or keys that are numbers. Bytes become text in base64, a set or a tuple
+    becomes an array, a number that is a key becomes text, and `decoded()` returns them so unless it
+    is told the type: `decoded(set[int])`. Keys that are the same text would be one key twice, as
+    of `{1: "a", "1": "b"}`.
+
     Raises:
-        TypeError: JSON cannot hold the value.
+        TypeError: JSON cannot hold the value, or a key in it.
+        ValueError: it has a float that is NaN or infinite, or half a surrogate pair.
+        RecursionError: it nests too deeply, or holds itself.
     """
     text = msgspec.json.encode(value).decode()
+    if "null" in text:  # the encoder writes null where it cannot write a number
+        for place in _not_finite(msgspec.to_builtins(value, str_keys=True), "value"):
+            raise ValueError(f"{collection}/{key}: {place} is no number that JSON can hold")
     return ObjectToWrite(
         collection=collection, key=key, value=text, version=version, read=read, write=write
     )
+
+
+def _not_finite(value: Any, place: str) -> Iterator[str]:
+    """Yield the places of the floats that are NaN or infinite."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            yield f"{place} ({value})"
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            yield from _not_finite(one, f"{place}[{key!r}]")
+    elif isinstance(value, list | tuple):
+        for index, one in enumerate(value):
+            yield from _not_finite(one, f"{place}[{index}]")
+
+
+def _check_versions(objects: Sequence[ObjectToWrite | ObjectToDelete]) -> None:
+    for one in objects:
+        version: Any = one.version  # mypy holds callers to the type, and many do not use it
+        if version is None:
+            continue
+        if not isinstance(version, int) or isinstance(version, bool) or version < 0:
+            raise ValueError(
+                f"{one.collection}/{one.key}: version: {version!r} is no integer from 0"
+            )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from protocol.client import ClientError, ConnectionLost, RequestFailed, connect, object_to_write
-from protocol.errors import VERSION_CONFLICT, RequestError
+from protocol.errors import RATE_LIMITED, VERSION_CONFLICT, RequestError
 from protocol.messages.envelope import ErrorReply
 from protocol.messages.session import Ping, Pong, SessionOpen, SessionResume
 from protocol.messages.storage import (
@@ -137,6 +139,91 @@ async def test_a_list_goes_on_to_its_end() -> None:
         listed = session.storage.list("saves", everyone=True, page=2)
         assert [one.key async for one in listed] == ["a", "b", "c"]
     assert cursors == [None, "1", "2"]
+
+
+async def test_a_list_that_the_server_finds_too_fast_waits_and_goes_on() -> None:
+    cursors = []
+
+    async def server(peer: Peer) -> None:
+        await peer.answer(SessionOpen, opened())
+        for page, cursor in (("a", "1"), ("b", None)):
+            for _ in range(2):
+                request = await peer.expect(StorageList)
+                too_fast = RequestError(RATE_LIMITED, retry_in_s=0.01)
+                await peer.send(ErrorReply.of(too_fast, request.ref))
+            answer = ObjectsListed([stored(key) for key in page], cursor)
+            cursors.append((await peer.answer(StorageList, answer)).cursor)
+        await part(peer)
+
+    async with scripted(server) as url, connect(url, name="ada", settings=QUICK) as session:
+        assert [one.key async for one in session.storage.list("saves")] == ["a", "b"]
+    assert cursors == [None, "1"]
+
+
+async def test_a_long_read_waits_only_between_its_answers() -> None:
+    too_fast = RequestError(RATE_LIMITED, retry_in_s=0.01)
+
+    async def server(peer: Peer) -> None:
+        await peer.answer(SessionOpen, opened())
+        await peer.send(ErrorReply.of(too_fast, (await peer.expect(StorageRead)).ref))
+        await peer.answer(StorageRead, ObjectsRead([stored("a")], 1))
+        await peer.send(ErrorReply.of(too_fast, (await peer.expect(StorageRead)).ref))
+        await peer.answer(StorageRead, ObjectsRead([stored("b")]))
+        await part(peer)
+
+    wanted = [ObjectToRead(collection="saves", key=key) for key in "ab"]
+    async with scripted(server) as url, connect(url, name="ada", settings=QUICK) as session:
+        with pytest.raises(RequestFailed) as caught:
+            await session.storage.read_all(wanted)
+        assert (caught.value.code, caught.value.retry_in_s) == ("rate_limited", 0.01)
+        assert [one.key for one in await session.storage.read_all(wanted)] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        (float("nan"), r"saves/1: value \(nan\)"),
+        ({"a": [None, {"b": float("inf")}]}, r"value\['a'\]\[1\]\['b'\] \(inf\)"),
+        ((0.5, float("-inf")), r"value\[1\] \(-inf\)"),
+        (stored("1"), None),
+        ([None, "null", 1e308, 2**64], None),
+    ],
+)
+def test_a_float_that_is_no_number_is_refused_with_its_place(value: Any, place: str | None) -> None:
+    if place is None:
+        assert object_to_write("saves", "1", value).value
+    else:
+        with pytest.raises(ValueError, match=place):
+            object_to_write("saves", "1", value)
+
+
+@pytest.mark.parametrize("version", [float("nan"), 1.0, -1, True, "1"])
+async def test_a_version_that_is_no_integer_is_refused_before_it_is_sent(version: Any) -> None:
+    async def server(peer: Peer) -> None:
+        await peer.answer(SessionOpen, opened())
+        await part(peer)
+
+    async with scripted(server) as url, connect(url, name="ada", settings=QUICK) as session:
+        storage = session.storage
+        with pytest.raises(ValueError, match=r"saves/1: version: .* is no integer from 0"):
+            await storage.write("saves", "1", 1, version=version)
+        with pytest.raises(ValueError, match="is no integer"):
+            await storage.write_all([object_to_write("saves", "1", 1, version=version)])
+        with pytest.raises(ValueError, match="is no integer"):
+            await storage.delete("saves", "1", version=version)
+
+
+def test_what_json_does_not_have_becomes_what_is_nearest() -> None:
+    text = object_to_write("saves", "1", {1: b"ab", "x": (2, {3})}).value
+    assert text == '{"1":"YWI=","x":[2,[3]]}'
+    itself: list[Any] = []
+    itself.append(itself)
+    with pytest.raises(RecursionError):
+        object_to_write("saves", "1", itself)
+    with pytest.raises(TypeError):
+        object_to_write("saves", "1", {None: 1})
+    with pytest.raises(ValueError, match="surrogates"):
+        object_to_write("saves", "1", "\ud800")
 
 
 def test_a_value_that_json_cannot_hold_is_no_object() -> None:
