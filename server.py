@@ -66,6 +66,7 @@ USER_ERASE = f"""\
 Messages in chat rooms become empty and keep their place; the name goes out of matches, where the id
 stays; entries of the inbox and stored objects are deleted. Backups hold what they held. The user's
 token stays valid until it expires, and with it the user may come back.
+A line tells how much was found in each service, counted as export does, or that nothing was.
 To run it again is harmless, and erases what the first time left.
 
 {USER_ALONE}"""
@@ -120,7 +121,7 @@ def add_user(
         one.add_argument("user", metavar="USER", type=user_id, help="the id, as guest-k3x9")
     export.add_argument(
         "--out", type=Path, metavar="FILE",
-        help="a file, which only its owner may read; without it standard output",
+        help="a file, which is made anew and only its owner may read; without it standard output",
     )  # fmt: skip
     erase.add_argument(
         "--yes", action="store_true", required=True, help="needed, as nothing brings it back"
@@ -133,7 +134,7 @@ def user_id(text: str) -> str:
         text.encode()
     except UnicodeEncodeError:
         text = ""
-    if not text:
+    if not text or any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 for char in text):
         raise argparse.ArgumentTypeError("not the id of a user")
     return text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import trio
 
 from actors.node.exits import Exit
+from actors.node.users import _private
 from persistence import PostgresSettings, RedisSettings
 from persistence.embedded import EmbeddedServers
 from tests.conftest import Stores
@@ -90,6 +92,8 @@ async def test_all_that_a_user_left_is_exported_and_then_erased(tmp_path: Path) 
     traces = Traces()
     await serving(tmp_path, traces.leave)
     file = tmp_path / "export.json"
+    file.write_text("an older one that all may read")
+    file.chmod(0o644)
     done = user("export", traces.user, tmp_path, "--out", str(file))
     assert (done.code, done.out) == (0, "")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -110,9 +114,7 @@ async def test_all_that_a_user_left_is_exported_and_then_erased(tmp_path: Path) 
 
     done = user("erase", traces.user, tmp_path, "--yes")
     assert done.code == 0
-    assert done.out == (
-        f"erased what the server held of {traces.user}: chat, inbox, matches, storage\n"
-    )
+    assert done.out == (f"erased of {traces.user}: chat 1, inbox 1, matches 6, storage 1\n")
     with EmbeddedServers(tmp_path) as stores:
         where = (
             PostgresSettings(url=stores.postgres_url),
@@ -171,7 +173,10 @@ def test_a_server_that_would_share_its_schema_keeps_it_from_users_too(
         assert "stop the server first" in done.err
         assert server.stop() == 0
     done = run("user", "erase", "ada", "--yes", *arguments)
-    assert (done.code, done.out[:6]) == (0, "erased")
+    assert (done.code, done.out) == (0, "nothing was found of ada; is the id right?\n")
+    done = run("user", "export", "ada", *arguments)
+    assert done.code == 0
+    assert "nothing was found of ada; is the id right?" in done.err
 
 
 @pytest.mark.parametrize(
@@ -179,6 +184,8 @@ def test_a_server_that_would_share_its_schema_keeps_it_from_users_too(
     [
         (("erase", "ada"), "--yes"),
         (("erase", "", "--yes"), "not the id of a user"),
+        (("erase", "guest-1\n", "--yes"), "not the id of a user"),
+        (("export", "guest-\x1b[2J"), "not the id of a user"),
         (("export",), "USER"),
         (("destroy", "ada"), "invalid choice"),
     ],
@@ -195,6 +202,37 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_starts(tmp_path: 
     assert done.code == Exit.FAILED
     assert done.err == f"greenroom: cannot write {tmp_path}: Is a directory\n"
     assert not data.exists()
+
+
+def test_an_export_that_fails_leaves_the_file_that_was_there(tmp_path: Path) -> None:
+    old = tmp_path / "export.json"
+    old.write_text("old")
+
+    def fail() -> None:
+        with _private(old) as file:
+            file.write(b"half of a n")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert old.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [old]
+
+
+def test_an_export_through_a_link_writes_what_it_leads_to(tmp_path: Path) -> None:
+    place, link = tmp_path / "place", tmp_path / "link"
+    link.symlink_to(place)
+    with _private(link) as file:
+        file.write(b"new")
+    assert link.is_symlink()
+    assert place.read_text() == "new"
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+
+
+def test_an_export_to_a_device_leaves_it_one() -> None:
+    with _private(Path(os.devnull)) as file:
+        file.write(b"new")
+    assert Path(os.devnull).is_char_device()
 
 
 INTERRUPTED = """

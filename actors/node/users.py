@@ -7,8 +7,10 @@ the services, but nothing that clients could reach.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -85,25 +87,41 @@ def export_user(program: Program, signals: Signals, *, user: str, out: Path | No
             target.flush()
         except OSError as error:
             raise CannotWrite(f"cannot write the export: {error.strerror}") from error
-    counts = ", ".join(f"{name} {len(what)}" for name, what in found.items())
-    say(sys.stderr, f"greenroom: exported of {user}: {counts}", wait_s=logs.LAST_WORDS_S)
+    counts = {name: len(what) for name, what in found.items()}
+    did = f"exported of {user}: {_listed(counts)}" if any(counts.values()) else _nothing_of(user)
+    say(sys.stderr, f"greenroom: {did}", wait_s=logs.LAST_WORDS_S)
     return Exit.OK
 
 
 def erase_user(program: Program, signals: Signals, *, user: str) -> Exit:
-    """Erase all that the services know of a user, or make it anonymous.
+    """Erase all that the services know of a user, or make it anonymous; tell how much was found.
 
     Raises:
         NotErased: something is left. To run the command again erases the rest.
     """
+
+    async def counted(running: Mapping[str, Running], opened: NodeStores) -> dict[str, int]:
+        # Counted as `export` counts, and first: afterwards nobody can tell a user who was erased
+        # from an id that was mistyped.
+        found = {name: len(what) for name, what in (await exported(running, user)).items()}
+        await erased(running, opened, user)
+        return found
+
     try:
-        names = _with_services(
-            program, signals, lambda running, opened: erased(running, opened, user)
-        )
+        counts = _with_services(program, signals, counted)
     except Interrupted as error:
         raise NotErased(f"{error}; run the command again to erase the rest") from None
-    print(f"erased what the server held of {user}: {', '.join(names)}")
+    found = any(counts.values())
+    print(f"erased of {user}: {_listed(counts)}" if found else _nothing_of(user))
     return Exit.OK
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _nothing_of(user: str) -> str:
+    return f"nothing was found of {user}; is the id right?"
 
 
 async def exported(services: Mapping[str, Running], user: str) -> dict[str, Any]:
@@ -115,26 +133,23 @@ async def exported(services: Mapping[str, Running], user: str) -> dict[str, Any]
     }
 
 
-async def erased(services: Mapping[str, Running], opened: NodeStores, user: str) -> list[str]:
-    """Erase a user from each service, and return the services' names.
+async def erased(services: Mapping[str, Running], opened: NodeStores, user: str) -> None:
+    """Erase a user from each service.
 
     Raises:
         NotErased: something is left somewhere. All services were asked.
     """
     left: list[str] = []
-    done: list[str] = []
     for name, running in services.items():
         if running.erase is None:
             continue
         try:
             await running.erase(user)
-            done.append(name)
         except NotErased as error:
             left.append(f"{name}: {error}")
     await opened.keeping.forget_answers(user)
     if left:
         raise NotErased("; ".join(left))
-    return done
 
 
 def _with_services(program: Program, signals: Signals, work: Work[T]) -> T:
@@ -226,7 +241,27 @@ class _Hosting(NamedTuple):
 
 @contextmanager
 def _private(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to write, which only its owner may read."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        yield file
+    """Open a file to write, which only its owner may read.
+
+    It takes the place of `path` at the end, so a file that is there keeps its text if the block
+    fails, and whoever has that one open or may read it does not see this one.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if path.exists() and not path.is_file():  # a pipe or a terminal, which stays what it is
+        with path.open("wb") as file:
+            yield file
+        return
+    place = path.resolve()  # a link stays a link
+    fd, name = tempfile.mkstemp(prefix=".export-", dir=place.parent)  # of mode 0600
+    try:
+        with os.fdopen(fd, "wb") as file:
+            yield file
+            os.fsync(fd)
+        try:
+            Path(name).replace(place)
+        except OSError as error:
+            raise CannotWrite(f"cannot write {path}: {error.strerror}") from error
+    except BaseException:
+        Path(name).unlink()
+        raise
