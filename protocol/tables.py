@@ -2,7 +2,8 @@
 
 The facts in the tables come from the code. The prose of the page is kept, and so is the last column
 of each table of fields, which says what a field means. A new message needs a heading in the page
-first. With `--check` nothing is written, and the exit code is 1 if the page is out of date.
+first, and a meaning for each field afterwards: the exit code is 1 while one lacks it. With
+`--check` nothing is written, and the exit code is 1 if the page is out of date as well.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,15 +22,20 @@ from msgspec import inspect
 
 from protocol.errors import CLOSES, ERRORS
 from protocol.messages import EVERY_OP
-from protocol.messages.op import Op, fields_of
+from protocol.messages.op import Op, Repeat, fields_of
 
 PAGE = Path(__file__).with_name("PROTOCOL.md")
+
+REPEATS = "The life of a connection"
+"""The heading above what a client may send again."""
 
 Struct = type[msgspec.Struct]
 Row = Sequence[str]
 
 _HEADING = re.compile(r"(?m)^#{1,4} (.+)$")
 _TABLE = re.compile(r"(?m)^\|.*\|\n\|[-|]+\|\n(?:\|.*\|\n)*")
+_NO_FIELDS = "No fields of its own."
+_AGAIN = re.compile(r"Send again only .+?\.(?=\n)", re.DOTALL)
 _ANSWER = re.compile(r"Answer: .+?\. Errors: .+?\.(?=\s)", re.DOTALL)
 
 
@@ -148,7 +155,8 @@ def cells(text: str) -> list[list[str]]:
 def _fields_table(struct: Struct, text: str) -> str:
     found = fields(struct)
     if not found:
-        return text
+        return text if _NO_FIELDS in text else _put(text, f"{_NO_FIELDS}\n")
+    text = text.replace(f"{_NO_FIELDS}\n\n", "")
     meanings = {row[0]: row[2] if len(row) > 2 else "" for row in cells(text)}
     rows = [(f"`{name}`", words, meanings.get(f"`{name}`", "")) for name, words in found.items()]
     return _put(text, table(("field", "type", "meaning"), rows))
@@ -159,7 +167,7 @@ def _answer_line(op: Op, text: str) -> str:
     errors = ", ".join(f"`{error.code}`" for error in op.errors) or "none of its own"
     line = f"Answer: {answer}. Errors: {errors}."
     if not _ANSWER.search(text):
-        return f"{text.rstrip()}\n\n{line}\n\n"
+        return _before_examples(text, f"{line}\n")
     return _ANSWER.sub(line.replace("\\", r"\\"), text, count=1)
 
 
@@ -188,10 +196,45 @@ def _cost(op: Op) -> str:
 
 
 def _put(text: str, made: str) -> str:
-    """Replace the first table of a section, or append the table to it."""
+    """Replace the first table of a section, or put one in."""
     if not _TABLE.search(text):
-        return f"{text.rstrip()}\n\n{made}\n"
+        return _before_examples(text, made)
     return _TABLE.sub(lambda _: made, text, count=1)
+
+
+def _before_examples(text: str, made: str) -> str:
+    prose, fence, examples = text.partition("```")
+    return f"{prose.rstrip()}\n\n{made}\n{fence}{examples}"
+
+
+def _sent_again(text: str) -> str:
+    """Name in the section the requests that a client may send again, as `Op.may_repeat` has it."""
+
+    def names(repeat: Repeat) -> str:
+        return ", ".join(f"`{name}`" for name, op in EVERY_OP.ops.items() if op.repeat == repeat)
+
+    line = (
+        "Send again only what may act twice without harm: requests with an idempotency `key`"
+        f" ({names('by key')}), and all of {names('harmless')}."
+    )
+    made = textwrap.fill(line, 100, break_long_words=False, break_on_hyphens=False)
+    if not _AGAIN.search(text):
+        return f"{text.rstrip()}\n\n{made}\n\n"
+    return _AGAIN.sub(lambda _: made, text, count=1)
+
+
+def without_meaning(page: str) -> list[str]:
+    """Return the fields of the page's tables whose meaning is empty, each as `heading: field`."""
+    described_types = documented()
+    pieces = _HEADING.split(page)
+    sections = zip(pieces[1::2], pieces[2::2], strict=True)
+    return [
+        f"{name}: {row[0]}".replace("`", "")
+        for name, text in ((heading.replace("`", ""), text) for heading, text in sections)
+        if name in described_types and fields(described_types[name])
+        for row in cells(text)
+        if len(row) < 3 or not row[2]
+    ]
 
 
 def written(page: str) -> str:
@@ -207,6 +250,7 @@ def written(page: str) -> str:
     makers["Errors"] = [_errors_table]
     makers["Closes"] = [_closes_table]
     makers["What a request costs"] = [_costs_table]
+    makers[REPEATS] = [_sent_again]
     pieces = _HEADING.split(page)
     headings = _HEADING.finditer(page)
     made = [pieces[0]]
@@ -232,13 +276,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OutOfPlace as error:
         print(f"protocol.tables: {error}", file=sys.stderr)
         return 1
-    if before == after:
-        return 0
-    if check:
+    if check and before != after:
         print(f"{PAGE} is out of date; write it by: python -m protocol.tables", file=sys.stderr)
         return 1
-    PAGE.write_text(after, encoding="utf-8")
-    print(f"{PAGE} is written")
+    if before != after:
+        PAGE.write_text(after, encoding="utf-8")
+        print(f"{PAGE} is written")
+    if lacking := without_meaning(after):
+        print(f"{PAGE}: write the meaning of {', '.join(lacking)}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -26,7 +26,7 @@ from protocol.messages.match import MatchJoin
 from protocol.messages.room import RoomJoin
 from protocol.server.handshake import RETRY_AFTER_S
 from protocol.server.settings import WireSettings
-from protocol.tables import OutOfPlace, written
+from protocol.tables import OutOfPlace, without_meaning, written
 
 TEXT = (Path(protocol.__file__ or "").parent / "PROTOCOL.md").read_text(encoding="utf-8")
 ANY_REQUEST = "Errors of any request"
@@ -63,6 +63,32 @@ def test_a_message_gets_its_table_under_its_heading_and_keeps_its_meanings() -> 
     meaning = "| its name |"
     assert meaning in section
     assert meaning in written(TEXT.replace("| `room` | string,", "| `room` | number,"))
+
+
+def test_every_field_has_a_meaning() -> None:
+    assert without_meaning(TEXT) == []
+    assert without_meaning(TEXT.replace("| its name |", "|  |")) == ["room.join: room"]
+
+
+def test_what_is_made_for_an_op_stands_before_its_examples() -> None:
+    """Also if the examples were written first."""
+    for op in ("room.join", "inbox.join"):
+        section = sections()[op]
+        bare = section[: section.index("\n\n")] + "\n\n" + section[section.index("```") :]
+        bare = re.sub(r"(?m)^\|.*\n", "", bare)
+        made = written(TEXT.replace(section, bare)).partition(f"### `{op}`\n")[2]
+        prose = made.partition("```")[0]
+        assert "Answer: `" in prose, op
+        assert ("| `room` |" in prose) or ("No fields of its own." in prose), op
+
+
+def test_what_may_be_sent_again_is_as_the_ops_have_it() -> None:
+    named = re.search(r"Send again only .+?\.\n", TEXT, re.DOTALL)
+    assert named is not None
+    assert set(re.findall(r"`([a-z]+(?:\.[a-z]+)?)`", named[0])) - {"key"} == {
+        name for name, op in EVERY_OP.ops.items() if op.repeat != "acts again"
+    }
+    assert written(TEXT.replace(named[0], "Send again only `ping`.\n")) == TEXT
 
 
 def test_a_message_without_a_heading_is_named() -> None:
