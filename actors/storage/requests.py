@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -31,6 +32,11 @@ _parse: Final = msgspec.json.Decoder(msgspec.Raw).decode
 
 Text nested about 1,000 levels deep is refused as well, since few readers could take it.
 """
+_ESCAPE: Final = re.compile(
+    r"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+"""A backslash, a surrogate pair, or, as its group, half of one."""
 
 
 class Requests:
@@ -97,7 +103,9 @@ class Requests:
         try:
             _parse(one.value)
         except (msgspec.DecodeError, RecursionError) as error:
-            raise Refused(BAD_MESSAGE, f"{_name(one)}: value is no JSON: {error}") from None
+            half = _half_pair(one.value)
+            why = f"{half} is half of a surrogate pair" if half else error
+            raise Refused(BAD_MESSAGE, f"{_name(one)}: value is no JSON: {why}") from None
 
 
 def listed(request: StorageList, page: ListedPage) -> ObjectsListed:
@@ -118,6 +126,11 @@ def _check_names(objects: Sequence[ObjectToWrite | ObjectToDelete]) -> None:
     name = twice(map(_name, objects))
     if name is not None:
         raise Refused(BAD_MESSAGE, f"{name} is there twice")
+
+
+def _half_pair(text: str) -> str | None:
+    """Return the first escape that is half of a surrogate pair, which the parser does not name."""
+    return next((one[1] for one in _ESCAPE.finditer(text) if one[1]), None)
 
 
 def _name(one: ObjectToWrite | ObjectToDelete | ObjectToRead) -> ObjectName:

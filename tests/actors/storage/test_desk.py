@@ -140,3 +140,20 @@ async def test_all_that_a_user_has_is_exported_and_erased(settings: PostgresSett
         await desk.erase("ada")
         assert await desk.export("ada") == []
         assert len(await desk.export("bob")) == 1
+
+
+async def test_operators_read_values_with_sql_even_those_that_jsonb_cannot_hold(
+    settings: PostgresSettings,
+) -> None:
+    values = ['{"gold": 3}', '"\\u0000"', "1e999999"]
+    async with open_desk(settings) as desk:
+        objects = [put(str(n), value) for n, value in enumerate(values)]
+        await desk.write(ADA, StorageWrite(objects=objects))
+    with connect(settings) as connection:
+        connection.execute("SELECT set_config('search_path', %s, false)", [settings.schema])
+        rows = connection.execute(
+            "SELECT value::json::text, "
+            "CASE WHEN pg_input_is_valid(value, 'jsonb') THEN value::jsonb END "
+            "FROM storage_objects WHERE collection = 'saves' ORDER BY key"
+        ).fetchall()
+    assert rows == [(values[0], {"gold": 3}), (values[1], None), (values[2], None)]

@@ -123,6 +123,7 @@ HOSTILE = [
     {"collection": "a", "key": "1", "value": "{"},
     {"collection": "a", "key": "1", "value": '"\\ud800"'},
     {"collection": "a", "key": "1", "value": "[" * 60_000},
+    {"collection": "a", "key": "1", "value": "[" * 1000 + "]" * 1000},
     {"collection": "a", "key": "1", "value": "1", "version": -1},
     {"collection": "a", "key": "1", "value": "1", "version": 2**53},
     {"collection": "a", "key": "1", "value": "1", "read": "everyone"},
@@ -137,6 +138,7 @@ ODD = [
     {"collection": "a", "key": "\ufffe\u202e", "value": '"\\u0000"'},
     {"collection": "a", "key": "big", "value": "9" * 5000},
     {"collection": "a", "key": "user", "value": "1", "user": "someone else"},
+    {"collection": "a", "key": "deep", "value": "[" * 500 + "]" * 500},
 ]
 
 
@@ -169,6 +171,13 @@ async def test_hostile_requests_are_answered_and_odd_ones_kept(server: Server) -
         ]
         for fields, code in writes:
             assert (await ask("storage.write", **fields))["code"] == code
+        for key in ("\0", "a\0", "\0a", "\0" * 64, "é\U0001f3b2" * 32):
+            first = await ask("storage.write", objects=[one], key=key)
+            again = await ask("storage.write", objects=[one], key=key)
+            assert first["op"] == again["op"] == "ok", key
+            assert first["data"] == again["data"]
+        other = await ask("storage.write", objects=[{**one, "value": "2"}], key="\0")
+        assert other["code"] == "key_reused"
         lists: list[tuple[dict[str, Any], str]] = [
             ({"collection": "a", "limit": 101}, "out_of_range"),
             ({"collection": "a", "limit": 0}, "bad_message"),

@@ -47,6 +47,23 @@ def test_what_is_no_json_is_refused(value: str) -> None:
     assert refusal(value) is BAD_MESSAGE
 
 
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ('"\\uD83d"', r"\uD83d is half of a surrogate pair"),
+        ('"\\udc00"', r"\udc00 is half of a surrogate pair"),
+        ('"\\ud83d\\udfb2\\ud83d"', r"\ud83d is half of a surrogate pair"),
+        ('"\\\\ud83d', "Input data was truncated"),
+        ('"\\ud83d\\udfb2', "Input data was truncated"),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_named(value: str, why: str) -> None:
+    requests = Requests(StorageSettings())
+    with pytest.raises(Refused) as caught:
+        requests.write(ADA, StorageWrite(objects=[put("1", value)]))
+    assert why in str(caught.value)
+
+
 def test_a_value_is_as_long_as_its_bytes_are_many() -> None:
     assert refusal(f'"{"é" * 4}"') is None
     assert refusal(f'"{"é" * 4}x"') is TOO_LONG
