@@ -245,9 +245,11 @@ def test_the_games_are_played_on_a_server_and_a_copy_of_its_data_is_a_backup(
         (play,) = [one for one in GAMES.programs if DEFAULT_URL in one.text]
         done = run(play.text.replace(DEFAULT_URL, server.ws))
         assert (done.stdout.splitlines(), done.stderr) == (play.prints, "")
-        talk, save = CLIENTS.programs
-        done = run(save.text.replace(DEFAULT_URL, server.ws))
-        assert (done.stdout.splitlines(), done.stderr) == (save.prints, "")
+        talk, *others = CLIENTS.programs
+        assert len(others) == 2
+        for program in others:
+            done = run(program.text.replace(DEFAULT_URL, server.ws))
+            assert (done.stdout.splitlines(), done.stderr) == (program.prints, "")
         with subprocess.Popen(
             [sys.executable, "-u", "-c", talk.text.replace(DEFAULT_URL, server.ws)],
             cwd=ROOT,
