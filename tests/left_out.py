@@ -46,7 +46,7 @@ def keep_out() -> None:
     sys.modules[f"actors.{LEFT_OUT}"] = None  # type: ignore[assignment] # as Python documents it
 
 
-def tests_of(service: str) -> Sequence[str]:
+def paths_of(service: str) -> Sequence[str]:
     """The files and folders of a service's tests."""
     return (f"tests/actors/{service}", *BESIDE[service])
 
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the others' tests without each service, or without those that are named."""
     failed = []
     for left_out in arguments or BESIDE:
-        paths = [path for one in BESIDE if one != left_out for path in tests_of(one)]
+        paths = [path for one in BESIDE if one != left_out for path in paths_of(one)]
         print(f"--- without {left_out}: {' '.join(paths)}", flush=True)
         began = time.monotonic()
         done = subprocess.run(

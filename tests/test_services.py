@@ -16,7 +16,7 @@ from trio_websocket import WebSocketConnection, open_websocket_url
 
 import server
 from actors.node.services import load_services
-from tests.left_out import BESIDE, ROOT, VARIABLE, tests_of
+from tests.left_out import BESIDE, ROOT, VARIABLE, paths_of
 from tests.server_process import START_TIMEOUT_S, Server, entry, environment, run
 
 NAMES = [service.name for service in load_services(server.SERVICES)]
@@ -110,7 +110,7 @@ async def with_client(
 def test_every_service_has_its_work_shown_and_its_tests_named() -> None:
     assert sorted(NAMES) == sorted(WORKS) == sorted(ONE_OP) == sorted(BESIDE)
     for name in NAMES:
-        for path in tests_of(name):
+        for path in paths_of(name):
             assert (ROOT / path).exists(), path
 
 

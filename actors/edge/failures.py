@@ -13,6 +13,7 @@ from actors.runtime.errors import (
     Fenced,
     JournalClosed,
     MailboxFull,
+    Quarantined,
     Refusal,
     StoreBusy,
 )
@@ -55,6 +56,8 @@ _ROWS: Final[tuple[tuple[type[BaseException], ErrorCode], ...]] = (
     (RowRefused, BAD_MESSAGE),
     (StoreInboxFull, BUSY),
     (StoreError, UNAVAILABLE),
+    # Before other refusals, since a message that crashes its actor must not be sent again.
+    (Quarantined, INTERNAL),
     # A refusal that is no row: of another node, which has not acted and may do so a moment later.
     (Refusal, UNAVAILABLE),
 )

@@ -176,6 +176,8 @@ def _warden_kind(nodes: Nodes) -> Kind:
             super().__init__(next(iter(nodes)).topics)
 
         def ended(self, message: Terminated) -> None:
+            if message.reason == "moved":  # who moved it has told the hub that it was on
+                return
             kind, key = message.ref.kind, message.ref.key
             there = nodes.of_session(key) if kind == SESSION_KIND else nodes.of_owner(kind, key)
             self._topics = there.topics

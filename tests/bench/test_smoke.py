@@ -163,7 +163,7 @@ def test_the_list_names_every_scenario() -> None:
         [sys.executable, "-m", "bench"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     named = re.findall(r"python -m bench\.(\w+)", done.stdout)
-    assert len(named) == 13
+    assert len(named) == len(set(named)) > 10
     for name in named:
         assert (ROOT / "bench" / f"{name}.py").exists()
 

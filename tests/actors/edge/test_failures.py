@@ -31,6 +31,7 @@ from protocol.errors import ERRORS, ROOM_FULL, RequestError
         (StoreBusy("full"), "unavailable", True),
         (Fenced("another"), "unavailable", True),
         (JournalClosed("stopped"), "unavailable", True),
+        (Refusal("another node does not hold it"), "unavailable", True),
         (Quarantined("room/lobby", "Send", 60.0), "internal", False),
         (ZeroDivisionError("a secret of the server"), "internal", False),
     ],
