@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from .cell import Cell, Host
-from .cluster import Cluster
-from .durability import Durability
 from .kinds import Group
 
 
-class DrainGroup(Group):
-    """Holds no actors. When its turn to stop comes, the journal and snapshots are written out."""
+class ClosingGroup(Group):
+    """Holds no actors. When its turn to stop comes, it closes what the actors after it needed."""
 
-    def __init__(self, system: Host, durability: Durability) -> None:
-        super().__init__(system, "durability/")
-        self._durability = durability
-
-    async def stop(self) -> None:
-        self.closed = True
-        await self._durability.close()
-
-
-class ClusterGroup(Group):
-    """Holds no actors. It marks when, in the order of stopping, the node leaves its cluster."""
-
-    def __init__(self, system: Host, cluster: Cluster) -> None:
-        super().__init__(system, "cluster/")
-        self._cluster = cluster
+    def __init__(self, system: Host, name: str, close: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(system, name)
+        self._close = close
 
     async def stop(self) -> None:
         self.closed = True
-        await self._cluster.close()
+        await self._close()
 
 
 class RootGroup(Group):

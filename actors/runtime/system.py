@@ -6,7 +6,7 @@ import contextvars
 import functools
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -34,7 +34,7 @@ from .mailbox import Mailbox
 from .panic import end_of_all, presentable, shown
 from .ref import CURRENT, ActorRef, Naming
 from .restart import DEFAULT, RestartPolicy
-from .roots import ClusterGroup, DrainGroup, RootGroup
+from .roots import ClosingGroup, RootGroup
 from .statistics import Statistics
 from .stores import EventStore, SnapshotStore
 from .supervisor import Supervisor
@@ -419,8 +419,7 @@ class ActorSystem:
         )
         self.dispatcher.enclose(durability.journal)
         self.nursery.start_soon(durability.run)
-        group = DrainGroup(self, durability)
-        self._groups[group.name] = group
+        self._close_in_turn("durability/", durability.close)
         return durability
 
     @property
@@ -437,8 +436,8 @@ class ActorSystem:
         if self._cluster is not None:
             raise RuntimeError("the system is a node of a cluster already")
         await cluster.open(self)
-        group = ClusterGroup(self, cluster)  # after what `open` has started, which stops after it
-        self._groups[group.name] = group
+        # After what `open` has started, which stops after it.
+        self._close_in_turn("cluster/", cluster.close)
         for known in list(self._groups.values()):
             if known.kind is not None and known.kind.placement != "local":
                 cluster.register(known.kind)
@@ -585,6 +584,10 @@ class ActorSystem:
             group = self._groups[name] = Group(self, name)
             group.closed = self.closing  # a stop under way would not reach this new group
         return group
+
+    def _close_in_turn(self, name: str, close: Callable[[], Awaitable[None]]) -> None:
+        """Call `close` after what starts from now on has stopped, and before the rest stops."""
+        self._groups[name] = ClosingGroup(self, name, close)
 
     def _number(self, kind: str) -> str:
         number = self._numbers[kind] = self._numbers.get(kind, 0) + 1
