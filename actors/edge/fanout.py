@@ -37,9 +37,6 @@ class _Visitors:
         self._budgets: dict[str, Bucket] = {}
         self._most = _SPARE
 
-    def __len__(self) -> int:
-        return len(self._budgets)
-
     def budget(self, name: str, now: float) -> Bucket:
         budget = self._budgets.get(name)
         if budget is None:
@@ -69,11 +66,6 @@ class Fanout:
     def budget(self) -> Bucket:
         """Return the budget of a new session."""
         return Bucket(self._settings.deliveries_per_s, self._settings.deliveries_burst)
-
-    @property
-    def visitors(self) -> int:
-        """How many budgets of sessions of other nodes are kept."""
-        return len(self._visitors)
 
     def charge_visitor(self, who: Identity, deliveries: int) -> None:
         """Charge a session of another node, its address and this node. Raises as `charge`."""
