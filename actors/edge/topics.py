@@ -297,7 +297,7 @@ class Topics:
         Raises:
             EncodeError: `push` cannot be encoded; nobody got it.
         """
-        self._publish(topic, push, _one_by_one if more else self._broadcast)
+        self._publish(topic, push, more=more)
 
     def publish_state(self, topic: str, push: msgspec.Struct) -> None:
         """Push a state to every subscribed member, conflated.
@@ -307,7 +307,7 @@ class Topics:
         Raises:
             EncodeError: `push` cannot be encoded; nobody got it.
         """
-        self._publish(topic, push, self._broadcast, slot=topic)
+        self._publish(topic, push, state=True)
 
     def publish_states(self, topic: str, push_for: Callable[[str], msgspec.Struct]) -> None:
         """Push to every subscribed member the state `push_for(user)` of its user, conflated.
@@ -403,15 +403,21 @@ class Topics:
         return 0 if listener.link is None else max(0, listener.link.outbox.room_bytes)
 
     def _publish(
-        self, topic: str, push: msgspec.Struct, broadcast: Broadcast, slot: str | None = None
+        self, topic: str, push: msgspec.Struct, *, more: bool = False, state: bool = False
     ) -> None:
         there = self._topics.get(topic)
         if there is None:
             return
+        broadcast = _one_by_one if more else self._broadcast
+        slot = topic if state else None
         # All frames first: what cannot be encoded goes to nobody.
         framed = [(encoding.frame(push), outboxes) for encoding, outboxes in there.groups()]
-        if there.elsewhere is not None:
-            self._publish_elsewhere(there.elsewhere, push, broadcast, slot)
+        if there.elsewhere is not None and there.elsewhere.live:
+            payload = MSGPACK.encode(push)
+            if state:
+                there.elsewhere.publish_state(payload)
+            else:
+                there.elsewhere.publish(payload, more=more)
         self.published += 1
         for frame, outboxes in framed:
             self.delivered += len(outboxes)
@@ -432,21 +438,6 @@ class Topics:
         for frame, outboxes in framed:
             self.delivered += len(outboxes)
             broadcast(frame, outboxes, slot)
-
-    def _publish_elsewhere(
-        self,
-        elsewhere: RemoteMembers,
-        push: msgspec.Struct,
-        broadcast: Broadcast,
-        slot: str | None,
-    ) -> None:
-        if not elsewhere.live:
-            return
-        payload = MSGPACK.encode(push)
-        if slot is None:
-            elsewhere.publish(payload, more=broadcast is not self._broadcast)
-        else:
-            elsewhere.publish_state(payload)
 
     def _each(
         self, topic: str, push_for: Callable[[str], msgspec.Struct], *, state: bool
