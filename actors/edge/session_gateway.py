@@ -12,7 +12,7 @@ import pykka
 from actors.edge.admission import Admission
 from actors.edge.connected_client import ConnectedClient
 from actors.edge.doorman import Doorman, for_new
-from actors.edge.identity import Identity, node_of
+from actors.edge.identity import Identity
 from actors.edge.rules.bucket import ClientLimits
 from actors.edge.session import KIND, Attach, Context, Detach, TakenOver, configured
 from actors.edge.tokens import Claims
@@ -161,8 +161,7 @@ class SessionGateway:
 
         Its connection may still be open, or nobody may have noticed that it broke.
         """
-        node, hubs = node_of(session), self._context.topics.hubs
-        if node is not None and hubs is not None and node != hubs.node:
+        if self._context.topics.home_of(session) is not None:
             with contextlib.suppress(pykka.ActorDeadError):
                 self._system.ref(KIND, session).notify(TakenOver())
                 self.taken_over += 1

@@ -123,12 +123,16 @@ class Topics:
         listener = self._listeners.get(session)
         if listener is not None:
             return listener.has(connection)
-        node = self._home_of(session)
+        node = self.home_of(session)
         return node is not None and self.hubs is not None and self.hubs.reaches(node)
 
     def new_session(self, number: str) -> str:
         """Return the key of a new session; `number`: what no other session of the node has."""
         return number if self.hubs is None else f"{self.hubs.node}/{number}"
+
+    def home_of(self, session: str) -> str | None:
+        """Return the node of a session, if it is another node than this one."""
+        return None if self.hubs is None else self.hubs.home_of(session)
 
     @property
     def sessions(self) -> Collection[str]:
@@ -278,7 +282,7 @@ class Topics:
             if listener.budget is None:
                 listener.budget = fanout.budget()
             fanout.charge(listener.budget, listener.shared, reached * pushes)
-        elif self._home_of(who.session) is not None:
+        elif self.home_of(who.session) is not None:
             fanout.charge_visitor(who, reached * pushes)
         # A session that has ended is not charged for its last request.
 
@@ -367,7 +371,7 @@ class Topics:
         session = asked.who.session
         listener = self._listeners.get(session)
         if listener is None:
-            node = self._home_of(session)
+            node = self.home_of(session)
             if node is None or self.hubs is None:
                 return True
             payloads = [MSGPACK.encode(push) for push in pushes]
@@ -399,7 +403,7 @@ class Topics:
         """
         listener = self._listeners.get(asked.who.session)
         if listener is None:
-            return 0 if self._home_of(asked.who.session) is None else asked.room_bytes
+            return 0 if self.home_of(asked.who.session) is None else asked.room_bytes
         return 0 if listener.link is None else max(0, listener.link.outbox.room_bytes)
 
     def _publish(
@@ -455,12 +459,8 @@ class Topics:
 
     # --- within ----------------------------------------------------------------------------------
 
-    def _home_of(self, session: str) -> str | None:
-        """Return the node of a session, if it is another node than this one."""
-        return None if self.hubs is None else self.hubs.home_of(session)
-
     def _subscribe_elsewhere(self, topic: str, who: Identity, connection: int, epoch: int) -> bool:
-        node, hubs = self._home_of(who.session), self.hubs
+        node, hubs = self.home_of(who.session), self.hubs
         if node is None or hubs is None:
             return False  # it has ended
         there = self._topics.get(topic) or Audience(topic)
