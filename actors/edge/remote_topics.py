@@ -159,7 +159,6 @@ class RemoteTopics:
             else:
                 link.outbox.push(frame)
             self._topics.delivered += 1
-        self._topics.relayed += 1
 
     def publish_to(self, message: PublishTo) -> None:
         """Push to some members. Raises `EncodeError`."""
@@ -171,7 +170,6 @@ class RemoteTopics:
             if link is not None:
                 link.outbox.push(link.encoding.reframe(message.push))
                 self._topics.delivered += 1
-        self._topics.relayed += 1
 
     def recover(self, message: Recover) -> bool:
         """Push to one session what it missed. Returns False if there is no room for that now: then

@@ -45,7 +45,6 @@ class Topics:
     Attributes:
         on_end: called with the identity of each session that ends.
         published: how many pushes the owners of this node have published.
-        relayed: how many pushes came from owners on other nodes.
         delivered: how many frames were put into outboxes of this node.
     """
 
@@ -62,7 +61,6 @@ class Topics:
         self._topics: dict[str, Audience] = {}
         self._listeners: dict[str, Listener] = {}
         self.published = 0
-        self.relayed = 0
         self.delivered = 0
 
     # --- a session and its connection ----------------------------------------------------------
@@ -438,7 +436,6 @@ class Topics:
         broadcast = _one_by_one if more else self._broadcast
         slot = there.topic if state else None
         framed = [(encoding.reframe(push), outboxes) for encoding, outboxes in there.groups()]
-        self.relayed += 1
         for frame, outboxes in framed:
             self.delivered += len(outboxes)
             broadcast(frame, outboxes, slot)
