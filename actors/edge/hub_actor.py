@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from types import TracebackType
 from typing import Any, ClassVar, Final
 
 import msgspec
-import pykka
 
 from actors.edge.hub_messages import (
     Adopt,
@@ -28,7 +26,7 @@ from actors.edge.hubs import KIND
 from actors.edge.remote_topics import RemoteTopics
 from actors.edge.topic_messages import PutOff, RemovedFromTopic
 from actors.edge.topics import Topics
-from actors.edge.warden import SESSION_KIND
+from actors.edge.warden import tell_session
 from actors.runtime.actor import Actor
 from actors.runtime.future import Future
 from actors.runtime.handlers import handles
@@ -97,7 +95,7 @@ class Hub(Actor):
         """Push to one session what it missed, or have it resume again once there is room."""
         if not self._remote.recover(message):
             put_off = PutOff(message.topic, message.connection, message.epoch, message.offset)
-            self._tell_session(message.session, put_off)
+            tell_session(self.system, message.session, put_off)
 
     @handles(TakeOver)
     def take_over(self, message: TakeOver) -> None:
@@ -108,7 +106,7 @@ class Hub(Actor):
     def dissolve(self, message: Dissolve) -> None:
         """Remove all members, and tell their sessions."""
         for listener in self._remote.dissolve(message):
-            self._tell_session(listener.who.session, RemovedFromTopic(message.topic))
+            tell_session(self.system, listener.who.session, RemovedFromTopic(message.topic))
 
     @handles(HandOver)
     def hand_over(self, message: HandOver) -> None:
@@ -149,10 +147,6 @@ class Hub(Actor):
     ) -> None:
         """Have all members of other nodes' topics resume: the message that failed is lost."""
         self._remote.all_lost()
-
-    def _tell_session(self, session: str, message: msgspec.Struct) -> None:
-        with contextlib.suppress(pykka.ActorDeadError):
-            self.system.ref(SESSION_KIND, session).notify(message)
 
 
 def hub_kind(topics: Topics, remote: RemoteTopics) -> Kind:

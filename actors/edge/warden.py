@@ -78,8 +78,7 @@ class Warden(Actor):
         members = self._topics.dissolve(topic)
         self.log.warning("topic dissolved", topic=topic, members=len(members))
         for listener in members:
-            with contextlib.suppress(pykka.ActorDeadError):
-                self.system.ref(SESSION_KIND, listener.who.session).notify(RemovedFromTopic(topic))
+            tell_session(self.system, listener.who.session, RemovedFromTopic(topic))
 
 
 def warden_kind(topics: Topics) -> Kind:
@@ -96,3 +95,9 @@ def guard(system: SystemView, owner: ActorRef) -> None:
     """Have the warden watch the owner of a topic, or a session."""
     with contextlib.suppress(pykka.ActorDeadError):
         system.ref(KIND, "topics").notify(Guard(owner.kind, owner.key))
+
+
+def tell_session(system: SystemView, session: str, message: msgspec.Struct) -> None:
+    """Tell a session what happened to one of its topics, unless it has ended."""
+    with contextlib.suppress(pykka.ActorDeadError):
+        system.ref(SESSION_KIND, session).notify(message)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Container, Mapping
 from typing import Any, Protocol
-
-from pykka import ActorDeadError
 
 from actors.edge.hub_messages import Adopt
 from actors.edge.identity import Identity
 from actors.edge.topic_messages import RemovedFromTopic
 from actors.edge.topics import Topics
-from actors.edge.warden import SESSION_KIND
+from actors.edge.warden import SESSION_KIND, tell_session
 from actors.matches.messages import Abandoned, AwayTooLong
 from actors.matches.settings import MatchSettings
 from actors.runtime.ref import ActorRef
@@ -190,8 +187,7 @@ class Attendance:
             self._match.cancel_timer(_ABANDONED)
 
     def _tell_gone(self, session: str) -> None:
-        with contextlib.suppress(ActorDeadError):
-            self._ref(session).notify(RemovedFromTopic(self._topic))
+        tell_session(self._match.system, session, RemovedFromTopic(self._topic))
 
     def _ref(self, session: str) -> ActorRef:
         return self._match.system.ref(SESSION_KIND, session)
