@@ -483,8 +483,10 @@ def sessions(house: House) -> list[str]:
     return [ref.key for ref in house.system.actors("session")]
 
 
-async def joined(house: House, name: str, room: str = "lobby") -> Player:
-    player = await house.player(name)
+async def joined(
+    house: House, name: str, room: str = "lobby", *, node: str | None = None
+) -> Player:
+    player = await house.player(name, node=node)
     await player.ask(RoomJoin(room=room))
     player.pushes.clear()
     return player

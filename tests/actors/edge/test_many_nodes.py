@@ -37,16 +37,9 @@ from protocol.messages.room import (
 from protocol.messages.session import TopicLost
 from tests.actors.edge.test_membership import session_of
 from tests.actors.nodes import OTHERS, OWNERS
-from tests.actors.players import House, Player, bodies, open_house, sessions, token_of
+from tests.actors.players import Player, bodies, joined, open_house, sessions, token_of
 
 pytestmark = pytest.mark.usefixtures("two_nodes")
-
-
-async def in_lobby(house: House, name: str, node: str) -> Player:
-    player = await house.player(name, node=node)
-    await player.ask(RoomJoin(room="lobby"))
-    player.pushes.clear()
-    return player
 
 
 def offsets(player: Player) -> list[int]:
@@ -64,8 +57,8 @@ async def test_a_message_crosses_once_for_a_node_however_many_members_it_has(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
-        near = await in_lobby(house, "ada", OWNERS)
-        far = [await in_lobby(house, f"bob{number}", OTHERS) for number in range(5)]
+        near = await joined(house, "ada", node=OWNERS)
+        far = [await joined(house, f"bob{number}", node=OTHERS) for number in range(5)]
         await near.ask(RoomSend(room="lobby", body="one"))
         house.nodes.crossed.clear()
         for number in range(3):
@@ -78,7 +71,7 @@ async def test_a_message_crosses_once_for_a_node_however_many_members_it_has(
 
 async def test_nothing_crosses_for_members_without_a_connection(autojump_clock: MockClock) -> None:
     async with open_house() as house:
-        near, far = await in_lobby(house, "ada", OWNERS), await in_lobby(house, "bob", OTHERS)
+        near, far = await joined(house, "ada", node=OWNERS), await joined(house, "bob", node=OTHERS)
         await near.ask(RoomSend(room="lobby", body="one"))
         house.nodes.crossed.clear()
         far.leave()
@@ -100,7 +93,7 @@ async def test_a_session_that_ends_on_its_node_leaves_its_rooms_on_others(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
-        near, far = await in_lobby(house, "ada", OWNERS), await in_lobby(house, "bob", OTHERS)
+        near, far = await joined(house, "ada", node=OWNERS), await joined(house, "bob", node=OTHERS)
         far.leave()
         await trio.sleep(61)
         await near.settle()
@@ -116,7 +109,7 @@ async def test_a_client_that_resumes_on_another_node_gets_what_it_missed_and_is_
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
-        near, far = await in_lobby(house, "ada", OWNERS), await in_lobby(house, "bob", OTHERS)
+        near, far = await joined(house, "ada", node=OWNERS), await joined(house, "bob", node=OTHERS)
         await near.ask(RoomSend(room="lobby", body="one"))
         await far.settle()
         assert offsets(far) == [1]
@@ -162,8 +155,8 @@ async def test_members_of_a_dead_nodes_rooms_reconnect_and_miss_nothing(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
-        near = await in_lobby(house, "ada", OWNERS)
-        far = [await in_lobby(house, f"bob{number}", OTHERS) for number in range(20)]
+        near = await joined(house, "ada", node=OWNERS)
+        far = [await joined(house, f"bob{number}", node=OTHERS) for number in range(20)]
         idle = await house.player("cyd", node=OTHERS)
         await near.ask(RoomSend(room="lobby", body="one"))
         remote = house.nodes.named(OTHERS).remote
@@ -193,7 +186,7 @@ async def test_a_node_that_took_no_more_messages_has_its_clients_resume(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
-        near, far = await in_lobby(house, "ada", OWNERS), await in_lobby(house, "bob", OTHERS)
+        near, far = await joined(house, "ada", node=OWNERS), await joined(house, "bob", node=OTHERS)
         cyd = await house.player("cyd", node=OTHERS)
         await near.ask(RoomSend(room="lobby", body="one"))
         await far.settle()
@@ -226,7 +219,7 @@ async def test_a_room_that_fails_for_good_lets_its_members_on_all_nodes_go(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
-        players = [await in_lobby(house, name, node) for name, node in PAIR]
+        players = [await joined(house, name, node=node) for name, node in PAIR]
         for _ in range(4):
             house.break_room("lobby")
             await trio.sleep(0.5)
@@ -248,7 +241,7 @@ async def test_a_room_that_moves_takes_its_members_along_and_each_message_comes_
     autojump_clock: MockClock, said: int
 ) -> None:
     async with open_house() as house:
-        players = [await in_lobby(house, name, node) for name, node in PAIR]
+        players = [await joined(house, name, node=node) for name, node in PAIR]
         assert len(players[0].got(RoomJoined)) == 1
         for number in range(said):
             await players[0].ask(RoomSend(room="lobby", body=f"{number}"))
@@ -275,7 +268,7 @@ async def test_a_room_that_moves_takes_its_members_along_and_each_message_comes_
 
 async def test_a_room_moves_there_and_back(autojump_clock: MockClock) -> None:
     async with open_house() as house:
-        players = [await in_lobby(house, name, node) for name, node in PAIR]
+        players = [await joined(house, name, node=node) for name, node in PAIR]
         for number, to in enumerate([OTHERS, OWNERS, OTHERS, OWNERS], start=1):
             await players[number % 2].ask(RoomSend(room="lobby", body=f"{number}"))
             await house.hand_over("room", "lobby", to)
@@ -291,7 +284,7 @@ async def test_a_member_that_is_away_while_its_room_moves_is_a_member_still(
     autojump_clock: MockClock,
 ) -> None:
     async with open_house() as house:
-        ada, bob = [await in_lobby(house, name, node) for name, node in PAIR]
+        ada, bob = [await joined(house, name, node=node) for name, node in PAIR]
         await ada.ask(RoomSend(room="lobby", body="one"))
         for player in (ada, bob):
             player.leave()
@@ -313,7 +306,7 @@ async def test_a_member_that_is_away_while_its_room_moves_is_a_member_still(
 async def test_members_whom_the_owner_does_not_adopt_reconnect(autojump_clock: MockClock) -> None:
     events = MemoryEventStore()
     async with open_house(events=events) as house:
-        players = [await in_lobby(house, name, node) for name, node in PAIR]
+        players = [await joined(house, name, node=node) for name, node in PAIR]
         await players[0].ask(RoomSend(room="lobby", body="one"))
         events.away = True
         await house.hand_over("room", "lobby", OTHERS)
