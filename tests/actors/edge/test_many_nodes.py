@@ -46,6 +46,13 @@ def offsets(player: Player) -> list[int]:
     return [push.offset for push in player.got(RoomMessage)]
 
 
+def missed(player: Player) -> list[str]:
+    """What the player had missed and has got all of, now that it has come back."""
+    (recovered,) = player.got(RoomRecovered)
+    assert recovered.recovered
+    return [message.body for message in recovered.messages]
+
+
 def lobby(epoch: int, offset: int) -> dict[str, Position]:
     return {"room:lobby": Position(epoch=epoch, offset=offset)}
 
@@ -81,9 +88,7 @@ async def test_nothing_crosses_for_members_without_a_connection(autojump_clock: 
         again = house.connect(node=OTHERS)
         assert (await again.resume(token_of(far), lobby(1, 1))).resumed
         await again.settle()
-        (recovered,) = again.got(RoomRecovered)
-        assert recovered.recovered
-        assert [message.body for message in recovered.messages] == ["two"]
+        assert missed(again) == ["two"]
         await near.ask(RoomSend(room="lobby", body="three"))
         await again.settle()
         assert bodies(again) == ["three"]
@@ -177,9 +182,7 @@ async def test_members_of_a_dead_nodes_rooms_reconnect_and_miss_nothing(
             again = house.connect(node=OTHERS)
             await again.resume(token_of(player), lobby(1, 1))
             await again.settle()
-            (recovered,) = again.got(RoomRecovered)
-            assert recovered.recovered
-            assert [message.body for message in recovered.messages] == ["two"]
+            assert missed(again) == ["two"]
 
 
 async def test_a_node_that_took_no_more_messages_has_its_clients_resume(
@@ -298,9 +301,7 @@ async def test_a_member_that_is_away_while_its_room_moves_is_a_member_still(
             again = house.connect(node=node)
             assert (await again.resume(token_of(player), lobby(1, 1))).resumed
             await again.settle()
-            (recovered,) = again.got(RoomRecovered)
-            assert recovered.recovered
-            assert [message.body for message in recovered.messages] == ["two"]
+            assert missed(again) == ["two"]
 
 
 async def test_members_whom_the_owner_does_not_adopt_reconnect(autojump_clock: MockClock) -> None:
