@@ -314,6 +314,9 @@ class Cluster:
         if cells:
             _log.info("handing_over", slots=len(slots), actors=len(cells), to=to)
             await stop_together(cells, "moved")
+            if self.system.durability is not None:
+                # The next owner begins a new epoch, which would refuse what is still on its way.
+                await self.system.durability.all_settled()
         for callback in self._given_up_callbacks:
             callback(slots, to)
 

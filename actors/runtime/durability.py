@@ -98,6 +98,12 @@ class Durability:
             if self.snapshotter is not None:
                 nursery.start_soon(self.snapshotter.run)
 
+    async def all_settled(self) -> None:
+        """Wait until all events and snapshots that are queued now are in the stores, or refused."""
+        await self.journal.all_settled()
+        if self.snapshotter is not None:
+            await self.snapshotter.all_settled()
+
     async def recover(self, actor: A, another: Callable[[], A]) -> tuple[A, int]:
         """Bring an actor to the end of its log.
 

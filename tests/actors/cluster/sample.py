@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 import trio
@@ -188,3 +188,34 @@ class Tight(Tally):
     """Takes in two messages, and refuses more."""
 
     mailbox = MailboxSpec(capacity=2)
+
+
+class Enter(msgspec.Struct, frozen=True):
+    """Answered with the sum of all entries, once this one is durable."""
+
+    amount: int
+
+
+class Entered(msgspec.Struct, frozen=True):
+    amount: int
+
+
+class Ledger(actors.PersistentActor):
+    events: ClassVar[tuple[type[msgspec.Struct], ...]] = (Entered,)
+
+    def __init__(self, _key: str) -> None:
+        super().__init__()
+        self.total = 0
+
+    def apply(self, event: Entered) -> None:
+        self.total += event.amount
+
+    def snapshot(self) -> int:
+        return self.total
+
+    def restore(self, state: Any, schema: int) -> None:
+        self.total = state
+
+    @actors.handles(Enter)
+    def enter(self, message: Enter) -> Future[int]:
+        return self.persist(Entered(message.amount), self.total + message.amount)

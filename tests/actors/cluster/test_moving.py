@@ -14,12 +14,13 @@ from actors.cluster.fixed import FixedPlace
 from actors.cluster.items import Ask, Forwarded, encode_item
 from actors.cluster.questions import Question
 from actors.cluster.rules.slots import slot_of, slot_of_kind
+from actors.runtime.memory import MemoryEventStore
 from actors.runtime.testing import Probe
 from persistence import RedisSettings
 from persistence.settings import BusSettings
 
 from .nodes import KINDS, NodeUnderTest, open_node, open_nodes
-from .sample import Add, Get, Later, Log, Nap, SetLater, Tally
+from .sample import Add, Enter, Get, Later, Ledger, Log, Nap, SetLater, Tally
 
 
 def moved(nodes: list[NodeUnderTest], slot: int, to: NodeUnderTest | None) -> None:
@@ -63,6 +64,30 @@ async def test_an_actor_that_is_handed_over_goes_on_elsewhere_and_no_message_is_
         assert b.system.lookup("tally", ref.key) is None
         assert await asked >= 0
         assert all(node.system.dead_letters.count == 0 for node in nodes)
+
+
+async def test_what_an_actor_has_logged_is_durable_before_another_node_has_it(
+    redis: RedisSettings, unique: str
+) -> None:
+    events = MemoryEventStore()
+    kind = Kind("ledger", Ledger, placement="hashed")
+    async with open_nodes(redis, unique, "abc", kinds=[kind]) as nodes:
+        a, b, c = nodes
+        for node in nodes:
+            node.system.use_stores(events)
+        ref = a.ref_to(b, "ledger")
+        slot = slot_of("ledger", ref.key)
+        assert await ref.ask(Enter(1)) == 1
+        events.delay_s = 0.2
+        entering = ref.ask(Enter(2))
+        with trio.fail_after(20):
+            while not b.system.journal.statistics().waiting_events:
+                await trio.sleep(0.005)
+        await b.place.give_up([slot], c.id)
+        assert [row[2] for row in events.rows("ledger", ref.key)] == [1, 2]
+        moved(nodes, slot, c)
+        assert await entering == 3
+        assert await ref.ask(Enter(3)) == 6
 
 
 async def test_order_is_kept_while_a_slot_goes_from_node_to_node(
