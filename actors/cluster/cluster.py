@@ -101,7 +101,6 @@ class Cluster:
         self._codecs: dict[str, KindCodec] = {}
         self._kinds: dict[str, Kind] = {}
         self._gap_callbacks: list[Callable[[str], object]] = []
-        self._given_up_callbacks: list[Callable[[frozenset[int], str], object]] = []
         self._flushes = Flushes()
         self._beat: Alarm | None = None
         self._closed = False
@@ -237,13 +236,6 @@ class Cluster:
         """Have `callback(node)` called when messages between that node and this one were lost."""
         self._gap_callbacks.append(callback)
 
-    def on_given_up(self, callback: Callable[[frozenset[int], str], object]) -> None:
-        """Have `callback(slots, to)` called when the actors of slots have stopped for a hand-over.
-
-        The slots are not handed over before it has returned.
-        """
-        self._given_up_callbacks.append(callback)
-
     # --- what arrives ----------------------------------------------------------------------------
 
     def _is_member(self) -> bool:
@@ -317,8 +309,6 @@ class Cluster:
             if self.system.durability is not None:
                 # The next owner begins a new epoch, which would refuse what is still on its way.
                 await self.system.durability.all_settled()
-        for callback in self._given_up_callbacks:
-            callback(slots, to)
 
     def taken(self, slots: frozenset[int]) -> None:
         """This node holds these slots."""

@@ -39,10 +39,6 @@ class FixedPlace:
         """Return how often the slot was given another holder, and 1."""
         return self._epochs.get(slot, 0) + 1
 
-    def living(self, node: str) -> bool:
-        """Return whether it is one of the nodes, and not said to be dead."""
-        return node in self._nodes and node not in self._dead
-
     def view(self) -> View:
         """Return the nodes."""
         return View(

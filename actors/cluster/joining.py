@@ -30,8 +30,8 @@ class Joining:
         postgres: PostgresSettings,
         settings: MembershipSettings | None = None,
     ) -> None:
-        self.redis = redis
         self._descriptor = descriptor
+        self._redis = redis
         self._postgres = postgres
         self._settings = settings
         self._membership = AsyncExitStack()
@@ -40,7 +40,7 @@ class Joining:
         """Join. Raises NameTaken, StoreError."""
         assert isinstance(system, ActorSystem)
         return await self._membership.enter_async_context(
-            open_membership(system, self._descriptor, self.redis, self._postgres, self._settings)
+            open_membership(system, self._descriptor, self._redis, self._postgres, self._settings)
         )
 
     async def leave(self) -> None:

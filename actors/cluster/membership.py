@@ -98,10 +98,6 @@ class Membership:
         """Return the epoch of the last claim of a slot that this node knows of; 0: of none."""
         return self._member.table.epoch(slot)
 
-    def living(self, node: str) -> bool:
-        """Whether a node is a living member."""
-        return node in self._member.view
-
     def view(self) -> View:
         """Return the living nodes."""
         return self._member.view

@@ -54,9 +54,6 @@ class Place(Protocol):
     def epoch(self, slot: int) -> int:
         """Return the epoch of the last claim of a slot that this node knows of; 0: of none."""
 
-    def living(self, node: str) -> bool:
-        """Whether a node is a living member."""
-
     def view(self) -> View:
         """Return the living nodes."""
 

@@ -40,18 +40,11 @@ class Questions:
         self._open: dict[int, Question] = {}
         self._number = 0
 
-    def __len__(self) -> int:
-        return len(self._open)
-
     def add(self, question: Question) -> int:
         """Return the number for the answer."""
         number = self._number = self._number + 1
         self._open[number] = question
         return number
-
-    def drop(self, number: int) -> None:
-        """Forget a question that was not sent after all."""
-        self._open.pop(number, None)
 
     def answered(self, item: Answer) -> None:
         """Settle the future. One whose deadline has passed lets the answer go."""

@@ -117,7 +117,7 @@ class Routes:
         for slot in slots:
             self._table.pop(slot, None)
 
-    def node_down(self, node: str) -> Link | None:
+    def node_down(self, node: str) -> None:
         """The node is dead; what is for its slots waits until others hold them."""
         link = self._links.pop(node, None)
         if link is not None:
@@ -127,7 +127,6 @@ class Routes:
                     self._table[where] = self.waiting
                 else:
                     del self._table[where]
-        return link
 
     def sever(self) -> None:
         """This node is no member any more: nothing leads anywhere."""

@@ -27,9 +27,6 @@ class Watches:
         self._watchers: dict[Name, dict[Watcher, None]] = {}
         self._nodes: dict[Name, str] = {}
 
-    def __len__(self) -> int:
-        return len(self._watchers)
-
     def add(self, name: Name, watcher: Watcher, node: str) -> bool:
         """Enter a watcher. Return whether the node is to be asked."""
         watchers = self._watchers.setdefault(name, {})

@@ -2,7 +2,7 @@
 
 from persistence.redis.bus.intake import Intake
 from persistence.redis.bus.lane import Lane
-from persistence.redis.bus.reader import READ, BusReader
+from persistence.redis.bus.reader import BusReader
 from persistence.redis.bus.sender import BusSender, Ship
 
-__all__ = ["READ", "BusReader", "BusSender", "Intake", "Lane", "Ship"]
+__all__ = ["BusReader", "BusSender", "Intake", "Lane", "Ship"]
