@@ -134,18 +134,11 @@ class Waker(Actor):
             self.log.info("matches_woken", matches=self._woken)
 
     def _call(self, entries: Iterable[Entry]) -> int:
-        mine = [entry for entry in entries if self._is_here(entry.match)]
+        mine = [entry for entry in entries if self.system.belongs_here("match", entry.match)]
         self._standing.expects(entry.match for entry in mine if entry.start is None)
         for entry in mine:
             self._tell(entry.match, entry.call())
         return len(mine)
-
-    def _is_here(self, match: str) -> bool:
-        """Whether the cluster has placed a match on this node; without a cluster all are here."""
-        try:
-            return self.system.elsewhere("match", match) is None
-        except ActorDeadError:
-            return False
 
     def _tell(self, match: str, message: msgspec.Struct) -> None:
         try:

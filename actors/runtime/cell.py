@@ -131,6 +131,9 @@ class Host(Naming, Protocol):
         Raises ActorDeadError if the actor is on no node that can be reached.
         """
 
+    def belongs_here(self, kind: str, key: str) -> bool:
+        """Return whether that actor is, or starts, on this node."""
+
     def registered(self, kind: str) -> bool:
         """Return whether the kind is registered."""
 

@@ -442,10 +442,7 @@ class LoopLife(Cell):
 
     def _stays(self) -> bool:
         """Whether an actor of this name still belongs on this node."""
-        try:
-            return self.system.elsewhere(self.kind, self.key) is None
-        except pykka.ActorDeadError:
-            return False
+        return self.system.belongs_here(self.kind, self.key)
 
     def _come_back(self) -> None:
         self._drop_deadline()

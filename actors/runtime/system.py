@@ -492,6 +492,13 @@ class ActorSystem:
         """
         return None if self._cluster is None else self._cluster.elsewhere(kind, key)
 
+    def belongs_here(self, kind: str, key: str) -> bool:
+        """Return whether that actor is, or starts, on this node."""
+        try:
+            return self.elsewhere(kind, key) is None
+        except pykka.ActorDeadError:
+            return False
+
     def locate(self, ref: ActorRef, last: Target) -> Target:
         """Return the target for messages to `ref`, and start it if its kind is registered.
 

@@ -13,8 +13,9 @@ from actors.edge.identity import Identity
 from actors.edge.topics import Topics
 from actors.matches.host import MatchHost
 from actors.matches.messages import RollCall
-from actors.matches.waker import SWEEP_S, WAKE_AT_ONCE, WAKER, Wake, Waker
+from actors.matches.waker import SWEEP_S, WAKE_AT_ONCE, WAKER, Wake
 from actors.runtime.errors import AskTimeout, StoreBusy
+from actors.runtime.system import ActorSystem
 from examples.arena import Arena
 from examples.tictactoe import TicTacToe
 from persistence import StoreUnavailable
@@ -487,7 +488,7 @@ async def test_a_node_wakes_the_matches_that_are_its_own(
     async with table(Counting, stores=stores) as one:
         names = [await one.create("counting") for _ in range(4)]
     mine = set(names[:2])
-    monkeypatch.setattr(Waker, "_is_here", lambda _, match: match in mine)
+    monkeypatch.setattr(ActorSystem, "belongs_here", lambda _, _kind, match: match in mine)
     async with table(Counting, stores=stores, unjoined_after_s=500) as two:
         await trio.sleep(1)
         assert {ref.key for ref in two.system.actors("match")} == mine
