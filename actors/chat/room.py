@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final
@@ -15,6 +16,7 @@ from actors.chat.rules.roster import Roster
 from actors.chat.settings import RoomSettings
 from actors.edge.failures import Refused, refuse_late, with_others
 from actors.edge.hub_messages import Adopt
+from actors.edge.strangers import NobodyElse, Strangers
 from actors.edge.topic_messages import (
     ComeBack,
     Join,
@@ -99,6 +101,7 @@ class Room(PersistentActor):
         self._clock_ms = clock_ms
         self._said = RoomLog(settings.recent, settings.keys)
         self._roster: Roster[Member] = Roster()
+        self._strangers = Strangers(weakref.proxy(self), topics)
         self._uncommitted: dict[int, Future[Any]] = {}  # offsets of keyed sends
 
     @property
@@ -124,6 +127,7 @@ class Room(PersistentActor):
         """Take over the members of the incarnation before from the hub, and tell them."""
         self._said.epoch = self.epoch or FIRST_EPOCH
         guard(self.system, self.actor_ref)
+        self._strangers.expect()
         members = self._topics.members(self._topic)
         for listener in members:
             member = Member(listener.who.user, listener.who.name)
@@ -160,17 +164,23 @@ class Room(PersistentActor):
         Other members are not told of them: they know them already. They may be more than the limit,
         which is for those who come.
         """
-        adopted = self._topics.adopt(self._topic, message, self.epoch)
+        adopted = self._topics.adopt(self._topic, self._strangers.unknown(message), self.epoch)
         for who in adopted:
             self._roster.add(who.session, who.user, Member(who.user, who.name))
             self.watch(self.system.ref(SESSION_KIND, who.session))
         sessions = [who.session for who in adopted]
         publish = partial(self._topics.publish_to, self._topic, sessions)
         self._tell_of_restart(message.epoch, publish)
+        self._strangers.known(sessions)
 
     @handles(ComeBack)
     def come_back(self, _: ComeBack) -> None:
         """Do nothing: the start of this actor has told the members."""
+
+    @handles(NobodyElse, local=True)
+    def nobody_else(self, _: NobodyElse) -> None:
+        """Answer those who were not named as members."""
+        self._strangers.nobody_else()
 
     def may_passivate(self) -> bool:
         """An empty room may leave memory when it is idle."""
@@ -186,6 +196,7 @@ class Room(PersistentActor):
             Refused: ROOM_FULL; RATE_LIMITED or BUSY if a budget of pushes is used up; UNAVAILABLE
                 if the session's connection is another one by now.
         """
+        self._strangers.keep_order(message)
         refuse_late(message.until, self.system.now())
         if message.who.session not in self._roster and len(self._roster) < self._settings.members:
             # Two pushes, as the session will also leave. A resume is not charged, because many
@@ -208,6 +219,7 @@ class Room(PersistentActor):
     @handles(Resume)
     def resume(self, message: Resume) -> Resumed:
         """Make a session a member, and push to it what it missed. Raises `Refused` like a join."""
+        self._strangers.keep_order(message)
         refuse_late(message.until, self.system.now())
         self._enter(message)
         missed = self._said.since(message.epoch, message.offset, self._settings.answer_bytes)
@@ -234,9 +246,11 @@ class Room(PersistentActor):
     @handles(Leave, Part)
     def leave(self, message: Leave | Part) -> None:
         """Remove a session, if it is a member."""
-        if message.who.session in self._roster:
-            self.unwatch(self.system.ref(SESSION_KIND, message.who.session))
-            self._remove(message.who.session)
+        if message.who.session not in self._roster:
+            self._strangers.wait(message)
+            return
+        self.unwatch(self.system.ref(SESSION_KIND, message.who.session))
+        self._remove(message.who.session)
 
     @handles(Terminated, local=True)
     def session_ended(self, message: Terminated) -> None:
@@ -263,6 +277,7 @@ class Room(PersistentActor):
             self.unwatch(self.system.ref(SESSION_KIND, who.session))
             self._remove(who.session)
             raise Refused(UNAVAILABLE, "its node takes no pushes now")
+        self._strangers.known((who.session,))
 
     def _remove(self, session: str) -> None:
         self._topics.unsubscribe(self._topic, session)
@@ -394,6 +409,7 @@ class Room(PersistentActor):
     def _member(self, message: TopicMessage) -> Member:
         member = self._roster.person(message.who.session)
         if member is None:
+            self._strangers.wait(message)
             raise Refused(NOT_JOINED)
         return member
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import pykka
 
 from actors.edge.failures import Refused, refuse_late
 from actors.edge.hub_messages import Adopt
+from actors.edge.strangers import NobodyElse, Strangers
 from actors.edge.topic_messages import Join, Leave, Part, Resume, Resumed, TopicMessage
 from actors.edge.warden import SESSION_KIND, guard
 from actors.inbox.entries import Found, ReadAfter, ReadBefore, SetRead
@@ -68,6 +70,7 @@ class UserInbox(Actor):
         self._settings = host.settings
         self.sessions: set[str] = set()
         """The sessions of the user that are members of the topic."""
+        self._strangers = Strangers(weakref.proxy(self), host.topics)
         self._tail: Tail | None = None
         self._read = 0
 
@@ -76,6 +79,7 @@ class UserInbox(Actor):
     def on_start(self) -> None:
         """Take over the sessions of an incarnation that crashed, which the hub still knows."""
         guard(self.system, self.actor_ref)
+        self._strangers.expect()
         members = self._topics.members(self._topic)
         self._host.online.come(self._user, again=bool(members))
         for listener in members:
@@ -134,9 +138,11 @@ class UserInbox(Actor):
     @handles(Leave, Part)
     def leave(self, message: Leave | Part) -> None:
         """Remove a session, if it is a member."""
-        if message.who.session in self.sessions:
-            self.unwatch(self.system.ref(SESSION_KIND, message.who.session))
-            self._remove(message.who.session)
+        if message.who.session not in self.sessions:
+            self._strangers.wait(message)
+            return
+        self.unwatch(self.system.ref(SESSION_KIND, message.who.session))
+        self._remove(message.who.session)
 
     @handles(Terminated, local=True)
     def session_ended(self, message: Terminated) -> None:
@@ -150,12 +156,18 @@ class UserInbox(Actor):
         They are told how the inbox stands, as nobody here knows how far it was pushed there.
         """
         tail = await self._look()
-        adopted = self._topics.adopt(self._topic, message, 0)
+        adopted = self._topics.adopt(self._topic, self._strangers.unknown(message), 0)
         for who in adopted:
             self.sessions.add(who.session)
             self.watch(self.system.ref(SESSION_KIND, who.session))
         sessions = [who.session for who in adopted]
         self._topics.publish_to(self._topic, sessions, self._recovered(tail, None))
+        self._strangers.known(sessions)
+
+    @handles(NobodyElse, local=True)
+    def nobody_else(self, _: NobodyElse) -> None:
+        """Answer those who were not named as members."""
+        self._strangers.nobody_else()
 
     async def _enter(self, message: Join | Resume) -> Tail:
         """Make a session a member, which gets every push from now on, and return the entries so
@@ -164,6 +176,7 @@ class UserInbox(Actor):
         who, connection = message.who, message.connection
         if who.user != self._user:
             raise Refused(NOT_JOINED, "it is another user's")
+        self._strangers.keep_order(message)
         refuse_late(message.until, self.system.now())
         tail = self._tail if isinstance(message, Join) and who.session in self.sessions else None
         if tail is None:  # else the join is a repeated one, and the entries are known
@@ -174,6 +187,7 @@ class UserInbox(Actor):
         if who.session not in self.sessions:
             self.sessions.add(who.session)
             self.watch(self.system.ref(SESSION_KIND, who.session))
+        self._strangers.known((who.session,))
         return tail
 
     def _remove(self, session: str) -> None:
@@ -337,6 +351,7 @@ class UserInbox(Actor):
 
     async def _joined(self, message: TopicMessage) -> Tail:
         if message.who.session not in self.sessions:
+            self._strangers.wait(message)
             raise Refused(NOT_JOINED)
         return self._tail or await self._look()  # there is no tail just after a restart
 

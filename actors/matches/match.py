@@ -11,7 +11,16 @@ import msgspec
 
 from actors.edge.failures import Refused, with_others
 from actors.edge.hub_messages import Adopt
-from actors.edge.topic_messages import ComeBack, Join, Leave, Part, Resume, Resumed
+from actors.edge.strangers import NobodyElse, Strangers
+from actors.edge.topic_messages import (
+    ComeBack,
+    Join,
+    Leave,
+    Part,
+    Resume,
+    Resumed,
+    TopicMessage,
+)
 from actors.edge.warden import guard
 from actors.matches.attendance import Attendance
 from actors.matches.clock import MatchClock
@@ -98,6 +107,7 @@ class Match(PersistentActor):
         self._players = Players(
             me, play, here, match_log=self._match_log, voice=voice, reports=self._reports
         )
+        self._strangers = Strangers(me, host.topics)
         self._inputs = Inputs(me, play, here, counters, self._match_log)
         self._clock = MatchClock(
             me,
@@ -174,6 +184,7 @@ class Match(PersistentActor):
             self._voice.restarted(record, play.referee.seen_by, self.epoch, missed)
         for player in record.places:
             self._attendance.expect(player)
+        self._strangers.expect()
         self._reports.tell()
         self.follow_up(self._match_log.hear_out())
         self.mind_the_time()
@@ -284,7 +295,10 @@ class Match(PersistentActor):
     @handles(Join)
     def join(self, message: Join) -> Any:
         """Give the user a place, or let the user's session in if the user has a place."""
-        return self._players.join(message)
+        self._strangers.keep_order(message)
+        answer = self._players.join(message)
+        self._strangers.known((message.who.session,))
+        return answer
 
     @handles(Arrived, local=True)
     def arrived(self, message: Arrived) -> None:
@@ -294,22 +308,37 @@ class Match(PersistentActor):
     @handles(Resume)
     def resume(self, message: Resume) -> Resumed:
         """Let the player's session in again, and push what it missed."""
-        return self._players.resume(message)
+        self._strangers.keep_order(message)
+        resumed = self._players.resume(message)
+        self._strangers.known((message.who.session,))
+        return resumed
 
     @handles(Adopt)
     def adopt(self, message: Adopt) -> None:
         """Take over sessions from the node that the match has been on."""
-        self._players.adopt(message)
+        self._players.adopt(self._strangers.unknown(message))
+        self._strangers.known([one.who.session for one in message.members])
+
+    @handles(NobodyElse, local=True)
+    def nobody_else(self, _: NobodyElse) -> None:
+        """Answer those who were not named as here."""
+        self._strangers.nobody_else()
 
     @handles(Leave)
     def leave(self, message: Leave) -> Any:
         """Give up the user's place. It is no error if there is none."""
+        self._wait_to_know(message)
         return self._players.give_up(message.who.session, message.who.user)
 
     @handles(Part)
     def part(self, message: Part) -> Any:
         """Remove one session. A user's last session gives up the place, unless it is to be kept."""
+        self._wait_to_know(message)
         return self._players.part(message)
+
+    def _wait_to_know(self, message: TopicMessage) -> None:
+        if message.who.session not in self._attendance:
+            self._strangers.wait(message)
 
     @handles(Terminated, local=True)
     def session_ended(self, message: Terminated) -> None:
@@ -330,6 +359,7 @@ class Match(PersistentActor):
     @handles(Repeat)
     def repeat(self, message: Repeat) -> Any:
         """Answer an input like the first time, for a session that is not in the match any more."""
+        self._wait_to_know(message)
         return self._inputs.repeat(message)
 
     # --- the end ---------------------------------------------------------------------------------

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import Context
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 import pykka
 import structlog
 
 from .checks import check_callable
-from .errors import Misfit, UnhandledMessage
+from .errors import Misfit, Stashed, UnhandledMessage
 from .future import Future
 from .handlers import HandlerTable
 from .lifecycle import LoopLife
@@ -236,6 +236,26 @@ class Actor(_PykkaActor):
             raise TypeError(f"a {type(future).__name__} does not tell when it is done")
         check_callable("message", message)
         Piped(self._placed, self, future, message)
+
+    def stash(self) -> NoReturn:
+        """Put the message that is being handled aside until `unstash`; this call does not return.
+
+        The names are Akka's. An actor does this with a message that it cannot answer yet, although
+        it can answer others. Whoever asked goes on waiting, and the deadline of the ask holds. What
+        is put aside is not in the mailbox and not counted there, so the actor has to bound it.
+
+        An actor with messages put aside is not passivated. If it is restarted, its new instance
+        gets them before all others; if it ends, they are treated like those in the mailbox.
+        """
+        raise Stashed
+
+    def unstash(self, wanted: Callable[[Any], bool] | None = None) -> None:
+        """Handle messages that were put aside next, in the order in which they came.
+
+        Arguments:
+            wanted: says of a message whether it is meant; None: all are.
+        """
+        self._placed.bring_back(wanted)
 
     def stop(self) -> None:
         """Stop once the messages that are in the mailbox now have been handled."""

@@ -153,6 +153,10 @@ class UnhandledMessage(Refusal, TypeError):  # noqa: N818 -- named like what it 
         return f"{self.name} has no handler for {self.message}"
 
 
+class Stashed(Exception):  # noqa: N818 -- what happened to the message
+    """The message that is being handled was put aside, see `Actor.stash`. Handlers let it pass."""
+
+
 class Misfit(TypeError):  # noqa: N818 -- says what was made
     """A factory made no new actor. This class is internal; embedders see it as a TypeError."""
 

@@ -38,6 +38,7 @@ class LoopLife(Cell):
             is running, or a worker has it, or because it must not run now.
         worker: the worker that awaits a handler or a hook of the actor, if any.
         results_to_come: how many results the present instance waits for (see `Actor.pipe_to_self`).
+        stash: the items that the actor has put aside, in the order in which they came; None: none.
         stopping: why the actor was asked to stop, if it was.
         killing: why the actor is to end at once, if that was asked for while a worker had it.
     """
@@ -50,6 +51,7 @@ class LoopLife(Cell):
         "killing",
         "mailbox",
         "results_to_come",
+        "stash",
         "stopping",
         "timers",
         "worker",
@@ -68,6 +70,7 @@ class LoopLife(Cell):
         self.results_to_come = 0
         self.worker: Worker | None = None
         self.timers: ActorTimers | None = None
+        self.stash: list[Any] | None = None
         self.stopping: Reason | None = None
         self.killing: Reason | None = None
 
@@ -90,6 +93,8 @@ class LoopLife(Cell):
 
     def _agrees(self, actor: Instance) -> bool:
         """Return whether the actor agrees to be passivated."""
+        if self.stash is not None:
+            return False
         try:
             return bool(actor.may_passivate())
         except BaseException as error:
@@ -106,6 +111,30 @@ class LoopLife(Cell):
         if not self.claimed:
             self.claimed = True
             self.dispatcher.add(self)
+
+    def put_aside(self, item: Any) -> None:
+        """Keep an item that the actor has put aside."""
+        if self.stash is None:
+            self.stash = []
+        # A control message was wanted when it was taken out. From here on it is like any other.
+        self.stash.append(item.message if type(item) is Control else item)
+
+    def bring_back(self, wanted: Callable[[Any], bool] | None = None) -> None:
+        """Put items of the stash before all others in the mailbox, in the order in which they came.
+
+        `wanted` says of a message whether it is meant; None: all are. The mailbox may be full.
+        """
+        if self.stash is None:
+            return
+        back: list[Any] = []
+        left: list[Any] = []
+        for item in self.stash:
+            message = item.message if type(item) is Envelope else item
+            (back if wanted is None or wanted(message) else left).append(item)
+        self.stash = left or None
+        self.mailbox.queue.extendleft(reversed(back))
+        if back:
+            self.wake()
 
     def occupy(self, job: Coroutine[Any, Any, None]) -> None:
         """Have a worker await the job. Until it is done, no message is handled."""
@@ -196,6 +225,7 @@ class LoopLife(Cell):
         self.incarnation += 1
         self.state = State.STARTING
         self.claimed = True
+        self.bring_back()  # what the instance before has put aside
         self.dispatcher.add(self)
 
     def replace_actor(self) -> Any:
@@ -419,6 +449,7 @@ class LoopLife(Cell):
 
     def _gone(self, reason: Reason) -> None:
         """End the cell for `reason`, or start it again if it may come back and a message waits."""
+        self.bring_back()
         may_come_back = reason in ("passivated", "fenced") and self.system.may_start(self.kind)
         if may_come_back and self.mailbox.queue and self._stays():
             self._come_back()
@@ -469,6 +500,7 @@ class LoopLife(Cell):
         self.context = None
         self.claimed = True
         self._end_timers()
+        self.bring_back()
         left = self.mailbox.close()
         super().end(reason)
         if actor is not None and reason == "killed":

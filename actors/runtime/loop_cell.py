@@ -12,7 +12,7 @@ from pykka._envelope import Envelope  # Pykka's own type crosses its inbox seam
 
 from .cell import Seat, State
 from .dispatcher import SLICE_S, SLOW_HANDLER_S
-from .errors import MailboxFull, Quarantined, Refusal, UnhandledMessage, bare
+from .errors import MailboxFull, Quarantined, Refusal, Stashed, UnhandledMessage, bare
 from .future import Future
 from .lifecycle import LoopLife
 from .mailbox import Control, Mailbox
@@ -214,6 +214,9 @@ class LoopCell(LoopLife):
     def _raised(self, error: BaseException, item: Any, reply: Any) -> bool:
         """Deal with an exception of a handler, and return whether the actor goes on."""
         message = item.message if isinstance(item, Envelope) else item
+        if isinstance(error, Stashed):
+            self.put_aside(item)
+            return True
         if isinstance(error, Refusal):
             bare(error)
             if reply is not None:

@@ -271,12 +271,17 @@ class House:
 
     async def hand_over(self, kind: str, key: str, to: str) -> None:
         """The owner of a topic stops where it is, and its next message starts it there."""
+        tell_hubs = await self.move(kind, key, to)
+        tell_hubs()
+
+    async def move(self, kind: str, key: str, to: str) -> Callable[[], None]:
+        """The same, but the hubs are told to name its members by a call of what this returns."""
         cell = self.system.lookup(kind, key)
         assert cell is not None
         await cell.stop("moved")
         before = self.nodes.of_owner(kind, key)
         self.nodes.move(kind, key, to)
-        before.topics.hand_over(f"{kind}:{key}")
+        return lambda: before.topics.hand_over(f"{kind}:{key}")
 
     def break_room(self, name: str) -> None:
         self.break_owner("room", name)

@@ -7,6 +7,7 @@ import pykka
 import pytest
 import trio
 
+import actors
 from actors import AskTimeout, Future, Kind, MailboxFull, Terminated
 from actors.cluster import cluster as cluster_module
 from actors.cluster.errors import DeliveryUnknown, NotHere
@@ -88,6 +89,42 @@ async def test_what_an_actor_has_logged_is_durable_before_another_node_has_it(
         moved(nodes, slot, c)
         assert await entering == 3
         assert await ref.ask(Enter(3)) == 6
+
+
+class Gate(Tally):
+    """Puts what it is to add aside until it is asked for the log."""
+
+    open = False
+
+    @actors.handles(Add)
+    def add(self, message: Add) -> int:
+        if not self.open:
+            self.stash()
+        return super().add(message)
+
+    @actors.handles(Log)
+    def get_log(self, message: Log) -> list[int]:
+        self.open = True
+        self.unstash()
+        return super().get_log(message)
+
+
+async def test_what_an_actor_has_put_aside_goes_with_its_slot(
+    redis: RedisSettings, unique: str
+) -> None:
+    kind = Kind("tally", Gate, placement="hashed")
+    async with open_nodes(redis, unique, "abc", kinds=[kind]) as nodes:
+        a, b, c = nodes
+        ref = a.ref_to(b)
+        slot = slot_of("tally", ref.key)
+        asked = ref.ask(Add(1), timeout=20)
+        ref.tell(Add(2))
+        await ref.ask(Get())
+        await b.place.give_up([slot], c.id)
+        moved(nodes, slot, c)
+        await ref.ask(Log())
+        assert await asked == 1
+        assert await ref.ask(Log()) == [1, 2]
 
 
 async def test_order_is_kept_while_a_slot_goes_from_node_to_node(

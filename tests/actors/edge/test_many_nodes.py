@@ -7,10 +7,11 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
+from actors.edge import strangers
 from actors.edge.hub_messages import Gone, Publish
 from actors.runtime.memory import MemoryEventStore
 from protocol.errors import PART_LOST, TAKEN_OVER
-from protocol.messages.envelope import Position
+from protocol.messages.envelope import ErrorReply, Ok, Position
 from protocol.messages.match import (
     MatchCreate,
     MatchEvent,
@@ -23,6 +24,7 @@ from protocol.messages.match import (
 )
 from protocol.messages.room import (
     Members,
+    RoomHistory,
     RoomJoin,
     RoomJoined,
     RoomLeave,
@@ -338,3 +340,125 @@ async def test_a_match_that_moves_goes_on_with_its_players(autojump_clock: MockC
         await ada.ask(MatchLeave(match=match))
         await bob.settle()
         assert [push.kind for push in bob.got(MatchEvent)][-1] == "left"
+
+
+# --- what comes to an owner before its members are named ------------------------------------------
+
+
+async def test_what_a_member_asks_of_a_room_that_has_just_moved_is_answered_once_it_is_named(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        ada, bob = [await joined(house, name, node=node) for name, node in PAIR]
+        await ada.ask(RoomSend(room="lobby", body="one"))
+        tell_hubs = await house.move("room", "lobby", OTHERS)
+        ada.tell(RoomSend(room="lobby", body="two", ref=101))
+        ada.tell(RoomHistory(room="lobby", limit=10, ref=102))
+        bob.tell(RoomMembers(room="lobby", ref=103))
+        bob.tell(RoomSend(room="lobby", body="three", ref=104))
+        bob.tell(RoomLeave(room="lobby", ref=105))
+        await ada.settle()
+        assert not ada.replies
+        tell_hubs()
+        for player, refs in ((ada, (101, 102)), (bob, (103, 104, 105))):
+            for ref in refs:
+                assert isinstance(await player.replied(ref), Ok)
+        said = bodies(ada)
+        assert (said[0], sorted(said[1:])) == ("one", ["three", "two"])
+        found: Members = await ada.ask(RoomMembers(room="lobby"))
+        assert [member.name for member in found.members] == ["ada"]
+
+
+async def test_a_session_that_is_not_named_is_no_member_after_a_while(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        ada, bob = [await joined(house, name, node=node) for name, node in PAIR]
+        await house.move("room", "lobby", OTHERS)  # and no hub hears of it
+        began = trio.current_time()
+        assert await ada.refused(RoomSend(room="lobby", body="one")) == "not_joined"
+        assert await bob.refused(RoomMembers(room="lobby")) == "not_joined"
+        assert trio.current_time() == pytest.approx(began + strangers.WAIT_S, abs=0.1)
+
+
+async def test_one_that_resumes_is_known_without_being_named(autojump_clock: MockClock) -> None:
+    async with open_house() as house:
+        ada = await joined(house, "ada", node=OTHERS)
+        await house.move("room", "lobby", OTHERS)
+        ada.tell(RoomSend(room="lobby", body="one", key="k", ref=101))
+        await ada.settle()
+        ada.leave()
+        again = house.connect(node=OTHERS)
+        await again.resume(token_of(ada), lobby(1, 0))
+        await again.settle()
+        assert bodies(again) == ["one"]
+
+
+@pytest.mark.parametrize("limit", ["MOST", "MOST_BYTES"])
+async def test_what_has_no_room_to_wait_for_members_may_be_sent_again(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(strangers, limit, {"MOST": 2, "MOST_BYTES": 400}[limit])
+    async with open_house() as house:
+        ada = await joined(house, "ada", node=OTHERS)
+        tell_hubs = await house.move("room", "lobby", OTHERS)
+        for ref in range(101, 104):
+            ada.tell(RoomSend(room="lobby", body="x" * 100, ref=ref))
+        refused = await ada.replied(103)
+        assert isinstance(refused, ErrorReply)
+        assert (refused.code, refused.retry_in_s) == ("busy", strangers.AGAIN_S)
+        tell_hubs()
+        for ref in (101, 102):
+            assert isinstance(await ada.replied(ref), Ok)
+        await ada.ask(RoomSend(room="lobby", body="again"))
+
+
+async def test_a_players_requests_wait_for_its_match_to_know_it(autojump_clock: MockClock) -> None:
+    async with open_house() as house:
+        ada, bob = [await house.player(name, node=node) for name, node in PAIR]
+        match = (await ada.ask(MatchCreate(game="tictactoe"))).match
+        for player in (ada, bob):
+            await player.ask(MatchJoin(match=match))
+        tell_hubs = await house.move("match", match, OTHERS)
+        await ada.ask(MatchInput(match=match, seq=1, input={"cell": 0}))  # it knows her place
+        ada.tell(MatchLeave(match=match, ref=101))
+        await ada.settle()
+        assert not ada.replies
+        tell_hubs()
+        assert isinstance(await ada.replied(101), Ok)
+        await bob.settle()
+        assert [push.kind for push in bob.got(MatchEvent)][-1] == "left"
+        assert not ada.got(TopicLost)
+
+
+async def test_a_member_that_leaves_and_comes_again_while_its_room_moves_is_in(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        ada, bob = [await joined(house, name, node=node) for name, node in PAIR]
+        tell_hubs = await house.move("room", "lobby", OTHERS)
+        ada.tell(RoomLeave(room="lobby", ref=101))
+        ada.tell(RoomJoin(room="lobby", ref=102))
+        await ada.settle()
+        assert not ada.replies
+        tell_hubs()
+        for ref in (101, 102):
+            assert isinstance(await ada.replied(ref), Ok)
+        await bob.ask(RoomSend(room="lobby", body="one"))
+        await ada.settle()
+        assert bodies(ada) == ["one"]
+
+
+async def test_a_member_that_has_come_and_gone_before_it_is_named_is_out(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        ada, bob = [await joined(house, name, node=node) for name, node in PAIR]
+        tell_hubs = await house.move("room", "lobby", OTHERS)
+        await ada.ask(RoomJoin(room="lobby"))
+        await ada.ask(RoomLeave(room="lobby"))
+        tell_hubs()
+        await ada.settle()
+        found: Members = await bob.ask(RoomMembers(room="lobby"))
+        assert [member.name for member in found.members] == ["bob"]
+        assert await ada.refused(RoomSend(room="lobby", body="one")) == "not_joined"

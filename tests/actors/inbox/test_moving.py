@@ -6,7 +6,8 @@ import pytest
 import trio
 
 from persistence import PostgresSettings
-from protocol.messages.inbox import InboxRecovered
+from protocol.messages.envelope import Ok
+from protocol.messages.inbox import InboxHistory, InboxLeave, InboxRead, InboxRecovered
 from tests.actors.inbox.mailroom import joined, offsets, open_mailroom, pushed, user_of
 from tests.actors.nodes import OTHERS, OWNERS
 from tests.actors.served import until
@@ -37,3 +38,24 @@ async def test_an_inbox_that_moves_says_how_it_stands_and_goes_on(
         await room.put(user)
         for device in (desk, phone):
             assert await offsets(device, 2) == [2]
+
+
+async def test_what_is_asked_of_an_inbox_that_has_just_moved_waits_for_its_sessions(
+    inboxes: PostgresSettings,
+) -> None:
+    async with open_mailroom(inboxes) as room:
+        ada = await room.house.player("ada", node=OTHERS)
+        user = user_of(ada)
+        await joined(ada)
+        await room.put(user)
+        assert await offsets(ada, 1) == [1]
+        tell_hubs = await room.house.move("user", user, OWNERS)
+        ada.tell(InboxHistory(limit=5, ref=101))
+        ada.tell(InboxRead(offset=1, ref=102))
+        ada.tell(InboxLeave(ref=103))
+        await ada.settle()
+        assert not ada.replies
+        tell_hubs()
+        for ref in (101, 102, 103):
+            assert isinstance(await ada.replied(ref), Ok)
+        assert await ada.refused(InboxRead(offset=1)) == "not_joined"
