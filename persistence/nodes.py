@@ -69,12 +69,14 @@ class ChangeSlots(StoreRequest, frozen=True, gc=False):
     """Give slots another holder; None: none. Reply: those that were changed, as `HeldSlot`s.
 
     A slot is changed if its epoch is the one given, or an older one. Nothing is changed if
-    `generation` is not the present one.
+    `generation` is not the present one. `view`: the version of the view by which it is done; it is
+    announced with the change.
     """
 
     generation: int
     changes: Sequence[tuple[int, int]]
     holder: str | None
+    view: int = 0
 
 
 class Announce(StoreRequest, frozen=True, gc=False):

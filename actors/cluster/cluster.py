@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, cast
 
 import pykka
@@ -23,6 +23,7 @@ from actors.cluster.items import (
     Flushed,
     Forwarded,
     Gap,
+    Holders,
     Notice,
     Send,
     Started,
@@ -39,6 +40,7 @@ from actors.cluster.questions import Questions
 from actors.cluster.reception import Reception, unknown
 from actors.cluster.remote_target import RemoteTarget
 from actors.cluster.routes import Routes, Where
+from actors.cluster.rules.slot_table import Held
 from actors.cluster.watches import Watches
 from actors.cluster.ways import Waiting, Way
 from actors.runtime.cell import Cell
@@ -148,10 +150,12 @@ class Cluster:
                 Canary: lambda _sender, item: self.bus.canary_arrived(item.at_s),
                 Gap: lambda sender, _item: self._lost(sender),
                 Flush: lambda _sender, item: self._reception.flush(item),
+                Holders: self._take_holders,
                 Flushed: lambda _sender, item: self._open_up(self._flushes.done(item.number)),
             }
         )
         self.place.listen(self)
+        self.place.on_change(self._tell_of_holders)
         try:
             await self.bus.open(system, me)
         except BaseException:
@@ -247,6 +251,19 @@ class Cluster:
     def _take_forwarded(self, _sender: str, item: Forwarded) -> None:
         if not self._is_dead(item.origin):
             self._reception.take(item.origin, decode_item(item.item), item.epoch, item.hops)
+
+    def _take_holders(self, _sender: str, item: Holders) -> None:
+        news = zip(item.slots, item.epochs, strict=False)
+        self.place.told([Held(*one, item.holder or None) for one in news], item.view)
+
+    def _tell_of_holders(self, held: Sequence[Held], view: int) -> None:
+        """Tell the others, who else would send to the old holder until their next heartbeats."""
+        slots, epochs, _ = zip(*held, strict=True)
+        item = encode_item(Holders(held[0].holder or "", view, slots, epochs))
+        for node in self.place.view().nodes:
+            link = None if node == self.place.me else self.routes.link(node)
+            if link is not None:
+                link.put(-1, item)
 
     def _lost(self, node: str) -> None:
         """Messages between that node and this one were lost, in the one direction or the other."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from actors.cluster.place import Listener
+from actors.cluster.place import Changed, Listener
+from actors.cluster.rules.slot_table import Held
 from actors.cluster.rules.view import Descriptor, Node, View, name_of
 
 
@@ -57,6 +58,12 @@ class FixedPlace:
     def listen(self, listener: Listener) -> None:
         """Have a listener told of what tests do by the methods below."""
         self._listeners.append(listener)
+
+    def on_change(self, tell_others: Changed) -> None:
+        """Do nothing: this node changes nothing by itself."""
+
+    def told(self, held: Sequence[Held], view: int) -> None:
+        """Do nothing, for the same reason."""
 
     # --- what only a membership does by itself ---------------------------------------------------
 

@@ -140,6 +140,18 @@ class Flushed(Item, frozen=True, gc=False, tag=16):
     number: int
 
 
+class Holders(Item, frozen=True, gc=False, tag=17):
+    """The sender has given these slots to this node; "": to none, as it leaves, and is the last.
+
+    `view`: the version of the view by which it did so, of which the receiver may not know yet.
+    """
+
+    holder: str
+    view: int
+    slots: tuple[int, ...]
+    epochs: tuple[int, ...]
+
+
 AnyItem = (
     Tell
     | Notice
@@ -157,6 +169,7 @@ AnyItem = (
     | Gap
     | Flush
     | Flushed
+    | Holders
 )
 
 

@@ -8,13 +8,13 @@ which wait for actors to stop. So none of them is kept waiting by what another w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import structlog
 import trio
 
-from actors.cluster.place import Listener
+from actors.cluster.place import Changed, Listener
 from actors.cluster.rules.answers import (
     Ended,
     Event,
@@ -24,6 +24,7 @@ from actors.cluster.rules.answers import (
     Taken,
 )
 from actors.cluster.rules.member import Change, Member
+from actors.cluster.rules.slot_table import Held
 from actors.cluster.rules.view import View
 from actors.cluster.settings import MembershipSettings
 from actors.cluster.stores import ClusterStores
@@ -71,6 +72,7 @@ class Membership:
         self._timing = settings.timing
         self._clock = clock
         self._listeners: list[Listener] = []
+        self._changed: list[Changed] = []
         self._heard = trio.Event()  # replaced at each heartbeat that was answered
         self._failing: dict[str, str] = {}  # by what was tried: what it has met
 
@@ -115,6 +117,16 @@ class Membership:
         self._listeners.append(listener)
         if self._member.table.mine:
             listener.taken(frozenset(self._member.table.mine))
+
+    def on_change(self, tell_others: Changed) -> None:
+        """See `Place`."""
+        self._changed.append(tell_others)
+
+    def told(self, held: Sequence[Held], view: int) -> None:
+        """See `Place`."""
+        if self.current():
+            self._tell(self._member.told(held, view))
+            self._wake()
 
     def settled(self) -> bool:
         """Whether this node holds what it should, and nothing else."""
@@ -190,6 +202,9 @@ class Membership:
             if not answer.generation and member.ended is None:
                 await self._stores.begin_generation()
             more = (answer.more or not answer.generation) and member.ended is None
+        self._wake()
+
+    def _wake(self) -> None:
         heard, self._heard = self._heard, trio.Event()
         heard.set()
 
@@ -280,9 +295,13 @@ class Membership:
     # --- stores ----------------------------------------------------------------------------------
 
     async def _change(self, changes: list[Change], to: str | None) -> bool:
-        held = await self._stores.change(self._member.contact.generation, changes, to)
+        member = self._member
+        view = member.view.version
+        held = await self._stores.change(member.contact.generation, changes, to, view)
         if self.current():
-            self._tell(self._member.learn(held))
+            for tell_others in self._changed if held else ():
+                tell_others(held, view)
+            self._tell(member.learn(held))
         return bool(held)
 
     async def _announce(self, version: int, *gone: str) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from actors.cluster.rules.slot_table import Held
 from actors.cluster.rules.view import View
+
+Changed = Callable[[Sequence[Held], int], object]
+"""Called with slots whose holder this node has just changed, and the version of the view by which
+it did so."""
 
 
 class Listener(Protocol):
@@ -66,3 +72,12 @@ class Place(Protocol):
 
     def listen(self, listener: Listener) -> None:
         """Have a listener told of all changes from now on, and now of what this node holds."""
+
+    def on_change(self, tell_others: Changed) -> None:
+        """Have `tell_others` called with what this node changes, before its own listeners.
+
+        Other nodes hear of it by their next heartbeats, or sooner if they are told (`told`).
+        """
+
+    def told(self, held: Sequence[Held], view: int) -> None:
+        """Take the changes that another node has made, from that node."""

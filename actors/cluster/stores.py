@@ -114,10 +114,15 @@ class ClusterStores:
         await self._slots.ask(BeginGeneration(number), self._timing.patience_s)
 
     async def change(
-        self, generation: int, changes: Sequence[Change], to: str | None
+        self, generation: int, changes: Sequence[Change], to: str | None, view: int
     ) -> list[Held]:
-        """Give slots another holder; returns those that were changed."""
-        held = await self._slots.ask(ChangeSlots(generation, changes, to), self._timing.patience_s)
+        """Give slots another holder, by the view of this version; returns those that were changed.
+
+        Who hears of the change hears that there is such a view.
+        """
+        held = await self._slots.ask(
+            ChangeSlots(generation, changes, to, view), self._timing.patience_s
+        )
         return [Held(*one) for one in held]
 
     async def announce(self, version: int, *gone: str) -> None:

@@ -76,7 +76,8 @@ _CHANGE: Final = (
     _PRESENT
     + """
 if generation ~= ARGV[1] then return redis.error_reply('GENERATION another one has begun') end
-local holder, first = ARGV[2], 3
+local holder, first = ARGV[2], 4
+if tonumber(ARGV[3]) > tonumber(held[4]) then redis.call('HSET', home, 'view', ARGV[3]) end
 local epoch, given = tonumber(held[3]), {}
 for i = first, #ARGV, 2 do
   local slot, known = ARGV[i], tonumber(ARGV[i + 1])
@@ -171,7 +172,8 @@ class NodeWorker(RedisActor):
         for start in range(0, len(request.changes), CHANGES):
             some = request.changes[start : start + CHANGES]
             flat = [number for change in some for number in change]
-            given = self._run(request, request.generation, request.holder or "", *flat)
+            holder, view = request.holder or "", request.view
+            given = self._run(request, request.generation, holder, view, *flat)
             changed += [
                 HeldSlot(slot, int(epoch), request.holder)
                 for (slot, _), epoch in zip(some, given, strict=True)

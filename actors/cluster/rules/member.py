@@ -22,7 +22,7 @@ from actors.cluster.rules.answers import (
 )
 from actors.cluster.rules.lease import Contact, Lease, Timing
 from actors.cluster.rules.placement import Placement
-from actors.cluster.rules.slot_table import Held, SlotTable
+from actors.cluster.rules.slot_table import Held, SlotTable, generation_of
 from actors.cluster.rules.view import Node, View, name_of
 
 
@@ -185,9 +185,15 @@ class Member:
         return me is not None and me.leaving
 
     def to_give(self, most: int) -> dict[str | None, list[Change]]:
-        """Return slots to be handed over now: by node, those that should be with that one."""
+        """Return slots to be handed over now: by node, those that should be with that one.
+
+        Nothing is handed over by a view of which it is known that it is old: what a node gives away
+        since it leaves would be given back to it.
+        """
         if self.ended is not None or not self.contact.generation:
             return {}
+        if self._newest_view > self.view.version:
+            return {}  # by what it does not know yet, they may be right where they are
         found: dict[str | None, list[Change]] = {}
         surplus = self.table.mine - self.placement.wished
         for slot in (surplus - self.stale - self.giving.keys()) if surplus else ():
@@ -268,6 +274,16 @@ class Member:
             else:
                 self.stale.discard(slot)
         return self._slot_events(taken, moved)
+
+    def told(self, news: Iterable[Held], view: int) -> list[Event]:
+        """Take changes of slots from the node that has made them, by the view of this version.
+
+        They would come with the next heartbeat as well. Those of another generation of Valkey's
+        data are left to that.
+        """
+        self._newest_view = max(self._newest_view, view)
+        generation = self.contact.generation
+        return self.learn([held for held in news if generation_of(held.epoch) == generation])
 
     def end(self, why: str) -> list[Event]:
         """End the membership, for a reason of the node's own."""

@@ -13,6 +13,11 @@ GENERATION_BITS: Final = 32
 epochs never go back, also when Valkey has lost its data."""
 
 
+def generation_of(epoch: int) -> int:
+    """Return the generation of Valkey's data that an epoch belongs to."""
+    return epoch >> GENERATION_BITS
+
+
 class Held(NamedTuple):
     """A slot, its epoch, and who holds it since; None: nobody, its holder has given it up."""
 

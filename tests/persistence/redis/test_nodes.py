@@ -111,6 +111,14 @@ def test_a_slot_changes_its_holder_only_for_who_knows_its_epoch(valkey: Ref) -> 
     assert beat(valkey, since=BASE + 5).news == []
 
 
+def test_who_hears_of_a_change_hears_of_the_view_by_which_it_was_made(valkey: Ref) -> None:
+    ask(valkey, BeginGeneration(7))
+    ask(valkey, ChangeSlots(7, [(1, 0)], "a.1", 3))
+    assert beat(valkey).view == 3
+    ask(valkey, ChangeSlots(7, [(2, 0)], "a.1", 2))
+    assert beat(valkey).view == 3
+
+
 def test_all_slots_are_claimed_by_one_request_and_heard_in_pages(valkey: Ref) -> None:
     ask(valkey, BeginGeneration(7))
     given = ask(valkey, ChangeSlots(7, [(slot, 0) for slot in range(16_384)], "a.1"))

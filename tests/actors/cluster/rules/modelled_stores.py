@@ -86,9 +86,12 @@ class ModelledValkey:
             self.counter = generation << GENERATION_BITS
             self.era_s = self.seen_s = self.now_s
 
-    def change(self, generation: int, changes: Sequence[Change], to: str | None) -> list[Held]:
+    def change(
+        self, generation: int, changes: Sequence[Change], to: str | None, view: int
+    ) -> list[Held]:
         if generation != self.generation or self.of_run != self.run_id:
             raise Away
+        self.view = max(self.view, view)
         held = []
         for slot, epoch in changes:
             present = self.slots.get(slot)

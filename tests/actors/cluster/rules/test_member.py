@@ -271,6 +271,28 @@ def test_one_that_leaves_gives_all_and_as_the_last_one_to_nobody() -> None:
     assert {to: len(changes) for to, changes in one.to_give(MOST).items()} == {"b.2": SLOTS}
 
 
+def test_what_a_node_gives_away_as_it_leaves_is_not_given_back() -> None:
+    """Who is told of the hand-over has yet to read that the giver leaves."""
+    one = member(node("b.2"))
+    wished_by_b = [slot for slot in range(SLOTS) if one.placement.desired(slot) == "b.2"]
+    given = [Held(slot, BASE + 1 + slot, "a.1") for slot in wished_by_b]
+    one.told(given, 2)
+    assert one.table.mine == set(wished_by_b)
+    assert one.wants_view(1.0)
+    assert one.to_give(MOST) == {}
+    leaving = Node(id="b.2", descriptor=Descriptor(name="b"), generation=1, leaving=True)
+    one.viewed(1.0, view(node("a.1"), leaving, version=2))
+    assert one.to_give(MOST) == {}
+
+
+def test_what_others_tell_of_another_generation_is_left_to_heartbeats() -> None:
+    one = member(node("b.2"))
+    assert one.told([Held(1, (2 << GENERATION_BITS) + 1, "a.1")], 1) == []
+    assert one.told([Held(1, BASE + 1, "a.1")], 1) == [Taken(frozenset({1}))]
+    beat(one, 1.0, generation=2)
+    assert one.told([Held(2, BASE + 2, "a.1")], 1) == []
+
+
 def test_a_node_without_weight_gets_nothing() -> None:
     one = member(node("b.2", weight=0.0))
     assert len(one.to_claim(0.0, MOST)) == SLOTS

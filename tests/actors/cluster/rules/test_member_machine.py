@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from actors.cluster.rules.answers import Beaten, Ended, Event, Moved, Taken
 from actors.cluster.rules.applicant import Applicant
 from actors.cluster.rules.lease import Timing
 from actors.cluster.rules.member import Change, Member
+from actors.cluster.rules.slot_table import Held
 from actors.cluster.rules.view import Descriptor
 from tests.actors.cluster.rules.modelled_stores import Away, ModelledRegister, ModelledValkey
 
@@ -193,20 +195,25 @@ class Process:
         member = self.alive()
         if member is None:
             return
+        if self.world.hand_overs_first:  # it is a task of its own, and may be the faster one
+            self.give(member)
         if member.wants_view(self.now_s):
             asked_s = self.now_s
             self.heard(member.viewed(asked_s, self.to_register(self.world.register.view)))
         for node in member.to_bury(self.now_s):
             self._bury(node, member.me)
         self.change(member.to_claim(self.now_s, MOST), member.me)
+        self.give(member)
+        if self.leaving and not member.table.mine:
+            self._leave(member)
+
+    def give(self, member: Member) -> None:
         for to, changes in member.to_give(MOST).items():
             for slot, _ in changes:
                 self.epochs.pop(slot, None)
                 member.giving[slot] = to
         for slot, to in list(member.giving.items()):
             self.change([Change(slot, member.table.epoch(slot))], to)
-        if self.leaving and not member.table.mine:
-            self._leave(member)
 
     def _bury(self, node: str, by: str) -> None:
         version = self.to_register(lambda: self.world.register.bury(node, by))
@@ -217,13 +224,15 @@ class Process:
         member = self.alive()
         if member is None or not changes:
             return
-        generation = member.contact.generation
+        generation, view = member.contact.generation, member.view.version
 
         def call() -> None:
             if self.valkey == "only beats":
                 raise Away
-            held = self.to_valkey(lambda: self.world.valkey.change(generation, changes, to))
+            held = self.to_valkey(lambda: self.world.valkey.change(generation, changes, to, view))
+            self.world.note_given(self, held)
             if not self.frozen:
+                self.world.tell(self, held, view)
                 self.heard(member.check(self.now_s))
                 self.heard(member.learn(held))
 
@@ -232,13 +241,22 @@ class Process:
         else:
             call()
 
+    def be_told(self, held: list[Held], view: int) -> None:
+        """Another node has changed this."""
+        member = None if self.frozen else self.alive()
+        if member is not None:
+            self.heard(member.told(held, view))
+
     def leave(self) -> None:
         member = self.alive()
         if member is None or self.leaving:
             return
         version = self.to_register(lambda: self.world.register.mark_leaving(member.me))
         self.leaving = True
-        self.to_valkey(lambda: self.world.valkey.announce(version))
+        with contextlib.suppress(Away):  # the others hear of it by their reports
+            self.to_valkey(lambda: self.world.valkey.announce(version))
+        asked_s = self.now_s
+        self.heard(member.viewed(asked_s, self.to_register(self.world.register.view)))
 
     def _leave(self, member: Member) -> None:
         version = self.to_register(lambda: self.world.register.leave(member.me))
@@ -307,11 +325,17 @@ class World(RuleBasedStateMachine):
         self.register = ModelledRegister(TIMING)
         self.valkey_is_up = self.register_is_up = True
         self.processes: list[Process] = []
+        self.bus = "up"  # or: late, cut
+        self.hand_overs_first = False
+        self.given_away: set[tuple[int, str]] = set()  # slots, by nodes that leave
 
     @initialize(
-        clocks=st.lists(st.floats(-3600, 3600), min_size=5, max_size=5), nodes=st.integers(1, 3)
+        clocks=st.lists(st.floats(-3600, 3600), min_size=5, max_size=5),
+        nodes=st.integers(1, 3),
+        hand_overs_first=st.booleans(),
     )
-    def begin(self, clocks: list[float], nodes: int) -> None:
+    def begin(self, clocks: list[float], nodes: int, hand_overs_first: bool) -> None:
+        self.hand_overs_first = hand_overs_first
         self.valkey.now_s, self.register.now_s = clocks[:2]
         for name, ahead_s in zip(NAMES[:nodes], clocks[2:], strict=False):
             self.processes.append(Process(self, name, ahead_s))
@@ -348,13 +372,21 @@ class World(RuleBasedStateMachine):
     def some(self, data: Any) -> Process | None:
         return data.draw(st.sampled_from(self.processes)) if self.processes else None
 
-    @rule(data=st.data(), how=st.sampled_from(["dies", "leaves"]))
-    def go(self, data: Any, how: str) -> None:
+    @rule(
+        data=st.data(),
+        how=st.sampled_from(["dies", "leaves"]),
+        settled=st.booleans(),
+        beats=st.integers(0, 3),
+    )
+    def go(self, data: Any, how: str, settled: bool, beats: int) -> None:
+        if settled:
+            self.run(20)
         process = self.some(data)
         if process is not None and how == "dies":
             self.processes.remove(process)
         elif process is not None and not process.frozen:
             self.attempt(process.leave)
+        self.run(beats)
 
     # --- links and stores ------------------------------------------------------------------------
 
@@ -390,6 +422,28 @@ class World(RuleBasedStateMachine):
             case "clock":
                 self.valkey.now_s += seconds
         self.run(beats)
+
+    # --- what nodes tell each other ---------------------------------------------------------------
+
+    @rule(bus=st.sampled_from(["up", "up", "late", "cut"]))
+    def trouble_of_the_bus(self, bus: str) -> None:
+        self.bus = bus
+
+    def tell(self, teller: Process, held: list[Held], view: int) -> None:
+        for process in self.processes:
+            if process is teller or self.bus == "cut":
+                continue
+            if self.bus == "late":
+                process.late.append(partial(process.be_told, held, view))
+            else:
+                process.be_told(held, view)
+
+    def note_given(self, giver: Process, held: list[Held]) -> None:
+        """What a node gives away since it leaves is never given back to it."""
+        for slot, _, to in held:
+            assert (slot, to) not in self.given_away, (slot, to)
+            if giver.leaving and giver.member is not None and to != giver.member.me:
+                self.given_away.add((slot, giver.member.me))
 
     # --- late messages ---------------------------------------------------------------------------
 
