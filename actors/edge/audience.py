@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from actors.edge.hub_messages import Adopt, Adopted
 from actors.edge.identity import Identity
 from actors.edge.remote_members import RemoteMember, RemoteMembers
 from actors.edge.rules.bucket import Bucket
@@ -153,6 +154,20 @@ class Audience:
         self.live.clear()
         self.elsewhere = self._groups = None
         return here
+
+    def hand_over(self) -> Adopt | None:
+        """Remove all members, and name those of this node to the owner, which lives elsewhere now.
+
+        One that gets no pushes is named without a connection: its client has yet to say how far it
+        has read. Returns None if there are none.
+        """
+        members = [
+            Adopted(member.who, self.live[session].id if session in self.live else 0)
+            for session, member in self.members.items()
+            if isinstance(member, Listener)
+        ]
+        self.release()
+        return Adopt(members, self.epoch) if members else None
 
     def groups(self) -> Sequence[tuple[Framer, Sequence[PushQueue]]]:
         """Return the outboxes of this node by encoding.

@@ -13,6 +13,7 @@ from actors.edge.hub_messages import (
     Gone,
     HandOver,
     Lapsed,
+    NameMembers,
     Publish,
     PublishEach,
     PublishState,
@@ -113,9 +114,15 @@ class Hub(Actor):
         """Name the members to the owner, where it lives now."""
         adopt = self._remote.hand_over(message)
         if adopt is not None:
-            kind, _, key = message.topic.partition(":")
-            done = self.system.ref(kind, key).ask(adopt, timeout=ADOPT_WITHIN_S)
-            self.pipe_to_self(done, lambda done: Named(adopt, done))
+            self.name_members(NameMembers(message.topic, adopt))
+
+    @handles(NameMembers, local=True)
+    def name_members(self, message: NameMembers) -> None:
+        """Name members to the owner of their topic."""
+        adopt = message.adopt
+        kind, _, key = message.topic.partition(":")
+        done = self.system.ref(kind, key).ask(adopt, timeout=ADOPT_WITHIN_S)
+        self.pipe_to_self(done, lambda done: Named(adopt, done))
 
     @handles(Named, local=True)
     def named(self, message: Named) -> None:

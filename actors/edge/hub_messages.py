@@ -139,6 +139,13 @@ class Adopt(msgspec.Struct, frozen=True, gc=False):
     epoch: int
 
 
+class NameMembers(msgspec.Struct, frozen=True, gc=False):
+    """To this node's own hub: name these members to the owner of the topic, wherever it is."""
+
+    topic: str
+    adopt: Adopt
+
+
 TO_HUBS: Final[Sequence[type[msgspec.Struct]]] = (
     Subscribe, Unsubscribe, Publish, PublishState, PublishEach, PublishTo, Recover, TakeOver,
     Dissolve, HandOver, Lapsed, Gone,

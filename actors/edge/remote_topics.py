@@ -16,7 +16,6 @@ import structlog
 from actors.edge.audience import Audience, Listener
 from actors.edge.hub_messages import (
     Adopt,
-    Adopted,
     Dissolve,
     FromOwner,
     Gone,
@@ -193,18 +192,8 @@ class RemoteTopics:
         Returns what names the members here to the owner; None: there are none. They get no pushes
         until the owner has adopted them.
         """
-        there: Audience | None
-        if message.owner == self._hubs.node:
-            there = self._topics.let_go(message.topic)
-        else:
-            there = self._forget(message)
-        if there is None:
-            return None
-        epoch, released = there.epoch, there.release()
-        if not released:
-            return None
-        members = [Adopted(one.who, 0 if one.link is None else one.link.id) for one in released]
-        return Adopt(members, epoch)
+        there = self._forget(message)
+        return None if there is None else there.hand_over()
 
     def give_up(self, adopt: Adopt) -> None:
         """Have those members resume whom the owner of their topic has not adopted."""

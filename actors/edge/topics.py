@@ -24,7 +24,7 @@ import msgspec
 
 from actors.edge.audience import Audience, Broadcast, Listener, PushQueue, Recipient
 from actors.edge.fanout import FREE, Fanout
-from actors.edge.hub_messages import Adopt, HandOver
+from actors.edge.hub_messages import Adopt, NameMembers
 from actors.edge.hubs import Hubs
 from actors.edge.identity import Identity
 from actors.edge.remote_members import RemoteMember, RemoteMembers, recover_elsewhere
@@ -207,16 +207,15 @@ class Topics:
 
         Each hub with members, this one included, names them to the owner.
         """
-        there, hubs = self._topics.get(topic), self.hubs
+        hubs = self.hubs
+        there = None if hubs is None else self._topics.pop(topic, None)
         if there is None or hubs is None:
             return
         if there.elsewhere is not None:
             there.elsewhere.hand_over()
-        hubs.tell(hubs.node, HandOver(hubs.node, topic))
-
-    def let_go(self, topic: str) -> Audience | None:
-        """Return the topic's audience, and forget it; None: it has no members."""
-        return self._topics.pop(topic, None)
+        adopt = there.hand_over()
+        if adopt is not None:
+            hubs.tell(hubs.node, NameMembers(topic, adopt))
 
     def take_over(self, topic: str, epoch: int) -> int:
         """Note that another incarnation of the owner publishes from here on.

@@ -4,8 +4,9 @@ A room that crashes is restarted, and its members stay. A room that keeps crashi
 then the warden removes its members. It needs one watch for each room, where the sessions would need
 one for each member.
 
-A room that lost its log to an incarnation on another node would start again only at its next
-message. Until then its members would trust pushes that were never stored. So the warden wakes it.
+A room that lost its log to another incarnation would start again only at its next message. Until
+then its members would trust pushes that were never stored. So the warden wakes it. If the room
+lives on another node by now, the members follow it.
 """
 
 from __future__ import annotations
@@ -62,16 +63,17 @@ class Warden(Actor):
             self._owner_ended(message)
 
     def _owner_ended(self, message: Terminated) -> None:
-        """Remove the members of an owner that failed, and wake an owner that was fenced.
+        """Remove the members of an owner that failed, and bring others to where it lives now.
 
         An owner that ended for another reason has no members, or the whole system stops.
         """
         topic = f"{message.ref.kind}:{message.ref.key}"
-        if message.reason == "fenced" and self._topics.members(topic):
-            with contextlib.suppress(pykka.ActorDeadError):
-                message.ref.notify(ComeBack())
-        if message.reason == "moved":
-            self._topics.hand_over(topic)
+        if message.reason in ("fenced", "moved") and self._topics.members(topic):
+            if self.system.belongs_here(message.ref.kind, message.ref.key):
+                with contextlib.suppress(pykka.ActorDeadError):
+                    message.ref.notify(ComeBack())  # its start takes the members over
+            else:
+                self._topics.hand_over(topic)
         if message.reason != "failed":
             return
         self._topics.publish(topic, TopicLost(topic=topic, code=FAILED.code))

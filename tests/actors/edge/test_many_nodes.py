@@ -306,6 +306,31 @@ async def test_a_member_that_is_away_while_its_room_moves_is_a_member_still(
             assert missed(again) == ["two"]
 
 
+@pytest.mark.parametrize("node", [OWNERS, OTHERS])
+async def test_a_member_whose_new_connection_was_not_taken_in_is_pushed_nothing_by_the_next_owner(
+    autojump_clock: MockClock, node: str
+) -> None:
+    async with open_house() as house:
+        ada = await joined(house, "ada", node=node)
+        await ada.ask(RoomSend(room="lobby", body="one"))
+        ada.leave()
+        again = house.connect(node=node)
+        with house.no_room_at("room", "lobby"):  # so that it does not hear of her return yet
+            await again.resume(token_of(ada), lobby(1, 0))
+            await again.settle()
+            assert [push.code for push in again.got(TopicLost)] == ["busy"]
+            await house.hand_over("room", "lobby", OTHERS)
+        cyd = await joined(house, "cyd", node=node)
+        await cyd.ask(RoomSend(room="lobby", body="two"))
+        await again.settle()
+        assert not again.got(RoomMessage)
+        await trio.sleep(60)  # it asks again
+        await again.ask(RoomJoin(room="lobby"))
+        await cyd.ask(RoomSend(room="lobby", body="three"))
+        await again.settle()
+        assert bodies(again) == ["three"]
+
+
 async def test_members_whom_the_owner_does_not_adopt_reconnect(autojump_clock: MockClock) -> None:
     events = MemoryEventStore()
     async with open_house(events=events) as house:
