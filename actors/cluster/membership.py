@@ -34,6 +34,9 @@ log = structlog.get_logger("actors.cluster")
 
 CLAIMS: Final = 4096
 """The most slots of one claim; the rest follows at once."""
+LEAVING: Final = 1024
+"""The most slots that a node which leaves hands over at once. The actors of the others go on until
+it is their turn."""
 LEFT: Final = "it has left"
 
 
@@ -73,6 +76,7 @@ class Membership:
         self._clock = clock
         self._listeners: list[Listener] = []
         self._changed: list[Changed] = []
+        self._hands_over_all = False
         self._heard = trio.Event()  # replaced at each heartbeat that was answered
         self._failing: dict[str, str] = {}  # by what was tried: what it has met
 
@@ -143,23 +147,39 @@ class Membership:
             await self.over.wait()
             nursery.cancel_scope.cancel()
 
-    async def leave(self) -> None:
-        """Hand over all that this node holds, and leave. `run` must be running.
+    async def retire(self) -> None:
+        """Say that this node is about to leave, and hand over all that it holds, to the others.
 
-        What cannot be handed over in `leave_s` is left to the others, who take it a moment later.
+        It stays a member, and reaches them. If all the others leave as well, there is nobody to
+        take anything over, and it keeps what it holds. `run` must be running.
+
+        What cannot be handed over in `leave_s` it keeps, too.
+        """
+        member = self._member
+        with trio.move_on_after(self._settings.leave_s) as hurry:
+            while member.ended is None and not member.leaving:
+                await self._try("leave", self._say_leaving)
+                # Those that were asked to stop at the same moment have said so by then.
+                await trio.sleep(self._timing.beat_s)
+                await self._try("view", self._look)
+            self._hands_over_all = True
+            self._wake()
+            while member.ended is None and member.table.mine and member.has_heirs:
+                await self._heard.wait()
+        if hurry.cancelled_caught:
+            log.warning("not all was handed over", slots=len(member.table.mine))
+
+    async def leave(self) -> None:
+        """Retire, stop the actors of what this node holds still, and leave.
+
+        What was not handed over the others take a moment later, if there are any.
         """
         if self.over.is_set():
             return
-        with trio.move_on_after(self._settings.leave_s) as hurry:
-            while self._member.ended is None and not self._member.leaving:
-                await self._try("leave", self._say_leaving)
-                await trio.sleep(self._timing.beat_s / 4)
-            while self._member.ended is None and self._member.table.mine:
-                await self._heard.wait()
-        if hurry.cancelled_caught:
-            log.warning("not all was handed over", slots=len(self._member.table.mine))
+        await self.retire()
         if self._member.ended is None:
-            self._give_up_at_once()
+            await self._give_up_the_rest()
+        if self._member.ended is None:
             self._member.end(LEFT)  # before others know it, and no one here needs to be told
             with trio.move_on_after(self._timing.beat_s * 5):
                 await self._try("leave", self._say_left)
@@ -173,10 +193,16 @@ class Membership:
     async def _say_left(self) -> None:
         await self._announce(await self._stores.leave(self.me, over=True), self.me)
 
-    def _give_up_at_once(self) -> None:
-        if mine := frozenset(self._member.table.mine):
-            for listener in self._listeners:
-                listener.moved(mine)
+    async def _give_up_the_rest(self) -> None:
+        mine = frozenset(self._member.table.mine)
+        if not mine:
+            return
+        with trio.move_on_after(self._settings.leave_s):
+            async with trio.open_nursery() as nursery:
+                for listener in self._listeners:
+                    nursery.start_soon(listener.give_up, mine, "")
+        for listener in self._listeners:
+            listener.moved(mine)
 
     # --- tasks -----------------------------------------------------------------------------------
 
@@ -275,8 +301,17 @@ class Membership:
 
     async def _give(self) -> None:
         member = self._member
-        per_beat = max(1, round(self._settings.move_slots_per_s * self._timing.beat_s))
-        giving = member.to_give(1 << 30 if member.leaving else per_beat)
+        if not member.leaving:
+            await self._give_some(round(self._settings.move_slots_per_s * self._timing.beat_s))
+        while member.leaving and self._hands_over_all and member.has_heirs:
+            if not await self._give_some(LEAVING):
+                break
+            self._wake()
+
+    async def _give_some(self, most: int) -> bool:
+        """Hand over some slots; returns whether there were any."""
+        member = self._member
+        giving = member.to_give(max(1, most))
         for to, changes in giving.items():
             member.giving.update(dict.fromkeys((slot for slot, _ in changes), to))
         async with trio.open_nursery() as nursery:
@@ -291,6 +326,7 @@ class Membership:
         for node, changes in still.items():
             if self.current():
                 await self._change(changes, node)
+        return bool(giving)
 
     # --- stores ----------------------------------------------------------------------------------
 

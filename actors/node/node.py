@@ -187,7 +187,7 @@ class Node:
                         # HTTP outlives the system, so that /readyz says "draining" to the end.
                         await outer.start(partial(serve_http, web, http, stop=web_over.wait))
                     with Garbage() as garbage:
-                        await self._serve(gateway, garbage, clients, started, stopping)
+                        await self._serve(gateway, garbage, clients, started, stopping, node=node)
                 log.info("saving", actors=system.statistics().actors)
             web_over.set()
             outer.cancel_scope.cancel()
@@ -214,6 +214,8 @@ class Node:
         clients: Sequence[socket.socket],
         started: Callable[[], None],
         stopping: Stopping,
+        *,
+        node: ClusterNode | None,
     ) -> None:
         async with trio.open_nursery() as serving:
             for listener in clients:  # of several nodes on one port each begins when it is ready
@@ -225,6 +227,9 @@ class Node:
             started()
             await stopping.asked.wait()
             with stopping.hurry:
+                if node is not None:
+                    # First, so that a client does not lose its room and its connection at once.
+                    await node.membership.retire()
                 await gateway.drain(stopping.drain_s)
             # A gateway that is cancelled closes the connections that are left at once.
             serving.cancel_scope.cancel()

@@ -184,6 +184,11 @@ class Member:
         me = self.view.nodes.get(self.me)
         return me is not None and me.leaving
 
+    @property
+    def has_heirs(self) -> bool:
+        """Whether there is another node that could be given what this one holds."""
+        return any(not node.leaving and node.descriptor.weight > 0 for node in self._others())
+
     def to_give(self, most: int) -> dict[str | None, list[Change]]:
         """Return slots to be handed over now: by node, those that should be with that one.
 

@@ -1,0 +1,45 @@
+"""The restart under a load, small: every figure is there, and nothing was lost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from bench.rolling import RollingReport
+from tests.server_process import ROOT
+
+SMALL = ("--nodes", "2", "--rooms", "2", "--members", "4", "--matches", "1", "--rate", "5")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bench.rolling", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+
+
+def test_a_restart_is_reported(tmp_path: Path) -> None:
+    figures = tmp_path / "rolling.json"
+    done = run(*SMALL, "--json", str(figures))
+    assert done.returncode == 0, done.stderr
+    report = msgspec.json.decode(figures.read_bytes(), type=RollingReport)
+    assert done.stdout.splitlines() == report.lines()
+    assert (report.failed, report.lost, report.gaps, report.doubled) == ({}, 0, 0, 0)
+    assert report.sends > 0
+    assert report.inputs > 0
+    assert report.reconnects > 0
+    for found in (report.clients, report.rooms, report.matches):
+        assert 0 < found.p50 <= found.p99 <= found.max
+
+
+def test_a_number_that_makes_no_sense_is_refused_in_one_line() -> None:
+    done = run("--nodes", "1")
+    assert done.returncode == 2
+    assert "at least 2" in done.stderr.splitlines()[-1]
