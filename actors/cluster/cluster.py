@@ -137,6 +137,7 @@ class Cluster:
             errors=self._errors,
             where=self,
             message_bytes=self.message_bytes,
+            take_answer=lambda item: self._handlers[type(item)](me, item),
         )
         take = self._reception.take
         self._handlers.update(

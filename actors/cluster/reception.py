@@ -75,6 +75,7 @@ class Reception:
         errors: how errors cross.
         where: where actors are.
         message_bytes: the longest answer.
+        take_answer: takes an answer to what this node has asked itself.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Reception:
         errors: ErrorCodec,
         where: Whereabouts,
         message_bytes: int,
+        take_answer: Callable[[Answer | Failed | Ended], None],
     ) -> None:
         self.misdirected = 0
         self._system = system
@@ -96,6 +98,7 @@ class Reception:
         self._errors = errors
         self._where = where
         self._message_bytes = message_bytes
+        self._take_answer = take_answer
         self._far: dict[str, FarWatchers] = {}
         self._ways: dict[type, Callable[[str, Any, Located | None], None]] = {
             Tell: self._tell,
@@ -340,6 +343,11 @@ class Reception:
         self._reply(origin, Failed(number, *self._errors.encode(error)))
 
     def _reply(self, origin: str, item: Answer | Failed | Ended) -> None:
+        if origin == self._me:
+            # It came back from another node, since the actor has moved here. Over the bus the
+            # answer would come behind what the actor does next.
+            self._take_answer(item)
+            return
         link: Link | None = self._routes.link(origin)
         if link is not None:
             link.put(-1, encode_item(item))

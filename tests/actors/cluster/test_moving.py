@@ -8,7 +8,7 @@ import pytest
 import trio
 
 import actors
-from actors import AskTimeout, Future, Kind, MailboxFull, Terminated
+from actors import ActorRef, AskTimeout, Future, Kind, MailboxFull, Terminated
 from actors.cluster import cluster as cluster_module
 from actors.cluster.errors import DeliveryUnknown, NotHere
 from actors.cluster.fixed import FixedPlace
@@ -65,6 +65,33 @@ async def test_an_actor_that_is_handed_over_goes_on_elsewhere_and_no_message_is_
         assert b.system.lookup("tally", ref.key) is None
         assert await asked >= 0
         assert all(node.system.dead_letters.count == 0 for node in nodes)
+
+
+def total(node: NodeUnderTest, ref: ActorRef) -> int:
+    """What a tally of this node has counted so far."""
+    cell = node.system.lookup(ref.kind, ref.key)
+    tally = None if cell is None else cell.actor_or_none()
+    return 0 if tally is None else sum(tally.taken)
+
+
+async def test_the_answer_of_an_actor_that_came_here_meanwhile_is_there_before_what_follows(
+    redis: RedisSettings, unique: str
+) -> None:
+    async with open_nodes(redis, unique, "ab") as nodes:
+        a, b = nodes
+        ref = a.ref_to(b)
+        slot = slot_of("tally", ref.key)
+        b.place.hand_over([slot], a.id)
+        asked = ref.ask(Add(1), timeout=20)
+        with trio.fail_after(20):
+            while not a.cluster.routes.waiting.count:
+                await trio.sleep(0.005)
+        a.place.hand_over([slot], a.id)
+        with trio.fail_after(20):
+            while not total(a, ref):
+                await trio.sleep(0)
+        assert asked.done
+        assert await asked == 1
 
 
 async def test_what_an_actor_has_logged_is_durable_before_another_node_has_it(
