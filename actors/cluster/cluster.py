@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final, cast
 
 import pykka
@@ -102,6 +103,7 @@ class Cluster:
         self.fenced_why = ""
         self._codecs: dict[str, KindCodec] = {}
         self._kinds: dict[str, Kind] = {}
+        self._in_turn: Callable[[Callable[[], None]], object] = _at_once
         self._gap_callbacks: list[Callable[[str], object]] = []
         self._flushes = Flushes()
         self._beat: Alarm | None = None
@@ -144,8 +146,8 @@ class Cluster:
             {
                 **dict.fromkeys((Notice, Ask, Send, Stop, Started, Watch, Unwatch), take),
                 Tell: self._reception.tell,
-                Answer: lambda _sender, item: self.questions.answered(item),
-                Failed: lambda _sender, item: self.questions.failed(item),
+                Answer: self._take_answer,
+                Failed: self._take_answer,
                 Ended: self._has_ended,
                 Forwarded: self._take_forwarded,
                 Canary: lambda _sender, item: self.bus.canary_arrived(item.at_s),
@@ -241,10 +243,25 @@ class Cluster:
         """Have `callback(node)` called when messages between that node and this one were lost."""
         self._gap_callbacks.append(callback)
 
+    def settle_in_turn(self, in_turn: Callable[[Callable[[], None]], object]) -> None:
+        """Have futures of what other nodes have answered settled by `in_turn(settle)`.
+
+        It calls `settle`, at once or later: for one, when an actor here has handled what the same
+        nodes have told it before. Without it, an answer passes what still waits in mailboxes.
+        """
+        self._in_turn = in_turn
+
     # --- what arrives ----------------------------------------------------------------------------
 
     def _is_member(self) -> bool:
         return not self.fenced_why and self.place.current()
+
+    def _take_answer(self, sender: str, item: Answer | Failed) -> None:
+        settle = partial(self.questions.settle, item)
+        if sender == self.place.me:
+            settle()
+        else:
+            self._in_turn(settle)
 
     def _has_ended(self, _sender: str, item: Ended) -> None:
         self.watches.ended((item.kind, item.key), cast("Reason", item.reason))
@@ -390,3 +407,7 @@ class Cluster:
         self.routes.look_again(slots)
         for slot in slots:
             self._reception.take_held(slot)
+
+
+def _at_once(settle: Callable[[], None]) -> None:
+    settle()

@@ -46,10 +46,13 @@ class Questions:
         self._open[number] = question
         return number
 
-    def answered(self, item: Answer) -> None:
+    def settle(self, item: Answer | Failed) -> None:
         """Settle the future. One whose deadline has passed lets the answer go."""
         question = self._open.pop(item.number, None)
         if question is None:
+            return
+        if isinstance(item, Failed):
+            question.future.settle_quietly(error=self._errors.decode(item.error, item.parts))
             return
         try:
             answer = question.codec.decode_answer(question.asked, item.type, item.payload)
@@ -58,12 +61,6 @@ class Questions:
             question.future.settle_quietly(error=error)
         else:
             question.future.settle_quietly(answer)
-
-    def failed(self, item: Failed) -> None:
-        """Settle the future with the error."""
-        question = self._open.pop(item.number, None)
-        if question is not None:
-            question.future.settle_quietly(error=self._errors.decode(item.error, item.parts))
 
     def lost(self, why: str, node: str | None = None) -> None:
         """Fail what was asked of a node, or of any node, because its answer may never come."""

@@ -12,6 +12,7 @@ from actors.edge.hub_messages import (
     Dissolve,
     Gone,
     HandOver,
+    InTurn,
     Lapsed,
     NameMembers,
     Publish,
@@ -143,6 +144,11 @@ class Hub(Actor):
     def gone(self, message: Gone) -> None:
         """Note that a member gets no pushes."""
         self._topics.gone(message.topic, message.session, message.number)
+
+    @handles(InTurn, local=True)
+    def in_turn(self, message: InTurn) -> None:
+        """Do what had to wait for all that other nodes have told before."""
+        message.call()
 
     # --- within ----------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ who are to get it, and is framed there once for each encoding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -144,6 +144,12 @@ class NameMembers(msgspec.Struct, frozen=True, gc=False):
 
     topic: str
     adopt: Adopt
+
+
+class InTurn(msgspec.Struct, frozen=True, gc=False):
+    """To this node's own hub: call this, now that all that came before is done."""
+
+    call: Callable[[], object]
 
 
 TO_HUBS: Final[Sequence[type[msgspec.Struct]]] = (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 import msgspec
 import pykka
 
-from actors.edge.hub_messages import Lapsed
+from actors.edge.hub_messages import InTurn, Lapsed
 from actors.edge.identity import node_of
 from actors.runtime.errors import ActorFailed, MailboxFull
 from actors.runtime.ref import ActorRef
@@ -80,6 +81,16 @@ class Hubs:
         if ref is None:
             ref = self._refs[node] = self._system.ref(KIND, node)
         ref.tell(message)
+
+    def in_turn(self, call: Callable[[], object]) -> None:
+        """Call this once this node's hub has done what other nodes have told it so far.
+
+        An owner's answer waits so for the pushes that were sent before it.
+        """
+        try:
+            self.send(self.node, InTurn(call))
+        except (MailboxFull, ActorFailed, pykka.ActorDeadError):
+            call()
 
     def forget(self, node: str) -> None:
         """Keep nothing of a node that is dead."""

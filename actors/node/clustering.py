@@ -70,6 +70,7 @@ class ClusterNode:
         )
         self.membership.listen(_Listener(self.hubs, remote, tuple(services), stopping))
         self.cluster.on_gap(remote.node_lost)
+        self.cluster.settle_in_turn(self.hubs.in_turn)
 
     async def check(self) -> str | None:
         """Return why other nodes cannot be reached; None: they can."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import pykka
 import pytest
@@ -21,7 +23,7 @@ from persistence import RedisSettings
 from persistence.settings import BusSettings
 
 from .nodes import KINDS, NodeUnderTest, open_node, open_nodes
-from .sample import Add, Enter, Get, Later, Ledger, Log, Nap, SetLater, Tally
+from .sample import Add, Enter, Get, Later, Ledger, Log, Nap, Refuse, SetLater, Tally
 
 
 def moved(nodes: list[NodeUnderTest], slot: int, to: NodeUnderTest | None) -> None:
@@ -92,6 +94,24 @@ async def test_the_answer_of_an_actor_that_came_here_meanwhile_is_there_before_w
                 await trio.sleep(0)
         assert asked.done
         assert await asked == 1
+
+
+async def test_answers_of_other_nodes_are_settled_in_their_turn(
+    redis: RedisSettings, unique: str
+) -> None:
+    async with open_nodes(redis, unique, "ab") as nodes:
+        a, b = nodes
+        turns: list[Callable[[], None]] = []
+        a.cluster.settle_in_turn(turns.append)
+        answers = [a.ref_to(b).ask(Add(1), timeout=20), a.ref_to(b).ask(Refuse(), timeout=20)]
+        with trio.fail_after(20):
+            while len(turns) < len(answers):
+                await trio.sleep(0.005)
+        assert not any(answer.done for answer in answers)
+        for settle in turns:
+            settle()
+        assert answers[0].result() == 1
+        assert isinstance(answers[1].exception(), actors.Refusal)
 
 
 async def test_what_an_actor_has_logged_is_durable_before_another_node_has_it(

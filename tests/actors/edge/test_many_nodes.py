@@ -220,6 +220,22 @@ async def test_a_node_that_took_no_more_messages_has_its_clients_resume(
             assert bodies(player) == ["four"]
 
 
+async def test_what_comes_behind_a_push_has_its_turn_once_the_push_is_in_the_outbox(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        ada = await joined(house, "ada", node=OTHERS)
+        there = house.nodes.named(OTHERS).topics.hubs
+        assert there is not None
+        push = RoomMessage(room="lobby", offset=1, user="u", name="n", body="one", at=0)
+        house.topics.publish("room:lobby", push)
+        found: list[list[str]] = []
+        there.in_turn(lambda: found.append(bodies(ada)))
+        assert not found
+        await ada.settle()
+        assert found == [["one"]]
+
+
 async def test_a_room_that_fails_for_good_lets_its_members_on_all_nodes_go(
     autojump_clock: MockClock,
 ) -> None:
