@@ -105,13 +105,23 @@ class DataDirLocked(StoreError):
 
 
 class SchemaInUse(StoreError):
-    """Another server uses the same schema. `holder` says which."""
+    """Another server uses the same schema. `holder` says which.
 
-    def __init__(self, holder: str) -> None:
+    `cluster`: one of the two is a server of a cluster, and the other one is alone.
+    """
+
+    def __init__(self, holder: str, *, cluster: bool = False) -> None:
         super().__init__(holder)
         self.holder = holder
+        self.cluster = cluster
 
     def __str__(self) -> str:
+        if self.cluster:
+            return (
+                f"{self.holder} works on the same schema, and only one of the two is a server of a"
+                " cluster; set [server] cluster = true for both, or give each its own ([postgres]"
+                " schema)"
+            )
         return (
             f"another server works on the same schema: {self.holder}; give each its own"
             " ([postgres] schema), or see [server] alone"

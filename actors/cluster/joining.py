@@ -21,7 +21,12 @@ class Joining:
         redis: the address of Valkey, the same for all nodes.
         postgres: the address of PostgreSQL, the same for all nodes.
         settings: the same for all nodes, as far as the lease goes.
+
+    Attributes:
+        membership: the node's, once it has joined.
     """
+
+    membership: Membership
 
     def __init__(
         self,
@@ -34,15 +39,16 @@ class Joining:
         self._redis = redis
         self._postgres = postgres
         self._settings = settings
-        self._membership = AsyncExitStack()
+        self._joined = AsyncExitStack()
 
     async def join(self, system: SystemView) -> Membership:
         """Join. Raises NameTaken, StoreError."""
         assert isinstance(system, ActorSystem)
-        return await self._membership.enter_async_context(
+        self.membership = await self._joined.enter_async_context(
             open_membership(system, self._descriptor, self._redis, self._postgres, self._settings)
         )
+        return self.membership
 
     async def leave(self) -> None:
         """Hand over what the node holds, and leave. Later calls do nothing."""
-        await self._membership.aclose()
+        await self._joined.aclose()

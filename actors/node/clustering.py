@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,10 +10,8 @@ import structlog
 
 from actors.cluster.cluster import Cluster
 from actors.cluster.error_forms import ErrorForm
+from actors.cluster.joining import Joining
 from actors.cluster.membership import Membership
-from actors.cluster.opening import open_membership
-from actors.cluster.rules.view import Descriptor
-from actors.cluster.settings import MembershipSettings
 from actors.edge.failures import Refused
 from actors.edge.hub_actor import hub_kind
 from actors.edge.hubs import Hubs
@@ -26,7 +23,8 @@ from actors.node.stopping import Stopping
 from actors.runtime.kinds import Kind
 from actors.runtime.system import ActorSystem
 from actors.service import Running
-from persistence import PostgresSettings, RedisSettings
+from persistence import RedisSettings
+from persistence.settings import BusSettings
 from protocol.errors import ERRORS
 from protocol.http.metrics import Reading, counter, gauge
 
@@ -90,26 +88,21 @@ class ClusterNode:
         yield counter("cluster_hub_lapses", text, self.hubs.lapses)
 
 
-@asynccontextmanager
-async def joined(
-    system: ActorSystem,
-    descriptor: Descriptor,
-    redis: RedisSettings,
-    postgres: PostgresSettings,
-    settings: MembershipSettings,
-) -> AsyncIterator[ClusterNode]:
-    """Be a node of the cluster of these stores in the block, and leave at its end.
+async def join(
+    system: ActorSystem, joining: Joining, redis: RedisSettings, bus: BusSettings
+) -> ClusterNode:
+    """Make a system a node of its cluster. It leaves before its actors stop.
 
-    At the end the actors that the cluster has placed here are handed over to other nodes.
+    Then the actors that the cluster has placed here are handed over to other nodes.
 
     Raises:
         NameTaken: a node of this name lives.
         StoreError: a store does not answer.
     """
-    async with open_membership(system, descriptor, redis, postgres, settings) as membership:
-        cluster = Cluster(membership, redis, errors=ERROR_FORMS)
-        await system.use_cluster(cluster)
-        yield ClusterNode(membership=membership, cluster=cluster, hubs=Hubs(system, membership.me))
+    cluster = Cluster(joining, redis, bus, errors=ERROR_FORMS)
+    await system.use_cluster(cluster)
+    membership = joining.membership
+    return ClusterNode(membership=membership, cluster=cluster, hubs=Hubs(system, membership.me))
 
 
 class _Listener:

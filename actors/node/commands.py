@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from actors.cluster.admission import NameTaken
 from actors.node import logs
 from actors.node.addresses import CannotListen
 from actors.node.config import SECRET_KEYS, load
@@ -63,6 +64,7 @@ EXPECTED: dict[type[BaseException], Exit] = {
     MigrationDrift: Exit.MIGRATION,
     SchemaInUse: Exit.NOT_ALONE,
     Replaced: Exit.NOT_ALONE,
+    NameTaken: Exit.NOT_ALONE,
     NoServer: Exit.NO_SERVER,
     ServerRuns: Exit.NOT_ALONE,
     CannotWrite: Exit.FAILED,
@@ -127,6 +129,13 @@ def migrate_only(program: Program, _: Signals) -> Exit:
     return Exit.OK
 
 
+def cause_of(error: Exception) -> Exception:
+    """Return what has ended a node: the only error in the groups that its nurseries make."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        (error,) = error.exceptions
+    return error
+
+
 COMMANDS: Mapping[str, Callable[..., Exit]] = {
     "serve": serve,
     "check-config": check_config,
@@ -168,10 +177,12 @@ def run(
         return COMMANDS[command](program, signals, **(arguments or {}))
     except KeyboardInterrupt:
         return Exit.OK
-    except tuple(EXPECTED) as error:
-        say(sys.stderr, f"greenroom: {error}", wait_s=logs.LAST_WORDS_S)
-        return next(code for kind, code in EXPECTED.items() if isinstance(error, kind))
-    except Exception:
+    except Exception as error:
+        cause = cause_of(error)
+        code = next((code for kind, code in EXPECTED.items() if isinstance(cause, kind)), None)
+        if code is not None:
+            say(sys.stderr, f"greenroom: {cause}", wait_s=logs.LAST_WORDS_S)
+            return code
         log.exception("stopped by an unexpected failure")
         return Exit.FAILED
     finally:

@@ -33,6 +33,7 @@ from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.read_budget import RecoverySettings
 from actors.runtime.snapshots import SnapshotSettings
 from persistence.settings import (
+    BusSettings,
     EmbeddedSettings,
     PostgresSettings,
     RedisSettings,
@@ -68,6 +69,12 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     drain_s: Seconds = 2.0
     stop_timeout_s: PositiveSeconds = 25.0
     alone: bool = True
+    cluster: bool = False
+
+    @property
+    def clustered(self) -> bool:
+        """Whether this server is of a cluster: of its own nodes, and those of other servers."""
+        return self.cluster or self.node_count > 1
 
     @property
     def node_count(self) -> int:
@@ -106,6 +113,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     recovery: RecoverySettings = RecoverySettings()
     schedules: ScheduleSettings = ScheduleSettings()
     cluster: MembershipSettings = MembershipSettings()
+    bus: BusSettings = BusSettings()
     sessions: SessionSettings = SessionSettings()
     services: dict[str, Any] = {}
     """Section -> its settings, for the sections that the services of this server bring."""

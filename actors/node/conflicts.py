@@ -32,6 +32,16 @@ def conflicts(value: Callable[[str], Any]) -> Iterator[Conflict]:
     if value("server.drain_s") > value("server.stop_timeout_s"):
         why = "a stop is cut short before all connections are closed"
         yield Conflict(("server.drain_s", "server.stop_timeout_s"), why)
+    if value("bus.message_bytes") <= value("wire.max_message_bytes"):
+        why = "what a client may send, another node would not be sent"
+        yield Conflict(("bus.message_bytes", "wire.max_message_bytes"), why)
+    if value("bus.canary_s") >= value("bus.canary_late_s"):
+        why = "each message that a node sends itself would be late"
+        yield Conflict(("bus.canary_s", "bus.canary_late_s"), why)
+    for url in ("postgres.url", "redis.url"):
+        if value("server.cluster") and not value(url):
+            why = "servers of a cluster need stores that all of them reach"
+            yield Conflict(("server.cluster", url), why)
     for section in ("postgres", "redis", "schedules"):
         first, longest = f"{section}.first_retry_s", f"{section}.max_retry_s"
         if value(first) > value(longest):

@@ -10,8 +10,7 @@ import secrets
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ import trio
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from actors.cluster.joining import Joining
 from actors.cluster.membership import LEFT
 from actors.cluster.rules.view import Descriptor
 from actors.cluster.settings import MembershipSettings
@@ -36,7 +36,7 @@ from actors.edge.session_gateway import SessionGateway
 from actors.edge.settings import SessionSettings
 from actors.edge.tokens import Tokens
 from actors.edge.topics import Topics
-from actors.node.clustering import ClusterNode, joined
+from actors.node.clustering import ClusterNode, join
 from actors.node.files import fitting
 from actors.node.garbage import Garbage
 from actors.node.hosting import HostSettings, start_services, store_settings, unix_ms
@@ -53,6 +53,7 @@ from actors.runtime.watchdog import Watchdog
 from actors.service import Running, Service
 from persistence import PostgresSettings, RedisSettings
 from persistence.postgres import Lease
+from persistence.settings import BusSettings
 from protocol.http.application import Check, Readiness, application, readiness, serve_http
 from protocol.messages import session as session_messages
 from protocol.messages.envelope import Request
@@ -77,6 +78,8 @@ class NodeSettings(HostSettings, Protocol):
     def sessions(self) -> SessionSettings: ...
     @property
     def cluster(self) -> MembershipSettings: ...
+    @property
+    def bus(self) -> BusSettings: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +95,7 @@ class Node:
         token_secrets: the first signs tokens, all are accepted; the same for all nodes of a server.
         tls_context: the certificate for clients; None: no TLS.
         files: how many files the process may have open.
+        name: the node's in its cluster; "": it is in none.
         about: names and values that the HTTP index shows.
         log: the writer of the log.
         lease: the lease of the database's schema; None: no other server can use the schema.
@@ -107,6 +111,7 @@ class Node:
     token_secrets: Sequence[bytes]
     tls_context: ssl.SSLContext | None
     files: int
+    name: str
     about: Mapping[str, str]
     log: LogWriter
     lease: Lease | None = None
@@ -134,7 +139,8 @@ class Node:
             await outer.start(stopping.listen)
             if self.lease is not None:
                 outer.start_soon(hold_lease, self.lease, stopping)
-            async with ActorSystem("node") as system, self._joined(system) as node:
+            async with ActorSystem("node") as system:
+                node = await self._join(system)
                 bell = Bell()
                 stores = await start_stores(
                     system,
@@ -193,19 +199,17 @@ class Node:
             outer.cancel_scope.cancel()
         return not stores.durability.unsaved and (node is None or node.membership.ended == LEFT)
 
-    @asynccontextmanager
-    async def _joined(self, system: ActorSystem) -> AsyncIterator[ClusterNode | None]:
-        """Join the cluster, if this is one of several nodes, and leave it in the end."""
-        if self.parent is None:
-            yield None
-            return
+    async def _join(self, system: ActorSystem) -> ClusterNode | None:
+        """Join the cluster, if this node is of one."""
+        if not self.name:
+            return None
         descriptor = Descriptor(
-            name=self.parent.assignment.name,
+            name=self.name,
             kinds=tuple(kind for service in self.services for kind in service.kinds),
         )
-        settings = self.settings.cluster
-        async with joined(system, descriptor, self.redis, self.postgres, settings) as node:
-            yield node
+        settings = self.settings
+        joining = Joining(descriptor, self.redis, self.postgres, settings.cluster)
+        return await join(system, joining, self.redis, settings.bus)
 
     async def _serve(
         self,

@@ -43,25 +43,29 @@ def stores(loaded: Loaded, services: Sequence[Service], *, nodes: int = 1) -> It
 
 
 @contextmanager
-def the_only_server(
-    loaded: Loaded, found: Stores, *, alone: bool | None = None
+def leased(
+    loaded: Loaded, found: Stores, *, exclusive: bool = False
 ) -> Iterator[postgres.Lease | None]:
     """Take the lease of the schema; None: no other server can use it, or others are allowed.
+
+    The servers of a cluster share the lease, if others can reach both stores.
 
     Arguments:
         loaded: the configuration.
         found: the stores.
-        alone: whether others are refused; None: [server] alone says so.
+        exclusive: others are refused, whatever [server] alone and cluster say.
 
     Raises:
         SchemaInUse: there is another server, and others are refused.
     """
-    if alone is None:
-        alone = loaded.config.server.alone
-    if not loaded.config.postgres.url:  # the lock on the data directory keeps other servers out
+    settings = loaded.config
+    shared = settings.server.clustered and settings.redis.url and not exclusive
+    holder = postgres.CLUSTER if shared else None
+    if not settings.postgres.url:  # the lock on the data directory keeps other servers out
         yield None
         return
-    with postgres.Lease(found.postgres, binding=alone) as lease:
+    binding = exclusive or settings.server.alone
+    with postgres.Lease(found.postgres, holder, binding=binding) as lease:
         try:
             lease.take()
         except SchemaInUse as error:

@@ -24,8 +24,9 @@ from actors.node.exits import Exit
 from actors.node.files import raise_limit
 from actors.node.line import Assignment, ParentLine, Up
 from actors.node.log_writer import LogWriter
+from actors.node.names import node_names
 from actors.node.node import Node
-from actors.node.opening import stores, the_only_server, token_secrets
+from actors.node.opening import leased, stores, token_secrets
 from actors.node.printing import say
 from actors.node.program import Program, check
 from actors.node.stopping import Signals, Stopping
@@ -93,7 +94,7 @@ def serve_alone(program: Program, signals: Signals) -> Exit:
             http = stack.enter_context(listening("http", settings.http.host, settings.http.port))
         found = stack.enter_context(stores(loaded, services))
         signals.check()
-        lease = stack.enter_context(the_only_server(loaded, found))
+        lease = stack.enter_context(leased(loaded, found))
         signals.check()
         line = banner(loaded, clients, http, found, version)
         node = make_node(program, began, found, lease)
@@ -146,8 +147,13 @@ def make_node(
     """Put a node together."""
     settings, line = program.loaded.config, program.line
     about = {"name": "greenroom", "version": program.version}
+    name = ""
     if line is not None:
-        about["node"] = line.assignment.name
+        name = line.assignment.name
+    elif settings.server.clustered:
+        (name,) = node_names(settings.server.name, 1)
+    if name:
+        about["node"] = name
     return Node(
         services=program.services,
         settings=settings,
@@ -158,6 +164,7 @@ def make_node(
         token_secrets=token_secrets(settings.sessions.token_secrets, found.postgres),
         tls_context=began.tls,
         files=began.files,
+        name=name,
         about=about,
         log=began.log,
         lease=lease,

@@ -24,7 +24,7 @@ from actors.edge.topics import Topics
 from actors.node import logs
 from actors.node.exits import Exit
 from actors.node.hosting import start_services, store_settings
-from actors.node.opening import stores, the_only_server
+from actors.node.opening import leased, stores
 from actors.node.printing import say
 from actors.node.program import Program, check
 from actors.node.scheduler import Bell
@@ -173,7 +173,7 @@ def _with_services(program: Program, signals: Signals, work: Work[T]) -> T:
         try:
             found = stack.enter_context(stores(loaded, program.services))
             signals.check()
-            lease = stack.enter_context(the_only_server(loaded, found, alone=True))
+            lease = stack.enter_context(leased(loaded, found, exclusive=True))
         except DataDirLocked as error:
             raise ServerRuns(f"{error}; {STOP_FIRST}") from error
         except SchemaInUse as error:

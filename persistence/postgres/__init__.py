@@ -2,13 +2,14 @@
 
 from persistence.postgres.address import address_problem
 from persistence.postgres.keeper import EventKeeper
-from persistence.postgres.lease import Lease
+from persistence.postgres.lease import CLUSTER, Lease
 from persistence.postgres.migrate import Migrated, Migration, known_migrations, migrate
 from persistence.postgres.reader import EventReader
 from persistence.postgres.secrets import get_or_create_secret
 from persistence.postgres.writer import EventWriter
 
 __all__ = [
+    "CLUSTER",
     "EventKeeper",
     "EventReader",
     "EventWriter",

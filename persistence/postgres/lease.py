@@ -3,6 +3,9 @@
 The lease protects no data. If two servers work on one room, epochs keep the log right, but each
 server is refused again and again. The lease tells the operator that there are two servers. An
 advisory lock would not do, because it belongs to a session, and a pooler has none to give.
+
+The servers of a cluster share one lease, which is in the name of the cluster: any of them renews
+it, and each that comes is let in. Which nodes they have is the register's matter.
 """
 
 from __future__ import annotations
@@ -49,7 +52,7 @@ class Holder(msgspec.Struct, frozen=True):
     started: str
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
+        return f"process {self.pid} on {self.host}" if self.pid else self.host
 
     def is_gone(self) -> bool:
         """Whether the process is known to have ended. False if it runs on another machine."""
@@ -57,6 +60,11 @@ class Holder(msgspec.Struct, frozen=True):
         if (self.machine, self.namespace) != (here.machine, here.namespace):
             return False
         return _started(self.pid) != self.started
+
+
+CLUSTER: Final = Holder("a cluster of servers", "", "", 0, "")
+"""Holds the lease for all servers of a cluster. No process is like it, so it is never known to have
+ended: it is gone when nobody renews the lease."""
 
 
 def this_process() -> Holder:
@@ -84,7 +92,8 @@ class Lease:
 
     Arguments:
         settings: the address of the database, and the schema.
-        holder: the process that wants the lease; by default this one.
+        holder: the process that wants the lease, by default this one; or `CLUSTER`, for a server
+            that lets other servers of a cluster in.
         binding: whether a server that has lost the lease must stop.
         sleep: waits so many seconds; for tests.
 
@@ -121,20 +130,26 @@ class Lease:
         """Take the lease once no living server has it.
 
         It waits up to `DRAIN_S` for a server that is stopping. A server that was killed is known to
-        be gone at once if it ran on this machine, and otherwise after `SILENT_S`.
+        be gone at once if it ran on this machine, and otherwise after `SILENT_S`. For a server of a
+        cluster there is nothing to wait for if its cluster has the lease.
 
         Raises:
-            SchemaInUse: another server lives.
+            SchemaInUse: another server lives, or a cluster of which this server is none.
             StoreUnavailable: PostgreSQL does not answer.
         """
         heard: LeaseRow | None = None
         silent_s = waited_s = 0.0
         while True:
             held = self._read()
+            if held is not None and held.holder == self._holder == CLUSTER:
+                return
             if heard is not None and held is not None and held[:2] != heard[:2]:
                 silent_s = 0.0
                 if held.holder == heard.holder and not held.draining:
-                    raise SchemaInUse(str(held.holder))
+                    raise SchemaInUse(
+                        str(held.holder),
+                        cluster=CLUSTER in (held.holder, self._holder),
+                    )
             heard = held
             free = (
                 held is None
@@ -161,13 +176,15 @@ class Lease:
         return not self.lost
 
     def release(self) -> None:
-        """Give the lease up, if the store answers."""
+        """Give the lease up, if the store answers. That of a cluster stays while nodes live."""
+        text = "DELETE FROM {schema}.lease WHERE holder = %s"
+        if self._holder == CLUSTER:
+            text += " AND NOT EXISTS (SELECT FROM {schema}.nodes WHERE buried_at IS NULL)"
 
         def say() -> None:
             try:
                 with connect(self._settings) as connection:
-                    text = qualified(self._settings, "DELETE FROM {schema}.lease WHERE holder = %s")
-                    connection.execute(text, (self._name,))
+                    connection.execute(qualified(self._settings, text), (self._name,))
             except (StoreUnavailable, psycopg.Error):
                 pass  # the lease lapses by itself
 

@@ -15,7 +15,7 @@ from actors.node.addresses import banner
 from actors.node.exits import Exit
 from actors.node.line import Assignment
 from actors.node.names import node_names
-from actors.node.opening import stores, the_only_server
+from actors.node.opening import leased, stores
 from actors.node.parent.control import CannotBeControlled, control_socket
 from actors.node.parent.output import NodeOutput
 from actors.node.parent.parent import Parent
@@ -48,7 +48,7 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
         http, *http_of_nodes = stack.enter_context(node_ports(settings.http, len(names)))
         found = stack.enter_context(stores(loaded, services, nodes=len(names)))
         signals.check()
-        lease = stack.enter_context(the_only_server(loaded, found))
+        lease = stack.enter_context(leased(loaded, found))
         signals.check()
         control = None
         try:

@@ -13,7 +13,17 @@ import pytest
 
 from persistence import PostgresSettings, SchemaInUse
 from persistence.postgres import migrate
-from persistence.postgres.lease import BEAT_S, DRAIN_S, SILENT_S, Holder, Lease, this_process
+from persistence.postgres.connection import connect, qualified
+from persistence.postgres.lease import (
+    BEAT_S,
+    CLUSTER,
+    DRAIN_S,
+    LOOK_S,
+    SILENT_S,
+    Holder,
+    Lease,
+    this_process,
+)
 
 LeaseOf = Callable[..., Lease]
 
@@ -167,3 +177,56 @@ def test_of_two_that_find_it_free_one_gets_it(lease_of: LeaseOf) -> None:
     assert one._read() is None
     one.take()
     assert not two._claim(None)
+
+
+# --- a cluster's ---------------------------------------------------------------------------------
+
+
+def test_servers_of_a_cluster_share_the_lease_and_any_of_them_renews_it(lease_of: LeaseOf) -> None:
+    first, second = lease_of(CLUSTER), lease_of(CLUSTER)
+    first.take()
+    second.take()
+    assert first.beat(draining=False)
+    assert second.beat(draining=False)
+
+
+def test_a_server_alone_and_one_of_a_cluster_refuse_each_other(lease_of: LeaseOf) -> None:
+    of_cluster = lease_of(CLUSTER)
+    of_cluster.take()
+    alone = lease_of(elsewhere("a"), Listener(beating(of_cluster)))
+    with pytest.raises(SchemaInUse, match="a cluster of servers works on the same schema"):
+        alone.take()
+    of_cluster.release()
+    alone.take()
+    late = lease_of(CLUSTER, Listener(beating(alone)))
+    with pytest.raises(SchemaInUse, match=r"process \d+ on a works .*\[server\] cluster"):
+        late.take()
+
+
+def test_the_lease_of_a_cluster_stays_while_it_has_nodes(
+    lease_of: LeaseOf, settings: PostgresSettings
+) -> None:
+    first, second = lease_of(CLUSTER), lease_of(CLUSTER)
+    first.take()
+    second.take()
+    admit = "SELECT {schema}.admit_node('b', 1, '', '')"
+    with connect(settings) as connection:
+        connection.execute(qualified(settings, admit))
+    first.release()
+    with pytest.raises(SchemaInUse):
+        lease_of(elsewhere("a"), Listener(beating(second))).take()
+
+
+def test_a_cluster_that_was_killed_whole_is_listened_to_for_a_while(lease_of: LeaseOf) -> None:
+    lease_of(CLUSTER).take()
+    listener = Listener()
+    lease_of(elsewhere("a"), listener).take()
+    assert SILENT_S - LOOK_S <= listener.slept_s <= SILENT_S + LOOK_S
+
+
+def test_a_server_of_a_cluster_that_slept_through_a_take_over_hears_so(lease_of: LeaseOf) -> None:
+    frozen = lease_of(CLUSTER)
+    frozen.take()
+    lease_of(elsewhere("a")).take()
+    assert not frozen.beat(draining=False)
+    assert frozen.lost

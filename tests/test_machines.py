@@ -1,0 +1,149 @@
+"""Whole servers that are one cluster, as on several machines: each has a parent and a folder."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from actors.node.exits import Exit
+from protocol.client import Session, connect
+from tests.conftest import Stores
+from tests.server_process import PATIENT, Server, run, wait_until_gone
+from tests.test_cluster import LIMIT_S, SLOTS, bodies, node_of, send
+from tests.test_server import one_line
+
+Shared = Sequence[str]
+
+
+@pytest.fixture
+def shared(stores: Stores, unique: str) -> Shared:
+    """The settings by which servers are one cluster."""
+    return (
+        f"postgres.url={stores.postgres_url}",
+        f"postgres.schema={unique}",
+        f"redis.url={stores.redis_url}",
+        f"redis.prefix={unique}:",
+        "log.format=json",
+    )
+
+
+def of_machine(name: str, shared: Shared, *settings: str) -> tuple[str, ...]:
+    return (*shared, f"server.name={name}", *settings)
+
+
+def refused(folder: Path, *settings: str) -> str:
+    """Start a server that does not start beside others; its one line."""
+    ours = (f"server.data_dir={folder}", "listen.port=0", "http.port=0", *settings)
+    ended = run("serve", *[part for one in ours for part in ("--set", one)])
+    assert ended.code == Exit.NOT_ALONE, ended
+    return one_line("\n".join(line for line in ended.err.splitlines() if line[0] != "{"))
+
+
+async def until_shared(*servers: Server) -> None:
+    """Return once each server holds its part of what is placed."""
+
+    def held() -> list[float]:
+        return [server.metric("greenroom_cluster_slots") for server in servers]
+
+    with trio.fail_after(LIMIT_S):
+        while True:
+            found = await trio.to_thread.run_sync(held)
+            if sum(found) == SLOTS and min(found) > SLOTS / len(servers) / 2:
+                return
+            await trio.sleep(0.1)
+
+
+@asynccontextmanager
+async def one_on_each(*servers: Server) -> AsyncIterator[list[Session]]:
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(connect(server.ws, name="ada", settings=PATIENT))
+            for server in servers
+        ]
+
+
+async def test_players_of_two_servers_share_rooms_and_one_is_killed_whole(
+    tmp_path: Path, shared: Shared
+) -> None:
+    """The players of the dead one come to the other, as a load balancer sends them there."""
+    names = [f"room-{number}" for number in range(6)]
+    two = ("server.nodes=2",)
+    with (
+        Server(tmp_path / "here", *of_machine("here", shared, *two)) as here,
+        Server(tmp_path / "there", *of_machine("there", shared, *two)) as there,
+    ):
+        async with one_on_each(here, there) as (ada, bob):
+            assert [node_of(one).partition("-")[0] for one in (ada, bob)] == ["here", "there"]
+            rooms = {name: (await ada.join(name), await bob.join(name)) for name in names}
+            for mine, theirs in rooms.values():
+                await mine.send("from here")
+                await theirs.send("from there")
+                assert await bodies(mine, 2) == await bodies(theirs, 2)
+        async with one_on_each(here) as (ada,):
+            alone = {name: await ada.join(name) for name in names}
+            family = there.family()
+            there.kill()
+            assert wait_until_gone(family) == set(), "a node has survived its parent"
+            for name, room in alone.items():
+                await send(room, f"after, in {name}")
+                log = (await room.history(limit=10)).messages
+                assert [one.body for one in log] == ["from here", "from there", f"after, in {name}"]
+        assert here.stop() == Exit.OK
+
+
+async def test_single_nodes_are_a_cluster_if_they_say_so(tmp_path: Path, shared: Shared) -> None:
+    one = "server.cluster=true"
+    with (
+        Server(tmp_path / "a", *of_machine("a", shared, one)) as a,
+        Server(tmp_path / "b", *of_machine("b", shared, one)) as b,
+    ):
+        await until_shared(a, b)
+        async with one_on_each(a, b) as (ada, bob):
+            for name in ("one", "two", "three", "four"):
+                rooms = [await ada.join(name), await bob.join(name)]
+                for room in rooms:
+                    await room.send(node_of(ada))
+                assert await bodies(rooms[0], 2) == await bodies(rooms[1], 2)
+        assert b.stop() == Exit.OK
+        assert a.stop() == Exit.OK
+    with Server(tmp_path / "c", *shared) as c:  # the cluster has ended in order
+        assert c.stop() == Exit.OK
+
+
+def test_a_server_alone_and_one_of_a_cluster_do_not_start_beside_each_other(
+    tmp_path: Path, shared: Shared
+) -> None:
+    one = "server.cluster=true"
+    with Server(tmp_path / "a", *of_machine("a", shared, one)) as a:
+        line = refused(tmp_path / "b", *shared)
+        assert "a cluster of servers works on the same schema" in line
+        assert "set [server] cluster = true for both" in line
+        assert a.stop() == Exit.OK
+    with Server(tmp_path / "a", *shared) as a:
+        line = refused(tmp_path / "b", *shared, one)
+        assert f"process {a.process.pid} on" in line
+        assert a.stop() == Exit.OK
+
+
+def test_two_nodes_of_one_name_are_refused_by_one_line(tmp_path: Path, shared: Shared) -> None:
+    one = of_machine("twin", shared, "server.cluster=true")
+    with Server(tmp_path / "a", *one) as a:
+        line = refused(tmp_path / "b", *one)
+        assert line.startswith("greenroom: twin-1.")
+        assert line.endswith(" lives and has this name: give each node a name of its own")
+        assert a.stop() == Exit.OK
+
+
+@pytest.mark.parametrize("missing", ["postgres", "redis"])
+def test_a_cluster_needs_stores_that_all_reach(
+    missing: str, tmp_path: Path, shared: Shared
+) -> None:
+    given = [one for one in shared if not one.startswith(f"{missing}.url")]
+    ours = (f"server.data_dir={tmp_path}", "server.cluster=true", *given)
+    ended = run("check-config", *[part for one in ours for part in ("--set", one)])
+    assert ended.code == Exit.CONFIG
+    assert one_line(ended.err).endswith("servers of a cluster need stores that all of them reach")
