@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 import trio
 
-from protocol.errors import OVERLOADED, TOO_LONG
+from protocol.errors import DRAIN, OVERLOADED, TOO_LONG
 from protocol.messages import AnyServerMessage
 from protocol.messages.envelope import ErrorReply, Ok, Position, Request
 from protocol.messages.op import name_of
@@ -161,7 +161,8 @@ class Channel:
             if self.connected:
                 self.connected = False
                 down_since = now
-                if now - self._up_at >= self._settings.stable_after_s:
+                drained = isinstance(error, Disconnected) and error.close is DRAIN
+                if drained or now - self._up_at >= self._settings.stable_after_s:
                     attempt = 0
             if now - down_since >= self._settings.give_up_after_s:
                 self._end(Disconnected(f"gave up: {error}"))

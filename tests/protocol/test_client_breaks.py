@@ -13,6 +13,7 @@ from protocol.client import (
     Disconnected,
     Gap,
     ReconnectBackoff,
+    Reconnecting,
     Room,
     TopicGone,
     connect,
@@ -25,6 +26,7 @@ from tests.protocol.scripted import (
     MEMBERS,
     QUICK,
     Peer,
+    Script,
     opened,
     part,
     push,
@@ -54,6 +56,34 @@ async def test_after_a_break_the_room_goes_on_where_it_stopped(code: int | None)
         room = await session.join("lobby")
         assert await take(room, 4) == [said(2), said(3), said(4), said(5)]
         assert room.members == [*MEMBERS, BOB]
+
+
+@pytest.mark.parametrize(("code", "attempts"), [(4000, [1, 1, 1]), (4001, [1, 2, 3])])
+async def test_a_node_that_drains_is_no_failure_and_the_backoff_starts_anew(
+    code: int, attempts: list[int]
+) -> None:
+    """In a restart of one node after the other a client may meet several that drain in a row."""
+
+    def closing(answer: type[SessionOpen | SessionResume]) -> Script:
+        async def script(peer: Peer) -> None:
+            await peer.answer(answer, opened(resumed=True))
+            await peer.close(code)
+
+        return script
+
+    async def last(peer: Peer) -> None:
+        await peer.answer(SessionResume, opened(resumed=True))
+        await part(peer)
+
+    scripts = [closing(SessionOpen), closing(SessionResume), closing(SessionResume), last]
+    async with scripted(*scripts) as url, connect(url, name="ada", settings=QUICK) as session:
+        found = []
+        async for status in session.statuses():
+            if isinstance(status, Reconnecting):
+                found.append(status.attempt)
+            elif len(found) == len(attempts):
+                break
+        assert found == attempts
 
 
 async def test_what_could_not_be_recovered_is_a_gap() -> None:
