@@ -171,5 +171,12 @@ class LeaveNode(StoreRequest, frozen=True, gc=False):
     over: bool
 
 
+class DescribeNode(StoreRequest, frozen=True, gc=False):
+    """A node says something else of itself. Reply: the version of the view."""
+
+    node: str
+    about: bytes
+
+
 class NextGeneration(StoreRequest, frozen=True, gc=False):
     """Reply: a number for a generation of Valkey's data, higher than all before it."""

@@ -203,14 +203,26 @@ class Cluster:
     def elsewhere(self, kind: str, key: str) -> Located | None:
         """Return what reaches an actor on another node; None: it is, or starts, on this one.
 
-        Raises ActorDeadError if the actor's node is dead, or this one is no member any more.
+        Raises ActorDeadError if the actor's node is dead or does not know its kind, or this one is
+        no member any more.
         """
         if kind not in self._kinds:
             return None
         where, way = self.way(kind, key)
         if way is None:
             return None
+        self._check_known(kind, key, way.node)
         return RemoteTarget(self, self._codecs[kind], key, where, way)
+
+    def _check_known(self, kind: str, key: str, node: str) -> None:
+        """Raise ActorDeadError if the node is of another version, and does not know the kind.
+
+        The sender hears of it at once, and need not wait until that node turns it away.
+        """
+        there = self.place.view().nodes.get(node)
+        known = () if there is None else there.descriptor.kinds
+        if known and kind not in known and self._kinds[kind].placement != "node":
+            raise pykka.ActorDeadError(f"{kind}/{key}: {node} does not know this kind of actor")
 
     def way(self, kind: str, key: str) -> tuple[Where, Way | None]:
         """Return what decides where an actor is, and the way to it; None: it is here.

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
+import msgspec
 import structlog
 import trio
 
@@ -147,6 +149,17 @@ class Membership:
             await self.over.wait()
             nursery.cancel_scope.cancel()
 
+    async def host(self, pools: Sequence[int] = (0,)) -> None:
+        """Have slots of these pools brought here, from now on.
+
+        A node that joins with a descriptor without pools gets none before that. So it can join
+        first, and get ready then.
+        """
+        while self._member.ended is None:
+            if await self._try("hosting", partial(self._say_hosting, tuple(pools))):
+                return
+            await trio.sleep(self._timing.beat_s / 4)
+
     async def retire(self) -> None:
         """Say that this node is about to leave, and hand over all that it holds, to the others.
 
@@ -185,6 +198,12 @@ class Membership:
                 await self._try("leave", self._say_left)
             log.info("left the cluster", node=self.me)
         self.over.set()
+
+    async def _say_hosting(self, pools: tuple[int, ...]) -> None:
+        before = self._member.view.nodes[self.me].descriptor
+        descriptor = msgspec.structs.replace(before, pools=pools)
+        await self._announce(await self._stores.describe(self.me, descriptor))
+        await self._look()
 
     async def _say_leaving(self) -> None:
         await self._announce(await self._stores.leave(self.me, over=False))

@@ -24,6 +24,7 @@ from persistence.nodes import (
     BeginGeneration,
     BuryNode,
     ChangeSlots,
+    DescribeNode,
     Heard,
     Heartbeat,
     LeaveNode,
@@ -157,6 +158,12 @@ class ClusterStores:
             AdmitNode(descriptor.name, generation, about, process.decode()), self._timing.patience_s
         )
         return None if incarnation is None else node_id(descriptor.name, incarnation)
+
+    async def describe(self, node: str, descriptor: Descriptor) -> int:
+        """Say something else of a node; returns the version of the view."""
+        about = msgspec.json.encode(descriptor)
+        version: int = await self._register.ask(DescribeNode(node, about), self._timing.patience_s)
+        return version
 
     async def bury(self, node: str, by: str, why: str, lease_s: float) -> int | None:
         """Bury a node; returns the version of the view without it, or None: it is not buried."""

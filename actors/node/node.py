@@ -206,6 +206,7 @@ class Node:
         descriptor = Descriptor(
             name=self.name,
             kinds=tuple(kind for service in self.services for kind in service.kinds),
+            pools=(),  # nothing is to be brought here before the services run
         )
         settings = self.settings
         joining = Joining(descriptor, self.redis, self.postgres, settings.cluster)
@@ -228,10 +229,13 @@ class Node:
             serving.start_soon(garbage.run)
             if self.embedded is not None:
                 serving.start_soon(keep_alive, self.embedded)
+            if node is not None:
+                serving.start_soon(node.membership.host)
             started()
             await stopping.asked.wait()
             with stopping.hurry:
                 if node is not None:
+                    gateway.stop_listening()  # new clients come to the other nodes
                     # First, so that a client does not lose its room and its connection at once.
                     await node.membership.retire()
                 await gateway.drain(stopping.drain_s)

@@ -13,6 +13,7 @@ from persistence.errors import RowRefused
 from persistence.nodes import (
     AdmitNode,
     BuryNode,
+    DescribeNode,
     LeaveNode,
     NextGeneration,
     ReadRegister,
@@ -31,6 +32,11 @@ _REPORT: Final = "SELECT * FROM {schema}.report_node(%s, %s, %s::float8, %s, %s:
 _READ: Final = "SELECT * FROM {schema}.read_register()"
 _BURY: Final = "SELECT {schema}.bury_node(%s, %s, %s, %s::float8)"
 _LEAVE: Final = "SELECT {schema}.leave_node(%s, %s)"
+_DESCRIBE: Final = """
+WITH view AS (UPDATE {schema}.cluster SET version = version + 1 RETURNING version),
+     node AS (UPDATE {schema}.nodes SET about = %b WHERE id = %s AND buried_at IS NULL)
+SELECT version FROM view
+"""
 _NEXT: Final = "SELECT nextval('{schema}.node_generations')"
 
 
@@ -84,6 +90,8 @@ def _call(request: StoreRequest) -> tuple[Any, ...]:
             call = _BURY, node, by, why, lease_s
         case LeaveNode(node, over):
             call = _LEAVE, node, over
+        case DescribeNode(node, about):
+            call = _DESCRIBE, about, node
         case NextGeneration():
             call = (_NEXT,)
         case StoreCheck():

@@ -181,6 +181,16 @@ class Gateway:
         finally:
             self._stop_accepting()
 
+    def stop_listening(self) -> None:
+        """Accept those who have connected by now, and nobody else. Others on the port get them.
+
+        Those who come in a drain are told so.
+        """
+        for listener in self._listeners:
+            if listener.fileno() >= 0:
+                accept_rest(listener, self._take)
+        self._stop_accepting()
+
     async def drain(self, spread_s: float) -> None:
         """Accept no more clients, and close all connections with DRAIN, evenly over `spread_s`.
 
@@ -188,10 +198,7 @@ class Gateway:
         last close. The closes are spread so that clients do not reconnect elsewhere all at once.
         """
         self._draining = True
-        for listener in self._listeners:
-            if listener.fileno() >= 0:
-                accept_rest(listener, self._take)  # to be told that the server is draining
-        self._stop_accepting()
+        self.stop_listening()
         leaving = list(self.connections.values())
         start = trio.current_time()
         for place, connection in enumerate(leaving):

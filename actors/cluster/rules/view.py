@@ -24,8 +24,8 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
         name: the name in the configuration, unique among living nodes.
         weight: the share of slots that it gets, relative to others; 0: none.
         labels: words that kinds can be kept to.
-        kinds: the kinds of actors that it can host.
-        pools: the pools whose slots it may hold.
+        kinds: the kinds of placed actors that it knows; empty: it does not say.
+        pools: the pools whose slots it may hold; empty: it is not ready to hold any.
         version: the version of what nodes say to one another.
         address: an address for people, e.g. of its HTTP.
     """

@@ -109,6 +109,7 @@ async def member(
     redis: RedisSettings | None = None,
     postgres: PostgresSettings | None = None,
     weight: float = 1.0,
+    pools: tuple[int, ...] = (0,),
     clock: Callable[[], float] = seconds_since_boot,
 ) -> AsyncIterator[MemberNode]:
     """A node of this name, on stores that may be reached by links of its own."""
@@ -116,7 +117,7 @@ async def member(
         ActorSystem(name) as system,
         open_membership(
             system,
-            Descriptor(name=name, weight=weight),
+            Descriptor(name=name, weight=weight, pools=pools),
             redis or where.redis,
             postgres or where.postgres,
             where.settings,

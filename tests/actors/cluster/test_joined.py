@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
 
-from actors import ActorSystem, Kind
+from actors import ActorDeadError, ActorSystem, Kind
 from actors.cluster.cluster import Cluster
 from actors.cluster.joining import Joining
 from actors.cluster.rules.slots import SLOTS, slot_of
@@ -16,7 +17,7 @@ from actors.cluster.settings import MembershipSettings
 from persistence import PostgresSettings, RedisSettings
 from persistence.settings import BusSettings
 
-from .members import Where, own_cluster, until
+from .members import Where, member, own_cluster, settled, until
 from .sample import Add, Get, Tally
 
 SETTINGS = MembershipSettings(lease_s=10.0, move_slots_per_s=100_000)
@@ -25,20 +26,25 @@ SETTINGS = MembershipSettings(lease_s=10.0, move_slots_per_s=100_000)
 
 @asynccontextmanager
 async def node(
-    where: Where, name: str, log: list[int]
+    where: Where, name: str, log: list[int], *, kinds: tuple[str, ...] = ()
 ) -> AsyncIterator[tuple[ActorSystem, Cluster]]:
-    """A node whose actors keep what they are told in this list, on whatever node they are."""
+    """A node whose actors keep what they are told in this list, on whatever node they are.
+
+    `kinds`: those that it knows, and says that it knows.
+    """
 
     class Shared(Tally):
         def __init__(self, key: str) -> None:
             super().__init__(key)
             self.taken = log
 
-    joining = Joining(Descriptor(name=name), where.redis, where.postgres, SETTINGS)
+    descriptor = Descriptor(name=name, kinds=kinds)
+    joining = Joining(descriptor, where.redis, where.postgres, SETTINGS)
     cluster = Cluster(joining, where.redis, BusSettings(block_s=0.02))
     async with ActorSystem(name, cluster=cluster, default_timeout_s=20.0) as system:
-        system.register(Kind("tally", Tally, placement="hashed"))
-        system.register(Kind("shared", Shared, placement="hashed"))
+        for kind in kinds or ("tally", "shared"):
+            factory = Shared if kind == "shared" else Tally
+            system.register(Kind(kind, factory, placement="hashed"))
         yield system, cluster
 
 
@@ -109,3 +115,52 @@ def both(one: Cluster, other: Cluster) -> bool:
         one.place.me,
         other.place.me,
     }
+
+
+# --- nodes of two versions ------------------------------------------------------------------------
+
+
+async def test_what_is_placed_on_a_node_that_does_not_know_its_kind_is_refused_at_once(
+    redis: RedisSettings, postgres: PostgresSettings, unique: str
+) -> None:
+    """An older node beside a newer one, which has one kind more and one less."""
+    where = own_cluster(redis, postgres, unique)
+    old = node(where, "old", [], kinds=("tally", "dropped"))
+    new = node(where, "new", [], kinds=("tally", "added"))
+    async with old as (a, in_old), new as (b, in_new):
+        await until(lambda: both(in_old, in_new))
+        for system, here, kind in ((a, in_old, "dropped"), (b, in_new, "added")):
+            answers: list[int] = []
+            refused = 0
+            for number in range(40):
+                ref = system.ref(kind, f"{number}")
+                held_here = here.place.holder(slot_of(kind, ref.key)) == here.place.me
+                if held_here:
+                    answers.append(await ref.ask(Add(1)))
+                    continue
+                with pytest.raises(ActorDeadError, match="does not know this kind of actor"):
+                    await ref.ask(Add(1), timeout=60)
+                refused += 1
+            assert answers == [1] * len(answers)
+            assert 0 < refused < 40
+        # What both know works in both directions.
+        for number in range(40):
+            assert await a.ref("tally", f"{number}").ask(Add(1)) == 1
+            assert await b.ref("tally", f"{number}").ask(Add(1)) == 2
+
+
+async def test_a_node_gets_nothing_before_it_says_that_it_is_ready(
+    redis: RedisSettings, postgres: PostgresSettings, unique: str
+) -> None:
+    where = own_cluster(redis, postgres, unique)
+    async with (
+        member(where, "a") as a,
+        member(where, "b", pools=()) as b,
+    ):
+        await until(lambda: b.place.me in a.place.view() and len(a.held()) == SLOTS)
+        await b.place._beat()
+        assert b.place.settled()
+        assert not b.held()
+        await b.place.host()
+        await settled(a, b)
+        assert 0 < len(b.held()) < SLOTS
