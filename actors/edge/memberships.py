@@ -27,7 +27,7 @@ from actors.edge.topic_messages import (
 )
 from actors.edge.topics import Topics
 from actors.runtime.actor import Actor
-from actors.runtime.errors import ActorFailed, MailboxFull, Quarantined, StoreBusy
+from actors.runtime.errors import ActorFailed, AskTimeout, MailboxFull, Quarantined, StoreBusy
 from actors.runtime.future import Future
 from actors.runtime.ref import ActorRef
 from actors.runtime.restart import Backoff
@@ -43,10 +43,11 @@ them have little to push; each one that has too much is put off again."""
 
 
 class Resuming(NamedTuple):
-    """The client that comes back to a topic, and its position there."""
+    """The client that comes back to a topic, its position there, and until when it is told."""
 
     client: ConnectedClient
     position: Position
+    until: float
 
 
 class OwnerAnswered(msgspec.Struct, frozen=True):
@@ -164,7 +165,7 @@ class Memberships:
             if not held.believed:
                 self._stands(topic, held, held.membership.gives_up(keep_place=True))
         for topic, position in positions.items():
-            self._resume(client, topic, position)
+            self._resume(client, position, topic)
 
     def detach(self) -> None:
         """There is no connection now."""
@@ -281,14 +282,16 @@ class Memberships:
         if resuming is not None and resuming.client is not self._client:
             resuming = None  # that client has gone
         membership = membership.answered_in(number, answer)
+        newest = number == membership.entered  # else a later join answers the client
+        if resuming is not None and newest and self._is_lost(error, resuming):
+            held.membership = membership
+            self._resume(resuming.client, resuming.position, topic, resuming.until)
+            return
         if answer is Answer.DONE:
             held.believed = True
         elif error is None:
             held.believed = False  # the answer told the client that the match has ended
-        elif (
-            resuming is not None
-            and number == membership.entered  # else a later join answers the client
-        ):
+        elif resuming is not None and newest:
             resuming.client.push(TopicLost(topic=topic, code=request_error(error).error.code))
             held.believed = False
             membership = membership.gives_up(keep_place=True)
@@ -317,7 +320,7 @@ class Memberships:
         asked = 0
         for topic in list(self._put_off):
             if asked < RESUMES and not self._is_leaving(topic):
-                asked += self._resume(client, topic, self._put_off.pop(topic))
+                asked += self._resume(client, self._put_off.pop(topic), topic)
 
     def part_again(self, topic: str) -> None:
         """Send the owner another `Part`, if the session still has to leave."""
@@ -380,7 +383,19 @@ class Memberships:
         left = sum(held.membership.gave_up for held in self._held.values())
         return count - left < limit and left < limit
 
-    def _resume(self, client: ConnectedClient, topic: str, position: Position) -> bool:
+    def _is_lost(self, error: BaseException | None, resuming: Resuming) -> bool:
+        """Whether no answer to a resume will come, though it is not late: its owner's node is gone,
+        or the way to it was. It may be repeated, so whoever owns the topic now is asked.
+        """
+        return isinstance(error, AskTimeout) and self._actor.system.now() < resuming.until
+
+    def _resume(
+        self,
+        client: ConnectedClient,
+        position: Position,
+        topic: str,
+        until: float | None = None,
+    ) -> bool:
         """Ask the owner; or push `topic.lost` and return False."""
         if not self._actor.system.registered(topic.partition(":")[0]):
             # Of a service that this server has not. No try would find it, so none is asked for.
@@ -391,15 +406,11 @@ class Memberships:
             client.push(TopicLost(topic=topic, code=held.error.code))
             return False
         held.believed = True
-        timeout_s = self._settings.resume_timeout_s
-        message = Resume(
-            self._who,
-            client.id,
-            position.epoch,
-            position.offset,
-            until=self._actor.system.now() + timeout_s,
-        )
-        self._ask_in(topic, held, message, timeout_s, Resuming(client, position))
+        now = self._actor.system.now()
+        if until is None:
+            until = now + self._settings.resume_timeout_s
+        message = Resume(self._who, client.id, position.epoch, position.offset, until=until)
+        self._ask_in(topic, held, message, until - now, Resuming(client, position, until))
         held.resumed = held.membership.last
         return True
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from actors.chat.messages import room_topic
+from actors.edge.topic_messages import Resume
+from actors.runtime.errors import AskTimeout
+from actors.runtime.future import Future
 from actors.runtime.memory import MemoryEventStore
+from actors.runtime.ref import ActorRef
 from protocol.errors import SESSION_ENDED
 from protocol.messages.envelope import ErrorReply, Ok, Position
 from protocol.messages.match import (
@@ -383,6 +388,34 @@ async def test_a_place_in_a_match_is_kept_for_a_player_whose_resume_was_refused(
         await trio.sleep(100)
         await bob.settle()
         assert "left" not in [push.kind for push in bob.got(MatchEvent)]
+
+
+async def test_a_resume_whose_owner_is_lost_on_the_way_is_asked_again(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_house() as house:
+        ada, bob = [await joined(house, name) for name in ("ada", "bob")]
+        ada.leave()
+        await bob.ask(RoomSend(room="lobby", body="one"))
+        ask, lost = ActorRef.ask, list[Resume]()
+
+        def ask_in_vain(ref: ActorRef, message: Any, **options: Any) -> Any:
+            if not isinstance(message, Resume) or len(lost) == 2:
+                return ask(ref, message, **options)
+            lost.append(message)
+            answer: Future[Any] = Future()
+            answer.settle_quietly(error=AskTimeout("room/lobby", "Resume", 30.0))
+            return answer
+
+        monkeypatch.setattr(ActorRef, "ask", ask_in_vain)
+        again = house.connect()
+        await again.resume(token_of(ada), {LOBBY: Position(epoch=1, offset=0)})
+        await again.settle()
+        assert len(lost) == 2
+        assert not again.got(TopicLost)
+        (recovered,) = again.got(RoomRecovered)
+        assert [message.body for message in recovered.messages] == ["one"]
+        assert views(house, again, LOBBY) == IN
 
 
 async def test_a_resume_that_met_its_deadline_is_told_once_and_leaves_nothing_behind(
