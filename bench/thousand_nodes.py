@@ -199,13 +199,13 @@ def traffic(count: int, timing: Timing) -> list[NodesRow]:
 
 
 def _valkey_us(valkey: Any, pid: int, count: int, timing: Timing) -> float:
-    valkey.ask(BeginGeneration(1))
+    valkey.ask(BeginGeneration(1, "c"))
     lease_ms, gap_ms = round(timing.lease_s * 1000), round(timing.gap_s * 1000)
 
     def beats(number: int) -> None:
         for n in range(number):
             node, behind = n % count, [f"n{(n + more) % count}.1" for more in (1, 2, 3)]
-            valkey.ask(Heartbeat(f"n{node}.1", lease_ms, gap_ms, 1 << 32, behind))
+            valkey.ask(Heartbeat(f"n{node}.1", lease_ms, gap_ms, 1 << 32, behind, "c"))
 
     beats(max(count, 100))
     before_s = machine.cpu_s(pid)

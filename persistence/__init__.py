@@ -18,6 +18,7 @@ from persistence.errors import (
     SchemaInUse,
     StoreError,
     StoreInboxFull,
+    StoresDiffer,
     StoreUnavailable,
     TooManySchedules,
 )
@@ -52,5 +53,6 @@ __all__ = [
     "StoreError",
     "StoreInboxFull",
     "StoreUnavailable",
+    "StoresDiffer",
     "TooManySchedules",
 ]

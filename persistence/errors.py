@@ -35,6 +35,16 @@ class StoreUnavailable(StoreError):
         return f"{self.store} is unavailable: {self.reason}"
 
 
+class StoresDiffer(StoreUnavailable):
+    """A Valkey or Redis and a PostgreSQL are not of one cluster. Nothing was changed."""
+
+    def __str__(self) -> str:
+        return (
+            f"the stores are not of one cluster: {self.reason}; see [postgres] url and schema,"
+            " [redis] url and prefix, which are the same for all nodes of a cluster, and no other's"
+        )
+
+
 class StoreInboxFull(StoreUnavailable):
     """A store's inbox is full. The call was not queued, so it had no effect."""
 

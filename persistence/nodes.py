@@ -50,6 +50,7 @@ class Heartbeat(StoreRequest, frozen=True, gc=False):
     """`node` lives for another `lease_ms`; "": nobody does, it is only asked. Reply: a `Heard`.
 
     `gap_ms`: if there was no heartbeat for so long, the calm begins anew.
+    `cluster`: the id of the node's register. `StoresDiffer`, if nodes of another one live here.
     """
 
     node: str
@@ -57,12 +58,17 @@ class Heartbeat(StoreRequest, frozen=True, gc=False):
     gap_ms: int
     since: int
     watched: Sequence[str]
+    cluster: str
 
 
 class BeginGeneration(StoreRequest, frozen=True, gc=False):
-    """Begin a generation of Valkey's data, unless one has begun. Reply: None."""
+    """Begin a generation of Valkey's data, unless one has begun. Reply: None.
+
+    `cluster`: the id of the register. What another cluster has left is deleted.
+    """
 
     generation: int
+    cluster: str
 
 
 class ChangeSlots(StoreRequest, frozen=True, gc=False):
@@ -122,6 +128,10 @@ class RegisterReport(NamedTuple):
     buried: str | None
     excused: bool
     version: int
+
+
+class ReadCluster(StoreRequest, frozen=True, gc=False):
+    """Reply: the id of this register, which no other one has."""
 
 
 class AdmitNode(StoreRequest, frozen=True, gc=False):

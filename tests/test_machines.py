@@ -35,11 +35,11 @@ def of_machine(name: str, shared: Shared, *settings: str) -> tuple[str, ...]:
     return (*shared, f"server.name={name}", *settings)
 
 
-def refused(folder: Path, *settings: str) -> str:
+def refused(folder: Path, *settings: str, code: Exit = Exit.NOT_ALONE) -> str:
     """Start a server that does not start beside others; its one line."""
     ours = (f"server.data_dir={folder}", "listen.port=0", "http.port=0", *settings)
     ended = run("serve", *[part for one in ours for part in ("--set", one)])
-    assert ended.code == Exit.NOT_ALONE, ended
+    assert ended.code == code, ended
     return one_line("\n".join(line for line in ended.err.splitlines() if line[0] != "{"))
 
 
@@ -135,6 +135,17 @@ def test_two_nodes_of_one_name_are_refused_by_one_line(tmp_path: Path, shared: S
         line = refused(tmp_path / "b", *one)
         assert line.startswith("greenroom: twin-1.")
         assert line.endswith(" lives and has this name: give each node a name of its own")
+        assert a.stop() == Exit.OK
+
+
+def test_a_store_that_is_not_the_others_is_found_and_said(tmp_path: Path, shared: Shared) -> None:
+    """The second one shares PostgreSQL with the first; its Valkey might be any other."""
+    quick = ("server.cluster=true", "cluster.lease_s=1.5")
+    with Server(tmp_path / "a", *of_machine("a", shared, *quick)) as a:
+        other = of_machine("b", shared, *quick, "redis.prefix=other:")
+        line = refused(tmp_path / "b", *other, code=Exit.STORE)
+        assert line.startswith("greenroom: the stores are not of one cluster: a-1.")
+        assert a.get("/readyz")[0] == 200
         assert a.stop() == Exit.OK
 
 

@@ -11,8 +11,9 @@ from actors.cluster.rules.applicant import Applicant
 from actors.cluster.rules.lease import Timing
 from actors.cluster.rules.member import Member
 from actors.cluster.rules.placement import Placement
-from actors.cluster.rules.view import Descriptor, node_id
+from actors.cluster.rules.view import Descriptor, node_id, understand
 from actors.cluster.stores import ClusterStores
+from persistence import StoresDiffer
 
 log = structlog.get_logger("actors.cluster")
 
@@ -28,6 +29,25 @@ class NameTaken(Exception):  # noqa: N818 - the name says what is the case
         return f"{self.node} lives and has this name: give each node a name of its own"
 
 
+class VersionsDiffer(Exception):  # noqa: N818 - as above
+    """A node lives that does not understand this one, or that this one does not understand."""
+
+    def __init__(self, node: str, there: Descriptor, here: Descriptor) -> None:
+        super().__init__(node, there, here)
+        self.node = node
+        self.there = there
+        self.here = here
+
+    def __str__(self) -> str:
+        here, there = self.here, self.there
+        older = "this node is too old" if here.version < there.understood else "it is too old"
+        return (
+            f"{self.node} lives and speaks version {there.version} between nodes, understanding"
+            f" {there.understood} and newer; this node speaks {here.version}, understanding"
+            f" {here.understood} and newer: {older}, and they cannot be of one cluster"
+        )
+
+
 async def admit(
     stores: ClusterStores, descriptor: Descriptor, timing: Timing, clock: Callable[[], float]
 ) -> Member:
@@ -38,10 +58,13 @@ async def admit(
 
     Raises:
         NameTaken: a node of this name lives.
+        VersionsDiffer: a node lives whose version does not go with this one's.
+        StoresDiffer: living nodes have another Valkey, or nodes of another register have this one.
         StoreError: a store does not answer.
         ValueError: the name is none for a node.
     """
     node_id(descriptor.name, 0)
+    await stores.find_cluster()
     applicant, left_s = Applicant(timing), 0.0
     placement = Placement(descriptor.name)
     while True:
@@ -50,7 +73,16 @@ async def admit(
             (id_ for id_, one in view.nodes.items() if one.descriptor.name == descriptor.name), None
         )
         heard = await stores.beat("", 0, () if earlier is None else (earlier,))
-        if not heard.generation:
+        living = [one for one in view.nodes.values() if not stores.has_ended(one.id)]
+        for one in living:
+            if not understand(one.descriptor, descriptor):
+                raise VersionsDiffer(one.id, one.descriptor, descriptor)
+        other = applicant.of_another(living, heard)
+        if applicant.apart(clock(), other):
+            raise StoresDiffer("redis", f"{other} of this register lives with another Valkey")
+        if other is not None:
+            await trio.sleep(timing.beat_s)
+        elif not heard.generation:
             await stores.begin_generation()
         elif earlier is None:
             placement.update(view.nodes)  # before the lease begins, since it may take a second

@@ -41,6 +41,7 @@ async def open_membership(
 
     Raises:
         NameTaken: a node of this name lives.
+        VersionsDiffer, StoresDiffer: this node does not go with those that live.
         StoreError: a store does not answer.
     """
     settings = settings or MembershipSettings()

@@ -29,6 +29,7 @@ from persistence.nodes import (
     Heartbeat,
     LeaveNode,
     NextGeneration,
+    ReadCluster,
     ReadRegister,
     Register,
     RegisterReport,
@@ -86,6 +87,11 @@ class ClusterStores:
         self._register = StoreLine(register, "postgresql")
         self._timing = timing
         self._processes: dict[str, Holder] = {}
+        self._cluster = ""
+
+    async def find_cluster(self) -> None:
+        """Read which cluster this is. It comes before anything else is asked."""
+        self._cluster = await self._register.ask(ReadCluster(), self._timing.patience_s)
 
     # --- Valkey ----------------------------------------------------------------------------------
 
@@ -94,7 +100,7 @@ class ClusterStores:
         timing = self._timing
         lease_ms, gap_ms = round(timing.lease_s * 1000), round(timing.gap_s * 1000)
         heard: Heard = await self._beats.ask(
-            Heartbeat(node, lease_ms, gap_ms, since, watched), timing.patience_s
+            Heartbeat(node, lease_ms, gap_ms, since, watched, self._cluster), timing.patience_s
         )
         return Beaten(
             generation=heard.generation,
@@ -112,7 +118,7 @@ class ClusterStores:
     async def begin_generation(self) -> None:
         """Begin a generation of Valkey's data, unless another node is faster."""
         number = await self._register.ask(NextGeneration(), self._timing.patience_s)
-        await self._slots.ask(BeginGeneration(number), self._timing.patience_s)
+        await self._slots.ask(BeginGeneration(number, self._cluster), self._timing.patience_s)
 
     async def change(
         self, generation: int, changes: Sequence[Change], to: str | None, view: int

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from actors.cluster.admission import NameTaken
+from actors.cluster.admission import NameTaken, VersionsDiffer
 from actors.node import logs
 from actors.node.addresses import CannotListen
 from actors.node.config import SECRET_KEYS, load
@@ -65,6 +65,7 @@ EXPECTED: dict[type[BaseException], Exit] = {
     SchemaInUse: Exit.NOT_ALONE,
     Replaced: Exit.NOT_ALONE,
     NameTaken: Exit.NOT_ALONE,
+    VersionsDiffer: Exit.NOT_ALONE,
     NoServer: Exit.NO_SERVER,
     ServerRuns: Exit.NOT_ALONE,
     CannotWrite: Exit.FAILED,

@@ -34,7 +34,7 @@ EXITS = {
     Exit.MIGRATION: "the database is not what this version expects",
     Exit.CUT_SHORT: "stopping took longer than server.stop_timeout_s",
     Exit.INCOMPLETE: "a package that the command needs is not installed",
-    Exit.NOT_ALONE: "another server works on the same schema, or a node has this one's name",
+    Exit.NOT_ALONE: "another server works on the same schema, or a node does not go with this one",
     Exit.UNSAVED: "stopped before all was stored or erased, or a store was killed; the log tells",
     Exit.NO_SERVER: "there is no running server with several nodes to ask",
 }

@@ -16,6 +16,7 @@ from persistence.nodes import (
     DescribeNode,
     LeaveNode,
     NextGeneration,
+    ReadCluster,
     ReadRegister,
     Register,
     RegisterReport,
@@ -29,6 +30,7 @@ from persistence.settings import PostgresSettings
 
 _ADMIT: Final = "SELECT {schema}.admit_node(%s, %s, %b, %s)"
 _REPORT: Final = "SELECT * FROM {schema}.report_node(%s, %s, %s::float8, %s, %s::float8)"
+_CLUSTER: Final = "SELECT id::text FROM {schema}.cluster"
 _READ: Final = "SELECT * FROM {schema}.read_register()"
 _BURY: Final = "SELECT {schema}.bury_node(%s, %s, %s, %s::float8)"
 _LEAVE: Final = "SELECT {schema}.leave_node(%s, %s)"
@@ -92,6 +94,8 @@ def _call(request: StoreRequest) -> tuple[Any, ...]:
             call = _LEAVE, node, over
         case DescribeNode(node, about):
             call = _DESCRIBE, about, node
+        case ReadCluster():
+            call = (_CLUSTER,)
         case NextGeneration():
             call = (_NEXT,)
         case StoreCheck():

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from redis.exceptions import NoScriptError, ResponseError
 
-from persistence.errors import RowRefused, StoreUnavailable
+from persistence.errors import RowRefused, StoresDiffer, StoreUnavailable
 from persistence.nodes import Announce, BeginGeneration, ChangeSlots, Heard, Heartbeat, HeldSlot
 from persistence.redis.actor import RedisActor
 from persistence.redis.connection import STORE, one_line
@@ -21,13 +21,15 @@ CHANGES: Final = 1024
 """The most slots of one call of a script: 2 ms of Valkey's time."""
 
 # What must be lost together, or not at all, is one hash: heartbeats (beat:<node> = its end by
-# Valkey's clock), the generation, the process of Valkey that it belongs to, and the last epoch. A
-# slot is a field of another hash, "<epoch> <holder>"; a sorted set has the slots by their epochs.
-# Who looks for a slot that a third of the data lacks, finds no generation.
+# Valkey's clock), the generation, the process of Valkey that it belongs to, the cluster whose nodes
+# these are, and the last epoch. A slot is a field of another hash, "<epoch> <holder>"; a sorted set
+# has the slots by their epochs. Who looks for a slot that a third of the data lacks, finds no
+# generation.
 _PRESENT: Final = """
 local home, slots, epochs = KEYS[1], KEYS[2], KEYS[3]
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
-local held = redis.call('HMGET', home, 'generation', 'run', 'epoch', 'view', 'era', 'seen')
+local held = redis.call('HMGET', home, 'generation', 'run', 'epoch', 'view', 'era', 'seen',
+                        'cluster')
 local generation = held[1]
 if held[2] ~= run then generation = false end
 local time = redis.call('TIME')
@@ -38,6 +40,14 @@ _HEARTBEAT: Final = (
     _PRESENT
     + """
 local node, lease, gap, since, page = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local cluster = ARGV[6]
+if held[7] and held[7] ~= cluster then
+  local all = redis.call('HGETALL', home)
+  for i = 1, #all, 2 do
+    if string.sub(all[i], 1, 5) == 'beat:' and tonumber(all[i + 1]) > now then return {-1} end
+  end
+  return {0}
+end
 if node ~= '' then redis.call('HSET', home, 'beat:' .. node, now + lease) end
 if not generation then return {0} end
 local era, seen = tonumber(held[5]), tonumber(held[6])
@@ -47,7 +57,7 @@ if now - seen > gap or now < seen then
 end
 redis.call('HSET', home, 'seen', now)
 local left = {}
-for i = 6, #ARGV do
+for i = 7, #ARGV do
   local ends = redis.call('HGET', home, 'beat:' .. ARGV[i])
   left[#left + 1] = math.max(0, tonumber(ends or 0) - now)
 end
@@ -63,10 +73,16 @@ return {tonumber(generation), held[3], held[4], now - era, left, changed, entrie
 _BEGIN: Final = (
     _PRESENT
     + """
-if generation then return 0 end
-if not held[1] then redis.call('DEL', slots, epochs) end
+local cluster = ARGV[3]
+if held[7] and held[7] ~= cluster then
+  redis.call('DEL', home, slots, epochs)
+elseif generation then
+  return 0
+elseif not held[1] then
+  redis.call('DEL', slots, epochs)
+end
 redis.call('HSET', home, 'generation', ARGV[1], 'run', run, 'epoch', ARGV[2], 'era', now,
-           'seen', now)
+           'seen', now, 'cluster', cluster)
 redis.call('HSETNX', home, 'view', 0)
 return 1
 """
@@ -150,11 +166,13 @@ class NodeWorker(RedisActor):
         answer: Any = None
         try:
             match request:
-                case Heartbeat(node, lease_ms, gap_ms, since, watched):
-                    reply = self._run(request, node, lease_ms, gap_ms, since, PAGE, *watched)
+                case Heartbeat(node, lease_ms, gap_ms, since, watched, cluster):
+                    reply = self._run(
+                        request, node, lease_ms, gap_ms, since, PAGE, cluster, *watched
+                    )
                     answer = _heard(since, reply)
-                case BeginGeneration(generation):
-                    self._run(request, generation, generation * EPOCHS)
+                case BeginGeneration(generation, cluster):
+                    self._run(request, generation, generation * EPOCHS, cluster)
                 case ChangeSlots():
                     answer = self._change(request)
                 case Announce(view, gone):
@@ -195,7 +213,9 @@ class NodeWorker(RedisActor):
             return self._client.eval(_SCRIPTS[kind], 3, *self._keys, *arguments)
 
 
-def _heard(since: int, reply: Sequence[Any]) -> Heard:
+def _heard(since: int, reply: Sequence[Any]) -> Heard | StoresDiffer:
+    if reply[0] < 0:
+        return StoresDiffer(STORE, "nodes whose register is another one live in this Valkey")
     if not reply[0]:
         return Heard(0)
     generation, epoch, view, calm_ms, left_ms, changed, entries = reply

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from actors.cluster.rules.answers import Beaten
 from actors.cluster.rules.lease import Contact, Timing
+from actors.cluster.rules.view import Node
 
 
 class Applicant:
@@ -15,6 +18,7 @@ class Applicant:
     def __init__(self, timing: Timing) -> None:
         self._timing = timing
         self._contact = Contact(timing)
+        self._apart_since_s: float | None = None
 
     def may_bury(self, now_s: float, answer: Beaten) -> bool:
         """Take an answer of Valkey about that node; returns whether it is dead.
@@ -29,3 +33,27 @@ class Applicant:
             and answer.calm_s >= self._timing.lease_s
             and self._contact.held(now_s)
         )
+
+    def of_another(self, nodes: Iterable[Node], answer: Beaten) -> str | None:
+        """Return a living node that knows another generation of Valkey's data; None: none does.
+
+        Either it is about to hear of this generation, or to begin one; or it has another Valkey.
+
+        Arguments:
+            nodes: those whose processes are not known to have ended.
+            answer: of this process's Valkey.
+        """
+        fresh_s = self._timing.lease_s / 2
+        for node in nodes:
+            if node.renewed_s < fresh_s and node.generation != answer.generation:
+                return node.id
+        return None
+
+    def apart(self, now_s: float, of_another: str | None) -> bool:
+        """Take what `of_another` has found; returns whether it has been so for too long."""
+        if of_another is None:
+            self._apart_since_s = None
+            return False
+        if self._apart_since_s is None:
+            self._apart_since_s = now_s
+        return now_s - self._apart_since_s > 2 * self._timing.lease_s

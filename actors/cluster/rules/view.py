@@ -17,6 +17,13 @@ are; and if those three die with it, the next one on the ring finds all four."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
+VERSION: Final = 1
+"""The version of what nodes say to one another. It grows with each change that nodes of the version
+before could not live with."""
+UNDERSTOOD: Final = 1
+"""The oldest version that this one can live with."""
+
+
 class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     """What a node says of itself when it joins. Unknown fields of a newer node are ignored.
 
@@ -27,6 +34,8 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
         kinds: the kinds of placed actors that it knows; empty: it does not say.
         pools: the pools whose slots it may hold; empty: it is not ready to hold any.
         version: the version of what nodes say to one another.
+        understood: the oldest version of the others that it can live with.
+        release: the version of the program, for people.
         address: an address for people, e.g. of its HTTP.
     """
 
@@ -35,8 +44,15 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     pools: tuple[int, ...] = (0,)
-    version: int = 1
+    version: int = VERSION
+    understood: int = UNDERSTOOD
+    release: str = ""
     address: str = ""
+
+
+def understand(one: Descriptor, other: Descriptor) -> bool:
+    """Whether two nodes can live in one cluster."""
+    return one.version >= other.understood and other.version >= one.understood
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):

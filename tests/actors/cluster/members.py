@@ -12,7 +12,7 @@ from actors import ActorSystem
 from actors.cluster.membership import Membership, seconds_since_boot
 from actors.cluster.opening import open_membership
 from actors.cluster.rules.slots import SLOTS
-from actors.cluster.rules.view import Descriptor
+from actors.cluster.rules.view import UNDERSTOOD, VERSION, Descriptor
 from actors.cluster.settings import MembershipSettings
 from persistence import PostgresSettings, RedisSettings
 from persistence.postgres import migrate
@@ -110,6 +110,8 @@ async def member(
     postgres: PostgresSettings | None = None,
     weight: float = 1.0,
     pools: tuple[int, ...] = (0,),
+    version: int = VERSION,
+    understood: int = UNDERSTOOD,
     clock: Callable[[], float] = seconds_since_boot,
 ) -> AsyncIterator[MemberNode]:
     """A node of this name, on stores that may be reached by links of its own."""
@@ -117,7 +119,9 @@ async def member(
         ActorSystem(name) as system,
         open_membership(
             system,
-            Descriptor(name=name, weight=weight, pools=pools),
+            Descriptor(
+                name=name, weight=weight, pools=pools, version=version, understood=understood
+            ),
             redis or where.redis,
             postgres or where.postgres,
             where.settings,

@@ -13,11 +13,13 @@ import trio
 
 import actors.cluster
 from actors import Actor, handles
-from actors.cluster.admission import NameTaken
+from actors.cluster.admission import NameTaken, VersionsDiffer
 from actors.cluster.membership import seconds_since_boot
 from actors.cluster.rules.rendezvous import Rendezvous
 from actors.cluster.rules.slots import SLOTS, slots_of_pool
-from persistence import PostgresSettings, RedisSettings, StoreUnavailable
+from actors.cluster.rules.view import VERSION
+from persistence import PostgresSettings, RedisSettings, StoresDiffer, StoreUnavailable
+from persistence.postgres import migrate
 from persistence.redis.connection import connect
 
 from .links import link_to_postgres, link_to_valkey
@@ -179,6 +181,66 @@ async def test_one_that_vanished_elsewhere_is_replaced_once_its_lease_is_over(wh
             await settled(again)
         why = in_register(where, "SELECT why FROM nodes WHERE id = 'a.1'")
         assert why == [("another one has its name",)]
+
+
+# --- who does not go with the others --------------------------------------------------------------
+
+
+async def test_a_node_with_another_valkey_than_the_others_does_not_join(where: Where) -> None:
+    other = msgspec.structs.replace(where.redis, prefix=f"{where.redis.prefix}other:")
+    async with members(where, "ab") as (a, b):
+        with pytest.raises(StoresDiffer, match=r"[ab]\.\d of this register lives with another Val"):
+            async with member(where, "c", redis=other):
+                pass
+        assert a.place.view().nodes.keys() == b.place.view().nodes.keys() == {"a.1", "b.2"}
+        assert (a.place.current(), b.place.current()) == (True, True)
+
+
+async def test_a_node_with_another_register_than_the_others_does_not_join(
+    where: Where, unique: str
+) -> None:
+    other = msgspec.structs.replace(where.postgres, schema=f"{unique}other")
+    migrate(other)
+    async with members(where, "a") as (a,):
+        held = a.held()
+        with pytest.raises(StoresDiffer, match="nodes whose register is another one live in this"):
+            async with member(where, "b", postgres=other):
+                pass
+        assert (a.held(), a.place.current()) == (held, True)
+    async with member(where, "b", postgres=other) as b:  # what has ended is in nobody's way
+        await settled(b)
+
+
+async def test_a_node_joins_a_valkey_that_was_flushed_a_moment_ago(steady: Where) -> None:
+    async with members(steady, "ab") as nodes:
+        client: Any = connect(steady.redis)
+        client.delete(*client.keys(f"{steady.redis.prefix}*"))
+        client.close()
+        async with member(steady, "c") as c:
+            await settled(*nodes, c)
+
+
+@pytest.mark.parametrize(
+    ("version", "understood", "why"),
+    [
+        (VERSION + 1, VERSION + 1, "it is too old"),
+        (VERSION - 1, VERSION - 1, "this node is too old"),
+    ],
+)
+async def test_a_node_that_the_others_do_not_understand_does_not_join(
+    steady: Where, version: int, understood: int, why: str
+) -> None:
+    async with members(steady, "a") as (a,):
+        with pytest.raises(VersionsDiffer, match=f"a.1 lives and speaks version .* {why}"):
+            async with member(steady, "b", version=version, understood=understood):
+                pass
+        assert a.place.view().nodes.keys() == {"a.1"}
+
+
+async def test_versions_that_understand_each_other_live_together(steady: Where) -> None:
+    newer = member(steady, "b", version=VERSION + 1, understood=VERSION)
+    async with member(steady, "a") as a, newer as b:
+        await settled(a, b)
 
 
 # --- death ----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from pykka import ActorRef
 
-from persistence import RedisSettings, RowRefused, StoreUnavailable
+from persistence import RedisSettings, RowRefused, StoresDiffer, StoreUnavailable
 from persistence.nodes import (
     Announce,
     BeginGeneration,
@@ -49,7 +49,7 @@ def beat(
     lease_ms: int = HOUR_MS,
     gap_ms: int = HOUR_MS,
 ) -> Heard:
-    heard = ask(valkey, Heartbeat(node, lease_ms, gap_ms, since, watched))
+    heard = ask(valkey, Heartbeat(node, lease_ms, gap_ms, since, watched, "c"))
     assert isinstance(heard, Heard)
     return heard
 
@@ -58,8 +58,8 @@ def test_without_a_generation_nothing_is_said(valkey: Ref) -> None:
     assert beat(valkey, "a.1", "b.2") == Heard(0)
     with pytest.raises(StoreUnavailable, match="another one has begun"):
         ask(valkey, ChangeSlots(7, [(1, 0)], "a.1"))
-    ask(valkey, BeginGeneration(7))
-    ask(valkey, BeginGeneration(8))  # was slower
+    ask(valkey, BeginGeneration(7, "c"))
+    ask(valkey, BeginGeneration(8, "c"))  # was slower
     heard = beat(valkey, "a.1", "b.2")
     assert (heard.generation, heard.left_ms, heard.heard) == (7, [0], BASE)
     assert ask(valkey, StoreCheck()) is None
@@ -68,7 +68,7 @@ def test_without_a_generation_nothing_is_said(valkey: Ref) -> None:
 
 
 def test_a_heartbeat_lasts_for_its_lease(valkey: Ref) -> None:
-    ask(valkey, BeginGeneration(7))
+    ask(valkey, BeginGeneration(7, "c"))
     beat(valkey, "a.1")
     beat(valkey, "b.2", lease_ms=0)
     left_ms = beat(valkey, "", "a.1", "b.2", "c.3").left_ms
@@ -82,7 +82,7 @@ def test_a_heartbeat_lasts_for_its_lease(valkey: Ref) -> None:
 
 
 def test_the_calm_begins_anew_after_a_gap(valkey: Ref, settings: RedisSettings) -> None:
-    ask(valkey, BeginGeneration(7))
+    ask(valkey, BeginGeneration(7, "c"))
     client: Any = connect(settings)
     home = f"{settings.prefix}{{cluster}}:nodes"
     client.hincrby(home, "era", -5_000)
@@ -96,7 +96,7 @@ def test_the_calm_begins_anew_after_a_gap(valkey: Ref, settings: RedisSettings) 
 
 
 def test_a_slot_changes_its_holder_only_for_who_knows_its_epoch(valkey: Ref) -> None:
-    ask(valkey, BeginGeneration(7))
+    ask(valkey, BeginGeneration(7, "c"))
     first = ask(valkey, ChangeSlots(7, [(1, 0), (2, 0)], "a.1"))
     assert first == [HeldSlot(1, BASE + 1, "a.1"), HeldSlot(2, BASE + 2, "a.1")]
     assert ask(valkey, ChangeSlots(7, [(1, 0), (3, 0)], "b.2")) == [HeldSlot(3, BASE + 3, "b.2")]
@@ -112,7 +112,7 @@ def test_a_slot_changes_its_holder_only_for_who_knows_its_epoch(valkey: Ref) -> 
 
 
 def test_who_hears_of_a_change_hears_of_the_view_by_which_it_was_made(valkey: Ref) -> None:
-    ask(valkey, BeginGeneration(7))
+    ask(valkey, BeginGeneration(7, "c"))
     ask(valkey, ChangeSlots(7, [(1, 0)], "a.1", 3))
     assert beat(valkey).view == 3
     ask(valkey, ChangeSlots(7, [(2, 0)], "a.1", 2))
@@ -120,7 +120,7 @@ def test_who_hears_of_a_change_hears_of_the_view_by_which_it_was_made(valkey: Re
 
 
 def test_all_slots_are_claimed_by_one_request_and_heard_in_pages(valkey: Ref) -> None:
-    ask(valkey, BeginGeneration(7))
+    ask(valkey, BeginGeneration(7, "c"))
     given = ask(valkey, ChangeSlots(7, [(slot, 0) for slot in range(16_384)], "a.1"))
     assert [held.slot for held in given] == list(range(16_384))
     heard = beat(valkey)
@@ -137,7 +137,7 @@ def test_of_many_who_claim_the_same_slots_at_once_each_slot_has_one(
     settings: RedisSettings,
 ) -> None:
     nodes = [NodeWorker.start(settings, timeout_s=60.0) for _ in range(4)]
-    ask(nodes[0], BeginGeneration(7))
+    ask(nodes[0], BeginGeneration(7, "c"))
     claims = [(slot, 0) for slot in range(1000)]
     futures = [
         node.ask(ChangeSlots(7, claims, f"n.{n}"), block=False) for n, node in enumerate(nodes)
@@ -152,20 +152,36 @@ def test_of_many_who_claim_the_same_slots_at_once_each_slot_has_one(
 def test_after_a_flush_or_a_restart_a_new_generation_must_begin(
     valkey: Ref, settings: RedisSettings
 ) -> None:
-    ask(valkey, BeginGeneration(7))
+    ask(valkey, BeginGeneration(7, "c"))
     ask(valkey, ChangeSlots(7, [(1, 0)], "a.1"))
     client: Any = connect(settings)
     home = f"{settings.prefix}{{cluster}}:nodes"
     client.hset(home, "run", "another process")  # as a restart or a failover leaves it
     client.script_flush()
     assert beat(valkey, "a.1") == Heard(0)
-    ask(valkey, BeginGeneration(9))
+    ask(valkey, BeginGeneration(9, "c"))
     assert beat(valkey).news == [HeldSlot(1, BASE + 1, "a.1")]
     assert ask(valkey, ChangeSlots(9, [(1, BASE + 1)], "a.1")) == [
         HeldSlot(1, 9 * EPOCHS + 1, "a.1")
     ]
     client.delete(home)  # a flush: what is left of the rest is not believed
     assert beat(valkey, "a.1") == Heard(0)
-    ask(valkey, BeginGeneration(10))
+    ask(valkey, BeginGeneration(10, "c"))
     assert beat(valkey).news == []
     client.close()
+
+
+def test_what_nodes_of_another_register_have_here_is_left_alone_while_they_live(
+    valkey: Ref, settings: RedisSettings
+) -> None:
+    ask(valkey, BeginGeneration(7, "c"))
+    beat(valkey, "a.1", lease_ms=HOUR_MS)
+    ask(valkey, ChangeSlots(7, [(1, 0)], "a.1"))
+    with pytest.raises(StoresDiffer, match="another one live in this Valkey"):
+        ask(valkey, Heartbeat("", HOUR_MS, HOUR_MS, 0, (), "other"))
+    assert beat(valkey).news == [HeldSlot(1, BASE + 1, "a.1")]
+    ask(valkey, Announce(1, ["a.1"]))
+    assert ask(valkey, Heartbeat("b.1", HOUR_MS, HOUR_MS, 0, (), "other")) == Heard(0)
+    ask(valkey, BeginGeneration(2, "other"))
+    heard = ask(valkey, Heartbeat("b.1", HOUR_MS, HOUR_MS, 0, ("a.1",), "other"))
+    assert (heard.generation, heard.news, heard.left_ms) == (2, [], [0])
