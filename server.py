@@ -46,7 +46,7 @@ BY_SIGNAL = """\
 COMMANDS = {
     "serve": "start the server (this is the default)",
     "check-config": "check the configuration and show what is not the default",
-    "cluster": "show what the nodes of a running server do",
+    "cluster": "show what the nodes of a running server do, and who is in its cluster",
     "restart": "restart the nodes of a running server, one after the other",
     "migrate": "bring the database up to date and end; serve does it too",
 }

@@ -11,6 +11,7 @@ import trio
 
 from actors.node.exits import Exit
 from protocol.client import Session, connect
+from server import VERSION
 from tests.conftest import Stores
 from tests.server_process import PATIENT, Server, run, wait_until_gone
 from tests.test_cluster import LIMIT_S, SLOTS, bodies, node_of, send
@@ -158,3 +159,34 @@ def test_a_cluster_needs_stores_that_all_reach(
     ended = run("check-config", *[part for one in ours for part in ("--set", one)])
     assert ended.code == Exit.CONFIG
     assert one_line(ended.err).endswith("servers of a cluster need stores that all of them reach")
+
+
+def test_the_command_shows_the_nodes_of_all_machines(tmp_path: Path, shared: Shared) -> None:
+    one = "server.cluster=true"
+
+    def shown(folder: Path, *settings: str) -> list[list[str]]:
+        ours = (f"server.data_dir={folder}", *shared, *settings)
+        ended = run("cluster", *[part for setting in ours for part in ("--set", setting)])
+        assert ended.code == Exit.OK, ended
+        lines = ended.out.splitlines()
+        first = next(at for at, line in enumerate(lines) if line.startswith("the cluster: 3 nodes"))
+        assert lines[first + 1].split()[:6] == ["node", "state", "for", "machine", "pid", "slots"]
+        return [line.split() for line in lines[first + 2 :]]
+
+    with (
+        Server(tmp_path / "a", *of_machine("a", shared, one)) as a,
+        Server(tmp_path / "b", *of_machine("b", shared, "server.nodes=2")) as b,
+    ):
+        for rows in (shown(tmp_path / "a", one), shown(tmp_path / "b", "server.nodes=2")):
+            assert [row[0].partition(".")[0] for row in rows] == ["a-1", "b-1", "b-2"]
+            assert {row[1] for row in rows} == {"up"}
+            pids = [int(row[5]) for row in rows]  # "for" has two words
+            assert pids[0] == a.process.pid
+            assert set(pids[1:]) <= b.family()
+            assert sum(int(row[6]) for row in rows) <= SLOTS
+            assert {row[7] for row in rows} == {VERSION}
+        assert b.stop() == a.stop() == Exit.OK
+    ours = (f"server.data_dir={tmp_path / 'a'}", *shared, one)
+    ended = run("cluster", *[part for setting in ours for part in ("--set", setting)])
+    assert (ended.code, ended.out) == (Exit.NO_SERVER, "")
+    assert one_line(ended.err) == "greenroom: no node of the cluster lives"

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from actors.cluster.admission import NameTaken, VersionsDiffer
-from actors.node import logs
+from actors.node import census, logs
 from actors.node.addresses import CannotListen
 from actors.node.config import SECRET_KEYS, load
 from actors.node.exits import Exit
@@ -86,8 +86,26 @@ def serve(program: Program, signals: Signals) -> Exit:
 
 
 def show_cluster(program: Program, _: Signals) -> Exit:
-    """Print what the nodes of a running server do."""
-    return ask_server(program, Show())
+    """Print what the nodes of a running server do, and who else is in its cluster.
+
+    The server's own nodes are asked of it; those of all machines are in the stores. A server alone
+    has neither.
+    """
+    config = program.loaded.config
+    everywhere = bool(config.server.clustered and config.postgres.url and config.redis.url)
+    try:
+        code = ask_server(program, Show())
+    except NoServer:
+        if not everywhere:
+            raise
+        code = Exit.OK
+    if everywhere:
+        found = census.members(config.redis, config.postgres)
+        if not found:
+            raise NoServer("no node of the cluster lives")
+        for line in census.table(found, config.cluster.lease_s):
+            print(line, flush=True)
+    return code
 
 
 def restart(program: Program, _: Signals) -> Exit:

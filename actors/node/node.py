@@ -205,6 +205,7 @@ class Node:
             return None
         descriptor = Descriptor(
             name=self.name,
+            release=self.about.get("version", ""),
             kinds=tuple(kind for service in self.services for kind in service.kinds),
             pools=(),  # nothing is to be brought here before the services run
         )

@@ -1,8 +1,9 @@
-"""Prints a line without waiting for whoever reads it."""
+"""Prints a line without waiting for whoever reads it; and lines up the cells of tables."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 import structlog
@@ -32,3 +33,10 @@ def say(stream: TextIO | None, line: str, *, wait_s: float = 0.0) -> None:
     writer = threading.Thread(target=write, name="say", daemon=True)
     writer.start()
     writer.join(wait_s)
+
+
+def columns(cells: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield lines whose cells begin below each other."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        yield "  ".join(map(str.ljust, line, widths)).rstrip()

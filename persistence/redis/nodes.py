@@ -134,6 +134,11 @@ EPOCHS: Final = 1 << 32
 """The first epoch of a generation is its number times this."""
 
 
+def home(settings: RedisSettings) -> str:
+    """Return what the keys of a cluster begin with: all are in one hash slot of a Redis Cluster."""
+    return f"{settings.prefix}{{cluster}}"
+
+
 class NodeWorker(RedisActor):
     """A node's heartbeats, and its claims of slots.
 
@@ -154,9 +159,8 @@ class NodeWorker(RedisActor):
                 settings, timeout_s=timeout_s, first_retry_s=retry_s, max_retry_s=retry_s
             )
         )
-        # All in one hash slot, for a Redis Cluster.
-        home = f"{settings.prefix}{{cluster}}"
-        self._keys = (f"{home}:nodes", f"{home}:slots", f"{home}:epochs")
+        first = home(settings)
+        self._keys = (f"{first}:nodes", f"{first}:slots", f"{first}:epochs")
         self._names: dict[type[StoreRequest], str] = {}
 
     def _converse(self, requests: Sequence[StoreRequest]) -> list[Any]:

@@ -11,6 +11,7 @@ import trio
 
 from actors.node.log_writer import LogWriter
 from actors.node.parent.keeper import NodeKeeper, State, wrong
+from actors.node.printing import columns
 from protocol.http.application import Check, Readiness, readiness
 from protocol.http.metrics import Reading, counter, gauge
 
@@ -142,6 +143,4 @@ def table(found: Overview) -> Iterator[str]:
             for node in found.nodes
         ),
     ]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for line in cells:
-        yield "  ".join(map(str.ljust, line, widths)).rstrip()
+    yield from columns(cells)

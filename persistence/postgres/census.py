@@ -1,0 +1,47 @@
+"""Which nodes the register has, for people; see `persistence.postgres.nodes` for nodes."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from persistence.postgres.connection import PostgresLink, qualified
+from persistence.settings import PostgresSettings
+
+_READ: Final = """
+SELECT id, about, process, leaving,
+       extract(epoch FROM clock_timestamp() - started_at)::float8,
+       extract(epoch FROM clock_timestamp() - beat_at)::float8,
+       extract(epoch FROM clock_timestamp() - valkey_at)::float8
+FROM {schema}.nodes WHERE buried_at IS NULL ORDER BY name, incarnation
+"""
+
+
+class Registered(NamedTuple):
+    """A node that was admitted and not buried.
+
+    Attributes:
+        about: what it says of itself.
+        process: where it runs.
+        age_s: how long ago it joined.
+        report_s: how long ago it has reported.
+        valkey_s: how long ago Valkey had answered it, as it has reported.
+    """
+
+    id: str
+    about: bytes
+    process: str
+    leaving: bool
+    age_s: float
+    report_s: float
+    valkey_s: float
+
+
+def registered_nodes(settings: PostgresSettings) -> list[Registered]:
+    """Read the register. Blocks. Raises StoreUnavailable."""
+    text = qualified(settings, _READ)
+    link = PostgresLink(settings)
+    try:
+        rows = link.run(lambda connection: connection.execute(text).fetchall())
+    finally:
+        link.close()
+    return [Registered(id_, bytes(about), process, *rest) for id_, about, process, *rest in rows]
