@@ -65,6 +65,27 @@ async def test_nodes_that_have_joined_reach_each_others_actors(
         assert in_b.healthy()
 
 
+async def test_a_thousand_actors_that_are_asked_for_at_once_live_once_each(
+    redis: RedisSettings, postgres: PostgresSettings, unique: str
+) -> None:
+    """While both nodes are just about to share the slots."""
+    where = own_cluster(redis, postgres, unique)
+    async with node(where, "a", []) as (a, _), node(where, "b", []) as (b, _):
+        asked = 0
+
+        async def add(system: ActorSystem, key: str) -> None:
+            nonlocal asked
+            await system.ref("tally", key).ask(Add(1))
+            asked += 1
+
+        async with trio.open_nursery() as nursery:
+            for number in range(1000):
+                nursery.start_soon(add, a if number % 2 else b, str(number))
+        assert asked == 1000
+        lives = [cell.key for system in (a, b) for cell in system.actors("tally")]
+        assert len(lives) == len(set(lives))
+
+
 async def test_a_node_that_leaves_hands_its_actors_over_in_order(
     redis: RedisSettings, postgres: PostgresSettings, unique: str
 ) -> None:
