@@ -26,6 +26,9 @@ class Caller(Protocol):
     async def request(self, request: Request, answer: type[T]) -> T:
         """Send a request; return its answer."""
 
+    async def request_in(self, topic: str, request: Request, answer: type[T]) -> T:
+        """Send a request about a topic that the session is in; return its answer."""
+
     async def leave(self, topic: str, request: Request) -> None:
         """Send the request that leaves a topic; once it is answered, stop following the topic."""
 

@@ -73,7 +73,7 @@ class Inbox(Topic[Entry]):
             RequestFailed, RequestTimedOut, Disconnected.
         """
         request = InboxHistory(before=before, limit=limit)
-        return await self._caller.request(request, InboxPage)
+        return await self._caller.request_in(self.topic, request, InboxPage)
 
     async def mark_read(self, offset: int | None = None) -> InboxMark:
         """Mark every entry up to this offset as read; None: up to the last one received.
@@ -82,7 +82,7 @@ class Inbox(Topic[Entry]):
             RequestFailed, RequestTimedOut, Disconnected.
         """
         request = InboxRead(offset=self.position.offset if offset is None else offset)
-        mark = await self._caller.request(request, InboxMark)
+        mark = await self._caller.request_in(self.topic, request, InboxMark)
         self.read = max(self.read, mark.read)
         return mark
 

@@ -65,6 +65,11 @@ class Room(Topic[Message | RoomJoined | RoomLeft]):
         return f"<Room {self.name} at {self.position.offset}, {self.members_total} members>"
 
     @property
+    def topic(self) -> str:
+        """The room as a topic of the protocol."""
+        return f"room:{self.name}"
+
+    @property
     def members(self) -> list[Member]:
         """The members in the order they came, kept up to date by pushes."""
         return list(self._members.values())
@@ -81,7 +86,7 @@ class Room(Topic[Message | RoomJoined | RoomLeft]):
             RequestFailed, RequestTimedOut, ConnectionLost, Disconnected.
         """
         request = RoomSend(room=self.name, body=body, key=key_or_new(key))
-        return await self._caller.request(request, Sent)
+        return await self._caller.request_in(self.topic, request, Sent)
 
     async def history(self, *, before: int = 0, limit: int = 50) -> History:
         """Return the `limit` messages before offset `before`, oldest first; 0: the newest.
@@ -90,11 +95,11 @@ class Room(Topic[Message | RoomJoined | RoomLeft]):
             RequestFailed, RequestTimedOut, Disconnected.
         """
         request = RoomHistory(room=self.name, before=before, limit=limit)
-        return await self._caller.request(request, History)
+        return await self._caller.request_in(self.topic, request, History)
 
     async def refresh_members(self) -> list[Member]:
         """Ask the server for the members. It names those who came first (100 by default)."""
-        members = await self._caller.request(RoomMembers(room=self.name), Members)
+        members = await self._caller.request_in(self.topic, RoomMembers(room=self.name), Members)
         self._set_members(members.members, members.members_total)
         return self.members
 
@@ -108,7 +113,7 @@ class Room(Topic[Message | RoomJoined | RoomLeft]):
                 cancelled.
             Disconnected.
         """
-        await self._caller.leave(f"room:{self.name}", RoomLeave(room=self.name))
+        await self._caller.leave(self.topic, RoomLeave(room=self.name))
 
     def updates(self) -> AsyncIterator[RoomUpdate]:
         """Yield messages, and who comes and goes, in order.

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 import trio
 
-from protocol.errors import ERRORS
+from protocol.errors import ERRORS, NOT_JOINED
 from protocol.messages import AnyServerMessage
 from protocol.messages.envelope import Position, Request
 from protocol.messages.inbox import InboxJoin, InboxState
@@ -25,6 +25,7 @@ from protocol.messages.match import (
     MatchState,
     MatchSummary,
 )
+from protocol.messages.op import name_of
 from protocol.messages.room import RoomJoin, RoomState
 from protocol.messages.session import Ping, Pong, SessionOpened, TopicLost
 from protocol.remote.calls import key_or_new
@@ -62,6 +63,8 @@ class Session:
         self._rng = rng
         self._topics: dict[str, Followed] = {}
         self._leaving: Counter[str] = Counter()  # leaves of a topic that are under way
+        self._losses: Counter[str] = Counter()  # how often a topic was lost for a moment
+        self._rejoining: dict[str, trio.Event] = {}  # the topics that are lost for a moment
         self.storage = Storage(self)
         """The objects of the session's user on the server."""
         self.channel = Channel(endpoint, greeting, settings, rng, self)
@@ -146,6 +149,34 @@ class Session:
         result: T = await self.channel.call(request, convert, timeout_s)
         return result
 
+    async def request_in(self, topic: str, request: Request, answer: type[T]) -> T:
+        """Send a request about a topic that the session is in; return its answer.
+
+        A server that has lost the topic for a moment refuses the request, which has not acted then.
+        It is sent again once the session has joined the topic again.
+        """
+        limit_s = self._settings.request_timeout_s
+        deadline = trio.current_time() + limit_s
+        while True:
+            losses = self._losses[topic]
+            with trio.move_on_at(deadline):
+                await self._rejoined(topic)
+            left_s = deadline - trio.current_time()
+            if left_s <= 0:
+                raise RequestTimedOut(name_of(request), limit_s, sent=False)
+            try:
+                return await self.request(request, answer, timeout_s=left_s)
+            except RequestFailed as failed:
+                lost = self._losses[topic] != losses and topic in self._topics
+                if failed.code != NOT_JOINED.code or not lost:
+                    raise
+
+    async def _rejoined(self, topic: str) -> None:
+        """Wait until a topic that is lost for a moment is joined again, or lost for good."""
+        rejoining = self._rejoining.get(topic)
+        if rejoining is not None:
+            await rejoining.wait()
+
     async def leave(self, topic: str, request: Request) -> None:
         """Leave a topic (`room:...`, `match:...`, `user:...`) by this request.
 
@@ -198,7 +229,9 @@ class Session:
         if isinstance(push, TopicLost):
             row = ERRORS.get(push.code)
             if row is not None and row.retry and nursery is not None:
-                nursery.start_soon(self._rejoin, push.topic)
+                self._losses[push.topic] += 1
+                over = self._rejoining.setdefault(push.topic, trio.Event())
+                nursery.start_soon(self._rejoin, push.topic, over)
             else:
                 self._gone(push.topic, push.code)
         elif isinstance(push, MatchPush):
@@ -218,15 +251,25 @@ class Session:
 
     def ended(self, why: Disconnected | None) -> None:
         """End every iteration."""
+        for rejoining in self._rejoining.values():
+            rejoining.set()
         for followed in self._topics.values():
             followed.feed.close(None if why is None else Disconnected(why.why, why.close))
         self._topics.clear()
 
-    async def _rejoin(self, topic: str) -> None:
-        """Join a topic again that was lost for a reason that may pass.
+    async def _rejoin(self, topic: str, over: trio.Event) -> None:
+        """Join a topic again that was lost for a reason that may pass, and then set the event.
 
         A break of the connection ends the attempts, because the next resume names the topic.
         """
+        try:
+            await self._try_to_rejoin(topic)
+        finally:
+            if self._rejoining.get(topic) is over:
+                del self._rejoining[topic]
+            over.set()
+
+    async def _try_to_rejoin(self, topic: str) -> None:
         for attempt in itertools.count():
             await trio.sleep(self._settings.backoff.wait_s(attempt, self._rng))
             followed = self._topics.get(topic)

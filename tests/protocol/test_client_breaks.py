@@ -14,11 +14,12 @@ from protocol.client import (
     Gap,
     ReconnectBackoff,
     Reconnecting,
+    RequestFailed,
     Room,
     TopicGone,
     connect,
 )
-from protocol.messages.envelope import Position
+from protocol.messages.envelope import ErrorReply, Position
 from protocol.messages.room import RoomJoin, RoomRestarted, RoomSend, Sent
 from protocol.messages.session import Ping, Pong, SessionOpen, SessionResume, TopicLost
 from tests.protocol.scripted import (
@@ -233,6 +234,29 @@ async def test_a_lost_room_says_why_and_one_lost_for_a_moment_is_joined_again() 
         assert await take(room, 2) == [said(2), said(3)]
         with pytest.raises(TopicGone, match="unknown_room"):
             await anext(room)
+
+
+async def test_what_is_sent_to_a_room_that_is_lost_for_a_moment_waits_for_it() -> None:
+    async def server(peer: Peer) -> None:
+        await peer.answer(SessionOpen, opened())
+        await peer.join(1, [said(1)])
+        early = await peer.expect(RoomSend)
+        await peer.send(TopicLost(topic="room:lobby", code="unavailable"))
+        await peer.send(ErrorReply(early.ref, "not_joined", "", retry=False))
+        await peer.join(1, [said(1)])
+        for _ in ("early", "late"):
+            await peer.answer(RoomSend, {"offset": 2, "at": 0})
+        await peer.send(TopicLost(topic="room:lobby", code="unknown_room"))
+        refused = await peer.expect(RoomSend)
+        await peer.send(ErrorReply(refused.ref, "not_joined", "", retry=False))
+        await part(peer)
+
+    async with scripted(server) as url, connect(url, name="ada", settings=QUICK) as session:
+        room = await session.join("lobby")
+        assert (await room.send("early")).offset == 2
+        assert (await room.send("late")).offset == 2
+        with pytest.raises(RequestFailed, match="not_joined"):
+            await room.send("too late")
 
 
 async def test_it_gives_up_after_the_time_it_is_given() -> None:
