@@ -91,7 +91,8 @@ async def kill_node(stage: Stage, rng: random.Random) -> None:
     node = await _node(stage, rng)
     if node is not None:
         stage.servers_ended.append(trio.current_time())
-        os.kill(node.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+            os.kill(node.pid, signal.SIGKILL)
 
 
 async def freeze_node(stage: Stage, rng: random.Random) -> None:
@@ -99,9 +100,9 @@ async def freeze_node(stage: Stage, rng: random.Random) -> None:
     node = await _node(stage, rng)
     if node is not None:
         stage.servers_ended.append(trio.current_time())
-        os.kill(node.pid, signal.SIGSTOP)
-        await trio.sleep(rng.uniform(0.2, 8.0))
         with contextlib.suppress(ProcessLookupError):  # its parent took it for one that hangs
+            os.kill(node.pid, signal.SIGSTOP)
+            await trio.sleep(rng.uniform(0.2, 8.0))
             os.kill(node.pid, signal.SIGCONT)
 
 
