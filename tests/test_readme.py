@@ -113,13 +113,13 @@ def test_the_page_for_load_testers_lists_every_scenario() -> None:
 
 
 def test_every_class_that_the_page_for_embedders_names_is_there() -> None:
-    from actors.cluster import errors
+    from actors.cluster import admission, errors
     from actors.runtime import deadline
     from persistence import settings
 
     runtime = actors.runtime
-    more = (runtime.memory, runtime.testing, runtime.watchdog, deadline, errors, settings)
-    places = (actors, *more, persistence, builtins)
+    more = (runtime.memory, runtime.testing, runtime.watchdog, deadline)
+    places = (actors, *more, admission, errors, settings, persistence, builtins)
     known = {name for place in places for name in dir(place)}
     known |= set(re.findall(r"^class (\w+)", EMBEDDERS.text, re.MULTILINE))
     named = {word for word in EMBEDDERS.words if re.fullmatch(r"[A-Z][a-z]\w+", word)}
