@@ -23,6 +23,7 @@ from actors.cluster.rules.member import Change, Member
 from actors.cluster.rules.slot_table import GENERATION_BITS, Held
 from actors.cluster.rules.slots import SLOTS
 from actors.cluster.rules.view import Descriptor, Node, View
+from actors.cluster.settings import MembershipSettings
 
 TIMING = Timing(10.0)
 BASE = 1 << GENERATION_BITS
@@ -95,6 +96,32 @@ def test_the_times_leave_room_for_one_another() -> None:
         # If Valkey has died right after this node's heartbeat, no report is fresh soon enough for
         # two attempts to be excused.
         assert timing.beat_s + timing.fresh_s + timing.report_s / 2 < stops_s
+
+
+@pytest.mark.parametrize(
+    ("settings", "within_s"),
+    [(MembershipSettings(), 6.0), (MembershipSettings(lease_s=1.5), 2.0)],
+)
+def test_a_death_is_found_in_time_for_what_pages_promise(
+    settings: MembershipSettings, within_s: float
+) -> None:
+    """At the latest two heartbeats of those who watch after the end of the dead one's lease."""
+    timing = settings.timing
+    found_s = timing.lease_s + 2 * timing.beat_s
+    assert found_s + timing.beat_s <= within_s, "and one heartbeat to claim what it held"
+
+
+def test_a_node_of_another_valkey_is_told_from_one_that_is_about_to_hear_of_a_flush() -> None:
+    applicant, answer = Applicant(TIMING), Beaten(generation=7)
+    known, other = node("a.1", generation=7), node("b.2", generation=6, renewed_s=1.0)
+    dead = node("c.3", generation=5, renewed_s=TIMING.lease_s)
+    assert applicant.of_another([known, dead], answer) is None
+    assert applicant.of_another([known, other], answer) == "b.2"
+    assert not applicant.apart(0.0, "b.2")
+    assert not applicant.apart(2 * TIMING.lease_s, "b.2")
+    assert not applicant.apart(2 * TIMING.lease_s, None)  # it has heard of it
+    assert not applicant.apart(2 * TIMING.lease_s + 1.0, "b.2")
+    assert applicant.apart(4 * TIMING.lease_s + 2.0, "b.2")
 
 
 def test_contact_is_broken_by_silence_and_by_a_new_generation() -> None:
