@@ -9,6 +9,7 @@ import msgspec
 
 from actors.edge.hub_messages import (
     Adopt,
+    Dismissed,
     Dissolve,
     Gone,
     HandOver,
@@ -109,6 +110,11 @@ class Hub(Actor):
         """Remove all members, and tell their sessions."""
         for listener in self._remote.dissolve(message):
             tell_session(self.system, listener.who.session, RemovedFromTopic(message.topic))
+
+    @handles(Dismissed)
+    def dismissed(self, message: Dismissed) -> None:
+        """Tell a session that it is out."""
+        tell_session(self.system, message.session, RemovedFromTopic(message.topic))
 
     @handles(HandOver)
     def hand_over(self, message: HandOver) -> None:

@@ -95,6 +95,15 @@ class Dissolve(FromOwner, frozen=True, gc=False):
     """Nobody is a member any more; the sessions are to be told."""
 
 
+class Dismissed(FromOwner, frozen=True, gc=False):
+    """The owner has ended this session's membership; the session is to be told.
+
+    It is told by its hub, so that it hears of it behind the owner's answers, which wait for that.
+    """
+
+    session: str
+
+
 class HandOver(FromOwner, frozen=True, gc=False):
     """The owner lives on another node from here on: name it the members here (`Adopt`)."""
 
@@ -154,5 +163,5 @@ class InTurn(msgspec.Struct, frozen=True, gc=False):
 
 TO_HUBS: Final[Sequence[type[msgspec.Struct]]] = (
     Subscribe, Unsubscribe, Publish, PublishState, PublishEach, PublishTo, Recover, TakeOver,
-    Dissolve, HandOver, Lapsed, Gone,
+    Dissolve, Dismissed, HandOver, Lapsed, Gone,
 )  # fmt: skip

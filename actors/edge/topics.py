@@ -24,7 +24,7 @@ import msgspec
 
 from actors.edge.audience import Audience, Broadcast, Listener, PushQueue, Recipient
 from actors.edge.fanout import FREE, Fanout
-from actors.edge.hub_messages import Adopt, NameMembers
+from actors.edge.hub_messages import Adopt, Dismissed, NameMembers
 from actors.edge.hubs import Hubs
 from actors.edge.identity import Identity
 from actors.edge.remote_members import RemoteMember, RemoteMembers, recover_elsewhere
@@ -252,6 +252,17 @@ class Topics:
         if there.elsewhere is not None:
             there.elsewhere.dissolve()
         return there.release()
+
+    def tell_dismissed(self, topic: str, session: str) -> bool:
+        """Have a session of another node told that it was removed from a topic.
+
+        Returns False, and does nothing, if the session is of this node, or its node takes no
+        messages now.
+        """
+        node, hubs = self.home_of(session), self.hubs
+        if node is None or hubs is None:
+            return False
+        return hubs.tell(node, Dismissed(hubs.node, topic, session))
 
     def share(self, session: str, shared: Bucket) -> None:
         """Charge the session's pushes to `shared` as well, the budget of its address."""

@@ -187,7 +187,8 @@ class Attendance:
             self._match.cancel_timer(_ABANDONED)
 
     def _tell_gone(self, session: str) -> None:
-        tell_session(self._match.system, session, RemovedFromTopic(self._topic))
+        if not self._topics.tell_dismissed(self._topic, session):
+            tell_session(self._match.system, session, RemovedFromTopic(self._topic))
 
     def _ref(self, session: str) -> ActorRef:
         return self._match.system.ref(SESSION_KIND, session)

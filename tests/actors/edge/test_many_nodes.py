@@ -8,7 +8,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from actors.edge import strangers
-from actors.edge.hub_messages import Gone, Publish
+from actors.edge.hub_messages import Dismissed, Gone, Publish
 from actors.runtime.memory import MemoryEventStore
 from protocol.errors import PART_LOST, TAKEN_OVER
 from protocol.messages.envelope import ErrorReply, Ok, Position
@@ -503,3 +503,20 @@ async def test_a_member_that_has_come_and_gone_before_it_is_named_is_out(
         found: Members = await bob.ask(RoomMembers(room="lobby"))
         assert [member.name for member in found.members] == ["bob"]
         assert await ada.refused(RoomSend(room="lobby", body="one")) == "not_joined"
+
+
+async def test_a_session_that_its_match_removes_hears_of_it_from_its_hub_behind_the_answers(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        ada = await house.player("ada", node=OWNERS)
+        match = (await ada.ask(MatchCreate(game="tictactoe"))).match
+        phone = house.connect(node=OTHERS)
+        await phone.resume(house.token(ada))
+        for player in (ada, phone):
+            await player.ask(MatchJoin(match=match))
+        house.nodes.crossed.clear()
+        await ada.ask(MatchLeave(match=match))  # with all sessions of the user
+        await phone.settle()
+        assert house.nodes.crossed[Dismissed] == 1
+        assert house.instance("session", session_of(phone)).memberships.stages() == {}
