@@ -10,7 +10,7 @@ import itertools
 import math
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 
 import msgspec
@@ -118,6 +118,7 @@ class Crowd:
         failed: how many requests failed, by why.
         rooms: the longest time that each took to acknowledge a send, in seconds, of a client whose
             connection held meanwhile.
+        pauses: how long each was without an acknowledged send, of whomever.
         matches: how long each was without a new state.
     """
 
@@ -127,6 +128,7 @@ class Crowd:
         self.inputs = 0
         self.failed: Counter[str] = Counter()
         self.rooms: dict[str, float] = {}
+        self.pauses: dict[str, Silence] = {}
         self.matches: dict[str, Silence] = {}
         self.stalled_s = 0.0
         self._stack = stack
@@ -150,6 +152,7 @@ class Crowd:
             one.match = await one.session.create_match("arena", {"goal": GOAL})
             other.match = await other.session.join_match(one.match.id)
         self.rooms = dict.fromkeys(names, 0.0)
+        self.pauses = {name: Silence() for name in names}
         self.acked = {name: [] for name in names}
         self.matches = {
             player.match.id: Silence() for player in self.players if player.match is not None
@@ -169,11 +172,16 @@ class Crowd:
                 nursery.start_soon(player.watch, player.match, self.matches[player.match.id])
                 nursery.start_soon(self._play, player, player.match)
 
-    def pauses(self) -> tuple[Longest, Longest, Longest]:
-        """Return the longest silences of clients, and pauses of rooms and of matches, so far."""
-        clients = Longest.of(player.silence.longest_s for player in self.players)
-        matches = Longest.of(match.longest_s for match in self.matches.values())
-        return clients, Longest.of(self.rooms.values()), matches
+    def longest(self) -> Sequence[Longest]:
+        """Return the longest silences of clients; acknowledgements and pauses of rooms; and pauses
+        of matches, so far.
+        """
+        return (
+            Longest.of(player.silence.longest_s for player in self.players),
+            Longest.of(self.rooms.values()),
+            Longest.of(room.longest_s for room in self.pauses.values()),
+            Longest.of(match.longest_s for match in self.matches.values()),
+        )
 
     def begin(self) -> None:
         """Look for pauses from here on."""
@@ -184,6 +192,7 @@ class Crowd:
 
     def _silences(self) -> Iterable[Silence]:
         yield from (player.silence for player in self.players)
+        yield from self.pauses.values()
         yield from self.matches.values()
 
     async def end(self, within_s: float = 30.0) -> None:
@@ -229,6 +238,7 @@ class Crowd:
                 self._note(error)
             else:
                 player.silence.heard()
+                self.pauses[room.name].heard()
                 if held and player.session.connected and breaks == player.reconnects:
                     took_s = trio.current_time() - began_s
                     self.rooms[room.name] = max(self.rooms[room.name], took_s)

@@ -8,8 +8,10 @@
 It starts a real server of several nodes. Players on all of them talk in rooms, and play matches of
 the arena at 20 Hz. No request is made twice by the load: what fails is counted. Noted is, of each
 client, the longest time in which nothing came to it, neither push nor answer; of each room, the
-longest time that it took to acknowledge a send of a client whose connection held; of each match,
-the longest time between two states. If the load itself stood still, that is in these figures, too.
+longest time that it took to acknowledge a send of a client whose connection held, and the longest
+time between two acknowledged sends of anybody; of each match, the longest time between two states.
+All of it also for a calm before the fault. The time in which the load itself stood still is in
+these figures, and is reported.
 """
 
 from __future__ import annotations
@@ -64,9 +66,10 @@ class RollingReport(msgspec.Struct, frozen=True):
     reconnects: int
     clients: Longest
     rooms: Longest
+    pauses: Longest
     matches: Longest
-    calm: tuple[Longest, Longest, Longest]
-    """The same three in the calm before the fault: so long they are anyway, under this load."""
+    calm: Sequence[Longest]
+    """The same four in the calm before the fault: so long they are anyway, under this load."""
     stalled_s: float
 
     def lines(self) -> list[str]:
@@ -86,7 +89,8 @@ class RollingReport(msgspec.Struct, frozen=True):
             f"{'reconnects':<42}{self.reconnects}",
             longest("the longest silence of a client", self.clients, self.calm[0]),
             longest("the longest time for an acknowledgement", self.rooms, self.calm[1]),
-            longest("the longest pause of a match", self.matches, self.calm[2]),
+            longest("the longest time between two of a room", self.pauses, self.calm[2]),
+            longest("the longest pause of a match", self.matches, self.calm[3]),
             f"{'of that, the load itself stood still':<42}at most {self.stalled_s:.2f} s",
         ]
 
@@ -159,13 +163,13 @@ async def measure(fleet: Fleet, options: argparse.Namespace) -> RollingReport:
             await trio.sleep(REST_S)
             crowd.begin()
             await trio.sleep(CALM_S)
-            calm = crowd.pauses()
+            calm = crowd.longest()
             crowd.begin()
             began = trio.current_time()
             await fleet.suffer(options.fault)
             took_s = trio.current_time() - began
             await trio.sleep(REST_S)
-            clients, rooms, matches = crowd.pauses()
+            clients, rooms, pauses, matches = crowd.longest()
             await crowd.end()
             nursery.cancel_scope.cancel()
         gaps = sum(player.gaps for player in crowd.players)
@@ -182,6 +186,7 @@ async def measure(fleet: Fleet, options: argparse.Namespace) -> RollingReport:
             reconnects=sum(player.reconnects for player in crowd.players),
             clients=clients,
             rooms=rooms,
+            pauses=pauses,
             matches=matches,
             calm=calm,
             stalled_s=round(crowd.stalled_s, 3),
