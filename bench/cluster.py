@@ -37,7 +37,7 @@ from bench.folder import temporary_data
 from bench.histogram import LatencyHistogram
 from persistence import RedisSettings
 from persistence.embedded import EmbeddedServers
-from persistence.redis.bus.connection import RawConnection
+from persistence.redis.lines import open_line
 from persistence.settings import BusSettings
 
 ABREAST: Final = 100
@@ -178,7 +178,7 @@ class Meter:
 
     def pinged(self, redis: RedisSettings, until: float) -> LatencyHistogram:
         """What the store takes to do nothing, beside which a hop is to be seen."""
-        took, connection = LatencyHistogram(), RawConnection(redis)
+        took, connection = LatencyHistogram(), open_line(redis)
         while time.monotonic() < until:
             begun = time.perf_counter_ns()
             connection.execute(("PING",))

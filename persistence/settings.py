@@ -48,7 +48,11 @@ class RedisSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The settings of Redis or Valkey, which keeps the snapshots.
 
     Attributes:
-        url: redis://, rediss:// or unix://; empty: the embedded Valkey.
+        url: redis://, rediss:// or unix://; empty: the embedded Valkey. Behind Sentinels:
+            redis+sentinel://user:password@host:26379,host:26379/name/0, with the Sentinels and the
+            name by which they know the primary; `?sentinel_username=` and `sentinel_password=` are
+            for the Sentinels themselves. A Redis Cluster: redis+cluster://, with some of its
+            servers. rediss+... is with TLS, to the Sentinels as well.
         prefix: the beginning of every key, so that several servers can share one Redis.
         snapshot_expire_s: a snapshot that is not saved again for this time is deleted; 0: never.
             Its actor then recovers from its events, without any state that no event holds.

@@ -11,13 +11,14 @@ from redis.exceptions import RedisError
 from persistence.batching import BatchingActor
 from persistence.errors import StoreUnavailable
 from persistence.reconnect import Reconnect
-from persistence.redis.connection import STORE, connect, one_line
+from persistence.redis.connection import STORE, one_line
+from persistence.redis.lines import open_line
 from persistence.requests import StoreRequest
 from persistence.settings import RedisSettings
 
 
 class RedisActor(BatchingActor):
-    """A thread with a connection of its own, and with a script that it has loaded into the store.
+    """A thread with a connection of its own; to a Cluster, with one for each server.
 
     After an attempt has failed, the store is not asked for a while, and requests fail at once.
     """
@@ -26,16 +27,14 @@ class RedisActor(BatchingActor):
         super().__init__(capacity=settings.inbox_messages)
         self.batch_weight = settings.batch_commands
         self._prefix = settings.prefix
-        self._client = connect(settings)
+        self._line = open_line(settings)
         self._reconnect = Reconnect(settings.first_retry_s, settings.max_retry_s)
-        self._script = ""
-        """The script's hash, by which the store knows it; "" if it is not loaded yet."""
 
     def on_stop(self) -> None:
-        self._client.close()
+        self._line.close()
 
     def on_failure(self, *_: Any) -> None:
-        self._client.close()
+        self._line.close()
 
     def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
         """Return the store's answers, or `StoreUnavailable` for each request."""
@@ -44,7 +43,6 @@ class RedisActor(BatchingActor):
         try:
             answers = self._converse(requests)
         except (RedisError, OSError) as error:
-            self._script = ""
             reason = one_line(error)
             self._reconnect.failed(reason)
             return [StoreUnavailable(STORE, reason)] * len(requests)

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-import redis
-from redis.exceptions import NoScriptError
-
 from persistence.errors import RowRefused, StoreUnavailable
 from persistence.redis.actor import RedisActor
+from persistence.redis.commands import Command, script
 from persistence.redis.connection import STORE, one_line
+from persistence.redis.lines import converse
 from persistence.requests import Increment, StoreCheck, StoreRequest
 
 # A sliding window is estimated from two fixed ones, the present one and the one before. The clock
 # is the store's, so that all nodes use the same windows. A counter is one key, which expires.
-_INCREMENT: Final = """
+_INCREMENT: Final = script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local window = tonumber(ARGV[1])
@@ -31,7 +30,7 @@ count = count + tonumber(ARGV[2])
 redis.call('HSET', KEYS[1], 'slot', slot, 'count', count, 'before', before)
 redis.call('PEXPIRE', KEYS[1], 2 * window)
 return {count, before, now % window}
-"""
+""")
 
 
 class CounterWorker(RedisActor):
@@ -43,24 +42,14 @@ class CounterWorker(RedisActor):
 
     def _converse(self, requests: Sequence[StoreRequest]) -> list[Any]:
         """Return for each: (count of this window, count of the one before, ms into this one)."""
-        if not self._script:
-            self._script = str(self._client.script_load(_INCREMENT))
-        replies = self._execute(requests)
-        if any(isinstance(reply, NoScriptError) for reply in replies):
-            # The store has restarted and lost the script, so none of the increments was counted.
-            self._script = str(self._client.script_load(_INCREMENT))
-            replies = self._execute(requests)
+        replies = converse(self._line, _INCREMENT, [self._command(one) for one in requests])
         return [_interpret(one, reply) for one, reply in zip(requests, replies, strict=True)]
 
-    def _execute(self, requests: Sequence[StoreRequest]) -> list[Any]:
-        pipeline: redis.client.Pipeline = self._client.pipeline(transaction=False)
-        for request in requests:
-            if isinstance(request, Increment):
-                key = f"{self._prefix}counter:{request.name}"
-                pipeline.evalsha(self._script, 1, key, request.window_ms, request.amount)
-            else:
-                pipeline.ping()
-        return pipeline.execute(raise_on_error=False)
+    def _command(self, request: StoreRequest) -> Command:
+        if not isinstance(request, Increment):
+            return ("PING",)
+        key = f"{self._prefix}counter:{request.name}"
+        return _INCREMENT.call((key,), request.window_ms, request.amount)
 
 
 def _interpret(request: StoreRequest, reply: Any) -> Any:

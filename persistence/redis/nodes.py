@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ResponseError
 
 from persistence.errors import RowRefused, StoresDiffer, StoreUnavailable
 from persistence.nodes import Announce, BeginGeneration, ChangeSlots, Heard, Heartbeat, HeldSlot
 from persistence.redis.actor import RedisActor
+from persistence.redis.commands import script
 from persistence.redis.connection import STORE, one_line
+from persistence.redis.lines import converse
 from persistence.requests import StoreCheck, StoreRequest
 from persistence.settings import RedisSettings
 
@@ -125,10 +127,10 @@ return 1
 )
 
 _SCRIPTS: Final = {
-    Heartbeat: _HEARTBEAT,
-    BeginGeneration: _BEGIN,
-    ChangeSlots: _CHANGE,
-    Announce: _ANNOUNCE,
+    Heartbeat: script(_HEARTBEAT),
+    BeginGeneration: script(_BEGIN),
+    ChangeSlots: script(_CHANGE),
+    Announce: script(_ANNOUNCE),
 }
 EPOCHS: Final = 1 << 32
 """The first epoch of a generation is its number times this."""
@@ -161,7 +163,6 @@ class NodeWorker(RedisActor):
         )
         first = home(settings)
         self._keys = (f"{first}:nodes", f"{first}:slots", f"{first}:epochs")
-        self._names: dict[type[StoreRequest], str] = {}
 
     def _converse(self, requests: Sequence[StoreRequest]) -> list[Any]:
         return [self._ask(request) for request in requests]
@@ -182,7 +183,9 @@ class NodeWorker(RedisActor):
                 case Announce(view, gone):
                     self._run(request, view, *gone)
                 case StoreCheck():
-                    self._client.ping()
+                    (reply,) = self._line.execute(("PING",))
+                    if isinstance(reply, Exception):
+                        raise reply
                 case _:
                     answer = RowRefused(f"not for a node's worker: {request}")
         except ResponseError as error:
@@ -204,17 +207,11 @@ class NodeWorker(RedisActor):
         return changed
 
     def _run(self, request: StoreRequest, *arguments: Any) -> Any:
-        kind = type(request)
-        if not self._script:  # a new connection, perhaps to another server
-            self._names.clear()
-            self._script = "loaded"
-        if kind not in self._names:
-            self._names[kind] = str(self._client.script_load(_SCRIPTS[kind]))
-        try:
-            return self._client.evalsha(self._names[kind], 3, *self._keys, *arguments)
-        except NoScriptError:
-            del self._names[kind]
-            return self._client.eval(_SCRIPTS[kind], 3, *self._keys, *arguments)
+        script = _SCRIPTS[type(request)]
+        (reply,) = converse(self._line, script, [script.call(self._keys, *arguments)])
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
 
 def _heard(since: int, reply: Sequence[Any]) -> Heard | StoresDiffer:

@@ -8,13 +8,15 @@ import struct
 from collections.abc import Sequence
 from typing import Any, Final
 
-import redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import ConnectionError as NotConnected
+from redis.exceptions import RedisError
 
 from persistence.batching import each_alone
 from persistence.errors import RowRefused, StoreUnavailable
 from persistence.redis.actor import RedisActor
+from persistence.redis.commands import Command, script
 from persistence.redis.connection import STORE, one_line
+from persistence.redis.lines import converse
 from persistence.requests import (
     DeleteSnapshot,
     FindSnapshots,
@@ -35,7 +37,7 @@ _GLOB: Final = re.compile(r"[*?\[\]\\]")
 
 # Each call saves one key, so that a script is always short and needs no key of another slot. Lua's
 # numbers are exact up to 2^53, which no epoch or seq will reach.
-_SAVE: Final = """
+_SAVE: Final = script("""
 local held = redis.call('GETRANGE', KEYS[1], 0, 15)
 if #held == 16 then
   local epoch, seq = struct.unpack('>I8I8', held)
@@ -48,7 +50,7 @@ else
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 end
 return 1
-"""
+""")
 
 # The script searches the values, after their headers, inside the store. A search that fetched them
 # would transfer all snapshots.
@@ -81,56 +83,49 @@ class SnapshotWorker(RedisActor):
 
     def _converse(self, requests: Sequence[StoreRequest]) -> list[Any]:
         try:
-            return self._answer(requests)
+            return self._answer(requests, again=True)
         except (RedisError, OSError):
             # The store may have restarted since the last batch. All requests here can be sent
             # twice.
-            self._script = ""
-            return self._answer(requests)
+            return self._answer(requests, again=False)
 
-    def _answer(self, requests: Sequence[StoreRequest]) -> list[Any]:
-        if not self._script and any(isinstance(request, SaveSnapshots) for request in requests):
-            self._script = str(self._client.script_load(_SAVE))
-        pipeline = self._client.pipeline(transaction=False)
-        for request in requests:
-            self._queue(pipeline, request)
-        results = iter(pipeline.execute(raise_on_error=False))
-        answers: list[Any] = []
-        for request in requests:
-            replies = [next(results) for _ in range(self.weigh(request))]
-            for reply in replies:
-                if isinstance(reply, NoScriptError):
-                    raise reply  # the store has restarted and lost the script, so send all again
-            answers.append(self._interpret(request, replies))
-        return answers
+    def _answer(self, requests: Sequence[StoreRequest], *, again: bool) -> list[Any]:
+        queued = [self._commands(request) for request in requests]
+        commands = [command for each in queued for command in each]
+        replies = converse(self._line, _SAVE, commands)
+        for reply in replies:
+            if again and isinstance(reply, NotConnected | OSError):
+                raise reply  # one server of several has restarted
+        results = iter(replies)
+        return [
+            self._interpret(request, [next(results) for _ in each])
+            for request, each in zip(requests, queued, strict=True)
+        ]
 
-    def _queue(self, pipeline: redis.client.Pipeline, request: StoreRequest) -> None:
-        """Queue exactly `weigh(request)` commands."""
+    def _commands(self, request: StoreRequest) -> list[Command]:
         match request:
             case SaveSnapshots(rows) if rows:
-                for row in rows:
-                    key = self._key(row[0], row[1])
-                    pipeline.evalsha(self._script, 1, key, _packed(row), self._expire_ms)
+                return [
+                    _SAVE.call((self._key(row[0], row[1]),), _packed(row), self._expire_ms)
+                    for row in rows
+                ]
             case LoadSnapshot(kind, key):
-                pipeline.get(self._key(kind, key))
+                return [("GET", self._key(kind, key))]
             case DeleteSnapshot(kind, key):
-                pipeline.delete(self._key(kind, key))
-            case FindSnapshots(kind, mark, cursor):
-                pattern = _GLOB.sub(r"\\\g<0>", self._key(kind, "")) + "*"
-                pipeline.eval(_FIND, 0, cursor, pattern, mark, _LOOK_AT)
+                return [("DEL", self._key(kind, key))]
             case StoreCheck() | SaveSnapshots():
-                pipeline.ping()
+                return [("PING",)]
+            case FindSnapshots():
+                return []
             case _:
                 raise RowRefused(f"not for a snapshot worker: {request}")
 
     def _interpret(self, request: StoreRequest, replies: Sequence[Any]) -> Any:
+        if isinstance(request, FindSnapshots):
+            return self._find(request)
         for reply in replies:
             if isinstance(reply, Exception):
                 return StoreUnavailable(STORE, one_line(reply))
-        if isinstance(request, FindSnapshots):
-            cursor, found = replies[0]
-            before = len(self._key(request.kind, "").encode())
-            return FoundSnapshots([key[before:].decode() for key in found], int(cursor))
         if not isinstance(request, LoadSnapshot):
             return None
         held = replies[0]
@@ -138,6 +133,26 @@ class SnapshotWorker(RedisActor):
             return None  # absent, or not a snapshot: the actor recovers from its events
         epoch, seq, schema = _HEADER.unpack_from(held)
         return (request.kind, request.key, seq, epoch, schema, held[_HEADER.size :])
+
+    def _find(self, request: FindSnapshots) -> FoundSnapshots | StoreUnavailable:
+        """Look through some of the keys, server after server.
+
+        A cursor is that of one server times the number of servers, plus the number of this one.
+        """
+        shards = self._line.shards
+        cursor, shard = divmod(request.cursor, shards)
+        pattern = _GLOB.sub(r"\\\g<0>", self._key(request.kind, "")) + "*"
+        command: Command = ("EVAL", _FIND, 0, cursor, pattern, request.mark, _LOOK_AT)
+        (reply,) = self._line.execute(command, shard=shard)
+        if isinstance(reply, Exception):
+            return StoreUnavailable(STORE, one_line(reply))
+        after, found = reply
+        before = len(self._key(request.kind, "").encode())
+        if int(after):
+            following = int(after) * shards + shard
+        else:
+            following = shard + 1 if shard + 1 < shards else 0
+        return FoundSnapshots([key[before:].decode() for key in found], following)
 
     def _key(self, kind: str, key: str) -> str:
         # Colons in the kind are escaped, so that ("a:b", "c") and ("a", "b:c") have different keys.

@@ -41,6 +41,9 @@ def test_these_are_none_of_postgresql(url: str) -> None:
     [
         "redis://cache", "redis://:secret@cache:6379/3", "rediss://ada:secret@cache/",
         "unix:///run/valkey.sock?db=0", "redis://",
+        "redis+sentinel://ada:secret@one:26379,two,[::1]:26380/primary/2?sentinel_password=secret",
+        "rediss+sentinel://one/primary", "redis+cluster://:secret@one:6379,two",
+        "rediss+cluster://one/0",
     ],
 )  # fmt: skip
 def test_these_are_addresses_of_redis(url: str) -> None:
@@ -52,6 +55,10 @@ def test_these_are_addresses_of_redis(url: str) -> None:
     [
         "garbage", "http://cache", "redis://:secret@[::1", "redis://cache:port/0", "cache:6379",
         "redis://:secret@cache/notadb", "redis://cache:99999", "unix://",
+        "redis+sentinel://:secret@one", "redis+sentinel://:secret@one/primary/notadb",
+        "redis+sentinel://:secret@one:port/primary", "redis+cluster://:secret@one/3",
+        "redis+cluster://:secret@", "redis+secret://one", "http+cluster://one",
+        "redis+sentinel://:secret@[::1/primary", "redis+cluster://one,",
     ],
 )  # fmt: skip
 def test_these_are_none_of_redis(url: str) -> None:

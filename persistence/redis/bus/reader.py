@@ -11,10 +11,11 @@ import structlog
 from redis.exceptions import RedisError
 
 from persistence.reconnect import Reconnect
-from persistence.redis.bus.connection import Command, RawConnection
 from persistence.redis.bus.intake import Intake
 from persistence.redis.bus.peek import is_to_stop
+from persistence.redis.commands import Command
 from persistence.redis.connection import one_line
+from persistence.redis.lines import open_line
 from persistence.settings import BusSettings, RedisSettings
 
 _log = structlog.get_logger("persistence.bus")
@@ -49,7 +50,7 @@ class BusReader(pykka.ThreadingActor):
         self._bus = bus
         self._key = f"{settings.prefix}bus:{me}"
         self._intake = intake
-        self._connection = RawConnection(settings)
+        self._connection = open_line(settings)
         self._reconnect = Reconnect(settings.first_retry_s, settings.max_retry_s)
         self._untrimmed = 0
         self._busy = True

@@ -12,10 +12,11 @@ import structlog
 from redis.exceptions import RedisError
 
 from persistence.reconnect import Reconnect
-from persistence.redis.bus.connection import Command, RawConnection
 from persistence.redis.bus.lane import Lane
 from persistence.redis.bus.peek import is_to_stop
+from persistence.redis.commands import Command
 from persistence.redis.connection import one_line
+from persistence.redis.lines import open_line
 from persistence.settings import BusSettings, RedisSettings
 
 _log = structlog.get_logger("persistence.bus")
@@ -54,7 +55,7 @@ class BusSender(pykka.ThreadingActor):
         self._bus = bus
         self._me = me
         self._prefix = settings.prefix
-        self._connection = RawConnection(settings)
+        self._connection = open_line(settings)
         self._reconnect = Reconnect(settings.first_retry_s, settings.max_retry_s)
         self._lanes: dict[Lane, None] = {}  # that have work
 

@@ -1,0 +1,243 @@
+"""Valkey servers on ports of 127.0.0.1: replicas, Sentinels, and Clusters of them.
+
+They are the embedded server's program, which is a Sentinel as well if it is told so.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+from redis.exceptions import RedisError
+
+from persistence.embedded.binaries import valkey_server
+from persistence.embedded.server_process import ServerProcess
+
+PASSWORD: Final = "a-password"
+
+
+def until(true: Callable[[], Any], what: str) -> None:
+    """Wait until the function says yes: another process has to come to it by itself."""
+    for _ in range(3000):
+        try:
+            if true():
+                return
+        except (RedisError, OSError):
+            pass
+        time.sleep(0.02)
+    raise AssertionError(f"not in a minute: {what}")
+
+
+class Valkey:
+    """One server."""
+
+    def __init__(self, folder: Path, *settings: str, sentinel: bool = False) -> None:
+        self.port = _free_port()
+        home = folder / str(self.port)
+        home.mkdir(parents=True)
+        conf = home / "valkey.conf"
+        lines = [f"port {self.port}", "bind 127.0.0.1", f"dir {home}", 'save ""', *settings]
+        if not sentinel:
+            lines += [f"requirepass {PASSWORD}", f"masterauth {PASSWORD}"]
+        conf.write_text("\n".join(lines) + "\n")
+        command: list[str | Path] = [valkey_server(), conf, *(["--sentinel"] if sentinel else [])]
+        self._process = ServerProcess(
+            "Valkey", command, log=home / "log", stop_signal=signal.SIGKILL
+        )
+        self.client: Any = redis.Redis(
+            port=self.port, password=None if sentinel else PASSWORD, protocol=2, max_connections=1
+        )
+        until(self.client.ping, f"the server on {self.port} answers")
+
+    def kill(self) -> None:
+        self.client.close()
+        if self._process.alive:
+            os.kill(self._process.pid, signal.SIGKILL)
+            self._process.wait_or_kill(10)
+
+
+class Watched:
+    """A primary with a replica, and three Sentinels that watch them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.primary = Valkey(folder, "repl-diskless-sync-delay 0")
+        self.replica = Valkey(folder, f"replicaof 127.0.0.1 {self.primary.port}")
+        until(
+            lambda: self.replica.client.info("replication")["master_link_status"] == "up",
+            "the replica follows",
+        )
+        self.sentinels = [
+            Valkey(
+                folder,
+                f"sentinel monitor games 127.0.0.1 {self.primary.port} 2",
+                f"sentinel auth-pass games {PASSWORD}",
+                "sentinel down-after-milliseconds games 1000",
+                "sentinel failover-timeout games 10000",
+                sentinel=True,
+            )
+            for _ in range(3)
+        ]
+        until(self._complete, "the Sentinels know one another and the replica")
+
+    def _complete(self) -> bool:
+        states = [one.client.sentinel_masters()["games"] for one in self.sentinels]
+        return all(
+            (state["num-other-sentinels"], state["num-slaves"]) == (2, 1) for state in states
+        )
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{one.port}" for one in self.sentinels)
+        return f"redis+sentinel://:{PASSWORD}@{hosts}/games/0"
+
+    def lose_what_comes_now(self) -> None:
+        """From here on the replica gets nothing of what the primary says that it has."""
+        self.replica.client.config_set("masterauth", "a wrong one")
+        self.replica.client.client_kill_filter(_type="master")
+        until(
+            lambda: self.replica.client.info("replication")["master_link_status"] == "down",
+            "the replica has lost its primary",
+        )
+
+    def fail_over(self) -> None:
+        """Kill the primary, and wait until the replica is one."""
+        self.primary.kill()
+        until(
+            lambda: self.replica.client.info("replication")["role"] == "master",
+            "the replica is the primary",
+        )
+
+    def end(self) -> None:
+        for each in (*self.sentinels, self.replica, self.primary):
+            each.kill()
+
+
+@contextmanager
+def watched(folder: Path) -> Iterator[Watched]:
+    found = Watched(folder)
+    try:
+        yield found
+    finally:
+        found.end()
+
+
+class Cluster:
+    """Three primaries, each with a third of the hash slots."""
+
+    def __init__(self, folder: Path) -> None:
+        self.primaries = [self._server(folder) for _ in range(3)]
+        edges = (0, 5461, 10923, 16384)
+        for number, each in enumerate(self.primaries):
+            each.client.execute_command(
+                "CLUSTER", "ADDSLOTSRANGE", edges[number], edges[number + 1] - 1
+            )
+        self.replica: Valkey | None = None
+        self._folder = folder
+        self._meet(self.primaries[1:])
+
+    def _server(self, folder: Path) -> Valkey:
+        return Valkey(
+            folder, "cluster-enabled yes", f"cluster-port {_free_port()}",
+            "cluster-node-timeout 1500", "cluster-require-full-coverage no",
+            "repl-diskless-sync-delay 0",
+        )  # fmt: skip
+
+    def _meet(self, new: list[Valkey]) -> None:
+        first = self.primaries[0].client
+        for each in new:
+            port = each.client.config_get("cluster-port")["cluster-port"]
+            first.execute_command("CLUSTER", "MEET", "127.0.0.1", each.port, port)
+        servers = [*self.primaries, *new]
+
+        def complete() -> bool:
+            states = [one.client.cluster("info") for one in servers]
+            count = str(len(set(map(id, servers))))
+            return all(
+                state["cluster_state"] == "ok"
+                and state["cluster_known_nodes"] == count
+                and state["cluster_slots_ok"] == "16384"
+                for state in states
+            )
+
+        until(complete, "all servers know the whole Cluster")
+
+    @property
+    def url(self) -> str:
+        hosts = ",".join(f"127.0.0.1:{one.port}" for one in self.primaries[:2])
+        return f"redis+cluster://:{PASSWORD}@{hosts}"
+
+    def primary_of(self, key: str) -> Valkey:
+        """The server that had the key's hash slot at first."""
+        slot: int = self.primaries[0].client.execute_command("CLUSTER", "KEYSLOT", key)
+        return self.primaries[(slot >= 5461) + (slot >= 10923)]
+
+    def add_replica(self, of: Valkey) -> None:
+        replica = self._server(self._folder)
+        self._meet([replica])
+        name = of.client.execute_command("CLUSTER", "MYID").decode()
+        until(
+            lambda: replica.client.execute_command("CLUSTER", "REPLICATE", name),
+            "the new server is a replica",
+        )
+        until(
+            lambda: replica.client.info("replication")["master_link_status"] == "up",
+            "the replica follows",
+        )
+        self.replica = replica
+
+    def fail_over(self, primary: Valkey) -> None:
+        """Kill a primary, and wait until its replica has its place."""
+        replica = self.replica
+        assert replica is not None
+        primary.kill()
+        until(
+            lambda: replica.client.info("replication")["role"] == "master",
+            "the replica is a primary",
+        )
+
+    def move(self, key: str, to: Valkey) -> None:
+        """Move the hash slot of a key, and this key in it, to another server."""
+        source = self.primary_of(key)
+        slot = source.client.execute_command("CLUSTER", "KEYSLOT", key)
+        self.begin_to_move(key, to)
+        keys = source.client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100)
+        if keys:
+            source.client.execute_command(
+                "MIGRATE", "127.0.0.1", to.port, "", 0, 5000, "AUTH", PASSWORD, "KEYS", *keys
+            )
+        name = to.client.execute_command("CLUSTER", "MYID").decode()
+        for each in (to, source, *self.primaries):
+            each.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", name)
+
+    def begin_to_move(self, key: str, to: Valkey) -> None:
+        source = self.primary_of(key)
+        slot = source.client.execute_command("CLUSTER", "KEYSLOT", key)
+        names = [one.client.execute_command("CLUSTER", "MYID").decode() for one in (source, to)]
+        to.client.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", names[0])
+        source.client.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", names[1])
+
+    def end(self) -> None:
+        for each in (*self.primaries, *([self.replica] if self.replica else [])):
+            each.kill()
+
+
+@contextmanager
+def sharded(folder: Path) -> Iterator[Cluster]:
+    found = Cluster(folder)
+    try:
+        yield found
+    finally:
+        found.end()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
