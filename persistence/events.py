@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import cast
 
 from persistence.errors import StoreUnavailable
@@ -31,15 +32,30 @@ class EventStore:
         writer: the ref of an `EventWriter`.
         reader: the ref of an `EventReader` on the primary.
         history: the ref of an `EventReader` on a read replica, if there is one.
+        fresh: says whether that replica is not too far behind.
         timeout_s: how long a call may take, in seconds.
+
+    Attributes:
+        from_replica: how many reads a replica has answered.
+        not_from_replica: how many the primary has answered in its place: it was too far behind, or
+            did not answer.
     """
 
     def __init__(
-        self, writer: Asked, reader: Asked, history: Asked | None = None, *, timeout_s: float = 10.0
+        self,
+        writer: Asked,
+        reader: Asked,
+        history: Asked | None = None,
+        *,
+        fresh: Callable[[], bool] = lambda: True,
+        timeout_s: float = 10.0,
     ) -> None:
         self._writer = writer
         self._reader = reader
         self._history = history
+        self._fresh = fresh
+        self.from_replica = 0
+        self.not_from_replica = 0
         self._timeout_s = timeout_s
 
     def append(self, rows: Sequence[EventRow]) -> Awaitable[Sequence[tuple[str, str]]]:
@@ -83,18 +99,19 @@ class EventStore:
 
         `max_bytes` is as in `read`, counted from the newest event down. A replica is asked only for
         events before a known one, and its answer is used only if it reaches up to that one: a
-        replica that lags behind would leave a silent gap.
+        replica that lags behind would leave a silent gap. One that is too far behind is not asked,
+        for it may have what was deleted since.
         """
         request = ReadEventsBefore(kind, key, before, limit, max_bytes)
         if self._history is not None and before > 1:
-            try:
-                rows = cast(
-                    "list[EventRow]", await self._history.ask(request, timeout=self._timeout_s)
-                )
-            except StoreUnavailable:
-                rows = []
+            rows: list[EventRow] = []
+            if self._fresh():
+                with suppress(StoreUnavailable):
+                    rows = await self._history.ask(request, timeout=self._timeout_s)
             if rows and rows[-1][_SEQ] == before - 1:
+                self.from_replica += 1
                 return rows
+            self.not_from_replica += 1
         return cast("list[EventRow]", await self._reader.ask(request, timeout=self._timeout_s))
 
     async def last_seq(self, kind: str, key: str) -> int:

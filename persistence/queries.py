@@ -5,7 +5,8 @@ joins the two. `QueryWorker`s are threads with a connection each. A worker is as
 and answers all queries that have queued up in one transaction. So reads and commands do not wait
 for one another, and the number of reads at the same time is bounded.
 
-Workers ask the primary, so that users read what they have just written.
+Workers ask the primary, so that users read what they have just written. One may ask a replica, for
+queries whose answers may be late.
 """
 
 from __future__ import annotations
@@ -124,10 +125,19 @@ class QueryWorker(PostgresActor):
         table: the kinds of queries.
         batch: how many queries one transaction may have. Their answers are in memory at the same
             time.
+        url: the address of a read replica, to use in place of `settings.url`.
     """
 
-    def __init__(self, settings: PostgresSettings, table: QueryTable, *, batch: int = 32) -> None:
-        super().__init__(settings)
+    def __init__(
+        self,
+        settings: PostgresSettings,
+        table: QueryTable,
+        *,
+        batch: int = 32,
+        url: str | None = None,
+    ) -> None:
+        super().__init__(settings, url=url)
+        self._read_only = url is not None
         self.batch_weight = batch
         self._settings = settings
         self._table = table
@@ -138,7 +148,7 @@ class QueryWorker(PostgresActor):
         )
 
     def _read(self, connection: psycopg.Connection, requests: Sequence[StoreRequest]) -> list[Any]:
-        with transaction(connection, self._settings):
+        with transaction(connection, self._settings, read_only=self._read_only):
             answer = partial(self._answers, ReadTransaction(connection))
             return in_groups(requests, _type_of_query, answer)
 

@@ -18,7 +18,10 @@ class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         url: a libpq URL or connection string; empty: the embedded server. It may be a pooler's,
             even one that gives each transaction another session (PgBouncer with `pool_mode =
             transaction`).
-        replica_url: a read replica for history; empty: the primary answers those reads as well.
+        replica_url: a read replica for history and lists; empty: the primary answers those reads as
+            well.
+        replica_lag_s: while the replica may lack something that was acknowledged longer ago than
+            this, or does not answer, the primary answers in its place.
         schema: the PostgreSQL schema of Greenroom's tables. It is made if it is missing.
         connect_timeout_s: how long one attempt to connect may take. libpq knows whole seconds, at
             least 2.
@@ -34,6 +37,7 @@ class PostgresSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     url: str = ""
     replica_url: str = ""
+    replica_lag_s: PositiveSeconds = 5.0
     schema: Annotated[str, Meta(pattern="^[a-z_][a-z0-9_]{0,62}$")] = "greenroom"
     connect_timeout_s: Annotated[float, Meta(ge=2)] = 5.0
     statement_timeout_s: PositiveSeconds = 30.0

@@ -153,8 +153,11 @@ class Directory:
 
     # --- listing ---------------------------------------------------------------------------------
 
-    def list(self, _: Identity, request: MatchList) -> Future[Matches]:
-        """Return the running matches, newest first. It is refused with OUT_OF_RANGE."""
+    def list(self, who: Identity, request: MatchList) -> Future[Matches]:
+        """Return the running matches, newest first. It is refused with OUT_OF_RANGE.
+
+        A replica may answer, for whoever has not just created a match.
+        """
         limit = self._host.settings.list_limit
         if request.limit > limit:
             raise Refused(OUT_OF_RANGE, f"limit: at most {limit}")
@@ -162,11 +165,13 @@ class Directory:
         # A node knows which of its own matches have just ended, before the rows do.
         ended = self._host.standing.ended()
 
+        query = ListMatches(games, request.limit + len(ended))
+
         def found(listed: list[Listed]) -> Matches:
             running = [self._summary(one) for one in listed if one.match not in ended]
             return Matches(running[: request.limit])
 
-        return self._facts.ask(ListMatches(games, request.limit + len(ended))).map(found)
+        return self._facts.ask_late(query, who.user).map(found)
 
     def _summary(self, one: Listed) -> MatchSummary:
         players = self._host.standing.players(one.match)

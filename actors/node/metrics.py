@@ -12,6 +12,7 @@ from actors.edge.topics import Topics
 from actors.node.clustering import ClusterNode
 from actors.node.log_writer import LogWriter
 from actors.node.scheduler import ScheduleCounters
+from actors.node.stores import NodeStores
 from actors.runtime.durability import Durability
 from actors.runtime.system import ActorSystem
 from actors.runtime.watchdog import Watchdog
@@ -30,6 +31,7 @@ class Metrics:
     log: LogWriter
     system: ActorSystem
     durability: Durability
+    stores: NodeStores
     watchdog: Watchdog
     gateway: Gateway
     sessions: SessionGateway
@@ -137,6 +139,17 @@ class Metrics:
             yield counter("snapshots_saved", "Snapshots saved.", snapshots.saved)
             yield counter("snapshots_dropped", "Given up for want of room.", snapshots.dropped)
             yield counter("snapshot_retries", "Attempts that failed.", snapshots.retries)
+
+        lag = self.stores.replica_lag
+        if lag is not None:
+            text = "How far the replica is behind, at most; infinite: not known."
+            yield gauge("replica_lag_seconds", text, lag.seconds())
+            events, facts = self.stores.events, self.stores.facts
+            text = "Reads of history and lists, by who answered them."
+            primary = events.not_from_replica + facts.not_from_replica
+            replica = events.from_replica + facts.from_replica
+            yield counter("replica_reads", text, primary, by="primary")
+            yield counter("replica_reads", text, replica, by="replica")
 
     def _schedules(self) -> Iterator[Reading]:
         counts = self.schedules

@@ -171,6 +171,7 @@ class Node:
                         log=self.log,
                         system=system,
                         durability=stores.durability,
+                        stores=stores,
                         watchdog=watchdog,
                         gateway=gateway,
                         sessions=sessions,

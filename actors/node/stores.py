@@ -23,7 +23,7 @@ from persistence import (
 )
 from persistence.commands import CommandKind, CommandTable, CommandWorker
 from persistence.keeping import Keeping
-from persistence.postgres import EventKeeper, EventReader, EventWriter
+from persistence.postgres import EventKeeper, EventReader, EventWriter, ReplicaLag, ReplicaWatch
 from persistence.queries import QueryKind, QueryTable, QueryWorker
 from persistence.redis import SnapshotWorker
 from persistence.schedules import ScheduleStore, ScheduleWorker
@@ -47,6 +47,8 @@ class NodeStores:
     pushes: Pushes
     keeping: Keeping
     schedules: ScheduleStore
+    replica_lag: ReplicaLag | None
+    """None: there is no replica."""
 
     async def ping_postgresql(self) -> None:
         """Return if all that asks PostgreSQL for clients is answered, and events are stored.
@@ -88,6 +90,7 @@ async def start_stores(system: ActorSystem, settings: StoreSettings, bell: Bell)
     commands = CommandTable(settings.commands, refusals=(RequestError,))
     queries = QueryTable(settings.queries)
     pushes = Pushes()
+    lag = ReplicaLag()
     makers: dict[str, Callable[[], Any]] = {
         "writer": partial(EventWriter, postgres),
         "reader": partial(EventReader, postgres),
@@ -97,6 +100,8 @@ async def start_stores(system: ActorSystem, settings: StoreSettings, bell: Bell)
     }
     if replica:
         makers["replica"] = partial(EventReader, postgres, url=replica)
+        makers["replica-queries"] = partial(QueryWorker, postgres, queries, url=replica)
+        makers["replica-watch"] = partial(ReplicaWatch, postgres, lag)
     for name in _numbered("commands", COMMAND_WORKERS):
         makers[name] = partial(
             CommandWorker,
@@ -114,7 +119,12 @@ async def start_stores(system: ActorSystem, settings: StoreSettings, bell: Bell)
     def ref(name: str) -> ActorRef:
         return system.ref(KIND, name)
 
-    events = EventStore(ref("writer"), ref("reader"), ref("replica") if replica else None)
+    events = EventStore(
+        ref("writer"),
+        ref("reader"),
+        ref("replica") if replica else None,
+        fresh=lambda: lag.seconds() <= postgres.replica_lag_s,
+    )
     snapshots = SnapshotStore(ref("snapshots"))
     return NodeStores(
         events=events,
@@ -123,10 +133,14 @@ async def start_stores(system: ActorSystem, settings: StoreSettings, bell: Bell)
         facts=Facts(
             [ref(name) for name in _numbered("commands", COMMAND_WORKERS)],
             [ref(name) for name in _numbered("queries", QUERY_WORKERS)],
+            replica=ref("replica-queries") if replica else None,
+            lag_s=lag.seconds,
+            replica_lag_s=postgres.replica_lag_s,
         ),
         pushes=pushes,
         keeping=Keeping(ref("keeper"), ref("snapshots")),
         schedules=ScheduleStore(ref("schedules"), settings.schedules, bell.ring),
+        replica_lag=lag if replica else None,
     )
 
 

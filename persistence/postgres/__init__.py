@@ -5,6 +5,7 @@ from persistence.postgres.keeper import EventKeeper
 from persistence.postgres.lease import CLUSTER, Lease
 from persistence.postgres.migrate import Migrated, Migration, known_migrations, migrate
 from persistence.postgres.reader import EventReader
+from persistence.postgres.replica import ReplicaLag, ReplicaWatch
 from persistence.postgres.secrets import get_or_create_secret
 from persistence.postgres.writer import EventWriter
 
@@ -16,6 +17,8 @@ __all__ = [
     "Lease",
     "Migrated",
     "Migration",
+    "ReplicaLag",
+    "ReplicaWatch",
     "address_problem",
     "get_or_create_secret",
     "known_migrations",

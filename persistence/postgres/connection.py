@@ -113,7 +113,11 @@ class Bracket:
 
 @contextmanager
 def transaction(
-    connection: psycopg.Connection, settings: PostgresSettings, first: Statement | None = None
+    connection: psycopg.Connection,
+    settings: PostgresSettings,
+    first: Statement | None = None,
+    *,
+    read_only: bool = False,
 ) -> Iterator[Bracket]:
     """Open a transaction that finds plain names in our schema and has a durable commit.
 
@@ -124,13 +128,14 @@ def transaction(
         connection: the connection.
         settings: the schema and the timeout.
         first: a statement that is sent together with the begin.
+        read_only: whether it may write nothing, as on a replica.
 
     Raises:
         psycopg.OperationalError: the connection is lost, and it is not known whether the
             transaction has committed.
         psycopg.InternalError: a statement failed, but the block swallowed its error.
     """
-    begin = _begin(settings.schema, _timeout_ms(settings))
+    begin = _begin(settings.schema, _timeout_ms(settings), read_only)
     try:
         bracket = Bracket(together(connection, begin if first is None else [*begin, first])[-1])
         yield bracket
@@ -149,7 +154,7 @@ _COMMIT: Final = Statement(b"COMMIT")
 
 
 @functools.cache
-def _begin(schema: str, timeout_ms: str) -> Sequence[Statement]:
+def _begin(schema: str, timeout_ms: str, read_only: bool) -> Sequence[Statement]:
     """Return the statements that begin a transaction.
 
     A commit is durable whatever the server's default is: `synchronous_commit` is raised from `off`
@@ -157,7 +162,10 @@ def _begin(schema: str, timeout_ms: str) -> Sequence[Statement]:
     """
     search_path = sql.SQL("{schema}, pg_temp").format(schema=sql.Identifier(schema)).as_bytes()
     return (
-        Statement(b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"),
+        Statement(
+            b"BEGIN ISOLATION LEVEL READ COMMITTED "
+            + (b"READ ONLY" if read_only else b"READ WRITE")
+        ),
         Statement(b"SET LOCAL synchronous_commit TO DEFAULT"),
         Statement(
             b"SELECT set_config('search_path', $1, true),"
