@@ -34,6 +34,8 @@ VERSIONS = ("1.30", "1.34", "1.37")
 """Of Kubernetes: from the first in which a preStop hook can sleep without a feature gate."""
 VALUES: dict[str, Any] = {
     "secret": "stores",
+    "cluster": True,
+    "autoscaling": {"enabled": True, "sessions": 4000, "cpuPercent": 60},
     "config": '[games]\nduel = "duel:Duel"\n\n[rooms]\nmembers = 500\n',
     "gamesConfigMap": "games",
     "imagePullSecrets": [{"name": "registry"}],
@@ -48,8 +50,10 @@ VALUES: dict[str, Any] = {
         "storesTo": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
         "postgresPort": 6432,
         "redisPort": 6379,
+        "otherStorePorts": [26379],
     },
 }
+ALONE = VALUES | {"cluster": False, "autoscaling": {"enabled": False}}
 
 
 def rendered(values: dict[str, Any]) -> dict[str, list[Any]]:
@@ -90,10 +94,21 @@ def test_the_chart_has_nothing_that_helm_warns_of() -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("values", [{"secret": "stores"}, VALUES], ids=["defaults", "all"])
-def test_what_the_chart_renders_is_valid(version: str, values: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("values", "more"),
+    [
+        ({"secret": "stores"}, set()),
+        (ALONE, set()),
+        ({"secret": "stores", "cluster": True, "replicas": 3}, {"PodDisruptionBudget"}),
+        (VALUES, {"PodDisruptionBudget", "HorizontalPodAutoscaler"}),
+    ],
+    ids=["defaults", "alone", "three", "all"],
+)
+def test_what_the_chart_renders_is_valid(
+    version: str, values: dict[str, Any], more: set[str]
+) -> None:
     found = rendered(values)
-    assert set(found) == {"ConfigMap", "Deployment", "NetworkPolicy", "Service"}
+    assert set(found) == {"ConfigMap", "Deployment", "NetworkPolicy", "Service"} | more
     for manifests in found.values():
         for each in manifests:
             kubernetes_validate.validate(each, version, strict=True)
@@ -129,10 +144,55 @@ def test_a_changed_configuration_is_a_new_pod() -> None:
     assert first != second
 
 
-def test_only_one_pod_runs_at_a_time() -> None:
-    (deployment,) = rendered(VALUES)["Deployment"]
+def test_a_server_alone_is_one_pod_at_a_time() -> None:
+    (deployment,) = rendered(ALONE)["Deployment"]
     assert deployment["spec"]["replicas"] == 1
     assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    for more in ({"replicas": 2}, {"autoscaling": {"enabled": True}}):
+        with pytest.raises(HelmRenderError, match="cluster: must be true for more than one pod"):
+            rendered(ALONE | more)
+
+
+def test_pods_of_a_cluster_are_replaced_one_by_one_and_none_before_the_new_one_is_ready() -> None:
+    values = {"secret": "stores", "cluster": True, "replicas": 3}
+    found = rendered(values)
+    (deployment,), (budget,) = found["Deployment"], found["PodDisruptionBudget"]
+    assert deployment["spec"]["replicas"] == 3
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    assert budget["spec"]["maxUnavailable"] == 1
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert budget["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    # Else each upgrade would set back what the autoscaler has found.
+    assert "replicas" not in rendered(VALUES)["Deployment"][0]["spec"]
+
+
+def test_a_pod_of_a_cluster_tells_the_server_so_and_its_name() -> None:
+    pod = rendered(VALUES)["Deployment"][0]["spec"]["template"]["spec"]["containers"][0]
+    names = {each["name"]: each for each in pod["env"]}
+    name = names["GREENROOM_SERVER__NAME"]
+    assert name["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
+    longest = f"{'a' * 42}-7d9f8c6b5f-x2klm"  # of a pod, if the release's name is cut off
+    said = {"GREENROOM_SERVER__CLUSTER": names["GREENROOM_SERVER__CLUSTER"]["value"]}
+    stores = {
+        "GREENROOM_POSTGRES__URL": "postgresql://db/greenroom",
+        "GREENROOM_REDIS__URL": "redis://valkey",
+    }
+    loaded = settings(said | stores | {"GREENROOM_SERVER__NAME": longest})
+    assert not loaded.doubts
+    assert loaded.config.server.clustered
+    assert loaded.config.server.name == longest
+
+
+def test_the_autoscaler_goes_by_a_metric_that_the_server_exports(tmp_path: Path) -> None:
+    found = rendered(VALUES)
+    (scaler,), (deployment,) = found["HorizontalPodAutoscaler"], found["Deployment"]
+    assert scaler["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    (metric,) = [each["pods"] for each in scaler["spec"]["metrics"] if each["type"] == "Pods"]
+    assert metric["target"]["averageValue"] == "4000"
+    with Server(tmp_path) as live:
+        _, text = live.get("/metrics")
+        live.stop()
+    assert re.search(rf"^{metric['metric']['name']} ", text, re.MULTILINE)
 
 
 def test_a_pod_has_the_time_that_a_drain_takes() -> None:

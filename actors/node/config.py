@@ -50,8 +50,8 @@ MOST_NODES = 64
 NodeName = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9_-]{0,40}\Z",
-        description="up to 40 letters, digits, hyphens and underscores",
+        pattern=r"^[A-Za-z0-9_-]{0,60}\Z",
+        description="up to 60 letters, digits, hyphens and underscores",
     ),
 ]
 Port = Annotated[int, Meta(ge=0, le=65_535)]

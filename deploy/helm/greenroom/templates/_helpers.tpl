@@ -1,5 +1,5 @@
 {{- define "greenroom.name" -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 42 | trimSuffix "-" -}}
 {{- end }}
 
 {{- define "greenroom.selector" -}}
