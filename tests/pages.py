@@ -102,8 +102,8 @@ def page(name: str) -> Page:
 
 
 def pages() -> Iterator[Page]:
-    """Every README and the protocol: what is written for a reader."""
-    for name in ("README.md", "protocol/PROTOCOL.md"):
+    """Every README, the protocol and the page on scaling: what is written for a reader."""
+    for name in ("README.md", "protocol/PROTOCOL.md", "actors/node/SCALING.md"):
         yield page(name)
     for top in ("actors", "protocol", "persistence", "examples", "bench", "tests"):
         for path in sorted((ROOT / top).rglob("README.md")):
