@@ -12,7 +12,7 @@ import trio
 from persistence import PostgresSettings, RedisSettings
 from tests.persistence.redis.valkeys import Cluster, Watched, sharded, watched
 
-from .members import ALL, MemberNode, member, members, own_cluster, settled, until
+from .members import ALL, STEADY, MemberNode, member, members, own_cluster, settled, until
 from .nodes import open_nodes
 from .sample import Add, Log
 
@@ -41,6 +41,7 @@ async def test_claims_that_a_failover_lost_are_made_again_and_nothing_moves(
     behind_sentinels: Watched, postgres: PostgresSettings, unique: str
 ) -> None:
     where = own_cluster(at(behind_sentinels.url), postgres, unique)
+    where.settings = STEADY
     async with members(where, "ab") as (a, b):
         behind_sentinels.lose_what_comes_now()
         async with member(where, "c") as c:
@@ -87,6 +88,7 @@ async def test_nodes_on_a_sharded_valkey_outlive_the_server_that_has_their_claim
     redis = msgspec.structs.replace(at(shards.url), prefix=f"{unique}:")
     where = own_cluster(redis, postgres, unique)
     home = shards.primary_of(f"{unique}:{{cluster}}:nodes")
+    where.settings = STEADY
     async with members(where, "ab") as (a, b):
         await settled(a, b)
         epoch = max(a.place.epoch(slot) for slot in ALL)

@@ -64,9 +64,14 @@ class Valkey:
 
 
 class Watched:
-    """A primary with a replica, and three Sentinels that watch them."""
+    """A primary with a replica, and three Sentinels that watch them.
 
-    def __init__(self, folder: Path) -> None:
+    Arguments:
+        folder: for their files.
+        down_ms: after so long the Sentinels believe that the primary is down.
+    """
+
+    def __init__(self, folder: Path, down_ms: int) -> None:
         self.primary = Valkey(folder, "repl-diskless-sync-delay 0")
         self.replica = Valkey(folder, f"replicaof 127.0.0.1 {self.primary.port}")
         until(
@@ -78,7 +83,7 @@ class Watched:
                 folder,
                 f"sentinel monitor games 127.0.0.1 {self.primary.port} 2",
                 f"sentinel auth-pass games {PASSWORD}",
-                "sentinel down-after-milliseconds games 1000",
+                f"sentinel down-after-milliseconds games {down_ms}",
                 "sentinel failover-timeout games 10000",
                 sentinel=True,
             )
@@ -120,8 +125,8 @@ class Watched:
 
 
 @contextmanager
-def watched(folder: Path) -> Iterator[Watched]:
-    found = Watched(folder)
+def watched(folder: Path, *, down_ms: int = 1000) -> Iterator[Watched]:
+    found = Watched(folder, down_ms)
     try:
         yield found
     finally:
@@ -129,9 +134,15 @@ def watched(folder: Path) -> Iterator[Watched]:
 
 
 class Cluster:
-    """Three primaries, each with a third of the hash slots."""
+    """Three primaries, each with a third of the hash slots.
 
-    def __init__(self, folder: Path) -> None:
+    Arguments:
+        folder: for their files.
+        down_ms: after so long they believe of one that it is down.
+    """
+
+    def __init__(self, folder: Path, down_ms: int) -> None:
+        self._down_ms = down_ms
         self.primaries = [self._server(folder) for _ in range(3)]
         edges = (0, 5461, 10923, 16384)
         for number, each in enumerate(self.primaries):
@@ -145,7 +156,7 @@ class Cluster:
     def _server(self, folder: Path) -> Valkey:
         return Valkey(
             folder, "cluster-enabled yes", f"cluster-port {_free_port()}",
-            "cluster-node-timeout 1500", "cluster-require-full-coverage no",
+            f"cluster-node-timeout {self._down_ms}", "cluster-require-full-coverage no",
             "repl-diskless-sync-delay 0",
         )  # fmt: skip
 
@@ -229,8 +240,8 @@ class Cluster:
 
 
 @contextmanager
-def sharded(folder: Path) -> Iterator[Cluster]:
-    found = Cluster(folder)
+def sharded(folder: Path, *, down_ms: int = 1500) -> Iterator[Cluster]:
+    found = Cluster(folder, down_ms)
     try:
         yield found
     finally:
