@@ -53,8 +53,8 @@ def test_all_workers_follow_a_failover(stores: Watched) -> None:
         row = ("k", "a", 1, 1, 3, b"state")
         ask(snapshots, SaveSnapshots([row]))
         assert ask(counters, Increment("n", 2, 3_600_000))[0] == 2
-        ask(nodes, BeginGeneration(7))
-        beat = Heartbeat("a.1", 60_000, 60_000, 0, ())
+        ask(nodes, BeginGeneration(7, "c"))
+        beat = Heartbeat("a.1", 60_000, 60_000, 0, (), "c")
         assert ask(nodes, beat).generation == 7
         stores.primary.client.wait(1, 10_000)  # the replica has all
         stores.fail_over()

@@ -78,10 +78,10 @@ def test_what_a_node_says_of_itself_and_its_slots_is_on_one_server(
 ) -> None:
     worker = NodeWorker.start(of(shared, unique), timeout_s=2.0)
     try:
-        ask(worker, BeginGeneration(7))
+        ask(worker, BeginGeneration(7, "c"))
         held = ask(worker, ChangeSlots(7, [(slot, 0) for slot in range(3000)], "a.1"))
         assert len(held) == 3000
-        heard = ask(worker, Heartbeat("a.1", HOUR_MS, HOUR_MS, 0, ("a.1",)))
+        heard = ask(worker, Heartbeat("a.1", HOUR_MS, HOUR_MS, 0, ("a.1",), "c"))
         assert (heard.generation, len(heard.news)) == (7, 3000)
         homes = [one for one in shared.primaries if one.client.keys(f"{unique}:*")]
         assert len(homes) == 1
