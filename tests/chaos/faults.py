@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import trio
 
+from actors.node.exits import Exit
 from actors.node.parent.control import RestartAll, ask
 from actors.node.parent.overview import NodeRow
 from tests.chaos.deaf import stop_reading
@@ -51,7 +52,10 @@ async def kill_server(stage: Stage, _rng: random.Random) -> None:
 
 async def restart_server(stage: Stage, _rng: random.Random) -> None:
     """SIGTERM: drain, end, start again."""
-    assert await stage.stop() == 0
+    code = await stage.stop()
+    # A node that was frozen beyond its lease just before says that it could not save all; what it
+    # held is with the others.
+    assert code == Exit.OK or (stage.nodes > 1 and code == Exit.UNSAVED), code
     await stage.start()
 
 

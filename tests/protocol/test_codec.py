@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -68,7 +69,9 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     raise AssertionError(f"no strategy for {kind}")
 
 
+@functools.cache
 def messages(union: Any) -> st.SearchStrategy[Any]:
+    """To make it takes longer than to draw from it a hundred times."""
     return st.one_of(*(values(msgspec.inspect.type_info(kind)) for kind in get_args(union)))
 
 
