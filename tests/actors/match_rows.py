@@ -70,6 +70,7 @@ class MatchRows(Facts):
         self.holds_reports = False
         self.writes = 0
         self._now_ms = now_ms
+        self._replica = None
 
     def run(self, command: msgspec.Struct, *, user: str, key: str | None = None) -> Future[Any]:
         assert user
