@@ -228,7 +228,7 @@ class Reception:
         try:
             if cell is not None:
                 cell.tell(message)
-            else:
+            elif not isinstance(message, self._codecs[item.kind].hints):
                 self._system.ref(item.kind, item.key).tell(message)
         except pykka.ActorDeadError:
             pass  # a dead letter by now

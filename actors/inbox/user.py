@@ -373,7 +373,7 @@ def user_kind(host: InboxHost) -> Kind:
         def __init__(self, user: str) -> None:
             super().__init__(user, host)
 
-    return Kind(name=KIND, factory=ConfiguredInbox, placement="hashed")
+    return Kind(name=KIND, factory=ConfiguredInbox, placement="hashed", hints=(Look,))
 
 
 def _entries(items: Iterable[Item]) -> list[Entry]:

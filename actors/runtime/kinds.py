@@ -33,6 +33,7 @@ class _KindFields(RestartPolicy):
     placement: Placement = "local"
     actor: type[Any] | None = None
     answers: tuple[Any, ...] = ()
+    hints: tuple[type[Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class Kind(_KindFields):
         actor: the class of the actors. Its handlers say which messages can come from other nodes,
             and what they answer. By default `factory`, if that is a class.
         answers: types that handlers answer with, beyond what their annotations say.
+        hints: types of messages that start no actor if they are told from another node: they are
+            dropped where there is none, as they tell it only what it finds out at its start.
 
     The other fields are those of `RestartPolicy`.
 

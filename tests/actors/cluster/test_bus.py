@@ -15,7 +15,7 @@ import redis as redis_py
 import trio
 
 import actors
-from actors import ActorRef, MailboxFull, Terminated
+from actors import ActorRef, Kind, MailboxFull, Terminated
 from actors.cluster.errors import DeliveryUnknown, MessageTooLarge
 from actors.cluster.fixed import FixedPlace
 from actors.cluster.items import Tell, decode_entry, encode_item
@@ -27,7 +27,7 @@ from persistence.settings import BusSettings
 from tests.conftest import Stores
 
 from .nodes import NodeUnderTest, open_node, open_nodes
-from .sample import Add, Big, Get, Later, Log, Nap
+from .sample import Add, Big, Get, Later, Log, Nap, Tally
 
 
 @pytest.fixture
@@ -324,3 +324,15 @@ def test_a_lane_makes_entries_that_any_reader_of_msgpack_reads() -> None:
     assert [entry[:2] for entry in entries] == [["a.1", number] for number in (1, 2, 3)]
     assert [item[0] for entry in entries for item in entry[2]] == [0, 1, 2, 3, 4]
     assert lane.waiting_bytes == 0
+
+
+async def test_a_hint_of_another_node_starts_no_actor_and_reaches_one_that_is_there(
+    redis: RedisSettings, unique: str
+) -> None:
+    kinds = (Kind("tally", Tally, placement="hashed", hints=(Add,)),)
+    async with open_nodes(redis, unique, kinds=kinds) as (a, b):
+        ref = a.ref_to(b)
+        ref.tell(Add(1))
+        assert await ref.ask(Log()) == []
+        ref.tell(Add(2))
+        assert await ref.ask(Log()) == [2]
