@@ -17,7 +17,7 @@ import msgspec
 from actors.runtime.future import Future
 from actors.runtime.ref import ActorRef
 from persistence.commands import Done, Execute, Pushed
-from persistence.queries import Ask
+from persistence.queries import AskQuery
 from persistence.requests import StoreCheck
 
 TIMEOUT_S: Final = 5.0
@@ -103,7 +103,7 @@ class Facts:
 
     def ask(self, query: msgspec.Struct) -> Future[Any]:
         """Run a query of a kind that a service brings."""
-        request = Ask(query, time.monotonic() + self._timeout_s)
+        request = AskQuery(query, time.monotonic() + self._timeout_s)
         asked: Future[Any] = next(self._queries).ask(request, timeout=self._timeout_s)
         return asked
 
@@ -120,7 +120,7 @@ class Facts:
         if lag_s > self._replica_lag_s or self._has_written(user, lag_s):
             self.not_from_replica += 1
             return self.ask(query)
-        request = Ask(query, time.monotonic() + self._timeout_s)
+        request = AskQuery(query, time.monotonic() + self._timeout_s)
         answer: Future[Any] = Future()
 
         def asked(done: Future[Any]) -> None:

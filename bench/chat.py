@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from bench.client import MIN_BODY
 from bench.command import main
-from bench.scenario import Count, Load, Plan, Scenario, unlimited
+from bench.scenario import ClientCount, Load, Plan, Scenario, unlimited
 
 SIZES = (2, 2, 2, 2, 3, 3, 4, 5, 8, 12, 20, 100)
 SMALL = (2, 2, 3, 5)
@@ -27,7 +27,7 @@ class ChatPlan(Plan, frozen=True, kw_only=True):
     """Sends at a rate, spread evenly over the players."""
 
     rate: Annotated[float, Meta(ge=0.1, le=1_000_000, description="sends a second")] = 2000.0
-    players: Annotated[Count, Meta(description="players, each in one room")] = 978
+    players: Annotated[ClientCount, Meta(description="players, each in one room")] = 978
     small: Annotated[bool, Meta(description="only rooms of 2, 2, 3 and 5, in turn")] = False
     body: Annotated[int, Meta(ge=MIN_BODY, le=4096, description="bytes of a message's text")] = 100
 

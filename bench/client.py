@@ -141,7 +141,7 @@ ROOM_MESSAGE = b"\xa2op\xacroom.message"
 encode = msgspec.msgpack.Encoder().encode
 
 
-class Session(Client):
+class BenchSession(Client):
     """The client for Greenroom: a session, in a room if one is named."""
 
     headers: ClassVar[dict[str, str] | None] = {"Sec-WebSocket-Protocol": "greenroom.v1.msgpack"}

@@ -54,7 +54,7 @@ class Note(msgspec.Struct, frozen=True, gc=False):
     body: str
 
 
-class Ping(msgspec.Struct, frozen=True, gc=False):
+class EchoRequest(msgspec.Struct, frozen=True, gc=False):
     """Answered with the body."""
 
     body: str
@@ -84,8 +84,8 @@ class Sink(actors.Actor):
     def note(self, message: Note) -> None:
         self._took.record(time.monotonic_ns() // 1000 - message.at_us)
 
-    @actors.handles(Ping)
-    def ping(self, message: Ping) -> str:
+    @actors.handles(EchoRequest)
+    def ping(self, message: EchoRequest) -> str:
         return message.body
 
     @actors.handles(Collect)
@@ -132,7 +132,7 @@ async def receive(redis: RedisSettings, me: str, nodes: list[str]) -> None:
 # --- what is measured ----------------------------------------------------------------------------
 
 
-class Meter:
+class WayMeter:
     """Measures one way of sending after the other.
 
     Arguments:
@@ -217,7 +217,7 @@ class Meter:
         took = LatencyHistogram()
         while time.monotonic() < until:
             begun = time.perf_counter_ns()
-            for answer in [self.ref.ask(Ping(BODY)) for _ in range(abreast)]:
+            for answer in [self.ref.ask(EchoRequest(BODY)) for _ in range(abreast)]:
                 await answer
                 took.record((time.perf_counter_ns() - begun) // 1000)
         return took
@@ -243,7 +243,7 @@ async def figures(seconds: float, servers: EmbeddedServers) -> list[ClusterRow]:
             assert isinstance(cluster, Cluster)
             lane = cluster.bus.lane(nodes[1])
             valkey = servers.pids[VALKEY]
-            meter = Meter(
+            meter = WayMeter(
                 seconds, ref, lambda: lane.waiting_bytes, receiver=child.pid, valkey=valkey
             )
 

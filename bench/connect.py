@@ -21,7 +21,7 @@ from msgspec import Meta
 
 from bench.command import main
 from bench.peers import PEERS
-from bench.scenario import Count, Load, Plan, Scenario
+from bench.scenario import ClientCount, Load, Plan, Scenario
 
 OPENED = "joins"
 
@@ -33,12 +33,12 @@ class Connect(Plan, frozen=True, kw_only=True):
         float, Meta(ge=0.2, le=3600, description="longest time in which players come")
     ] = 30.0
     warmup: Annotated[float, Meta(ge=0, le=0, description="always 0: there is no warm-up")] = 0.0
-    players: Annotated[Count, Meta(description="players who come, at most")] = 5000
+    players: Annotated[ClientCount, Meta(description="players who come, at most")] = 5000
     rate: Annotated[
         float, Meta(ge=0, le=100_000, description="players a second; 0: as many as --at-once lets")
     ] = 0.0
     at_once: Annotated[
-        Count, Meta(description="players on their way at the same time, if --rate is 0")
+        ClientCount, Meta(description="players on their way at the same time, if --rate is 0")
     ] = 256
     members: Annotated[
         int, Meta(ge=0, le=5000, description="members of a room; 0: sessions join no room")

@@ -13,7 +13,7 @@ from types import TracebackType
 import msgspec
 
 from bench.child import ROOT
-from bench.scenario import Order
+from bench.scenario import GeneratorOrder
 from bench.tally import Counts
 
 
@@ -33,7 +33,7 @@ class Crew:
 
     def __init__(
         self,
-        orders: Sequence[Order],
+        orders: Sequence[GeneratorOrder],
         cores: set[int],
         progress: Callable[[dict[str, int]], None],
     ) -> None:

@@ -21,7 +21,7 @@ from msgspec import Meta
 from bench.client import Client
 from bench.command import main
 from bench.peers import PEERS
-from bench.scenario import Count, Load, Plan, Scenario, unlimited
+from bench.scenario import ClientCount, Load, Plan, Scenario, unlimited
 from bench.tally import Series
 
 
@@ -32,7 +32,7 @@ class EchoPlan(Plan, frozen=True, kw_only=True):
         float,
         Meta(ge=0, le=1_000_000, description="requests a second; 0: the next after each reply"),
     ] = 5000.0
-    connections: Annotated[Count, Meta(description="sessions that take turns to ask")] = 100
+    connections: Annotated[ClientCount, Meta(description="sessions that take turns to ask")] = 100
     idle: Annotated[int, Meta(ge=0, le=19_000, description="further sessions that do nothing")] = 0
 
     def sessions(self) -> int:

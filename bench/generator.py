@@ -1,7 +1,7 @@
 """One process of the load: picows on uvloop, on cores that the server does not use.
 
-It talks with its parent in lines of JSON. It reads an `Order`, writes `{"ready": n}` when its
-clients are in place, and reads the monotonic time at which the load begins. While it works it
+It talks with its parent in lines of JSON. It reads a `GeneratorOrder`, writes `{"ready": n}` when
+its clients are in place, and reads the monotonic time at which the load begins. While it works it
 writes `{"done": {...}, "p99_ms": x}` every second. It writes `{"over": t}` when it has sent
 everything, and `Counts` at the end. If it cannot go on, it writes `{"failed": text}` instead.
 """
@@ -19,9 +19,9 @@ from operator import sub
 import msgspec
 import uvloop
 
-from bench.client import Client, Session
+from bench.client import BenchSession, Client
 from bench.histogram import LatencyHistogram
-from bench.scenario import Load, Order, Scenario
+from bench.scenario import GeneratorOrder, Load, Scenario
 from bench.tally import Tally
 
 PROGRESS_S = 1.0
@@ -53,10 +53,10 @@ async def report(tally: Tally, event: str) -> None:
         say({"done": done, "p99_ms": lately.percentiles_ms().get("p99", 0.0)})
 
 
-def loading(order: Order) -> tuple[Load, Tally, str]:
+def loading(order: GeneratorOrder) -> tuple[Load, Tally, str]:
     """Return the load that the order names, its tally and the name of its main series."""
     scenario: Scenario = importlib.import_module(order.scenario).SCENARIO
-    driver: type[Client] = Session
+    driver: type[Client] = BenchSession
     if order.peer:
         driver = importlib.import_module(order.peer).Driver
     tally = Tally()
@@ -64,7 +64,7 @@ def loading(order: Order) -> tuple[Load, Tally, str]:
     return scenario.load(order, plan, tally, driver), tally, scenario.event
 
 
-async def run(order: Order) -> None:
+async def run(order: GeneratorOrder) -> None:
     """Carry out an order, from opening the clients to reporting the counts."""
     load, tally, event = loading(order)
     reporting = asyncio.create_task(report_placed(tally))
@@ -94,7 +94,7 @@ async def run(order: Order) -> None:
 
 if __name__ == "__main__":
     try:
-        uvloop.run(run(msgspec.json.decode(sys.stdin.readline(), type=Order)))
+        uvloop.run(run(msgspec.json.decode(sys.stdin.readline(), type=GeneratorOrder)))
     except Exception as error:
         # If the server cannot be reached, its message says enough.
         if not isinstance(error, OSError | TimeoutError):

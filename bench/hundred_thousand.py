@@ -29,7 +29,7 @@ from bench.command import main
 from bench.folder import temporary_data
 from bench.result import Options, ServerResult
 from bench.rooms import RoomsLoad
-from bench.scenario import Count, Plan, Scenario
+from bench.scenario import ClientCount, Plan, Scenario
 from bench.stage import progress
 from persistence.embedded import EmbeddedServers
 
@@ -50,7 +50,7 @@ class Headline(Plan, frozen=True, kw_only=True):
         float, Meta(ge=0, le=600, description="seconds of load before the measurement")
     ] = 10.0
     players: Annotated[
-        Count, Meta(description="joined sessions; fewer if memory or files do not suffice")
+        ClientCount, Meta(description="joined sessions; fewer if memory or files do not suffice")
     ] = 100_000
     members: Annotated[int, Meta(ge=1, le=5000, description="members of a room")] = 100
     rate: Annotated[float, Meta(ge=1, le=1e6, description="deliveries a second")] = 20_000.0

@@ -19,14 +19,14 @@ from msgspec import Meta
 from bench.command import main
 from bench.peers import PEERS
 from bench.result import ServerResult
-from bench.scenario import Count, Load, Plan, Scenario
+from bench.scenario import ClientCount, Load, Plan, Scenario
 
 
 class Idle(Plan, frozen=True, kw_only=True):
     """Sessions, each in a room."""
 
     seconds: Annotated[float, Meta(ge=0.2, le=3600, description="seconds measured")] = 30.0
-    players: Annotated[Count, Meta(description="sessions")] = 5000
+    players: Annotated[ClientCount, Meta(description="sessions")] = 5000
     members: Annotated[
         int, Meta(ge=0, le=5000, description="members of a room; 0: sessions join no room")
     ] = 100

@@ -70,7 +70,7 @@ class Longest(msgspec.Struct, frozen=True):
         return cls(*(round(found[math.ceil(last * part)], 3) for part in (0.5, 0.99, 1.0)))
 
 
-class Player:
+class InterruptedPlayer:
     """One client: the rooms and the match that it is in, and what it has heard of each."""
 
     def __init__(self, session: Session) -> None:
@@ -123,7 +123,7 @@ class Crowd:
     """
 
     def __init__(self, stack: AsyncExitStack, rng: random.Random) -> None:
-        self.players: list[Player] = []
+        self.players: list[InterruptedPlayer] = []
         self.acked: dict[str, list[str]] = {}
         self.inputs = 0
         self.failed: Counter[str] = Counter()
@@ -144,7 +144,7 @@ class Crowd:
             session = await self._stack.enter_async_context(
                 connect(url, name=name, settings=PATIENT)
             )
-            player = Player(session)
+            player = InterruptedPlayer(session)
             self.players.append(player)
             for room in {places[number], places[(number + 1) % len(places)]}:
                 player.rooms.append(await session.join(room))
@@ -222,7 +222,7 @@ class Crowd:
 
     # --- what players do -------------------------------------------------------------------------
 
-    async def _talk(self, player: Player, each_s: float, first_s: float) -> None:
+    async def _talk(self, player: InterruptedPlayer, each_s: float, first_s: float) -> None:
         number = 0
         await trio.sleep(first_s)
         while self._talks:
@@ -245,7 +245,7 @@ class Crowd:
                 self.acked[room.name].append(body)
             await trio.sleep_until(due_s)
 
-    async def _play(self, player: Player, match: Match) -> None:
+    async def _play(self, player: InterruptedPlayer, match: Match) -> None:
         while self._talks:
             due_s = trio.current_time() + 1.0 / INPUTS_PER_S
             push = {"x": self._rng.uniform(-1, 1), "y": self._rng.uniform(-1, 1)}

@@ -24,18 +24,18 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from bench.client import SeenMessage, Session
+from bench.client import BenchSession, SeenMessage
 from bench.command import main
 from bench.games import GAMES, GOAL
 from bench.result import ServerResult
-from bench.scenario import Count, Load, Plan, Scenario, unlimited
+from bench.scenario import ClientCount, Load, Plan, Scenario, unlimited
 from bench.tally import Series, Tally
 
 
 class MatchesPlan(Plan, frozen=True, kw_only=True):
     """Matches that all run at once."""
 
-    matches: Annotated[Count, Meta(description="matches at once")] = 100
+    matches: Annotated[ClientCount, Meta(description="matches at once")] = 100
     players: Annotated[int, Meta(ge=1, le=8, description="players in a match")] = 8
     hz: Annotated[int, Meta(ge=10, le=60, description="ticks a second: 10, 20, 30 or 60")] = 20
     inputs: Annotated[
@@ -89,7 +89,7 @@ class Grid:
             self.ticks.note(late_us)
 
 
-class Player(Session):
+class Player(BenchSession):
     """One player of one match."""
 
     def __init__(self, tally: Tally, name: str) -> None:

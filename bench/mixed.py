@@ -32,7 +32,7 @@ from bench.matches import Grid, Player
 from bench.scenario import (
     CATCH_UP_S,
     HANDSHAKES_AT_ONCE,
-    Count,
+    ClientCount,
     Load,
     Plan,
     Scenario,
@@ -49,8 +49,8 @@ class Mixed(Plan, frozen=True, kw_only=True):
     """Players and what they do."""
 
     rate: Annotated[float, Meta(ge=0.1, le=1_000_000, description="actions a second")] = 1000.0
-    players: Annotated[Count, Meta(description="players at the start")] = 1000
-    room_size: Annotated[Count, Meta(description="players in a room, on average")] = 20
+    players: Annotated[ClientCount, Meta(description="players at the start")] = 1000
+    room_size: Annotated[ClientCount, Meta(description="players in a room, on average")] = 20
     playing: Annotated[
         float, Meta(ge=0, le=1, description="share of the players who join a match")
     ] = 0.4

@@ -17,14 +17,14 @@ from msgspec import Meta
 from bench.client import MIN_BODY
 from bench.command import main
 from bench.peers import PEERS
-from bench.scenario import Count, Load, Plan, Scenario, unlimited
+from bench.scenario import ClientCount, Load, Plan, Scenario, unlimited
 
 
 class Rooms(Plan, frozen=True, kw_only=True):
     """Members who take turns to speak."""
 
     rate: Annotated[float, Meta(ge=1, le=2_000_000, description="deliveries a second")] = 20_000.0
-    rooms: Annotated[Count, Meta(description="rooms")] = 4
+    rooms: Annotated[ClientCount, Meta(description="rooms")] = 4
     members: Annotated[int, Meta(ge=1, le=5000, description="members of a room")] = 100
     body: Annotated[int, Meta(ge=MIN_BODY, le=4096, description="bytes of a message's text")] = 100
 

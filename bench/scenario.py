@@ -26,8 +26,8 @@ RETRY_S = 5.0
 CATCH_UP_S = 5.0
 """Seconds after the last event in which late replies are still awaited."""
 
-Count = Annotated[int, Meta(ge=1, le=200_000)]
-Rate = Annotated[float, Meta(ge=0.1, le=2_000_000)]
+ClientCount = Annotated[int, Meta(ge=1, le=200_000)]
+PlannedRate = Annotated[float, Meta(ge=0.1, le=2_000_000)]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +90,7 @@ def crowds(members: int) -> list[str]:
     ]
 
 
-class Order(msgspec.Struct, frozen=True):
+class GeneratorOrder(msgspec.Struct, frozen=True):
     """What one generator process is to do."""
 
     scenario: str
@@ -114,7 +114,9 @@ class Load:
         random: the source of random numbers, seeded differently in each process.
     """
 
-    def __init__(self, order: Order, plan: Any, tally: Tally, connect: Callable[..., Any]) -> None:
+    def __init__(
+        self, order: GeneratorOrder, plan: Any, tally: Tally, connect: Callable[..., Any]
+    ) -> None:
         self.order = order
         self.plan = plan
         self.tally = tally

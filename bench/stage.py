@@ -17,7 +17,7 @@ from bench.crew import Crew
 from bench.folder import temporary_data
 from bench.histogram import LatencyHistogram, merged
 from bench.result import Measure, Options, Sample, ServerResult, notes
-from bench.scenario import Order, Plan, Scenario
+from bench.scenario import GeneratorOrder, Plan, Scenario
 from bench.tally import Counts
 
 SETTLE_S = 0.5
@@ -157,7 +157,8 @@ def load(
     encoded = msgspec.Raw(msgspec.json.encode(plan))
     parts = max(options.generators, len(urls))
     orders = [
-        Order(module, driver, urls[part % len(urls)], part, parts, encoded) for part in range(parts)
+        GeneratorOrder(module, driver, urls[part % len(urls)], part, parts, encoded)
+        for part in range(parts)
     ]
     usages = Usages(servers)
 

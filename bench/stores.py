@@ -103,7 +103,7 @@ def ask(refs: Sequence[ActorRef[Any]], *messages: Any) -> None:
             future.get(timeout=ASK_TIMEOUT_S)
 
 
-class Meter:
+class StoreMeter:
     """Measures one operation after the other, those whose name begins with `only`."""
 
     def __init__(self, seconds: float, only: str, servers: EmbeddedServers) -> None:
@@ -153,7 +153,7 @@ def figures(options: argparse.Namespace, servers: EmbeddedServers) -> Iterator[S
     writer: ActorRef[Any] = EventWriter.start(postgres)
     reader: ActorRef[Any] = EventReader.start(postgres)
     worker: ActorRef[Any] = SnapshotWorker.start(redis)
-    meter = Meter(options.seconds, options.only, servers)
+    meter = StoreMeter(options.seconds, options.only, servers)
 
     ask([writer], *(Activate(kind, str(n)) for n in range(options.actors)))
     written = 0
@@ -197,7 +197,7 @@ def figures(options: argparse.Namespace, servers: EmbeddedServers) -> Iterator[S
 
 
 def transfers(
-    options: argparse.Namespace, postgres: PostgresSettings, meter: Meter
+    options: argparse.Namespace, postgres: PostgresSettings, meter: StoreMeter
 ) -> Iterator[StoreRow]:
     """Measure commands with a key: each locks two wallets, changes both and adds two entries."""
     owners = [str(n) for n in range(WALLETS)]

@@ -21,7 +21,7 @@ import trio
 import actors
 from actors.cluster.cluster import Cluster
 from actors.cluster.joining import Joining
-from actors.cluster.membership import Membership
+from actors.cluster.membership import NodeMembership
 from actors.cluster.rules.view import Descriptor
 from persistence import PostgresSettings, RedisSettings
 from persistence.embedded import EmbeddedServers
@@ -55,7 +55,7 @@ async def live(name: str, redis: RedisSettings, postgres: PostgresSettings) -> N
     async with actors.ActorSystem(name, cluster=cluster, default_timeout_s=30.0) as system:
         system.register(actors.Kind("guest", Guest, placement="hashed"))
         place = cluster.place
-        assert isinstance(place, Membership)
+        assert isinstance(place, NodeMembership)
         # A guest has no store, so it forgets when it is handed over to a node that has just joined.
         while len(place.view().nodes) < 2 or not place.settled():
             await trio.sleep(0.05)

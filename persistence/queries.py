@@ -1,9 +1,9 @@
 """Queries: they read what commands have written, in threads of their own.
 
 A query is a frozen Struct and a function of (reading, query) that returns an answer; a `QueryKind`
-joins the two. `QueryWorker`s are threads with a connection each. A worker is asked with an `Ask`,
-and answers all queries that have queued up in one transaction. So reads and commands do not wait
-for one another, and the number of reads at the same time is bounded.
+joins the two. `QueryWorker`s are threads with a connection each. A worker is asked with an
+`AskQuery`, and answers all queries that have queued up in one transaction. So reads and commands do
+not wait for one another, and the number of reads at the same time is bounded.
 
 Workers ask the primary, so that users read what they have just written. One may ask a replica, for
 queries whose answers may be late.
@@ -106,7 +106,7 @@ class QueryTable:
         return kind
 
 
-class Ask(StoreRequest, frozen=True, gc=False):
+class AskQuery(StoreRequest, frozen=True, gc=False):
     """Asks for the answer to a query. Reply: what its function returns.
 
     `expires_at` is the deadline, in seconds of time.monotonic. After it nobody waits for the
@@ -168,7 +168,7 @@ class QueryWorker(PostgresActor):
 
 def _type_of_query(request: StoreRequest) -> type | None:
     """Return the type of a request's query, or None if it is no query or is too late."""
-    if isinstance(request, Ask) and request.expires_at > time.monotonic():
+    if isinstance(request, AskQuery) and request.expires_at > time.monotonic():
         return type(request.query)
     return None
 
@@ -177,6 +177,6 @@ def _not_asked(request: StoreRequest) -> Any:
     """Return the answer to a request that is no query, or whose deadline has passed."""
     if isinstance(request, StoreCheck):
         return None
-    if isinstance(request, Ask):
+    if isinstance(request, AskQuery):
         return QueryExpired(type(request.query).__name__)
     return RowRefused(f"not for a worker of queries: {request}")

@@ -22,7 +22,7 @@ from msgspec import inspect
 
 from protocol.errors import CLOSES, ERRORS
 from protocol.messages import EVERY_OP
-from protocol.messages.op import Op, Repeat, fields_of
+from protocol.messages.op import OnRepeat, Op, fields_of
 
 PAGE = Path(__file__).with_name("PROTOCOL.md")
 
@@ -210,7 +210,7 @@ def _before_examples(text: str, made: str) -> str:
 def _sent_again(text: str) -> str:
     """Name in the section the requests that a client may send again, as `Op.may_repeat` has it."""
 
-    def names(repeat: Repeat) -> str:
+    def names(repeat: OnRepeat) -> str:
         return ", ".join(f"`{name}`" for name, op in EVERY_OP.ops.items() if op.repeat == repeat)
 
     line = (

@@ -18,7 +18,7 @@ import pytest
 import trio
 
 from actors.node.exits import Exit
-from actors.node.parent.control import Answer, Progress, RestartAll, Show, ask
+from actors.node.parent.control import ControlReply, Progress, RestartAll, Show, ask
 from actors.node.parent.overview import NodeRow, Overview
 from protocol.client import ClientError, ClientSettings, connect
 from tests.protocol.live import upgrade
@@ -301,7 +301,7 @@ async def test_a_restart_goes_from_node_to_node_and_leaves_the_others_connection
         before = await trio.to_thread.run_sync(
             nodes.wait_for, lambda rows: sum(row.connections for row in rows) == 60
         )
-        answers: Iterator[Answer] = ask(nodes.folder, RestartAll())
+        answers: Iterator[ControlReply] = ask(nodes.folder, RestartAll())
         for number, row in enumerate(before):
             told = await trio.to_thread.run_sync(next, answers)
             assert isinstance(told, Progress)

@@ -12,7 +12,7 @@ import pykka
 import structlog
 import trio
 
-from actors.cluster.items import AnyItem, Canary, Gap, decode_entry, encode_item
+from actors.cluster.items import AnyItem, Canary, EntriesLost, decode_entry, encode_item
 from actors.runtime.child import ChildSpec
 from actors.runtime.errors import MailboxFull
 from actors.runtime.ref import ActorRef
@@ -264,7 +264,7 @@ class Bus:
         if number > last + 1:
             self._gaps += 1
             _log.error("entries_lost", sender=sender, count=number - last - 1)
-            self.put(self.lane(sender), Gap())
+            self.put(self.lane(sender), EntriesLost())
             self._lost(sender)
         return True
 

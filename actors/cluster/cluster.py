@@ -15,20 +15,20 @@ from actors.cluster.codec import KindCodec, Names
 from actors.cluster.error_forms import ErrorCodec, ErrorForm
 from actors.cluster.flushes import Flushes
 from actors.cluster.items import (
+    ActorEnded,
     Answer,
     Ask,
     Canary,
-    Ended,
+    EntriesLost,
     Failed,
     Flush,
     Flushed,
     Forwarded,
-    Gap,
     Holders,
     Notice,
     Send,
     Started,
-    Stop,
+    StopActor,
     Tell,
     Unwatch,
     Watch,
@@ -43,7 +43,7 @@ from actors.cluster.remote_target import RemoteTarget
 from actors.cluster.routes import Routes, Where
 from actors.cluster.rules.slot_table import Held
 from actors.cluster.watches import Watches
-from actors.cluster.ways import Waiting, Way
+from actors.cluster.ways import HoldingWay, Way
 from actors.runtime.cell import Cell
 from actors.runtime.kinds import Kind
 from actors.runtime.reasons import Reason
@@ -111,8 +111,8 @@ class Cluster:
         self.system: SystemView
         self.routes: Routes
         self.watches: Watches
-        self._behind: Waiting
-        self._waiting: Waiting
+        self._behind: HoldingWay
+        self._waiting: HoldingWay
         self._reception: Reception
 
     # --- what the system asks --------------------------------------------------------------------
@@ -127,8 +127,8 @@ class Cluster:
         if self._joining is not None:
             self.place = await self._joining.join(system)
         me = self.place.me
-        self._waiting = Waiting(me, MOST_HELD, system.now())
-        self._behind = Waiting(me, MOST_HELD, system.now())
+        self._waiting = HoldingWay(me, MOST_HELD, system.now())
+        self._behind = HoldingWay(me, MOST_HELD, system.now())
         self.routes = Routes(self.place, self.bus, self._waiting, self._behind)
         self.watches = Watches(system.ref)
         self._reception = Reception(
@@ -144,14 +144,14 @@ class Cluster:
         take = self._reception.take
         self._handlers.update(
             {
-                **dict.fromkeys((Notice, Ask, Send, Stop, Started, Watch, Unwatch), take),
+                **dict.fromkeys((Notice, Ask, Send, StopActor, Started, Watch, Unwatch), take),
                 Tell: self._reception.tell,
                 Answer: self._take_answer,
                 Failed: self._take_answer,
-                Ended: self._has_ended,
+                ActorEnded: self._has_ended,
                 Forwarded: self._take_forwarded,
                 Canary: lambda _sender, item: self.bus.canary_arrived(item.at_s),
-                Gap: lambda sender, _item: self._lost(sender),
+                EntriesLost: lambda sender, _item: self._lost(sender),
                 Flush: lambda _sender, item: self._reception.flush(item),
                 Holders: self._take_holders,
                 Flushed: lambda _sender, item: self._open_up(self._flushes.done(item.number)),
@@ -275,7 +275,7 @@ class Cluster:
         else:
             self._in_turn(settle)
 
-    def _has_ended(self, _sender: str, item: Ended) -> None:
+    def _has_ended(self, _sender: str, item: ActorEnded) -> None:
         self.watches.ended((item.kind, item.key), cast("Reason", item.reason))
 
     def _take_forwarded(self, _sender: str, item: Forwarded) -> None:

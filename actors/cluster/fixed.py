@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from actors.cluster.place import Changed, Listener
+from actors.cluster.place import Changed, ClusterListener
 from actors.cluster.rules.slot_table import Held
 from actors.cluster.rules.view import Descriptor, Node, View, name_of
 
@@ -27,7 +27,7 @@ class FixedPlace:
         self._holders = list(holders) or self._nodes
         self._moved: dict[int, str | None] = {}
         self._epochs: dict[int, int] = {}
-        self._listeners: list[Listener] = []
+        self._listeners: list[ClusterListener] = []
         self._dead: set[str] = set()
         self._fenced = False
 
@@ -55,7 +55,7 @@ class FixedPlace:
         """Return True, unless it was fenced."""
         return not self._fenced
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: ClusterListener) -> None:
         """Have a listener told of what tests do by the methods below."""
         self._listeners.append(listener)
 

@@ -27,35 +27,35 @@ class Addressed(Item, frozen=True, gc=False):
     epoch: int
 
 
-class Message(Addressed, frozen=True, gc=False):
+class ForMailbox(Addressed, frozen=True, gc=False):
     """For an actor's mailbox: the name of the type and the bytes."""
 
     type: str
     payload: bytes
 
 
-class Tell(Message, frozen=True, gc=False, tag=1):
+class Tell(ForMailbox, frozen=True, gc=False, tag=1):
     """A message that wants no answer."""
 
 
-class Notice(Message, frozen=True, gc=False, tag=2):
+class Notice(ForMailbox, frozen=True, gc=False, tag=2):
     """A told message that passes a full mailbox."""
 
 
-class Ask(Message, frozen=True, gc=False, tag=3):
+class Ask(ForMailbox, frozen=True, gc=False, tag=3):
     """A message whose answer goes to the asking node under this number, within `timeout_s`."""
 
     number: int
     timeout_s: float
 
 
-class Send(Message, frozen=True, gc=False, tag=4):
+class Send(ForMailbox, frozen=True, gc=False, tag=4):
     """A told message that waits for room in the mailbox. The answer is True once it is in."""
 
     number: int
 
 
-class Stop(Addressed, frozen=True, gc=False, tag=5):
+class StopActor(Addressed, frozen=True, gc=False, tag=5):
     """Stop the actor. The answer is whether there was one."""
 
     number: int
@@ -75,7 +75,7 @@ class Unwatch(Addressed, frozen=True, gc=False, tag=8):
     """Do not tell it."""
 
 
-class Ended(Item, frozen=True, gc=False, tag=9):
+class ActorEnded(Item, frozen=True, gc=False, tag=9):
     """An actor that was watched has ended."""
 
     kind: str
@@ -117,7 +117,7 @@ class Canary(Item, frozen=True, gc=False, tag=13):
     at_s: float
 
 
-class Gap(Item, frozen=True, gc=False, tag=14):
+class EntriesLost(Item, frozen=True, gc=False, tag=14):
     """Entries of the receiver did not reach the sender: what they held is lost."""
 
 
@@ -157,23 +157,23 @@ AnyItem = (
     | Notice
     | Ask
     | Send
-    | Stop
+    | StopActor
     | Started
     | Watch
     | Unwatch
-    | Ended
+    | ActorEnded
     | Answer
     | Failed
     | Forwarded
     | Canary
-    | Gap
+    | EntriesLost
     | Flush
     | Flushed
     | Holders
 )
 
 
-class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class BusEntry(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What one node has put into the stream of another at once.
 
     Attributes:
@@ -194,7 +194,7 @@ class _Loose(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_entry: Final = msgspec.msgpack.Decoder(Entry)
+_entry: Final = msgspec.msgpack.Decoder(BusEntry)
 _loose: Final = msgspec.msgpack.Decoder(_Loose)
 _item: Final[msgspec.msgpack.Decoder[Any]] = msgspec.msgpack.Decoder(AnyItem)
 
@@ -202,7 +202,7 @@ encode_item: Final = _encoder.encode
 decode_item: Final = _item.decode
 
 
-def decode_entry(data: bytes) -> tuple[Entry, int]:
+def decode_entry(data: bytes) -> tuple[BusEntry, int]:
     """Return an entry, and how many items of it this version does not know.
 
     Raises msgspec.DecodeError for what is no entry.
@@ -217,4 +217,4 @@ def decode_entry(data: bytes) -> tuple[Entry, int]:
             known.append(_item.decode(raw))
         except msgspec.ValidationError:
             continue
-    return Entry(loose.sender, loose.number, known), len(loose.items) - len(known)
+    return BusEntry(loose.sender, loose.number, known), len(loose.items) - len(known)

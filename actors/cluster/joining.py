@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from actors.cluster.membership import Membership
+from actors.cluster.membership import NodeMembership
 from actors.cluster.opening import open_membership
 from actors.cluster.rules.view import Descriptor
 from actors.cluster.settings import MembershipSettings
@@ -26,7 +26,7 @@ class Joining:
         membership: the node's, once it has joined.
     """
 
-    membership: Membership
+    membership: NodeMembership
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Joining:
         self._settings = settings
         self._joined = AsyncExitStack()
 
-    async def join(self, system: SystemView) -> Membership:
+    async def join(self, system: SystemView) -> NodeMembership:
         """Join. Raises NameTaken, StoreError."""
         assert isinstance(system, ActorSystem)
         self.membership = await self._joined.enter_async_context(

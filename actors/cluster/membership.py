@@ -1,4 +1,4 @@
-"""`Membership`: a node's part in its cluster, run against the real stores.
+"""`NodeMembership`: a node's part in its cluster, run against the real stores.
 
 What is to be done is decided by `rules/member.py`; here it is done. Four tasks: heartbeats to
 Valkey; reports to the register; what follows from them (views, burials, claims); and hand-overs,
@@ -16,7 +16,7 @@ import msgspec
 import structlog
 import trio
 
-from actors.cluster.place import Changed, Listener
+from actors.cluster.place import Changed, ClusterListener
 from actors.cluster.rules.answers import (
     Ended,
     Event,
@@ -48,7 +48,7 @@ def seconds_since_boot() -> float:
     return time.clock_gettime(clock)
 
 
-class Membership:
+class NodeMembership:
     """A node's place in the cluster. `open_membership` makes one.
 
     Arguments:
@@ -76,7 +76,7 @@ class Membership:
         self._settings = settings
         self._timing = settings.timing
         self._clock = clock
-        self._listeners: list[Listener] = []
+        self._listeners: list[ClusterListener] = []
         self._changed: list[Changed] = []
         self._hands_over_all = False
         self._heard = trio.Event()  # replaced at each heartbeat that was answered
@@ -118,7 +118,7 @@ class Membership:
         self._tell(member.check(now_s))
         return member.ended is None
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: ClusterListener) -> None:
         """Have a listener told of all changes from now on; `taken`, if there is something, now."""
         self._listeners.append(listener)
         if self._member.table.mine:
@@ -395,7 +395,7 @@ class Membership:
                     log.info("node is gone", node=node)
 
 
-def tell(listener: Listener, event: Event) -> None:
+def tell(listener: ClusterListener, event: Event) -> None:
     """Tell a listener of an event."""
     match event:
         case NodeUp(node):

@@ -9,7 +9,7 @@ import structlog
 import trio
 
 from actors.cluster.admission import admit
-from actors.cluster.membership import Membership, seconds_since_boot
+from actors.cluster.membership import NodeMembership, seconds_since_boot
 from actors.cluster.rules.view import Descriptor
 from actors.cluster.settings import MembershipSettings
 from actors.cluster.stores import start_cluster_stores
@@ -28,7 +28,7 @@ async def open_membership(
     settings: MembershipSettings | None = None,
     *,
     clock: Callable[[], float] = seconds_since_boot,
-) -> AsyncIterator[Membership]:
+) -> AsyncIterator[NodeMembership]:
     """Join the cluster of these stores, be a member in the block, and leave at its end.
 
     Arguments:
@@ -48,7 +48,7 @@ async def open_membership(
     stores = await start_cluster_stores(system, redis, postgres, settings.timing)
     member = await admit(stores, descriptor, settings.timing, clock)
     log.info("joined the cluster", node=member.me, nodes=len(member.view.nodes))
-    membership = Membership(member, stores, settings, clock)
+    membership = NodeMembership(member, stores, settings, clock)
     check = CheckFirst(membership)
     system.dispatcher.enclose(check)
     trio.lowlevel.add_instrument(check)
@@ -70,7 +70,7 @@ class CheckFirst(trio.abc.Instrument):
     comes before it. It costs a reading of the clock for each pass, 0.3 us.
     """
 
-    def __init__(self, membership: Membership) -> None:
+    def __init__(self, membership: NodeMembership) -> None:
         self._membership = membership
 
     def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - the clock is another one

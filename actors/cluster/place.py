@@ -13,7 +13,7 @@ Changed = Callable[[Sequence[Held], int], object]
 it did so."""
 
 
-class Listener(Protocol):
+class ClusterListener(Protocol):
     """Is told of changes in the cluster. All calls come in the event loop of the node."""
 
     def node_up(self, node: str) -> None:
@@ -70,7 +70,7 @@ class Place(Protocol):
         for longer than the lease, this is what notices; it calls `fenced` before it returns.
         """
 
-    def listen(self, listener: Listener) -> None:
+    def listen(self, listener: ClusterListener) -> None:
         """Have a listener told of all changes from now on, and now of what this node holds."""
 
     def on_change(self, tell_others: Changed) -> None:

@@ -14,19 +14,19 @@ from actors.cluster.codec import KindCodec
 from actors.cluster.error_forms import ErrorCodec
 from actors.cluster.errors import MessageTooLarge, NotHere
 from actors.cluster.items import (
+    ActorEnded,
     Addressed,
     Answer,
     Ask,
-    Ended,
     Failed,
     Flush,
     Flushed,
+    ForMailbox,
     Forwarded,
-    Message,
     Notice,
     Send,
     Started,
-    Stop,
+    StopActor,
     Tell,
     Unwatch,
     Watch,
@@ -35,7 +35,7 @@ from actors.cluster.items import (
 )
 from actors.cluster.routes import Routes, Where
 from actors.cluster.watches import FarWatchers
-from actors.cluster.ways import Held, Link, Way
+from actors.cluster.ways import HeldItem, NodeWay, Way
 from actors.runtime.errors import MailboxFull
 from actors.runtime.future import Future
 from actors.runtime.system_view import SystemView
@@ -88,7 +88,7 @@ class Reception:
         errors: ErrorCodec,
         where: Whereabouts,
         message_bytes: int,
-        take_answer: Callable[[Answer | Failed | Ended], None],
+        take_answer: Callable[[Answer | Failed | ActorEnded], None],
     ) -> None:
         self.misdirected = 0
         self._system = system
@@ -105,7 +105,7 @@ class Reception:
             Notice: self._notice,
             Ask: self._ask,
             Send: self._send,
-            Stop: self._stop,
+            StopActor: self._stop,
             Started: self._started,
             Watch: self._watch,
             Unwatch: self._unwatch,
@@ -137,7 +137,7 @@ class Reception:
         """Whether the actor would be on this node. If not, the item waits, or is sent on."""
         waiting = self._routes.waiting
         if item.kind not in self._codecs:  # not yet: this node has just started
-            held = Held(origin, epoch, hops, encode_item(item), waiting.now_s)
+            held = HeldItem(origin, epoch, hops, encode_item(item), waiting.now_s)
             waiting.hold(unknown(item.kind), held)
             return False
         try:
@@ -150,7 +150,7 @@ class Reception:
         self.misdirected += 1
         known = self._routes.epoch(where)
         if way is waiting or known < epoch:  # the sender knows better, and soon this node does
-            waiting.hold(where, Held(origin, epoch, hops, encode_item(item), waiting.now_s))
+            waiting.hold(where, HeldItem(origin, epoch, hops, encode_item(item), waiting.now_s))
         elif hops >= MOST_HOPS:
             why = f"{item.kind}/{item.key} has moved too often"
             self._turn_away(origin, item, NotHere(why))
@@ -177,13 +177,13 @@ class Reception:
             return
         for slot, epoch in zip(item.slots, item.epochs, strict=False):
             if self._routes.epoch(slot) < epoch:  # what was for it waits here until it is known
-                waiting.hold(slot, Held(item.origin, 0, 0, encode_item(item), waiting.now_s))
+                waiting.hold(slot, HeldItem(item.origin, 0, 0, encode_item(item), waiting.now_s))
                 return
         link = self._routes.link(item.to)
         if link is not None:
             link.put(item.to, encode_item(item))
 
-    def turn_away_late(self, held: Held) -> None:
+    def turn_away_late(self, held: HeldItem) -> None:
         """Refuse an item that has waited too long."""
         item = decode_item(held.item)
         if isinstance(item, Flush):
@@ -199,11 +199,11 @@ class Reception:
         if number:
             self._fail(origin, number, error)
         elif isinstance(item, Watch):
-            self._reply(origin, Ended(item.kind, item.key, "absent"))
-        elif isinstance(item, Message):
+            self._reply(origin, ActorEnded(item.kind, item.key, "absent"))
+        elif isinstance(item, ForMailbox):
             self._dead_letter(item, "not here")
 
-    def _dead_letter(self, item: Message, reason: str) -> None:
+    def _dead_letter(self, item: ForMailbox, reason: str) -> None:
         ref = self._system.ref(item.kind, item.key)
         self._system.dead_letters.add(ref, item, reason)
 
@@ -215,7 +215,7 @@ class Reception:
 
     # --- each kind of item -----------------------------------------------------------------------
 
-    def _decode(self, item: Message) -> Any:
+    def _decode(self, item: ForMailbox) -> Any:
         codec = self._codecs[item.kind]
         return codec.decode(item.key, item.type, item.payload)
 
@@ -245,7 +245,7 @@ class Reception:
         with suppress(pykka.ActorDeadError):  # a dead letter by now
             self._system.ref(item.kind, item.key).notify(message)
 
-    def _unreadable(self, item: Message, error: Exception) -> None:
+    def _unreadable(self, item: ForMailbox, error: Exception) -> None:
         _log.warning("message_unreadable", kind=item.kind, type=item.type, error=str(error))
         self._dead_letter(item, "unreadable")
 
@@ -279,7 +279,7 @@ class Reception:
         else:
             admitted.when_done(partial(self._settled, origin, item.number))
 
-    def _stop(self, origin: str, item: Stop, _cell: Located | None) -> None:
+    def _stop(self, origin: str, item: StopActor, _cell: Located | None) -> None:
         stopped: Future[bool] = self._system.ref(item.kind, item.key).stop()
         stopped.when_done(partial(self._settled, origin, item.number))
 
@@ -293,7 +293,7 @@ class Reception:
 
     def _watch(self, origin: str, item: Watch, cell: Located | None) -> None:
         if cell is None:
-            self._reply(origin, Ended(item.kind, item.key, "absent"))
+            self._reply(origin, ActorEnded(item.kind, item.key, "absent"))
             return
         far = self._far.get(origin)
         if far is None:
@@ -342,12 +342,12 @@ class Reception:
     def _fail(self, origin: str, number: int, error: BaseException) -> None:
         self._reply(origin, Failed(number, *self._errors.encode(error)))
 
-    def _reply(self, origin: str, item: Answer | Failed | Ended) -> None:
+    def _reply(self, origin: str, item: Answer | Failed | ActorEnded) -> None:
         if origin == self._me:
             # It came back from another node, since the actor has moved here. Over the bus the
             # answer would come behind what the actor does next.
             self._take_answer(item)
             return
-        link: Link | None = self._routes.link(origin)
+        link: NodeWay | None = self._routes.link(origin)
         if link is not None:
             link.put(-1, encode_item(item))

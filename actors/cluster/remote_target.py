@@ -8,7 +8,7 @@ import pykka
 
 from actors.cluster.codec import KindCodec
 from actors.cluster.errors import MessageTooLarge
-from actors.cluster.items import Ask, Item, Notice, Send, Started, Stop, Tell, Unwatch, Watch
+from actors.cluster.items import Ask, Item, Notice, Send, Started, StopActor, Tell, Unwatch, Watch
 from actors.cluster.items import encode_item as encode
 from actors.cluster.questions import Question, Questions
 from actors.cluster.routes import Routes, Where
@@ -167,7 +167,7 @@ class RemoteTarget:
 
     def stop(self, reason: Reason = "stopped") -> Future[bool]:  # noqa: ARG002 -- no other from afar
         ended: Future[bool] = Future(self._exchange.system.home)
-        self._put(Stop(self._codec.kind, self.key, self._epoch, self._ask_under(ended, None)))
+        self._put(StopActor(self._codec.kind, self.key, self._epoch, self._ask_under(ended, None)))
         return ended
 
     # --- watching --------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pykka
 from actors.cluster.bus import Bus
 from actors.cluster.place import Place
 from actors.cluster.rules.slots import slot_of, slot_of_kind
-from actors.cluster.ways import Link, Waiting, Way
+from actors.cluster.ways import HoldingWay, NodeWay, Way
 from actors.runtime.kinds import Kind
 
 Where = int | str
@@ -26,12 +26,12 @@ class Routes:
         behind: the way to slots to whose old holder something may still be under way.
     """
 
-    def __init__(self, place: Place, bus: Bus, waiting: Waiting, behind: Waiting) -> None:
+    def __init__(self, place: Place, bus: Bus, waiting: HoldingWay, behind: HoldingWay) -> None:
         self._place = place
         self._bus = bus
         self.waiting = waiting
         self.behind = behind
-        self._links: dict[str, Link] = {}
+        self._links: dict[str, NodeWay] = {}
         self._table: dict[Where, Way | None] = {}  # None: this node
 
     def is_dead(self, node: str) -> bool:
@@ -41,13 +41,13 @@ class Routes:
         except ValueError:  # no id of a node
             return True
 
-    def link(self, node: str) -> Link | None:
+    def link(self, node: str) -> NodeWay | None:
         """The link to a node; None: it is dead, or there never was one."""
         link = self._links.get(node)
         if link is None:
             if self.is_dead(node):
                 return None
-            link = self._links[node] = Link(self._bus, node)
+            link = self._links[node] = NodeWay(self._bus, node)
         return link
 
     def where(self, kind: Kind, key: str) -> Where:
@@ -74,10 +74,10 @@ class Routes:
         """Whether this is the way still."""
         return self._table.get(where) is way
 
-    def link_before(self, slot: int) -> Link | None:
+    def link_before(self, slot: int) -> NodeWay | None:
         """The link by which something may be under way to the holder of a slot, as it was."""
         way = self._table.get(slot)
-        return way if isinstance(way, Link) and way.alive else None
+        return way if isinstance(way, NodeWay) and way.alive else None
 
     def _resolve(self, where: Where) -> Way | None:
         holder = self._place.holder(where) if isinstance(where, int) else where

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from actors.cluster.items import Ended, encode_item
+from actors.cluster.items import ActorEnded, encode_item
 from actors.cluster.ways import Way
 from actors.runtime.messages import Terminated
 from actors.runtime.reasons import Reason
 from actors.runtime.ref import ActorRef
 from actors.runtime.watching import Watcher
 
-Name = tuple[str, str]
+ActorName = tuple[str, str]
 
 
 class Watches:
@@ -24,10 +24,10 @@ class Watches:
 
     def __init__(self, ref: Callable[[str, str], ActorRef]) -> None:
         self._ref = ref
-        self._watchers: dict[Name, dict[Watcher, None]] = {}
-        self._nodes: dict[Name, str] = {}
+        self._watchers: dict[ActorName, dict[Watcher, None]] = {}
+        self._nodes: dict[ActorName, str] = {}
 
-    def add(self, name: Name, watcher: Watcher, node: str) -> bool:
+    def add(self, name: ActorName, watcher: Watcher, node: str) -> bool:
         """Enter a watcher. Return whether the node is to be asked."""
         watchers = self._watchers.setdefault(name, {})
         new = not watchers or self._nodes.get(name) != node
@@ -35,7 +35,7 @@ class Watches:
         self._nodes[name] = node
         return new
 
-    def remove(self, name: Name, watcher: Watcher) -> bool:
+    def remove(self, name: ActorName, watcher: Watcher) -> bool:
         """Take a watcher out. Return whether the node is to be told that nobody is left."""
         watchers = self._watchers.get(name)
         if watchers is None:
@@ -46,7 +46,7 @@ class Watches:
         self._forget(name)
         return True
 
-    def ended(self, name: Name, reason: Reason) -> None:
+    def ended(self, name: ActorName, reason: Reason) -> None:
         """Tell those who watch it."""
         ref = self._ref(*name)
         for watcher in self._forget(name):
@@ -54,11 +54,11 @@ class Watches:
                 watcher.watching.discard(ref)
             watcher.notify(Terminated(ref, reason))
 
-    def on_node(self, node: str) -> list[Name]:
+    def on_node(self, node: str) -> list[ActorName]:
         """Return what is watched on a node; empty: where no node is known yet."""
         return [name for name, where in self._nodes.items() if where == node]
 
-    def _forget(self, name: Name) -> Iterable[Watcher]:
+    def _forget(self, name: ActorName) -> Iterable[Watcher]:
         self._nodes.pop(name, None)
         return self._watchers.pop(name, {})
 
@@ -72,7 +72,7 @@ class FarWatchers:
 
     def notify(self, end: Terminated) -> None:
         kind, key = end.ref.kind, end.ref.key
-        self._way.put(-1, encode_item(Ended(kind, key, end.reason)))
+        self._way.put(-1, encode_item(ActorEnded(kind, key, end.reason)))
 
     def forget(self, whereabouts: Callable[[str, str], Any]) -> None:
         """That node is dead: take its watchers off the lists."""

@@ -23,7 +23,7 @@ class Way(Protocol):
         """Take an item in, past any bound."""
 
 
-class Link:
+class NodeWay:
     """The way to another node, while it lives."""
 
     __slots__ = ("_bus", "_lane", "alive", "node")
@@ -42,7 +42,7 @@ class Link:
             self._bus.put_encoded(self._lane, item)
 
 
-class Held(NamedTuple):
+class HeldItem(NamedTuple):
     """An item that waits for its slot to have a holder."""
 
     origin: str
@@ -52,7 +52,7 @@ class Held(NamedTuple):
     at_s: float
 
 
-class Waiting:
+class HoldingWay:
     """Holds items of slots that nobody holds: the holder was buried, or hands them over just now.
 
     Arguments:
@@ -66,7 +66,7 @@ class Waiting:
     def __init__(self, me: str, capacity: int, now_s: float) -> None:
         self._me = me
         self._capacity = capacity
-        self._held: dict[int | str, list[Held]] = {}
+        self._held: dict[int | str, list[HeldItem]] = {}
         self.count = 0
         self.now_s = now_s
         """The time that items are marked with; set about once a second."""
@@ -75,20 +75,20 @@ class Waiting:
         return self.count >= self._capacity
 
     def put(self, where: int | str, item: bytes) -> None:
-        self.hold(where, Held(self._me, 0, 0, item, self.now_s))
+        self.hold(where, HeldItem(self._me, 0, 0, item, self.now_s))
 
-    def hold(self, where: int | str, held: Held) -> None:
+    def hold(self, where: int | str, held: HeldItem) -> None:
         """Keep an item, of any node."""
         self.count += 1
         self._held.setdefault(where, []).append(held)
 
-    def take(self, where: int | str) -> list[Held]:
+    def take(self, where: int | str) -> list[HeldItem]:
         """Take out the items of one place, in the order in which they came."""
         held = self._held.pop(where, [])
         self.count -= len(held)
         return held
 
-    def older_than(self, at_s: float) -> Iterator[Held]:
+    def older_than(self, at_s: float) -> Iterator[HeldItem]:
         """Take out what has waited since before this time."""
         for slot, held in list(self._held.items()):
             if held[0].at_s < at_s:

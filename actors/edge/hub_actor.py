@@ -16,13 +16,13 @@ from actors.edge.hub_messages import (
     InTurn,
     Lapsed,
     NameMembers,
+    NewIncarnation,
     Publish,
     PublishEach,
     PublishState,
     PublishTo,
     Recover,
     Subscribe,
-    TakeOver,
     Unsubscribe,
 )
 from actors.edge.hubs import KIND
@@ -100,8 +100,8 @@ class Hub(Actor):
             put_off = PutOff(message.topic, message.connection, message.epoch, message.offset)
             tell_session(self.system, message.session, put_off)
 
-    @handles(TakeOver)
-    def take_over(self, message: TakeOver) -> None:
+    @handles(NewIncarnation)
+    def take_over(self, message: NewIncarnation) -> None:
         """Note which incarnation publishes."""
         self._remote.take_over(message)
 

@@ -85,7 +85,7 @@ class Recover(FromOwner, frozen=True, gc=False):
     pushes: Sequence[bytes]
 
 
-class TakeOver(FromOwner, frozen=True, gc=False):
+class NewIncarnation(FromOwner, frozen=True, gc=False):
     """An incarnation of the owner with this epoch publishes from here on."""
 
     epoch: int
@@ -162,6 +162,6 @@ class InTurn(msgspec.Struct, frozen=True, gc=False):
 
 
 TO_HUBS: Final[Sequence[type[msgspec.Struct]]] = (
-    Subscribe, Unsubscribe, Publish, PublishState, PublishEach, PublishTo, Recover, TakeOver,
+    Subscribe, Unsubscribe, Publish, PublishState, PublishEach, PublishTo, Recover, NewIncarnation,
     Dissolve, Dismissed, HandOver, Lapsed, Gone,
 )  # fmt: skip

@@ -14,7 +14,7 @@ from actors.edge.connected_client import ConnectedClient
 from actors.edge.doorman import Share
 from actors.edge.failures import Refused, request_error
 from actors.edge.identity import Identity
-from actors.edge.rules.membership import Answer, Membership
+from actors.edge.rules.membership import AnswerMeaning, Membership
 from actors.edge.settings import SessionSettings
 from actors.edge.topic_messages import (
     Join,
@@ -272,7 +272,7 @@ class Memberships:
         membership, number = held.membership, message.number
         if message.asked in (Leave, Part):
             answer = _out(message.done)
-            if answer is Answer.DONE and message.asked is Leave and number > held.resumed:
+            if answer is AnswerMeaning.DONE and message.asked is Leave and number > held.resumed:
                 held.believed = False
                 self._put_off.pop(topic, None)
             self._stands(topic, held, membership.answered_out(number, answer))
@@ -287,7 +287,7 @@ class Memberships:
             held.membership = membership
             self._resume(resuming.client, resuming.position, topic, resuming.until)
             return
-        if answer is Answer.DONE:
+        if answer is AnswerMeaning.DONE:
             held.believed = True
         elif error is None:
             held.believed = False  # the answer told the client that the match has ended
@@ -487,23 +487,23 @@ def _drained(client: ConnectedClient, _done: Future[None]) -> Drained:
     return Drained(client)
 
 
-def _in(done: Future[Any]) -> Answer:
+def _in(done: Future[Any]) -> AnswerMeaning:
     """Say what the answer to a join or a resume means for the membership."""
     error = done.exception()
     if error is None:
-        return Answer.DENIED if done.result() is Resumed.OVER else Answer.DONE
+        return AnswerMeaning.DENIED if done.result() is Resumed.OVER else AnswerMeaning.DONE
     if isinstance(error, MailboxFull | StoreBusy | Quarantined | ActorFailed):
-        return Answer.UNDONE
+        return AnswerMeaning.UNDONE
     if isinstance(error, Refused):
-        return Answer.UNDONE if error.error is UNAVAILABLE else Answer.DENIED
-    return Answer.UNKNOWN
+        return AnswerMeaning.UNDONE if error.error is UNAVAILABLE else AnswerMeaning.DENIED
+    return AnswerMeaning.UNKNOWN
 
 
-def _out(done: Future[Any]) -> Answer:
+def _out(done: Future[Any]) -> AnswerMeaning:
     """Say what the answer to a leave or a part means for the membership."""
     error = done.exception()
     if error is None or isinstance(error, ActorFailed):  # a failed owner has no members
-        return Answer.DONE
+        return AnswerMeaning.DONE
     if isinstance(error, MailboxFull | StoreBusy | Quarantined):
-        return Answer.UNDONE
-    return Answer.UNKNOWN
+        return AnswerMeaning.UNDONE
+    return AnswerMeaning.UNKNOWN

@@ -10,13 +10,13 @@ from actors.edge.hub_messages import (
     Dissolve,
     FromOwner,
     HandOver,
+    NewIncarnation,
     Publish,
     PublishEach,
     PublishState,
     PublishTo,
     Recover,
     Subscribe,
-    TakeOver,
     Unsubscribe,
 )
 from actors.edge.hubs import Hubs
@@ -158,7 +158,7 @@ class RemoteMembers:
 
     def take_over(self, epoch: int) -> None:
         """Another incarnation of the owner publishes from here on."""
-        self._tell_all(TakeOver(self._hubs.node, self._topic, epoch))
+        self._tell_all(NewIncarnation(self._hubs.node, self._topic, epoch))
 
     def dissolve(self) -> None:
         """Nobody is a member any more. The hubs tell the sessions."""

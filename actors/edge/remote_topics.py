@@ -20,13 +20,13 @@ from actors.edge.hub_messages import (
     FromOwner,
     Gone,
     HandOver,
+    NewIncarnation,
     Publish,
     PublishEach,
     PublishState,
     PublishTo,
     Recover,
     Subscribe,
-    TakeOver,
     Unsubscribe,
 )
 from actors.edge.hubs import Hubs
@@ -118,7 +118,7 @@ class RemoteTopics:
         if there is not None and there.remove(message.session) and not there.members:
             self._forget(message)
 
-    def take_over(self, message: TakeOver) -> None:
+    def take_over(self, message: NewIncarnation) -> None:
         """Note that another incarnation of the owner publishes from here on."""
         there = self.audience(message)
         if there is not None:

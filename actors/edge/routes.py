@@ -20,7 +20,7 @@ from actors.edge.topic_messages import TopicMessage
 from actors.runtime.future import Future
 from protocol.errors import FORBIDDEN, RequestError
 
-Topic = Callable[[Identity, Any], str]
+TopicOf = Callable[[Identity, Any], str]
 """Returns the topic that a request names, or the topic that belongs to the user who asks."""
 
 
@@ -53,7 +53,7 @@ class Route(Protocol):
 class JoinTopic:
     """A join: the owner of the topic is asked to make the session a member."""
 
-    topic: Topic
+    topic: TopicOf
     outlives: bool = False
 
     def serve(self, asker: Asker, client: ConnectedClient, request: Any) -> None:
@@ -64,7 +64,7 @@ class JoinTopic:
 class LeaveTopic:
     """A leave: the owner of the topic is asked to end the membership."""
 
-    topic: Topic
+    topic: TopicOf
     outlives: bool = True
 
     def serve(self, asker: Asker, client: ConnectedClient, request: Any) -> None:
@@ -81,7 +81,7 @@ class AskOwner:
             may want an answer repeated. None: such a request is refused.
     """
 
-    topic: Topic
+    topic: TopicOf
     message: Callable[[Identity, Any], TopicMessage]
     again: Callable[[Identity, Any], TopicMessage] | None = None
     outlives: bool = False

@@ -36,7 +36,7 @@ class NobodyElse(msgspec.Struct, frozen=True, gc=False):
     """Timer of an owner: who has not been named by now is no member."""
 
 
-class Owner(Protocol):
+class StrangersOwner(Protocol):
     """What `Strangers` needs of the actor that owns the topic."""
 
     @property
@@ -66,7 +66,7 @@ class Strangers:
 
     __slots__ = ("_known", "_leaving", "_owner", "_sizes", "_topics", "_until_s")
 
-    def __init__(self, owner: Owner, topics: Topics) -> None:
+    def __init__(self, owner: StrangersOwner, topics: Topics) -> None:
         self._owner = owner
         self._topics = topics
         self._until_s = -math.inf

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from actors.inbox.rules.payload import decoded
-from actors.inbox.rules.tail import Item
+from actors.inbox.rules.tail import TailEntry
 from persistence.commands import CommandKind, Transaction
 from persistence.queries import QueryKind, ReadTransaction
 
@@ -98,7 +98,7 @@ class Found(msgspec.Struct, frozen=True):
 
     newest: int
     read: int
-    items: Sequence[Item]
+    items: Sequence[TailEntry]
     more: bool
 
 
@@ -143,17 +143,17 @@ def _export(reading: ReadTransaction, query: Export) -> list[dict[str, Any]]:
     ]
 
 
-def _items(rows: Sequence[tuple[Any, ...]]) -> tuple[int, int, list[Item]]:
+def _items(rows: Sequence[tuple[Any, ...]]) -> tuple[int, int, list[TailEntry]]:
     """Return the newest offset, the read offset and the entries; the first row has the offsets."""
     items = [
-        Item(offset, type_, decoded(payload), at_us // 1000, len(payload))
+        TailEntry(offset, type_, decoded(payload), at_us // 1000, len(payload))
         for _, _, offset, type_, payload, at_us in rows
         if offset is not None
     ]
     return rows[0][0], rows[0][1], items
 
 
-def _within(items: Sequence[Item], max_bytes: int) -> Sequence[Item]:
+def _within(items: Sequence[TailEntry], max_bytes: int) -> Sequence[TailEntry]:
     """Return the first items that fit into `max_bytes`, and at least one."""
     for place, item in enumerate(items):
         max_bytes -= item.size

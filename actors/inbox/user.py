@@ -17,7 +17,7 @@ from actors.edge.warden import SESSION_KIND, guard
 from actors.inbox.entries import Found, ReadAfter, ReadBefore, SetRead
 from actors.inbox.host import InboxHost
 from actors.inbox.messages import KIND, Forget, Look, MarkRead, ReadHistory, user_topic
-from actors.inbox.rules.tail import Item, Page, Tail, unread
+from actors.inbox.rules.tail import Page, Tail, TailEntry, unread
 from actors.runtime.actor import Actor
 from actors.runtime.errors import AskTimeout, MailboxFull
 from actors.runtime.future import Future
@@ -259,7 +259,7 @@ class UserInbox(Actor):
         )
         return tail
 
-    def _publish(self, tail: Tail, items: Sequence[Item] | None) -> None:
+    def _publish(self, tail: Tail, items: Sequence[TailEntry] | None) -> None:
         """Push entries to the sessions; None stands for some that are deleted: push the state."""
         if not self.sessions:
             return
@@ -278,7 +278,7 @@ class UserInbox(Actor):
             self._host.online.reach(self._user, item.offset)
             self._host.counters.pushed += 1
 
-    def _recovered(self, tail: Tail, missed: Sequence[Item] | None) -> InboxRecovered:
+    def _recovered(self, tail: Tail, missed: Sequence[TailEntry] | None) -> InboxRecovered:
         """Return the push for entries that were missed; None: the last entries, not recovered."""
         items = tail.last(self._settings.joined_entries) if missed is None else missed
         return InboxRecovered(
@@ -376,5 +376,5 @@ def user_kind(host: InboxHost) -> Kind:
     return Kind(name=KIND, factory=ConfiguredInbox, placement="hashed", hints=(Look,))
 
 
-def _entries(items: Iterable[Item]) -> list[Entry]:
+def _entries(items: Iterable[TailEntry]) -> list[Entry]:
     return [Entry(item.offset, item.type, item.payload, item.at) for item in items]

@@ -10,7 +10,7 @@ from actors.edge.failures import Refused
 from actors.edge.topic_messages import Join
 from actors.matches.messages import Arrived
 from actors.matches.pending import Pending
-from actors.matches.rules.record import Place
+from actors.matches.rules.record import PlayerPlace
 from actors.runtime.errors import Refusal, bare
 from actors.runtime.future import Future
 from protocol.errors import UNAVAILABLE
@@ -43,7 +43,7 @@ class Arrivals:
         """Return the future that a join of the player has to wait for, or None."""
         return self._places.get(player)
 
-    def wait(self, durable: Future[Any], join: Join, place: Place) -> Future[Any]:
+    def wait(self, durable: Future[Any], join: Join, place: PlayerPlace) -> Future[Any]:
         """Return a future of the answer to a join.
 
         The match gets an `Arrived` when the place is durable, and then calls `answer`.

@@ -12,8 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from actors.edge.failures import Refused
-from actors.matches.entry import Entry
-from actors.matches.rules.room import Limits, NoRoom, Tally, check_room
+from actors.matches.entry import MatchEntry
+from actors.matches.rules.room import Limits, MatchTally, NoRoom, check_room
 from persistence.commands import CommandKind, Transaction
 from persistence.postgres.arrays import ByteaArray, Int8Array, TextArray, columns
 from protocol.errors import TOO_MANY_MATCHES, UNAVAILABLE
@@ -24,7 +24,7 @@ AGAIN_S: Final = 0.5
 
 
 class OpenMatch(msgspec.Struct, frozen=True, gc=False):
-    """Enter a match, if there is room for it. Answer: its `Entry`.
+    """Enter a match, if there is room for it. Answer: its `MatchEntry`.
 
     If the user has used the key before, the answer is the entry of the match that was entered then.
     The entry of a match that has ended has no `start`. `address` is the client's; None: no limit
@@ -75,7 +75,7 @@ class ForgetCreator(msgspec.Struct, frozen=True, gc=False):
 
 
 class OldMatch(msgspec.Struct, frozen=True, gc=False):
-    """A running match of the old directory; see `Entry`."""
+    """A running match of the old directory; see `MatchEntry`."""
 
     match: str
     game: str
@@ -173,7 +173,7 @@ _KEEP: Final = """
 """
 
 
-def _open_all(tx: Transaction, commands: Sequence[OpenMatch]) -> Sequence[Entry | Refused]:
+def _open_all(tx: Transaction, commands: Sequence[OpenMatch]) -> Sequence[MatchEntry | Refused]:
     """Read what is there once, decide on each command in turn, and write the new rows at once."""
     register = _Register(tx, commands)
     answers = [register.take(place, command) for place, command in enumerate(commands, 1)]
@@ -185,22 +185,22 @@ class _Register:
     """What a batch of commands knows about running matches, and the rows that it adds."""
 
     def __init__(self, tx: Transaction, commands: Sequence[OpenMatch]) -> None:
-        self._known: dict[int, Entry] = {}
+        self._known: dict[int, MatchEntry] = {}
         keyed = [(place, one) for place, one in enumerate(commands, 1) if one.key is not None]
         if keyed:
             keys = [TextArray([one.user for _, one in keyed]), _keys(one for _, one in keyed)]
             for place, *entry in tx.read(_KNOWN, [*keys, *keys]):
-                self._known[keyed[place - 1][0]] = Entry(*entry)
+                self._known[keyed[place - 1][0]] = MatchEntry(*entry)
         users = {one.user for one in commands}
         addresses = {one.address for one in commands if one.address is not None}
         rows = tx.read(_STANDS, [TextArray(list(users)), TextArray(list(addresses))])
-        self._tallies = {(what, name): Tally(*tally) for what, name, *tally in rows}
-        self._now = self._tallies.pop(("now", ""), Tally()).running
+        self._tallies = {(what, name): MatchTally(*tally) for what, name, *tally in rows}
+        self._now = self._tallies.pop(("now", ""), MatchTally()).running
         """The time in milliseconds; 0 if the old directory has not been taken over yet."""
-        self._fresh: dict[tuple[str, str | None], Entry] = {}
+        self._fresh: dict[tuple[str, str | None], MatchEntry] = {}
         self._entered: list[OpenMatch] = []
 
-    def take(self, place: int, command: OpenMatch) -> Entry | Refused:
+    def take(self, place: int, command: OpenMatch) -> MatchEntry | Refused:
         """Enter a match, or find the match of its key, or refuse."""
         if not self._now:
             return Refused(UNAVAILABLE, "the directory of matches is being moved")
@@ -224,7 +224,7 @@ class _Register:
         for name in (user, address, everyone):
             if name is not None:
                 self._tallies[name] = self._tally(name).with_one(self._now)
-        entry = Entry(command.match, command.game, self._now, command.start)
+        entry = MatchEntry(command.match, command.game, self._now, command.start)
         if command.key is not None:
             self._fresh[command.user, command.key] = entry
         self._entered.append(command)
@@ -242,8 +242,8 @@ class _Register:
             ],
         )
 
-    def _tally(self, name: tuple[str, str]) -> Tally:
-        return self._tallies.get(name, Tally())
+    def _tally(self, name: tuple[str, str]) -> MatchTally:
+        return self._tallies.get(name, MatchTally())
 
 
 _Row = tuple[str, str, str, str | None, str | None, int, bytes | None]

@@ -12,7 +12,7 @@ from actors.edge.failures import Refused, with_others
 from actors.edge.identity import Identity
 from actors.facts import TIMEOUT_S, Facts
 from actors.matches.commands import OpenMatch
-from actors.matches.entry import Entry, Start
+from actors.matches.entry import MatchEntry, MatchStart
 from actors.matches.faults import GameFaults
 from actors.matches.host import MatchHost
 from actors.matches.messages import RollCall
@@ -88,7 +88,7 @@ class Directory:
             user=who.user,
             key=request.key,
             address=who.address,
-            start=Start(seed, request.params).packed(),
+            start=MatchStart(seed, request.params).packed(),
             limits=self._limits,
         )
         return _then(self._facts.run(command, user=who.user), self._call)
@@ -122,7 +122,7 @@ class Directory:
 
         return self._facts.ask(MatchOfKey(user, key)).map(found)
 
-    def _call(self, entry: Entry) -> Future[MatchCreated]:
+    def _call(self, entry: MatchEntry) -> Future[MatchCreated]:
         """Have a match made that was entered, unless it was made already.
 
         Raises StoreBusy if too many retries wait for the first try.

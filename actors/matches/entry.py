@@ -9,7 +9,7 @@ import msgspec
 from actors.matches.messages import RollCall, StartMatch
 
 
-class Start(msgspec.Struct, frozen=True, array_like=True):
+class MatchStart(msgspec.Struct, frozen=True, array_like=True):
     """What a match is made of, besides its game."""
 
     seed: int
@@ -21,14 +21,14 @@ class Start(msgspec.Struct, frozen=True, array_like=True):
 
 
 _packed: Final = msgspec.msgpack.Encoder().encode
-_unpacked: Final = msgspec.msgpack.Decoder(Start).decode
+_unpacked: Final = msgspec.msgpack.Decoder(MatchStart).decode
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
+class MatchEntry(msgspec.Struct, frozen=True, gc=False):
     """The row of a match. `at` is the time of its creation, in milliseconds since 1970, UTC.
 
-    `start` is a packed `Start`, from which the match is to be made. None: the match was made, and
-    its own log has everything.
+    `start` is a packed `MatchStart`, from which the match is to be made. None: the match was made,
+    and its own log has everything.
     """
 
     match: str

@@ -14,7 +14,7 @@ from actors.matches.messages import Input, Repeat
 from actors.matches.pending import Pending
 from actors.matches.playthrough import Playthrough
 from actors.matches.referee import Referee
-from actors.matches.rules.record import Moved, Place
+from actors.matches.rules.record import Moved, PlayerPlace
 from actors.runtime.future import Future
 from protocol.errors import ERRORS, MATCH_ENDED, NOT_JOINED, REJECTED, SEQ_TOO_OLD
 from protocol.messages.match import InputTaken
@@ -136,7 +136,7 @@ class Inputs:
             raise
 
     def _first_answer(
-        self, place: Place, message: Input | Repeat
+        self, place: PlayerPlace, message: Input | Repeat
     ) -> InputTaken | Future[InputTaken]:
         said = place.answered(message.seq, message.input)
         if said is None:

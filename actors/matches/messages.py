@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from actors.edge.topic_messages import Join, TopicMessage
-from actors.matches.rules.record import Place
+from actors.matches.rules.record import PlayerPlace
 from actors.runtime.future import Future
 
 
@@ -70,7 +70,7 @@ class Arrived(msgspec.Struct, frozen=True):
     """A match tells itself that the commit which a join waited for is done."""
 
     join: Join
-    place: Place
+    place: PlayerPlace
     """The place that the join took. The player may have left it and taken another meanwhile."""
     answer: Future[Any]
     """The answer to the join."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from actors.matches.commands import OldKey, OldMatch, TakeOver
-from actors.matches.entry import Start
+from actors.matches.entry import MatchStart
 from actors.runtime.stores import EventRow, EventStore
 
 OLD_DIRECTORY: Final = ("directory", "matches")
@@ -130,4 +130,4 @@ class OldDirectory:
 def _start(opened: Opened) -> bytes | None:
     if opened.params is None or opened.seed is None:
         return None
-    return Start(opened.seed, opened.params).packed()
+    return MatchStart(opened.seed, opened.params).packed()

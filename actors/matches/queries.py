@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from actors.matches.entry import Entry
+from actors.matches.entry import MatchEntry
 from persistence.queries import QueryKind, ReadTransaction
 
 
@@ -53,7 +53,7 @@ class Creation(msgspec.Struct, frozen=True, gc=False):
 
 
 class RunningMatches(msgspec.Struct, frozen=True, gc=False):
-    """Find the running matches after this name, at most `limit`. Answer: a list of `Entry`."""
+    """Find the running matches after this name, at most `limit`. Answer: a list of `MatchEntry`."""
 
     after: str
     limit: int
@@ -61,7 +61,7 @@ class RunningMatches(msgspec.Struct, frozen=True, gc=False):
 
 class UnmadeMatches(msgspec.Struct, frozen=True, gc=False):
     """Find the oldest matches that were entered at least `age_ms` ago and were not made, at most
-    `limit`. Answer: a list of `Entry`.
+    `limit`. Answer: a list of `MatchEntry`.
     """
 
     age_ms: int
@@ -112,12 +112,12 @@ def _of_creator(reading: ReadTransaction, query: MatchesOfCreator) -> list[Creat
     ]
 
 
-def _running(reading: ReadTransaction, query: RunningMatches) -> list[Entry]:
-    return [Entry(*row) for row in reading.read(_RUNNING, (query.after, query.limit))]
+def _running(reading: ReadTransaction, query: RunningMatches) -> list[MatchEntry]:
+    return [MatchEntry(*row) for row in reading.read(_RUNNING, (query.after, query.limit))]
 
 
-def _unmade(reading: ReadTransaction, query: UnmadeMatches) -> list[Entry]:
-    return [Entry(*row) for row in reading.read(_UNMADE, (query.age_ms, query.limit))]
+def _unmade(reading: ReadTransaction, query: UnmadeMatches) -> list[MatchEntry]:
+    return [MatchEntry(*row) for row in reading.read(_UNMADE, (query.age_ms, query.limit))]
 
 
 def _is_taken_over(reading: ReadTransaction, _: IsTakenOver) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 
 from actors.facts import Facts
 from actors.matches.commands import SERVICE, ReportMatches
-from actors.matches.standing import Batch, Standing
+from actors.matches.standing import ReportBatch, Standing
 from actors.runtime.actor import Actor
 from actors.runtime.future import Future
 from actors.runtime.handlers import handles
@@ -27,7 +27,7 @@ class Write(msgspec.Struct, frozen=True, gc=False):
 class _Written(msgspec.Struct, frozen=True):
     """A write is done, or has failed."""
 
-    batch: Batch
+    batch: ReportBatch
     done: Future[Any]
 
 

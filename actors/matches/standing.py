@@ -7,7 +7,7 @@ from itertools import islice
 from typing import NamedTuple
 
 
-class Batch(NamedTuple):
+class ReportBatch(NamedTuple):
     """Reports that are written together.
 
     `running` has matches with their numbers of players. `ended` has matches that are over, each
@@ -81,12 +81,12 @@ class Standing:
 
     # --- writing ---------------------------------------------------------------------------------
 
-    def to_write(self, most: int) -> Batch:
+    def to_write(self, most: int) -> ReportBatch:
         """Return the next reports to be written, at most so many. Ends come first."""
         ended = list(islice(self._ended.items(), most))
-        return Batch(list(islice(self._changed.items(), most - len(ended))), ended)
+        return ReportBatch(list(islice(self._changed.items(), most - len(ended))), ended)
 
-    def written(self, batch: Batch) -> None:
+    def written(self, batch: ReportBatch) -> None:
         """Forget reports that are in the rows now."""
         for match, players in batch.running:
             if self._changed.get(match) == players:

@@ -11,7 +11,7 @@ from pykka import ActorDeadError
 
 from actors.facts import Facts
 from actors.matches.commands import SERVICE
-from actors.matches.entry import Entry
+from actors.matches.entry import MatchEntry
 from actors.matches.messages import RollCall
 from actors.matches.old_directory import take_over_from
 from actors.matches.queries import IsTakenOver, RunningMatches, UnmadeMatches
@@ -126,14 +126,14 @@ class Waker(Actor):
             self.log.warning("matches_not_found", reason=repr(error))
             self.start_timer(STORE_RETRY_S, _Next(message.after), name="wake")
             return
-        entries: Sequence[Entry] = message.done.result()
+        entries: Sequence[MatchEntry] = message.done.result()
         self._woken += self._call(entries)
         if len(entries) == WAKE_AT_ONCE:
             self.start_timer(WAKE_EVERY_S, _Next(entries[-1].match), name="wake")
         elif self._woken:
             self.log.info("matches_woken", matches=self._woken)
 
-    def _call(self, entries: Iterable[Entry]) -> int:
+    def _call(self, entries: Iterable[MatchEntry]) -> int:
         mine = [entry for entry in entries if self.system.belongs_here("match", entry.match)]
         self._standing.expects(entry.match for entry in mine if entry.start is None)
         for entry in mine:

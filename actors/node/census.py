@@ -15,7 +15,7 @@ from persistence.postgres.lease import Holder
 from persistence.redis.census import held_slots
 
 
-class Member(NamedTuple):
+class CountedNode(NamedTuple):
     """A node that is not buried.
 
     Attributes:
@@ -40,7 +40,7 @@ class Member(NamedTuple):
     valkey_s: float
 
 
-def members(redis: RedisSettings, postgres: PostgresSettings) -> list[Member]:
+def members(redis: RedisSettings, postgres: PostgresSettings) -> list[CountedNode]:
     """Ask the stores. Blocks. Raises StoreUnavailable."""
     slots = held_slots(redis)
     found = []
@@ -48,7 +48,7 @@ def members(redis: RedisSettings, postgres: PostgresSettings) -> list[Member]:
         process = msgspec.json.decode(row.process, type=Holder)
         about = _descriptor(row.id, row.about)
         found.append(
-            Member(
+            CountedNode(
                 row.id,
                 process.host,
                 process.pid,
@@ -71,7 +71,7 @@ def _descriptor(node: str, about: bytes) -> Descriptor:
         return Descriptor(name=name_of(node), version=0)
 
 
-def table(found: Sequence[Member], lease_s: float) -> Iterator[str]:
+def table(found: Sequence[CountedNode], lease_s: float) -> Iterator[str]:
     """Yield the lines that show a cluster to people."""
     silent = {one.id for one in found if max(one.postgres_s, one.valkey_s) > lease_s}
     machines = len({one.machine for one in found})

@@ -11,7 +11,7 @@ import structlog
 from actors.cluster.cluster import Cluster
 from actors.cluster.error_forms import ErrorForm
 from actors.cluster.joining import Joining
-from actors.cluster.membership import Membership
+from actors.cluster.membership import NodeMembership
 from actors.edge.failures import Refused
 from actors.edge.hub_actor import hub_kind
 from actors.edge.hubs import Hubs
@@ -41,7 +41,7 @@ class ClusterNode:
         hubs: reaches the hubs of other nodes.
     """
 
-    membership: Membership
+    membership: NodeMembership
     cluster: Cluster
     hubs: Hubs
 

@@ -17,10 +17,10 @@ from actors.node.exits import Exit
 from actors.node.line import ParentLine
 from actors.node.opening import stores
 from actors.node.parent.control import (
-    Answer,
+    ControlReply,
+    ControlRequest,
     NoServer,
     Progress,
-    Question,
     RestartAll,
     Show,
     ask,
@@ -113,9 +113,9 @@ def restart(program: Program, _: Signals) -> Exit:
     return ask_server(program, RestartAll())
 
 
-def ask_server(program: Program, question: Question) -> Exit:
+def ask_server(program: Program, question: ControlRequest) -> Exit:
     """Ask a running server, and print its answers. Raises `NoServer`."""
-    answer: Answer | None = None
+    answer: ControlReply | None = None
     for answer in ask(program.loaded.resolve(program.loaded.config.server.data_dir), question):
         for line in table(answer) if isinstance(answer, Overview) else [answer.text]:
             print(line, flush=True)

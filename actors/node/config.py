@@ -39,7 +39,7 @@ from persistence.settings import (
     RedisSettings,
     ScheduleSettings,
 )
-from protocol.server.settings import Host, HttpSettings, WireSettings
+from protocol.server.settings import BindHost, HttpSettings, WireSettings
 
 DEFAULT_FILE = Path("config.toml")
 SECRET_KEYS = frozenset({"url", "replica_url", "token_secrets"})
@@ -87,7 +87,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class ListenSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The address for clients. With both `tls_*` files they connect by wss, else by ws."""
 
-    host: Host = "127.0.0.1"
+    host: BindHost = "127.0.0.1"
     port: Port = 7350
     tls_certificate: str = ""
     tls_key: str = ""

@@ -60,7 +60,7 @@ class Waiting(msgspec.Struct, frozen=True, tag="waiting"):
     """The node can start with the configuration that it has read, and waits for its assignment."""
 
 
-class Look(msgspec.Struct, frozen=True, tag="look"):
+class AskReady(msgspec.Struct, frozen=True, tag="look"):
     """The parent asks whether the node is ready. The answer bears the same number."""
 
     number: int
@@ -82,13 +82,13 @@ class Pulse(msgspec.Struct, frozen=True, tag="pulse"):
 
 
 class Looked(msgspec.Struct, frozen=True, tag="looked"):
-    """The answer to `Look`."""
+    """The answer to `AskReady`."""
 
     number: int
     found: Readiness
 
 
-FromParent = Assignment | Look
+FromParent = Assignment | AskReady
 FromNode = Waiting | Up | Pulse | Looked
 
 encode = msgspec.msgpack.Encoder().encode
@@ -161,7 +161,7 @@ class ParentLine:
                 except msgspec.DecodeError as error:
                     log.warning("parent is not understood", error=str(error))
                     continue
-                if isinstance(message, Look):
+                if isinstance(message, AskReady):
                     nursery.start_soon(self._answer, message.number, look)
             gone("the parent has ended")
 

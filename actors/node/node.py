@@ -52,7 +52,7 @@ from actors.runtime.system import ActorSystem
 from actors.runtime.watchdog import Watchdog
 from actors.service import Running, Service
 from persistence import PostgresSettings, RedisSettings
-from persistence.postgres import Lease
+from persistence.postgres import SchemaLease
 from persistence.settings import BusSettings
 from protocol.http.application import Check, Readiness, application, readiness, serve_http
 from protocol.messages import session as session_messages
@@ -83,7 +83,7 @@ class NodeSettings(HostSettings, Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Node:
+class ServerNode:
     """One node.
 
     Attributes:
@@ -114,7 +114,7 @@ class Node:
     name: str
     about: Mapping[str, str]
     log: LogWriter
-    lease: Lease | None = None
+    lease: SchemaLease | None = None
     parent: ParentLine | None = None
 
     async def run(

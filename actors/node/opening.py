@@ -45,7 +45,7 @@ def stores(loaded: Loaded, services: Sequence[Service], *, nodes: int = 1) -> It
 @contextmanager
 def leased(
     loaded: Loaded, found: Stores, *, exclusive: bool = False
-) -> Iterator[postgres.Lease | None]:
+) -> Iterator[postgres.SchemaLease | None]:
     """Take the lease of the schema; None: no other server can use it, or others are allowed.
 
     The servers of a cluster share the lease, if others can reach both stores.
@@ -65,7 +65,7 @@ def leased(
         yield None
         return
     binding = exclusive or settings.server.alone
-    with postgres.Lease(found.postgres, holder, binding=binding) as lease:
+    with postgres.SchemaLease(found.postgres, holder, binding=binding) as lease:
         try:
             lease.take()
         except SchemaInUse as error:

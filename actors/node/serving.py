@@ -25,7 +25,7 @@ from actors.node.files import raise_limit
 from actors.node.line import Assignment, ParentLine, Up
 from actors.node.log_writer import LogWriter
 from actors.node.names import node_names
-from actors.node.node import Node
+from actors.node.node import ServerNode
 from actors.node.opening import leased, stores, token_secrets
 from actors.node.printing import say
 from actors.node.program import Program, check
@@ -142,8 +142,8 @@ def lent(loaded: Loaded, assignment: Assignment) -> Loaded:
 
 
 def make_node(
-    program: Program, began: Beginning, found: Stores, lease: postgres.Lease | None
-) -> Node:
+    program: Program, began: Beginning, found: Stores, lease: postgres.SchemaLease | None
+) -> ServerNode:
     """Put a node together."""
     settings, line = program.loaded.config, program.line
     about = {"name": "greenroom", "version": program.version}
@@ -154,7 +154,7 @@ def make_node(
         (name,) = node_names(settings.server.name, 1)
     if name:
         about["node"] = name
-    return Node(
+    return ServerNode(
         services=program.services,
         settings=settings,
         folder=program.loaded.folder,

@@ -10,7 +10,7 @@ import trio
 
 from actors.node.stopping import Stopping
 from persistence import StoreUnavailable
-from persistence.postgres import Lease
+from persistence.postgres import SchemaLease
 from persistence.postgres.lease import BEAT_S
 
 log = structlog.get_logger("actors.node.upkeep")
@@ -26,7 +26,7 @@ class Revivable(Protocol):
         """Start the servers that have died; returns their names."""
 
 
-async def hold_lease(lease: Lease, stopping: Stopping) -> None:
+async def hold_lease(lease: SchemaLease, stopping: Stopping) -> None:
     """Renew the lease until another server has taken it; then stop this one, or only warn.
 
     It only warns if [server] alone is false, so that several servers may share the schema.

@@ -35,7 +35,7 @@ from actors.runtime.system import ActorSystem
 from actors.service import Running
 from actors.traces import NotErased
 from persistence import DataDirLocked, Replaced, SchemaInUse
-from persistence.postgres import Lease
+from persistence.postgres import SchemaLease
 from persistence.stores import Stores
 
 T = TypeVar("T")
@@ -197,7 +197,7 @@ class _Hosting(NamedTuple):
 
     program: Program
     stores: Stores
-    lease: Lease | None
+    lease: SchemaLease | None
     stopping: Stopping
 
     async def run(self, work: Work[T]) -> T | Exception:

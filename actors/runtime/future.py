@@ -18,7 +18,7 @@ from trio.lowlevel import enable_ki_protection
 
 from .checks import check_callable, check_seconds
 from .errors import Refusal, bare
-from .home import Home, Owner
+from .home import CallOwner, Home
 from .panic import presentable
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ M = TypeVar("M")
 if TYPE_CHECKING:
     # The owner of the callback; its context if it has no owner (neither for `when_done`); the
     # function.
-    _Callback = tuple[Owner | None, Context | None, Callable[["Future[T]"], object]]
+    _Callback = tuple[CallOwner | None, Context | None, Callable[["Future[T]"], object]]
     _Waiter = trio.lowlevel.Task | _Callback[T]
 ExcInfo = tuple[type[BaseException] | None, BaseException | None, TracebackType | None]
 

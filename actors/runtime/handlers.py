@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from .proxied import PROXIED
 
 F = TypeVar("F", bound=Callable[..., Any])
-Handler = Callable[[Any, Any], Any]
+HandlerFunction = Callable[[Any, Any], Any]
 
 _MARK = "__handles__"
 _LOCAL = "__handles_local__"
@@ -53,7 +53,7 @@ def marked(cls: type) -> str | None:
     return next((name for name, what in methods if hasattr(what, _MARK)), None)
 
 
-class HandlerTable(dict[type, Handler]):
+class HandlerTable(dict[type, HandlerFunction]):
     """Maps a message type to its handler. An entry is made at the first look-up of its type.
 
     It is a dict with `__missing__`, so the look-up of a type that was seen before costs no call.
@@ -64,8 +64,8 @@ class HandlerTable(dict[type, Handler]):
 
     def __init__(self, cls: type) -> None:
         super().__init__()
-        self._fallback: Handler = cls.on_receive  # type: ignore[attr-defined]  # an Actor has it
-        self._declared: dict[type, Handler] = dict(PROXIED)
+        self._fallback: HandlerFunction = cls.on_receive  # type: ignore[attr-defined]  # an Actor has it
+        self._declared: dict[type, HandlerFunction] = dict(PROXIED)
         owners: dict[type, str] = {}
         at_home: set[type] = set()
         for base in reversed(cls.__mro__):
@@ -94,7 +94,7 @@ class HandlerTable(dict[type, Handler]):
             if message_type not in at_home
         }
 
-    def __missing__(self, message_type: type) -> Handler:
+    def __missing__(self, message_type: type) -> HandlerFunction:
         for base in message_type.__mro__:
             if base in self._declared:
                 handler = self._declared[base]

@@ -44,7 +44,7 @@ class Tenant(Protocol):
         """Call a callback of that instance, with the instance's context variables."""
 
 
-class Owner(NamedTuple):
+class CallOwner(NamedTuple):
     """The actor, and the instance of it, that has a function called later."""
 
     tenant: Tenant
@@ -83,7 +83,9 @@ class Home:
         self.capacity = capacity
         self.free_awaits = 0  # done futures that were awaited since the last checkpoint
         self.calling = False  # a callback runs; callbacks of futures it sets go to `callbacks`
-        self.callbacks: list[tuple[Owner | None, Context | None, Callable[..., object], Any]] = []
+        self.callbacks: list[
+            tuple[CallOwner | None, Context | None, Callable[..., object], Any]
+        ] = []
         self.whose: Tenant | None = None  # the actor whose plain code runs now
         self.working: dict[trio.lowlevel.Task, Tenant] = {}  # actors with async code, by task
         self._token = token
@@ -124,7 +126,7 @@ class Home:
             raise MailboxFull(f"{self.capacity} calls wait for the event loop")
         self.call_soon(function, *args)
 
-    def owner(self) -> Owner | None:
+    def owner(self) -> CallOwner | None:
         """Return the actor and its instance whose handler, hook or callback makes this call, if
         any.
         """
@@ -136,11 +138,11 @@ class Home:
                 return None
         if tenant is None or (actor := tenant.actor) is None:
             return None
-        return Owner(tenant, actor)
+        return CallOwner(tenant, actor)
 
     def call_back(
         self,
-        owner: Owner | None,
+        owner: CallOwner | None,
         context: Context | None,
         function: Callable[..., object],
         *args: Any,
@@ -180,7 +182,7 @@ class Home:
                 left += self.callbacks[::-1]
                 self.callbacks.clear()
 
-    def blame(self, owner: Owner | None, error: BaseException, function: object) -> None:
+    def blame(self, owner: CallOwner | None, error: BaseException, function: object) -> None:
         """Have the owner of a function that raised fail; log the error if there is no owner."""
         if owner is None:
             _log.error("callback_failed", callback=shown(function), exc_info=error)

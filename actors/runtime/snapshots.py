@@ -71,7 +71,7 @@ class SnapshotStatistics:
     waiting_bytes: int = 0
 
 
-class Held(NamedTuple):
+class PendingSnapshot(NamedTuple):
     """An actor's newest snapshot that is not in the store yet; a `row` of None is a deletion.
 
     `writer` is the writer of the incarnation that took the snapshot.
@@ -107,8 +107,8 @@ class Snapshotter:
         self.settings = settings or SnapshotSettings()
         self._rng = rng or random.Random()
         self._log = structlog.get_logger("actors.snapshots")
-        self._held: dict[tuple[str, str], Held] = {}
-        self._ready: dict[tuple[str, str], Held] = {}
+        self._held: dict[tuple[str, str], PendingSnapshot] = {}
+        self._ready: dict[tuple[str, str], PendingSnapshot] = {}
         self._awaited: set[Writer] = set()  # writers that will call back; each has one callback
         self._bytes = 0
         self._limit = self.settings.max_batch_rows
@@ -119,18 +119,18 @@ class Snapshotter:
 
     def offer(self, row: SnapshotRow, writer: Writer) -> None:
         """Take a snapshot in place of an older one. It is saved once its seq is committed."""
-        self._hold((row[0], row[1]), Held(row, writer))
+        self._hold((row[0], row[1]), PendingSnapshot(row, writer))
         if writer not in self._awaited:
             self._settle(writer)
 
     def discard(self, kind: str, key: str) -> None:
         """Delete the snapshot of an actor that will not start again."""
         name = (kind, key)
-        held = Held(None)
+        held = PendingSnapshot(None)
         self._hold(name, held)
         self._make_ready(name, held)
 
-    def latest(self, kind: str, key: str) -> Held | None:
+    def latest(self, kind: str, key: str) -> PendingSnapshot | None:
         """Return a snapshot that is newer than the store's; None if the store has the newest."""
         return self._held.get((kind, key))
 
@@ -185,7 +185,7 @@ class Snapshotter:
         self._counts.waiting_bytes = self._bytes
         return self._counts
 
-    def _hold(self, name: tuple[str, str], held: Held) -> None:
+    def _hold(self, name: tuple[str, str], held: PendingSnapshot) -> None:
         self._release(name)
         self._held[name] = held
         self._bytes += held.size
@@ -232,14 +232,14 @@ class Snapshotter:
         self._awaited.discard(writer)
         self._settle(writer)
 
-    def _make_ready(self, name: tuple[str, str], held: Held) -> None:
+    def _make_ready(self, name: tuple[str, str], held: PendingSnapshot) -> None:
         self._ready[name] = held
         if self._asleep:
             self._asleep = False
             self._alarm.unpark()
 
-    def _take(self) -> list[tuple[tuple[str, str], Held]]:
-        batch: list[tuple[tuple[str, str], Held]] = []
+    def _take(self) -> list[tuple[tuple[str, str], PendingSnapshot]]:
+        batch: list[tuple[tuple[str, str], PendingSnapshot]] = []
         room = self.settings.max_batch_bytes
         for name, held in self._ready.items():
             room -= held.size
@@ -250,7 +250,7 @@ class Snapshotter:
             del self._ready[name]
         return batch
 
-    async def _save(self, batch: list[tuple[tuple[str, str], Held]]) -> None:
+    async def _save(self, batch: list[tuple[tuple[str, str], PendingSnapshot]]) -> None:
         rows = [held.row for _, held in batch if held.row is not None]
         if rows:
             await self.store.save(rows)
@@ -258,7 +258,7 @@ class Snapshotter:
             if held.row is None:
                 await self.store.delete(kind, key)
 
-    def _done(self, batch: list[tuple[tuple[str, str], Held]]) -> None:
+    def _done(self, batch: list[tuple[tuple[str, str], PendingSnapshot]]) -> None:
         self._limit = min(self.settings.max_batch_rows, self._limit * 2)
         for name, held in batch:
             if held.row is None:
@@ -270,7 +270,7 @@ class Snapshotter:
         self._note_change()
 
     async def _back_off(
-        self, attempt: int, batch: list[tuple[tuple[str, str], Held]], error: Exception
+        self, attempt: int, batch: list[tuple[tuple[str, str], PendingSnapshot]], error: Exception
     ) -> None:
         self._counts.retries += 1
         # The batch goes to the end of the line, and the next one is half as large. So a snapshot

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import structlog
 import trio
 
-from .home import Home, Owner
+from .home import CallOwner, Home
 from .panic import shown
 
 _log = structlog.get_logger("actors")
@@ -199,7 +199,7 @@ class Alarm:
         function: Callable[[], object],
         home: Home,
         *,
-        owner: Owner | None,
+        owner: CallOwner | None,
         context: Context | None = None,
     ) -> None:
         self.done = False

@@ -11,9 +11,9 @@ from actors.edge.failures import Refused
 from actors.storage.rules.changes import (
     READERS,
     WRITERS,
-    Change,
     Denied,
     NotTheOwners,
+    ObjectChange,
     ObjectName,
     OtherVersion,
     OverQuota,
@@ -151,8 +151,8 @@ class _Shelf:
         user = command.user
         writes = [(_name(one), size_of(_name(one), one.value), one) for one in command.writes]
         changes = [
-            *(Change(name, size, one.version) for name, size, one in writes),
-            *(Change(_name(one), None, one.version) for one in command.deletes),
+            *(ObjectChange(name, size, one.version) for name, size, one in writes),
+            *(ObjectChange(_name(one), None, one.version) for one in command.deletes),
         ]
         present = {
             change.name: found

@@ -2,7 +2,7 @@
 
 from persistence.postgres.address import address_problem
 from persistence.postgres.keeper import EventKeeper
-from persistence.postgres.lease import CLUSTER, Lease
+from persistence.postgres.lease import CLUSTER, SchemaLease
 from persistence.postgres.migrate import Migrated, Migration, known_migrations, migrate
 from persistence.postgres.reader import EventReader
 from persistence.postgres.replica import ReplicaLag, ReplicaWatch
@@ -14,11 +14,11 @@ __all__ = [
     "EventKeeper",
     "EventReader",
     "EventWriter",
-    "Lease",
     "Migrated",
     "Migration",
     "ReplicaLag",
     "ReplicaWatch",
+    "SchemaLease",
     "address_problem",
     "get_or_create_secret",
     "known_migrations",

@@ -87,7 +87,7 @@ class LeaseRow(NamedTuple):
     age_s: float
 
 
-class Lease:
+class SchemaLease:
     """The lease of the schema that the settings name. Every method blocks.
 
     Arguments:
@@ -118,7 +118,7 @@ class Lease:
         self._sleep = sleep
         self._beating = threading.Lock()
 
-    def __enter__(self) -> Lease:
+    def __enter__(self) -> SchemaLease:
         return self
 
     def __exit__(self, *_: object) -> None:

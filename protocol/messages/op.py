@@ -15,7 +15,7 @@ import msgspec
 from protocol.errors import ErrorCode
 from protocol.messages.envelope import Push, Request
 
-Repeat = Literal["harmless", "by key", "acts again"]
+OnRepeat = Literal["harmless", "by key", "acts again"]
 """What happens if the same request comes twice.
 
 `harmless`: the second has no further effect. `by key`: it has none if both have the same
@@ -43,7 +43,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     request: type[Request]
     answer: type[msgspec.Struct] | None = None
     errors: tuple[ErrorCode, ...] = ()
-    repeat: Repeat = "acts again"
+    repeat: OnRepeat = "acts again"
     sheddable: bool = False
     cost: int = 1
     cost_each: str = ""

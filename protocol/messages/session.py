@@ -12,7 +12,7 @@ from protocol.messages.envelope import Name, Position, Push, Request
 from protocol.messages.op import Area, Op
 
 Token = Annotated[str, Meta(min_length=1, max_length=1024)]
-Topic = Annotated[str, Meta(pattern=r"^(room|match|user):[A-Za-z0-9_.:\-]{1,64}\Z")]
+TopicName = Annotated[str, Meta(pattern=r"^(room|match|user):[A-Za-z0-9_.:\-]{1,64}\Z")]
 
 
 class SessionOpen(Request, frozen=True, kw_only=True, tag="session.open", gc=False):
@@ -30,7 +30,7 @@ class SessionResume(Request, frozen=True, kw_only=True, tag="session.resume", gc
     """
 
     token: Token
-    positions: Annotated[dict[Topic, Position], Meta(max_length=1024)] = msgspec.field(
+    positions: Annotated[dict[TopicName, Position], Meta(max_length=1024)] = msgspec.field(
         default_factory=dict
     )
 

@@ -24,7 +24,7 @@ from protocol.server.settings import WireSettings
 LOOK_EVERY_S: Final = 0.25
 
 
-class Waiting(NamedTuple):
+class WaitingBytes(NamedTuple):
     """The bytes that wait for one client.
 
     Attributes:
@@ -87,20 +87,20 @@ class Backlog:
                 self.closed += 1
                 one.outbox.transport.fell_behind(reason)
 
-    def _waiting(self) -> list[Waiting]:
+    def _waiting(self) -> list[WaitingBytes]:
         return [
-            Waiting(outbox, outbox.transport.address, outbox.waiting_bytes, since)
+            WaitingBytes(outbox, outbox.transport.address, outbox.waiting_bytes, since)
             for outbox, since in self._since.items()
             if not outbox.closed
         ]
 
 
 def too_slow(
-    waiting: Iterable[Waiting], now: float, settings: WireSettings
-) -> Iterator[tuple[Waiting, str]]:
+    waiting: Iterable[WaitingBytes], now: float, settings: WireSettings
+) -> Iterator[tuple[WaitingBytes, str]]:
     """Choose the clients to close, with a reason for each."""
-    staying: list[Waiting] = []
-    of_address: dict[str, list[Waiting]] = defaultdict(list)
+    staying: list[WaitingBytes] = []
+    of_address: dict[str, list[WaitingBytes]] = defaultdict(list)
     for one in waiting:
         if now - one.since >= settings.stalled_s:
             yield one, f"it has read nothing for {settings.stalled_s:g} s"
@@ -108,7 +108,7 @@ def too_slow(
         staying.append(one)
         if one.address is not None:
             of_address[one.address].append(one)
-    gone: set[Waiting] = set()
+    gone: set[WaitingBytes] = set()
     if settings.address_backlog_bytes:
         for group in of_address.values():
             for one in _largest(group, settings.address_backlog_bytes):
@@ -119,7 +119,7 @@ def too_slow(
         yield one, "too much waits for all clients"
 
 
-def _largest(waiting: list[Waiting], bound: int) -> Iterator[Waiting]:
+def _largest(waiting: list[WaitingBytes], bound: int) -> Iterator[WaitingBytes]:
     """Yield those with the most bytes, until the others are within the bound."""
     total = sum(one.size for one in waiting)
     if total <= bound:

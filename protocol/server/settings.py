@@ -20,7 +20,7 @@ _IPV6 = r"[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[^\s\[\]]+)?"
 _NAME = r"(?![0-9.]+\Z)[^\s\[\]:]+"
 """What is all digits and dots is meant as an address. A resolver takes "127" for 0.0.0.127."""
 
-Host = Annotated[
+BindHost = Annotated[
     str,
     Meta(
         pattern=rf"^({_NAME}|{_IPV4}|{_IPV6})\Z",
@@ -112,5 +112,5 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ready_without: tuple[Literal["postgresql", "redis"], ...] = ("redis",)
     """Stores without which `/readyz` still answers 200, as degraded. Play goes on without Redis,
     and another node would be no better off. Nothing is acknowledged without PostgreSQL."""
-    host: Host = "127.0.0.1"
+    host: BindHost = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 7351

@@ -21,7 +21,7 @@ from actors.matches.commands import (
     ReportMatches,
     TakeOver,
 )
-from actors.matches.entry import Entry
+from actors.matches.entry import MatchEntry
 from actors.matches.queries import (
     Creation,
     IsTakenOver,
@@ -41,7 +41,7 @@ from protocol.errors import TOO_MANY_MATCHES, UNAVAILABLE
 class Row:
     """A running match."""
 
-    entry: Entry
+    entry: MatchEntry
     user: str
     key: str | None
     address: str | None
@@ -129,14 +129,14 @@ class MatchRows(Facts):
                 raise LookupError(asked)
         return None
 
-    def _known(self, user: str, key: str) -> Entry | None:
+    def _known(self, user: str, key: str) -> MatchEntry | None:
         for row in self.running.values():
             if (row.user, row.key) == (user, key):
                 return row.entry
         ended = self.keys.get((user, key))
-        return None if ended is None else Entry(ended[0], "", 0, None)
+        return None if ended is None else MatchEntry(ended[0], "", 0, None)
 
-    def _open(self, one: OpenMatch) -> Entry:
+    def _open(self, one: OpenMatch) -> MatchEntry:
         if not self.taken_over:
             raise Refused(UNAVAILABLE)
         if one.key is not None and (known := self._known(one.user, one.key)) is not None:
@@ -161,7 +161,7 @@ class MatchRows(Facts):
                 )
                 text = f"{most} {detail}" if detail else ""
                 raise Refused(TOO_MANY_MATCHES, text, retry_in_s=left_s)
-        entry = Entry(one.match, one.game, self._now_ms(), one.start)
+        entry = MatchEntry(one.match, one.game, self._now_ms(), one.start)
         self.running[one.match] = Row(entry, one.user, one.key, one.address)
         return entry
 
@@ -214,7 +214,7 @@ class MatchRows(Facts):
             return
         self.taken_over = True
         for old in one.running:
-            entry = Entry(old.match, old.game, old.at, old.start)
+            entry = MatchEntry(old.match, old.game, old.at, old.start)
             self.running[old.match] = Row(entry, old.user, old.key, None)
         for kept in one.ended:
             self.keys[kept.user, kept.key] = (kept.match, kept.at)

@@ -19,7 +19,7 @@ import msgspec
 
 from actors.edge.fanout import Fanout
 from actors.edge.hub_actor import hub_kind
-from actors.edge.hub_messages import TO_HUBS, TakeOver
+from actors.edge.hub_messages import TO_HUBS, NewIncarnation
 from actors.edge.hubs import Hubs
 from actors.edge.identity import node_of
 from actors.edge.remote_topics import RemoteTopics
@@ -140,7 +140,7 @@ class Nodes:
         there, owners = self.of_session(session), self.of_owner(*topic.split(":", 1))
         if there.remote is None or there is owners:
             return there.topics.is_member(topic, session)
-        audience = there.remote.audience(TakeOver(owners.name, topic, 0))
+        audience = there.remote.audience(NewIncarnation(owners.name, topic, 0))
         return audience is not None and session in audience.members
 
     def move(self, kind: str, key: str, to: str) -> None:

@@ -10,7 +10,7 @@ from pykka import ActorRef
 
 from persistence import PostgresSettings, QueryExpired, RowRefused, StoreUnavailable
 from persistence.postgres.connection import connect
-from persistence.queries import Ask, QueryKind, QueryTable, QueryWorker, ReadTransaction
+from persistence.queries import AskQuery, QueryKind, QueryTable, QueryWorker, ReadTransaction
 from persistence.requests import LastSeq, StoreCheck
 from tests.persistence.asking import (
     ask,
@@ -93,8 +93,8 @@ def worker(postgres: PostgresSettings) -> Iterator[Ref]:
     ref.stop()
 
 
-def of(query: msgspec.Struct, within_s: float = 60.0) -> Ask:
-    return Ask(query, time.monotonic() + within_s)
+def of(query: msgspec.Struct, within_s: float = 60.0) -> AskQuery:
+    return AskQuery(query, time.monotonic() + within_s)
 
 
 def in_one_batch(worker: Ref, postgres: PostgresSettings, *requests: Any) -> list[Any]:

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 Stage = Literal["joining", "joined", "leaving", "out"]
 
 
-class Answer(enum.Enum):
+class AnswerMeaning(enum.Enum):
     """What the answer to a request means."""
 
     DONE = "done"
@@ -95,23 +95,26 @@ class Membership(msgspec.Struct, frozen=True, gc=False):
 
     # --- what is answered ------------------------------------------------------------------------
 
-    def answered_in(self, number: int, answer: Answer) -> Membership:
+    def answered_in(self, number: int, answer: AnswerMeaning) -> Membership:
         """Take the answer to a request to be in. Only DENIED takes a membership away."""
         now = replace(self, waiting=self.waiting - 1)
         if self.owes and number > self.owes_since:
-            done = answer in (Answer.DONE, Answer.DENIED)
+            done = answer in (AnswerMeaning.DONE, AnswerMeaning.DENIED)
             now = replace(now, hopes=self.hopes - 1, owes=not done)
-        if answer is Answer.UNKNOWN:
+        if answer is AnswerMeaning.UNKNOWN:
             now = replace(now, doubted_in=max(self.doubted_in, number))
-        elif answer is not Answer.UNDONE and number > self.decided:
-            now = replace(now, member=answer is Answer.DONE, decided=number)
+        elif answer is not AnswerMeaning.UNDONE and number > self.decided:
+            now = replace(now, member=answer is AnswerMeaning.DONE, decided=number)
         return _settled(now)
 
-    def answered_out(self, number: int, answer: Answer) -> Membership:
+    def answered_out(self, number: int, answer: AnswerMeaning) -> Membership:
         """Take the answer to a request to be out."""
         now = replace(self, waiting=self.waiting - 1)
-        undone, done = answer is Answer.UNDONE, answer in (Answer.DONE, Answer.DENIED)
-        if answer is Answer.UNKNOWN:
+        undone, done = (
+            answer is AnswerMeaning.UNDONE,
+            answer in (AnswerMeaning.DONE, AnswerMeaning.DENIED),
+        )
+        if answer is AnswerMeaning.UNKNOWN:
             now = replace(now, doubted_out=max(self.doubted_out, number))
         elif done and number > self.decided:
             now = replace(now, member=False, decided=number)

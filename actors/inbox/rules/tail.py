@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 
-class Item(NamedTuple):
+class TailEntry(NamedTuple):
     """An entry. `at` is in milliseconds since 1970, UTC; `size` is its payload's size in bytes."""
 
     offset: int
@@ -26,7 +26,7 @@ class Item(NamedTuple):
 class Page(NamedTuple):
     """Entries, the oldest first. `more` says whether there are older ones."""
 
-    items: Sequence[Item]
+    items: Sequence[TailEntry]
     more: bool
 
 
@@ -42,12 +42,12 @@ class Tail:
     """
 
     def __init__(
-        self, newest: int, items: Sequence[Item] = (), *, recent: int, max_bytes: int
+        self, newest: int, items: Sequence[TailEntry] = (), *, recent: int, max_bytes: int
     ) -> None:
         self.newest = newest
         self._recent = recent
         self._max_bytes = max_bytes
-        self._held: deque[Item] = deque()
+        self._held: deque[TailEntry] = deque()
         self._bytes = 0
         for item in items:
             self._hold(item)
@@ -57,13 +57,13 @@ class Tail:
         """The offset after which memory holds every entry."""
         return self.newest - len(self._held)
 
-    def append(self, item: Item) -> None:
+    def append(self, item: TailEntry) -> None:
         """Add the next entry."""
         assert item.offset == self.newest + 1, "entries have no gap"
         self.newest = item.offset
         self._hold(item)
 
-    def last(self, limit: int, max_bytes: float = math.inf) -> list[Item]:
+    def last(self, limit: int, max_bytes: float = math.inf) -> list[TailEntry]:
         """Return the newest entries, the oldest first, within both limits."""
         found = self._slice(max(self.held_after, self.newest - limit), self.newest)
         first = len(found)
@@ -72,7 +72,7 @@ class Tail:
             max_bytes -= found[first].size
         return found[first:]
 
-    def since(self, offset: int) -> list[Item] | None:
+    def since(self, offset: int) -> list[TailEntry] | None:
         """Return all entries after a client's position, in order.
 
         Returns None if memory does not hold all of them, or if there is no such position.
@@ -93,14 +93,14 @@ class Tail:
             return None
         return Page(self._slice(first, end), more=first > 0)
 
-    def _hold(self, item: Item) -> None:
+    def _hold(self, item: TailEntry) -> None:
         held = self._held
         held.append(item)
         self._bytes += item.size
         while len(held) > self._recent or (self._bytes > self._max_bytes and len(held) > 1):
             self._bytes -= held.popleft().size
 
-    def _slice(self, after: int, end: int) -> list[Item]:
+    def _slice(self, after: int, end: int) -> list[TailEntry]:
         base = self.held_after
         return list(islice(self._held, after - base, end - base))
 

@@ -104,7 +104,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The fingerprint of the input; None in data from before answers had one."""
 
 
-class Place(msgspec.Struct):
+class PlayerPlace(msgspec.Struct):
     """A player's place in a match: the name to show, and the answers to the player's inputs."""
 
     name: str
@@ -152,7 +152,7 @@ class Record(msgspec.Struct):
     """
     offset: int = 0
     """The topic's offset: how many pushes there were that a resume can repeat, the end included."""
-    places: dict[str, Place] = {}
+    places: dict[str, PlayerPlace] = {}
     """The players' places, in the order in which they joined."""
     said: list[Said] = []
     """The last pushes, the oldest first, without the end; at most `keep` of them."""
@@ -185,7 +185,7 @@ class Record(msgspec.Struct):
             case Created():
                 self.created = event
             case Joined():
-                self.places[event.player] = Place(event.name)
+                self.places[event.player] = PlayerPlace(event.name)
                 self.started = self.started or len(self.places) >= self.min_players
                 self._say("joined", event.player, {"name": event.name})
             case Left():

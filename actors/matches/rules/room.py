@@ -20,15 +20,15 @@ class Limits(msgspec.Struct, frozen=True):
     unjoined_ms: int
 
 
-class Tally(NamedTuple):
+class MatchTally(NamedTuple):
     """How many of some matches run; and when the oldest that nobody has joined was created."""
 
     running: int = 0
     unjoined: int | None = None
 
-    def with_one(self, now: int) -> Tally:
+    def with_one(self, now: int) -> MatchTally:
         """Return the tally after one more was created."""
-        return Tally(self.running + 1, now if self.unjoined is None else self.unjoined)
+        return MatchTally(self.running + 1, now if self.unjoined is None else self.unjoined)
 
 
 class NoRoom(Exception):  # noqa: N818 - an answer
@@ -43,7 +43,7 @@ class NoRoom(Exception):  # noqa: N818 - an answer
 
 
 def check_room(
-    limits: Limits, *, now: int, user: Tally, address: Tally | None, everyone: Tally
+    limits: Limits, *, now: int, user: MatchTally, address: MatchTally | None, everyone: MatchTally
 ) -> None:
     """Raise `NoRoom` if one more would be too many.
 
@@ -64,7 +64,7 @@ def check_room(
         raise _no_room("", everyone, limits, now)
 
 
-def _no_room(detail: str, tally: Tally, limits: Limits, now: int) -> NoRoom:
+def _no_room(detail: str, tally: MatchTally, limits: Limits, now: int) -> NoRoom:
     if tally.unjoined is None:
         return NoRoom(detail, None)
     return NoRoom(detail, max(0, tally.unjoined + limits.unjoined_ms - now))

@@ -17,14 +17,14 @@ HOPELESS: Final = 5
 hears of it then, and may know better."""
 
 
-class Backoff(msgspec.Struct, frozen=True):
+class NodeBackoff(msgspec.Struct, frozen=True):
     """The failures of one node in a row: ends that nobody asked for."""
 
     failures: int = 0
 
-    def after(self, up_s: float) -> Backoff:
+    def after(self, up_s: float) -> NodeBackoff:
         """Return what holds after another end of a node that was up for `up_s`; 0: it never was."""
-        return Backoff(1 if up_s >= STEADY_S else self.failures + 1)
+        return NodeBackoff(1 if up_s >= STEADY_S else self.failures + 1)
 
     def pause_s(self, chance: float) -> float:
         """Return the pause before the next start, in seconds.

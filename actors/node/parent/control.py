@@ -41,8 +41,8 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
     failed: bool = False
 
 
-Question = Show | RestartAll
-Answer = Overview | Progress
+ControlRequest = Show | RestartAll
+ControlReply = Overview | Progress
 
 
 class NoServer(Exception):  # noqa: N818 - a state, as in trio.BusyResourceError
@@ -100,7 +100,7 @@ def _short(folder: Path) -> Iterator[str]:
 
 async def serve_control(
     listener: socket.socket,
-    answer: Callable[[Question, Callable[[Answer], Awaitable[None]]], Awaitable[None]],
+    answer: Callable[[ControlRequest, Callable[[ControlReply], Awaitable[None]]], Awaitable[None]],
 ) -> None:
     """Answer commands until cancelled. Who goes away before the end does not stop what was begun.
 
@@ -111,7 +111,7 @@ async def serve_control(
     listener.setblocking(False)
 
     async def take(stream: trio.SocketStream) -> None:
-        decode = msgspec.json.Decoder(Question).decode
+        decode = msgspec.json.Decoder(ControlRequest).decode
         async with stream:
             try:
                 with trio.fail_after(5):
@@ -120,7 +120,7 @@ async def serve_control(
                 log.warning("control: not understood", error=str(error))
                 return
 
-            async def say(one: Answer) -> None:
+            async def say(one: ControlReply) -> None:
                 with trio.move_on_after(5), contextlib.suppress(trio.BrokenResourceError):
                     await stream.send_all(msgspec.json.encode(one) + b"\n")
 
@@ -140,13 +140,13 @@ async def _line(stream: trio.SocketStream) -> bytes:
     return got
 
 
-def ask(folder: Path, question: Question) -> Iterator[Answer]:
+def ask(folder: Path, question: ControlRequest) -> Iterator[ControlReply]:
     """Ask the server whose data directory is `folder`; yields its answers. Blocks.
 
     Raises:
         NoServer: there is none.
     """
-    decode = msgspec.json.Decoder(Answer).decode
+    decode = msgspec.json.Decoder(ControlReply).decode
     nobody = f"no server with several nodes runs on {folder}; see [server] nodes and data_dir"
     with socket.socket(socket.AF_UNIX) as connection:
         try:

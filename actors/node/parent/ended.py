@@ -11,7 +11,7 @@ import msgspec
 from actors.node.exits import Exit
 
 
-class Ended(msgspec.Struct, frozen=True):
+class ProcessEnd(msgspec.Struct, frozen=True):
     """The end of a process.
 
     Attributes:

@@ -11,14 +11,14 @@ import structlog
 import trio
 
 from actors.node.exits import Exit
-from actors.node.parent.backoff import Backoff
-from actors.node.parent.ended import Ended
+from actors.node.parent.backoff import NodeBackoff
+from actors.node.parent.ended import ProcessEnd
 from actors.node.parent.process import START_S, NodeProcess
 from protocol.http.application import Readiness
 
 log = structlog.get_logger("actors.node.parent")
 
-State = Literal["starting", "up", "draining", "down"]
+NodeState = Literal["starting", "up", "draining", "down"]
 
 LOOK_EVERY_S: Final = 0.1
 """How often a node that was restarted is asked whether it is ready."""
@@ -49,12 +49,12 @@ class NodeKeeper:
         self,
         name: str,
         start: Callable[[Callable[[], None]], NodeProcess],
-        failed: Callable[[NodeKeeper, Ended], None],
+        failed: Callable[[NodeKeeper, ProcessEnd], None],
     ) -> None:
         self.name = name
         self.process: NodeProcess | None = None
-        self.last: Ended | None = None
-        self.backoff = Backoff()
+        self.last: ProcessEnd | None = None
+        self.backoff = NodeBackoff()
         self.since = 0.0
         self.restarts = 0
         self.stopped_as = Exit.OK
@@ -68,7 +68,7 @@ class NodeKeeper:
         self._hurry = trio.Event()
 
     @property
-    def state(self) -> State:
+    def state(self) -> NodeState:
         """What the node does now."""
         if self.process is None:
             return "down"
@@ -96,11 +96,11 @@ class NodeKeeper:
                 if not self._stopping:
                     await self._pause(ended)
 
-    async def _run_once(self) -> Ended:
+    async def _run_once(self) -> ProcessEnd:
         try:
             self.process, self._standby = self._standby or self._spawn(), None
         except (OSError, subprocess.SubprocessError) as error:
-            return Ended(None, str(error))
+            return ProcessEnd(None, str(error))
         self.process.begin()
         self._tell()
         await self.process.over.wait()
@@ -112,7 +112,7 @@ class NodeKeeper:
         self._nursery.start_soon(process.run)
         return process
 
-    async def _pause(self, ended: Ended) -> None:
+    async def _pause(self, ended: ProcessEnd) -> None:
         pause_s = self.backoff.pause_s(random.random())
         log.error(
             "node ended",
@@ -144,7 +144,7 @@ class NodeKeeper:
             RestartFailed: the node is not ready; it is still kept running.
         """
         await self._prepare()
-        before, self.backoff = self.process, Backoff()
+        before, self.backoff = self.process, NodeBackoff()
         self._restarting = True
         if before is not None:
             before.ask_to_stop()

@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from actors.node.log_writer import LogWriter
-from actors.node.parent.keeper import NodeKeeper, State, wrong
+from actors.node.parent.keeper import NodeKeeper, NodeState, wrong
 from actors.node.printing import columns
 from protocol.http.application import Check, Readiness, readiness
 from protocol.http.metrics import Reading, counter, gauge
@@ -32,7 +32,7 @@ class NodeRow(msgspec.Struct, frozen=True):
     """
 
     name: str
-    state: State
+    state: NodeState
     for_s: float
     pid: int
     connections: int

@@ -14,31 +14,31 @@ from starlette.applications import Starlette
 from actors.node.exits import Exit
 from actors.node.log_writer import LogWriter
 from actors.node.parent.control import (
-    Answer,
+    ControlReply,
+    ControlRequest,
     Progress,
-    Question,
     RestartAll,
     Show,
     serve_control,
 )
-from actors.node.parent.ended import Ended, exit_of_all
+from actors.node.parent.ended import ProcessEnd, exit_of_all
 from actors.node.parent.keeper import NodeKeeper, RestartFailed
 from actors.node.parent.overview import Overview, readiness_of_all, readings, row
 from actors.node.parent.process import NodeProcess
 from actors.node.stopping import Stopping
 from actors.node.upkeep import Revivable, hold_lease, keep_alive
-from persistence.postgres import Lease
+from persistence.postgres import SchemaLease
 from protocol.http.application import Readiness, application, serve_http
 
 log = structlog.get_logger("actors.node.parent")
 
-Start = Callable[[int, Callable[[], None]], NodeProcess]
+StartNode = Callable[[int, Callable[[], None]], NodeProcess]
 """Starts a process of the node with this number, from 0 on, and is given what to call when the
 process has changed."""
 
 
 @dataclass(kw_only=True)
-class Parent:
+class ParentProcess:
     """Several nodes.
 
     Attributes:
@@ -55,11 +55,11 @@ class Parent:
     """
 
     names: Sequence[str]
-    start: Start
+    start: StartNode
     version: str
     log: LogWriter
     stopping: Stopping
-    lease: Lease | None = None
+    lease: SchemaLease | None = None
     embedded: Revivable | None = None
     http: Sequence[socket.socket] = ()
     control: socket.socket | None = None
@@ -132,14 +132,16 @@ class Parent:
         for keeper in self.keepers:
             keeper.stop()
 
-    def _failed(self, keeper: NodeKeeper, ended: Ended) -> None:
+    def _failed(self, keeper: NodeKeeper, ended: ProcessEnd) -> None:
         """Give up if a node cannot start in the beginning, or if no node can be kept running."""
         hopeless = all(one.process is None and one.backoff.hopeless for one in self.keepers)
         if self.failure is None and (hopeless or not self._up):
             self.failure = ended.exit or Exit.FAILED  # one that ends by itself is not as it should
             self.stopping.ask(f"{keeper.name} cannot be kept running: {ended}")
 
-    async def answer(self, question: Question, tell: Callable[[Answer], Awaitable[None]]) -> None:
+    async def answer(
+        self, question: ControlRequest, tell: Callable[[ControlReply], Awaitable[None]]
+    ) -> None:
         """Answer a command by calls of `tell`."""
         match question:
             case Show():

@@ -21,16 +21,16 @@ from actors.node.line import (
     MESSAGE_BYTES,
     STACK_SIGNAL,
     VARIABLE,
+    AskReady,
     Assignment,
     FromNode,
-    Look,
     Looked,
     Pulse,
     Up,
     Waiting,
     encode,
 )
-from actors.node.parent.ended import Ended
+from actors.node.parent.ended import ProcessEnd
 from actors.node.parent.output import NodeOutput
 from persistence.embedded.server_process import die_with_parent
 from protocol.http.application import Readiness
@@ -92,7 +92,7 @@ class NodeProcess:
     ) -> None:
         self.waiting = trio.Event()
         self.over = trio.Event()
-        self.ended: Ended | None = None
+        self.ended: ProcessEnd | None = None
         self.up_at: float | None = None
         self.asked = False
         self.pulse = Pulse(0, 0, 0)
@@ -162,7 +162,7 @@ class NodeProcess:
             for take in self._looks.values():
                 take(None)
             up_s = 0.0 if self.up_at is None else trio.current_time() - self.up_at
-            self.ended = Ended(code, self._why, up_s)
+            self.ended = ProcessEnd(code, self._why, up_s)
             self.over.set()
 
     def ask_to_stop(self) -> None:
@@ -188,7 +188,7 @@ class NodeProcess:
         self._looks[number] = take
         try:
             try:
-                self._end.send(encode(Look(number)))
+                self._end.send(encode(AskReady(number)))
             except OSError:  # it has ended, or does not read
                 return None
             await answered.wait()

@@ -18,7 +18,7 @@ from actors.node.names import node_names
 from actors.node.opening import leased, stores
 from actors.node.parent.control import CannotBeControlled, control_socket
 from actors.node.parent.output import NodeOutput
-from actors.node.parent.parent import Parent
+from actors.node.parent.parent import ParentProcess
 from actors.node.parent.ports import SharedPort, node_ports
 from actors.node.parent.process import NodeProcess, own_command
 from actors.node.printing import say
@@ -76,7 +76,7 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
                     changed=changed,
                 )
 
-        parent = Parent(
+        parent = ParentProcess(
             names=names,
             start=start,
             version=version,

@@ -30,7 +30,7 @@ class Present(NamedTuple):
     writers: str
 
 
-class Change(NamedTuple):
+class ObjectChange(NamedTuple):
     """A change of an object.
 
     Attributes:
@@ -97,7 +97,7 @@ def size_of(name: ObjectName, value: str) -> int:
 
 
 def decide(
-    changes: Iterable[Change],
+    changes: Iterable[ObjectChange],
     present: Mapping[ObjectName, Present],
     usage: Usage,
     quota: Quota | None,
@@ -135,7 +135,7 @@ def decide(
     return usage
 
 
-def _check(change: Change, found: Present | None, *, by_server: bool) -> None:
+def _check(change: ObjectChange, found: Present | None, *, by_server: bool) -> None:
     if found is not None and found.writers == "nobody" and not by_server:
         raise NotTheOwners(change.name, "only the server writes it")
     version = 0 if found is None else found.version

@@ -13,7 +13,7 @@ import msgspec
 import trio
 
 from actors import Actor, ActorSystem, handles
-from actors.cluster.membership import Membership
+from actors.cluster.membership import NodeMembership
 from actors.cluster.opening import open_membership
 from actors.cluster.rules.view import Descriptor
 from actors.cluster.settings import MembershipSettings
@@ -41,7 +41,7 @@ def say(what: str, about: Any = None) -> None:
 class Beater(Actor):
     """Handles messages all the time."""
 
-    def __init__(self, place: Membership) -> None:
+    def __init__(self, place: NodeMembership) -> None:
         super().__init__()
         self._place = place
 

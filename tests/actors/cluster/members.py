@@ -9,7 +9,7 @@ import msgspec
 import trio
 
 from actors import ActorSystem
-from actors.cluster.membership import Membership, seconds_since_boot
+from actors.cluster.membership import NodeMembership, seconds_since_boot
 from actors.cluster.opening import open_membership
 from actors.cluster.rules.slots import SLOTS
 from actors.cluster.rules.view import UNDERSTOOD, VERSION, Descriptor
@@ -67,7 +67,7 @@ class Recorder:
 class MemberNode:
     """A node, and what its listener was told."""
 
-    def __init__(self, membership: Membership, system: ActorSystem) -> None:
+    def __init__(self, membership: NodeMembership, system: ActorSystem) -> None:
         self.place = membership
         self.system = system
         self.recorder = Recorder()

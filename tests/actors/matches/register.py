@@ -15,14 +15,14 @@ from pykka import ActorRef
 
 from actors.edge.failures import Refused
 from actors.matches.commands import COMMANDS, SERVICE, OpenMatch, ReportMatches
-from actors.matches.entry import Entry, Start
+from actors.matches.entry import MatchEntry, MatchStart
 from actors.matches.queries import QUERIES, Listed, ListMatches
 from actors.matches.rules.room import Limits
 from persistence import PostgresSettings
 from persistence.commands import CommandTable, CommandWorker, Execute
 from persistence.postgres import migrate
 from persistence.postgres.connection import connect
-from persistence.queries import Ask, QueryTable, QueryWorker
+from persistence.queries import AskQuery, QueryTable, QueryWorker
 
 GAMES = ("arena", "tictactoe")
 TABLE = CommandTable(COMMANDS, (Refused,))
@@ -46,7 +46,7 @@ def opening(
         user=user,
         key=key,
         address=address,
-        start=Start(2**64 - 1, {"goal": 3}).packed(),
+        start=MatchStart(2**64 - 1, {"goal": 3}).packed(),
         limits=limits,
     )
 
@@ -72,15 +72,15 @@ class Register:
     def run(self, command: msgspec.Struct, *, worker: int = 0) -> Any:
         return self.begin(command, worker=worker).get(timeout=60).answer
 
-    def open(self, command: OpenMatch, *, worker: int = 0) -> Entry:
-        answer: Entry = self.run(command, worker=worker)
+    def open(self, command: OpenMatch, *, worker: int = 0) -> MatchEntry:
+        answer: MatchEntry = self.run(command, worker=worker)
         return answer
 
     def end(self, *matches: str, keeps_key: bool = True) -> None:
         self.run(ReportMatches([], [(match, keeps_key) for match in matches]))
 
     def ask(self, query: msgspec.Struct) -> Any:
-        return self._queries.ask(Ask(query, time.monotonic() + 60), timeout=60)
+        return self._queries.ask(AskQuery(query, time.monotonic() + 60), timeout=60)
 
     def listed(self, *games: str, limit: int = 1000) -> list[Listed]:
         found: list[Listed] = self.ask(ListMatches(games or GAMES, limit))

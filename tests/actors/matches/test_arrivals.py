@@ -12,7 +12,7 @@ from actors.edge.identity import Identity
 from actors.edge.topic_messages import Join
 from actors.matches.arrivals import Arrivals
 from actors.matches.messages import Arrived
-from actors.matches.rules.record import Place
+from actors.matches.rules.record import PlayerPlace
 from actors.runtime.future import Future
 from actors.runtime.testing import open_system, settle
 from protocol.errors import MATCH_ENDED, UNAVAILABLE
@@ -33,7 +33,7 @@ class Entrance(actors.Actor):
     @actors.handles(Join)
     def join(self, message: Join) -> Any:
         self.arrivals.put(message.who.user, self.durable)
-        return self.arrivals.wait(self.durable, message, Place("Ada"))
+        return self.arrivals.wait(self.durable, message, PlayerPlace("Ada"))
 
     @actors.handles(Arrived)
     def arrived(self, message: Arrived) -> None:

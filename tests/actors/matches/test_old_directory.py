@@ -14,7 +14,7 @@ from trio.testing import MockClock
 
 from actors.facts import Facts
 from actors.matches.commands import COMMANDS, SERVICE
-from actors.matches.entry import Start
+from actors.matches.entry import MatchStart
 from actors.matches.old_directory import (
     OLD_DIRECTORY,
     Closed,
@@ -77,7 +77,7 @@ async def test_what_the_log_says_is_what_is_taken_over() -> None:
         ("g-1", "k", 7),
         ("g-2", None, 7),
     ]
-    assert [one.start for one in found.running] == [None, Start(2**64 - 1, {"n": 1}).packed()]
+    assert [one.start for one in found.running] == [None, MatchStart(2**64 - 1, {"n": 1}).packed()]
     assert [(one.user, one.key, one.match, one.at) for one in found.ended] == [
         ("ada", "e", "g-e", 2)
     ]

@@ -10,7 +10,7 @@ import pytest
 
 from actors.edge.failures import Refused
 from actors.matches.commands import ForgetCreator, ForgetKeys, KeysForgotten, ReportMatches
-from actors.matches.entry import Entry
+from actors.matches.entry import MatchEntry
 from actors.matches.messages import RollCall, StartMatch
 from actors.matches.queries import (
     Creation,
@@ -51,7 +51,7 @@ def test_a_row_says_what_its_match_is_to_be_made_of_until_it_is_made(register: R
     assert register.ask(UnmadeMatches(60_000, 10)) == []
     register.run(ReportMatches([("arena-1", 0)], []))
     (made,) = register.ask(RunningMatches("", 10))
-    assert made == Entry("arena-1", "arena", entry.at, None)
+    assert made == MatchEntry("arena-1", "arena", entry.at, None)
     assert made.call() == RollCall()
     assert register.ask(UnmadeMatches(0, 10)) == []
 

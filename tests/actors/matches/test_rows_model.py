@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from actors.edge.failures import Refused
 from actors.matches.commands import OpenMatch, ReportMatches
-from actors.matches.entry import Entry
+from actors.matches.entry import MatchEntry
 from actors.matches.queries import MatchOfKey, RunningMatches, UnmadeMatches
 from actors.matches.rules.room import Limits
 from protocol.errors import TOO_MANY_MATCHES
@@ -70,7 +70,7 @@ def test_no_sequence_of_creates_and_ends_tells_the_rows_from_their_model(
             made = {one.match: one for one in commands}
             for listed in reversed(register.listed()):
                 if (entered := made.get(listed.match)) is not None:
-                    assert isinstance(self.model.answer(entered), Entry)
+                    assert isinstance(self.model.answer(entered), MatchEntry)
             for command, outcome in zip(commands, outcomes, strict=True):
                 if outcome[0] == "entry" and outcome[1] == command.match:
                     continue
@@ -122,7 +122,7 @@ def test_no_sequence_of_creates_and_ends_tells_the_rows_from_their_model(
     )
 
 
-def nameless(entry: Entry) -> tuple[str, bool]:
+def nameless(entry: MatchEntry) -> tuple[str, bool]:
     """An entry without its time."""
     return entry.match, entry.start is not None
 
@@ -130,7 +130,7 @@ def nameless(entry: Entry) -> tuple[str, bool]:
 def told(asking: Any) -> tuple[str, Any]:
     """What came of it, without times."""
     try:
-        entry: Entry = asking()
+        entry: MatchEntry = asking()
     except Refused as refused:
         assert refused.error is TOO_MANY_MATCHES  # noqa: PT017
         return "refused", (refused.detail, refused.retry_in_s is None)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.matches.standing import Batch, Standing
+from actors.matches.standing import ReportBatch, Standing
 
 NAMES = ("a", "b", "c")
 names = st.sampled_from(NAMES)
@@ -22,13 +22,13 @@ def test_of_each_match_the_last_report_is_written_and_ends_come_first() -> None:
         standing.runs("a", players)
     standing.runs("b", 0)
     standing.ends("c")
-    assert standing.to_write(10) == Batch([("a", 1), ("b", 0)], [("c", True)])
-    assert standing.to_write(2) == Batch([("a", 1)], [("c", True)])
+    assert standing.to_write(10) == ReportBatch([("a", 1), ("b", 0)], [("c", True)])
+    assert standing.to_write(2) == ReportBatch([("a", 1)], [("c", True)])
     standing.runs("b", 3)
-    standing.written(Batch([("a", 1), ("b", 0)], [("c", True)]))
-    assert standing.to_write(10) == Batch([("b", 3)], [])
+    standing.written(ReportBatch([("a", 1), ("b", 0)], [("c", True)]))
+    assert standing.to_write(10) == ReportBatch([("b", 3)], [])
     standing.ends("b", keeps_key=False)
-    assert standing.to_write(10) == Batch([], [("b", False)])
+    assert standing.to_write(10) == ReportBatch([], [("b", False)])
 
 
 def test_the_first_end_that_waits_rings() -> None:

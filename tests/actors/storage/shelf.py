@@ -15,7 +15,7 @@ from actors.storage.queries import ExportObjects, ListedPage, ListObjects, ReadO
 from actors.storage.rules.changes import Quota
 from actors.storage.rules.cursors import START, Bookmark
 from persistence.commands import Execute
-from persistence.queries import Ask
+from persistence.queries import AskQuery
 from protocol.errors import ErrorCode
 from protocol.messages.storage import (
     ObjectsRead,
@@ -117,7 +117,7 @@ class Shelf:
         return objects
 
     def _ask(self, query: msgspec.Struct) -> Any:
-        return self.queries.ask(Ask(query, time.monotonic() + 60), timeout=60)
+        return self.queries.ask(AskQuery(query, time.monotonic() + 60), timeout=60)
 
 
 def changing(user: str, *changes: Change, quota: Quota | None = QUOTA) -> ChangeObjects:

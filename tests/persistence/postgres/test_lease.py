@@ -21,11 +21,11 @@ from persistence.postgres.lease import (
     LOOK_S,
     SILENT_S,
     Holder,
-    Lease,
+    SchemaLease,
     this_process,
 )
 
-LeaseOf = Callable[..., Lease]
+LeaseOf = Callable[..., SchemaLease]
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def lease_of(settings: PostgresSettings) -> Iterator[LeaseOf]:
     """Makes leases: whose, and on which clock."""
     with ExitStack() as stack:
 
-        def make(holder: Holder | None = None, clock: Listener | None = None) -> Lease:
-            return stack.enter_context(Lease(settings, holder, sleep=clock or Listener()))
+        def make(holder: Holder | None = None, clock: Listener | None = None) -> SchemaLease:
+            return stack.enter_context(SchemaLease(settings, holder, sleep=clock or Listener()))
 
         yield make
 
@@ -63,7 +63,7 @@ class Listener:
         self._happens(self.slept_s)
 
 
-def beating(lease: Lease, *, draining: bool = False) -> Callable[[float], object]:
+def beating(lease: SchemaLease, *, draining: bool = False) -> Callable[[float], object]:
     """Beats as a server does."""
     beats = [0.0]
 

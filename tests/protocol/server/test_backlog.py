@@ -14,7 +14,7 @@ from protocol.codec import MSGPACK
 from protocol.errors import SLOW_CONSUMER
 from protocol.frames import PONG
 from protocol.messages.room import RoomMessage
-from protocol.server.backlog import Backlog, Waiting, too_slow
+from protocol.server.backlog import Backlog, WaitingBytes, too_slow
 from protocol.server.flusher import Flusher
 from protocol.server.outbox import Outbox
 from protocol.server.settings import WireSettings
@@ -43,11 +43,11 @@ class Line:
     def sent_all(self) -> None: ...
 
 
-def waiting(size: int, address: str | None = None, since: float = 0.0) -> Waiting:
-    return Waiting(Outbox(MSGPACK, 1, Flusher(), Line()), address, size, since)
+def waiting(size: int, address: str | None = None, since: float = 0.0) -> WaitingBytes:
+    return WaitingBytes(Outbox(MSGPACK, 1, Flusher(), Line()), address, size, since)
 
 
-def sizes(ones: list[Waiting], settings: WireSettings, now: float = 0.0) -> list[int]:
+def sizes(ones: list[WaitingBytes], settings: WireSettings, now: float = 0.0) -> list[int]:
     return [one.size for one, _ in too_slow(ones, now, settings)]
 
 

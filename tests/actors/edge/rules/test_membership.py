@@ -7,9 +7,9 @@ from collections import deque
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from actors.edge.rules.membership import Answer, Membership
+from actors.edge.rules.membership import AnswerMeaning, Membership
 
-LOST = (Answer.UNDONE, Answer.UNKNOWN)
+LOST = (AnswerMeaning.UNDONE, AnswerMeaning.UNKNOWN)
 
 
 class TwoViews(RuleBasedStateMachine):
@@ -22,7 +22,7 @@ class TwoViews(RuleBasedStateMachine):
         self.view = Membership()
         self.member = False
         self.queue: deque[tuple[str, int, bool]] = deque()  # (what, number, is it still answered?)
-        self.answers: list[tuple[str, int, Answer]] = []
+        self.answers: list[tuple[str, int, AnswerMeaning]] = []
         self.given_up = False
         self.given_up_at = 0
         self.hopes: set[int] = set()  # requests to be in since then, not answered yet
@@ -56,7 +56,7 @@ class TwoViews(RuleBasedStateMachine):
     def _send(self, what: str, *, lost: bool) -> None:
         number = self.view.last
         if lost:  # the mailbox is full
-            self.answers.append((what, number, Answer.UNDONE))
+            self.answers.append((what, number, AnswerMeaning.UNDONE))
         else:
             self.queue.append((what, number, True))
 
@@ -66,14 +66,14 @@ class TwoViews(RuleBasedStateMachine):
     @rule(says=st.sampled_from(["done", "denied", "busy", "crash before", "crash after"]))
     def take(self, says: str) -> None:
         what, number, is_answered = self.queue.popleft()
-        answer = Answer.UNKNOWN
+        answer = AnswerMeaning.UNKNOWN
         if what == "in" and says == "denied" and not self.member:  # only who is not in is denied
-            answer = Answer.DENIED
+            answer = AnswerMeaning.DENIED
         elif says == "busy":
-            answer = Answer.UNDONE
+            answer = AnswerMeaning.UNDONE
         elif says != "crash before":
             self.member = what == "in"
-            answer = Answer.DONE if says != "crash after" else Answer.UNKNOWN
+            answer = AnswerMeaning.DONE if says != "crash after" else AnswerMeaning.UNKNOWN
         if is_answered:
             self.answers.append((what, number, answer))
 
@@ -84,13 +84,13 @@ class TwoViews(RuleBasedStateMachine):
         what, number, is_answered = self.queue[index]
         if is_answered:
             self.queue[index] = (what, number, False)
-            self.answers.append((what, number, Answer.UNKNOWN))
+            self.answers.append((what, number, AnswerMeaning.UNKNOWN))
 
     @precondition(lambda self: self.member)
     @rule()
     def end(self) -> None:
         """The session hears of it behind what it was answered before: both are messages to it."""
-        for what, number, answer in [one for one in self.answers if one[2] is Answer.DONE]:
+        for what, number, answer in [one for one in self.answers if one[2] is AnswerMeaning.DONE]:
             self.answers.remove((what, number, answer))
             self._hear(what, number, answer)
         self.member = False
@@ -104,7 +104,7 @@ class TwoViews(RuleBasedStateMachine):
         index = data.draw(st.integers(0, len(self.answers) - 1))
         self._hear(*self.answers.pop(index))
 
-    def _hear(self, what: str, number: int, answer: Answer) -> None:
+    def _hear(self, what: str, number: int, answer: AnswerMeaning) -> None:
         heard = self.view.answered_in if what == "in" else self.view.answered_out
         self.view = heard(number, answer)
         self.hopes.discard(number)
@@ -141,29 +141,31 @@ TestTwoViews = TwoViews.TestCase
 
 
 def test_a_refused_second_join_changes_nothing() -> None:
-    joined = Membership().asks_in().answered_in(1, Answer.DONE)
+    joined = Membership().asks_in().answered_in(1, AnswerMeaning.DONE)
     for answer in LOST:
         assert joined.asks_in().answered_in(2, answer).stage == "joined"
 
 
 def test_a_refused_leave_can_be_asked_for_again() -> None:
-    joined = Membership().asks_in().answered_in(1, Answer.DONE)
+    joined = Membership().asks_in().answered_in(1, AnswerMeaning.DONE)
     assert joined.asks_out().stage == "leaving"
-    refused = joined.asks_out().answered_out(2, Answer.UNDONE)
+    refused = joined.asks_out().answered_out(2, AnswerMeaning.UNDONE)
     assert (refused.stage, refused.due) == ("joined", False)
-    assert refused.asks_out().answered_out(3, Answer.DONE).over
+    assert refused.asks_out().answered_out(3, AnswerMeaning.DONE).over
 
 
 def test_a_leave_of_which_nothing_is_known_is_owed_until_the_owner_confirms_it() -> None:
-    joined = Membership().asks_in().answered_in(1, Answer.DONE)
-    owed = joined.asks_out().answered_out(2, Answer.UNKNOWN)
+    joined = Membership().asks_in().answered_in(1, AnswerMeaning.DONE)
+    owed = joined.asks_out().answered_out(2, AnswerMeaning.UNKNOWN)
     assert (owed.stage, owed.due, owed.tries) == ("leaving", True, 0)
-    again = owed.asks_out().answered_out(3, Answer.UNDONE)
+    again = owed.asks_out().answered_out(3, AnswerMeaning.UNDONE)
     assert (again.stage, again.due, again.tries) == ("leaving", True, 1)
-    assert again.asks_out().answered_out(4, Answer.DONE).over
-    assert again.asks_in().answered_in(4, Answer.DONE).stage == "joined"  # unless it comes back
+    assert again.asks_out().answered_out(4, AnswerMeaning.DONE).over
+    assert (
+        again.asks_in().answered_in(4, AnswerMeaning.DONE).stage == "joined"
+    )  # unless it comes back
 
 
 def test_a_join_that_failed_without_a_word_is_undone_and_the_place_in_a_match_kept() -> None:
-    failed = Membership().asks_in().answered_in(1, Answer.UNKNOWN)
+    failed = Membership().asks_in().answered_in(1, AnswerMeaning.UNKNOWN)
     assert (failed.stage, failed.due, failed.keeps_place) == ("leaving", True, True)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.inbox.rules.tail import Item, Tail, unread
+from actors.inbox.rules.tail import Tail, TailEntry, unread
 
 SIZES = st.lists(st.integers(0, 9), max_size=40)
 
 
-def items(sizes: list[int], first: int = 1) -> list[Item]:
+def items(sizes: list[int], first: int = 1) -> list[TailEntry]:
     return [
-        Item(offset, "note", f"{offset}", 0, size) for offset, size in enumerate(sizes, start=first)
+        TailEntry(offset, "note", f"{offset}", 0, size)
+        for offset, size in enumerate(sizes, start=first)
     ]
 
 

@@ -13,11 +13,11 @@ import trio
 
 from actors.node.parent.control import (
     NAME,
-    Answer,
     CannotBeControlled,
+    ControlReply,
+    ControlRequest,
     NoServer,
     Progress,
-    Question,
     RestartAll,
     Show,
     ask,
@@ -30,11 +30,15 @@ LIMIT_S = 60.0
 NODE = NodeRow("n-1", "up", 1.0, 7, 1, 2, 3, 4, 0, "0.1.0", "")
 
 
-async def answered(folder: Path, question: Question, *answers: Answer) -> list[Answer]:
+async def answered(
+    folder: Path, question: ControlRequest, *answers: ControlReply
+) -> list[ControlReply]:
     """What a command gets of a server that answers so."""
-    asked: list[Question] = []
+    asked: list[ControlRequest] = []
 
-    async def answer(found: Question, tell: Callable[[Answer], Awaitable[None]]) -> None:
+    async def answer(
+        found: ControlRequest, tell: Callable[[ControlReply], Awaitable[None]]
+    ) -> None:
         asked.append(found)
         for one in answers:
             await tell(one)
@@ -96,7 +100,9 @@ def test_a_folder_that_is_a_file_is_told(tmp_path: Path) -> None:
 
 
 async def test_what_is_no_question_is_not_answered_and_does_no_harm(tmp_path: Path) -> None:
-    async def answer(found: Question, tell: Callable[[Answer], Awaitable[None]]) -> None:
+    async def answer(
+        found: ControlRequest, tell: Callable[[ControlReply], Awaitable[None]]
+    ) -> None:
         await tell(Progress("here"))
 
     with trio.fail_after(LIMIT_S), control_socket(tmp_path) as listener:
@@ -115,7 +121,9 @@ async def test_what_is_no_question_is_not_answered_and_does_no_harm(tmp_path: Pa
 async def test_who_goes_away_does_not_stop_what_was_begun(tmp_path: Path) -> None:
     gone, done = trio.Event(), trio.Event()
 
-    async def answer(found: Question, tell: Callable[[Answer], Awaitable[None]]) -> None:
+    async def answer(
+        found: ControlRequest, tell: Callable[[ControlReply], Awaitable[None]]
+    ) -> None:
         await gone.wait()
         for number in range(3):
             await tell(Progress(str(number)))

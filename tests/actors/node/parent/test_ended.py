@@ -9,23 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.node.exits import Exit
-from actors.node.parent.ended import Ended, exit_of_all
+from actors.node.parent.ended import ProcessEnd, exit_of_all
 
 
 @pytest.mark.parametrize(
     ("ended", "text", "whole"),
     [
-        (Ended(0), "exit code 0", Exit.OK),
-        (Ended(11), "exit code 11", Exit.UNSAVED),
-        (Ended(99), "exit code 99", Exit.FAILED),
-        (Ended(-signal.SIGSEGV), "killed by SIGSEGV", Exit.FAILED),
-        (Ended(-signal.SIGTERM), "killed by SIGTERM", Exit.OK),
-        (Ended(-40), "killed by signal 40", Exit.FAILED),
-        (Ended(-signal.SIGKILL, "it hung"), "killed by SIGKILL: it hung", Exit.FAILED),
-        (Ended(None, "no memory"), "could not be started: no memory", Exit.FAILED),
+        (ProcessEnd(0), "exit code 0", Exit.OK),
+        (ProcessEnd(11), "exit code 11", Exit.UNSAVED),
+        (ProcessEnd(99), "exit code 99", Exit.FAILED),
+        (ProcessEnd(-signal.SIGSEGV), "killed by SIGSEGV", Exit.FAILED),
+        (ProcessEnd(-signal.SIGTERM), "killed by SIGTERM", Exit.OK),
+        (ProcessEnd(-40), "killed by signal 40", Exit.FAILED),
+        (ProcessEnd(-signal.SIGKILL, "it hung"), "killed by SIGKILL: it hung", Exit.FAILED),
+        (ProcessEnd(None, "no memory"), "could not be started: no memory", Exit.FAILED),
     ],
 )
-def test_an_end_has_words_and_an_exit_code(ended: Ended, text: str, whole: Exit) -> None:
+def test_an_end_has_words_and_an_exit_code(ended: ProcessEnd, text: str, whole: Exit) -> None:
     assert (str(ended), ended.exit) == (text, whole)
 
 

@@ -12,7 +12,7 @@ import trio
 
 from actors.node.exits import Exit
 from actors.node.parent.backoff import HOPELESS
-from actors.node.parent.ended import Ended
+from actors.node.parent.ended import ProcessEnd
 from actors.node.parent.keeper import NodeKeeper, RestartFailed
 from actors.node.parent.process import NodeProcess
 from tests.actors.node.parent.nodes import BROKEN, DIES, HANGS, SERVES, process
@@ -29,7 +29,7 @@ class House:
     def __init__(self, *programs: str | OSError, hung_after_s: float = 60.0) -> None:
         self.programs = list(programs)
         self.pids: list[int] = []
-        self.failures: list[Ended] = []
+        self.failures: list[ProcessEnd] = []
         self.hung_after_s = hung_after_s
         self.keeper = NodeKeeper("n-1", self._start, self._failed)
 
@@ -41,7 +41,7 @@ class House:
         self.pids.append(started.pid)
         return started
 
-    def _failed(self, keeper: NodeKeeper, ended: Ended) -> None:
+    def _failed(self, keeper: NodeKeeper, ended: ProcessEnd) -> None:
         assert keeper is self.keeper
         self.failures.append(ended)
 

@@ -15,7 +15,7 @@ import trio
 
 from actors.node.exits import Exit
 from actors.node.line import Assignment
-from actors.node.parent.ended import Ended
+from actors.node.parent.ended import ProcessEnd
 from actors.node.parent.process import NodeProcess
 from tests.actors.node.parent.nodes import DIES, HANGS, SERVES, process
 from tests.server_process import ROOT, alive, wait_until_gone
@@ -51,7 +51,7 @@ async def running(
     assert alive({run.process.pid}) == set()
 
 
-async def ended(program: str, *, hung_after_s: float = 60.0) -> tuple[Ended, list[str]]:
+async def ended(program: str, *, hung_after_s: float = 60.0) -> tuple[ProcessEnd, list[str]]:
     async with running(program, hung_after_s=hung_after_s) as run:
         await run.process.over.wait()
         assert run.process.ended is not None

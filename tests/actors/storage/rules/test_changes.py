@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.storage.rules.changes import (
-    Change,
     Denied,
     NotTheOwners,
+    ObjectChange,
     ObjectName,
     OtherVersion,
     OverQuota,
@@ -25,54 +25,59 @@ USAGE = Usage(2, 150)
 QUOTA = Quota(10, 1000)
 
 
-def after(*changes: Change, quota: Quota | None = QUOTA) -> Usage:
+def after(*changes: ObjectChange, quota: Quota | None = QUOTA) -> Usage:
     return decide(changes, PRESENT, USAGE, quota)
 
 
 def test_what_is_written_and_deleted_is_counted() -> None:
-    assert after(Change(SAVE, 30, None)) == Usage(2, 80)
-    assert after(Change(ObjectName("saves", "2"), 30, None)) == Usage(3, 180)
-    assert after(Change(SAVE, None, None)) == Usage(1, 50)
-    assert after(Change(ObjectName("saves", "2"), None, None)) == USAGE
+    assert after(ObjectChange(SAVE, 30, None)) == Usage(2, 80)
+    assert after(ObjectChange(ObjectName("saves", "2"), 30, None)) == Usage(3, 180)
+    assert after(ObjectChange(SAVE, None, None)) == Usage(1, 50)
+    assert after(ObjectChange(ObjectName("saves", "2"), None, None)) == USAGE
     assert after() == USAGE
 
 
 def test_a_change_for_another_version_is_denied() -> None:
-    assert after(Change(SAVE, 100, 7)) == USAGE
-    assert after(Change(ObjectName("saves", "2"), 1, 0)) == Usage(3, 151)
+    assert after(ObjectChange(SAVE, 100, 7)) == USAGE
+    assert after(ObjectChange(ObjectName("saves", "2"), 1, 0)) == Usage(3, 151)
     for name, expected in ((SAVE, 6), (SAVE, 0), (ObjectName("saves", "2"), 7)):
         for size in (100, None):
             with pytest.raises(OtherVersion):
-                after(Change(name, size, expected))
+                after(ObjectChange(name, size, expected))
 
 
 def test_what_its_owner_may_not_write_the_server_may() -> None:
     for size in (1, None):
         with pytest.raises(NotTheOwners, match="saves/locked"):
-            after(Change(LOCKED, size, None))
-    assert after(Change(LOCKED, 10, None), quota=None) == Usage(2, 110)
-    assert after(Change(LOCKED, 9**9, None), quota=None).size > QUOTA.size
+            after(ObjectChange(LOCKED, size, None))
+    assert after(ObjectChange(LOCKED, 10, None), quota=None) == Usage(2, 110)
+    assert after(ObjectChange(LOCKED, 9**9, None), quota=None).size > QUOTA.size
     with pytest.raises(OtherVersion):
-        after(Change(LOCKED, 10, 8), quota=None)
+        after(ObjectChange(LOCKED, 10, 8), quota=None)
 
 
 def test_more_than_a_user_may_have_is_denied() -> None:
     new = ObjectName("saves", "2")
-    assert after(Change(new, 850, None)) == Usage(3, 1000)
+    assert after(ObjectChange(new, 850, None)) == Usage(3, 1000)
     with pytest.raises(OverQuota, match="1000 bytes"):
-        after(Change(new, 851, None))
+        after(ObjectChange(new, 851, None))
     with pytest.raises(OverQuota, match="2 objects"):
-        after(Change(new, 1, None), quota=Quota(2, 1000))
+        after(ObjectChange(new, 1, None), quota=Quota(2, 1000))
     # What another change makes room for is not too much.
-    assert after(Change(new, 1, None), Change(SAVE, None, None), quota=Quota(2, 1000)).objects == 2
+    assert (
+        after(
+            ObjectChange(new, 1, None), ObjectChange(SAVE, None, None), quota=Quota(2, 1000)
+        ).objects
+        == 2
+    )
 
 
 def test_whoever_has_more_since_the_quota_was_lowered_can_make_it_less() -> None:
     low = Quota(1, 60)
-    assert after(Change(SAVE, 99, None), quota=low) == Usage(2, 149)
-    assert after(Change(SAVE, None, None), quota=low) == Usage(1, 50)
+    assert after(ObjectChange(SAVE, 99, None), quota=low) == Usage(2, 149)
+    assert after(ObjectChange(SAVE, None, None), quota=low) == Usage(1, 50)
     with pytest.raises(OverQuota):
-        after(Change(SAVE, 101, None), quota=low)
+        after(ObjectChange(SAVE, 101, None), quota=low)
 
 
 names = st.builds(ObjectName, st.sampled_from("ab"), st.sampled_from("xy"))
@@ -93,7 +98,7 @@ def test_usage_is_what_is_there(
     usage = Usage(len(sizes), sum(sizes.values()))
     try:
         usage = decide(
-            [Change(name, *change) for name, change in changes.items()],
+            [ObjectChange(name, *change) for name, change in changes.items()],
             present,
             usage,
             Quota(3, 120),

@@ -1,0 +1,77 @@
+"""A class or type has a name of its own: no two modules define the same one.
+
+A reader who sees `Lease` then knows which one is meant without a look at the imports. Names that
+begin with an underscore are a module's own affair, and functions are called by their module's name
+where it helps.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+FOLDERS = ("actors", "protocol", "persistence", "bench")
+
+SHARED = {
+    # One thing at two ends: what the server runs, and what a program holds of it.
+    "Match": {"actors/matches/match.py", "protocol/remote/match.py"},
+    "Room": {"actors/chat/room.py", "protocol/remote/room.py"},
+    "Session": {"actors/edge/session.py", "protocol/remote/session.py"},
+    # A protocol of the runtime, and the class that fulfils it; users see one of the two.
+    "Cluster": {"actors/runtime/cluster.py", "actors/cluster/cluster.py"},
+    "EventStore": {"actors/runtime/stores.py", "persistence/events.py"},
+    "SnapshotStore": {"actors/runtime/stores.py", "persistence/snapshots.py"},
+    # The same type, in layers that may not import one another.
+    "Count": {"actors/quantities.py", "persistence/settings.py"},
+    "PositiveSeconds": {"actors/quantities.py", "persistence/settings.py"},
+    # What one asks for, and what works it out.
+    "Placement": {"actors/runtime/kinds.py", "actors/cluster/rules/placement.py"},
+    # Events of a match are stored under these names; the others never leave the cluster's rules.
+    "Ended": {"actors/matches/rules/record.py", "actors/cluster/rules/answers.py"},
+    "Moved": {"actors/matches/rules/record.py", "actors/cluster/rules/answers.py"},
+    # The field's word for both: who is in a room (on the wire), and who is in a cluster.
+    "Member": {"protocol/messages/room.py", "actors/cluster/rules/member.py"},
+    # The same contract for each peer that the bench compares with.
+    "Driver": {
+        f"bench/peers/{peer}.py"
+        for peer in ("colyseus", "nakama", "picows", "socketio", "trio_websocket")
+    },
+}
+"""Names that several modules define, and the reason."""
+
+
+def types_of(source: str) -> Iterator[str]:
+    """The public classes and type aliases that a module defines."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.ClassDef):
+            names = [node.name]
+        elif isinstance(node, ast.Assign):
+            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+        else:
+            continue
+        for name in names:
+            if name[0].isupper() and not (name.isupper() and len(name) > 1) and len(name) > 1:
+                yield name
+
+
+def definitions() -> dict[str, set[str]]:
+    paths = [ROOT / "server.py"]
+    for folder in FOLDERS:
+        paths += sorted((ROOT / folder).rglob("*.py"))
+    found: dict[str, set[str]] = {}
+    for path in paths:
+        for name in types_of(path.read_text(encoding="utf-8")):
+            found.setdefault(name, set()).add(path.relative_to(ROOT).as_posix())
+    return found
+
+
+def test_no_two_things_share_a_name() -> None:
+    several = {name: modules for name, modules in definitions().items() if len(modules) > 1}
+    assert several == SHARED
+
+
+def test_classes_and_aliases_count_and_constants_do_not() -> None:
+    source = "class Room: ...\nT = object()\nLIMIT = 3\nAnswer = int | str\n_Own = int"
+    assert list(types_of(source)) == ["Room", "Answer"]
