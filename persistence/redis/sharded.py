@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -17,8 +18,13 @@ from persistence.settings import RedisSettings
 
 Server = tuple[str, int]
 
-_REDIRECTIONS: Final = 5
+_REDIRECTIONS: Final = 8
 """A key that has moved so often while it was asked for is given up; it takes one or two."""
+_AT_ONCE: Final = 3
+"""So many redirections are followed at once. Servers that send a key to one another have yet to
+hear of its move, and a pause helps."""
+_PAUSE_S: Final = 0.01
+"""The first of these pauses; it doubles each time, to 0.3 s in all."""
 _ASKING: Final[Command] = ("ASKING",)
 
 
@@ -75,7 +81,9 @@ class ShardedLine:
                 todo.append(_Part(place, self._primaries[shard % len(self._primaries)]))
             else:
                 todo.append(_Part(place, self._table[key_slot(key)]))
-        for _ in range(_REDIRECTIONS):
+        for number in range(_REDIRECTIONS):
+            if number >= _AT_ONCE:
+                time.sleep(_PAUSE_S * 2 ** (number - _AT_ONCE))
             todo = self._round(commands, todo, replies)
             if not todo:
                 break

@@ -226,6 +226,10 @@ class Cluster:
         name = to.client.execute_command("CLUSTER", "MYID").decode()
         for each in (to, source, *self.primaries):
             each.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", name)
+        until(
+            lambda: all(_has(each, slot, to) for each in self.primaries),
+            "all servers agree on who has the hash slot",
+        )
 
     def begin_to_move(self, key: str, to: Valkey) -> None:
         source = self.primary_of(key)
@@ -237,6 +241,14 @@ class Cluster:
     def end(self) -> None:
         for each in (*self.primaries, *([self.replica] if self.replica else [])):
             each.kill()
+
+
+def _has(asked: Valkey, slot: int, owner: Valkey) -> bool:
+    """Whether a server says that another one, or itself, has a hash slot."""
+    ranges = asked.client.execute_command("CLUSTER", "SLOTS")
+    return any(
+        int(one[0]) <= slot <= int(one[1]) and int(one[2][1]) == owner.port for one in ranges
+    )
 
 
 @contextmanager
