@@ -177,6 +177,8 @@ class Server:
             raise AssertionError(f"did not stop: {self.err[-10:]}") from None
         for reader in self._readers:
             reader.join()
+        if self.process.returncode:  # for the report of a test that fails by it
+            print(*self.err[-40:], sep="\n")
         return self.process.returncode
 
     def kill(self) -> None:
