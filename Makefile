@@ -33,7 +33,7 @@ types: $(READY_DEV) ## strict types
 	$(BIN)/mypy
 
 pytest: $(READY_DEV) ## the tests alone, side by side (ARGS='-k name' are passed on; WORKERS=0: one after the other)
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-services: $(READY_DEV) ## the tests of every service, with each of the others left out (ARGS='chat': that one)
 	@WORKERS=$(WORKERS) $(BIN)/python -m tests.left_out $(ARGS)

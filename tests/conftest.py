@@ -79,3 +79,28 @@ def redis(redis_url: str) -> RedisSettings:
 def unique() -> str:
     """A name that no other test uses, for a kind, a key or a schema."""
     return f"t{secrets.token_hex(8)}"
+
+
+LONGEST = (
+    "tests/test_server.py",
+    "tests/actors/cluster/test_membership.py",
+    "tests/test_nodes.py",
+    "tests/test_machines.py",
+    "tests/test_services.py",
+    "tests/actors/edge/test_much_at_once.py",
+    "tests/test_users.py",
+    "tests/test_readme.py",
+    "tests/bench/",
+    "tests/test_cluster.py",
+    "tests/chaos/",
+)
+"""The files that take longest, which begin first: one that begins last keeps all others waiting."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring tests into the order in which files are given to the processes that run them."""
+
+    def rank(item: pytest.Item) -> int:
+        return next((n for n, at in enumerate(LONGEST) if item.nodeid.startswith(at)), len(LONGEST))
+
+    items.sort(key=rank)

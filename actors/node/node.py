@@ -198,7 +198,10 @@ class ServerNode:
                 log.info("saving", actors=system.statistics().actors)
             web_over.set()
             outer.cancel_scope.cancel()
-        return not stores.durability.unsaved and (node is None or node.membership.ended == LEFT)
+        if node is not None and node.membership.ended != LEFT:
+            log.error("not left in order", why=node.membership.ended)
+            return False
+        return not stores.durability.unsaved
 
     async def _join(self, system: ActorSystem) -> ClusterNode | None:
         """Join the cluster, if this node is of one."""
