@@ -1,5 +1,5 @@
 # make run    start the server on embedded stores
-# make test   lint, types and the whole test suite
+# make test   lint, types and the test suite
 # make help   the rest
 PYTHON ?= python3
 VENV   := .venv
@@ -10,7 +10,7 @@ READY_BENCH := $(VENV)/.ready-bench
 # Tests wait more than they compute, so one process more than there are cores is at work.
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: run test lint format types pytest test-services bench chaos fuzz help clean
+.PHONY: run test lint format types pytest test-failover test-services bench chaos fuzz help clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -19,7 +19,7 @@ help: ## this list
 run: $(READY) ## set up if needed, then start the server (ARGS='...' are passed on)
 	@exec $(BIN)/python server.py serve $(ARGS)
 
-test: lint types pytest ## set up if needed, then check and test everything
+test: lint types pytest ## set up if needed, then check and test everything but test-failover
 
 lint: $(READY_DEV) ## style
 	$(BIN)/ruff check .
@@ -33,7 +33,10 @@ types: $(READY_DEV) ## strict types
 	$(BIN)/mypy
 
 pytest: $(READY_DEV) ## the tests alone, side by side (ARGS='-k name' are passed on; WORKERS=0: one after the other)
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not failover' $(ARGS)
+
+test-failover: $(READY_DEV) ## the slow tests: clusters and stores that are restarted, frozen and failed over
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m failover $(ARGS)
 
 test-services: $(READY_DEV) ## the tests of every service, with each of the others left out (ARGS='chat': that one)
 	@WORKERS=$(WORKERS) $(BIN)/python -m tests.left_out $(ARGS)

@@ -7,12 +7,15 @@ import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
 import trio
 
 from tests.protocol.live import upgrade
 from tests.server_process import ENDED, Server, run
 from tests.test_cluster import LIMIT_S, Cluster, bodies, one_on_each, send
 from tests.test_nodes import SERVER
+
+pytestmark = pytest.mark.failover
 
 
 async def test_postgresql_that_fails_over_ends_no_node_and_loses_nothing(tmp_path: Path) -> None:

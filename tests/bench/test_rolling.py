@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from bench.rolling import RollingReport
 from tests.server_process import ROOT
+
+pytestmark = pytest.mark.failover
 
 SMALL = ("--nodes", "2", "--rooms", "2", "--members", "4", "--matches", "1", "--rate", "5")
 

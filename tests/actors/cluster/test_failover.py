@@ -16,6 +16,8 @@ from .members import ALL, STEADY, MemberNode, member, members, own_cluster, sett
 from .nodes import open_nodes
 from .sample import Add, Log
 
+pytestmark = pytest.mark.failover
+
 
 @pytest.fixture
 def behind_sentinels(tmp_path: Path) -> Iterator[Watched]:

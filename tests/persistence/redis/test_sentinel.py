@@ -19,6 +19,8 @@ from tests.persistence.asking import ask
 
 from .valkeys import Watched, until, watched
 
+pytestmark = pytest.mark.failover
+
 Ref = ActorRef[Any]
 
 
