@@ -165,7 +165,7 @@ class Memberships:
             if not held.believed:
                 self._stands(topic, held, held.membership.gives_up(keep_place=True))
         for topic, position in positions.items():
-            self._resume(client, position, topic)
+            self._resume(client, topic, position)
 
     def detach(self) -> None:
         """There is no connection now."""
@@ -285,7 +285,7 @@ class Memberships:
         newest = number == membership.entered  # else a later join answers the client
         if resuming is not None and newest and self._is_lost(error, resuming):
             held.membership = membership
-            self._resume(resuming.client, resuming.position, topic, resuming.until)
+            self._resume(resuming.client, topic, resuming.position, resuming.until)
             return
         if answer is AnswerMeaning.DONE:
             held.believed = True
@@ -320,7 +320,7 @@ class Memberships:
         asked = 0
         for topic in list(self._put_off):
             if asked < RESUMES and not self._is_leaving(topic):
-                asked += self._resume(client, self._put_off.pop(topic), topic)
+                asked += self._resume(client, topic, self._put_off.pop(topic))
 
     def part_again(self, topic: str) -> None:
         """Send the owner another `Part`, if the session still has to leave."""
@@ -392,8 +392,8 @@ class Memberships:
     def _resume(
         self,
         client: ConnectedClient,
-        position: Position,
         topic: str,
+        position: Position,
         until: float | None = None,
     ) -> bool:
         """Ask the owner; or push `topic.lost` and return False."""
