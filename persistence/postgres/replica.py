@@ -11,8 +11,8 @@ import pykka
 import structlog
 
 from persistence.errors import StoreError
+from persistence.peek import is_to_stop
 from persistence.postgres.connection import PostgresLink
-from persistence.redis.bus.peek import is_to_stop
 from persistence.settings import PostgresSettings
 
 _log = structlog.get_logger("persistence.replica")

@@ -10,9 +10,9 @@ import pykka
 import structlog
 from redis.exceptions import RedisError
 
+from persistence.peek import is_to_stop
 from persistence.reconnect import Reconnect
 from persistence.redis.bus.intake import Intake
-from persistence.redis.bus.peek import is_to_stop
 from persistence.redis.commands import Command
 from persistence.redis.connection import one_line
 from persistence.redis.lines import open_line
