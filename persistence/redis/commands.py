@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha1
 from typing import Any, NamedTuple
 
@@ -26,6 +27,14 @@ class Script(NamedTuple):
 def script(text: str) -> Script:
     """Return a script."""
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def only(replies: Sequence[Any]) -> Any:
+    """Return the reply to a command that was sent alone; raise it, if it is an error."""
+    (reply,) = replies
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
 
 
 def key_of(command: Command) -> bytes | None:

@@ -9,7 +9,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from persistence.errors import StoreUnavailable
 from persistence.redis.address import read_many
-from persistence.redis.commands import Command, Script
+from persistence.redis.commands import Command, Script, only
 from persistence.redis.connection import STORE, connect, one_line
 from persistence.redis.line import Line
 from persistence.redis.sharded import ShardedLine
@@ -47,14 +47,20 @@ def converse(line: AnyLine, script: Script, commands: Sequence[Command]) -> list
     return replies
 
 
-def check(settings: RedisSettings) -> None:
-    """Return if the store answers, else raise `StoreUnavailable`. Blocks for up to `timeout_s`."""
+def ask_once(settings: RedisSettings, command: Command) -> Any:
+    """Return the reply to one command, by a line of its own. Blocks for up to `timeout_s`.
+
+    Raises `StoreUnavailable` if there is none, or it is an error.
+    """
     line = open_line(settings)
     try:
-        (reply,) = line.execute(("PING",))
-        if isinstance(reply, Exception):
-            raise reply
+        return only(line.execute(command))
     except (RedisError, OSError) as error:
         raise StoreUnavailable(STORE, one_line(error)) from None
     finally:
         line.close()
+
+
+def check(settings: RedisSettings) -> None:
+    """Return if the store answers, else raise `StoreUnavailable`. Blocks for up to `timeout_s`."""
+    ask_once(settings, ("PING",))

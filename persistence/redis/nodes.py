@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 from persistence.errors import RowRefused, StoresDiffer, StoreUnavailable
 from persistence.nodes import Announce, BeginGeneration, ChangeSlots, Heard, Heartbeat, HeldSlot
 from persistence.redis.actor import RedisActor
-from persistence.redis.commands import script
+from persistence.redis.commands import only, script
 from persistence.redis.connection import STORE, one_line
 from persistence.redis.lines import converse
 from persistence.requests import StoreCheck, StoreRequest
@@ -183,9 +183,7 @@ class NodeWorker(RedisActor):
                 case Announce(view, gone):
                     self._run(request, view, *gone)
                 case StoreCheck():
-                    (reply,) = self._line.execute(("PING",))
-                    if isinstance(reply, Exception):
-                        raise reply
+                    only(self._line.execute(("PING",)))
                 case _:
                     answer = RowRefused(f"not for a node's worker: {request}")
         except ResponseError as error:
@@ -208,10 +206,7 @@ class NodeWorker(RedisActor):
 
     def _run(self, request: StoreRequest, *arguments: Any) -> Any:
         script = _SCRIPTS[type(request)]
-        (reply,) = converse(self._line, script, [script.call(self._keys, *arguments)])
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        return only(converse(self._line, script, [script.call(self._keys, *arguments)]))
 
 
 def _heard(since: int, reply: Sequence[Any]) -> Heard | StoresDiffer:

@@ -11,7 +11,7 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisError
 
 from persistence.redis.address import Many
-from persistence.redis.commands import Command, key_of
+from persistence.redis.commands import Command, key_of, only
 from persistence.redis.connection import connect_to
 from persistence.redis.line import Line
 from persistence.settings import RedisSettings
@@ -168,9 +168,7 @@ class ShardedLine:
         for server in dict.fromkeys((*self._primaries, *self._many.hosts)):
             line = self._line(server)
             try:
-                (reply,) = line.execute(("CLUSTER", "SLOTS"))
-                if isinstance(reply, Exception):
-                    raise reply
+                reply = only(line.execute(("CLUSTER", "SLOTS")))
             except (RedisError, OSError) as error:
                 failure = error
                 continue
