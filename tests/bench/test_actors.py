@@ -8,22 +8,16 @@ import msgspec
 import pytest
 
 from bench.actors import ActorsReport
+from tests.bench.commands import bench
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 def test_the_bench_writes_a_table_and_json(tmp_path: Path) -> None:
     figures = tmp_path / "actors.json"
-    command = [sys.executable, "-m", "bench.actors", "--repeat", "1", "--scale", "0.02"]
+    small = ("--repeat", "1", "--scale", "0.02")
     # Status 1 says that a bar was missed: on a machine busy with other tests, that is no news.
-    done = subprocess.run(
-        [*command, "--json", str(figures)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = bench("actors", *small, "--json", str(figures), timeout_s=120)
     assert done.returncode in {0, 1}, done.stderr
     assert figures.exists(), done.stderr
     report = msgspec.json.decode(figures.read_bytes(), type=ActorsReport)

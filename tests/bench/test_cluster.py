@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
 
 from bench.cluster import ClusterRow
-from tests.server_process import ROOT
+from tests.bench.commands import bench
 
 
 def test_every_figure_is_there(tmp_path: Path) -> None:
     figures = tmp_path / "cluster.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.cluster", "--seconds", "0.2", "--json", str(figures)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    done = bench("cluster", "--seconds", "0.2", "--json", str(figures))
     assert done.returncode == 0, done.stderr
     rows = msgspec.json.decode(figures.read_bytes(), type=list[ClusterRow])
     assert all(row.per_s > 0 and row.p99_ms >= row.p50_ms > 0 for row in rows)
@@ -31,13 +22,6 @@ def test_every_figure_is_there(tmp_path: Path) -> None:
 
 
 def test_a_time_that_is_none_is_refused_in_one_line() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.cluster", "--seconds", "0"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = bench("cluster", "--seconds", "0", timeout_s=60)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].endswith("--seconds is above 0")

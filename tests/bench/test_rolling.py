@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from bench.rolling import RollingReport
-from tests.server_process import ROOT
+from tests.bench.commands import bench
 
 pytestmark = pytest.mark.failover
 
 SMALL = ("--nodes", "2", "--rooms", "2", "--members", "4", "--matches", "1", "--rate", "5")
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bench.rolling", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-
-
 def test_a_restart_is_reported(tmp_path: Path) -> None:
     figures = tmp_path / "rolling.json"
-    done = run(*SMALL, "--json", str(figures))
+    done = bench("rolling", *SMALL, "--json", str(figures), timeout_s=200)
     assert done.returncode == 0, done.stderr
     report = msgspec.json.decode(figures.read_bytes(), type=RollingReport)
     assert done.stdout.splitlines() == report.lines()
@@ -43,6 +30,6 @@ def test_a_restart_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_number_that_makes_no_sense_is_refused_in_one_line() -> None:
-    done = run("--nodes", "1")
+    done = bench("rolling", "--nodes", "1")
     assert done.returncode == 2
     assert "at least 2" in done.stderr.splitlines()[-1]

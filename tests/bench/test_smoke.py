@@ -16,6 +16,7 @@ import pytest
 
 from bench.report import Report
 from bench.result import ServerResult
+from tests.bench.commands import bench
 from tests.server_process import ROOT, Server
 
 SHORT = ("--seconds", "0.6", "--warmup", "0.1")
@@ -37,14 +38,7 @@ def server() -> Iterator[Server]:
 def run(out: Path, name: str, *arguments: str, pictures: bool = False) -> tuple[Report, str]:
     """Run a scenario; its report and what it printed."""
     files = ["--out", str(out), "--save", "it"] + ([] if pictures else ["--no-pictures"])
-    done = subprocess.run(
-        [sys.executable, "-m", f"bench.{name}", *files, *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    done = bench(name, *files, *arguments)
     assert done.returncode == 0, done.stderr
     return msgspec.json.decode((out / "it.json").read_bytes(), type=Report), done.stdout
 

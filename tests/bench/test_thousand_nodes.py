@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from bench.thousand_nodes import NodesRow
-from tests.server_process import ROOT
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bench.thousand_nodes", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+from tests.bench.commands import bench
 
 
 def test_every_figure_is_there(tmp_path: Path) -> None:
     figures = tmp_path / "nodes.json"
-    done = run("--nodes", "8", "--json", str(figures))
+    done = bench("thousand_nodes", "--nodes", "8", "--json", str(figures))
     assert done.returncode == 0, done.stderr
     rows = msgspec.json.decode(figures.read_bytes(), type=list[NodesRow])
     assert all(row.what in done.stdout for row in rows)
@@ -46,6 +33,6 @@ def test_every_figure_is_there(tmp_path: Path) -> None:
 def test_a_number_that_makes_no_sense_is_refused_in_one_line(
     arguments: tuple[str, str], why: str
 ) -> None:
-    done = run(*arguments)
+    done = bench("thousand_nodes", *arguments)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].endswith(why)

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import msgspec
 
 from bench.waiting import Figure
-from tests.server_process import ROOT
+from tests.bench.commands import bench
 
 
 def test_every_figure_is_there_and_none_came_early() -> None:
     small = ("--waiting", "500", "--due", "20", "--overdue", "100", "--seconds", "0.3", "--json")
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.waiting", *small],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    done = bench("waiting", *small)
     assert done.returncode == 0, done.stderr
     found = {one.what: one.value for one in msgspec.json.decode(done.stdout, type=list[Figure])}
     assert found["rows that wait"] == 500
