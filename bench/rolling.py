@@ -34,13 +34,13 @@ import trio
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from actors.cluster.rules.slots import SLOTS
 from actors.node.parent.control import Show, ask
 from actors.node.parent.overview import NodeRow, Overview
 from bench.child import ROOT, ChildServer
 from bench.folder import temporary_data
 from bench.interruption import Crowd, Longest
 
-SLOTS: Final = 16_384
 LIMIT_S: Final = 180.0
 CALM_S: Final = 5.0
 """How long the load is watched before the fault. It runs for some time more before and after."""

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trio
 
+from actors.cluster.rules.slots import SLOTS
 from protocol.client import Gap, MatchUpdate, RequestFailed, Room, Session, connect
 from protocol.messages.match import MatchEnded
 from tests.server_process import ENDED, PATIENT, entry, run
@@ -20,7 +21,6 @@ from tests.test_inbox import tell
 from tests.test_nodes import Nodes
 
 LIMIT_S = 120.0
-SLOTS = 16_384
 
 
 class Cluster(Nodes):

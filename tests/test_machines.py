@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import trio
 
+from actors.cluster.rules.slots import SLOTS
 from actors.node.exits import Exit
 from protocol.client import Session, connect
 from server import VERSION
 from tests.conftest import Stores
 from tests.server_process import ENDED, PATIENT, Server, run, wait_until_gone
-from tests.test_cluster import LIMIT_S, SLOTS, bodies, node_of, send
+from tests.test_cluster import LIMIT_S, bodies, node_of, send
 from tests.test_server import one_line
 
 Shared = Sequence[str]
