@@ -81,6 +81,18 @@ def unique() -> str:
     return f"t{secrets.token_hex(8)}"
 
 
+@pytest.fixture
+def same_stores(stores: Stores, unique: str) -> tuple[str, ...]:
+    """The settings by which servers share a schema and the keys of a Valkey, which no other has."""
+    return (
+        f"postgres.url={stores.postgres_url}",
+        f"postgres.schema={unique}",
+        f"redis.url={stores.redis_url}",
+        f"redis.prefix={unique}:",
+        "log.format=json",
+    )
+
+
 LONGEST = (
     "tests/test_server.py",
     "tests/actors/cluster/test_membership.py",

@@ -81,6 +81,11 @@ thinks, see `Server.stop`.
 """
 
 
+def flags(*settings: str) -> list[str]:
+    """The arguments by which a command has these settings, `section.key=value`."""
+    return [part for setting in settings for part in ("--set", setting)]
+
+
 class Server:
     """A running server on free ports, with its data in `folder`.
 
@@ -106,7 +111,7 @@ class Server:
     ) -> None:
         self.folder = folder
         chosen = [f"server.data_dir={folder}", "listen.port=0", "http.port=0", "server.drain_s=0"]
-        arguments = [part for value in (*chosen, *settings) for part in ("--set", value)]
+        arguments = flags(*chosen, *settings)
         limits = [] if files is None else ["prlimit", f"--nofile={files[0]}:{files[1]}"]
         self.process = subprocess.Popen(
             [*limits, python, *entry, "serve", *arguments],

@@ -11,36 +11,23 @@ from pathlib import Path
 import pytest
 
 from actors.node.exits import Exit
-from tests.conftest import Stores
-from tests.server_process import Server, run
+from tests.server_process import Server, flags, run
 
 
 @pytest.fixture
-def shared(stores: Stores, unique: str) -> tuple[str, ...]:
-    return (
-        f"postgres.url={stores.postgres_url}",
-        f"postgres.schema={unique}",
-        f"redis.url={stores.redis_url}",
-        f"redis.prefix={unique}:",
-        "log.format=json",
-    )
-
-
-@pytest.fixture
-def first(tmp_path: Path, shared: tuple[str, ...]) -> Iterator[Server]:
-    with Server(tmp_path / "first", *shared) as server:
+def first(tmp_path: Path, same_stores: tuple[str, ...]) -> Iterator[Server]:
+    with Server(tmp_path / "first", *same_stores) as server:
         yield server
 
 
 def arguments(folder: Path, *settings: str) -> list[str]:
-    ours = (f"server.data_dir={folder}", "listen.port=0", "http.port=0", *settings)
-    return [part for setting in ours for part in ("--set", setting)]
+    return flags(f"server.data_dir={folder}", "listen.port=0", "http.port=0", *settings)
 
 
 def test_a_second_server_on_the_same_schema_does_not_start(
-    tmp_path: Path, first: Server, shared: tuple[str, ...]
+    tmp_path: Path, first: Server, same_stores: tuple[str, ...]
 ) -> None:
-    ended = run("serve", *arguments(tmp_path / "second", *shared))
+    ended = run("serve", *arguments(tmp_path / "second", *same_stores))
     assert ended.code == Exit.NOT_ALONE
     (line,) = ended.err.splitlines()
     assert f"process {first.process.pid} on" in line
@@ -48,9 +35,9 @@ def test_a_second_server_on_the_same_schema_does_not_start(
 
 
 def test_one_that_may_start_beside_another_says_so(
-    tmp_path: Path, first: Server, shared: tuple[str, ...]
+    tmp_path: Path, first: Server, same_stores: tuple[str, ...]
 ) -> None:
-    with Server(tmp_path / "second", *shared, "server.alone=false") as second:
+    with Server(tmp_path / "second", *same_stores, "server.alone=false") as second:
         (warning,) = [event for event in second.events() if event["event"] == "not alone"]
         assert f"process {first.process.pid} on" in warning["holder"]
         assert second.stop() == Exit.OK
@@ -58,20 +45,20 @@ def test_one_that_may_start_beside_another_says_so(
 
 
 def test_a_server_takes_the_place_of_a_killed_one_and_of_one_that_stopped(
-    tmp_path: Path, first: Server, shared: tuple[str, ...]
+    tmp_path: Path, first: Server, same_stores: tuple[str, ...]
 ) -> None:
     first.kill()
-    with Server(tmp_path / "second", *shared) as second:
+    with Server(tmp_path / "second", *same_stores) as second:
         assert second.stop() == Exit.OK
-    with Server(tmp_path / "third", *shared):
+    with Server(tmp_path / "third", *same_stores):
         pass
 
 
 def test_a_frozen_server_is_replaced_and_stops_when_it_wakes(
-    tmp_path: Path, first: Server, shared: tuple[str, ...]
+    tmp_path: Path, first: Server, same_stores: tuple[str, ...]
 ) -> None:
     os.kill(first.process.pid, signal.SIGSTOP)
-    with Server(tmp_path / "second", *shared) as second:
+    with Server(tmp_path / "second", *same_stores) as second:
         os.kill(first.process.pid, signal.SIGCONT)
         assert first.process.wait(30) == Exit.NOT_ALONE
         assert "took this one for dead" in first.err[-1]
@@ -79,9 +66,9 @@ def test_a_frozen_server_is_replaced_and_stops_when_it_wakes(
 
 
 def test_a_frozen_server_that_need_not_be_alone_goes_on_when_it_wakes(
-    tmp_path: Path, shared: tuple[str, ...]
+    tmp_path: Path, same_stores: tuple[str, ...]
 ) -> None:
-    patient = (*shared, "server.alone=false")
+    patient = (*same_stores, "server.alone=false")
     with Server(tmp_path / "first", *patient) as first:
         os.kill(first.process.pid, signal.SIGSTOP)
         with Server(tmp_path / "second", *patient) as second:

@@ -13,34 +13,21 @@ from actors.cluster.rules.slots import SLOTS
 from actors.node.exits import Exit
 from protocol.client import Session, connect
 from server import VERSION
-from tests.conftest import Stores
-from tests.server_process import ENDED, PATIENT, Server, run, wait_until_gone
+from tests.server_process import ENDED, PATIENT, Server, flags, run, wait_until_gone
 from tests.test_cluster import LIMIT_S, bodies, node_of, send
 from tests.test_server import one_line
 
 Shared = Sequence[str]
 
 
-@pytest.fixture
-def shared(stores: Stores, unique: str) -> Shared:
-    """The settings by which servers are one cluster."""
-    return (
-        f"postgres.url={stores.postgres_url}",
-        f"postgres.schema={unique}",
-        f"redis.url={stores.redis_url}",
-        f"redis.prefix={unique}:",
-        "log.format=json",
-    )
-
-
-def of_machine(name: str, shared: Shared, *settings: str) -> tuple[str, ...]:
-    return (*shared, f"server.name={name}", *settings)
+def of_machine(name: str, same_stores: Shared, *settings: str) -> tuple[str, ...]:
+    return (*same_stores, f"server.name={name}", *settings)
 
 
 def refused(folder: Path, *settings: str, code: Exit = Exit.NOT_ALONE) -> str:
     """Start a server that does not start beside others; its one line."""
     ours = (f"server.data_dir={folder}", "listen.port=0", "http.port=0", *settings)
-    ended = run("serve", *[part for one in ours for part in ("--set", one)])
+    ended = run("serve", *flags(*ours))
     assert ended.code == code, ended
     return one_line("\n".join(line for line in ended.err.splitlines() if line[0] != "{"))
 
@@ -69,14 +56,14 @@ async def one_on_each(*servers: Server) -> AsyncIterator[list[Session]]:
 
 
 async def test_players_of_two_servers_share_rooms_and_one_is_killed_whole(
-    tmp_path: Path, shared: Shared
+    tmp_path: Path, same_stores: Shared
 ) -> None:
     """The players of the dead one come to the other, as a load balancer sends them there."""
     names = [f"room-{number}" for number in range(6)]
     two = ("server.nodes=2",)
     with (
-        Server(tmp_path / "here", *of_machine("here", shared, *two)) as here,
-        Server(tmp_path / "there", *of_machine("there", shared, *two)) as there,
+        Server(tmp_path / "here", *of_machine("here", same_stores, *two)) as here,
+        Server(tmp_path / "there", *of_machine("there", same_stores, *two)) as there,
     ):
         async with one_on_each(here, there) as (ada, bob):
             assert [node_of(one).partition("-")[0] for one in (ada, bob)] == ["here", "there"]
@@ -97,11 +84,13 @@ async def test_players_of_two_servers_share_rooms_and_one_is_killed_whole(
         assert here.stop() in ENDED
 
 
-async def test_single_nodes_are_a_cluster_if_they_say_so(tmp_path: Path, shared: Shared) -> None:
+async def test_single_nodes_are_a_cluster_if_they_say_so(
+    tmp_path: Path, same_stores: Shared
+) -> None:
     one = "server.cluster=true"
     with (
-        Server(tmp_path / "a", *of_machine("a", shared, one)) as a,
-        Server(tmp_path / "b", *of_machine("b", shared, one)) as b,
+        Server(tmp_path / "a", *of_machine("a", same_stores, one)) as a,
+        Server(tmp_path / "b", *of_machine("b", same_stores, one)) as b,
     ):
         await until_shared(a, b)
         async with one_on_each(a, b) as (ada, bob):
@@ -112,27 +101,27 @@ async def test_single_nodes_are_a_cluster_if_they_say_so(tmp_path: Path, shared:
                 assert await bodies(rooms[0], 2) == await bodies(rooms[1], 2)
         assert b.stop() in ENDED
         assert a.stop() in ENDED
-    with Server(tmp_path / "c", *shared) as c:  # the cluster has ended in order
+    with Server(tmp_path / "c", *same_stores) as c:  # the cluster has ended in order
         assert c.stop() == Exit.OK
 
 
 def test_a_server_alone_and_one_of_a_cluster_do_not_start_beside_each_other(
-    tmp_path: Path, shared: Shared
+    tmp_path: Path, same_stores: Shared
 ) -> None:
     one = "server.cluster=true"
-    with Server(tmp_path / "a", *of_machine("a", shared, one)) as a:
-        line = refused(tmp_path / "b", *shared)
+    with Server(tmp_path / "a", *of_machine("a", same_stores, one)) as a:
+        line = refused(tmp_path / "b", *same_stores)
         assert "a cluster of servers works on the same schema" in line
         assert "set [server] cluster = true for both" in line
         assert a.stop() in ENDED
-    with Server(tmp_path / "a", *shared) as a:
-        line = refused(tmp_path / "b", *shared, one)
+    with Server(tmp_path / "a", *same_stores) as a:
+        line = refused(tmp_path / "b", *same_stores, one)
         assert f"process {a.process.pid} on" in line
         assert a.stop() in ENDED
 
 
-def test_two_nodes_of_one_name_are_refused_by_one_line(tmp_path: Path, shared: Shared) -> None:
-    one = of_machine("twin", shared, "server.cluster=true")
+def test_two_nodes_of_one_name_are_refused_by_one_line(tmp_path: Path, same_stores: Shared) -> None:
+    one = of_machine("twin", same_stores, "server.cluster=true")
     with Server(tmp_path / "a", *one) as a:
         line = refused(tmp_path / "b", *one)
         assert line.startswith("greenroom: twin-1.")
@@ -140,11 +129,13 @@ def test_two_nodes_of_one_name_are_refused_by_one_line(tmp_path: Path, shared: S
         assert a.stop() in ENDED
 
 
-def test_a_store_that_is_not_the_others_is_found_and_said(tmp_path: Path, shared: Shared) -> None:
+def test_a_store_that_is_not_the_others_is_found_and_said(
+    tmp_path: Path, same_stores: Shared
+) -> None:
     """The second one shares PostgreSQL with the first; its Valkey might be any other."""
     quick = ("server.cluster=true", "cluster.lease_s=1.5")
-    with Server(tmp_path / "a", *of_machine("a", shared, *quick)) as a:
-        other = of_machine("b", shared, *quick, "redis.prefix=other:")
+    with Server(tmp_path / "a", *of_machine("a", same_stores, *quick)) as a:
+        other = of_machine("b", same_stores, *quick, "redis.prefix=other:")
         line = refused(tmp_path / "b", *other, code=Exit.STORE)
         assert line.startswith("greenroom: the stores are not of one cluster: a-1.")
         assert a.get("/readyz")[0] == 200
@@ -153,21 +144,20 @@ def test_a_store_that_is_not_the_others_is_found_and_said(tmp_path: Path, shared
 
 @pytest.mark.parametrize("missing", ["postgres", "redis"])
 def test_a_cluster_needs_stores_that_all_reach(
-    missing: str, tmp_path: Path, shared: Shared
+    missing: str, tmp_path: Path, same_stores: Shared
 ) -> None:
-    given = [one for one in shared if not one.startswith(f"{missing}.url")]
+    given = [one for one in same_stores if not one.startswith(f"{missing}.url")]
     ours = (f"server.data_dir={tmp_path}", "server.cluster=true", *given)
-    ended = run("check-config", *[part for one in ours for part in ("--set", one)])
+    ended = run("check-config", *flags(*ours))
     assert ended.code == Exit.CONFIG
     assert one_line(ended.err).endswith("servers of a cluster need stores that all of them reach")
 
 
-def test_the_command_shows_the_nodes_of_all_machines(tmp_path: Path, shared: Shared) -> None:
+def test_the_command_shows_the_nodes_of_all_machines(tmp_path: Path, same_stores: Shared) -> None:
     one = "server.cluster=true"
 
     def shown(folder: Path, *settings: str) -> list[list[str]]:
-        ours = (f"server.data_dir={folder}", *shared, *settings)
-        ended = run("cluster", *[part for setting in ours for part in ("--set", setting)])
+        ended = run("cluster", *flags(f"server.data_dir={folder}", *same_stores, *settings))
         assert ended.code == Exit.OK, ended
         lines = ended.out.splitlines()
         first = next(at for at, line in enumerate(lines) if line.startswith("the cluster: 3 nodes"))
@@ -175,8 +165,8 @@ def test_the_command_shows_the_nodes_of_all_machines(tmp_path: Path, shared: Sha
         return [line.split() for line in lines[first + 2 :]]
 
     with (
-        Server(tmp_path / "a", *of_machine("a", shared, one)) as a,
-        Server(tmp_path / "b", *of_machine("b", shared, "server.nodes=2")) as b,
+        Server(tmp_path / "a", *of_machine("a", same_stores, one)) as a,
+        Server(tmp_path / "b", *of_machine("b", same_stores, "server.nodes=2")) as b,
     ):
         for rows in (shown(tmp_path / "a", one), shown(tmp_path / "b", "server.nodes=2")):
             assert [row[0].partition(".")[0] for row in rows] == ["a-1", "b-1", "b-2"]
@@ -187,7 +177,6 @@ def test_the_command_shows_the_nodes_of_all_machines(tmp_path: Path, shared: Sha
             assert sum(int(row[6]) for row in rows) <= SLOTS
             assert {row[7] for row in rows} == {VERSION}
         assert {b.stop(), a.stop()} <= set(ENDED)
-    ours = (f"server.data_dir={tmp_path / 'a'}", *shared, one)
-    ended = run("cluster", *[part for setting in ours for part in ("--set", setting)])
+    ended = run("cluster", *flags(f"server.data_dir={tmp_path / 'a'}", *same_stores, one))
     assert (ended.code, ended.out) == (Exit.NO_SERVER, "")
     assert one_line(ended.err) == "greenroom: no node of the cluster lives"
