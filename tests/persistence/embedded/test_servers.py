@@ -157,7 +157,9 @@ def test_a_server_that_was_killed_alone_is_revived_on_the_same_url(folder: Path)
         assert servers.revive() == []
         for pid in servers.pids.values():
             os.kill(pid, signal.SIGKILL)
-        wait_until_gone(list(servers.pids.values()))
+        # Valkey's first thread is a zombie before its others have ended, and only then is it dead.
+        while servers.pids:
+            time.sleep(0.01)
         assert sorted(servers.revive()) == ["PostgreSQL", "Valkey"]
         wait_until_answering(postgres, redis)
         assert remembered(postgres, redis) == (["kept"], ["kept"])
