@@ -32,6 +32,9 @@ format: $(READY_DEV) ## mend style
 types: $(READY_DEV) ## strict types
 	$(BIN)/mypy
 
+# Each server that a test starts would compile the whole tree anew.
+pytest test-failover: export PYTHONDONTWRITEBYTECODE :=
+
 pytest: $(READY_DEV) ## the tests alone, side by side (ARGS='-k name' are passed on; WORKERS=0: one after the other)
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not failover' $(ARGS)
 

@@ -5,6 +5,7 @@ Tests share them, and keep apart by random kinds and keys: see `unique()`.
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import signal
@@ -32,6 +33,8 @@ settings.load_profile("greenroom")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Nor is a run under nohup to make the servers that it starts deaf to the end of a terminal.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# A server that may not keep its bytecode compiles the whole tree at each start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 class Stores(NamedTuple):
