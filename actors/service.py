@@ -17,6 +17,8 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from starlette.routing import Route as HttpRoute
 
+from actors.edge.api.api_route import ApiRoute
+from actors.edge.api.callers import Authenticate
 from actors.edge.routes import Route
 from actors.edge.topics import Topics
 from actors.facts import Facts, Pushes
@@ -85,7 +87,9 @@ class Running:
     Attributes:
         routes: the route of each of its ops.
         readings: returns the present values of its metrics.
-        http: its routes beneath /<name>/ of the node's HTTP.
+        http: its routes beneath /<name>/ of the node's HTTP, which is private.
+        api: its routes of the HTTP API, for players and back ends.
+        authenticate: knows callers of the HTTP API by a kind of token of its own.
         checks: its checks for `/readyz`, by name.
         placed: called when more actors were placed on this node, as another one is gone or leaves.
             Those that act without a message, as a match with ticks does, are to be woken.
@@ -96,6 +100,8 @@ class Running:
     routes: Mapping[type[Request], Route]
     readings: Callable[[], Iterable[Reading | Histogram]] = _nothing
     http: Sequence[HttpRoute] = ()
+    api: Sequence[ApiRoute] = ()
+    authenticate: Authenticate | None = None
     checks: Mapping[str, Check] = field(default_factory=dict)
     placed: Callable[[], None] = _none_wakes
     export: Callable[[str], Awaitable[Any]] | None = None

@@ -69,8 +69,9 @@ class Encoding:
     """
 
     __slots__ = (
-        "_decode", "_decode_envelope", "_decode_leniently", "_decode_plain", "_decode_server",
-        "_encode", "_games_own", "_is_msgpack", "_ops", "name", "opcode", "subprotocol",
+        "_decode", "_decode_calls", "_decode_envelope", "_decode_leniently", "_decode_plain",
+        "_decode_server", "_encode", "_games_own", "_is_msgpack", "_ops", "name", "opcode",
+        "subprotocol",
     )  # fmt: skip
 
     def __init__(
@@ -85,6 +86,9 @@ class Encoding:
         self.subprotocol = f"greenroom.v1.{name}"
         self.opcode = opcode
         self._decode = codec.Decoder(ops.request_union).decode
+        self._decode_calls = {
+            name: codec.Decoder(request).decode for name, request in ops.requests.items()
+        }
         self._decode_envelope = codec.Decoder(_Envelope).decode
         self._decode_leniently = lenient
         self._decode_plain = codec.Decoder().decode
@@ -109,13 +113,29 @@ class Encoding:
         try:
             request: AnyRequest = self._decode(data)
         except msgspec.ValidationError as error:
-            request = self._decode_whole_floats(data, error)
+            request = self._decode_whole_floats(data, error, self._ops.request_union)
         except _UNDECODABLE as error:
             raise self._refusal(data, error) from None
         own = self._ops.own_values.get(type(request))
         if own is not None:
             for field in own:
                 _check_plain(getattr(request, field), field, request.ref)
+        return request
+
+    def decode_call(self, op: str, data: bytes) -> AnyRequest:
+        """Return the request for an op of the table, from a payload that need not name the op.
+
+        Raises:
+            RequestError: BAD_MESSAGE; `detail` says what is wrong with which field.
+        """
+        try:
+            request: AnyRequest = self._decode_calls[op](data)
+        except msgspec.ValidationError as error:
+            request = self._decode_whole_floats(data, error, self._ops.requests[op])
+        except _UNDECODABLE as error:
+            raise self._refusal(data, error) from None
+        for field in self._ops.own_values.get(type(request), ()):
+            _check_plain(getattr(request, field), field, request.ref)
         return request
 
     def peek(self, data: bytes) -> tuple[str, int | None]:
@@ -195,7 +215,10 @@ class Encoding:
         return reencoded
 
     def _decode_whole_floats(
-        self, data: bytes | bytearray | memoryview | str, why: msgspec.ValidationError
+        self,
+        data: bytes | bytearray | memoryview | str,
+        why: msgspec.ValidationError,
+        kind: Any,
     ) -> AnyRequest:
         """Decode a request that was refused because of `why`, this time taking 7.0 for 7.
 
@@ -213,7 +236,7 @@ class Encoding:
                 name: value if name in self._games_own else _whole(value)
                 for name, value in plain.items()
             }
-            request: AnyRequest = msgspec.convert(whole, self._ops.request_union)
+            request: AnyRequest = msgspec.convert(whole, kind)
         except _UNDECODABLE as error:
             raise self._refusal(data, error) from None
         return request

@@ -14,11 +14,19 @@ import msgspec
 
 
 class ErrorCode(msgspec.Struct, frozen=True):
-    """A row of the table of errors: a stable code, its meaning, and whether to retry."""
+    """A row of the table of errors.
+
+    Attributes:
+        code: the stable name.
+        message: what it means.
+        retry: whether the same request may succeed later.
+        status: the status of an answer over HTTP.
+    """
 
     code: str
     message: str
     retry: bool = False
+    status: int = 400
 
 
 class RequestError(Exception):
@@ -67,54 +75,96 @@ class CloseCode(msgspec.Struct, frozen=True):
 # --- errors: what a request can be answered with -------------------------------------------------
 
 BAD_MESSAGE: Final = ErrorCode("bad_message", "The message could not be decoded or is not valid.")
-UNKNOWN_OP: Final = ErrorCode("unknown_op", "The server knows no such op.")
-NO_SESSION: Final = ErrorCode("no_session", "Open or resume a session first.")
-SESSION_OPEN: Final = ErrorCode("session_open", "This connection has a session already.")
-BAD_TOKEN: Final = ErrorCode("bad_token", "The token is not valid or has expired; open a session.")
+UNKNOWN_OP: Final = ErrorCode("unknown_op", "The server knows no such op.", status=404)
+NO_SESSION: Final = ErrorCode("no_session", "Open or resume a session first.", status=409)
+SESSION_OPEN: Final = ErrorCode(
+    "session_open", "This connection has a session already.", status=409
+)
+BAD_TOKEN: Final = ErrorCode(
+    "bad_token", "The token is not valid or has expired; open a session.", status=401
+)
 TOO_MANY_SESSIONS: Final = ErrorCode(
-    "too_many_sessions", "Too many sessions come from this address.", retry=True
+    "too_many_sessions", "Too many sessions come from this address.", retry=True, status=429
 )
-REF_IN_USE: Final = ErrorCode("ref_in_use", "A request with this ref is still being answered.")
+REF_IN_USE: Final = ErrorCode(
+    "ref_in_use", "A request with this ref is still being answered.", status=409
+)
 TOO_MANY_REQUESTS: Final = ErrorCode(
-    "too_many_requests", "Too many requests are being answered; wait for some.", retry=True
+    "too_many_requests",
+    "Too many requests are being answered; wait for some.",
+    retry=True,
+    status=429,
 )
-RATE_LIMITED: Final = ErrorCode("rate_limited", "This session sends too fast.", retry=True)
+RATE_LIMITED: Final = ErrorCode(
+    "rate_limited", "This session sends too fast.", retry=True, status=429
+)
 TOO_LONG: Final = ErrorCode("too_long", "A field is longer than the server allows.")
 OUT_OF_RANGE: Final = ErrorCode("out_of_range", "A number is outside what the server allows.")
-UNKNOWN_ROOM: Final = ErrorCode("unknown_room", "There is no such room.")
-NOT_JOINED: Final = ErrorCode("not_joined", "Join first.")
-TOO_MANY_TOPICS: Final = ErrorCode("too_many_topics", "This session has joined too many topics.")
-ROOM_FULL: Final = ErrorCode("room_full", "The room is full.", retry=True)
-UNKNOWN_GAME: Final = ErrorCode("unknown_game", "The server runs no such game.")
-UNKNOWN_MATCH: Final = ErrorCode("unknown_match", "There is no such match.")
-MATCH_FULL: Final = ErrorCode("match_full", "The match has all its players.")
-MATCH_ENDED: Final = ErrorCode("match_ended", "The match is over.")
+UNKNOWN_ROOM: Final = ErrorCode("unknown_room", "There is no such room.", status=404)
+NOT_JOINED: Final = ErrorCode("not_joined", "Join first.", status=409)
+TOO_MANY_TOPICS: Final = ErrorCode(
+    "too_many_topics", "This session has joined too many topics.", status=409
+)
+ROOM_FULL: Final = ErrorCode("room_full", "The room is full.", retry=True, status=409)
+UNKNOWN_GAME: Final = ErrorCode("unknown_game", "The server runs no such game.", status=404)
+UNKNOWN_MATCH: Final = ErrorCode("unknown_match", "There is no such match.", status=404)
+MATCH_FULL: Final = ErrorCode("match_full", "The match has all its players.", status=409)
+MATCH_ENDED: Final = ErrorCode("match_ended", "The match is over.", status=410)
 TOO_MANY_MATCHES: Final = ErrorCode(
     "too_many_matches",
     "Too many matches run: of all users, of this user, or of this address.",
     retry=True,
+    status=429,
 )
 BAD_INPUT: Final = ErrorCode("bad_input", "The game does not take this input.")
-REJECTED: Final = ErrorCode("rejected", "The rules of the game do not allow this now.")
+REJECTED: Final = ErrorCode("rejected", "The rules of the game do not allow this now.", status=409)
 SEQ_TOO_OLD: Final = ErrorCode(
-    "seq_too_old", "The seq is not above the last one, and no answer to this input is kept."
+    "seq_too_old",
+    "The seq is not above the last one, and no answer to this input is kept.",
+    status=409,
 )
 BAD_CURSOR: Final = ErrorCode("bad_cursor", "The cursor is not valid, or is one of another list.")
 VERSION_CONFLICT: Final = ErrorCode(
-    "version_conflict", "An object has another version than the request expects."
+    "version_conflict", "An object has another version than the request expects.", status=409
 )
-FORBIDDEN: Final = ErrorCode("forbidden", "This user may not do that.")
-QUOTA_EXCEEDED: Final = ErrorCode("quota_exceeded", "This user would store more than is allowed.")
-KEY_REUSED: Final = ErrorCode("key_reused", "The idempotency key was used for another request.")
-TIMEOUT: Final = ErrorCode("timeout", "No answer in time; the request may have acted.", retry=True)
-BUSY: Final = ErrorCode("busy", "The receiver's queue is full.", retry=True)
+FORBIDDEN: Final = ErrorCode("forbidden", "This user may not do that.", status=403)
+QUOTA_EXCEEDED: Final = ErrorCode(
+    "quota_exceeded", "This user would store more than is allowed.", status=403
+)
+KEY_REUSED: Final = ErrorCode(
+    "key_reused", "The idempotency key was used for another request.", status=422
+)
+TIMEOUT: Final = ErrorCode(
+    "timeout", "No answer in time; the request may have acted.", retry=True, status=504
+)
+BUSY: Final = ErrorCode("busy", "The receiver's queue is full.", retry=True, status=503)
 UNAVAILABLE: Final = ErrorCode(
-    "unavailable", "A part of the server is restarting or a store is away.", retry=True
+    "unavailable", "A part of the server is restarting or a store is away.", retry=True, status=503
 )
 FAILED: Final = ErrorCode(
-    "failed", "This room or match keeps failing and is out of service.", retry=True
+    "failed", "This room or match keeps failing and is out of service.", retry=True, status=503
 )
-INTERNAL: Final = ErrorCode("internal", "The server made a mistake; it has been logged.")
+NEEDS_SESSION: Final = ErrorCode(
+    "needs_session", "This op is for sessions; ask for it over WebSocket.", status=409
+)
+UNAUTHENTICATED: Final = ErrorCode(
+    "unauthenticated", "Say who asks: send a token or an API key.", status=401
+)
+NOT_FOUND: Final = ErrorCode("not_found", "There is nothing at this address.", status=404)
+METHOD_NOT_ALLOWED: Final = ErrorCode(
+    "method_not_allowed", "This address takes other methods.", status=405
+)
+TOO_SLOW: Final = ErrorCode(
+    "too_slow", "The request took too long to arrive.", retry=True, status=408
+)
+BODY_TOO_BIG: Final = ErrorCode("body_too_big", "The body is over the limit.", status=413)
+NOT_JSON: Final = ErrorCode(
+    "not_json", "The body must be of the type application/json.", status=415
+)
+HEAD_TOO_BIG: Final = ErrorCode("head_too_big", "The headers are over the limit.", status=431)
+INTERNAL: Final = ErrorCode(
+    "internal", "The server made a mistake; it has been logged.", status=500
+)
 
 ERRORS: Final[dict[str, ErrorCode]] = {
     row.code: row
@@ -123,7 +173,9 @@ ERRORS: Final[dict[str, ErrorCode]] = {
         TOO_MANY_REQUESTS, RATE_LIMITED, TOO_LONG, OUT_OF_RANGE, UNKNOWN_ROOM, NOT_JOINED,
         TOO_MANY_TOPICS, ROOM_FULL, UNKNOWN_GAME, UNKNOWN_MATCH, MATCH_FULL, MATCH_ENDED,
         TOO_MANY_MATCHES, BAD_INPUT, REJECTED, SEQ_TOO_OLD, BAD_CURSOR, VERSION_CONFLICT, FORBIDDEN,
-        QUOTA_EXCEEDED, KEY_REUSED, TIMEOUT, BUSY, UNAVAILABLE, FAILED, INTERNAL,
+        QUOTA_EXCEEDED, KEY_REUSED, TIMEOUT, BUSY, UNAVAILABLE, FAILED, NEEDS_SESSION,
+        UNAUTHENTICATED, NOT_FOUND, METHOD_NOT_ALLOWED, TOO_SLOW, BODY_TOO_BIG, NOT_JSON,
+        HEAD_TOO_BIG, INTERNAL,
     )
 }  # fmt: skip
 

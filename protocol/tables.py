@@ -172,8 +172,11 @@ def _answer_line(op: Op, text: str) -> str:
 
 
 def _errors_table(text: str) -> str:
-    rows = [(f"`{row.code}`", "yes" if row.retry else "no", row.message) for row in ERRORS.values()]
-    return _put(text, table(("code", "retry", "message"), rows))
+    rows = [
+        (f"`{row.code}`", "yes" if row.retry else "no", str(row.status), row.message)
+        for row in ERRORS.values()
+    ]
+    return _put(text, table(("code", "retry", "HTTP", "message"), rows))
 
 
 def _closes_table(text: str) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import msgspec
 
 
-class Identity(msgspec.Struct, frozen=True, gc=False):
+class Identity(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A session and its user.
 
     Attributes:
         session: the key of the session's actor; in a cluster it begins with its node, see
-            `node_of`.
+            `node_of`. Empty: the request came over HTTP.
         user: the same for all sessions of a person.
         name: the name that others see.
         language: a tag of BCP 47; empty: not known.
-        roles: what the user may do beyond what anyone may.
+        roles: what the user may do beyond what any user may, included roles among them.
         address: the network address, if it has limits of its own; else None.
+        key: the API key of the back end that asks, for itself or for the user; empty: the user
+            asks.
     """
 
     session: str
@@ -24,6 +26,7 @@ class Identity(msgspec.Struct, frozen=True, gc=False):
     language: str = ""
     roles: frozenset[str] = frozenset()
     address: str | None = None
+    key: str = ""
 
 
 def node_of(session: str) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -19,6 +19,7 @@ from actors.edge.memberships import Memberships
 from actors.edge.topic_messages import TopicMessage
 from actors.runtime.future import Future
 from protocol.errors import FORBIDDEN, RequestError
+from protocol.roles import allows
 
 TopicOf = Callable[[Identity, Any], str]
 """Returns the topic that a request names, or the topic that belongs to the user who asks."""
@@ -31,6 +32,27 @@ class Asker(Protocol):
     def who(self) -> Identity: ...
     @property
     def memberships(self) -> Memberships: ...
+
+
+class WithoutSession(Protocol):
+    """Somebody who asks without a session, over HTTP."""
+
+    @property
+    def who(self) -> Identity: ...
+
+    def ask_actor(self, actor: tuple[str, str], message: msgspec.Struct) -> Future[Any]:
+        """Ask an actor, with the deadline of a client's request."""
+
+    def activate(self) -> None:
+        """Charge for an actor that is brought to life. Raises RequestError: a budget is used up."""
+
+
+@runtime_checkable
+class CallRoute(Protocol):
+    """A route whose requests can be answered without a session."""
+
+    def call(self, caller: WithoutSession, request: Any) -> Future[Any]:
+        """Return the future of the answer. Raises RequestError: the request is refused."""
 
 
 class Route(Protocol):
@@ -111,6 +133,9 @@ class AskActor:
         message = self.message(asker.who, request)
         asker.memberships.ask_actor(client, request.ref, self.actor, message)
 
+    def call(self, caller: WithoutSession, request: Any) -> Future[Any]:
+        return caller.ask_actor(self.actor, self.message(caller.who, request))
+
 
 @dataclass(frozen=True, slots=True)
 class AskService:
@@ -140,12 +165,17 @@ class AskService:
             else:
                 client.begin(request.ref, answer)
 
+    def call(self, caller: WithoutSession, request: Any) -> Future[Any]:
+        if self.activates:
+            caller.activate()
+        return self.answer(caller.who, request)
+
 
 @dataclass(frozen=True, slots=True)
 class OnlyFor:
-    """A route for those who have a role; everyone else is refused."""
+    """A route for those who have a role; everyone else is refused. Without a role, everyone is."""
 
-    role: str
+    role: str | None
     route: Route
 
     @property
@@ -153,7 +183,7 @@ class OnlyFor:
         return self.route.outlives
 
     def serve(self, asker: Asker, client: ConnectedClient, request: Any) -> None:
-        if self.role in asker.who.roles:
+        if allows(self.role, asker.who.roles):
             self.route.serve(asker, client, request)
         else:
             client.refuse(RequestError(FORBIDDEN), request.ref)

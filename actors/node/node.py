@@ -28,7 +28,7 @@ from actors.cluster.settings import MembershipSettings
 from actors.edge.activations import Activations
 from actors.edge.doorman import Doorman
 from actors.edge.fanout import Fanout
-from actors.edge.routes import OnlyFor, Route
+from actors.edge.routes import CallRoute, OnlyFor, Route
 from actors.edge.session import KIND as SESSION
 from actors.edge.session import ROUTES as SESSION_ROUTES
 from actors.edge.session import Context
@@ -58,6 +58,8 @@ from protocol.http.application import Check, Readiness, application, readiness, 
 from protocol.messages import session as session_messages
 from protocol.messages.envelope import Request
 from protocol.messages.op_table import OpTable
+from protocol.messages.session import Ping
+from protocol.roles import ANYONE, PLAYER
 from protocol.server.flusher import Flusher
 from protocol.server.gateway import Gateway
 from protocol.server.gathering import Window
@@ -316,7 +318,8 @@ def routes(ops: OpTable, services: Iterable[Running]) -> dict[type[Request], Rou
     """Return the route of each op.
 
     Raises:
-        ValueError: an op has no route, or a route is for no op.
+        ValueError: an op has no route, a route is for no op, or an op that is not `live` has a
+            route that needs a session, or the other way round.
     """
     found = dict(SESSION_ROUTES)
     for service in services:
@@ -325,8 +328,11 @@ def routes(ops: OpTable, services: Iterable[Running]) -> dict[type[Request], Rou
     if wrong:
         raise ValueError(f"ops without a route, or routes without an op: {', '.join(wrong)}")
     for op in ops.ops.values():
-        if op.role is not None:
-            found[op.request] = OnlyFor(op.role, found[op.request])
+        route = found[op.request]
+        if op.live == isinstance(route, CallRoute) and op.request is not Ping:
+            raise ValueError(f"{op.name}: `live` does not say what its route does")
+        if op.role not in (ANYONE, PLAYER):
+            found[op.request] = OnlyFor(op.role, route)
     return found
 
 

@@ -10,6 +10,7 @@ from msgspec import Meta
 from protocol.errors import NOT_JOINED, OUT_OF_RANGE, TOO_MANY_TOPICS
 from protocol.messages.envelope import Push, Request
 from protocol.messages.op import Area, Op
+from protocol.roles import PLAYER
 
 EPOCH: Final = 1
 """The epoch of every position in an inbox.
@@ -133,14 +134,18 @@ AREA: Final = Area(
     ops=(
         Op(
             request=InboxJoin,
+            role=PLAYER,
+            live=True,
             answer=InboxState,
             errors=(TOO_MANY_TOPICS,),
             repeat="harmless",
             cost=2,
         ),
-        Op(request=InboxLeave, repeat="harmless"),
+        Op(request=InboxLeave, role=PLAYER, live=True, repeat="harmless"),
         Op(
             request=InboxHistory,
+            role=PLAYER,
+            live=True,
             answer=InboxPage,
             errors=(NOT_JOINED, OUT_OF_RANGE),
             repeat="harmless",
@@ -149,6 +154,8 @@ AREA: Final = Area(
         ),
         Op(
             request=InboxRead,
+            role=PLAYER,
+            live=True,
             answer=InboxMark,
             errors=(NOT_JOINED,),
             repeat="harmless",

@@ -23,6 +23,7 @@ from protocol.errors import (
 )
 from protocol.messages.envelope import MAX_REF, Ident, Key, Push, Request
 from protocol.messages.op import Area, Op
+from protocol.roles import PLAYER
 
 MAX_SEQ: Final = MAX_REF
 """The highest seq that a player's input can have."""
@@ -191,6 +192,7 @@ AREA: Final = Area(
     ops=(
         Op(
             request=MatchCreate,
+            role=PLAYER,
             answer=MatchCreated,
             errors=(UNKNOWN_GAME, TOO_MANY_MATCHES, TOO_LONG, BAD_INPUT, REJECTED),
             repeat="by key",
@@ -199,6 +201,7 @@ AREA: Final = Area(
         ),
         Op(
             request=MatchList,
+            role=PLAYER,
             answer=Matches,
             errors=(OUT_OF_RANGE,),
             repeat="harmless",
@@ -207,14 +210,18 @@ AREA: Final = Area(
         ),
         Op(
             request=MatchJoin,
+            role=PLAYER,
+            live=True,
             answer=MatchState,
             errors=(UNKNOWN_MATCH, MATCH_FULL, MATCH_ENDED, REJECTED, TOO_MANY_TOPICS, NOT_JOINED),
             repeat="harmless",
             cost=2,
         ),
-        Op(request=MatchLeave, repeat="harmless"),
+        Op(request=MatchLeave, role=PLAYER, live=True, repeat="harmless"),
         Op(
             request=MatchInput,
+            role=PLAYER,
+            live=True,
             answer=InputTaken,
             errors=(NOT_JOINED, BAD_INPUT, REJECTED, SEQ_TOO_OLD, MATCH_ENDED),
             repeat="harmless",  # it is known by its `seq`

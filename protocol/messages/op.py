@@ -37,7 +37,10 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
             server. A plain request counts 1. Pushes to others that it causes are counted
             separately.
         cost_each: the field whose items count 1 each in addition to `cost`; empty if there is none.
-        role: the role that a user must have. Others get `forbidden`. None: anyone may ask.
+        role: the role that whoever asks must have, see `protocol.roles`. Others get `forbidden`.
+            None: nobody may ask.
+        live: whether it needs a session, because it changes or answers what only a connection has.
+            Over HTTP it is answered `needs_session`.
     """
 
     request: type[Request]
@@ -48,6 +51,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     cost: int = 1
     cost_each: str = ""
     role: str | None = None
+    live: bool = False
 
     @property
     def name(self) -> str:

@@ -17,6 +17,7 @@ from protocol.errors import (
 )
 from protocol.messages.envelope import Ident, Key, Push, Request
 from protocol.messages.op import Area, Op
+from protocol.roles import PLAYER
 
 Body = Annotated[str, Meta(min_length=1, max_length=65_536)]
 """Chat text. A server's configuration usually has a lower limit."""
@@ -182,14 +183,18 @@ AREA: Final = Area(
     ops=(
         Op(
             request=RoomJoin,
+            role=PLAYER,
+            live=True,
             answer=RoomState,
             errors=(ROOM_FULL, TOO_MANY_TOPICS, UNKNOWN_ROOM),
             repeat="harmless",
             cost=2,
         ),
-        Op(request=RoomLeave, repeat="harmless"),
+        Op(request=RoomLeave, role=PLAYER, live=True, repeat="harmless"),
         Op(
             request=RoomSend,
+            role=PLAYER,
+            live=True,
             answer=Sent,
             errors=(NOT_JOINED, TOO_LONG),
             repeat="by key",
@@ -197,6 +202,8 @@ AREA: Final = Area(
         ),
         Op(
             request=RoomHistory,
+            role=PLAYER,
+            live=True,
             answer=History,
             errors=(NOT_JOINED, OUT_OF_RANGE),
             repeat="harmless",
@@ -205,6 +212,8 @@ AREA: Final = Area(
         ),
         Op(
             request=RoomMembers,
+            role=PLAYER,
+            live=True,
             answer=Members,
             errors=(NOT_JOINED,),
             repeat="harmless",

@@ -10,6 +10,7 @@ from msgspec import Meta
 from protocol.errors import BAD_TOKEN, SESSION_OPEN, TOO_MANY_SESSIONS
 from protocol.messages.envelope import Name, Position, Push, Request
 from protocol.messages.op import Area, Op
+from protocol.roles import ANYONE, PLAYER
 
 Token = Annotated[str, Meta(min_length=1, max_length=1024)]
 TopicName = Annotated[str, Meta(pattern=r"^(room|match|user):[A-Za-z0-9_.:\-]{1,64}\Z")]
@@ -89,16 +90,20 @@ AREA: Final = Area(
     ops=(
         Op(
             request=SessionOpen,
+            role=ANYONE,
+            live=True,
             answer=SessionOpened,
             errors=(SESSION_OPEN, TOO_MANY_SESSIONS),
         ),
         Op(
             request=SessionResume,
+            role=ANYONE,
+            live=True,
             answer=SessionOpened,
             errors=(BAD_TOKEN, SESSION_OPEN, TOO_MANY_SESSIONS),
         ),
-        Op(request=SessionClose),
-        Op(request=Ping, answer=Pong, repeat="harmless"),
+        Op(request=SessionClose, role=PLAYER, live=True),
+        Op(request=Ping, role=PLAYER, answer=Pong, repeat="harmless"),
     ),
     pushes=(TopicLost,),
 )

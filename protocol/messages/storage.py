@@ -18,6 +18,7 @@ from protocol.errors import (
 )
 from protocol.messages.envelope import MAX_REF, Key, Request
 from protocol.messages.op import Area, Op
+from protocol.roles import PLAYER
 
 Label = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,128}\Z")]
 """The name of a collection, or of an object in it.
@@ -165,6 +166,7 @@ AREA: Final = Area(
     ops=(
         Op(
             request=StorageWrite,
+            role=PLAYER,
             answer=ObjectsWritten,
             errors=(*_CHANGE, TOO_LONG, QUOTA_EXCEEDED),
             repeat="by key",
@@ -174,6 +176,7 @@ AREA: Final = Area(
         ),
         Op(
             request=StorageRead,
+            role=PLAYER,
             answer=ObjectsRead,
             errors=(OUT_OF_RANGE,),
             repeat="harmless",
@@ -183,6 +186,7 @@ AREA: Final = Area(
         ),
         Op(
             request=StorageDelete,
+            role=PLAYER,
             errors=_CHANGE,
             repeat="by key",
             sheddable=True,
@@ -191,6 +195,7 @@ AREA: Final = Area(
         ),
         Op(
             request=StorageList,
+            role=PLAYER,
             answer=ObjectsListed,
             errors=(OUT_OF_RANGE, BAD_CURSOR),
             repeat="harmless",

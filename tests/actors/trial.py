@@ -30,6 +30,7 @@ from protocol.errors import OUT_OF_RANGE
 from protocol.http.metrics import counter
 from protocol.messages.envelope import Key, Request
 from protocol.messages.op import Area, Op
+from protocol.roles import PLAYER
 from tests.left_out import LEFT_OUT
 
 # --- its messages --------------------------------------------------------------------------------
@@ -69,8 +70,8 @@ class TrialClear(Request, frozen=True, kw_only=True, tag="trial.clear", gc=False
 AREA: Final = Area(
     ops=(
         Op(request=TrialClear, role="referee"),
-        Op(request=TrialAdd, answer=TrialSum, errors=(OUT_OF_RANGE,)),
-        Op(request=TrialTell, answer=TrialTold, repeat="by key"),
+        Op(request=TrialAdd, role=PLAYER, answer=TrialSum, errors=(OUT_OF_RANGE,)),
+        Op(request=TrialTell, role=PLAYER, answer=TrialTold, repeat="by key"),
     )
 )
 

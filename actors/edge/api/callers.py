@@ -1,0 +1,93 @@
+"""Who calls over HTTP. A service can bring an `Authenticate` for a kind of token of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from actors.edge.identity import Identity
+from actors.edge.tokens import Tokens
+from protocol.errors import BAD_TOKEN, FORBIDDEN, RequestError
+from protocol.roles import PLAYER
+
+USER_HEADER: Final = "greenroom-user"
+"""By this header a back end with a key asks on behalf of a user."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """What a caller says of itself.
+
+    Attributes:
+        token: the token or the API key, from `Authorization: Bearer`.
+        user: the user on whose behalf it asks; None: it asks for itself.
+        address: its network address, if it has limits of its own; else None.
+    """
+
+    token: str
+    user: str | None
+    address: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiCaller:
+    """Somebody whom the server knows.
+
+    Attributes:
+        who: its identity, which has a role for each that it may act in.
+        scopes: the ops that it may call, as "storage.read", "storage.*" or "*"; None: any.
+        requests_per_s, burst: its rate; None: that of a session.
+    """
+
+    who: Identity
+    scopes: tuple[str, ...] | None = None
+    requests_per_s: float | None = None
+    burst: float | None = None
+
+    @property
+    def budget(self) -> str:
+        """The name of what its requests are counted under: its key, or else its user."""
+        return f"key:{self.who.key}" if self.who.key else f"user:{self.who.user}"
+
+    def covers(self, op: str) -> bool:
+        """Return whether an op is within its scopes."""
+        if self.scopes is None:
+            return True
+        area = f"{op.partition('.')[0]}.*"
+        return any(scope in ("*", op, area) for scope in self.scopes)
+
+
+Authenticate = Callable[[Credentials], Awaitable[ApiCaller | None]]
+"""Returns who calls; None: the token is of another kind, and the next one is asked.
+
+Raises RequestError: the token is of this kind, and is not valid.
+"""
+
+
+def session_tokens(tokens: Tokens) -> Authenticate:
+    """Return what knows the tokens of `session.open`. It is asked last, since it takes any text."""
+
+    async def authenticate(given: Credentials) -> ApiCaller:
+        claims = tokens.verify(given.token)
+        if given.user is not None and given.user != claims.user:
+            raise RequestError(FORBIDDEN, "only a back end with a key asks on behalf of others")
+        who = Identity(
+            "", claims.user, claims.name, roles=frozenset((PLAYER,)), address=given.address
+        )
+        return ApiCaller(who=who)
+
+    return authenticate
+
+
+def first_of(ways: tuple[Authenticate, ...]) -> Authenticate:
+    """Return what asks each of these in turn. A token that none knows is refused."""
+
+    async def authenticate(given: Credentials) -> ApiCaller:
+        for way in ways:
+            caller = await way(given)
+            if caller is not None:
+                return caller
+        raise RequestError(BAD_TOKEN)
+
+    return authenticate
