@@ -7,10 +7,14 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready-run
 READY_DEV := $(VENV)/.ready-dev
 READY_BENCH := $(VENV)/.ready-bench
+JS     := protocol/js
+# npm writes it last.
+READY_JS := $(JS)/node_modules/.package-lock.json
+NPM    := cd $(JS) && PATH="$(abspath $(BIN)):$$PATH" npm
 # Tests wait more than they compute, so one process more than there are cores is at work.
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: run test lint format types pytest test-failover test-services bench chaos fuzz help clean
+.PHONY: run test lint format types pytest test-failover test-services js bench chaos fuzz help clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -35,7 +39,7 @@ types: $(READY_DEV) ## strict types
 # Each server that a test starts would compile the whole tree anew.
 pytest test-failover: export PYTHONDONTWRITEBYTECODE :=
 
-pytest: $(READY_DEV) ## the tests alone, side by side (ARGS='-k name' are passed on; WORKERS=0: one after the other)
+pytest: $(READY_DEV) $(READY_JS) ## the tests alone, side by side (ARGS='-k name' are passed on; WORKERS=0: one after the other)
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not failover' $(ARGS)
 
 test-failover: $(READY_DEV) ## the slow tests: clusters and stores that are restarted, frozen and failed over
@@ -43,6 +47,9 @@ test-failover: $(READY_DEV) ## the slow tests: clusters and stores that are rest
 
 test-services: $(READY_DEV) ## the tests of every service, with each of the others left out (ARGS='chat': that one)
 	@WORKERS=$(WORKERS) $(BIN)/python -m tests.left_out $(ARGS)
+
+js: $(READY_DEV) $(READY_JS) ## build the TypeScript client from its sources
+	@$(NPM) run --silent build
 
 bench: $(READY_BENCH) ## set up if needed, then measure a bit of everything (ARGS='--seconds 20')
 	@$(BIN)/python -m bench.suite $(ARGS)
@@ -54,7 +61,7 @@ fuzz: $(READY_DEV) ## set up if needed, then a million wrong frames and ten thou
 	@$(BIN)/python -m tests.protocol.fuzz $(ARGS)
 
 clean: ## remove what was installed; data stays
-	rm -rf $(VENV) *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(JS)/node_modules *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # pip is what comes last into it: a half-made one, as on Debian without python3-venv or after a
 # Ctrl-C, lacks it, is removed, and is made anew by the next run.
@@ -74,3 +81,7 @@ $(READY_DEV): $(BIN)/pip pyproject.toml
 $(READY_BENCH): $(BIN)/pip pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@ $(READY)
+
+# Without it the tests of the TypeScript client say that they could not run, and all others run.
+$(READY_JS): $(JS)/package-lock.json | $(READY_DEV)
+	@$(NPM) ci --no-audit --no-fund --loglevel error || echo 'npm could not install the tools of $(JS)' >&2

@@ -1,9 +1,12 @@
-"""`python -m protocol.tables`: write the tables of PROTOCOL.md that follow from the code.
+"""`python -m protocol.tables`: write what follows from the table of ops: the tables of PROTOCOL.md,
+and the types and tables of the TypeScript client.
 
 The facts in the tables come from the code. The prose of the page is kept, and so is the last column
 of each table of fields, which says what a field means. A new message needs a heading in the page
 first, and a meaning for each field afterwards: the exit code is 1 while one lacks it. With
-`--check` nothing is written, and the exit code is 1 if the page is out of date as well.
+`--check` nothing is written, and the exit code is 1 if a file is out of date as well.
+
+The built files of the TypeScript client are built from what is written here: `make js`.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from msgspec import inspect
 from protocol.errors import CLOSES, ERRORS
 from protocol.messages import EVERY_OP
 from protocol.messages.op import OnRepeat, Op, fields_of
+from protocol.typescript import sources
 
 PAGE = Path(__file__).with_name("PROTOCOL.md")
 
@@ -226,18 +230,35 @@ def _sent_again(text: str) -> str:
     return _AGAIN.sub(lambda _: made, text, count=1)
 
 
-def without_meaning(page: str) -> list[str]:
-    """Return the fields of the page's tables whose meaning is empty, each as `heading: field`."""
+def meanings(page: str) -> dict[str, dict[str, str]]:
+    """Return what the page's tables say of each field, by heading and field."""
     described_types = documented()
     pieces = _HEADING.split(page)
     sections = zip(pieces[1::2], pieces[2::2], strict=True)
-    return [
-        f"{name}: {row[0]}".replace("`", "")
+    return {
+        name: {row[0].replace("`", ""): row[2] if len(row) > 2 else "" for row in cells(text)}
         for name, text in ((heading.replace("`", ""), text) for heading, text in sections)
         if name in described_types and fields(described_types[name])
-        for row in cells(text)
-        if len(row) < 3 or not row[2]
+    }
+
+
+def without_meaning(page: str) -> list[str]:
+    """Return the fields of the page's tables whose meaning is empty, each as `heading: field`."""
+    return [
+        f"{name}: {field}"
+        for name, of_fields in meanings(page).items()
+        for field, meaning in of_fields.items()
+        if not meaning
     ]
+
+
+def files() -> dict[Path, str]:
+    """Return every file that this program writes, as it should be.
+
+    Raises OutOfPlace if a message has no heading in the page.
+    """
+    page = written(PAGE.read_text(encoding="utf-8"))
+    return {PAGE: page, **sources(documented(), meanings(page))}
 
 
 def written(page: str) -> str:
@@ -273,19 +294,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--check", action="store_true", help="write nothing; 1: out of date")
     check = parser.parse_args(arguments).check
-    before = PAGE.read_text(encoding="utf-8")
     try:
-        after = written(before)
+        after = files()
     except OutOfPlace as error:
         print(f"protocol.tables: {error}", file=sys.stderr)
         return 1
-    if check and before != after:
-        print(f"{PAGE} is out of date; write it by: python -m protocol.tables", file=sys.stderr)
+    old = [
+        path
+        for path, text in after.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    if check and old:
+        for path in old:
+            print(f"{path} is out of date; write it by: python -m protocol.tables", file=sys.stderr)
         return 1
-    if before != after:
-        PAGE.write_text(after, encoding="utf-8")
-        print(f"{PAGE} is written")
-    if lacking := without_meaning(after):
+    for path in old:
+        path.write_text(after[path], encoding="utf-8")
+        print(f"{path} is written")
+    if any(path != PAGE for path in old):
+        print("the TypeScript client is to be built anew: make js")
+    if lacking := without_meaning(after[PAGE]):
         print(f"{PAGE}: write the meaning of {', '.join(lacking)}", file=sys.stderr)
         return 1
     return 0

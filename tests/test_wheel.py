@@ -253,6 +253,14 @@ def test_every_migration_is_in_it(wheel: Path) -> None:
     assert packed == there
 
 
+def test_the_built_typescript_client_is_in_it_and_not_its_tools(wheel: Path) -> None:
+    folder = ROOT / "protocol" / "js"
+    there = {path.relative_to(ROOT) for path in (folder / "dist").rglob("*") if path.is_file()}
+    there |= {Path("protocol/js/README.md"), Path("protocol/js/package.json")}
+    names = map(Path, zipfile.ZipFile(wheel).namelist())
+    assert {name for name in names if name.is_relative_to("protocol/js")} == there
+
+
 def test_the_runtime_alone_asks_for_four_packages(wheel: Path) -> None:
     direct = {"msgspec", "pykka", "structlog", "trio"}
     names = {distribution.name.lower() for distribution in needed(wheel, [])}

@@ -1,0 +1,18 @@
+/**
+ * How long to wait before the next attempt to connect: a random time below a bound that doubles.
+ *
+ * If many clients lose one server at once, full jitter spreads them best and costs the server
+ * least (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). The first
+ * wait is random as well, because a server that drains sends everyone away within seconds.
+ */
+export interface Backoff {
+    /** The bound of the first wait. */
+    readonly firstMs: number;
+    readonly factor: number;
+    /** The largest bound. */
+    readonly maxMs: number;
+}
+/** The longest wait before attempt number `attempt`, from 0. */
+export declare function boundMs(backoff: Backoff, attempt: number): number;
+/** The wait before attempt number `attempt`, from 0; `random` returns numbers from 0 to 1. */
+export declare function waitMs(backoff: Backoff, attempt: number, random: () => number): number;

@@ -1,0 +1,23 @@
+import type { Answers, Op, Requests } from "./messages.js";
+/** The part of a session that rooms, matches, the inbox and storage use. */
+export interface Caller {
+    /** Send a request; returns its answer. */
+    request<O extends Op>(op: O, fields: Requests[O]): Promise<Answers[O]>;
+    /** Send a request about a topic that the session is in; returns its answer. */
+    requestIn<O extends Op>(topic: string, op: O, fields: Requests[O]): Promise<Answers[O]>;
+}
+/** Options of a request that may be made to act once, however often it is sent. */
+export interface Keyed {
+    /**
+     * The idempotency key. By default one is made, so that the request is sent again after a break
+     * and acts once. null: no key, and it is never sent twice.
+     */
+    key?: string | null | undefined;
+}
+/** Options of a page of history. */
+export interface Page {
+    /** What is older than this offset; 0, which is the default: the newest. */
+    before?: number;
+    /** How many at most. */
+    limit?: number;
+}

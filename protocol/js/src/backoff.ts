@@ -1,0 +1,24 @@
+/**
+ * How long to wait before the next attempt to connect: a random time below a bound that doubles.
+ *
+ * If many clients lose one server at once, full jitter spreads them best and costs the server
+ * least (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). The first
+ * wait is random as well, because a server that drains sends everyone away within seconds.
+ */
+export interface Backoff {
+  /** The bound of the first wait. */
+  readonly firstMs: number;
+  readonly factor: number;
+  /** The largest bound. */
+  readonly maxMs: number;
+}
+
+/** The longest wait before attempt number `attempt`, from 0. */
+export function boundMs(backoff: Backoff, attempt: number): number {
+  return Math.min(backoff.maxMs, backoff.firstMs * backoff.factor ** Math.min(attempt, 64));
+}
+
+/** The wait before attempt number `attempt`, from 0; `random` returns numbers from 0 to 1. */
+export function waitMs(backoff: Backoff, attempt: number, random: () => number): number {
+  return random() * boundMs(backoff, attempt);
+}

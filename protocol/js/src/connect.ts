@@ -1,0 +1,58 @@
+import { CODECS } from "./codec.ts";
+import type { Request } from "./envelope.ts";
+import type { WebSocketClass } from "./link.ts";
+import { Session } from "./session.ts";
+import { DEFAULTS } from "./settings.ts";
+import type { Settings } from "./settings.ts";
+
+export interface ConnectOptions {
+  /** Open a new session, with this name to show to others; 1 to 64 characters. */
+  name?: string;
+  /** An access token of the server's accounts, for `session.open`; without one it is a guest. */
+  token?: string | (() => string | Promise<string>);
+  /** In place of a name, take over the session of this token (`session.opened.token`). */
+  resume?: string;
+  /** msgpack, which is the default, is smaller; json is readable. */
+  encoding?: "msgpack" | "json";
+  /** Time limits, back-off, bounds; what is left out is as in `DEFAULTS`. */
+  settings?: Partial<Settings>;
+  /** The WebSocket to use where there is no global one (Node.js before 22). */
+  WebSocket?: WebSocketClass;
+  /** For the random part of the back-off: numbers from 0 to 1. */
+  random?: () => number;
+}
+
+/**
+ * Open a session and keep a connection to it, until `session.close()`.
+ *
+ * There is one attempt for the first connection, so that a wrong address fails at once. After a
+ * break there are attempts until one succeeds, `settings.giveUpAfterMs` have passed, or the server
+ * forbids another.
+ *
+ * @param url `ws://host:port/path`, or `wss://` for TLS.
+ * @throws CannotConnect the first connection failed.
+ * @throws RequestFailed the server refused the name or the token.
+ * @throws Disconnected the server closed before the session was open.
+ */
+export async function connect(url: string, options: ConnectOptions): Promise<Session> {
+  const settings = { ...DEFAULTS, ...options.settings };
+  const WebSocket = options.WebSocket ?? (globalThis.WebSocket as WebSocketClass | undefined);
+  if (WebSocket === undefined) throw new TypeError("no WebSocket here; give one as an option");
+  const endpoint = {
+    url,
+    codec: CODECS[options.encoding ?? "msgpack"],
+    WebSocket,
+    timeoutMs: settings.connectTimeoutMs,
+  };
+  return Session.open(endpoint, () => greeting(options), settings, options.random ?? Math.random);
+}
+
+async function greeting({ name, token, resume }: ConnectOptions): Promise<Request> {
+  if (resume !== undefined && name === undefined && token === undefined) {
+    return { op: "session.resume", token: resume };
+  }
+  if (resume !== undefined || (name === undefined && token === undefined)) {
+    throw new TypeError("give a name, a token, or a session to resume");
+  }
+  return { op: "session.open", name, token: typeof token === "function" ? await token() : token };
+}

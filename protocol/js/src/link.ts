@@ -1,0 +1,125 @@
+import type { Codec, Payload } from "./codec.ts";
+import type { ServerMessage } from "./envelope.ts";
+import { CannotConnect, ClientError, closeCode, Disconnected } from "./errors.ts";
+
+/** What the client uses of a WebSocket: a browser's, Node's, or one of the package `ws`. */
+export interface WebSocketLike {
+  binaryType: string;
+  readonly protocol: string;
+  // A handler's type is a matter of whose WebSocket it is.
+  onopen: ((event: any) => void) | null;
+  onmessage: ((event: any) => void) | null;
+  onerror: ((event: any) => void) | null;
+  onclose: ((event: any) => void) | null;
+  send(data: Payload): void;
+  close(code?: number, reason?: string): void;
+}
+
+export type WebSocketClass = new (url: string, protocols: string[]) => WebSocketLike;
+
+/** The address of a server, and how to connect to it. */
+export interface Endpoint {
+  readonly url: string;
+  readonly codec: Codec;
+  readonly WebSocket: WebSocketClass;
+  readonly timeoutMs: number;
+}
+
+/** One connection to the server: messages in and out. */
+export class Link {
+  /** Why it ended, once it has. */
+  readonly ended: Promise<ClientError>;
+  /** Whether a message has come since this was last set to false. */
+  heard = true;
+  readonly #socket: WebSocketLike;
+  #end!: (why: ClientError) => void;
+
+  private constructor(
+    socket: WebSocketLike,
+    codec: Codec,
+    received: (message: ServerMessage) => void,
+  ) {
+    this.#socket = socket;
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+    socket.onmessage = ({ data }) => {
+      this.heard = true;
+      try {
+        received(decoded(codec, data));
+      } catch (error) {
+        this.close(error as ClientError);
+      }
+    };
+    socket.onerror = null;
+    socket.onclose = ({ code, reason }) => this.close(closed(code, reason));
+  }
+
+  /**
+   * Connect.
+   *
+   * @param received takes each message, at once.
+   * @throws CannotConnect
+   */
+  static open(endpoint: Endpoint, received: (message: ServerMessage) => void): Promise<Link> {
+    const { url, codec, timeoutMs } = endpoint;
+    return new Promise((resolve, reject) => {
+      const socket = new endpoint.WebSocket(url, [codec.subprotocol]);
+      socket.binaryType = "arraybuffer";
+      const fail = (why: string, permanent = false): void => {
+        clearTimeout(timer);
+        socket.onopen = socket.onerror = socket.onclose = null;
+        socket.onerror = () => {}; // `ws` throws what nobody listens to
+        socket.close();
+        reject(new CannotConnect(url, why, permanent));
+      };
+      const timer = setTimeout(() => fail(`no answer within ${timeoutMs} ms`), timeoutMs);
+      socket.onopen = () => {
+        if (socket.protocol !== codec.subprotocol) {
+          fail(`the server does not speak ${codec.subprotocol}`, true);
+          return;
+        }
+        clearTimeout(timer);
+        resolve(new Link(socket, codec, received));
+      };
+      socket.onerror = (event) => fail(event.error?.message || event.message || REFUSED);
+      socket.onclose = () => fail(REFUSED);
+    });
+  }
+
+  send(payload: Payload): void {
+    this.#socket.send(payload);
+  }
+
+  /** End the connection. It counts as ended at once, whatever the network does. */
+  close(why: ClientError): void {
+    const socket = this.#socket;
+    socket.onmessage = socket.onclose = null;
+    socket.onerror = () => {};
+    socket.close();
+    this.#end(why);
+  }
+}
+
+const REFUSED = "nobody listens there, or the server refused the handshake";
+
+function decoded(codec: Codec, data: unknown): ServerMessage {
+  let message: unknown;
+  try {
+    message = codec.decode(data);
+  } catch (error) {
+    throw new ClientError(`the server sent what is no message: ${error}`);
+  }
+  if (typeof (message as ServerMessage | null)?.op !== "string") {
+    throw new ClientError("the server sent what is no message: it has no op");
+  }
+  return message as ServerMessage;
+}
+
+function closed(code: number, reason: string): Disconnected {
+  const close = closeCode(code);
+  if (code === 1006) return new Disconnected("the connection broke", close);
+  // Greenroom's own closes have their name as the reason.
+  const why = reason && reason !== close.name ? ` (${reason})` : "";
+  return new Disconnected(`closed with ${code} ${close.name}${why}`, close);
+}

@@ -1,0 +1,840 @@
+// Made by `python -m protocol.tables` from the table of ops. Do not edit.
+
+/** An entry of an inbox. `at` is in milliseconds since 1970, UTC. */
+export interface Entry {
+  /** its place in the inbox */
+  offset: number;
+  /** what it is, by the service that put it there: `friends.request` */
+  type: string;
+  /** what that service says of it; null where it had something that cannot be told */
+  payload: unknown;
+  /** milliseconds since 1970, UTC */
+  at: number;
+}
+
+/** Messages, the oldest first. `more` says whether there are older ones. */
+export interface History {
+  /** oldest first */
+  messages: Message[];
+  /** there are older ones */
+  more: boolean;
+}
+
+/** An entry was put into the inbox, and is durable. Its offset is now the topic's. */
+export interface InboxEntry {
+  op: "inbox.entry";
+  /** whose it is */
+  user: string;
+  /** one more than the last */
+  offset: number;
+  /** as in `Entry` */
+  type: string;
+  /** as in `Entry` */
+  payload: unknown;
+  /** milliseconds since 1970, UTC */
+  at: number;
+}
+
+/**
+ * Ask for the `limit` entries before offset `before` (0: the newest). Answered with `InboxPage`.
+ */
+export interface InboxHistory {
+  /** entries before this offset; 0: the newest */
+  before?: number;
+  /** how many at most */
+  limit?: number;
+}
+
+/** Join the inbox of the session's own user. Answered with `InboxState`. */
+export type InboxJoin = Record<string, never>;
+
+/** Leave the inbox with this session. It is no error if the session has not joined it. */
+export type InboxLeave = Record<string, never>;
+
+/** The offset up to which the user has read, and the state of the inbox. */
+export interface InboxMark {
+  /** with `offset`: where the inbox stands */
+  epoch: number;
+  /** of the last entry */
+  offset: number;
+  /** up to this offset all is read */
+  read: number;
+  /** so many entries came after it */
+  unread: number;
+}
+
+/**
+ * The user has read up to `read`, on this device or another. This push is volatile; its `offset`
+ * is that of the durable push before it.
+ */
+export interface InboxMarked {
+  op: "inbox.marked";
+  /** whose it is */
+  user: string;
+  /** the offset it came after */
+  offset: number;
+  /** up to this offset all is read */
+  read: number;
+  /** so many entries came after it */
+  unread: number;
+}
+
+/** Entries, the oldest first, and the state of the inbox. `more` says if there are older ones. */
+export interface InboxPage {
+  /** with `offset`: where the inbox stands */
+  epoch: number;
+  /** of the last entry, in this page or not */
+  offset: number;
+  /** up to this offset all is read */
+  read: number;
+  /** so many entries came after it */
+  unread: number;
+  /** oldest first */
+  entries: Entry[];
+  /** there are older ones */
+  more: boolean;
+}
+
+/**
+ * Mark every entry up to this offset as read. The mark never moves back. Answered with
+ * `InboxMark`, once it is durable.
+ */
+export interface InboxRead {
+  /** up to this one */
+  offset: number;
+}
+
+/**
+ * The state of the inbox after a resume. If `recovered` is true, `entries` has exactly the entries
+ * that were missed, in order. If it is false, too many were missed, and `entries` has the last
+ * ones, from which the client starts afresh.
+ */
+export interface InboxRecovered {
+  op: "inbox.recovered";
+  /** whose it is */
+  user: string;
+  /** nothing is missing */
+  recovered: boolean;
+  /** with `offset`: the position from here on */
+  epoch: number;
+  /** with `epoch`: that position */
+  offset: number;
+  /** up to this offset all is read */
+  read: number;
+  /** so many entries came after it */
+  unread: number;
+  /** what was missed, or the last ones */
+  entries: Entry[];
+}
+
+/** The state of an inbox: its position, what is read, and the last entries. */
+export interface InboxState {
+  /** whose it is: `user:` and this is the topic */
+  user: string;
+  /** with `offset`: the position to start from */
+  epoch: number;
+  /** of the last entry; 0: there was none yet */
+  offset: number;
+  /** up to this offset all is read */
+  read: number;
+  /** so many entries came after it */
+  unread: number;
+  /** the last ones, oldest first */
+  entries: Entry[];
+}
+
+/**
+ * The input was taken, and acts at `tick`. `durable` true: no crash can take it back. False: it is
+ * in the running state, which a crash may set back to the last snapshot.
+ */
+export interface InputTaken {
+  /** where the input acts */
+  tick: number;
+  /** true: it is part of the match for good. False: a crash may set the match back by a snapshot */
+  durable: boolean;
+}
+
+/** Create a match of `game`. The game defines its `params`. Answered with `MatchCreated`. */
+export interface MatchCreate {
+  /** the name of a game of this server */
+  game: string;
+  /** the game's own */
+  params?: Record<string, unknown>;
+  /** idempotency key */
+  key?: string | null;
+}
+
+/** The match was created, and can be joined. */
+export interface MatchCreated {
+  /** what `match.join` takes */
+  match: string;
+}
+
+/** The match is over. `result` is the game's. `failed` says that the match could not go on. */
+export interface MatchEnded {
+  op: "match.ended";
+  /** which match */
+  match: string;
+  /** one more than the last */
+  offset: number;
+  /** the game's own */
+  result: unknown;
+  /** the match could not go on */
+  failed?: boolean;
+}
+
+/**
+ * Something happened in the match. `kind` is `joined` or `left`, with the `player`, or a word of
+ * the game's own, with `data` of its own.
+ */
+export interface MatchEvent {
+  op: "match.event";
+  /** which match */
+  match: string;
+  /** one more than the last */
+  offset: number;
+  /** `joined` (`data` has `name`), `left`, or the game's own */
+  kind: string;
+  /** whom it is about */
+  player?: string | null;
+  /** the game's own */
+  data?: unknown;
+}
+
+/**
+ * A player's input. Answered with `InputTaken`. `seq` is the client's number of the input, which
+ * only grows. The same input with the same seq gets the same answer as the first time and does not
+ * act again.
+ */
+export interface MatchInput {
+  /** which match */
+  match: string;
+  /** the client's stamp; only grows, from above its own in `acks` */
+  seq: number;
+  /** the game's own */
+  input: unknown;
+}
+
+/** Take a place in a match, or come back to the user's place. Answered with `MatchState`. */
+export interface MatchJoin {
+  /** which match */
+  match: string;
+}
+
+/** Give up the user's place, with all sessions. It is no error if the user has none. */
+export interface MatchLeave {
+  /** which match */
+  match: string;
+}
+
+/** List running matches, of one game or of all, the newest first. Answered with `Matches`. */
+export interface MatchList {
+  /** only of this game */
+  game?: string | null;
+  /** how many at most */
+  limit?: number;
+}
+
+/**
+ * The state of the match after a resume, as this player sees it. If `recovered` is true, `events`
+ * has every event that was missed. If it is false, some of them are not known any more; the state
+ * is true in both cases.
+ */
+export interface MatchRecovered {
+  op: "match.recovered";
+  /** which match */
+  match: string;
+  /** no event is missing */
+  recovered: boolean;
+  /** with `offset`: the position from here on */
+  epoch: number;
+  /** with `epoch`: that position */
+  offset: number;
+  /** as in `MatchState` */
+  tick: number;
+  /** ids of the users who have a place */
+  players: string[];
+  /** as it is now */
+  state: unknown;
+  /** what was missed, in order */
+  events: MatchEvent[];
+  /** as in `MatchState` */
+  names?: Record<string, string>;
+  /** as in `MatchState` */
+  acks?: Record<string, number>;
+}
+
+/** The match crashed and goes on from its last snapshot. Its players keep their places. */
+export interface MatchRestarted {
+  op: "match.restarted";
+  /** which match */
+  match: string;
+  /** with `offset`: the position from here on */
+  epoch: number;
+  /** may be lower than what was pushed */
+  offset: number;
+  /** the match's clock; `state` may be an earlier one */
+  tick: number;
+  /** of the last snapshot, with the events since */
+  state: unknown;
+}
+
+/** The state of a match, as this player sees it. */
+export interface MatchState {
+  /** which match */
+  match: string;
+  /** the name of its game */
+  game: string;
+  /** with `offset`: the position to start from */
+  epoch: number;
+  /** of the last event */
+  offset: number;
+  /** ticks run; in a game in turns, inputs taken */
+  tick: number;
+  /** ticks a second; 0: a game in turns */
+  tick_hz: number;
+  /** ids of the users who have a place */
+  players: string[];
+  /** the game's own, as this player may see it */
+  state: unknown;
+  /** player -> the name to show; empty: the player was erased */
+  names?: Record<string, string>;
+  /** player -> the highest input `seq` used */
+  acks?: Record<string, number>;
+}
+
+/**
+ * The state after `tick`. It is volatile and conflated: a slow client gets the newest state only.
+ * `acks` has the highest `seq` of each player that was answered. The state contains what was
+ * taken.
+ */
+export interface MatchStatePush {
+  op: "match.state";
+  /** which match */
+  match: string;
+  /** the offset it came after */
+  offset: number;
+  /** the tick that `state` is of */
+  tick: number;
+  /** after this `tick`, but for what a crash took back */
+  state: unknown;
+  /** player -> the highest input `seq` answered; `state` holds what was taken of them */
+  acks: Record<string, number>;
+}
+
+/** A line of the list of matches. `created` is in milliseconds since 1970, UTC. */
+export interface MatchSummary {
+  /** what `match.join` takes */
+  match: string;
+  /** the name of its game */
+  game: string;
+  /**
+   * who have a place; in matches of another node, who had one a second ago
+   * (`matches.list_refresh_s`)
+   */
+  players: number;
+  /** so many may have a place */
+  max_players: number;
+  /** milliseconds since 1970, UTC */
+  created: number;
+}
+
+/** Running matches, the newest first. */
+export interface Matches {
+  /** newest first */
+  matches: MatchSummary[];
+}
+
+/** A user in a room. A user with several sessions there is one member. */
+export interface Member {
+  /** the id of the user */
+  user: string;
+  /** the name to show */
+  name: string;
+}
+
+/** The first of `members_total` members, in the order in which they joined. */
+export interface Members {
+  /** in the order they came; the first of */
+  members: Member[];
+  /** so many users */
+  members_total: number;
+}
+
+/**
+ * A chat message. `offset` is its place in the room; `at` is in milliseconds since 1970, UTC.
+ * `user`, `name` and `body` are empty if the message was erased.
+ */
+export interface Message {
+  /** its place in the room */
+  offset: number;
+  /** who said it; empty: the message was erased */
+  user: string;
+  /** the sender's name then */
+  name: string;
+  /** the text */
+  body: string;
+  /** milliseconds since 1970, UTC */
+  at: number;
+}
+
+/**
+ * An object of the user's own to delete. `version`: delete it only if this is the present version;
+ * null: in any case.
+ */
+export interface ObjectToDelete {
+  /** which collection */
+  collection: string;
+  /** its name in the collection */
+  key: string;
+  /** delete only if this one is there; null: in any case */
+  version?: number | null;
+}
+
+/** An object to read. `user` is its owner; null: the reader; "": the server. */
+export interface ObjectToRead {
+  /** which collection */
+  collection: string;
+  /** its name in the collection */
+  key: string;
+  /** whose it is; null: one's own; empty: the server's */
+  user?: string | null;
+}
+
+/**
+ * An object to write. `version`: write it only if this is the present version; null: in any case.
+ */
+export interface ObjectToWrite {
+  /** which collection */
+  collection: string;
+  /** its name in the collection */
+  key: string;
+  /** JSON; the server's own limit is lower, see Limits */
+  value: string;
+  /** write only if this one is there; 0: only if there is none; null: in any case */
+  version?: number | null;
+  /** who may read it */
+  read?: "nobody" | "owner" | "public";
+  /** who may write it, beside the server */
+  write?: "nobody" | "owner";
+}
+
+/** A page of a list. `cursor` is for the next page; null: this is the last one. */
+export interface ObjectsListed {
+  /** what was found, by key, then by user */
+  objects: StoredObject[];
+  /** where the list goes on; null: this is its end */
+  cursor?: string | null;
+}
+
+/**
+ * The objects that exist and that the user may read, in the order of the request. `unread` says
+ * how many objects, at the end of the request, are left out because the answer is full.
+ */
+export interface ObjectsRead {
+  /** those that there are and that may be read, in the order of the request */
+  objects: StoredObject[];
+  /**
+   * so many at the end of the request were not looked for, as the answer is full: ask for them
+   * again
+   */
+  unread?: number;
+}
+
+/** The new versions of the objects, in the order of the request. */
+export interface ObjectsWritten {
+  /** of the objects, in the order of the request */
+  versions: number[];
+  /** milliseconds since 1970, UTC */
+  updated: number;
+}
+
+/** Measure the round trip. Answered with `Pong`. (WebSocket's own ping keeps connections alive.) */
+export type Ping = Record<string, never>;
+
+/** The server's wall clock in milliseconds since 1970, UTC. */
+export interface Pong {
+  /** the server's clock, milliseconds since 1970, UTC */
+  time: number;
+}
+
+/**
+ * A client's position in a topic. `offset` counts the topic's durable pushes from 1; any other
+ * push has the offset of the durable one before it. `epoch` is the incarnation that gave the
+ * offset. Together they tell a true position from one that a crash made void.
+ */
+export interface Position {
+  /** the incarnation that gave the offset */
+  epoch: number;
+  /** the last durable push taken; 0: none */
+  offset: number;
+}
+
+/** Ask for the `limit` messages before offset `before` (0: the newest). Answered with `History`. */
+export interface RoomHistory {
+  /** which room */
+  room: string;
+  /** messages before this offset; 0: the newest */
+  before?: number;
+  /** how many at most */
+  limit?: number;
+}
+
+/** Join a room. The first member creates it. Answered with `RoomState`. */
+export interface RoomJoin {
+  /** its name */
+  room: string;
+}
+
+/** A user joined. This push is volatile; its `offset` is that of the durable push before it. */
+export interface RoomJoined {
+  op: "room.joined";
+  /** which room */
+  room: string;
+  /** the offset it came after */
+  offset: number;
+  /** who came */
+  member: Member;
+}
+
+/** Leave a room. It is no error if the session has not joined it. */
+export interface RoomLeave {
+  /** which room */
+  room: string;
+}
+
+/** A user left. This push is volatile; its `offset` is that of the durable push before it. */
+export interface RoomLeft {
+  op: "room.left";
+  /** which room */
+  room: string;
+  /** the offset it came after */
+  offset: number;
+  /** who left */
+  member: Member;
+}
+
+/** Ask who is in a joined room. Answered with `Members`. */
+export interface RoomMembers {
+  /** which room */
+  room: string;
+}
+
+/** A message was sent to the room. Its offset is now the topic's. */
+export interface RoomMessage {
+  op: "room.message";
+  /** which room */
+  room: string;
+  /** one more than the last */
+  offset: number;
+  /** who said it; as in `Message`, empty if that was erased */
+  user: string;
+  /** the name to show */
+  name: string;
+  /** the text */
+  body: string;
+  /** milliseconds since 1970, UTC */
+  at: number;
+}
+
+/**
+ * The state of the room after a resume. If `recovered` is true, `messages` has exactly the
+ * messages that were missed, in order. If it is false, the position was too old or void, and
+ * `messages` has the last ones, from which the client starts afresh.
+ */
+export interface RoomRecovered {
+  op: "room.recovered";
+  /** which room */
+  room: string;
+  /** nothing is missing */
+  recovered: boolean;
+  /** with `offset`: the position from here on */
+  epoch: number;
+  /** with `epoch`: that position */
+  offset: number;
+  /** as in `RoomState` */
+  members: Member[];
+  /** as in `RoomState` */
+  members_total: number;
+  /** what was missed, or the last ones */
+  messages: Message[];
+}
+
+/**
+ * The room crashed and has restarted. Its members are still joined, and this is the new position.
+ * `offset` may be lower than that of earlier pushes. Messages that were pushed and not yet durable
+ * are gone; their senders have got no `ok`.
+ */
+export interface RoomRestarted {
+  op: "room.restarted";
+  /** which room */
+  room: string;
+  /** with `offset`: the position from here on */
+  epoch: number;
+  /** may be lower than what was pushed */
+  offset: number;
+}
+
+/** Send a message to a joined room. Answered with `Sent`, once the message is durable. */
+export interface RoomSend {
+  /** which room */
+  room: string;
+  /** the text; the server's own limit is lower, see Limits */
+  body: string;
+  /** idempotency key */
+  key?: string | null;
+}
+
+/** The state of a room: its position, its first members, how many there are, the last messages. */
+export interface RoomState {
+  /** which room */
+  room: string;
+  /** with `offset`: the position to start from */
+  epoch: number;
+  /** of the last message */
+  offset: number;
+  /** who is here, in the order they came; the first of */
+  members: Member[];
+  /** so many users */
+  members_total: number;
+  /** the last ones, oldest first */
+  messages: Message[];
+}
+
+/** The message is durable at this offset. */
+export interface Sent {
+  /** its place in the room */
+  offset: number;
+  /** milliseconds since 1970, UTC */
+  at: number;
+}
+
+/**
+ * End the session. It leaves every room, and then the server closes the connection. The user's
+ * places in matches are kept for a while, as after any end of a session. A client that wants to
+ * give a place up sends `match.leave` first.
+ */
+export type SessionClose = Record<string, never>;
+
+/** Open a session as a guest called `name`. Answered with `SessionOpened`. */
+export interface SessionOpen {
+  /** the name to show to others; need not be unique */
+  name: string;
+}
+
+/** The session: who the client is, the token to resume with, and limits that it should know. */
+export interface SessionOpened {
+  /** the id of the session */
+  session: string;
+  /** the id of the user, which others see and `match` pushes name */
+  user: string;
+  /** the name that others see */
+  name: string;
+  /** to resume with; each answer brings a new one, keep the newest */
+  token: string;
+  /** true: the session lived on. False: it is a new one (after a resume: of the same user) */
+  resumed: boolean;
+  /** how long the session outlives its connection, in seconds */
+  resume_within_s: number;
+  /** the server pings this often, in seconds; 0: never */
+  keepalive_s: number;
+  /** the longest message the server takes */
+  max_message_bytes: number;
+}
+
+/**
+ * Go on with a session, by its token, from `positions` (topic -> position). Answered with
+ * `SessionOpened`. After that comes one `room.recovered`, `match.recovered`, `inbox.recovered` or
+ * `topic.lost` for each topic that was named. If the session has expired, a new one of the same
+ * user is opened.
+ */
+export interface SessionResume {
+  /** of an earlier `SessionOpened` */
+  token: string;
+  /** topic -> where the client stands on it */
+  positions?: Record<string, Position>;
+}
+
+/** Delete objects of the user's own, all or none. It is no error if an object does not exist. */
+export interface StorageDelete {
+  /** which ones, each once */
+  objects: ObjectToDelete[];
+  /** idempotency key */
+  key?: string | null;
+}
+
+/**
+ * List the objects of a collection that the user may read, by key. Answered with `ObjectsListed`.
+ * `user` is the owner; null: the user who asks. `everyone`: the public objects of all users
+ * instead.
+ */
+export interface StorageList {
+  /** which collection */
+  collection: string;
+  /** whose; null: one's own; not with `everyone` */
+  user?: string | null;
+  /** the public ones of all users */
+  everyone?: boolean;
+  /** how many at most */
+  limit?: number;
+  /** of the answer before, to the same question but for `limit`; null: from the start */
+  cursor?: string | null;
+}
+
+/** Read objects, all as of the same moment. Answered with `ObjectsRead`. */
+export interface StorageRead {
+  /** which ones */
+  objects: ObjectToRead[];
+}
+
+/** Write objects of the user's own, all or none. Answered with `ObjectsWritten`, once durable. */
+export interface StorageWrite {
+  /** what to write, each object once */
+  objects: ObjectToWrite[];
+  /** idempotency key */
+  key?: string | null;
+}
+
+/** An object. `created` and `updated` are in milliseconds since 1970, UTC. */
+export interface StoredObject {
+  /** which collection */
+  collection: string;
+  /** its name in the collection */
+  key: string;
+  /** whose it is; empty: the server's */
+  user: string;
+  /** JSON, as it was written */
+  value: string;
+  /** its version, which every write changes */
+  version: number;
+  /** who may read it */
+  read: "nobody" | "owner" | "public";
+  /** who may write it, beside the server */
+  write: "nobody" | "owner";
+  /** milliseconds since 1970, UTC */
+  created: number;
+  /** the same, of the last write */
+  updated: number;
+}
+
+/**
+ * The session is not in this topic any more. `code` says why; it is a code of the table of errors.
+ */
+export interface TopicLost {
+  op: "topic.lost";
+  /** `room:` or `match:` and the name, or `user:` and the id */
+  topic: string;
+  /** of the table of errors */
+  code: string;
+}
+
+/** The fields of each request, by op. */
+export interface Requests {
+  "session.open": SessionOpen;
+  "session.resume": SessionResume;
+  "session.close": SessionClose;
+  "ping": Ping;
+  "room.join": RoomJoin;
+  "room.leave": RoomLeave;
+  "room.send": RoomSend;
+  "room.history": RoomHistory;
+  "room.members": RoomMembers;
+  "match.create": MatchCreate;
+  "match.list": MatchList;
+  "match.join": MatchJoin;
+  "match.leave": MatchLeave;
+  "match.input": MatchInput;
+  "inbox.join": InboxJoin;
+  "inbox.leave": InboxLeave;
+  "inbox.history": InboxHistory;
+  "inbox.read": InboxRead;
+  "storage.write": StorageWrite;
+  "storage.read": StorageRead;
+  "storage.delete": StorageDelete;
+  "storage.list": StorageList;
+}
+
+/** What each op is answered with. */
+export interface Answers {
+  "session.open": SessionOpened;
+  "session.resume": SessionOpened;
+  "session.close": null;
+  "ping": Pong;
+  "room.join": RoomState;
+  "room.leave": null;
+  "room.send": Sent;
+  "room.history": History;
+  "room.members": Members;
+  "match.create": MatchCreated;
+  "match.list": Matches;
+  "match.join": MatchState;
+  "match.leave": null;
+  "match.input": InputTaken;
+  "inbox.join": InboxState;
+  "inbox.leave": null;
+  "inbox.history": InboxPage;
+  "inbox.read": InboxMark;
+  "storage.write": ObjectsWritten;
+  "storage.read": ObjectsRead;
+  "storage.delete": null;
+  "storage.list": ObjectsListed;
+}
+
+/** Each push, by op. */
+export interface Pushes {
+  "topic.lost": TopicLost;
+  "room.message": RoomMessage;
+  "room.joined": RoomJoined;
+  "room.left": RoomLeft;
+  "room.recovered": RoomRecovered;
+  "room.restarted": RoomRestarted;
+  "match.state": MatchStatePush;
+  "match.event": MatchEvent;
+  "match.ended": MatchEnded;
+  "match.recovered": MatchRecovered;
+  "match.restarted": MatchRestarted;
+  "inbox.entry": InboxEntry;
+  "inbox.marked": InboxMarked;
+  "inbox.recovered": InboxRecovered;
+}
+
+export type Op = keyof Requests;
+
+export type Push = Pushes[keyof Pushes];
+
+/** The codes of the table of errors; a newer server may have more. */
+export type ErrorCode =
+  | "bad_message"
+  | "unknown_op"
+  | "no_session"
+  | "session_open"
+  | "bad_token"
+  | "too_many_sessions"
+  | "ref_in_use"
+  | "too_many_requests"
+  | "rate_limited"
+  | "too_long"
+  | "out_of_range"
+  | "unknown_room"
+  | "not_joined"
+  | "too_many_topics"
+  | "room_full"
+  | "unknown_game"
+  | "unknown_match"
+  | "match_full"
+  | "match_ended"
+  | "too_many_matches"
+  | "bad_input"
+  | "rejected"
+  | "seq_too_old"
+  | "bad_cursor"
+  | "version_conflict"
+  | "forbidden"
+  | "quota_exceeded"
+  | "key_reused"
+  | "timeout"
+  | "busy"
+  | "unavailable"
+  | "failed"
+  | "internal"
+  | (string & {});

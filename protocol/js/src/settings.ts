@@ -1,0 +1,52 @@
+import type { Backoff } from "./backoff.ts";
+import type { ClientError } from "./errors.ts";
+
+/** The time limits and bounds of the client. Times are in milliseconds. */
+export interface Settings {
+  /** How long an attempt may take: once for the WebSocket, once to open the session. */
+  readonly connectTimeoutMs: number;
+  /** How long a request may take, the wait for a connection included. */
+  readonly requestTimeoutMs: number;
+  /** How long the client tries to end the session on the server. */
+  readonly closeTimeoutMs: number;
+  readonly backoff: Backoff;
+  /** After a connection that lasted so long, the back-off starts from its first step. */
+  readonly stableAfterMs: number;
+  /** The session ends after so long without a connection. */
+  readonly giveUpAfterMs: number;
+  /** Requests without an answer. Further ones wait. The server refuses more than 64. */
+  readonly inFlight: number;
+  /** Updates of one topic that wait to be read. Beyond it, a `Gap` replaces the oldest. */
+  readonly buffer: number;
+}
+
+export const DEFAULTS: Settings = {
+  connectTimeoutMs: 10_000,
+  requestTimeoutMs: 10_000,
+  closeTimeoutMs: 2_000,
+  backoff: { firstMs: 500, factor: 2, maxMs: 30_000 },
+  stableAfterMs: 5_000,
+  giveUpAfterMs: Infinity,
+  inFlight: 32,
+  buffer: 1024,
+};
+
+/**
+ * There is a connection again. `resumed`: it is the same session. False: it is a new one of the
+ * same user, in the same rooms and matches.
+ */
+export interface Connected {
+  readonly status: "connected";
+  readonly resumed: boolean;
+}
+
+/** There is no connection; attempt number `attempt`, from 1, is in `waitMs` milliseconds. */
+export interface Reconnecting {
+  readonly status: "reconnecting";
+  readonly attempt: number;
+  readonly waitMs: number;
+  /** The error of the last connection or of the last attempt. */
+  readonly error: ClientError;
+}
+
+export type Status = Connected | Reconnecting;
