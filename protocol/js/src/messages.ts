@@ -836,5 +836,13 @@ export type ErrorCode =
   | "busy"
   | "unavailable"
   | "failed"
+  | "needs_session"
+  | "unauthenticated"
+  | "not_found"
+  | "method_not_allowed"
+  | "too_slow"
+  | "body_too_big"
+  | "not_json"
+  | "head_too_big"
   | "internal"
   | (string & {});

@@ -19,7 +19,7 @@ export const BY_KEY: ReadonlySet<string> = new Set(
 export const RETRY: ReadonlySet<string> = new Set(
   (
     "too_many_sessions too_many_requests rate_limited room_full too_many_matches timeout busy " +
-    "unavailable failed"
+    "unavailable failed too_slow"
   ).split(" "),
 );
 
