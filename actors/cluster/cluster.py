@@ -55,10 +55,10 @@ from persistence.settings import BusSettings, RedisSettings
 
 _log = structlog.get_logger("actors.cluster")
 
-FLUSH_S: Final = 2.0
-"""What waits for its order is sent on after so long, for the flush must have got lost."""
 HELD_S: Final = 15.0
-"""What has waited so long for its slot to have a holder is turned away."""
+"""What has waited so long for its slot to have a holder is turned away. What waits for its order is
+sent on then: the flush must have got lost. It is no shorter time, since a node that is starved of
+its CPU for seconds answers a flush late, and the order is kept all the same."""
 MOST_HELD: Final = 10_000
 """The most items that wait for that, at a node."""
 
@@ -325,7 +325,7 @@ class Cluster:
             return
         self.bus.beat()
         self.questions.sweep()
-        for slots in self._flushes.older_than(now - FLUSH_S):
+        for slots in self._flushes.older_than(now - HELD_S):
             self._open_up(slots)
         for held in self._waiting.older_than(now - HELD_S):
             self._reception.turn_away_late(held)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 
 import msgspec
 import pykka
@@ -20,6 +21,7 @@ from actors.cluster.rules.slots import slot_of, slot_of_kind
 from actors.runtime.memory import MemoryEventStore
 from actors.runtime.testing import Probe
 from persistence import RedisSettings
+from persistence.redis.connection import connect
 from persistence.settings import BusSettings
 
 from .nodes import KINDS, NodeUnderTest, open_node, open_nodes
@@ -221,6 +223,25 @@ async def test_order_is_kept_while_a_slot_goes_from_node_to_node(
             )
         assert all(node.system.dead_letters.count == 0 for node in nodes)
         assert not any(node.cluster._flushes._open for node in nodes)
+
+
+async def test_order_is_kept_where_the_bus_stands_still_while_a_slot_moves(
+    redis: RedisSettings, unique: str
+) -> None:
+    async with open_nodes(redis, unique, "abc") as nodes:
+        a, b, c = nodes
+        ref = a.ref_to(b)
+        slot = slot_of("tally", ref.key)
+        assert await ref.ask(Log()) == []
+        await b.place.give_up([slot], c.id)
+        with closing(connect(redis)) as valkey:
+            valkey.execute_command("CLIENT", "PAUSE", 3000, "ALL")
+        for number in range(10):
+            ref.tell(Add(number))
+        moved(nodes, slot, c)
+        for number in range(10, 20):
+            ref.tell(Add(number))
+        assert await ref.ask(Log(), timeout=20) == list(range(20))
 
 
 async def test_who_watches_hears_that_it_moved(redis: RedisSettings, unique: str) -> None:
