@@ -235,7 +235,7 @@ async def test_order_is_kept_where_the_bus_stands_still_while_a_slot_moves(
         assert await ref.ask(Log()) == []
         await b.place.give_up([slot], c.id)
         with closing(connect(redis)) as valkey:
-            valkey.execute_command("CLIENT", "PAUSE", 3000, "ALL")
+            valkey.client_pause(3000)
         for number in range(10):
             ref.tell(Add(number))
         moved(nodes, slot, c)
