@@ -19,7 +19,7 @@ log = structlog.get_logger("actors.cluster")
 
 
 class NameTaken(Exception):  # noqa: N818 - the name says what is the case
-    """A node of this name lives already; it is not bothered by the attempt."""
+    """A living node has this name already. The attempt to join does not disturb it."""
 
     def __init__(self, node: str) -> None:
         super().__init__(node)
@@ -30,7 +30,9 @@ class NameTaken(Exception):  # noqa: N818 - the name says what is the case
 
 
 class VersionsDiffer(Exception):  # noqa: N818 - as above
-    """A node lives that does not understand this one, or that this one does not understand."""
+    """A living node and this one speak different versions, and one of them does not understand the
+    other.
+    """
 
     def __init__(self, node: str, there: Descriptor, here: Descriptor) -> None:
         super().__init__(node, there, here)
@@ -53,15 +55,16 @@ async def admit(
 ) -> Member:
     """Join as a new incarnation of this name.
 
-    It waits until an earlier one is dead: at once, if it ran on this machine; else until its lease
-    is over, at most twice that time.
+    It waits until an earlier incarnation is dead. If that one's process ran on this machine and has
+    ended, there is nothing to wait for; else its lease must be over, which takes at most twice the
+    lease.
 
     Raises:
         NameTaken: a node of this name lives.
-        VersionsDiffer: a node lives whose version does not go with this one's.
+        VersionsDiffer: the version of a living node is not compatible with this one's.
         StoresDiffer: living nodes have another Valkey, or nodes of another register have this one.
         StoreError: a store does not answer.
-        ValueError: the name is none for a node.
+        ValueError: the name is not allowed for a node.
     """
     node_id(descriptor.name, 0)
     await stores.find_cluster()
@@ -107,7 +110,7 @@ async def admit(
 
 
 async def bury(stores: ClusterStores, node: str, why: str, lease_s: float) -> None:
-    """Bury a node of which no other has to be told."""
+    """Bury a node before this one is a member, so that there are no listeners to tell."""
     version = await stores.bury(node, "", why, lease_s)
     if version is None:
         await trio.sleep(0.1)

@@ -24,10 +24,10 @@ from persistence.settings import BusSettings, RedisSettings
 _log = structlog.get_logger("actors.cluster")
 
 _AT_ONCE: Final = 500
-"""So many arrived items are delivered in one turn, at whose end the actors handle them. A mailbox
+"""How many arrived items are delivered in one turn. The actors handle them at its end. A mailbox
 holds 1,024 by default."""
 _BEHIND: Final = 50
-"""And so many while actors have not come to what was delivered before."""
+"""How many in one turn while actors have yet to handle what was delivered before."""
 
 
 class BusReadings(NamedTuple):
@@ -36,9 +36,10 @@ class BusReadings(NamedTuple):
     Attributes:
         sent: entries that are in other nodes' streams.
         received: entries.
-        duplicates: entries that had arrived before: one was sent again, whose fate was not known.
+        duplicates: entries that had arrived before. A sender that does not know whether an entry
+            arrived sends it again.
         gaps: how often entries of a sender were missing.
-        unknown: items of a newer version that this one does not know.
+        unknown: items that only a newer version knows.
         waiting_bytes: what waits in this process for other nodes.
         hop_s: how long the last canary took from this node through the store to this node.
     """
@@ -58,10 +59,10 @@ class Bus:
     Arguments:
         settings: where the store is.
         bounds: the bounds of lanes, entries and streams.
-        buried: says whether a node is dead, whose entries must not be heard any more.
-        current: says, before some are handled, whether this node is a member still.
-        handlers: by the type of an item, what is called with the sender and the item, in order.
-        lost: called with a node of whose entries some did not arrive, or which misses some of ours.
+        buried: says whether a node is dead. Entries of dead nodes are ignored.
+        current: says whether this node is still a member. It is asked before items are handled.
+        handlers: the type of an item -> the function that is called with the sender and the item.
+        lost: called with the id of a node when entries from it, or entries to it, were lost.
     """
 
     def __init__(
@@ -86,10 +87,10 @@ class Bus:
         self._pages: deque[deque[bytes]] = deque()
         self._from = ""  # the sender of the entry that is being delivered
         self._items: Sequence[AnyItem] = ()
-        self._at = 0  # the next of them
+        self._at = 0  # the index of the next one
         self._working = False
         self._received = self._duplicates = self._gaps = self._unknown = self._sent = 0
-        self._canary_s = 0.0  # when the last one that arrived was sent
+        self._canary_s = 0.0  # when the newest canary that came back was sent
         self._hop_s = 0.0
         self._me: str
         self._system: SystemView
@@ -175,7 +176,7 @@ class Bus:
         lane.called = True
         try:
             self._sender.tell(Ship(lane))
-        except (pykka.ActorDeadError, MailboxFull):  # between two, or at the end
+        except (pykka.ActorDeadError, MailboxFull):  # the sender is restarting, or has ended
             lane.called = False
 
     def forget(self, node: str) -> None:
@@ -205,7 +206,10 @@ class Bus:
             self._work()
 
     def _work(self) -> None:
-        """Deliver some of what has arrived, and have the rest delivered after others' turns."""
+        """Deliver some of what has arrived.
+
+        The rest follows after other tasks have had their turns.
+        """
         dispatcher = self._system.dispatcher
         budget = _BEHIND if dispatcher.queue else _AT_ONCE
         with dispatcher:
@@ -220,7 +224,7 @@ class Bus:
         self._system.home.call_soon(self._work)
 
     def _handle_all(self, items: Sequence[AnyItem]) -> None:
-        if not self._current():  # after a long stop of the process, this is what notices
+        if not self._current():  # notices that the process stood still for longer than its lease
             return
         handlers, sender = self._handlers, self._from
         for item in items:
@@ -230,7 +234,7 @@ class Bus:
                 _log.exception("item_failed", sender=sender, item=type(item).__name__)
 
     def _take_entry(self) -> bool:
-        """Take the items of the next entry that is to be heard. False: there is none yet."""
+        """Take the items of the next entry that is not to be ignored. False: there is none yet."""
         self._items, self._at = (), 0
         while self._pages:
             page = self._pages[0]
@@ -255,7 +259,7 @@ class Bus:
         return False
 
     def _in_turn(self, sender: str, number: int) -> bool:
-        """Whether an entry is new; and if some before it are missing, have that known."""
+        """Whether an entry is new. If entries before it are missing, both nodes are told."""
         last = self._heard.get(sender, 0)
         if number <= last:
             self._duplicates += 1

@@ -56,21 +56,23 @@ from persistence.settings import BusSettings, RedisSettings
 _log = structlog.get_logger("actors.cluster")
 
 HELD_S: Final = 15.0
-"""What has waited so long for its slot to have a holder is turned away. What waits for its order is
-sent on then: the flush must have got lost. It is no shorter time, since a node that is starved of
-its CPU for seconds answers a flush late, and the order is kept all the same."""
+"""What has waited for so long for a holder of its slot is turned away. What waits for so long for a
+flush is sent on, because the flush must have got lost. The time is not shorter, since a node that
+is starved of its CPU for seconds answers a flush late, and the order must hold then, too."""
 MOST_HELD: Final = 10_000
-"""The most items that wait for that, at a node."""
+"""The most items that wait for holders at a node."""
 
 
 class Cluster:
     """A node's half of the cluster: `ActorSystem(cluster=Cluster(Joining(...), redis))`.
 
     Arguments:
-        place: who is a member, and which node holds what; or how to join those who know.
+        place: who is a member, and which node holds what; or a `Joining`, which finds that out when
+            the system opens.
         redis: where the streams of the bus are.
         bus: the bounds of the bus.
-        errors: how exceptions of the program cross, beside those of the runtime.
+        errors: how the program's own exceptions cross between nodes. The runtime's cross without
+            this.
 
     Raises ValueError for two errors of one name.
     """
@@ -118,7 +120,7 @@ class Cluster:
     # --- what the system asks --------------------------------------------------------------------
 
     async def open(self, system: SystemView) -> None:
-        """Join, and open the bus.
+        """Join the cluster, and open the bus.
 
         Raises trio.TooSlowError if nothing comes through the bus in time, and what `Joining.join`
         raises.
@@ -169,7 +171,8 @@ class Cluster:
     async def leave(self) -> None:
         """Hand over what this node holds, and leave. From then on placed actors are out of reach.
 
-        A place that was joined elsewhere is left there. Called again, it does nothing.
+        A `Place` that was given to the constructor is not left: whoever joined it leaves it. Later
+        calls do nothing.
         """
         if self._joining is not None and not self._closed:
             await self._joining.leave()
@@ -177,7 +180,7 @@ class Cluster:
             self.routes.sever()
 
     async def close(self) -> None:
-        """Close the bus. What is asked of others, or waits here, has no answer any more."""
+        """Close the bus. Questions to other nodes, and items that wait here, fail."""
         self._closed = True
         for waiting in (self._waiting, self._behind):
             for held in waiting.older_than(math.inf):
@@ -189,15 +192,15 @@ class Cluster:
     def register(self, kind: Kind) -> None:
         """Take note of a kind that other nodes reach, or that is reached on others.
 
-        `ActorSystem.register` does this. To call it directly is for a kind whose actors are started
-        by `ActorSystem.start`, and not by messages.
+        `ActorSystem.register` calls this. Call it directly for a kind whose actors are started by
+        `ActorSystem.start`, and not by messages.
 
         Raises ValueError if something in a message of its handlers cannot cross between nodes.
         """
         names = Names(self.system.ref, self._kinds.__contains__)
         self._codecs[kind.name] = KindCodec(kind, names, self.system.now)
         self._kinds[kind.name] = kind
-        # Once the system knows it, too.
+        # Later, because the system does not know the kind yet.
         self.system.home.call_soon(self._reception.take_held, unknown(kind.name))
 
     def elsewhere(self, kind: str, key: str) -> Located | None:
@@ -215,9 +218,9 @@ class Cluster:
         return RemoteTarget(self, self._codecs[kind], key, where, way)
 
     def _check_known(self, kind: str, key: str, node: str) -> None:
-        """Raise ActorDeadError if the node is of another version, and does not know the kind.
+        """Raise ActorDeadError if the node is of another version and does not know the kind.
 
-        The sender hears of it at once, and need not wait until that node turns it away.
+        So the sender fails at once, and does not wait until that node turns the message away.
         """
         there = self.place.view().nodes.get(node)
         known = () if there is None else there.descriptor.kinds
@@ -227,7 +230,7 @@ class Cluster:
     def way(self, kind: str, key: str) -> tuple[Where, Way | None]:
         """Return what decides where an actor is, and the way to it; None: it is here.
 
-        Raises ActorDeadError as `elsewhere`.
+        Raises ActorDeadError as `elsewhere` does.
         """
         if self.fenced_why or self._closed:
             why = self.fenced_why or "it has left"
@@ -256,10 +259,11 @@ class Cluster:
         self._gap_callbacks.append(callback)
 
     def settle_in_turn(self, in_turn: Callable[[Callable[[], None]], object]) -> None:
-        """Have futures of what other nodes have answered settled by `in_turn(settle)`.
+        """Have `in_turn(settle)` called for each answer of another node.
 
-        It calls `settle`, at once or later: for one, when an actor here has handled what the same
-        nodes have told it before. Without it, an answer passes what still waits in mailboxes.
+        `settle` settles the future of the answer. `in_turn` calls it at once or later: for example
+        when an actor here has handled what the same node has told it before. Without `in_turn`, an
+        answer overtakes what still waits in mailboxes.
         """
         self._in_turn = in_turn
 
@@ -287,7 +291,7 @@ class Cluster:
         self.place.told([Held(*one, item.holder or None) for one in news], item.view)
 
     def _tell_of_holders(self, held: Sequence[Held], view: int) -> None:
-        """Tell the others, who else would send to the old holder until their next heartbeats."""
+        """Tell the other nodes, which would send to the old holder until their next heartbeats."""
         slots, epochs, _ = zip(*held, strict=True)
         item = encode_item(Holders(held[0].holder or "", view, slots, epochs))
         for node in self.place.view().nodes:
@@ -305,7 +309,7 @@ class Cluster:
             callback(node)
 
     def _watch_again(self, node: str) -> None:
-        """What was lost may have been that an actor is to be watched, or that it has ended."""
+        """Ask again to watch actors: the first request, or the news that one ended, may be lost."""
         for kind, key in self.watches.on_node(node):
             link = self.routes.link(node)
             if link is not None:
@@ -317,7 +321,7 @@ class Cluster:
     # --- time ------------------------------------------------------------------------------------
 
     def _pulse(self) -> None:
-        """Now and then: the canary, and what nobody waits for any more."""
+        """Do what is due every `canary_s`: send a canary, and give up what has waited too long."""
         self._beat = self.system.alarm(self.bus.bounds.canary_s, self._pulse)
         now = self.system.now()
         self._waiting.now_s = self._behind.now_s = now
@@ -333,10 +337,10 @@ class Cluster:
     # --- what changes in the cluster -------------------------------------------------------------
 
     def node_up(self, node: str) -> None:
-        """A node has joined. It is written to once something is for it."""
+        """A node has joined. Nothing is to be done before there is something to send to it."""
 
     def node_down(self, node: str) -> None:
-        """A node is dead: its actors have ended, and what was asked of it is not known."""
+        """A node is dead: its actors have ended, and what it was asked will not be answered."""
         self.routes.node_down(node)
         self.bus.forget(node)
         self._reception.node_down(node)
@@ -366,11 +370,11 @@ class Cluster:
         for cell in self._cells(slots):
             cell.stop("moved")
         mine = {slot for slot in slots if self.place.holder(slot) == self.place.me}
-        self.routes.hold_back(mine)  # this node leaves, and others have yet to take them
+        self.routes.hold_back(mine)  # this node leaves, and no other has taken them yet
         self._settled(slots - mine)
 
     def fenced(self, why: str) -> None:
-        """This node is no member any more: end its placed actors now, and be silent."""
+        """This node is no longer a member: end its placed actors now, and send nothing more."""
         if self.fenced_why:
             return
         self.fenced_why = why
@@ -396,9 +400,9 @@ class Cluster:
         return found
 
     def _settled(self, slots: frozenset[int]) -> None:
-        """The holder of these slots is another: what waits goes there, and what is to come.
+        """These slots have a new holder: send what waits for them there, and what follows, too.
 
-        Not before what is still on its way to the one that held them before: see `flushes`.
+        Items that are under way by the old holder must arrive first: see `flushes`.
         """
         behind: dict[tuple[str, str], list[int]] = {}
         for slot in slots:
@@ -409,7 +413,7 @@ class Cluster:
             number = self._flushes.begin(some, old, new, self.system.now())
             epochs = tuple(map(self.place.epoch, some))
             link = self.routes.link(old)
-            assert link is not None  # it is alive
+            assert link is not None  # `link_before` gives only living nodes
             link.put(old, encode_item(Flush(self.place.me, new, number, tuple(some), epochs)))
             self.routes.line_up(some)
         self._open_up(slots.difference(*behind.values()))

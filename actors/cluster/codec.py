@@ -29,7 +29,7 @@ class Names:
         self._placed = placed
 
     def dump(self, value: Any) -> Any:
-        """What the encoder asks of a value that it does not know. Raises TypeError."""
+        """Encode a value of a type that msgspec does not know. Raises TypeError."""
         if not isinstance(value, ActorRef):
             raise TypeError(f"a {type(value).__name__} cannot cross between nodes")
         if not self._placed(value.kind):
@@ -39,7 +39,7 @@ class Names:
         return (value.kind, value.key)
 
     def load(self, wanted: type, value: Any) -> Any:
-        """What the decoder asks for a type that it does not know."""
+        """Decode a value of a type that msgspec does not know. Raises TypeError."""
         if wanted is not ActorRef:
             raise TypeError(f"a {wanted.__name__} cannot cross between nodes")
         return self._ref(*value)
@@ -57,7 +57,9 @@ class _Way(NamedTuple):
 
 
 class KindCodec:
-    """Made of the handlers of a kind's actor class, so that what cannot cross is found at once.
+    """How messages and answers of one kind become bytes, and come back.
+
+    It is made from the handlers of the kind's actor class, so it finds at once what cannot cross.
 
     A type is named by its class's name, so that modules may be moved while versions of a program
     run side by side.
@@ -121,8 +123,8 @@ class KindCodec:
     def encode(self, key: str, message: Any) -> tuple[str, bytes]:
         """Return the name of the message's type, and its bytes.
 
-        Raises UnhandledMessage if no handler takes this very type from another node, and TypeError
-        if something in it cannot cross.
+        Raises UnhandledMessage if no handler takes exactly this type from another node, and
+        TypeError if something in the message cannot cross.
         """
         way = self._ways.get(type(message))
         if way is None:

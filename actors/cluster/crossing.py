@@ -1,4 +1,4 @@
-"""Which types can cross between nodes: found out before any message is sent."""
+"""Which types can cross between nodes. This is checked before any message is sent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WRAPPERS: Final = (
 
 
 def problem(cls: Any) -> str | None:
-    """Return what of a type cannot cross, as `field: reason`; None: all of it can."""
+    """Return which part of a type cannot cross, as `field: reason`; None: all of it can."""
     try:
         shape = shapes.type_info(cls)
     except NameError as error:

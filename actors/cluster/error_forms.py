@@ -131,16 +131,16 @@ class ErrorCodec:
         form = next(self._forms[cls] for cls in type(error).__mro__ if cls in self._forms)
         try:
             return form.name, msgspec.msgpack.encode(form.dump(error))
-        except Exception as broken:  # an exception of others, whose parts are anything
+        except Exception as broken:  # its form failed, or gave parts that msgspec cannot encode
             return "Exception", msgspec.msgpack.encode((type(error).__name__, shown(broken)))
 
     def decode(self, name: str, parts: bytes) -> BaseException:
-        """Return the error; of one that this version does not know, a RemoteFailure."""
+        """Return the error, or a RemoteFailure in place of one that this version does not know."""
         form = self._by_name.get(name)
         found = msgspec.msgpack.decode(parts)
         try:
             if form is not None:
                 return form.load(*found)
-        except Exception as broken:  # parts of another version
+        except Exception as broken:  # another version made the parts
             found = [shown(broken)]
         return RemoteFailure(name, ", ".join(map(str, found)))

@@ -36,7 +36,7 @@ class RemoteRefusal(Refusal):
 
 
 class DeliveryUnknown(AskTimeout):
-    """The answer will not come: the other node is gone, or the bus has lost messages of the time.
+    """The answer will not come: the other node is gone, or the bus lost messages meanwhile.
 
     Whether the actor has acted on the message is not known. `why` says what happened.
     """
@@ -50,7 +50,7 @@ class DeliveryUnknown(AskTimeout):
 
 
 class MessageTooLarge(Exception):  # noqa: N818 -- named like MailboxFull
-    """The message, or the answer to it, has more bytes than one may have between nodes.
+    """The message, or the answer to it, is longer than what may cross between nodes.
 
     `name` is the actor's, kind/key, `message` the type, `size` and `limit` are bytes.
     """

@@ -12,8 +12,8 @@ from actors.cluster.rules.view import Descriptor, Node, View, name_of
 class FixedPlace:
     """A cluster without membership: nobody joins, and nobody is buried.
 
-    For tests, and for a few processes that start and end together. The dead are not replaced, and
-    a process that is started again needs another node id.
+    It is for tests, and for a few processes that start and end together. Dead nodes are not
+    replaced, and a process that is started again needs another node id.
 
     Arguments:
         me: the id of this node, such as `a.1`: a name, a dot and a number.
@@ -32,12 +32,12 @@ class FixedPlace:
         self._fenced = False
 
     def holder(self, slot: int) -> str | None:
-        """Return who holds a slot: it goes by its number."""
+        """Return who holds a slot: its number decides, unless it was handed over."""
         holder = self._moved.get(slot, self._holders[slot % len(self._holders)])
         return None if holder in self._dead else holder
 
     def epoch(self, slot: int) -> int:
-        """Return how often the slot was given another holder, and 1."""
+        """Return one more than the number of times that the slot got another holder."""
         return self._epochs.get(slot, 0) + 1
 
     def view(self) -> View:
@@ -56,14 +56,14 @@ class FixedPlace:
         return not self._fenced
 
     def listen(self, listener: ClusterListener) -> None:
-        """Have a listener told of what tests do by the methods below."""
+        """Have a listener told of the changes that tests make by the methods below."""
         self._listeners.append(listener)
 
     def on_change(self, tell_others: Changed) -> None:
         """Do nothing: this node changes nothing by itself."""
 
     def told(self, held: Sequence[Held], view: int) -> None:
-        """Do nothing, for the same reason."""
+        """Do nothing: the other nodes change nothing by themselves either."""
 
     # --- what only a membership does by itself ---------------------------------------------------
 

@@ -1,9 +1,9 @@
 """The order of messages to a slot whose holder has changed.
 
-What this node has sent to the old holder goes on from there to the new one. What it would send to
-the new one now could be there before. So it waits until a flush has gone the long way, behind the
-others, and the new holder says so: a millisecond or two, and no message comes before an earlier
-one.
+The old holder sends on to the new one what this node had sent to it before. A message that this
+node sends to the new holder directly could overtake those. So this node keeps new messages back,
+and sends a flush to the old holder, which sends it on behind the earlier messages. The new messages
+follow when the new holder says that the flush has arrived: a millisecond or two later.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ class _Open(NamedTuple):
 
 
 class Flushes:
-    """Flushes that are under way, by the numbers under which they come back."""
+    """Flushes that are under way. Each has a number, under which the new holder answers."""
 
     def __init__(self) -> None:
         self._open: dict[int, _Open] = {}
         self._number = 0
 
     def begin(self, slots: Iterable[int], old: str, new: str, now_s: float) -> int:
-        """Return the number of a new one."""
+        """Return the number of a new flush."""
         self._number += 1
         self._open[self._number] = _Open(frozenset(slots), (old, new), now_s)
         return self._number
@@ -37,13 +37,13 @@ class Flushes:
         return frozenset() if flush is None else flush.slots
 
     def give_up(self, node: str) -> Iterator[frozenset[int]]:
-        """Give up those that go by a node: it is dead, or has lost messages."""
+        """Give up the flushes that go through a node, which is dead or has lost messages."""
         for number, flush in list(self._open.items()):
             if node in flush.nodes:
                 yield self.done(number)
 
     def older_than(self, at_s: float) -> Iterator[frozenset[int]]:
-        """Give up those that were begun before this time."""
+        """Give up the flushes that were begun before this time."""
         for number, flush in list(self._open.items()):
             if flush.at_s < at_s:
                 yield self.done(number)

@@ -1,7 +1,8 @@
 """What crosses between nodes: an entry of the bus holds a list of these.
 
-A tag is never used again for anything else. A node that does not know one, of a newer version,
-leaves that item out and reads the others. New fields go to the end and have defaults.
+A tag is never used again for anything else. A node that does not know the tag of an item, which a
+newer version has sent, skips the item and reads the others. New fields go to the end and have
+defaults.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ class Item(msgspec.Struct, array_like=True, frozen=True, gc=False, tag_field="ta
 class Addressed(Item, frozen=True, gc=False):
     """For one actor, by kind and key.
 
-    `epoch` is that of the claim by which its slot was held, as the sender knew it; 0 where the key
-    says the node. A receiver that knows only of older claims does not know yet who holds it.
+    `epoch` is that of the newest claim of the actor's slot that the sender knew of; 0 if the key
+    names the node. A receiver that knows only older claims does not know yet who holds the slot.
     """
 
     kind: str
@@ -56,23 +57,23 @@ class Send(ForMailbox, frozen=True, gc=False, tag=4):
 
 
 class StopActor(Addressed, frozen=True, gc=False, tag=5):
-    """Stop the actor. The answer is whether there was one."""
+    """Stop the actor. The answer says whether there was one."""
 
     number: int
 
 
 class Started(Addressed, frozen=True, gc=False, tag=6):
-    """Answer once the actor has started with whether it did."""
+    """Ask for an answer once the actor has started, or failed to. The answer says which."""
 
     number: int
 
 
 class Watch(Addressed, frozen=True, gc=False, tag=7):
-    """Tell this node once when the actor ends."""
+    """Ask to be told once when the actor ends."""
 
 
 class Unwatch(Addressed, frozen=True, gc=False, tag=8):
-    """Do not tell it."""
+    """Ask not to be told after all."""
 
 
 class ActorEnded(Item, frozen=True, gc=False, tag=9):
@@ -84,7 +85,10 @@ class ActorEnded(Item, frozen=True, gc=False, tag=9):
 
 
 class Answer(Item, frozen=True, gc=False, tag=10):
-    """To what had this number. `type`: the name of the answer's type; empty: it is plain."""
+    """The answer to the item with this number.
+
+    `type` names its type; empty: it is a plain value.
+    """
 
     number: int
     type: str
@@ -92,7 +96,7 @@ class Answer(Item, frozen=True, gc=False, tag=10):
 
 
 class Failed(Item, frozen=True, gc=False, tag=11):
-    """Instead of an answer: the name of the error, and what it is made of."""
+    """An error in place of an answer: its name, and the parts that it is made of."""
 
     number: int
     error: str
@@ -102,7 +106,7 @@ class Failed(Item, frozen=True, gc=False, tag=11):
 class Forwarded(Item, frozen=True, gc=False, tag=12):
     """An item of another node, sent on by one that does not hold the actor.
 
-    `epoch`: as in the item, but of the claim that the one who sends it on knows of.
+    `epoch` is as in the item, but as the node that sends it on knows it.
     """
 
     origin: str
@@ -112,17 +116,20 @@ class Forwarded(Item, frozen=True, gc=False, tag=12):
 
 
 class Canary(Item, frozen=True, gc=False, tag=13):
-    """A node to itself: the way through the store is open. `at_s`: on its own clock."""
+    """A node sends this to itself, to see that the way through the store is open.
+
+    `at_s` is the time of sending, on its own clock.
+    """
 
     at_s: float
 
 
 class EntriesLost(Item, frozen=True, gc=False, tag=14):
-    """Entries of the receiver did not reach the sender: what they held is lost."""
+    """Tells the receiver that entries of its own did not arrive, and are lost."""
 
 
 class Flush(Item, frozen=True, gc=False, tag=15):
-    """To the old holder of slots: send this on to the new one behind all that was for these slots.
+    """Asks the old holder of slots to send this on to the new one, behind all that was for them.
 
     The new holder answers the origin with `Flushed`. `epochs` are those of the new holder's claims.
     """
@@ -141,9 +148,9 @@ class Flushed(Item, frozen=True, gc=False, tag=16):
 
 
 class Holders(Item, frozen=True, gc=False, tag=17):
-    """The sender has given these slots to this node; "": to none, as it leaves, and is the last.
+    """The sender has given these slots to `holder`; "": to nobody, as the last node that leaves.
 
-    `view`: the version of the view by which it did so, of which the receiver may not know yet.
+    `view` is the version of the view by which it did so. The receiver may not know that view yet.
     """
 
     holder: str
@@ -178,7 +185,7 @@ class BusEntry(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     Attributes:
         sender: the id of the node.
-        number: one more than that of its entry before in the same stream, the first is 1.
+        number: counts the sender's entries in this stream, from 1 on.
         items: in the order in which they were sent.
     """
 
@@ -203,9 +210,9 @@ decode_item: Final = _item.decode
 
 
 def decode_entry(data: bytes) -> tuple[BusEntry, int]:
-    """Return an entry, and how many items of it this version does not know.
+    """Return an entry, and how many of its items this version does not know.
 
-    Raises msgspec.DecodeError for what is no entry.
+    Raises msgspec.DecodeError if the bytes are not an entry.
     """
     try:
         return _entry.decode(data), 0

@@ -20,7 +20,7 @@ class Joining:
         descriptor: what the node says of itself.
         redis: the address of Valkey, the same for all nodes.
         postgres: the address of PostgreSQL, the same for all nodes.
-        settings: the same for all nodes, as far as the lease goes.
+        settings: all nodes must have the same `lease_s` and `beats`.
 
     Attributes:
         membership: the node's, once it has joined.

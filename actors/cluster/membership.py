@@ -1,8 +1,8 @@
 """`NodeMembership`: a node's part in its cluster, run against the real stores.
 
-What is to be done is decided by `rules/member.py`; here it is done. Four tasks: heartbeats to
-Valkey; reports to the register; what follows from them (views, burials, claims); and hand-overs,
-which wait for actors to stop. So none of them is kept waiting by what another waits for.
+`rules/member.py` decides what is to be done; here it is done, by four tasks: heartbeats to Valkey;
+reports to the register; what follows from them (views, burials, claims); and hand-overs, which wait
+for actors to stop. With a task for each, none waits for another's store or actors.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from persistence import StoreError
 log = structlog.get_logger("actors.cluster")
 
 CLAIMS: Final = 4096
-"""The most slots of one claim; the rest follows at once."""
+"""The most slots of one claim. More take several claims, one after the other."""
 LEAVING: Final = 1024
-"""The most slots that a node which leaves hands over at once. The actors of the others go on until
-it is their turn."""
+"""How many slots a leaving node hands over at a time. Actors of the other slots run on
+meanwhile."""
 LEFT: Final = "it has left"
 
 
@@ -80,7 +80,7 @@ class NodeMembership:
         self._changed: list[Changed] = []
         self._hands_over_all = False
         self._heard = trio.Event()  # replaced at each heartbeat that was answered
-        self._failing: dict[str, str] = {}  # by what was tried: what it has met
+        self._failing: dict[str, str] = {}  # what was tried -> the error that it met
 
     # --- what the rest of the node asks ----------------------------------------------------------
 
@@ -150,10 +150,10 @@ class NodeMembership:
             nursery.cancel_scope.cancel()
 
     async def host(self, pools: Sequence[int] = (0,)) -> None:
-        """Have slots of these pools brought here, from now on.
+        """Say that from now on this node may hold slots of these pools.
 
-        A node that joins with a descriptor without pools gets none before that. So it can join
-        first, and get ready then.
+        A node that joins with a descriptor without pools holds no slots before this call. So it can
+        join first, and become ready afterwards.
         """
         while self._member.ended is None:
             if await self._try("hosting", partial(self._say_hosting, tuple(pools))):
@@ -161,18 +161,18 @@ class NodeMembership:
             await trio.sleep(self._timing.beat_s / 4)
 
     async def retire(self) -> None:
-        """Say that this node is about to leave, and hand over all that it holds, to the others.
+        """Say that this node is about to leave, and hand over all that it holds.
 
-        It stays a member, and reaches them. If all the others leave as well, there is nobody to
-        take anything over, and it keeps what it holds. `run` must be running.
+        It stays a member, and still reaches the others. If all of them leave too, nobody can take
+        anything over, and this node keeps what it holds. `run` must be running.
 
-        What cannot be handed over in `leave_s` it keeps, too.
+        It also keeps what it could not hand over within `leave_s`.
         """
         member = self._member
         with trio.move_on_after(self._settings.leave_s) as hurry:
             while member.ended is None and not member.leaving:
                 await self._try("leave", self._say_leaving)
-                # Those that were asked to stop at the same moment have said so by then.
+                # By then other nodes that were asked to stop at the same moment have said so.
                 await trio.sleep(self._timing.beat_s)
                 await self._try("view", self._look)
             self._hands_over_all = True
@@ -183,9 +183,9 @@ class NodeMembership:
             log.warning("not all was handed over", slots=len(member.table.mine))
 
     async def leave(self) -> None:
-        """Retire, stop the actors of what this node holds still, and leave.
+        """Retire, stop the actors of the slots that this node still holds, and leave.
 
-        What was not handed over the others take a moment later, if there are any.
+        Other nodes, if there are any, claim those slots a moment later.
         """
         if self.over.is_set():
             return
@@ -193,7 +193,7 @@ class NodeMembership:
         if self._member.ended is None:
             await self._give_up_the_rest()
         if self._member.ended is None:
-            self._member.end(LEFT)  # before others know it, and no one here needs to be told
+            self._member.end(LEFT)  # before others know it; listeners here need not hear of it
             with trio.move_on_after(self._timing.beat_s * 5):
                 await self._try("leave", self._say_left)
             log.info("left the cluster", node=self.me)
@@ -226,7 +226,7 @@ class NodeMembership:
     # --- tasks -----------------------------------------------------------------------------------
 
     async def _guard(self) -> None:
-        """Notice the end of the lease when it comes, though nothing else happens."""
+        """Notice the end of the lease when it comes, even if nothing else happens."""
         while self.current():
             await trio.sleep(max(self._member.check_at_s - self._clock(), 0.001))
 
@@ -312,7 +312,7 @@ class NodeMembership:
                 return  # others were faster: the next heartbeat tells
 
     async def _hand_over(self) -> None:
-        """Give slots to the nodes that they should be with, no faster than may be."""
+        """Give slots to the nodes that should hold them, no faster than `move_slots_per_s`."""
         while self.current():
             await self._heard.wait()
             if self.current():
@@ -338,7 +338,7 @@ class NodeMembership:
                 slots = frozenset(slot for slot, _ in changes)
                 for listener in self._listeners:
                     nursery.start_soon(listener.give_up, slots, to or "")
-        # Those of an earlier hand-over that was not answered are among them.
+        # Slots of an earlier hand-over that the store did not answer are among them.
         still: dict[str | None, list[Change]] = {}
         for slot, node in member.giving.items():
             still.setdefault(node, []).append(Change(slot, member.table.epoch(slot)))
@@ -360,13 +360,16 @@ class NodeMembership:
         return bool(held)
 
     async def _announce(self, version: int, *gone: str) -> None:
-        """Who does not hear of it from Valkey hears of it by the next report."""
+        """Announce a version of the view.
+
+        Nodes that miss the announcement learn it by their reports.
+        """
         await self._try("announcement", lambda: self._stores.announce(version, *gone))
 
     async def _try(self, what: str, work: Callable[[], Any]) -> bool:
         """Do something that needs a store; return whether the store answered.
 
-        A change between answering and not answering is logged.
+        It logs when the store stops answering, and when it answers again.
         """
         try:
             await work()

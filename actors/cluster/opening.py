@@ -36,12 +36,12 @@ async def open_membership(
         descriptor: what this node says of itself.
         redis: the address of Valkey, the same for all nodes.
         postgres: the address of PostgreSQL, the same for all nodes.
-        settings: the same for all nodes, as far as the lease goes.
+        settings: all nodes must have the same `lease_s` and `beats`.
         clock: seconds of a clock that never goes back, for tests.
 
     Raises:
         NameTaken: a node of this name lives.
-        VersionsDiffer, StoresDiffer: this node does not go with those that live.
+        VersionsDiffer, StoresDiffer: this node cannot be of one cluster with those that live.
         StoreError: a store does not answer.
     """
     settings = settings or MembershipSettings()
@@ -58,16 +58,16 @@ async def open_membership(
     finally:
         with trio.CancelScope(shield=True):
             await membership.leave()
-        with suppress(KeyError):  # trio removes one that has failed
+        with suppress(KeyError):  # trio removes an instrument that has raised
             trio.lowlevel.remove_instrument(check)
 
 
 class CheckFirst(trio.abc.Instrument):
     """Looks at the clock whenever the loop wakes up, and before each turn of the actors.
 
-    A process that is stopped mostly waits for I/O at that moment. Then this is the first code that
-    runs when it goes on; and in the middle of a pass of the loop, at most what is left of a turn
-    comes before it. It costs a reading of the clock for each pass, 0.3 us.
+    A process that is frozen is mostly waiting for I/O at that moment, and then this is the first
+    code that runs when it goes on. If it was frozen in the middle of a pass of the loop, at most
+    the rest of one turn runs before this. The cost is a reading of the clock for each pass, 0.3 us.
     """
 
     def __init__(self, membership: NodeMembership) -> None:

@@ -9,8 +9,8 @@ from actors.cluster.rules.slot_table import Held
 from actors.cluster.rules.view import View
 
 Changed = Callable[[Sequence[Held], int], object]
-"""Called with slots whose holder this node has just changed, and the version of the view by which
-it did so."""
+"""Called with the slots that this node has just given another holder, and with the version of the
+view by which it did so."""
 
 
 class ClusterListener(Protocol):
@@ -35,15 +35,16 @@ class ClusterListener(Protocol):
     def moved(self, slots: frozenset[int]) -> None:
         """The holder of these slots has changed, and it is not this node.
 
-        In rare cases it was this node, without a `give_up` before: Valkey has lost its data, and
-        this node could not claim them anew. So actors of theirs that run here must be stopped.
+        In rare cases this node held them until now, and `give_up` was not called: Valkey has lost
+        its data, and this node could not claim them anew. So actors of these slots that run here
+        must be stopped.
         """
 
     def fenced(self, why: str) -> None:
-        """This node is no member any more: stop its placed actors at once, within this call.
+        """This node is no longer a member: stop its placed actors at once, within this call.
 
-        Others may bring them to life a moment later. The node never comes back; the process must
-        end, or join anew under another id.
+        Other nodes may start them a moment later. The node never comes back; the process must end,
+        or join anew under another id.
         """
 
 
@@ -66,17 +67,17 @@ class Place(Protocol):
     def current(self) -> bool:
         """Whether this node's lease still holds, by a look at the clock.
 
-        Call it before handling anything that has come from other nodes. If the process was stopped
-        for longer than the lease, this is what notices; it calls `fenced` before it returns.
+        Call it before handling anything that has come from other nodes. It notices if the process
+        was frozen for longer than the lease, and calls `fenced` before it returns.
         """
 
     def listen(self, listener: ClusterListener) -> None:
-        """Have a listener told of all changes from now on, and now of what this node holds."""
+        """Have a listener told of all changes from now on, and at once of what this node holds."""
 
     def on_change(self, tell_others: Changed) -> None:
-        """Have `tell_others` called with what this node changes, before its own listeners.
+        """Have `tell_others` called with what this node changes, before its own listeners are.
 
-        Other nodes hear of it by their next heartbeats, or sooner if they are told (`told`).
+        Other nodes learn it by their next heartbeats, or sooner if someone calls their `told`.
         """
 
     def told(self, held: Sequence[Held], view: int) -> None:

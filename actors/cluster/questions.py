@@ -1,4 +1,4 @@
-"""What this node has asked others and has no answer to yet."""
+"""What this node has asked other nodes, and what they have not answered yet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Question(NamedTuple):
     """An answer to come.
 
     `asked` is the type of the message; None: the answer is plain. `node` is where it was sent;
-    empty: it waits for its slot to have a holder.
+    empty: it waits until its slot has a holder.
     """
 
     future: Future[Any]
@@ -47,7 +47,7 @@ class Questions:
         return number
 
     def settle(self, item: Answer | Failed) -> None:
-        """Settle the future. One whose deadline has passed lets the answer go."""
+        """Settle the future. If its deadline has passed, the answer is dropped."""
         question = self._open.pop(item.number, None)
         if question is None:
             return
@@ -63,7 +63,7 @@ class Questions:
             question.future.settle_quietly(answer)
 
     def lost(self, why: str, node: str | None = None) -> None:
-        """Fail what was asked of a node, or of any node, because its answer may never come."""
+        """Fail the questions to a node, or to all nodes, because the answers may never come."""
         for number, question in list(self._open.items()):
             if node is None or question.node == node:
                 del self._open[number]

@@ -45,12 +45,12 @@ from actors.runtime.watching import Located
 _log = structlog.get_logger("actors.cluster")
 
 MOST_HOPS: Final = 3
-"""So often an item is sent on, each time by a node that knew of a newer claim than the one before.
-A slot that moves faster than its messages is no place to look for."""
+"""How often an item is sent on, each time by a node that knows a newer claim than the one before. A
+slot that moves faster than its messages cannot be found this way."""
 
 
 def unknown(kind: str) -> str:
-    """Where items wait for their kind to be registered. No node has such an id."""
+    """The name under which items wait until their kind is registered. No node has such an id."""
     return f"kind/{kind}"
 
 
@@ -75,7 +75,7 @@ class Reception:
         errors: how errors cross.
         where: where actors are.
         message_bytes: the longest answer.
-        take_answer: takes an answer to what this node has asked itself.
+        take_answer: takes an answer to a question that this node has sent to itself.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Reception:
         }
 
     def tell(self, origin: str, item: Tell) -> None:
-        """`take` for most of what comes."""
+        """The fast way of `take`, for messages told to actors that are here."""
         cell = self._system.lookup(item.kind, item.key)
         if cell is None:
             self.take(origin, item)
@@ -126,7 +126,7 @@ class Reception:
     def take(self, origin: str, item: Addressed, epoch: int = 0, hops: int = 0) -> None:
         """Deliver an item of another node, or send it on to where the actor is.
 
-        `epoch` is of the claim that whoever sent it on knew of.
+        `epoch` is that of the newest claim known to the node that sent it on; 0: nobody did.
         """
         cell = self._system.lookup(item.kind, item.key)
         if cell is None and not self._is_here(origin, item, max(epoch, item.epoch), hops):
@@ -136,7 +136,7 @@ class Reception:
     def _is_here(self, origin: str, item: Addressed, epoch: int, hops: int) -> bool:
         """Whether the actor would be on this node. If not, the item waits, or is sent on."""
         waiting = self._routes.waiting
-        if item.kind not in self._codecs:  # not yet: this node has just started
+        if item.kind not in self._codecs:  # this node has just started, and will register it
             held = HeldItem(origin, epoch, hops, encode_item(item), waiting.now_s)
             waiting.hold(unknown(item.kind), held)
             return False
@@ -149,7 +149,8 @@ class Reception:
             return True
         self.misdirected += 1
         known = self._routes.epoch(where)
-        if way is waiting or known < epoch:  # the sender knows better, and soon this node does
+        # the sender knows a newer claim, which this node will learn soon
+        if way is waiting or known < epoch:
             waiting.hold(where, HeldItem(origin, epoch, hops, encode_item(item), waiting.now_s))
         elif hops >= MOST_HOPS:
             why = f"{item.kind}/{item.key} has moved too often"
@@ -159,7 +160,7 @@ class Reception:
         return False
 
     def take_held(self, where: Where) -> None:
-        """Deliver what has waited, or send it on: there is a holder now."""
+        """Deliver what has waited for a holder, or send it on, now that there is one."""
         for held in (*self._routes.waiting.take(where), *self._routes.behind.take(where)):
             item = decode_item(held.item)
             if isinstance(item, Flush):
@@ -168,7 +169,7 @@ class Reception:
                 self.take(held.origin, item, held.epoch, held.hops)
 
     def flush(self, item: Flush) -> None:
-        """Send a flush on to the new holder, or answer it there."""
+        """Send a flush on to the new holder, or answer it if this node is the new holder."""
         waiting = self._routes.waiting
         if item.to == self._me:
             link = self._routes.link(item.origin)
@@ -176,7 +177,8 @@ class Reception:
                 link.put(item.origin, encode_item(Flushed(item.number)))
             return
         for slot, epoch in zip(item.slots, item.epochs, strict=False):
-            if self._routes.epoch(slot) < epoch:  # what was for it waits here until it is known
+            # wait behind the items for this slot, which wait here, too
+            if self._routes.epoch(slot) < epoch:
                 waiting.hold(slot, HeldItem(item.origin, 0, 0, encode_item(item), waiting.now_s))
                 return
         link = self._routes.link(item.to)
@@ -187,7 +189,7 @@ class Reception:
         """Refuse an item that has waited too long."""
         item = decode_item(held.item)
         if isinstance(item, Flush):
-            return  # who sent it has given it up by now
+            return  # its sender has given it up by now
         name = f"{item.kind}/{item.key}"
         if item.kind in self._codecs:
             self._turn_away(held.origin, item, NotHere(f"{name}: no node has taken it over"))
@@ -260,7 +262,7 @@ class Reception:
         if reply.done:
             self._answer(origin, item, reply)
         else:
-            # Not the item: its payload need not be kept until then.
+            # The item is not kept until then, because its payload may be large.
             asked = Ask(item.kind, item.key, 0, item.type, b"", item.number, 0.0)
             reply.when_done(partial(self._answer, origin, asked))
 
@@ -344,8 +346,8 @@ class Reception:
 
     def _reply(self, origin: str, item: Answer | Failed | ActorEnded) -> None:
         if origin == self._me:
-            # It came back from another node, since the actor has moved here. Over the bus the
-            # answer would come behind what the actor does next.
+            # The question went to another node and came back, since the actor has moved here. Over
+            # the bus the answer would come behind what the actor does next.
             self._take_answer(item)
             return
         link: NodeWay | None = self._routes.link(origin)

@@ -41,9 +41,9 @@ class Exchange(Protocol):
 class RemoteTarget:
     """Sends what is for one actor to the node that it is on.
 
-    It is good for as long as the way there is the right one; then the ref asks for another. To refs
-    it looks like an actor of this loop whose mailbox is full, so that `tell` and `ask` come here
-    without a detour: that saves a third of a tell.
+    It is valid as long as the way there is the right one; then the ref asks for another target. To
+    refs it looks like an actor of this loop with a full mailbox, so their `tell` and `ask` call it
+    directly: that saves a third of the cost of a tell.
     """
 
     __slots__ = ("_codec", "_epoch", "_exchange", "_way", "_where", "key", "thread")
@@ -77,7 +77,10 @@ class RemoteTarget:
         return None
 
     def _ref(self) -> ActorRef:
-        """A ref that looks for the way anew; and the one that led here does so next time."""
+        """A ref that looks for the way anew.
+
+        The ref that led here does so from its next message on.
+        """
         self.thread = -1
         return self._exchange.system.ref(self._codec.kind, self.key)
 
@@ -92,7 +95,7 @@ class RemoteTarget:
         codec = self._codec
         try:
             name, payload = codec.encode(self.key, message)
-        except UnhandledMessage:  # as of one that is here
+        except UnhandledMessage:  # as for an actor that is here
             exchange.system.dead_letters.add(self._ref(), message, "unhandled")
             return
         if len(payload) > exchange.message_bytes or way.full():

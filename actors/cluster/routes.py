@@ -17,13 +17,13 @@ Where = int | str
 
 
 class Routes:
-    """The table from slots to ways. A look-up is a checksum and two looks into dicts.
+    """The table from slots to ways. A look-up costs a checksum and two reads of dicts.
 
     Arguments:
         place: who holds what.
         bus: the lanes to other nodes.
         waiting: the way to slots that nobody holds.
-        behind: the way to slots to whose old holder something may still be under way.
+        behind: the way to slots to whose old holder items of this node may still be under way.
     """
 
     def __init__(self, place: Place, bus: Bus, waiting: HoldingWay, behind: HoldingWay) -> None:
@@ -35,10 +35,10 @@ class Routes:
         self._table: dict[Where, Way | None] = {}  # None: this node
 
     def is_dead(self, node: str) -> bool:
-        """Whether nothing of a node is ever heard again. One newer than the view is not dead."""
+        """Whether a node is dead for good. A node that is newer than the view is not."""
         try:
             return self._place.view().buried(node)
-        except ValueError:  # no id of a node
+        except ValueError:  # this is not the id of a node
             return True
 
     def link(self, node: str) -> NodeWay | None:
@@ -67,15 +67,15 @@ class Routes:
             return self._resolve(where)
 
     def epoch(self, where: Where) -> int:
-        """The epoch of the newest claim of a slot that this node knows of; else 0."""
+        """The epoch of the newest claim of a slot that this node knows; 0: there is none."""
         return self._place.epoch(where) if isinstance(where, int) else 0
 
     def leads(self, where: Where, way: Way) -> bool:
-        """Whether this is the way still."""
+        """Whether this still is the way."""
         return self._table.get(where) is way
 
     def link_before(self, slot: int) -> NodeWay | None:
-        """The link by which something may be under way to the holder of a slot, as it was."""
+        """The link to the last known holder of a slot: something may still be under way there."""
         way = self._table.get(slot)
         return way if isinstance(way, NodeWay) and way.alive else None
 
@@ -99,7 +99,7 @@ class Routes:
     def line_up(self, slots: Iterable[int]) -> None:
         """Let what this node sends to these slots wait behind what it has sent to the old holder.
 
-        What arrives for them from others does so only if this node holds them now.
+        What other nodes send here for them waits only if this node holds the slots now.
         """
         self._table.update(dict.fromkeys(slots, self.behind))
 
@@ -129,7 +129,7 @@ class Routes:
                     del self._table[where]
 
     def sever(self) -> None:
-        """This node is no member any more: nothing leads anywhere."""
+        """This node is no longer a member: no way leads anywhere."""
         for link in self._links.values():
             link.alive = False
         self._table.clear()

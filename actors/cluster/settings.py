@@ -1,4 +1,4 @@
-"""What one can set about the membership of a node."""
+"""Settings of a node's membership in its cluster."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from actors.quantities import PositiveSeconds
 class MembershipSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a node is a member of its cluster. All nodes must have the same `lease_s` and `beats`.
 
-    `lease_s`: a node that was not heard for so long is dead, and others take what it held. A node
-    that hears no store for 0.7 of it stops its actors. Shorter finds a death sooner; a store that
-    pauses, or a busy machine, then ends a node more easily.
+    `lease_s`: a node that was silent for so long is dead, and others take what it held. A node that
+    hears no store for 0.7 of it stops its actors. With a shorter lease a death is found sooner, but
+    a store that pauses, or a busy machine, ends a node more easily.
     `beats`: heartbeats within a lease. With more, others learn sooner who is dead, or has joined.
-    `move_slots_per_s`: so many slots at most are handed to nodes that join.
-    `leave_s`: a node that stops has so long to hand over what it holds; then it just leaves.
+    `move_slots_per_s`: how many slots at most are handed to nodes that join.
+    `leave_s`: how long a stopping node may take to hand over what it holds. Then it leaves anyway.
     """
 
     lease_s: Annotated[float, Meta(ge=1.5)] = 4.0

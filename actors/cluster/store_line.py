@@ -1,4 +1,4 @@
-"""Questions to a store that may hang: one at a time, and no answer is waited for too long."""
+"""Questions to a store that may hang: one at a time, each with a bound on the wait."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from persistence import StoreError, StoreUnavailable
 class StoreLine:
     """The questions to a store's thread.
 
-    While one waits for its answer the next one is not sent, however long the answer takes: what a
-    store does after a pause of minutes is of no use, and a queue of it would do harm.
+    The next question is not sent before the answer to the one before, however late that is: what a
+    store does after a pause of minutes is of no use, and a queue of such work would do harm.
 
     Arguments:
         thread: the store's thread.
@@ -45,10 +45,10 @@ class StoreLine:
                     return await self._asked
         except StoreError:
             raise
-        except Exception as error:  # late, or its thread is being started again
+        except Exception as error:  # the answer is late, or the thread is being restarted
             raise StoreUnavailable(self._store, str(error) or "no answer in time") from None
 
 
 async def _until_done(asked: Future[Any]) -> None:
-    with suppress(Exception):  # nobody wants to know it any more
+    with suppress(Exception):  # whoever asked has gone
         await asked

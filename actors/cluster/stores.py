@@ -41,7 +41,7 @@ from persistence.postgres.nodes import RegisterWorker
 from persistence.redis.nodes import NodeWorker
 
 KIND: Final = "cluster"
-"""The stores' threads are `cluster/valkey` and so on."""
+"""The kind of the stores' threads: one is `cluster/valkey`."""
 
 
 async def start_cluster_stores(
@@ -90,13 +90,13 @@ class ClusterStores:
         self._cluster = ""
 
     async def find_cluster(self) -> None:
-        """Read which cluster this is. It comes before anything else is asked."""
+        """Read which cluster this is. Call it before anything else."""
         self._cluster = await self._register.ask(ReadCluster(), self._timing.patience_s)
 
     # --- Valkey ----------------------------------------------------------------------------------
 
     async def beat(self, node: str, since: int, watched: Sequence[str]) -> Beaten:
-        """Send a heartbeat; "": none, only ask."""
+        """Send the heartbeat of a node and return the answer; with "" it only asks."""
         timing = self._timing
         lease_ms, gap_ms = round(timing.lease_s * 1000), round(timing.gap_s * 1000)
         heard: Heard = await self._beats.ask(
@@ -116,7 +116,7 @@ class ClusterStores:
         )
 
     async def begin_generation(self) -> None:
-        """Begin a generation of Valkey's data, unless another node is faster."""
+        """Begin a generation of Valkey's data, unless another node has done so."""
         number = await self._register.ask(NextGeneration(), self._timing.patience_s)
         await self._slots.ask(BeginGeneration(number, self._cluster), self._timing.patience_s)
 
@@ -125,7 +125,7 @@ class ClusterStores:
     ) -> list[Held]:
         """Give slots another holder, by the view of this version; returns those that were changed.
 
-        Who hears of the change hears that there is such a view.
+        Nodes that hear of the change also hear that there is such a view.
         """
         held = await self._slots.ask(
             ChangeSlots(generation, changes, to, view), self._timing.patience_s
@@ -133,7 +133,7 @@ class ClusterStores:
         return [Held(*one) for one in held]
 
     async def announce(self, version: int, *gone: str) -> None:
-        """There is a new view, without these nodes."""
+        """Announce that there is a new view, without these nodes."""
         await self._slots.ask(Announce(version, gone), self._timing.patience_s)
 
     # --- the register ----------------------------------------------------------------------------
@@ -166,7 +166,7 @@ class ClusterStores:
         return None if incarnation is None else node_id(descriptor.name, incarnation)
 
     async def describe(self, node: str, descriptor: Descriptor) -> int:
-        """Say something else of a node; returns the version of the view."""
+        """Change the descriptor of a node; returns the version of the view."""
         about = msgspec.json.encode(descriptor)
         version: int = await self._register.ask(DescribeNode(node, about), self._timing.patience_s)
         return version
@@ -192,7 +192,8 @@ class ClusterStores:
 def _node(row: RegisterRow) -> Node:
     try:
         descriptor = msgspec.json.decode(row.about, type=Descriptor)
-    except msgspec.DecodeError:  # of another version: it lives, and what it holds is not known here
+    except msgspec.DecodeError:
+        # another version wrote it: the node lives, and what it says is not known here
         descriptor = Descriptor(name=row.name, weight=0.0)
     return Node(
         id=row.id,

@@ -1,4 +1,4 @@
-"""Watching across nodes: watchers here of actors on other nodes, and watchers there of ours."""
+"""Watching across nodes: actors here that watch actors elsewhere, and the other way round."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Watches:
         self._nodes: dict[ActorName, str] = {}
 
     def add(self, name: ActorName, watcher: Watcher, node: str) -> bool:
-        """Enter a watcher. Return whether the node is to be asked."""
+        """Enter a watcher. Return whether the node has to be asked to watch the actor."""
         watchers = self._watchers.setdefault(name, {})
         new = not watchers or self._nodes.get(name) != node
         watchers[watcher] = None
@@ -36,7 +36,10 @@ class Watches:
         return new
 
     def remove(self, name: ActorName, watcher: Watcher) -> bool:
-        """Take a watcher out. Return whether the node is to be told that nobody is left."""
+        """Take a watcher out.
+
+        Return whether the node has to be told that nobody watches any more.
+        """
         watchers = self._watchers.get(name)
         if watchers is None:
             return False
@@ -64,7 +67,7 @@ class Watches:
 
 
 class FarWatchers:
-    """Stands here for all watchers on one other node."""
+    """The watcher that stands for all watchers on one other node."""
 
     def __init__(self, way: Way) -> None:
         self.watching: set[ActorRef] | None = set()
@@ -75,7 +78,7 @@ class FarWatchers:
         self._way.put(-1, encode_item(ActorEnded(kind, key, end.reason)))
 
     def forget(self, whereabouts: Callable[[str, str], Any]) -> None:
-        """That node is dead: take its watchers off the lists."""
+        """Stop watching, because that node is dead."""
         watching, self.watching = self.watching, None
         for ref in watching or ():
             target = whereabouts(ref.kind, ref.key)

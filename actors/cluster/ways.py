@@ -1,4 +1,4 @@
-"""The ways that items go: to a node, or into waiting until a node is known."""
+"""The ways that items go: to a node, or into a queue until a node is known."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Way(Protocol):
         """The node to which it leads; empty: to none yet."""
 
     def full(self) -> bool:
-        """Whether a message that may be refused is to be refused."""
+        """Whether messages must be refused, if they can be."""
 
     def put(self, where: int | str, item: bytes) -> None:
-        """Take an item in, past any bound."""
+        """Accept an item, even when full."""
 
 
 class NodeWay:
@@ -53,10 +53,10 @@ class HeldItem(NamedTuple):
 
 
 class HoldingWay:
-    """Holds items of slots that nobody holds: the holder was buried, or hands them over just now.
+    """Keeps items for slots that nobody holds: the holder was buried, or is handing them over.
 
     Arguments:
-        me: the node whose items come by `put`.
+        me: this node, from which the items of `put` come.
         capacity: how many items may wait before messages are refused.
         now_s: the time.
     """
@@ -69,7 +69,7 @@ class HoldingWay:
         self._held: dict[int | str, list[HeldItem]] = {}
         self.count = 0
         self.now_s = now_s
-        """The time that items are marked with; set about once a second."""
+        """The time that new items are marked with. It is set about once a second."""
 
     def full(self) -> bool:
         return self.count >= self._capacity
@@ -89,7 +89,7 @@ class HoldingWay:
         return held
 
     def older_than(self, at_s: float) -> Iterator[HeldItem]:
-        """Take out what has waited since before this time."""
+        """Take out what was put in before this time."""
         for slot, held in list(self._held.items()):
             if held[0].at_s < at_s:
                 late = [each for each in held if each.at_s < at_s]

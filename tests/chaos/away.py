@@ -1,11 +1,12 @@
 """`python -m tests.chaos.away`: a store is gone for 30 s while 2,000 messages a second come in.
 
-PostgreSQL: the journal takes as much as it has room for. After that, requests are refused with an
-error that says they may be retried. When PostgreSQL is back, everything works again without help.
+Without PostgreSQL, the journal takes as much as it has room for. After that, requests are refused
+with an error that says they may be retried. When PostgreSQL is back, everything works again without
+help.
 
-Valkey (`--store valkey`): nobody notices. Chat is acknowledged and matches tick as before, and
-rooms that were not in memory come from the log. Only snapshots wait, and are saved when Valkey is
-back.
+Without Valkey (`--store valkey`), clients notice nothing. Chat is acknowledged and matches tick as
+before, and rooms that were not in memory come from the log. Only snapshots wait, and are saved when
+Valkey is back.
 
 In both cases the server's memory stays bounded. A server restarts embedded stores at once, so here
 the stores are started by this program.
@@ -34,18 +35,19 @@ from tests.chaos.vitals import rss_mib
 from tests.server_process import Server
 
 MORE_MIB = {"PostgreSQL": 150.0, "Valkey": 50.0}
-"""The journal is bounded by 64 MiB of events, and there are requests that wait for them. Snapshots
-wait one for each actor, the newest: here there are some hundred of 20 KiB at most."""
+"""How much the server may grow while a store is away. PostgreSQL: the journal holds at most 64 MiB
+of events, and requests wait for them. Valkey: each actor keeps its newest snapshot, here some
+hundred of at most 20 KiB."""
 AGAIN_S = 5.0
 CALM_MS = 500.0
-"""A p99 by which a phase is as any other, on a machine that others use too."""
+"""A phase with a p99 below this counts as normal, on a machine that others use too."""
 MATCHES = 8
 IN_TIME = 0.9
-"""Of the states that the matches' clocks make, so many must have been pushed."""
+"""The share of the states of the matches that must have been pushed."""
 RESTED = 10
-"""Rooms with a log, not in memory when Valkey goes."""
+"""How many rooms have a log and are not in memory when Valkey goes."""
 SAID = 3
-"""Messages in each of them."""
+"""How many messages each of these rooms has."""
 
 
 class Given(NamedTuple):
@@ -57,23 +59,23 @@ class Given(NamedTuple):
     seconds: float
 
     def rss_mib(self) -> float:
-        """Of the server."""
+        """Resident memory of the server."""
         return rss_mib(self.server.process.pid)
 
     def kill(self, store: str) -> None:
-        """SIGKILL one."""
+        """SIGKILL a store."""
         os.kill(self.stores.pids[store], signal.SIGKILL)
 
     async def revive(self) -> float:
-        """Start the killed one again; returns when that was."""
-        while len(self.stores.pids) == 2:  # the parent has been dead for long, its children may not
+        """Start the killed store again; returns the time of that."""
+        while len(self.stores.pids) == 2:  # the store is dead, but its children may not be
             await asyncio.sleep(0.01)
         self.stores.revive()
         return time.monotonic()
 
 
 class Watcher(Speaker):
-    """Plays in a match with a clock, and counts what it is pushed."""
+    """Plays in a match with a clock, and counts the states that it is pushed."""
 
     async def enter(self, url: str, match: str = "") -> str:
         """Connect and join `match`, or a new one; returns which."""
@@ -89,7 +91,7 @@ class Watcher(Speaker):
 
 
 async def without_postgres(given: Given) -> bool:
-    """Measure; returns whether all was held."""
+    """Measure without PostgreSQL; returns whether every bound held."""
     rate = given.rate
     speakers: list[Speaker] = await _speakers(given)
     calm = await speak(speakers, rate, 3.0)
@@ -122,7 +124,7 @@ async def without_postgres(given: Given) -> bool:
 
 
 async def without_valkey(given: Given) -> bool:
-    """Measure; returns whether all was held."""
+    """Measure without Valkey; returns whether every bound held."""
     server, rate = given.server, given.rate
     await _let_rest(given)
     speakers = await _speakers(given)
@@ -187,7 +189,7 @@ def _pushes(watchers: list[Watcher]) -> int:
 
 
 async def _let_rest(given: Given) -> None:
-    """Speak in rooms and leave them, so that they leave memory a second later."""
+    """Speak in rooms and leave them. The server drops them from memory a second later."""
     guest = Speaker("guest", "rested-0")
     await guest.open(given.server.ws)
     for number in range(RESTED):

@@ -100,7 +100,7 @@ def no_key_acts_twice(history: History) -> Iterator[str]:
 def refused_sends_do_not_act(history: History) -> Iterator[str]:
     """A command whose every attempt met an error without `retry` is not there.
 
-    `internal` apart, of which PROTOCOL.md says that the request may have acted.
+    The error `internal` is an exception: PROTOCOL.md says that such a request may have acted.
     """
     attempts: dict[tuple[str, str], list[Send]] = defaultdict(list)
     for send in history.sends:
@@ -121,8 +121,8 @@ def order_follows_real_time(history: History) -> Iterator[str]:
         if send.outcome == "ok":
             rooms[send.room].append(send)
     for room, sends in rooms.items():
-        # A retry is answered with the offset of the first attempt, so only a command's first
-        # call time counts: what was acknowledged before that must stand before it.
+        # A retry is answered with the offset of the first attempt. So what was acknowledged before
+        # the first call must stand before the message.
         first_call: dict[str, float] = {}
         for send in history.sends:
             if send.room == room:
@@ -144,8 +144,8 @@ def order_follows_real_time(history: History) -> Iterator[str]:
 def streams_are_complete(history: History) -> Iterator[str]:
     """What a client was pushed has no gap and nothing twice, across every reconnect.
 
-    What it saw is also what the log holds, save for messages of which it was told that they are
-    void: by a restart that sets its position back, or by a reset.
+    What it saw is also what the log holds, except for messages that it was told are void: by a
+    restart that sets its position back, or by a reset.
     """
     log = {
         (row.key if row.kind == "room" else f"user:{row.key}", row.seq): row.body
@@ -165,7 +165,7 @@ def streams_are_complete(history: History) -> Iterator[str]:
 
 
 class _Stream:
-    """One client's view of one room: its position, and what it holds for true."""
+    """One client's view of one room: its position, and the messages that it believes are there."""
 
     def __init__(self, who: str) -> None:
         self.who = who
@@ -201,7 +201,7 @@ class _Stream:
         self.seen[offset] = body
 
     def _start(self, item: Placed) -> Iterator[str]:
-        """A state to start from must itself be whole: consecutive, and ending at its offset."""
+        """A state to start from must have no gaps, and must end at its offset."""
         offsets = [offset for offset, _ in item.messages]
         if offsets != list(range(item.offset - len(offsets) + 1, item.offset + 1)):
             yield f"{self.who}: {item.how} at {item.offset} with messages {offsets}"
@@ -216,23 +216,24 @@ class _Stream:
 
 
 WRITTEN_WITHIN_S = 1.0
-"""So long after the snapshot store is back it has what it missed."""
+"""How long after its return the snapshot store has what it missed."""
 
 
 def match_states_are_true(history: History) -> Iterator[str]:
     """After a restart a match is in a state it had been in, no older than a snapshot interval.
 
-    Older only where a server ended while the snapshot store was away, or had been until a second
-    ago, and then by no more than that.
+    It may be older if a server ended while the snapshot store was away, or within a second after
+    that, but only by the time for which no snapshot could be written.
     """
     states: dict[str, list[tuple[float, int, str, bool]]] = defaultdict(list)
     for state in history.states:
         states[state.match].append((state.at, state.tick, state.digest, state.after_restart))
     for match, seen in states.items():
         hz = history.tick_hz.get(match, 0.0)
-        # One interval for the snapshot, one for what it takes to write it and to be pushed.
+        # One interval until the snapshot is taken, one for writing it and for the push.
         allowed = int(2 * history.snapshot_interval_s * hz) + 2
-        # More than one a tick: a player who joins is shown at once, in the tick that is.
+        # A tick can have several states, because a player who joins is shown at once, in the same
+        # tick.
         known: dict[int, set[str]] = defaultdict(set)
         first_seen: dict[int, float] = {}
         newest = 0
@@ -245,7 +246,7 @@ def match_states_are_true(history: History) -> Iterator[str]:
                         yield f"{match}: came back at tick {tick}, {newest} had been seen"
                 if tick in known and digest not in known[tick]:
                     yield f"{match}: came back at tick {tick} in a state it had not been in"
-                # From here the match may go another way than the one the crash cut off.
+                # From here on the match need not go the way that it went before the crash.
                 for later in [later for later in known if later > tick]:
                     del known[later], first_seen[later]
                 newest = tick
@@ -255,8 +256,15 @@ def match_states_are_true(history: History) -> Iterator[str]:
 
 
 def _unwritten_s(history: History, passed: float, newest: float, back: float) -> float:
-    """How long of the time from the state that a match came `back` in to the newest that was seen
-    no snapshot could be written; 0 if no server ended since.
+    """For how long no snapshot of a match could be written before it came back.
+
+    That is the part of the time between two states, the one it came back in and the newest seen
+    before, in which the store was away; 0 if no server ended since.
+
+    Arguments:
+        passed: when the match had gone past the state that it came back in.
+        newest: when the newest state was first seen.
+        back: when it came back.
     """
     if not any(passed <= ended <= back for ended in history.servers_ended):
         return 0.0
@@ -282,7 +290,7 @@ def acknowledged_inputs_are_kept(history: History) -> Iterator[str]:
 
 
 def no_input_is_answered_in_two_ways(history: History) -> Iterator[str]:
-    """A durable input that is sent again is acknowledged with the tick of the first time."""
+    """A durable input that is sent again is acknowledged with the tick of the first attempt."""
     answered: dict[tuple[str, str, int], int] = {}
     for given in history.inputs:
         if given.outcome == "ok":

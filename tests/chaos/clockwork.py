@@ -1,4 +1,4 @@
-"""A game whose state follows from its age alone, so that a wrong state is always noticed."""
+"""A game whose state depends only on its age, so that a wrong state is always noticed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Any, ClassVar
 from actors.matches.rules.game import Game
 
 HZ = 20.0
-_FACTOR, _STEP, _BITS = 6364136223846793005, 1442695040888963407, 2**64  # Knuth's, of MMIX
+# the multiplier and the increment of Knuth's MMIX
+_FACTOR, _STEP, _BITS = 6364136223846793005, 1442695040888963407, 2**64
 
 
 class Clockwork(Game):
     """Goes through a sequence of numbers, one a tick, for as long as anyone looks.
 
-    What players do changes nothing: after a crash the match may go on from an older state, without
-    inputs that it had taken, and only so do all ways from there lead through the same states.
+    What players do changes nothing. After a crash the match may go on from an older state, without
+    inputs that it had taken; it must still go through the same states.
     """
 
     name: ClassVar[str] = "clockwork"
@@ -24,11 +25,12 @@ class Clockwork(Game):
     def __init__(self, seed: int, params: dict[str, Any]) -> None:
         super().__init__(seed, params)
         self.age = 0
-        """Ticks of this game. The match's own count goes on when a crash sets the game back."""
+        """Ticks of this game. A crash sets them back, while the match's own count of ticks goes
+        on."""
         self.number = seed
 
     def input(self, player: str, move: Any) -> None:
-        """Taken, and of no consequence."""
+        """Accept an input, and ignore it."""
 
     def tick(self) -> None:
         self.age += 1

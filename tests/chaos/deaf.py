@@ -14,26 +14,27 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
 RECEIVE_BYTES = 131_072
-"""Of the socket, or the kernel would read some MiB in the client's stead."""
+"""The receive buffer of the socket. By default the kernel would buffer some MiB for the client."""
 LONG = 30
-"""Messages of 4,000 bytes that it sends first, so that answers are of 100 KiB and more."""
+"""How many messages of 4,000 bytes it sends first, so that answers have 100 KiB and more."""
 MANY = 300
-"""Requests: their answers are far more than socket buffers and an outbox hold together, and what
-they cost is not so far over a session's rate that it would be closed as flooding."""
+"""How many requests it sends. Their answers are far larger than socket buffers and an outbox
+together, and their cost is low enough not to be closed as flooding."""
 _GONE = (ConnectionClosed, OSError, trio.BrokenResourceError)
 JOIN_WITHIN_S = 8.0
-"""A room that comes back from its log may take its time: longer than the server's own deadline."""
+"""The wait for a join. It is longer than the server's own deadline, for rooms read from their
+log."""
 
 
 class Deaf(msgspec.Struct):
     """What became of the client."""
 
     code: int = 0
-    """The close code that the server had sent, 1006 if it cut the line without one, 0 if it still
+    """The close code that the server sent; 1006: it cut the connection without one; 0: it still
     holds the connection."""
     read_bytes: int = 0
     errors: Counter[str] = msgspec.field(default_factory=Counter)
-    """Refusals among what it read, by code. They are short, and so no reason to be closed."""
+    """How often it read each code of a refusal. Refusals are too short to fill an outbox."""
 
     def __str__(self) -> str:
         refused = ", ".join(f"{count} {code}" for code, count in self.errors.most_common())
@@ -46,8 +47,8 @@ class Deaf(msgspec.Struct):
 async def stop_reading(url: str, room: str, *, for_s: float) -> Deaf | None:
     """Ask for a room's history again and again, and read only `for_s` seconds later, to the end.
 
-    Returns None if the room could not be joined. The server cuts the line `wire.close_timeout_s`
-    after the close frame, whatever is unread: `for_s` is to be less.
+    Returns None if the room could not be joined. `for_s` must be less than `wire.close_timeout_s`:
+    so long after the close frame the server cuts the connection, whatever is unread.
     """
     where = urlsplit(url)
     assert where.hostname
@@ -56,17 +57,17 @@ async def stop_reading(url: str, room: str, *, for_s: float) -> Deaf | None:
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
     deaf = Deaf()
     async with stream, trio.open_nursery() as nursery:
-        # The library reads one message ahead of whoever calls get_message, and no more.
+        # With this size the library reads at most one message ahead of get_message.
         client = await wrap_client_stream(
             nursery, stream, where.netloc, where.path,
             subprotocols=["greenroom.v1.msgpack"], message_queue_size=1,
         )  # fmt: skip
         joined = False
-        # With a time of its own: it reads, and what it waits for says nothing of the deaf.
+        # The join has a time-out of its own: the client still reads then.
         with contextlib.suppress(*_GONE), trio.move_on_after(JOIN_WITHIN_S):
             joined = await _join(client, room)
         if joined:
-            # Found out while sending; the reason is behind what was not read.
+            # A send fails once the server has closed. The close frame is behind what was not read.
             with contextlib.suppress(*_GONE), trio.move_on_after(for_s):
                 await _ask_on(client, room)
             await _read_on(client, deaf, for_s)
@@ -97,7 +98,7 @@ async def _join(client: WebSocketConnection, room: str) -> bool:
 
 
 async def _ask_on(client: WebSocketConnection, room: str) -> None:
-    """Ask, until cancelled."""
+    """Send requests until cancelled."""
     for _ in range(LONG):
         body = secrets.token_hex(2000)
         await client.send_message(msgpack.packb({"op": "room.send", "room": room, "body": body}))

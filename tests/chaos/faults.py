@@ -32,11 +32,11 @@ CAUSE = {
     "clockwork": "clockwork.tick",
     "tictactoe": "tictactoe.input",
 }
-"""What is broken too, so that hooks which only a restart reaches are reached."""
+"""Hooks that only a restart calls -> the hook that is broken too, to cause the restart."""
 
 
 class Fault(NamedTuple):
-    """A kind of fault; `weight` is how often it comes beside the others."""
+    """A kind of fault. `weight` is how often it is drawn, relative to the others."""
 
     name: str
     inject: Callable[[Stage, random.Random], Awaitable[None]]
@@ -53,8 +53,8 @@ async def kill_server(stage: Stage, _rng: random.Random) -> None:
 async def restart_server(stage: Stage, _rng: random.Random) -> None:
     """SIGTERM: drain, end, start again."""
     code = await stage.stop()
-    # A node that was frozen beyond its lease just before says that it could not save all; what it
-    # held is with the others.
+    # A node that was frozen for longer than its lease just before ends with UNSAVED, although the
+    # other nodes have what it held.
     assert code == Exit.OK or (stage.nodes > 1 and code == Exit.UNSAVED), code
     await stage.start()
 
@@ -67,8 +67,9 @@ async def freeze_server(stage: Stage, rng: random.Random) -> None:
 
 
 async def usurp_server(stage: Stage, rng: random.Random) -> None:
-    """Freeze the server, have another take its place, then let the first wake, with some clients
-    that never left it, or none: two incarnations.
+    """Freeze the server, start another one in its place, then let the first one wake.
+
+    Some clients may still be connected to the first one, so two incarnations serve clients.
     """
     old = stage.server
     assert old is not None
@@ -84,7 +85,7 @@ async def usurp_server(stage: Stage, rng: random.Random) -> None:
 
 
 async def _node(stage: Stage, rng: random.Random) -> NodeRow | None:
-    """A node that is up; None: none is, for now."""
+    """A node that is up; None: no node is up now."""
     rows = await trio.to_thread.run_sync(stage.rows)
     up = [row for row in rows if row.state == "up"]
     return rng.choice(up) if up else None
@@ -104,7 +105,7 @@ async def freeze_node(stage: Stage, rng: random.Random) -> None:
     node = await _node(stage, rng)
     if node is not None:
         stage.servers_ended.append(trio.current_time())
-        with contextlib.suppress(ProcessLookupError):  # its parent took it for one that hangs
+        with contextlib.suppress(ProcessLookupError):  # its parent has killed it, as one that hangs
             os.kill(node.pid, signal.SIGSTOP)
             await trio.sleep(rng.uniform(0.2, 8.0))
             os.kill(node.pid, signal.SIGCONT)
@@ -225,16 +226,16 @@ async def fail_always(stage: Stage, rng: random.Random) -> None:
 
 
 async def deafen(stage: Stage, rng: random.Random) -> None:
-    """A client asks for much and stops reading. It has to leave as a slow consumer."""
+    """A client asks for much and stops reading. The server must close it as a slow consumer."""
     held = 0
     for room in rng.sample(stage.rooms, len(stage.rooms)):
         deaf = await stop_reading(stage.url(), room, for_s=STALLED_S + 3.5)
         if deaf is None:
-            continue  # the room rests, after another fault
+            continue  # the room failed by another fault, and refuses joins for now
         if not deaf.code:
             held += 1
             if held == 1:
-                continue  # the server may have had no time for it; twice it has
+                continue  # once, the server may have been too busy to notice; twice is wrong
         if deaf.code != SLOW_CONSUMER:
             stage.wrong.append(f"a client that stopped reading {room} was {deaf}")
         return
@@ -262,7 +263,7 @@ FAULTS: tuple[Fault, ...] = (
 )
 
 ALONE = ("usurp server", "break a hook", "fail at every start")
-"""Faults of a server of one node: orders to break hooks reach one process."""
+"""Faults only for a server of one node, because orders to break hooks reach one process."""
 NODE_FAULTS: tuple[Fault, ...] = (
     *(fault for fault in FAULTS if fault.name not in ALONE),
     Fault("kill node", kill_node, 10),

@@ -1,10 +1,10 @@
 """`python -m tests.chaos.faulty serve ...`: the server as shipped, with hooks that can be broken.
 
-It also has the trial service, which puts notes into inboxes. Every hook of rooms, sessions, matches
-and games, and of what writes and wakes matches, is wrapped before the server starts. Orders come
-from outside, as datagrams on the unix socket that SABOTAGE_SOCKET names. So the run decides what
-goes wrong, never a message that a player sends. A hook that is not to be broken costs one look into
-a dict.
+It also has the trial service, which puts notes into inboxes. Before the server starts, the hooks of
+rooms, sessions, matches and games, and of the actors that write and wake matches, are wrapped.
+Orders come from outside, as datagrams on the unix socket that SABOTAGE_SOCKET names. So the run
+decides what goes wrong, never a message that a player sends. A hook that works costs one more read
+of a dict.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SOCKET_VARIABLE = "SABOTAGE_SOCKET"
 HANG_S = 1.3
 """Long enough for the watchdog, which looks after 1 s."""
 FLOOD = 20_000
-"""Messages that a flooding actor sends itself: more than any mailbox holds."""
+"""How many messages a flooding actor sends to itself: more than any mailbox holds."""
 
 How = Literal["raise before", "raise after", "hang", "flood"]
 
@@ -57,7 +57,8 @@ SITES: dict[str, tuple[type, tuple[str, ...]]] = {
     "match": (
         Match, ("start_match", "join", "resume", "input", "on_start", "on_stop", "on_failure"),
     ),
-    # Not those that are asynchronous: what they would be broken before has not begun.
+    # Not its asynchronous hooks: calling one only makes a coroutine, and the wrapper's work would
+    # come before it runs.
     "inbox": (UserInbox, ("leave", "session_ended", "on_start", "on_stop", "on_failure")),
     "registrar": (Registrar, ("write", "written", "on_start")),
     "waker": (Waker, ("next", "found", "sweep", "unmade", "on_start")),
@@ -75,7 +76,7 @@ class Order(msgspec.Struct, frozen=True):
     how: How = "raise before"
     times: int = 1
     key: str = ""
-    """Only in the actor with this key; empty: in whichever comes first."""
+    """The key of the actor in which to break it; empty: the first actor that calls it."""
     hang_s: float = HANG_S
     """How long a hook that hangs does so, in seconds."""
 
@@ -92,7 +93,7 @@ class Saboteur:
         self.log = structlog.get_logger("chaos")
 
     def obey(self, order: Order) -> None:
-        """Take an order. From any thread: one assignment."""
+        """Take an order. Any thread may call this, since it is one assignment."""
         if order.times:
             self.armed[order.site] = order
         else:
@@ -101,7 +102,7 @@ class Saboteur:
     def wrap(self, site: str, hook: Callable[..., Any]) -> Callable[..., Any]:
         """Return the hook with the sabotage before and after it."""
 
-        @functools.wraps(hook)  # keeps the mark of a handler, too
+        @functools.wraps(hook)  # keeps the mark of a message handler, too
         def wrapped(this: Any, *args: Any, **kwargs: Any) -> Any:
             order = self.armed.get(site)
             if order is None or (order.key and order.key != _key(this)):
@@ -125,7 +126,10 @@ class Saboteur:
         return wrapped
 
     def listen(self, path: str) -> None:
-        """Obey what comes on a socket, in a thread of its own; whoever has an address is told."""
+        """Obey orders that come on a socket, in a thread.
+
+        A sender with an address gets an answer.
+        """
         orders = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         orders.bind(path)
 
@@ -145,7 +149,7 @@ def give(path: str, *orders: Order) -> None:
     Raises TimeoutError if it does not.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
-        line.bind("")  # any free address (unix(7), "autobind"), so that there can be an answer
+        line.bind("")  # binds to any free address (unix(7), "autobind"), to get an answer
         line.settimeout(30.0)
         for order in orders:
             line.sendto(msgspec.json.encode(order), path)
@@ -162,7 +166,7 @@ def _flood(this: Any) -> None:
         try:
             for _ in range(FLOOD):
                 this.actor_ref.tell(message)
-        except Exception as full:  # MailboxFull: as wanted
+        except Exception as full:  # MailboxFull, which is the aim
             structlog.get_logger("chaos").info("flooded", error=str(full))
 
 
@@ -172,7 +176,7 @@ def main() -> int:
     for name, (owner, hooks) in SITES.items():
         for hook in hooks:
             setattr(owner, hook, saboteur.wrap(f"{name}.{hook}", getattr(owner, hook)))
-        if issubclass(owner, Actor):  # which has made a table of its handlers already
+        if issubclass(owner, Actor):  # the table of its handlers holds the unwrapped ones
             owner.actor_handlers = HandlerTable(owner)
     path = os.environ.get(SOCKET_VARIABLE)
     if path:

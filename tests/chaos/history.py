@@ -11,11 +11,11 @@ from typing import Literal
 import msgspec
 
 Outcome = Literal["ok", "error", "none"]
-"""`none`: the answer never came, for the connection or the server died first."""
+"""`none`: no answer came, because the connection or the server died first."""
 
 
 class Send(msgspec.Struct, frozen=True):
-    """One attempt at a chat send. `body` is unique to the command, not to the attempt."""
+    """One attempt at a chat send. All attempts of one command, and no others, have its `body`."""
 
     client: str
     user: str
@@ -41,7 +41,7 @@ class Saw(msgspec.Struct, frozen=True, tag="saw"):
 
 
 class Placed(msgspec.Struct, frozen=True, tag="placed"):
-    """A client was told where a room stands: by a join, a recovery, or a restart of the room.
+    """A client was told the position of a room: by a join, a recovery, or a restart of the room.
 
     A join and a recovery with `recovered` false start the client's stream anew, with `messages`
     as the state to start from. With `recovered` true `messages` are what it had missed. A restart
@@ -69,7 +69,7 @@ class State(msgspec.Struct, frozen=True):
     digest: str
     at: float
     after_restart: bool = False
-    """The state with which the match came back, after a restart or to a client that resumed."""
+    """Whether it is the first state after a restart of the match, or after the client resumed."""
 
 
 class Input(msgspec.Struct, frozen=True):
@@ -81,7 +81,7 @@ class Input(msgspec.Struct, frozen=True):
     seq: int
     outcome: Outcome
     tick: int = 0
-    """Where the answer said it acts; 0 without an `ok`."""
+    """The tick at which the answer said it acts; 0 without an `ok`."""
     code: str = ""
 
 
@@ -95,18 +95,18 @@ class Made(msgspec.Struct, frozen=True):
 
 
 class Write(msgspec.Struct, frozen=True):
-    """A write of a client's own object, for the version that the one before was answered with."""
+    """A write of a client's own object, based on the version that the last answer gave."""
 
     client: str
     user: str
     step: int
-    """The value: how many steps there are with this one."""
+    """The value of the object: the number of steps, with this one."""
     key: str
     called_at: float
     answered_at: float
     outcome: Outcome
     version: int = 0
-    """What the answer said; 0 without an `ok`."""
+    """The version that the answer gave; 0 without an `ok`."""
     code: str = ""
 
 
@@ -136,7 +136,7 @@ class Row(msgspec.Struct, frozen=True):
     epoch: int
     user: str = ""
     body: str = ""
-    """What the event is about: a message's body, an input's `seq` or an entry's note as text."""
+    """A message's body, an input's `seq`, or an entry's note, as text."""
     idempotency_key: str | None = None
 
 
@@ -155,6 +155,6 @@ class History(msgspec.Struct):
     tick_hz: dict[str, float] = {}
     snapshot_interval_s: float = 1.0
     valkey_away: list[tuple[float, float]] = []
-    """From when till when the snapshot store could not be reached."""
+    """The spans, each with start and end, in which the snapshot store could not be reached."""
     servers_ended: list[float] = []
     """When a server was ended, or frozen for another to take its place."""

@@ -10,16 +10,16 @@ from persistence import PostgresSettings
 from persistence.postgres import migrate
 
 MESSAGES = 20
-"""In each room."""
+"""The number of messages in each room."""
 
 
 def name(number: int) -> str:
-    """Of a known room."""
+    """The name of a known room, by its number."""
     return f"known-{number}"
 
 
 def write_rooms(postgres_url: str, rooms: int) -> None:
-    """Make the tables, and in them so many rooms with their messages. Blocks."""
+    """Make the tables, and write so many rooms with their messages. Blocks."""
     migrate(PostgresSettings(url=postgres_url))
     encode = msgspec.msgpack.Encoder().encode
     with psycopg.connect(postgres_url) as connection:

@@ -23,7 +23,7 @@ from tests.server_process import Server
 TICK_S = 0.001
 AT_ONCE = 32
 BURST = 4
-"""Messages that a client has to say at a time, at a rate."""
+"""At a rate, a client sends so many messages at a time."""
 BODY = "x" * 100
 REF_BYTES = 4
 LAST_REF = 2**32 - 1
@@ -31,7 +31,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Answer(msgspec.Struct):
-    """What is looked at of a message."""
+    """The fields of a server's message that are read here."""
 
     op: str
     ref: int | None = None
@@ -39,7 +39,7 @@ class Answer(msgspec.Struct):
     retry: bool = False
     refs: list[int] = []
     data: msgspec.Raw = msgspec.Raw()
-    """Of an `ok`; not decoded, for nobody looks at most of them."""
+    """The data of an `ok`. It is not decoded, because most of it is never read."""
 
     def held(self) -> dict[str, Any]:
         """The data of an `ok` that has some."""
@@ -51,7 +51,7 @@ _decode = msgspec.msgpack.Decoder(Answer).decode
 
 
 class Phase:
-    """What was sent in a stretch of time, and what came of it. Times in seconds."""
+    """What was sent during a time, and what was answered. Times are in seconds."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -59,24 +59,24 @@ class Phase:
         self.acknowledged_at: list[float] = []
         self.refused: Counter[str] = Counter()
         self.final: Counter[str] = Counter()
-        """Refusals that say a retry is of no use."""
+        """Refusals without `retry`, by code."""
         self.began = time.monotonic()
         self.ended = self.began
 
     def percentile(self, percent: float) -> float:
-        """Of the latencies of what was acknowledged, ms."""
+        """A percentile of the latencies of acknowledged sends, in ms."""
         if not self.latencies:
             return float("nan")
         values = sorted(self.latencies)
         return values[min(len(values) - 1, int(len(values) * percent / 100))] * 1000
 
     def per_s(self) -> float:
-        """Acknowledgements that came while the phase lasted, a second."""
+        """Acknowledgements per second while the phase lasted."""
         within = sum(1 for at in self.acknowledged_at if at <= self.ended)
         return within / max(self.ended - self.began, 1e-9)
 
     def line(self, name: str) -> str:
-        """For the table."""
+        """A line of the table of results."""
         refused = ", ".join(f"{count:,} {code}" for code, count in self.refused.most_common())
         return (
             f"{name:26} sent {self.sent:8,}  acked {len(self.latencies):8,}  {self.per_s():8,.0f}/s"
@@ -116,15 +116,17 @@ class Speaker(WSListener):
         return self.asked[ref]
 
     def say(self, phase: Phase, body: str, due: float) -> None:
-        """Send a message, and count in `phase` what comes of it, from the time it was due."""
+        """Send a message, and count its result in `phase`, with the latency since it was due."""
         ref = next(self.refs)
         self.waiting[ref] = (phase, due)
         phase.sent += 1
         self._send(_encode({"op": "room.send", "room": self.room, "body": body, "ref": ref}))
 
     def say_at_once(self, phase: Phase, dues: Sequence[float]) -> None:
-        """Send `BODY` several times in one write, made before but for the refs: a load must cost
-        little where server and stores share the cores with it.
+        """Send `BODY` several times in one write.
+
+        Only the refs are encoded now, because the load shares the cores with server and stores, and
+        must cost little.
         """
         assert self.transport is not None
         if self.closed or not dues:
@@ -195,7 +197,7 @@ async def open_all(url: str, rooms: Sequence[str], *, kind: type[Speaker] = Spea
 
 
 async def speak(speakers: Sequence[Speaker], rate: float, seconds: float) -> Phase:
-    """Have them send `rate` messages a second in turns, whatever becomes of them."""
+    """Have them send `rate` messages a second in turns, without waiting for answers."""
     phase = Phase()
     turns = itertools.cycle(speakers)
     total, number = round(rate * seconds), 0
@@ -211,7 +213,7 @@ async def speak(speakers: Sequence[Speaker], rate: float, seconds: float) -> Pha
 
 
 async def saturate(speakers: Sequence[Speaker], in_flight: int, seconds: float) -> Phase:
-    """Closed loop: each has so many messages under way at all times. Its rate is the capacity."""
+    """Have each keep a fixed number of messages under way. The resulting rate is the capacity."""
     phase = Phase()
     until = phase.began + seconds
     while time.monotonic() < until:

@@ -9,7 +9,7 @@ from tests.chaos.history import History, Write
 
 
 def acknowledged_writes_are_kept(history: History) -> Iterator[str]:
-    """An object is there as its last acknowledged write left it, or as a later one did."""
+    """An object is there as its last acknowledged write left it, or as a later write did."""
     kept = {one.user: one for one in history.kept}
     for user, writes in _acknowledged(history).items():
         last = max(writes, key=lambda write: write.version)
@@ -45,9 +45,9 @@ def no_write_acts_twice(history: History) -> Iterator[str]:
 
 
 def no_write_meets_another_version(history: History) -> Iterator[str]:
-    """Where one alone writes an object, each time for the version of the last answer, it is there.
+    """A sole writer that sends the version of the last answer never meets another version.
 
-    Otherwise a write acted and its key was forgotten, or one that was acknowledged is lost.
+    If it does, a write acted and its key was forgotten, or an acknowledged write is lost.
     """
     for write in history.writes:
         if write.code == "version_conflict":

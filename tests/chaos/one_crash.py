@@ -19,14 +19,14 @@ from tests.server_process import Server
 
 WITHIN_MS = 50.0
 MORE_MS = 5.0
-"""By which the p99 of the others may differ, of two stretches on a machine that is never idle."""
+"""By how much the p99 of the others may grow: two runs differ on a machine that is never idle."""
 
 
 async def play(server: Server, orders: str, rate: float, crashes: int) -> bool:
-    """Measure; returns whether all was held."""
+    """Measure; returns whether every bound held."""
     others = await open_all(server.ws, [f"room-{n // 10}" for n in range(100)])
     inside = await open_all(server.ws, ["the-room"] * 10)
-    await speak(others, rate, 2.0)  # warm
+    await speak(others, rate, 2.0)  # warm up
     calm, broken, back_ms = Phase(), Phase(), list[float]()
     for _ in range(crashes):
         _add(calm, await speak(others, rate, 1.0))
@@ -34,7 +34,7 @@ async def play(server: Server, orders: str, rate: float, crashes: int) -> bool:
         await asyncio.sleep(0.3)
         back_ms.append(await _crash(inside, orders))
         _add(broken, await loaded)
-        await asyncio.sleep(2.0)  # so that each is a first one: the second in 5 s is put off
+        await asyncio.sleep(2.0)  # only the first restart within 5 s comes without a pause
         await speak(others, rate, 3.0)
     await quiet(others)
     stayed = all(len(speaker.restarts) == crashes and not speaker.closed for speaker in inside)
@@ -63,9 +63,9 @@ def _add(total: Phase, part: Phase) -> None:
 
 
 async def _crash(inside: list[Speaker], orders: str) -> float:
-    """Crash the room by a send; ms from then until another one is acknowledged.
+    """Crash the room by a send; returns the ms until another send is acknowledged.
 
-    No two are alike, or the second would be in quarantine.
+    Each send differs, because a message that crashes the room twice is quarantined.
     """
     await asyncio.to_thread(give, orders, Order("room.post", key="the-room"))
     began = time.monotonic()

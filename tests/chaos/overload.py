@@ -19,17 +19,17 @@ from tests.chaos.vitals import rss_mib
 from tests.server_process import Server
 
 GOOD = 0.8
-"""Of the capacity."""
+"""The least goodput, as a share of the capacity."""
 BOUND_MS = 5_500.0
-"""`sessions.ask_timeout_s`, and some more for the way."""
+"""The highest latency: `sessions.ask_timeout_s`, and some more for the way."""
 CALM_MS = 100.0
-"""A p99 at a third of the capacity by which it is itself again."""
+"""The server is back to normal once the p99 at a third of the capacity is below this."""
 
 
 async def play(server: Server, clients: int, times: float, seconds: float) -> bool:
-    """Measure; returns whether all was held."""
+    """Measure; returns whether every bound held."""
     speakers = await open_all(server.ws, [f"room-{n // 2}" for n in range(clients)])
-    await saturate(speakers, 4, 2.0)  # warm
+    await saturate(speakers, 4, 2.0)  # warm up
     await quiet(speakers)
     capacity = await _capacity(speakers)
     before_mib = rss_mib(server.process.pid)
@@ -63,7 +63,7 @@ async def play(server: Server, clients: int, times: float, seconds: float) -> bo
 
 
 async def _capacity(speakers: list[Speaker]) -> float:
-    """The most acknowledgements a second at any rate that is offered."""
+    """The most acknowledgements per second, over all rates that are offered."""
     closed = await saturate(speakers, 4, 3.0)
     await quiet(speakers)
     print(closed.line("a closed loop, for a start"))

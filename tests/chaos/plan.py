@@ -9,20 +9,20 @@ from typing import Any, NamedTuple
 from tests.chaos.faults import AWAY, FAULTS, KILL, NODE_FAULTS, Fault, draw
 
 PAUSE_S = (0.3, 1.5)
-"""Between two faults, drawn evenly."""
+"""The pause between two faults is drawn evenly from this range."""
 LAST = 6
-"""Faults at the end that leave the server up, so that what it holds then is of many faults."""
+"""How many faults at the end leave the server up, so that it is checked after several of them."""
 
 
 class Step(NamedTuple):
-    """One fault, with dice of its own, and a pause after it."""
+    """One fault, with random numbers of its own, and a pause after it."""
 
     fault: Fault
     seed: int
     pause_s: float
 
     def rng(self) -> random.Random:
-        """The dice of this fault, the same in every run of the plan."""
+        """The random numbers of this fault, the same in every run of the plan."""
         return random.Random(self.seed)
 
 
@@ -37,15 +37,15 @@ class Plan(NamedTuple):
     nodes: int = 1
     """Of the server."""
     resume_within_s: float = 10.0
-    """Of the server, short so that its end is reached too."""
+    """`sessions.resume_within_s` of the server. It is short, so that sessions also expire."""
 
     def faults(self) -> dict[str, int]:
-        """Name -> how many."""
+        """The number of faults by name."""
         return dict(sorted(Counter(step.fault.name for step in self.steps).items()))
 
 
 def steps_of(rng: random.Random, faults: list[Fault]) -> list[Step]:
-    """Dice and pauses for faults."""
+    """Draw random seeds and pauses for faults."""
     return [Step(fault, rng.getrandbits(64), rng.uniform(*PAUSE_S)) for fault in faults]
 
 
@@ -63,13 +63,13 @@ def draw_plan(
 
     Args:
         faults: how many are drawn by weight.
-        kills: so many SIGKILLs of the server more.
+        kills: how many SIGKILLs of the server are added.
         away: how often PostgreSQL is gone for 30 s.
-        only: draw from the faults whose name has this.
-        nodes: of the server; with several, other faults are drawn.
+        only: draw from the faults whose names contain this.
+        nodes: how many nodes the server has; with several, other faults are drawn.
 
     Raises:
-        ValueError: none has.
+        ValueError: no fault's name contains `only`.
     """
     rng = random.Random(seed)
     every = FAULTS if nodes == 1 else NODE_FAULTS

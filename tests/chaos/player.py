@@ -26,10 +26,10 @@ from trio_websocket import (
 from tests.chaos.history import History, Input, Made, Placed, Saw, Send, State
 
 CONNECT_WITHIN_S = 0.5
-"""trio-websocket goes on waiting for a handshake when the stream ends in the middle of it."""
+"""A time-out is needed because trio-websocket waits on if the stream ends during the handshake."""
 
 ANSWER_WITHIN_S = 8.0
-"""Longer than the server's own deadline for a request, so that it has the first word."""
+"""Longer than the server's own deadline for a request, so that the server answers first."""
 
 
 class BrokenError(Exception):
@@ -72,7 +72,7 @@ class Player:
         await self._until_done(self._join_inbox)
 
     async def send(self, room: str, *, attempts: int = 12) -> Send:
-        """Send one message of its own, with a key, until it is answered for good."""
+        """Send a message with a key, again and again until the answer is final."""
         self._sent += 1
         body = f"{self.name}-{self._sent}"
         attempt = 0
@@ -106,7 +106,7 @@ class Player:
         return answers[0]
 
     async def create(self, game: str, key: str) -> str | None:
-        """Create a match; None: it was refused."""
+        """Create a match and return its id; None: it was refused."""
         answer = await self.request(op="match.create", game=game, key=key)
         if answer["op"] == "error":
             return None
@@ -126,7 +126,7 @@ class Player:
         return answer
 
     async def input(self, match: str, seq: int, value: Any) -> dict[str, Any]:
-        """Give an input until it is answered, perhaps one that was answered before."""
+        """Send an input until it is answered. It may be one that was answered before."""
         try:
             answer = await self.request(op="match.input", match=match, seq=seq, input=value)
         except BaseException:
@@ -142,11 +142,11 @@ class Player:
         return answer
 
     def in_match(self, match: str) -> bool:
-        """Whether it still goes on, as far as we were told."""
+        """Whether a match still goes on, as far as this client was told."""
         return match in self._matches
 
     def cut(self) -> None:
-        """Break the connection without a word, as a network would."""
+        """Break the connection without a close frame, as a network would."""
         if self._socket is not None:
             self._socket._stream.socket.close()  # type: ignore[attr-defined]  # TCP
 
@@ -158,7 +158,7 @@ class Player:
         while True:
             try:
                 with trio.move_on_after(CONNECT_WITHIN_S) as connecting:
-                    # The stream is ours, since the library would leave it open when cancelled.
+                    # Opened here, because the library leaves its own stream open when cancelled.
                     stream = await trio.open_tcp_stream("127.0.0.1", self._port)
                     async with stream, trio.open_nursery() as nursery:
                         socket = await wrap_client_stream(
@@ -225,7 +225,7 @@ class Player:
             self.closes[int(code)] = self.closes.get(int(code), 0) + 1
 
     def _lost(self) -> None:
-        if self._open.is_set():  # else those who wait for it go on waiting
+        if self._open.is_set():  # one that is not set is kept: others wait for it
             self._open = trio.Event()
         self._socket = None
         waiting, self._waiting = self._waiting, {}
@@ -295,7 +295,8 @@ class Player:
     def _answered(self, message: dict[str, Any]) -> None:
         data = message.get("data")
         if isinstance(data, dict) and "members_total" in data and "room" in data:
-            # A join. Recorded here, not by who waits for it: pushes may follow at once.
+            # The answer to a join. It is recorded before whoever waits for it runs, since pushes
+            # may follow at once.
             self._placed(data["room"], "joined", data, data["messages"])
         if isinstance(data, dict) and "entries" in data and "user" in data:
             self._placed(f"user:{data['user']}", "joined", data, data["entries"])
@@ -327,7 +328,7 @@ class Player:
         if back:
             self._positions[f"match:{match}"] = (message["epoch"], message["offset"])
         if not isinstance(message["state"], list):
-            return  # of another game than the clockwork
+            return  # a state of another game than the clockwork
         self.history.states.append(
             State(
                 self.name,

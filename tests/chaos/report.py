@@ -13,11 +13,11 @@ class Memory(msgspec.Struct, frozen=True):
     """Resident memory of the server, MiB."""
 
     first: float
-    """Of the first server, before it had clients."""
+    """That of the first server, before it had clients."""
     most: float
-    """Of any server at any time."""
+    """The highest of any server at any time."""
     last: float
-    """Of the last server, after its clients had gone."""
+    """That of the last server, after its clients had gone."""
 
 
 class Report(msgspec.Struct):
@@ -31,7 +31,7 @@ class Report(msgspec.Struct):
     closes: dict[str, int]
     logged: dict[str, int]
     recovery_s: list[float]
-    """From each SIGKILL of the server to the first send acknowledged after it."""
+    """The times from each SIGKILL of the server to the first send acknowledged after it."""
     known_rooms: int
     memory: Memory
     leaks: list[str]
@@ -41,7 +41,7 @@ class Report(msgspec.Struct):
 
     @property
     def kept(self) -> bool:
-        """Whether the server kept its word."""
+        """Whether the server kept its promises."""
         return not (self.violations or self.wrong or self.tracebacks or self.leaks)
 
     def text(self) -> str:

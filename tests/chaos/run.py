@@ -1,7 +1,7 @@
 """`python -m tests.chaos.run`: play under faults, then judge the records.
 
-The seed decides which faults come, in which order and for how long, and what clients do when. What
-the machine makes of that differs from run to run.
+The seed decides which faults come, in which order and for how long, and what clients do when. The
+timing on the machine still differs from run to run.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from tests.chaos.teller import Teller
 from tests.chaos.vitals import Vitals, leaks, look, rss_mib
 
 LOOK_EVERY_S = 0.25
-"""At the server's memory."""
+"""The time between two looks at the server's memory."""
 GONE_WITHIN_S = 15.0
-"""So long after the last session has expired there may still be threads that are about to end."""
+"""How long after the last session has expired threads may take to end."""
 
 
 class Run:
@@ -114,14 +114,17 @@ class Run:
     # --- what players do ---
 
     async def _chat(self, player: Player, rng: random.Random) -> None:
-        """Two rooms each; a send, a pause, another; never two at once, as a person."""
+        """Be in two rooms, and send messages one at a time with pauses, as a person does."""
         rooms = rng.sample(self.stage.rooms, 2)
         for room in rooms:
             await player.join(room)
         await self._go_on(lambda: player.send(rng.choice(rooms)), rng)
 
     async def _roam(self, player: Player, rng: random.Random) -> None:
-        """All in one match, whose states are compared across restarts; when it is over, another."""
+        """Play in the match that all share, and in the next when it is over.
+
+        Its states are compared across restarts.
+        """
         number = 0
         while not self.quiet:
             match = await self._made(player, "clockwork", number)
@@ -139,7 +142,10 @@ class Run:
             await trio.sleep(rng.uniform(0.1, 0.5))
 
     async def _made(self, player: Player, game: str, number: int) -> str | None:
-        """The match of this number, made by whoever comes first; None: not yet."""
+        """Return the match with this number.
+
+        The first player to ask makes it; None: not yet made.
+        """
         made = self._matches[game]
         if number == len(made):
             made.append(None)
@@ -148,12 +154,14 @@ class Run:
                 made.pop()
             else:
                 made[number] = match
-                await player.create(game, key=f"{game}-{number}")  # which is to be told the same
+                # the answer must be the same match
+                await player.create(game, key=f"{game}-{number}")
         return made[number] if number < len(made) else None
 
     async def _take_turns(self, player: Player, rng: random.Random) -> None:
-        """Tic-tac-toe by two, who know no rules: most of what they give is refused. Some inputs
-        are given again, and some seqs only once a higher one was used.
+        """Play tic-tac-toe at random, so that most inputs are refused by its rules.
+
+        Some inputs are sent again, and some come late, with a lower `seq` than one that was used.
         """
         number = 0
         while not self.quiet:
@@ -185,19 +193,19 @@ class Run:
         await player.request(op="match.leave", match=match)
 
     async def _save(self, player: Player, rng: random.Random) -> None:
-        """Objects: a step, a pause, another."""
+        """Save an object again and again, with pauses."""
         await self._go_on(Saver(player, rng).save, rng)
 
     async def _listen(self, player: Player, _: random.Random) -> None:
-        """In one's inbox, all the time."""
+        """Stay in one's own inbox."""
         await player.listen()
 
     async def _tell(self, listeners: Sequence[Player], player: Player, rng: random.Random) -> None:
-        """Something for one who listens, a pause, something else."""
+        """Put notes into the inboxes of those who listen, with pauses."""
         await self._go_on(Teller(player, listeners, rng).tell, rng)
 
     async def _go_on(self, act: Callable[[], Awaitable[object]], rng: random.Random) -> None:
-        """Act, pause, and act again, until it is to be quiet."""
+        """Act, pause, and act again, until the run ends."""
         while not self.quiet:
             self._busy += 1
             try:
@@ -230,7 +238,7 @@ class Run:
         self.recovery_s.append(float("inf"))
 
     async def _settle(self) -> None:
-        """Let every command come to its end and every push arrive."""
+        """Wait until every command has ended and every push has arrived."""
         self.quiet = True
         with trio.move_on_after(60):
             while self._busy:
@@ -238,10 +246,10 @@ class Run:
         await trio.sleep(1.5)
 
     async def _look_for_leaks(self) -> tuple[Vitals, list[str]]:
-        """Once all clients have gone and their sessions have expired."""
+        """Look for leaks once all clients have gone and their sessions have expired."""
         server = self.stage.server
         assert server is not None
-        if self.stage.nodes > 1:  # what the parent says is not about its nodes' actors
+        if self.stage.nodes > 1:  # the parent's metrics say nothing of its nodes
             return self._before(), []
         deadline = trio.current_time() + self.plan.resume_within_s + GONE_WITHIN_S
         while True:
@@ -300,7 +308,7 @@ class Run:
 
 
 def perform(plan: Plan) -> Report:
-    """Set the stage, run the plan, clear up. In the main thread."""
+    """Set the stage, run the plan, clear up. Call it in the main thread."""
     folder = Path(tempfile.mkdtemp(prefix="greenroom-chaos-"))
     folder.chmod(0o755)  # PostgreSQL may have to run as another user, who must get in
     settings = (

@@ -1,4 +1,4 @@
-"""A player who saves an object that counts steps, each on top of the version of the last."""
+"""A player who saves an object that counts steps. Each write names the version of the last."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ KEY: Final = "steps"
 
 
 class Saver:
-    """Nobody else writes the object, and each step is sent until it is answered. So one that meets
-    another version than it is for is one that acted and was forgotten, or acted twice.
+    """Saves steps of one object, which nobody else writes.
+
+    Each step is sent until it is answered. So a step that finds another version than it names shows
+    that the server forgot a write, or did one twice.
     """
 
     def __init__(self, player: Player, rng: random.Random) -> None:
@@ -27,7 +29,7 @@ class Saver:
         self._version = 0
 
     async def save(self) -> None:
-        """Take a step; now and then say it once more, with its key."""
+        """Take a step; now and then send it once more, with its key."""
         if self._user != self._player.user:
             self._user, self._step, self._version = self._player.user, 0, 0
         step = self._step + 1
@@ -59,7 +61,7 @@ class Saver:
         return answer
 
     async def _look(self) -> None:
-        """Begin with what is there."""
+        """Read the object, and go on from there."""
         name = {"collection": COLLECTION, "key": KEY}
         answer = await self._player.request(op="storage.read", objects=[name])
         if answer["op"] == "ok":

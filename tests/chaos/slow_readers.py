@@ -28,7 +28,7 @@ from tests.server_process import Server
 RECEIVE_BYTES = 16_384
 BODY = "x" * 30_000
 EVERY_S = 0.2
-"""Between two messages in a room."""
+"""The time between two messages in a room."""
 OUTBOX_BYTES = 262_144
 IN_A_ROOM = 50
 SLOW_CONSUMER = 4001
@@ -65,13 +65,13 @@ class Reader:
             await loop.sock_recv(self.socket, 4096)
 
     async def reason(self) -> int:
-        """Read to the end; the code of the close frame, 1006 without one."""
+        """Read to the end; return the code of the close frame, or 1006 without one."""
         loop, last = asyncio.get_running_loop(), b""
         with contextlib.suppress(OSError):
             while chunk := await loop.sock_recv(self.socket, 65_536):
                 last = (last + chunk)[-130:]
         self.socket.close()
-        at = last.rfind(b"\x88")  # no text of ours has this byte
+        at = last.rfind(b"\x88")  # no message of this load contains this byte
         return int.from_bytes(last[at + 2 : at + 4], "big") if at >= 0 else 1006
 
 
@@ -86,7 +86,7 @@ async def _ping(bystander: Speaker, phase: Phase) -> None:
 
 
 async def play(server: Server, count: int) -> bool:
-    """Measure; returns whether all was held."""
+    """Measure; returns whether every bound held."""
     rooms = [f"room-{number}" for number in range(count // IN_A_ROOM)]
     speakers: list[Speaker] = await open_all(server.ws, rooms)
     (bystander,) = await open_all(server.ws, ["elsewhere"])
@@ -106,7 +106,7 @@ async def play(server: Server, count: int) -> bool:
         most = max(most, rss_mib(server.process.pid))
         now_mib = await _outboxes_mib(server)
         held_mib = max(held_mib, now_mib)
-        # It holds nothing any more for whom it has given up.
+        # The server keeps nothing for clients that it has given up.
         if held_mib > bound / 5 and now_mib < held_mib / 50:
             break
     took = time.monotonic() - began
@@ -155,7 +155,7 @@ def main() -> int:
     given = parser.parse_args()
     settings = (
         f"wire.outbox_bytes={OUTBOX_BYTES}",
-        "log.level=debug",  # which says of each connection why it ended
+        "log.level=debug",  # logs for each connection why it ended
         "rooms.body_bytes=32768",
         "rooms.answer_bytes=16384",
     )

@@ -37,10 +37,10 @@ from tests.chaos.vitals import Vitals, all_up, rest
 from tests.server_process import Server
 
 STALLED_S = 1.0
-"""A client that reads nothing for so long has to go."""
+"""`wire.stalled_s` of the server: a client that reads nothing for so long is closed."""
 SNAPSHOT_INTERVAL_S = 1.0
 _NAMES = re.compile(r"urn:uuid:[0-9a-f-]+|0x[0-9a-f]+")
-"""What makes a line of a library's its own, and would have it counted apart."""
+"""Names in lines that libraries log. Without them like lines are counted together."""
 _EVENTS = "SELECT kind, key, seq, epoch, type, payload FROM greenroom.events ORDER BY 1, 2, 3"
 
 _ENTRIES = """
@@ -56,15 +56,15 @@ class Stage(AbstractContextManager["Stage"]):
 
     Args:
         folder: a new directory, for data and sockets.
-        rng: what the proxy draws from.
+        rng: the random numbers of the proxy.
         settings: `section.key=value` for the server, over the defaults.
-        known_rooms: so many rooms are in the stores before the server first starts.
+        known_rooms: how many rooms are in the stores before the server first starts.
 
     Attributes:
-        rooms: names of those that players are in.
-        said: what the servers logged, by event.
-        tracebacks: what they said outside of their logs, which is always wrong.
-        wrong: what faults found to be wrong by themselves.
+        rooms: the names of the rooms that players are in.
+        said: how often the servers logged each event.
+        tracebacks: what they printed outside of their logs, which is always wrong.
+        wrong: what the faults themselves found to be wrong.
         valkey_away, servers_ended: see `History`.
         before: a look at the first server from before it had any client.
         nodes: how many nodes each server has.
@@ -124,7 +124,8 @@ class Stage(AbstractContextManager["Stage"]):
             "log.format=json",
             "inboxes.look_every_s=1",
             f"wire.stalled_s={STALLED_S}",
-            # Or a client on a busy machine, which reads on late, finds a cut line and no reason.
+            # On a busy machine a client may read on late. With less it would find the connection
+            # cut, and no close code.
             "wire.close_timeout_s=30",
             f"server.nodes={self.nodes}",
             "server.name=node",
@@ -134,14 +135,14 @@ class Stage(AbstractContextManager["Stage"]):
         orders = str(self.folder / f"orders-{self._starts}")
         entry: tuple[str, ...] = ("-m", "tests.chaos.faulty")
         variables = {SOCKET_VARIABLE: orders}
-        if self.nodes > 1:  # which could not all listen to the same orders
+        if self.nodes > 1:  # the nodes could not all listen on one socket for orders
             entry, variables = ("-m", "tests.actors.trial", "--with-trial"), {}
         server = await trio.to_thread.run_sync(
             lambda: Server(folder, *settings, entry=entry, variables=variables)
         )
         self.server = server
         self._orders = orders
-        if self.before is None:  # clients that wait for the others are not to wait for this, too
+        if self.before is None:  # only before the first clients, which must not wait for it
             look = rest if self.nodes == 1 else all_up
             self.before = await trio.to_thread.run_sync(look, server)
         self.proxy.target = ("127.0.0.1", server.port)
@@ -154,7 +155,7 @@ class Stage(AbstractContextManager["Stage"]):
                 line.sendto(msgspec.json.encode(order), self._orders)
 
     def retire(self, server: Server) -> None:
-        """Keep what a server that has ended said of errors."""
+        """Keep the errors that an ended server logged."""
         for line in server.err:
             if line == f"greenroom: {Replaced()}":
                 self.said["replaced"] += 1
@@ -179,11 +180,11 @@ class Stage(AbstractContextManager["Stage"]):
         return code
 
     def freeze(self, server: Server | None = None) -> None:
-        """SIGSTOP the server: it is there and says nothing."""
+        """SIGSTOP the server: its connections stay open, and it does nothing."""
         os.kill((server or self._running()).process.pid, signal.SIGSTOP)
 
     def thaw(self, server: Server | None = None) -> None:
-        """SIGCONT the server."""
+        """SIGCONT the server, which goes on."""
         os.kill((server or self._running()).process.pid, signal.SIGCONT)
 
     def rows(self) -> Sequence[NodeRow]:
@@ -193,7 +194,7 @@ class Stage(AbstractContextManager["Stage"]):
         return found.nodes
 
     def url(self) -> str:
-        """Where the server itself listens, past the proxy."""
+        """The URL at which the server itself listens, past the proxy."""
         return self._running().ws
 
     # --- the stores ---
@@ -203,12 +204,12 @@ class Stage(AbstractContextManager["Stage"]):
         os.kill(self._servers.pids[name], signum)
 
     async def revive_stores(self) -> None:
-        """Start again whichever store is dead, once it really is."""
+        """Start the dead store again, once all its processes have ended."""
         with trio.move_on_after(5):
             while len(self._servers.pids) == 2:
                 await trio.sleep(0.01)
         self._servers.revive()
-        # A server that starts now would find PostgreSQL in its recovery, and rightly refuse.
+        # A server that starts during PostgreSQL's recovery would refuse to, and rightly.
         (await trio.to_thread.run_sync(self._connect)).close()
 
     async def postgres_setting(self, name: str, value: str | None) -> None:
@@ -256,7 +257,7 @@ class Stage(AbstractContextManager["Stage"]):
 
 
 def _row(kind: str, key: str, seq: int, epoch: int, event: str, payload: bytes) -> Row:
-    """An event as the checker knows it. Read as plain msgpack: the log is no secret of the code."""
+    """An event as the checker needs it, read as plain msgpack without the server's code."""
     fields = msgspec.msgpack.decode(payload)
     if event == "room.posted":
         return Row(kind, key, seq, epoch, fields["user"], fields["body"], fields.get("key"))

@@ -1,4 +1,4 @@
-"""A player who puts notes into others' inboxes, and repeats each with its key until answered."""
+"""A player who puts notes into others' inboxes, and repeats each one until it is answered."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.chaos.player import Player
 
 
 class Teller:
-    """Tells others, by an op of the trial service: no service of the server's own pushes yet.
+    """Puts notes into inboxes by an op of the trial service: no service of the server does so yet.
 
     Args:
         listeners: players who have joined their inboxes.
@@ -23,12 +23,12 @@ class Teller:
         self._told = 0
 
     async def tell(self) -> None:
-        """Tell one of them something; now and then once more, with the same key."""
+        """Put a note into one inbox; now and then once more, with the same key."""
         user = self._rng.choice(self._listeners).user
         if not user:
             return
         self._told += 1
-        # A number that no other teller uses: two of them never tell the same.
+        # The number has the teller's own in it, so that no two tellers write the same note.
         note = self._told * 1000 + int(self._player.name.rpartition("-")[2])
         await self._say(user, note)
         if self._rng.random() < 0.2:
@@ -39,7 +39,8 @@ class Teller:
         answer = await self._player.request(
             op="trial.tell", user=user, note=note, key=f"note-{note}"
         )
-        if teller == self._player.user:  # else it is another user by now, and so is the key
+        # a new user has keys of its own, so the attempt cannot be judged
+        if teller == self._player.user:
             ok = answer["op"] == "ok"
             self._player.history.told.append(
                 Told(self._player.name, user, note, "ok" if ok else "error")

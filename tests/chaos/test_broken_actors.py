@@ -97,7 +97,7 @@ async def test_a_poison_message_is_quarantined_after_the_second_crash_and_seen(
         await _ask(client, op="session.open", name="ada")
         await _ask(client, op="room.join", room="poisoned")
         poison = {"op": "room.send", "room": "poisoned", "body": "poison"}
-        for _ in range(3):  # two crashes, and one that is not tried
+        for _ in range(3):  # two crash it, and the third is refused without a try
             answer = await _ask(client, **poison)
             assert (answer["op"], answer["code"], answer["retry"]) == ("error", "internal", False)
         healthy = await _ask(client, op="room.send", room="poisoned", body="healthy")
@@ -146,6 +146,6 @@ async def test_an_actor_that_blocks_the_loop_is_named_with_its_handler_and_count
     line = await broken.logged("slow_handler")
     assert (line["kind"], line["key"], line["message"]) == ("room", "stuck", "Post")
     assert line["seconds"] > 1
-    while_stuck = await broken.logged("loop_blocked")  # the watchdog's, with the stack
+    while_stuck = await broken.logged("loop_blocked")  # logged by the watchdog, with the stack
     assert (while_stuck["kind"], while_stuck["key"]) == ("room", "stuck")
     assert "in post" in while_stuck["stack"] or "wrapped" in while_stuck["stack"]

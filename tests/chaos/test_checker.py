@@ -1,4 +1,4 @@
-"""The checker itself: a true history passes, and each kind of false one is named."""
+"""Tests of the checker itself: a true history passes, and each kind of false one is found."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ _LOST = Placed("bob", "lobby", "lost", 0, 0)
 
 
 def _internal(body: str) -> Send:
-    """A send that met an error of which the protocol says that it may have acted."""
+    """A send answered with `internal`, after which it may have acted, as the protocol says."""
     return Send("ada", "u-ada", "lobby", body, None, 90, 91, "error", code="internal")
 
 
@@ -184,13 +184,13 @@ def _never_been(history: History) -> None:
 
 
 def _far_back_in_no_time(history: History) -> None:
-    # A tenth of a second of the clock, and a hundred ticks of the game: five seconds of its age.
+    # The match went back by a hundred ticks, five seconds of its age, within a tenth of a second.
     history.states.append(State("bob", "m", 200, "s200", 10.0))
     history.states.append(State("bob", "m", 100, "s100", 10.1, after_restart=True))
 
 
 def _set_back(history: History) -> None:
-    """A match that ran for ten seconds is back as it was five before, and a server had ended."""
+    """A match ran for ten seconds; a server ended, and set it back by five."""
     history.states += [State("bob", "m", 200 + n, f"s{200 + n}", 10 + n / 20) for n in range(201)]
     history.states.append(State("bob", "m", 300, "s300", 21.0, after_restart=True))
     history.servers_ended = [20.0]
@@ -444,7 +444,7 @@ def test_a_write_that_was_not_answered_may_be_there() -> None:
 
 def test_a_match_that_was_away_for_long_is_judged_by_its_own_age() -> None:
     history = _true_history()
-    # Ten minutes of the clock later, and no tick older than the snapshot allows.
+    # It is back ten minutes later, but no more ticks back than a snapshot allows.
     history.states.append(State("bob", "m", 26, "other", 600.0, after_restart=True))
     history.states.append(State("bob", "m", 27, "s27", 600.05))
     assert check(history) == []
@@ -455,7 +455,8 @@ def test_a_match_that_was_away_for_long_is_judged_by_its_own_age() -> None:
     [
         [(17.0, 21.0)],
         [(15.5, 19.5)],
-        [(15.2, 16.7), (17.2, 18.8), (19.1, 19.9)],  # too short in between to write anything
+        # the store was never back for long enough to be written to
+        [(15.2, 16.7), (17.2, 18.8), (19.1, 19.9)],
         [(16.9, 18.0), (18.5, 20.5)],
     ],
 )

@@ -1,4 +1,4 @@
-"""A client that stops reading is told apart from one that only had to wait."""
+"""The server closes a client that stops reading, but not one that only waits for a slow join."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from tests.chaos.faulty import SOCKET_VARIABLE, Order, give
 from tests.server_process import Server
 
 JOIN_S = 4.0
-"""Longer than it then does not read: of the two only the second is to count."""
+"""How long the join takes: longer than the client then does not read. Only the latter must
+count."""
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def folder() -> Iterator[Path]:
 async def test_a_client_whose_join_took_long_is_closed_once_it_stops_reading(folder: Path) -> None:
     orders = f"{folder}-orders"
     entry, variables = ("-m", "tests.chaos.faulty"), {SOCKET_VARIABLE: orders}
-    # It is cut off when it has not answered the close for so long, and may not read on then.
+    # The time-out is longer than the client does not read, so that it still finds the close frame.
     settings = ("wire.stalled_s=1", "wire.close_timeout_s=60")
     with Server(folder, *settings, entry=entry, variables=variables) as server:
         give(orders, Order("room.on_start", "hang", key="slow", hang_s=JOIN_S))

@@ -33,7 +33,7 @@ def test_the_same_seed_draws_the_same_plan() -> None:
     plan = draw_plan(7, faults=40, kills=10, away=1)
     assert plan == draw_plan(7, faults=40, kills=10, away=1)
     assert plan != draw_plan(8, faults=40, kills=10, away=1)
-    for step in plan.steps:  # what a fault draws while it is at work, too
+    for step in plan.steps:  # the same numbers also for what a fault draws while it runs
         assert step.rng().random() == step.rng().random()
 
 

@@ -13,18 +13,18 @@ import msgspec
 from tests.server_process import Server, descendants
 
 PARKED_WORKERS = 32
-"""Trio tasks that the runtime keeps parked for the next async handlers, at most."""
+"""At most so many trio tasks are kept parked by the runtime, for the next async handlers."""
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Vitals(msgspec.Struct, frozen=True):
-    """A look at a server."""
+    """What one server process used at one time."""
 
     rss_mib: float
     threads: int
     children: int
     tasks: int
-    """Of trio."""
+    """Trio's tasks."""
     files: dict[str, int]
     """Open descriptors by kind: socket, pipe, anon_inode, or the path."""
 
@@ -39,20 +39,20 @@ def rss_mib(pid: int) -> float:
 
 
 def rest(server: Server, within_s: float = 15.0) -> Vitals:
-    """Look once the server has come to rest: each store has been connected to, none has failed.
+    """Return the vitals of a server once it is connected to each of its stores. Blocks.
 
-    Blocks. What a store connects to at first need not be there when the server says that it is up.
+    The connections need not be there yet when the server says that it is up.
     """
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
-        if server.get("/readyz")[0] == 200:  # which asks each of them
+        if server.get("/readyz")[0] == 200:  # it asks each store
             break
         time.sleep(0.02)
     return look(server)
 
 
 def all_up(server: Server, within_s: float = 60.0) -> Vitals:
-    """Return once all nodes of a server are ready; what the parent uses tells nothing. Blocks."""
+    """Return once all nodes of a server are ready, without measuring the parent. Blocks."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline and '"degraded":false' not in server.get("/readyz")[1]:
         time.sleep(0.1)
@@ -60,7 +60,7 @@ def all_up(server: Server, within_s: float = 60.0) -> Vitals:
 
 
 def look(server: Server) -> Vitals:
-    """Blocks for the metrics' answer."""
+    """Return the vitals of a server now. Blocks, because it reads the metrics."""
     pid = server.process.pid
     tasks = int(server.metric("greenroom_tasks"))
     return Vitals(
@@ -100,7 +100,7 @@ def _sockets(pid: int) -> dict[str, str]:
 
 
 def leaks(before: Vitals, after: Vitals) -> list[str]:
-    """What there is more of than at the beginning, once all clients have gone."""
+    """Return what a server uses more of than before it had clients, once they have gone."""
     found = [
         f"{name}: {old} before, {new} after"
         for name, old, new, spare in (

@@ -14,13 +14,13 @@ class Beaten(NamedTuple):
     Attributes:
         generation: of its data; 0: it has none yet, after a flush, a restart or a failover.
         view: the version of the newest view that somebody has announced.
-        calm_s: since when it has heard from nodes without a gap; before that its clock was moved,
-            or it was away.
+        calm_s: for how long it has heard from nodes without a gap. A gap means that its clock was
+            moved, or that it was away.
         missing: those of the watched nodes whose heartbeats are over.
-        left_s: how long the last heartbeat of one of them still holds, the longest.
+        left_s: how long the last heartbeats of the watched nodes still hold, at most.
         news: changes of slots, the oldest first.
-        heard: up to which change these are; the next heartbeat asks for those after it.
-        more: whether there are more of them.
+        heard: the number of the last of these changes; the next heartbeat asks for those after it.
+        more: whether there are more changes.
     """
 
     generation: int
@@ -38,7 +38,7 @@ class Reported(NamedTuple):
 
     Attributes:
         buried: why this node was buried; None: it was not.
-        excused: whether it may go on for another lease without Valkey.
+        excused: whether this node may go on for another lease without Valkey.
         view: the version of the present view.
     """
 
@@ -72,7 +72,7 @@ class Moved(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """This node is no member any more, and never will be again: it must stop at once."""
+    """This node is no longer a member, and never will be one again: it must stop at once."""
 
     why: str
 

@@ -12,7 +12,7 @@ from actors.cluster.rules.view import Node
 class Applicant:
     """Finds out whether the node of its name lives.
 
-    It must be able to bury that node itself: there may be no other who could.
+    It must be able to bury that node itself, because there may be no other node to do so.
     """
 
     def __init__(self, timing: Timing) -> None:
@@ -23,7 +23,8 @@ class Applicant:
     def may_bury(self, now_s: float, answer: Beaten) -> bool:
         """Take an answer of Valkey about that node; returns whether it is dead.
 
-        It is missing for a whole lease then, and Valkey was there all the time.
+        It is dead once its heartbeats have been missing, and Valkey has been there, for a whole
+        lease.
         """
         if not answer.generation:
             return False
@@ -37,11 +38,12 @@ class Applicant:
     def of_another(self, nodes: Iterable[Node], answer: Beaten) -> str | None:
         """Return a living node that knows another generation of Valkey's data; None: none does.
 
-        Either it is about to hear of this generation, or to begin one; or it has another Valkey.
+        Such a node is about to hear of this generation, or to begin another one; or it has another
+        Valkey.
 
         Arguments:
             nodes: those whose processes are not known to have ended.
-            answer: of this process's Valkey.
+            answer: the answer of this process's Valkey.
         """
         fresh_s = self._timing.lease_s / 2
         for node in nodes:
@@ -50,7 +52,7 @@ class Applicant:
         return None
 
     def apart(self, now_s: float, of_another: str | None) -> bool:
-        """Take what `of_another` has found; returns whether it has been so for too long."""
+        """Take the result of `of_another`; returns whether it named a node for too long."""
         if of_another is None:
             self._apart_since_s = None
             return False

@@ -1,10 +1,11 @@
 """The lease: how long a node may believe that what it holds is its own.
 
 A node has two ways to renew its lease. The usual one is a heartbeat that Valkey has taken. The
-other one is for times when Valkey is away for everybody: PostgreSQL, the register, excuses a node
-if no other node is known to reach Valkey. A node may be buried only when both are over, by the
-clock of the store that has given them, and when the register has heard of neither for a lease. So
-the node, which counts from *before* it asked, has always stopped by then.
+other one is an excuse, for times when Valkey is away for everybody: PostgreSQL, the register,
+excuses a node if no other node is known to reach Valkey. A node may be buried only when its
+heartbeat and its excuse have both run out, each by the clock of the store that gave it, and when
+for a whole lease the register has heard of neither. The node itself counts from *before* it asked,
+so it has always stopped by then.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from actors.cluster.rules.slot_table import GENERATION_BITS
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """The times of a cluster, in seconds. All follow from the lease; all nodes have the same.
+    """The times of a cluster, in seconds. All follow from the lease, and all nodes agree on them.
 
     Attributes:
         lease_s: from a node's last heartbeat to the earliest moment at which it can be buried.
@@ -34,12 +35,15 @@ class Timing(msgspec.Struct, frozen=True):
 
     @property
     def report_s(self) -> float:
-        """The time between two reports to the register; half of it while in doubt."""
+        """The time between two reports to the register.
+
+        A node whose heartbeats fail reports twice as often.
+        """
         return 2 * self.beat_s
 
     @property
     def margin_s(self) -> float:
-        """A node stops its actors so long before its lease is over.
+        """How long before the end of its lease a node stops its actors.
 
         It covers the time that the stop takes, and steps of the stores' clocks (see `gap_s`).
         """
@@ -47,24 +51,26 @@ class Timing(msgspec.Struct, frozen=True):
 
     @property
     def gap_s(self) -> float:
-        """If Valkey heard nobody for so long, then its clock was moved, or it was away.
+        """If Valkey heard nobody for so long, its clock was moved, or it was away.
 
-        Until a whole lease later nobody is buried. It is less than `margin_s`, so a step that is
-        too short to be noticed does no harm.
+        Then nobody is buried until a whole lease later. The gap is shorter than `margin_s`, so a
+        step of the clock that is too short to be noticed does no harm.
         """
         return self.lease_s / 4
 
     @property
     def patience_s(self) -> float:
-        """How long an answer of a store is waited for. It counts from when it was asked for."""
+        """How long to wait for an answer of a store, from the question on."""
         return self.lease_s / 2
 
     @property
     def fresh_s(self) -> float:
         """A node whose last heartbeat is no older than this reaches Valkey now.
 
-        A report may be `report_s` old, and the heartbeat in it `beat_s`. If Valkey dies, this time
-        must have passed for the others when a node's own lease, less the margin, comes to its end.
+        A report may be `report_s` old, and the heartbeat in it `beat_s`, so this must be longer
+        than both together. It must be shorter than the lease less the margin: if Valkey dies, a
+        node is excused only when the others' heartbeats are older than this, and its own lease must
+        last until then.
         """
         return self.lease_s * 0.45
 
@@ -74,7 +80,7 @@ class Lease:
 
     Arguments:
         timing: the times of the cluster.
-        asked_s: when the heartbeat was sent that began it.
+        asked_s: when the heartbeat that began the lease was sent.
     """
 
     __slots__ = ("_timing", "excused_s", "lapsed", "renewed_s")
@@ -98,12 +104,12 @@ class Lease:
         return not self.lapsed
 
     def renew(self, asked_s: float, now_s: float) -> None:
-        """Valkey has taken a heartbeat that was sent at `asked_s`. Too late is too late."""
+        """Valkey has taken a heartbeat that was sent at `asked_s`. A lapsed lease stays lapsed."""
         if self.holds(now_s):
             self.renewed_s = max(self.renewed_s, asked_s)
 
     def excuse(self, asked_s: float, now_s: float) -> None:
-        """The register has excused this node, which had asked at `asked_s`."""
+        """The register has excused this node, which asked at `asked_s`."""
         if self.holds(now_s):
             self.excused_s = max(self.excused_s, asked_s)
 
@@ -113,7 +119,7 @@ class Lease:
 
 
 class Contact:
-    """Since when a node has reached Valkey without a break, in one generation of its data."""
+    """For how long a node has reached Valkey without a break, in one generation of its data."""
 
     __slots__ = ("_timing", "answered_s", "generation", "since_s")
 
@@ -125,7 +131,7 @@ class Contact:
 
     @property
     def base(self) -> int:
-        """The least epoch of this generation."""
+        """The lowest epoch of this generation."""
         return self.generation << GENERATION_BITS
 
     def answered(self, now_s: float, generation: int) -> None:
@@ -136,6 +142,6 @@ class Contact:
         self.answered_s = now_s
 
     def held(self, now_s: float) -> bool:
-        """Whether it has held for a whole lease, and holds."""
+        """Whether the contact has lasted for a whole lease, and still does."""
         lease_s = self._timing.lease_s
         return now_s - self.since_s >= lease_s and now_s - self.answered_s <= lease_s / 2

@@ -1,8 +1,8 @@
 """A member of the cluster: what one node knows, and what follows from it.
 
-It asks nobody and waits for nothing. Whoever runs it sends its heartbeats and reports, brings it
-the answers with the time at which it had asked, and does what it says is to be done. All times are
-of one clock of this node, which never goes back and counts while the process is stopped.
+It does no I/O and waits for nothing. Its caller sends the heartbeats and reports, passes it the
+answers with the times at which they were asked for, and does what it says is to be done. All times
+are of one clock of this node, which never goes back and goes on while the process is frozen.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from actors.cluster.rules.view import Node, View, name_of
 
 
 class Change(NamedTuple):
-    """A slot that is to change its holder, if its epoch still is this one or an older one."""
+    """A slot that is to change its holder, unless its epoch is newer than this one by then."""
 
     slot: int
     epoch: int
@@ -39,21 +39,22 @@ class Member:
     Arguments:
         me: the id of this node.
         timing: the times of the cluster.
-        asked_s: when the first heartbeat was sent that Valkey has taken.
-        generation: of Valkey's data, with which it was admitted.
-        placement: of the nodes that were there before it, if that was computed already.
+        asked_s: when the first heartbeat that Valkey took was sent.
+        generation: the generation of Valkey's data in which it was admitted.
+        placement: the placement for the nodes that were there before it, if it was computed
+            already.
 
     Attributes:
         view: the living nodes.
-        table: who holds which slot.
-        placement: who should.
+        table: which node holds which slot.
+        placement: which node should hold it.
         lease: the lease of this node.
-        contact: since when Valkey has answered.
-        heard: up to which change of slots this node has heard.
-        giving: slots that are being handed over -> the node that will have them; None: nobody,
-            since this node leaves, and there is no other.
+        contact: for how long Valkey has answered.
+        heard: the number of the last change of slots that this node has heard of.
+        giving: slots that are being handed over -> the node that gets them; None: nobody, since
+            this node leaves and there is no other.
         stale: slots that this node holds by claims from before this generation of Valkey's data.
-        ended: why this node is no member any more; None: it is one.
+        ended: why this node is no longer a member; None: it is one.
     """
 
     def __init__(
@@ -80,12 +81,12 @@ class Member:
         self._viewed_s = -1.0  # when the present view was asked for
         self._newest_view = 0
         self._claimed_in = generation
-        self._old_renewed_s = asked_s  # its last heartbeat before this generation
+        self._old_renewed_s = asked_s  # when the last heartbeat before this generation was sent
 
     # --- what is the case ------------------------------------------------------------------------
 
     def check(self, now_s: float) -> list[Event]:
-        """Look whether the lease is over. To be called first of all, whatever woke the node."""
+        """Look whether the lease is over. Call this first, whatever woke the node."""
         if self.ended is not None:
             return []
         if not self.lease.holds(now_s):
@@ -98,26 +99,26 @@ class Member:
 
     @property
     def check_at_s(self) -> float:
-        """Until then a look at the clock finds nothing."""
+        """The time before which `check` finds nothing."""
         until_s = self.lease.until_s
         if not self.stale:
             return until_s
-        # What was claimed before this generation is held by what was granted before it. Of the
-        # heartbeats in this one those may know nothing who wait for that lease to be over.
+        # Slots that were claimed in an older generation are held by a lease that was granted in it.
+        # Nodes that wait for the end of that lease may not know of heartbeats in this generation.
         timing = self._timing
         granted_s = max(self._old_renewed_s, self.lease.excused_s)
         return min(until_s, granted_s + timing.lease_s - timing.margin_s)
 
     def holds(self, slot: int) -> bool:
-        """Whether this node holds a slot, and does not hand it over."""
+        """Whether this node holds a slot, and is not handing it over."""
         return slot in self.table.mine and slot not in self.giving
 
     def settled(self, now_s: float) -> bool:
         """Whether all that was held before this generation of Valkey's data is known again.
 
-        Who lived before it claims anew what it holds, and reports that. One that does not do so for
-        a whole lease has stopped, unless the register has excused it, or Valkey answers it: which
-        must be another Valkey then.
+        A node that lived before this generation claims anew what it holds, and reports that. If it
+        has not done so for a whole lease, it has stopped, unless the register has excused it or
+        Valkey still answers it; if so, it has another Valkey.
         """
         contact = self.contact
         if not contact.generation or self._viewed_s < contact.since_s:
@@ -141,7 +142,7 @@ class Member:
     # --- what is to be done ----------------------------------------------------------------------
 
     def watched(self) -> Sequence[str]:
-        """Return the nodes that the next heartbeat is to ask after."""
+        """Return the nodes about which the next heartbeat asks."""
         return self.view.watched_by(self.me)
 
     def to_bury(self, now_s: float) -> list[str]:
@@ -154,8 +155,8 @@ class Member:
     def to_claim(self, now_s: float, most: int) -> list[Change]:
         """Return slots to be claimed now.
 
-        These are first those that this node holds by claims from before this generation; and then
-        those that it should hold, and of which nobody alive can believe that it holds them.
+        First come those that this node holds by claims from before this generation. Then come those
+        that it should hold, if no living node can believe that it holds them.
         """
         if not self.contact.generation or self.ended is not None:
             return []
@@ -180,7 +181,7 @@ class Member:
 
     @property
     def leaving(self) -> bool:
-        """Whether this node gives up all that it holds, as it says in the register."""
+        """Whether this node has said in the register that it gives up all that it holds."""
         me = self.view.nodes.get(self.me)
         return me is not None and me.leaving
 
@@ -190,15 +191,15 @@ class Member:
         return any(not node.leaving and node.descriptor.weight > 0 for node in self._others())
 
     def to_give(self, most: int) -> dict[str | None, list[Change]]:
-        """Return slots to be handed over now: by node, those that should be with that one.
+        """Return slots to be handed over now: a node -> the slots that it should hold.
 
-        Nothing is handed over by a view of which it is known that it is old: what a node gives away
-        since it leaves would be given back to it.
+        Nothing is handed over while a newer view is known to exist: by the old view, a node that
+        leaves would be given back what it gives away.
         """
         if self.ended is not None or not self.contact.generation:
             return {}
         if self._newest_view > self.view.version:
-            return {}  # by what it does not know yet, they may be right where they are
+            return {}  # by the newer view they may be right where they are
         found: dict[str | None, list[Change]] = {}
         surplus = self.table.mine - self.placement.wished
         for slot in (surplus - self.stale - self.giving.keys()) if surplus else ():
@@ -283,8 +284,8 @@ class Member:
     def told(self, news: Iterable[Held], view: int) -> list[Event]:
         """Take changes of slots from the node that has made them, by the view of this version.
 
-        They would come with the next heartbeat as well. Those of another generation of Valkey's
-        data are left to that.
+        They also come with the next heartbeat. Changes of another generation of Valkey's data are
+        left to the heartbeat.
         """
         self._newest_view = max(self._newest_view, view)
         generation = self.contact.generation
@@ -300,7 +301,7 @@ class Member:
         return (node for node in self.view.nodes.values() if node.id != self.me)
 
     def _is_free(self, slot: int, *, settled: bool) -> bool:
-        # By a claim of an older generation somebody may hold it, of whom Valkey does not know.
+        # A node of which Valkey does not know may hold it by a claim of an older generation.
         if self.table.epoch(slot) < self.contact.base:
             return settled
         holder = self.table.holder(slot)

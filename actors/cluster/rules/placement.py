@@ -23,10 +23,10 @@ class Placement:
         self.wished: set[int] = set()
         self._name = name
         self._pools: dict[int, Rendezvous] = {}
-        self._ids: Mapping[str, str] = {}  # by name
+        self._ids: Mapping[str, str] = {}  # name -> id
 
     def desired(self, slot: int) -> str | None:
-        """Return the id of the node that a slot should be with; None: there is no node for it."""
+        """Return the id of the node that should hold a slot; None: there is no node for it."""
         pool = self._pools.get(pool_of(slot))
         name = None if pool is None else pool.desired(slot)
         return None if name is None else self._ids.get(name)

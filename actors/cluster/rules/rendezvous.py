@@ -1,8 +1,9 @@
 """Rendezvous hashing: which node a slot should be with.
 
-Each node draws a number for each slot, from a hash of both; the highest one wins. So a node that
-joins takes slots from all others, a node that goes leaves its own to all others, and no other slot
-moves. Weights as in "Weighted rendezvous hashing" (Schindelhauer and Schomaker, 2005; Resch, 2015).
+Each node draws a number for each slot, from a hash of both; the highest number wins. So a node that
+joins takes slots from all others, a node that goes leaves its slots to all others, and no other
+slot moves. Weights as in "Weighted rendezvous hashing" (Schindelhauer and Schomaker, 2005; Resch,
+2015).
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from struct import Struct
 from typing import Final
 
 _BLOCK: Final = 64
-"""A hash gives the numbers of so many slots."""
+"""One hash gives the numbers of this many slots."""
 _TOP: Final = 2.0**64
 _UNPACK: Final = Struct(f"<{_BLOCK}Q").unpack
 _MANY: Final = 256
-"""For more slots than this it is cheaper to have a node draw for all: 1 ms, against 3 us a slot."""
+"""If more slots than this must be drawn for, drawing for all is cheaper: 1 ms a node, against 3 us
+a slot."""
 _SAFE: Final = 1.0 - 1e-9
-"""A number is compared with a little less than what would win, and then by its exact score."""
+"""Numbers are first compared with slightly less than what would win; only then are scores exact."""
 
 
 class Rendezvous:
@@ -67,7 +69,7 @@ class Rendezvous:
         return {start + at for at, was in moved.items() if self._best[at] != was}
 
     def _fill(self, places: Sequence[int], moved: dict[int, str | None]) -> None:
-        """Have all nodes draw for these places."""
+        """Have all nodes draw for these slots."""
         if len(places) > _MANY:
             for name, weight in self.nodes.items():
                 numbers = _numbers(name, self._slots)
@@ -84,7 +86,7 @@ class Rendezvous:
     def _enter(self, names: Sequence[str], weight: float, moved: dict[int, str | None]) -> None:
         """Have nodes of one weight draw for all places: 1 ms for a node."""
         places = range(len(self._slots))
-        # What a number must exceed to win: it costs nothing to find that most do not.
+        # What a number must exceed to win. Comparing with it is cheap, and rules most numbers out.
         needed = [math.exp(-score * weight) * _TOP * _SAFE for score in self._scores]
         for name in names:
             numbers = _numbers(name, self._slots)

@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 from actors.cluster.rules.slots import pool_of, slots_of_pool
 
 GENERATION_BITS: Final = 32
-"""An epoch is the generation of Valkey's data, and behind it the number of the change in it. So
-epochs never go back, also when Valkey has lost its data."""
+"""An epoch is the generation of Valkey's data, followed by so many bits for the number of the
+change in that generation. So epochs never go back, even when Valkey has lost its data."""
 
 
 def generation_of(epoch: int) -> int:
@@ -19,7 +19,7 @@ def generation_of(epoch: int) -> int:
 
 
 class Held(NamedTuple):
-    """A slot, its epoch, and who holds it since; None: nobody, its holder has given it up."""
+    """A slot, its epoch, and its holder since then; None: the holder has given it up."""
 
     slot: int
     epoch: int
@@ -42,7 +42,7 @@ class SlotTable:
         self.extend(0)
 
     def extend(self, pool: int) -> None:
-        """Have room for the slots of this pool, and of those before it."""
+        """Make room for the slots of this pool and of all pools with lower numbers."""
         more = slots_of_pool(pool).stop - len(self._holders)
         if more > 0:
             self._holders.extend([None] * more)
@@ -62,7 +62,7 @@ class SlotTable:
         return {slot for slot in self.mine if epochs[slot] < base}
 
     def learn(self, news: Iterable[Held]) -> Iterator[tuple[Held, str | None]]:
-        """Take what is newer than what is known; yields each such piece and the holder before."""
+        """Take the news that the table does not have yet; yields each with the holder before."""
         for held in news:
             slot, epoch, holder = held
             if slot >= len(self._holders):
@@ -79,7 +79,7 @@ class SlotTable:
                 yield held, before
 
     def forget(self, slots: Iterable[int]) -> None:
-        """This node does not hold these any longer, whatever the others know."""
+        """This node no longer holds these slots, whatever other nodes know."""
         for slot in slots:
             if self._holders[slot] == self.me:
                 self._holders[slot] = None

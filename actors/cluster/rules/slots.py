@@ -1,4 +1,4 @@
-"""Slots: actors are placed a slot at a time.
+"""Slots: a hash puts each placed actor into one of them, and nodes hold slots.
 
 So a look-up is an index into a table, thousands are claimed by one call, and the state of a cluster
 is bounded, however many actors there are.
@@ -10,7 +10,7 @@ from typing import Final
 from zlib import crc32
 
 SLOTS: Final = 16_384
-"""The number of slots of a pool. A node of a thousand still gets sixteen."""
+"""The number of slots of a pool. With a thousand nodes each still gets sixteen."""
 _BITS: Final = SLOTS.bit_length() - 1
 
 
@@ -20,7 +20,7 @@ def slot_of(kind: str, key: str, pool: int = 0) -> int:
 
 
 def slot_of_kind(kind: str, pool: int = 0) -> int:
-    """Return the slot of a kind that has one place in the cluster."""
+    """Return the slot of a kind whose actors are all in one place."""
     return pool << _BITS | crc32(kind.encode()) % SLOTS
 
 

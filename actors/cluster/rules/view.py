@@ -11,17 +11,17 @@ from zlib import crc32
 import msgspec
 
 WATCHERS: Final = 3
-"""So many nodes look whether a node lives. A look then costs the same, however many nodes there
-are; and if those three die with it, the next one on the ring finds all four."""
+"""How many nodes watch each node. So watching costs a node the same, however many nodes there are.
+If the three watchers die with the node, the next one on the ring finds all four."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 VERSION: Final = 1
 """The version of what nodes say to one another. It grows with each change that nodes of the version
-before could not live with."""
+before do not understand."""
 UNDERSTOOD: Final = 1
-"""The oldest version that this one can live with."""
+"""The oldest version that this one understands."""
 
 
 class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,11 +30,11 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: the name in the configuration, unique among living nodes.
         weight: the share of slots that it gets, relative to others; 0: none.
-        labels: words that kinds can be kept to.
-        kinds: the kinds of placed actors that it knows; empty: it does not say.
+        labels: words by which kinds can be restricted to some nodes.
+        kinds: the kinds of placed actors that it knows; empty: it does not say which.
         pools: the pools whose slots it may hold; empty: it is not ready to hold any.
         version: the version of what nodes say to one another.
-        understood: the oldest version of the others that it can live with.
+        understood: the oldest version of other nodes that it understands.
         release: the version of the program, for people.
         address: an address for people, e.g. of its HTTP.
     """
@@ -61,9 +61,9 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: the node id, `<name>.<incarnation>`. It is never used again.
         generation: the generation of Valkey's data in which it has claimed all that it holds.
-        leaving: whether it gives up all that it holds, to stop.
-        renewed_s: how long ago it was when the view was read that the register has excused it, or
-            that Valkey had answered it as far as it has reported.
+        leaving: whether it is about to stop, and gives up all that it holds.
+        renewed_s: how long before the view was read the register last excused it, or Valkey last
+            answered it as far as it has reported.
     """
 
     id: str
@@ -94,11 +94,11 @@ class View(msgspec.Struct, frozen=True):
         return node in self.nodes
 
     def buried(self, node: str) -> bool:
-        """Whether a node is dead, and not just newer than this view."""
+        """Whether a node is dead, rather than newer than this view."""
         return node not in self.nodes and incarnation_of(node) <= self.newest
 
     def watched_by(self, me: str) -> Sequence[str]:
-        """Return the nodes that `me` looks after: those behind it on the ring of all nodes."""
+        """Return the nodes that `me` watches: the next ones after it on the ring of all nodes."""
         ring = sorted(self.nodes.keys() | {me}, key=_place_on_ring)
         at = ring.index(me) + 1
         behind = [*ring[at:], *ring[: at - 1]]
@@ -106,7 +106,7 @@ class View(msgspec.Struct, frozen=True):
 
 
 def node_id(name: str, incarnation: int) -> str:
-    """Return the id of a node. Raises ValueError if the name is none for a node."""
+    """Return the id of a node. Raises ValueError if the name is not allowed for a node."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"a node's name has 1 to 64 letters, digits, '-' and '_', unlike {name!r}")
     return f"{name}.{incarnation}"
@@ -123,5 +123,5 @@ def incarnation_of(node: str) -> int:
 
 
 def _place_on_ring(node: str) -> tuple[int, str]:
-    # By a hash, so that neighbours seldom are processes of one machine, which die together.
+    # By a hash, so that neighbours are seldom processes of one machine, which die together.
     return crc32(node.encode()), node

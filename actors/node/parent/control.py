@@ -1,7 +1,7 @@
 """The socket by which commands talk to a running parent: `control.sock` in the data directory.
 
-Only the user that the server runs as can open it. A request is one line of JSON; the answers are
-lines, too, and the connection ends after the last one.
+Only the user that the server runs as can open it. A request is one line of JSON, and each answer is
+one, too. The connection ends after the last answer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ class Show(msgspec.Struct, frozen=True, tag="show"):
 
 
 class RestartAll(msgspec.Struct, frozen=True, tag="restart"):
-    """Asks for a restart of all nodes, one after the other. The answer is a `Progress` for each."""
+    """Asks for a restart of all nodes, one after the other.
+
+    Each node is answered by a `Progress`.
+    """
 
 
 class Progress(msgspec.Struct, frozen=True, tag="progress"):
@@ -46,16 +49,16 @@ ControlReply = Overview | Progress
 
 
 class NoServer(Exception):  # noqa: N818 - a state, as in trio.BusyResourceError
-    """There is no server to ask. The text is one line."""
+    """There is no server to ask. The message is one line."""
 
 
 class CannotBeControlled(Exception):  # noqa: N818 - as above
-    """The socket cannot be made. The text is one line."""
+    """The socket cannot be made. The message is one line."""
 
 
 @contextmanager
 def control_socket(folder: Path) -> Iterator[socket.socket]:
-    """Listen on `NAME` in a folder, which is made if it is missing; remove it in the end.
+    """Listen on the socket `NAME` in a folder, which is made if need be; remove it in the end.
 
     Raises:
         CannotBeControlled: another server is there, or the folder cannot be written.
@@ -83,14 +86,14 @@ def _is_answered(folder: Path) -> bool:
     with _short(folder) as path, socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(path)
-        except OSError:  # there is none, or one of a server that was killed
+        except OSError:  # there is no socket, or a killed server left it
             return False
         return True
 
 
 @contextmanager
 def _short(folder: Path) -> Iterator[str]:
-    """Yield a path of the socket that fits into an address, which holds 107 bytes (unix(7))."""
+    """Yield a path to the socket that is short enough for an address: 107 bytes (unix(7))."""
     descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{descriptor}/{NAME}"
@@ -102,11 +105,11 @@ async def serve_control(
     listener: socket.socket,
     answer: Callable[[ControlRequest, Callable[[ControlReply], Awaitable[None]]], Awaitable[None]],
 ) -> None:
-    """Answer commands until cancelled. Who goes away before the end does not stop what was begun.
+    """Answer commands until cancelled. A command goes on even if whoever gave it disconnects.
 
     Arguments:
-        listener: of `control_socket`.
-        answer: answers a question by calls of the function that it is given.
+        listener: the socket of `control_socket`.
+        answer: given a question and a function; it calls the function with each answer.
     """
     listener.setblocking(False)
 
@@ -141,7 +144,7 @@ async def _line(stream: trio.SocketStream) -> bytes:
 
 
 def ask(folder: Path, question: ControlRequest) -> Iterator[ControlReply]:
-    """Ask the server whose data directory is `folder`; yields its answers. Blocks.
+    """Ask the server whose data directory is `folder`; yields its answers. This blocks.
 
     Raises:
         NoServer: there is none.

@@ -30,15 +30,15 @@ class ProcessEnd(msgspec.Struct, frozen=True):
         if self.code < 0:
             try:
                 name = signal.Signals(-self.code).name
-            except ValueError:  # a realtime signal
+            except ValueError:  # a realtime signal, which has no name
                 name = f"signal {-self.code}"
             return f"killed by {name}" + (f": {self.why}" if self.why else "")
         return f"exit code {self.code}"
 
     @property
     def exit(self) -> Exit:
-        """What it would be if it were the whole server."""
-        if self.code == -signal.SIGTERM:  # asked to stop in its first moments
+        """The exit code of a server of one node that ended like this."""
+        if self.code == -signal.SIGTERM:  # it was asked to stop before it could handle signals
             return Exit.OK
         try:
             return Exit.FAILED if self.code is None else Exit(self.code)
@@ -50,9 +50,9 @@ WORST_FIRST: Final = (Exit.FAILED, Exit.CUT_SHORT, Exit.UNSAVED)
 
 
 def exit_of_all(exits: Iterable[Exit]) -> Exit:
-    """Return the exit code of a server whose nodes ended so when they were asked to stop."""
+    """Return the exit code of a server from those with which its nodes stopped when asked to."""
     there = set(exits)
     for exit_code in WORST_FIRST:
         if exit_code in there:
             return exit_code
-    return max(there, default=Exit.OK)  # OK is the least
+    return max(there, default=Exit.OK)  # OK is the lowest

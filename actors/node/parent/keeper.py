@@ -21,28 +21,28 @@ log = structlog.get_logger("actors.node.parent")
 NodeState = Literal["starting", "up", "draining", "down"]
 
 LOOK_EVERY_S: Final = 0.1
-"""How often a node that was restarted is asked whether it is ready."""
+"""The time between two questions whether a restarted node is ready."""
 
 
 class RestartFailed(Exception):  # noqa: N818 - a result of a restart
-    """A node that was restarted is not ready again. The text says why."""
+    """A node that was restarted is not ready again. The message says why."""
 
 
 class NodeKeeper:
-    """One node and its processes, of which there is one at a time.
+    """One node, and the process that runs it, which is replaced when it ends.
 
     Arguments:
         name: the node's.
-        start: starts a process. It is given a function to call when the process has changed.
-        failed: called after an end that nobody has asked for, when `backoff` counts it.
+        start: starts a process, and calls the function that it is given when the process changes.
+        failed: called after an end that nobody asked for, once `backoff` has counted it.
 
     Attributes:
-        process: the process that runs now, if there is one.
+        process: the process that runs now; None: there is none.
         last: how the last one ended.
         backoff: the failures in a row.
-        since: when its state changed, by trio's clock.
+        since: when its state last changed, by trio's clock.
         restarts: how often it was started again.
-        stopped_as: the exit code after `stop`. A node that was down then has left nothing behind.
+        stopped_as: the exit code after `stop`. It is OK for a node that was down at that time.
     """
 
     def __init__(
@@ -137,11 +137,11 @@ class NodeKeeper:
     async def restart(self) -> None:
         """Drain the node, start it again, and return when it is ready.
 
-        The new process is started first. It reads the configuration, and waits for the end of the
-        old one. If it cannot use the configuration, the old one is left alone.
+        The new process is started first. It reads the configuration, and waits until the old
+        process has ended. If it cannot use the configuration, the old process goes on.
 
         Raises:
-            RestartFailed: the node is not ready; it is still kept running.
+            RestartFailed: the node is not ready. The keeper goes on trying.
         """
         await self._prepare()
         before, self.backoff = self.process, NodeBackoff()
@@ -149,7 +149,7 @@ class NodeKeeper:
         if before is not None:
             before.ask_to_stop()
         self._hurry.set()
-        # How long it takes to drain is bounded by the node itself.
+        # No time-out here: the node itself bounds how long it drains.
         await self._until(lambda: self._failing or self.process not in (before, None))
         found: Readiness | None = None
         with trio.move_on_after(START_S):
@@ -204,5 +204,5 @@ class NodeKeeper:
 
 
 def wrong(found: Readiness) -> str:
-    """Return in words what is wrong with a node; "": nothing."""
+    """Return what is wrong with a node, in words; "": nothing."""
     return ", ".join(f"{name}: {text}" for name, text in found.checks.items() if text != "ok")

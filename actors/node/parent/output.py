@@ -1,4 +1,4 @@
-"""Makes what a node prints lines of the parent's log."""
+"""Turns what a node prints into lines of the parent's log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 LONGEST_BYTES: Final = 1_048_576
-"""A longer line is cut in pieces."""
+"""A longer line is cut into pieces."""
 
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -19,13 +19,13 @@ _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 class NodeOutput:
     """The lines of one output of a node, on their way to the log.
 
-    For people each line gets the node's name in front. Elsewhere a line of the node's log is a JSON
-    object already, which gets the name as its first field, `node`; any other line, such as the
-    traceback of a crash of Python itself, becomes an object.
+    In a log for people each line begins with the node's name. In a log of JSON a line of the node's
+    log is an object already, and gets the name as its first field, `node`; any other line, such as
+    the traceback of a crash of Python itself, becomes an object.
 
     Arguments:
         name: the node's.
-        write: takes a line; neither waits nor raises.
+        write: takes a line. It must neither wait nor raise.
         people: whether the log is for people.
     """
 
@@ -37,7 +37,7 @@ class NodeOutput:
         self._rest = b""
 
     def feed(self, data: bytes | bytearray) -> None:
-        """Take what was read."""
+        """Take bytes that were read from the output."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._tell(line)
@@ -46,7 +46,7 @@ class NodeOutput:
             self._rest = self._rest[LONGEST_BYTES:]
 
     def end(self) -> None:
-        """Take the end of the output. The last line may lack its end."""
+        """Take the end of the output. The last line may lack its newline."""
         if self._rest:
             self._tell(self._rest)
             self._rest = b""
@@ -64,7 +64,7 @@ class NodeOutput:
 
 
 def _is_object(line: bytes) -> bool:
-    """Whether a line is a JSON object with a field at least. This takes a microsecond or two."""
+    """Whether a line is a JSON object with at least one field. The check takes 1 to 2 us."""
     if not line.startswith(b'{"'):
         return False
     try:

@@ -1,4 +1,4 @@
-"""What a parent tells of its nodes: to operators, to probes, and to Prometheus."""
+"""What a parent says about its nodes: to operators, to probes, and to Prometheus."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from protocol.http.application import Check, Readiness, readiness
 from protocol.http.metrics import Reading, counter, gauge
 
 LOOK_TIMEOUT_S: Final = 0.7
-"""A node that takes longer to answer is not ready. It is less than a probe gives the parent."""
+"""A node that takes longer to answer is not ready. Probes wait longer than this for the parent."""
 
 
 class NodeRow(msgspec.Struct, frozen=True):
     """One node.
 
     Attributes:
-        for_s: how long it has been in its state.
-        pid: its process; 0: there is none.
-        slots: its share of what the cluster places, of 16,384.
+        for_s: how long the node has been in its state.
+        pid: the id of its process; 0: there is none.
+        slots: how many of the cluster's 16,384 slots it holds.
         restarts: how often it was started again.
-        version: Greenroom's there; "": it is not up.
-        last: how the process before ended; "": there was none.
+        version: the version of Greenroom that it runs; "": it is not up.
+        last: how its last process ended; "": none has.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Overview(msgspec.Struct, frozen=True, tag="overview"):
 
 
 def row(keeper: NodeKeeper) -> NodeRow:
-    """Return what is known of a node. Numbers are as old as its last pulse."""
+    """Return what is known of a node. The numbers are those of its last pulse."""
     process = keeper.process
     last = "" if keeper.last is None else str(keeper.last)
     for_s = trio.current_time() - keeper.since
@@ -75,9 +75,9 @@ def row(keeper: NodeKeeper) -> NodeRow:
 
 
 async def readiness_of_all(keepers: Sequence[NodeKeeper], *, draining: bool) -> Readiness:
-    """Say whether a server is ready: one node that is ready makes it so.
+    """Say whether a server is ready: it is if at least one node is.
 
-    Clients only come to nodes that are up, so the others degrade it.
+    Nodes that are not ready only degrade it, because clients come to no node that is not up.
     """
     ready: set[str] = set()
 
@@ -105,7 +105,7 @@ async def readiness_of_all(keepers: Sequence[NodeKeeper], *, draining: bool) -> 
 
 
 def readings(keepers: Sequence[NodeKeeper], log: LogWriter) -> Iterator[Reading]:
-    """Yield the parent's readings. Each node has its own, on its own port."""
+    """Yield the parent's own readings. Each node has more, on its own port."""
     up = sum(keeper.state == "up" for keeper in keepers)
     yield gauge("nodes", "Nodes that there should be.", len(keepers))
     yield gauge("nodes_up", "Nodes that serve clients.", up)

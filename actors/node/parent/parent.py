@@ -33,8 +33,8 @@ from protocol.http.application import Readiness, application, serve_http
 log = structlog.get_logger("actors.node.parent")
 
 StartNode = Callable[[int, Callable[[], None]], NodeProcess]
-"""Starts a process of the node with this number, from 0 on, and is given what to call when the
-process has changed."""
+"""Starts a process of the node with this number, counted from 0, and calls the function when the
+process changes."""
 
 
 @dataclass(kw_only=True)
@@ -42,16 +42,16 @@ class ParentProcess:
     """Several nodes.
 
     Attributes:
-        names: of the nodes, in order.
-        start: starts a process of one of them.
-        version: Greenroom's.
+        names: the names of the nodes, in order.
+        start: starts a process of a node.
+        version: the version of Greenroom.
         log: the writer of the log.
         stopping: says when to stop.
-        lease: the lease of the database's schema, if it has to be held.
-        embedded: the embedded servers, if any.
+        lease: the lease of the database's schema; None: it need not be held.
+        embedded: the embedded servers; None: there are none.
         http: listening sockets for HTTP; none: no HTTP.
-        control: the socket for commands, if there is one.
-        failure: the exit code of a server that could not go on.
+        control: the socket for commands; None: there is none.
+        failure: the exit code, if the server cannot go on.
     """
 
     names: Sequence[str]
@@ -74,7 +74,7 @@ class ParentProcess:
         ]
 
     async def run(self, started: Callable[[], None]) -> Exit:
-        """Keep all nodes running until asked to stop; returns the exit code of the whole.
+        """Keep all nodes running until asked to stop; returns the exit code of the server.
 
         Arguments:
             started: called once all nodes serve clients.
@@ -133,7 +133,7 @@ class ParentProcess:
             keeper.stop()
 
     def _failed(self, keeper: NodeKeeper, ended: ProcessEnd) -> None:
-        """Give up if a node cannot start in the beginning, or if no node can be kept running."""
+        """Give up if a node fails before all have started, or if no node can be kept running."""
         hopeless = all(one.process is None and one.backoff.hopeless for one in self.keepers)
         if self.failure is None and (hopeless or not self._up):
             self.failure = ended.exit or Exit.FAILED  # one that ends by itself is not as it should
@@ -142,7 +142,7 @@ class ParentProcess:
     async def answer(
         self, question: ControlRequest, tell: Callable[[ControlReply], Awaitable[None]]
     ) -> None:
-        """Answer a command by calls of `tell`."""
+        """Answer a command: call `tell` with each answer."""
         match question:
             case Show():
                 await tell(Overview(self.version, tuple(map(row, self.keepers))))

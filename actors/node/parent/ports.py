@@ -1,4 +1,4 @@
-"""The addresses of several nodes: one for clients, which they share, and one each for HTTP."""
+"""The addresses of several nodes: a shared one for clients, and one for HTTP for each node."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from protocol.server.settings import HttpSettings
 class SharedPort:
     """The address for clients, on which each node has sockets of its own (SO_REUSEPORT).
 
-    The kernel spreads new connections over the sockets that listen. The first sockets listen from
-    the start, so that early clients wait in the backlogs of all nodes. Later ones listen when their
-    node is ready, and a node that has ended takes its own with it. So no client comes to a node
-    that is not there.
+    The kernel spreads new connections over the sockets that listen. The sockets of the first
+    processes listen from the start, so that early clients wait in the backlogs of all nodes. Those
+    of later processes listen when their node is ready, and close when it ends. So no client comes
+    to a node that is not there.
 
-    The address is taken from other programs first: with SO_REUSEPORT a second server of the same
-    user would share it, and nobody would notice.
+    First the address is taken without SO_REUSEPORT, to find out whether another server of the same
+    user has it: with SO_REUSEPORT both would share it, and nobody would notice.
 
     Arguments:
         settings: the section [listen].
         nodes: how many nodes there are.
 
     Attributes:
-        reserved: sockets that never listen. They keep the port for this server while no node does.
+        reserved: sockets that never listen. They keep the port for this server while no node has
+            it.
 
     Raises:
-        CannotListen: it is taken, for example.
+        CannotListen: the address is taken, for example.
     """
 
     def __init__(self, settings: ListenSettings, nodes: int) -> None:
@@ -51,7 +52,7 @@ class SharedPort:
 
     @contextmanager
     def lent(self) -> Iterator[list[socket.socket]]:
-        """Yield sockets for a node that is started, and close this process's own in the end.
+        """Yield sockets for a node that is being started; close this process's copies in the end.
 
         Raises OSError.
         """
@@ -65,7 +66,7 @@ class SharedPort:
         return bind(self._host, self.port, reuse_port=True)
 
     def close(self) -> None:
-        """Close all that no node has."""
+        """Close the sockets that no node has taken."""
         for sockets in (self.reserved, *self._first):
             _close(sockets)
 
@@ -74,7 +75,7 @@ class SharedPort:
 def node_ports(settings: HttpSettings, nodes: int) -> Iterator[list[list[socket.socket]]]:
     """Listen on the ports for HTTP: the parent's, then those of the nodes, which follow it.
 
-    They listen until the end: a node that is being restarted is asked later, not refused.
+    They listen until the server ends: requests to a node that is being restarted wait.
 
     Raises:
         CannotListen: one is taken, for example.

@@ -38,19 +38,20 @@ from protocol.http.application import Readiness
 log = structlog.get_logger("actors.node.parent")
 
 START_S: Final = 120.0
-"""A node that does not come to life within this time is ended and replaced. It imports its modules
-within it, and again as long may its stores keep it waiting."""
+"""How long a node may take to import its modules, and again to wait for its stores. A node that
+takes longer is ended and replaced."""
 ENDING_S: Final = 10.0
-"""A node has closed its line, and its process must have ended so soon after."""
+"""How long a process may take to end after it has closed its line to the parent."""
 STACK_S: Final = 0.5
-"""A node that hangs has so long to say where, before it is killed."""
+"""How long a node that hangs may take to write its stack, before it is killed."""
 LAST_WORDS_S: Final = 1.0
-"""How long the output of a process that has ended is read: somebody else may hold the pipe."""
+"""How long the output of an ended process is still read. There may be no end to wait for, because
+another process may hold the pipe."""
 READ_BYTES: Final = 65_536
 
 
 def own_command() -> list[str]:
-    """Return the command that this process was started by, for another process like it."""
+    """Return the command that started this process, to start another one like it."""
     # The interpreter's own options and `-m module` are only in orig_argv.
     return [sys.executable, *sys.orig_argv[1:]]
 
@@ -58,24 +59,24 @@ def own_command() -> list[str]:
 class NodeProcess:
     """A node's process, which the kernel kills when this process ends.
 
-    It has a session of its own, so that a Ctrl-C reaches the parent alone.
+    It is in a session of its own (setsid), so that a Ctrl-C reaches only the parent.
 
     Arguments:
-        command: starts it.
-        assignment: what it is lent.
+        command: the command that starts it.
+        assignment: what the parent lends it, such as sockets.
         output: takes its standard output and its standard error.
-        hung_after_s: it is killed if its loop stands still for so long; 0.0: never.
-        changed: called when something that others see has changed.
+        hung_after_s: a process whose loop stands still for so long is killed; 0.0: never.
+        changed: called when one of the attributes below has changed.
 
     Attributes:
         pid: its process id.
-        waiting: set when it has found that it can start, and waits for `begin`.
-        over: set when it has ended.
-        ended: how, then.
+        waiting: set when it could start, and waits for `begin`.
+        over: set once it has ended.
+        ended: how it has ended; None: not yet.
         up_at: when it began to serve clients; None: not yet.
         asked: whether it was asked to stop.
-        pulse: what it said last.
-        version: Greenroom's version there; "": it is not up yet.
+        pulse: the last pulse that it sent.
+        version: the version of Greenroom that it runs; "": it is not up yet.
 
     Raises:
         OSError, SubprocessError: it cannot be started.
@@ -117,7 +118,8 @@ class NodeProcess:
                 pass_fds=(theirs.fileno(), *assignment.clients, *assignment.http),
                 env={**os.environ, VARIABLE: str(theirs.fileno())},
                 start_new_session=True,
-                # It follows the thread that starts it: the main one, which trio runs in.
+                # PDEATHSIG is sent when the thread ends that started the process: here the main
+                # one, in which trio runs.
                 preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - no lock is taken
             )
         except BaseException:
@@ -136,15 +138,15 @@ class NodeProcess:
         self._outputs = [(trio.lowlevel.FdStream(read_end), output()) for read_end, _ in pipes]
 
     def begin(self) -> None:
-        """Have it serve clients."""
+        """Let it serve clients."""
         self._begun_at = trio.current_time()
         self._limit_s = START_S
         self._patience.deadline = trio.current_time() + START_S
-        with contextlib.suppress(OSError):  # it has ended, as `run` will find
+        with contextlib.suppress(OSError):  # it has ended; `run` will notice
             self._end.send(encode(self._assignment))
 
     async def run(self) -> None:
-        """Read what it says until it has ended. If this is cancelled, the process is killed."""
+        """Read its messages until it has ended. If this is cancelled, the process is killed."""
         try:
             async with trio.open_nursery() as watching:
                 watching.start_soon(self._watch)
@@ -176,7 +178,7 @@ class NodeProcess:
         self._process.kill()
 
     async def look(self) -> Readiness | None:
-        """Ask whether it is ready. Cancel it if the answer takes too long; None: no answer."""
+        """Ask whether it is ready; None: no answer. A caller sets a time-out by cancelling this."""
         number = next(self._numbers)
         answered = trio.Event()
         found: list[Readiness | None] = []
@@ -189,7 +191,7 @@ class NodeProcess:
         try:
             try:
                 self._end.send(encode(AskReady(number)))
-            except OSError:  # it has ended, or does not read
+            except OSError:  # it has ended, or does not read its line
                 return None
             await answered.wait()
         finally:
@@ -206,7 +208,8 @@ class NodeProcess:
     async def _watch(self) -> None:
         decode = msgspec.msgpack.Decoder(FromNode).decode
         while True:
-            # If this process was frozen itself, what waits to be read comes before the deadline.
+            # If this process was frozen itself, messages may wait to be read: they come before the
+            # deadline.
             with trio.CancelScope() as self._patience:
                 self._patience.deadline = trio.current_time() + self._limit_s
                 try:

@@ -30,7 +30,8 @@ from persistence import Replaced
 log = structlog.get_logger("actors.node.parent")
 
 PULSE_S = 1.0
-"""How often a node says that its loop runs; oftener if less is taken for a loop that hangs."""
+"""The time between two pulses, by which a node says that its loop runs. It is shorter if
+`hung_after_s` asks for that."""
 
 
 def serve_nodes(program: Program, signals: Signals) -> Exit:
