@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -21,6 +22,7 @@ import msgspec
 from actors.node.exits import Exit
 from protocol.client import ClientSettings
 from tests.left_out import LEFT_OUT
+from tests.spawner import SpawnedProcess
 
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT_S = 120.0
@@ -56,22 +58,45 @@ def environment() -> dict[str, str]:
 
 def run(
     *arguments: str,
+    entry: Sequence[str] = SERVER,
     cwd: Path = ROOT,
     timeout_s: float = START_TIMEOUT_S,
     variables: Mapping[str, str] | None = None,
 ) -> Ended:
-    """Run `python server.py ...` to its end."""
-    done = subprocess.run(
-        [sys.executable, *SERVER, *arguments],
-        cwd=cwd,
-        env=environment() | dict(variables or {}),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
+    """Run `python server.py ...`, or another entry, to its end."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = start(
+            *arguments, entry=entry, cwd=cwd, variables=variables,
+            stdout=out.fileno(), stderr=err.fileno(),
+        )  # fmt: skip
+        try:
+            code = process.wait(timeout_s)
+        finally:
+            process.kill()
+        for file in (out, err):
+            file.seek(0)
+        return Ended(code, out.read(), err.read())
+
+
+def start(
+    *arguments: str,
+    entry: Sequence[str] = SERVER,
+    python: str = sys.executable,
+    cwd: Path = ROOT,
+    variables: Mapping[str, str] | None = None,
+    files: tuple[int, int] | None = None,
+    stdout: int,
+    stderr: int,
+) -> SpawnedProcess | subprocess.Popen[bytes]:
+    """Start Python on `entry`, as `Server` does. The streams stay the caller's to close."""
+    env = environment() | dict(variables or {})
+    if python == sys.executable and files is None and not LEFT_OUT:
+        return SpawnedProcess([*entry, *arguments], cwd=cwd, env=env, stdout=stdout, stderr=stderr)
+    limits = [] if files is None else ["prlimit", f"--nofile={files[0]}:{files[1]}"]
+    return subprocess.Popen(
+        [*limits, python, *entry, *arguments],
+        cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
+    )  # fmt: skip
 
 
 ENDED: Final = (Exit.OK, Exit.UNSAVED)
@@ -112,22 +137,19 @@ class Server:
         self.folder = folder
         chosen = [f"server.data_dir={folder}", "listen.port=0", "http.port=0", "server.drain_s=0"]
         arguments = flags(*chosen, *settings)
-        limits = [] if files is None else ["prlimit", f"--nofile={files[0]}:{files[1]}"]
-        self.process = subprocess.Popen(
-            [*limits, python, *entry, "serve", *arguments],
-            cwd=cwd,
-            env=environment() | dict(variables or {}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        (out, stdout), (err, stderr) = os.pipe(), os.pipe()
+        self.process = start(
+            "serve", *arguments, entry=entry, python=python, cwd=cwd, variables=variables,
+            files=files, stdout=stdout, stderr=stderr,
+        )  # fmt: skip
+        os.close(stdout)
+        os.close(stderr)
         self.out: list[str] = []
         self.err: list[str] = []
         self._banner = threading.Event()
         self._readers = [
             threading.Thread(target=self._read, args=(pipe, lines))
-            for pipe, lines in ((self.process.stdout, self.out), (self.process.stderr, self.err))
+            for pipe, lines in ((out, self.out), (err, self.err))
         ]
         for reader in self._readers:
             reader.start()
@@ -140,9 +162,9 @@ class Server:
         self.port = int(self.ws.rpartition("/ws")[0].rpartition(":")[2])
         self.http_port = int(self.http.rpartition(":")[2])
 
-    def _read(self, pipe: Any, lines: list[str]) -> None:
-        with pipe:
-            for line in pipe:
+    def _read(self, pipe: int, lines: list[str]) -> None:
+        with open(pipe, encoding="utf-8") as file:
+            for line in file:
                 lines.append(line.rstrip("\n"))
                 if lines is self.out:
                     self._banner.set()
@@ -184,15 +206,15 @@ class Server:
         if self.process.poll() is None:
             self.process.send_signal(signum)
         try:
-            self.process.wait(timeout_s)
+            code = self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"did not stop: {self.err[-10:]}") from None
         for reader in self._readers:
             reader.join()
-        if self.process.returncode:  # for the report of a test that fails by it
+        if code:  # for the report of a test that fails by it
             print(*self.err[-40:], sep="\n")
-        return self.process.returncode
+        return code
 
     def kill(self) -> None:
         """SIGKILL: no word of farewell."""

@@ -31,17 +31,7 @@ KEY = "a-key-of-her-own"
 def user(what: str, who: str, folder: Path, *more: str) -> Ended:
     """Run the command on a server that has the trial service too."""
     arguments = ("user", what, who, "--set", f"server.data_dir={folder}", *more)
-    done = subprocess.run(
-        [sys.executable, *entry("--with-trial", *arguments)],
-        cwd=ROOT,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=START_TIMEOUT_S,
-        check=False,
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
+    return run(*arguments, entry=entry("--with-trial"))
 
 
 class Traces:
