@@ -229,7 +229,7 @@ def test_no_block_is_left_out() -> None:
                 assert runs, f"{one.name}: {block.text}"
                 assert DEFAULT_URL not in block.text or one in (CLIENTS, GAMES)
             else:
-                assert block.language in {"text", "toml", "mermaid", "json", "hex", "http"}, (
+                assert block.language in {"text", "toml", "mermaid", "json", "hex", "http", "js"}, (
                     one.name
                 )
 
