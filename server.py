@@ -174,7 +174,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command == "user":
         command = f"user {own.pop('what')}"
         own.pop("yes", None)
-    return commands.run(command, file, overrides, services=SERVICES, version=VERSION, arguments=own)
+    return commands.run_command(
+        command, file, overrides, services=SERVICES, version=VERSION, arguments=own
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import msgspec
 from persistence.embedded import EmbeddedServers
 from persistence.errors import StoreUnavailable
 from persistence.postgres import Migrated, migrate
-from persistence.redis import check
+from persistence.redis import check_redis
 from persistence.settings import EmbeddedSettings, PostgresSettings, RedisSettings
 
 
@@ -80,7 +80,7 @@ def open_stores(
             replace = msgspec.structs.replace
             postgres = replace(postgres, url=postgres.url or servers.postgres_url)
             redis = replace(redis, url=redis.url or servers.redis_url)
-        check(redis)
+        check_redis(redis)
         migrated = migrate(postgres, services)
         yield Stores(postgres, redis, servers, migrated, " and ".join(where))
 

@@ -26,14 +26,13 @@ from msgspec import inspect
 from protocol.errors import CLOSES, ERRORS
 from protocol.messages import EVERY_OP
 from protocol.messages.op import OnRepeat, Op, fields_of
-from protocol.typescript import sources
+from protocol.typescript import Struct, sources
 
 PAGE = Path(__file__).with_name("PROTOCOL.md")
 
 REPEATS = "The life of a connection"
 """The heading above what a client may send again."""
 
-Struct = type[msgspec.Struct]
 Row = Sequence[str]
 
 _HEADING = re.compile(r"(?m)^#{1,4} (.+)$")

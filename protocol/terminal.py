@@ -38,7 +38,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HELP = "/who: who is here   /more: older messages   /quit, Ctrl-D or Ctrl-C: leave"
 
 
-def described(update: RoomUpdate) -> str:
+def line_of(update: RoomUpdate) -> str:
     """Return one line that describes what happened in a room."""
     if isinstance(update, Message):
         at = datetime.fromtimestamp(update.at / 1000).astimezone()
@@ -112,7 +112,7 @@ class Chat:
             case "/more":
                 page = await self._room.history(before=self._oldest, limit=BACKLOG)
                 for message in page.messages:
-                    self._prompt.say(described(message))
+                    self._prompt.say(line_of(message))
                 if page.messages:
                     self._oldest = page.messages[0].offset
                 else:
@@ -125,7 +125,7 @@ class Chat:
     async def _show_updates(self, over: trio.CancelScope) -> None:
         try:
             async for update in self._room.updates():
-                self._prompt.say(described(update))
+                self._prompt.say(line_of(update))
         except ClientError as error:
             self.failure = error
         over.cancel()
@@ -182,7 +182,7 @@ async def chat(arguments: argparse.Namespace, prompt: Prompt) -> int:
         room = await session.join(arguments.room)
         with prompt.taken_over():
             for message in room.backlog[-BACKLOG:]:
-                prompt.say(described(message))
+                prompt.say(line_of(message))
             prompt.say(described_members(room))
             if prompt.interactive:
                 prompt.say(f"* you are {plain(arguments.name)} in {room.name}   {HELP}")

@@ -1,14 +1,14 @@
-"""A class or type has a name of its own: no two modules define the same one.
+"""A class, type or function has a name of its own: no two modules define the same one.
 
 A reader who sees `Lease` then knows which one is meant without a look at the imports. Names that
-begin with an underscore are a module's own affair, and functions are called by their module's name
-where it helps.
+begin with an underscore are a module's own affair. So are the functions of a bench, which is a
+program by itself.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -39,7 +39,24 @@ SHARED = {
         for peer in ("colyseus", "nakama", "picows", "socketio", "trio_websocket")
     },
 }
-"""Names that several modules define, and the reason."""
+"""Types that several modules define, and the reason."""
+
+SHARED_FUNCTIONS = {
+    # One contract that several fulfil: the parts of a service, the stores.
+    "start": {f"actors/{name}/service.py" for name in ("chat", "inbox", "matches", "storage")},
+    "readings": {f"actors/{name}/service.py" for name in ("inbox", "matches", "storage")},
+    "trimming": {"actors/chat/service.py", "actors/inbox/service.py"},
+    "address_problem": {"persistence/postgres/address.py", "persistence/redis/address.py"},
+    # To what it connects, the arguments say: settings of a store, the URL of a server.
+    "connect": {
+        "persistence/postgres/connection.py",
+        "persistence/redis/connection.py",
+        "protocol/remote/connecting.py",
+    },
+    # Programs of their own.
+    "main": {"server.py", "protocol/tables.py", "protocol/terminal.py"},
+}
+"""Functions that several modules define, and the reason."""
 
 
 def types_of(source: str) -> Iterator[str]:
@@ -56,20 +73,31 @@ def types_of(source: str) -> Iterator[str]:
                 yield name
 
 
-def definitions() -> dict[str, set[str]]:
+def functions_of(source: str) -> Iterator[str]:
+    """The public functions that a module defines, methods aside."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name[0] != "_":
+            yield node.name
+
+
+def shared(names_of: Callable[[str], Iterator[str]], folders: Iterable[str]) -> dict[str, set[str]]:
+    """The names that several modules define, with these modules."""
     paths = [ROOT / "server.py"]
-    for folder in FOLDERS:
+    for folder in folders:
         paths += sorted((ROOT / folder).rglob("*.py"))
     found: dict[str, set[str]] = {}
     for path in paths:
-        for name in types_of(path.read_text(encoding="utf-8")):
+        for name in names_of(path.read_text(encoding="utf-8")):
             found.setdefault(name, set()).add(path.relative_to(ROOT).as_posix())
-    return found
+    return {name: modules for name, modules in found.items() if len(modules) > 1}
 
 
-def test_no_two_things_share_a_name() -> None:
-    several = {name: modules for name, modules in definitions().items() if len(modules) > 1}
-    assert several == SHARED
+def test_no_two_types_share_a_name() -> None:
+    assert shared(types_of, FOLDERS) == SHARED
+
+
+def test_no_two_functions_share_a_name() -> None:
+    assert shared(functions_of, [name for name in FOLDERS if name != "bench"]) == SHARED_FUNCTIONS
 
 
 def test_classes_and_aliases_count_and_constants_do_not() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from actors.cluster.place import Changed, ClusterListener
 from actors.cluster.rules.slot_table import Held
-from actors.cluster.rules.view import Descriptor, Node, View, name_of
+from actors.cluster.rules.view import Descriptor, Node, View, name_of_node
 
 
 class FixedPlace:
@@ -44,7 +44,7 @@ class FixedPlace:
         """Return the nodes."""
         return View(
             nodes={
-                node: Node(id=node, descriptor=Descriptor(name=name_of(node)))
+                node: Node(id=node, descriptor=Descriptor(name=name_of_node(node)))
                 for node in self._nodes
                 if node not in self._dead
             },

@@ -16,7 +16,7 @@ def _topic(_: Identity, request: MatchJoin | MatchLeave | MatchInput) -> str:
     return match_topic(request.match)
 
 
-def routes(directory: Directory) -> Mapping[type[Request], Route]:
+def match_routes(directory: Directory) -> Mapping[type[Request], Route]:
     """Return the route of each op."""
     return {
         MatchCreate: AskService(directory.create, activates=True),

@@ -21,7 +21,7 @@ from actors.matches.match_kind import match_kind
 from actors.matches.played import MatchesOfUsers
 from actors.matches.queries import QUERIES
 from actors.matches.registrar import REGISTRAR, Registrar, Write
-from actors.matches.routes import routes
+from actors.matches.routes import match_routes
 from actors.matches.rules.record import Ended
 from actors.matches.settings import GamePath, MatchSettings
 from actors.matches.waker import WAKER, Wake, Waker
@@ -56,7 +56,7 @@ def start(frame: Frame) -> Running:
         frame.system.supervise([ChildSpec(id="0", factory=make)], key="match-retention")
     users = MatchesOfUsers(frame.system, frame.keeping, frame.facts)
     return Running(
-        routes=routes(directory),
+        routes=match_routes(directory),
         readings=partial(readings, host.counters),
         placed=partial(wake, frame.system),
         export=users.export,
@@ -94,7 +94,7 @@ def _ring(system: ActorSystem) -> None:
         system.ref(REGISTRAR, "0").notify(Write())
 
 
-def check(settings: ServiceSettings, folder: Path) -> None:
+def check_games(settings: ServiceSettings, folder: Path) -> None:
     """Raise NoSuchGame if one of the games cannot be imported or played."""
     load_games(settings.section("games", dict), beside=folder)
 
@@ -141,7 +141,7 @@ MATCHES: Final = Service(
     area=match.AREA,
     sections={"matches": MatchSettings, "games": dict[str, GamePath]},
     kinds={"match": Match.events},
-    check=check,
+    check=check_games,
     start=start,
     commands=lambda _: COMMANDS,
     queries=lambda _: QUERIES,

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from actors.cluster.rules.view import Descriptor, name_of
-from actors.node.printing import columns
+from actors.cluster.rules.view import Descriptor, name_of_node
+from actors.node.printing import aligned
 from persistence import PostgresSettings, RedisSettings
 from persistence.postgres.census import registered_nodes
 from persistence.postgres.lease import Holder
@@ -68,10 +68,10 @@ def _descriptor(node: str, about: bytes) -> Descriptor:
     try:
         return msgspec.json.decode(about, type=Descriptor)
     except msgspec.DecodeError:  # of another version
-        return Descriptor(name=name_of(node), version=0)
+        return Descriptor(name=name_of_node(node), version=0)
 
 
-def table(found: Sequence[CountedNode], lease_s: float) -> Iterator[str]:
+def cluster_table(found: Sequence[CountedNode], lease_s: float) -> Iterator[str]:
     """Yield the lines that show a cluster to people."""
     silent = {one.id for one in found if max(one.postgres_s, one.valkey_s) > lease_s}
     machines = len({one.machine for one in found})
@@ -93,4 +93,4 @@ def table(found: Sequence[CountedNode], lease_s: float) -> Iterator[str]:
         )
         for one in found
     ]
-    yield from columns([head, *rows])
+    yield from aligned([head, *rows])

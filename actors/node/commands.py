@@ -25,10 +25,10 @@ from actors.node.parent.control import (
     Show,
     ask,
 )
-from actors.node.parent.overview import Overview, table
+from actors.node.parent.overview import Overview, overview_table
 from actors.node.parent.serving import serve_nodes
 from actors.node.printing import say
-from actors.node.program import Program, check, check_addresses
+from actors.node.program import Program, check_addresses, check_program
 from actors.node.sections import ConfigError
 from actors.node.services import absent_services, load_services
 from actors.node.serving import serve_alone, serve_for_parent
@@ -103,7 +103,7 @@ def show_cluster(program: Program, _: Signals) -> Exit:
         found = census.members(config.redis, config.postgres)
         if not found:
             raise NoServer("no node of the cluster lives")
-        for line in census.table(found, config.cluster.lease_s):
+        for line in census.cluster_table(found, config.cluster.lease_s):
             print(line, flush=True)
     return code
 
@@ -117,7 +117,7 @@ def ask_server(program: Program, question: ControlRequest) -> Exit:
     """Ask a running server, and print its answers. Raises `NoServer`."""
     answer: ControlReply | None = None
     for answer in ask(program.loaded.resolve(program.loaded.config.server.data_dir), question):
-        for line in table(answer) if isinstance(answer, Overview) else [answer.text]:
+        for line in overview_table(answer) if isinstance(answer, Overview) else [answer.text]:
             print(line, flush=True)
     if answer is None:
         raise NoServer("the server has ended")
@@ -127,7 +127,7 @@ def ask_server(program: Program, question: ControlRequest) -> Exit:
 def check_config(program: Program, _: Signals) -> Exit:
     """Say whether the configuration can be used, and list the keys that differ from defaults."""
     loaded = program.loaded
-    check(program)
+    check_program(program)
     for doubt in loaded.doubts:
         print(f"warning: {doubt}", file=sys.stderr)
     defaults = "" if loaded.changed else ", all defaults"
@@ -166,7 +166,7 @@ COMMANDS: Mapping[str, Callable[..., Exit]] = {
 }
 
 
-def run(
+def run_command(
     command: str,
     file: Path | None,
     overrides: Sequence[str],

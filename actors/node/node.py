@@ -268,7 +268,7 @@ class ServerNode:
         wire = fitting(self.settings.wire, self.files)
         doorman = Doorman(wire, self.settings.sessions)
         ops = OpTable([session_messages.AREA, *(service.area for service in self.services)])
-        context = self._context(topics, routes(ops, services.values()))
+        context = self._context(topics, routes_of(ops, services.values()))
         sessions = SessionGateway(system, context, _new_id, doorman, ops)
         gateway = Gateway(
             sessions.accept,
@@ -314,7 +314,7 @@ class ServerNode:
         )
 
 
-def routes(ops: OpTable, services: Iterable[Running]) -> dict[type[Request], Route]:
+def routes_of(ops: OpTable, services: Iterable[Running]) -> dict[type[Request], Route]:
     """Return the route of each op.
 
     Raises:

@@ -35,7 +35,7 @@ def say(stream: TextIO | None, line: str, *, wait_s: float = 0.0) -> None:
     writer.join(wait_s)
 
 
-def columns(cells: Sequence[Sequence[str]]) -> Iterator[str]:
+def aligned(cells: Sequence[Sequence[str]]) -> Iterator[str]:
     """Yield lines whose cells begin below each other."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for line in cells:

@@ -29,7 +29,7 @@ class Program(NamedTuple):
     line: ParentLine | None = None
 
 
-def check(program: Program) -> ssl.SSLContext | None:
+def check_program(program: Program) -> ssl.SSLContext | None:
     """Check what can be checked before anything is started; returns `tls_context`.
 
     Raises:

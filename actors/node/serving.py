@@ -28,7 +28,7 @@ from actors.node.names import node_names
 from actors.node.node import ServerNode
 from actors.node.opening import leased, stores, token_secrets
 from actors.node.printing import say
-from actors.node.program import Program, check
+from actors.node.program import Program, check_program
 from actors.node.stopping import Signals, Stopping
 from actors.node.terminal import watch_terminal
 from persistence import Replaced, postgres
@@ -67,7 +67,7 @@ def begin(program: Program, signals: Signals) -> Beginning:
     )
     watch_terminal()
     files = raise_limit()
-    return Beginning(writer, stopping, check(program), files)
+    return Beginning(writer, stopping, check_program(program), files)
 
 
 def end(stopping: Stopping, found: Stores) -> list[str]:
@@ -110,7 +110,7 @@ def serve_alone(program: Program, signals: Signals) -> Exit:
 
 def serve_for_parent(program: Program, signals: Signals, line: ParentLine) -> Exit:
     """Run one of several nodes, on what the parent lends it."""
-    check(program)  # before the node that this one replaces is stopped
+    check_program(program)  # before the node that this one replaces is stopped
     if not line.receive():
         return Exit.OK
     assignment = line.assignment

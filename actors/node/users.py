@@ -26,7 +26,7 @@ from actors.node.exits import Exit
 from actors.node.hosting import start_services, store_settings
 from actors.node.opening import leased, stores
 from actors.node.printing import say
-from actors.node.program import Program, check
+from actors.node.program import Program, check_program
 from actors.node.scheduler import Bell
 from actors.node.stopping import Signals, Stopping
 from actors.node.stores import NodeStores, start_stores
@@ -162,7 +162,7 @@ def _with_services(program: Program, signals: Signals, work: Work[T]) -> T:
     loaded = program.loaded
     settings = loaded.config
     logs.configure(settings.log)
-    check(program)
+    check_program(program)
     stopping = Stopping(
         signals,
         drain_s=0.0,

@@ -47,7 +47,7 @@ def _check_answers(cls: type, name: str, method: Any) -> None:
         )
 
 
-def marked(cls: type) -> str | None:
+def marked_method(cls: type) -> str | None:
     """Return the name of a marked method of the class, own or inherited; None if there is none."""
     methods = ((name, what) for base in cls.__mro__ for name, what in vars(base).items())
     return next((name for name, what in methods if hasattr(what, _MARK)), None)

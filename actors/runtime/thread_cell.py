@@ -17,7 +17,7 @@ from .cell import Cell, Host, Seat, State
 from .checks import check_type
 from .errors import MailboxFull, Misfit, UnhandledMessage
 from .future import Future
-from .handlers import marked
+from .handlers import marked_method
 from .mailbox import Control, MailboxSpec
 from .reasons import Reason
 from .ref import ActorRef
@@ -80,7 +80,7 @@ class ThreadingActor(pykka.ThreadingActor):
 
 
 def _check_receives(cls: type) -> None:
-    if (name := marked(cls)) is not None:
+    if (name := marked_method(cls)) is not None:
         raise TypeError(
             f"{cls.__name__}.{name}: @handles is for actors in the loop; an actor in a thread gets"
             " every message by on_receive"

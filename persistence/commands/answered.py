@@ -73,7 +73,7 @@ class Answered(NamedTuple):
     answer: bytes
 
 
-def begin(locks: Sequence[int], names: Sequence[CommandName]) -> Statement | None:
+def opening_statement(locks: Sequence[int], names: Sequence[CommandName]) -> Statement | None:
     """Return the statement that takes locks, in the order given, and looks names up.
 
     Its result is for `answered_before`. Returns None if there is nothing to lock or look up.
@@ -84,7 +84,10 @@ def begin(locks: Sequence[int], names: Sequence[CommandName]) -> Statement | Non
 
 
 def answered_before(found: PGresult, names: Sequence[CommandName]) -> dict[CommandName, Answered]:
-    """Return the answers to those `names` that were answered before, from the result of `begin`."""
+    """Return the answers to those `names` that were answered before.
+
+    `found` is the result of `opening_statement`.
+    """
     return {
         names[int.from_bytes(place, "big") - 1]: Answered(request_hash, answer)
         for place, request_hash, answer in values_of(found)

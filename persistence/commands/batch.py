@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import psycopg
 from psycopg import errors, pq
 
-from persistence.commands.answered import Answered, CommandName, answered_before, begin
+from persistence.commands.answered import Answered, CommandName, answered_before, opening_statement
 from persistence.commands.kinds import CommandKind
 from persistence.commands.requests import Done, Execute
 from persistence.commands.transaction import Transaction
@@ -93,7 +93,7 @@ class Batch:
         self._guarded = guarded
         self._names = [job.name for job in jobs if job.name is not None]
         locks = sorted({number for job in jobs for number in job.locks})
-        self.first = begin(locks, self._names)
+        self.first = opening_statement(locks, self._names)
 
     def run(self, found: PGresult) -> list[Any]:
         """Return an outcome for each job, in order: `Done`, or an exception for its asker.

@@ -61,6 +61,6 @@ def ask_once(settings: RedisSettings, command: Command) -> Any:
         line.close()
 
 
-def check(settings: RedisSettings) -> None:
+def check_redis(settings: RedisSettings) -> None:
     """Return if the store answers, else raise `StoreUnavailable`. Blocks for up to `timeout_s`."""
     ask_once(settings, ("PING",))

@@ -83,7 +83,7 @@ def to_set(
     after_s: float | None,
 ) -> SetSchedule:
     """Return a checked request. Raises `RowRefused`, and ValueError for the time."""
-    check_name(kind, key, name)
+    check_schedule_name(kind, key, name)
     if len(payload) > settings.payload_bytes:
         raise RowRefused(f"a schedule's payload has at most {settings.payload_bytes} bytes")
     return SetSchedule(kind, key, name, new_id(), *_when(at_us, after_s), payload)
@@ -93,17 +93,17 @@ def to_move(
     kind: str, key: str, name: str, *, at_us: int | None, after_s: float | None
 ) -> MoveSchedule:
     """Return a checked request. Raises `RowRefused`, and ValueError for the time."""
-    check_name(kind, key, name)
+    check_schedule_name(kind, key, name)
     return MoveSchedule(kind, key, name, new_id(), *_when(at_us, after_s))
 
 
 def to_cancel(kind: str, key: str, name: str, id_: int | None) -> CancelSchedule:
     """Return a checked request. Raises `RowRefused`."""
-    check_name(kind, key, name)
+    check_schedule_name(kind, key, name)
     return CancelSchedule(kind, key, name, id_)
 
 
-def check_name(kind: str, key: str, name: str) -> None:
+def check_schedule_name(kind: str, key: str, name: str) -> None:
     """Raise `RowRefused` if the names are too long, or no TEXT for PostgreSQL."""
     together = kind + key + name
     try:

@@ -56,7 +56,7 @@ class Op(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """The name of the op on the wire."""
-        return name_of(self.request)
+        return op_of(self.request)
 
     def may_repeat(self, request: Request) -> bool:
         """Return whether a client may send the request again if it got no answer to it."""
@@ -87,7 +87,7 @@ def fields_of(message: type[msgspec.Struct]) -> tuple[msgspec.inspect.Field, ...
     return info.fields
 
 
-def name_of(message: type[msgspec.Struct] | msgspec.Struct) -> str:
+def op_of(message: type[msgspec.Struct] | msgspec.Struct) -> str:
     """Return the op of a request or a push."""
     return str(message.__struct_config__.tag)
 

@@ -8,7 +8,7 @@ from operator import or_
 from typing import Any
 
 from protocol.messages.envelope import ErrorReply, Ok, Push, Request
-from protocol.messages.op import Area, Op, name_of
+from protocol.messages.op import Area, Op, op_of
 
 
 class OpTable:
@@ -39,8 +39,8 @@ class OpTable:
                 if self.ops.setdefault(op.name, op) is not op:
                     raise ValueError(f"op {op.name} is declared twice")
             for push in area.pushes:
-                if self.pushes.setdefault(name_of(push), push) is not push:
-                    raise ValueError(f"push {name_of(push)} is declared twice")
+                if self.pushes.setdefault(op_of(push), push) is not push:
+                    raise ValueError(f"push {op_of(push)} is declared twice")
         every = self.ops.values()
         self.requests: dict[str, type[Request]] = {op.name: op.request for op in every}
         self.answers = {op.name: op.answer for op in every}
@@ -53,4 +53,4 @@ class OpTable:
 
     def cost_of(self, request: Request) -> int:
         """Return what a request counts towards its session's rate."""
-        return self.ops[name_of(request)].cost_of(request)
+        return self.ops[op_of(request)].cost_of(request)

@@ -14,7 +14,7 @@ import trio
 
 from protocol.messages import EVERY_OP
 from protocol.messages.envelope import ErrorReply, Ok, Request
-from protocol.messages.op import name_of
+from protocol.messages.op import op_of
 from protocol.remote.errors import ClientError, ConnectionLost, RequestFailed
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class Call:
         on_lost: Callable[[], Any] | None,
     ) -> None:
         self.ref = ref
-        self.op = name_of(request)
+        self.op = op_of(request)
         self.payload = encode(msgspec.structs.replace(request, ref=ref))
         self.repeatable = EVERY_OP.ops[self.op].may_repeat(request)
         self.on_ok = on_ok

@@ -18,7 +18,7 @@ import trio
 from protocol.errors import DRAIN, OVERLOADED, TOO_LONG
 from protocol.messages import AnyServerMessage
 from protocol.messages.envelope import ErrorReply, Ok, Position, Request
-from protocol.messages.op import name_of
+from protocol.messages.op import op_of
 from protocol.messages.session import SessionClose, SessionOpened, SessionResume
 from protocol.remote.calls import Calls
 from protocol.remote.errors import (
@@ -118,7 +118,7 @@ class Channel:
                 on_lost()
         if call is None or not call.done.is_set():
             sent = call is not None and call.sent
-            raise RequestTimedOut(name_of(request), limit_s, sent=sent)
+            raise RequestTimedOut(op_of(request), limit_s, sent=sent)
         return call.result()
 
     async def leave(self) -> None:
@@ -216,9 +216,9 @@ class Channel:
                     except msgspec.ValidationError as error:
                         raise ClientError(f"the welcome breaks the protocol: {error}") from None
                 if isinstance(message, ErrorReply):
-                    raise RequestFailed.of(name_of(greeting), message)
+                    raise RequestFailed.of(op_of(greeting), message)
                 self._received(message, None)
-        raise CannotConnect(self._endpoint.url, f"no answer to {name_of(greeting)}")
+        raise CannotConnect(self._endpoint.url, f"no answer to {op_of(greeting)}")
 
     async def _write(self, link: Link) -> None:
         try:
@@ -246,7 +246,7 @@ class Channel:
         if len(payload) > (most := self.opened.max_message_bytes):
             # The server would close the connection for such a message, which ends the session.
             message = f"{len(payload)} bytes; the server takes {most}"
-            raise RequestFailed(name_of(request), TOO_LONG.code, message, retry=False)
+            raise RequestFailed(op_of(request), TOO_LONG.code, message, retry=False)
         return payload
 
     def _end(self, why: Disconnected) -> None:

@@ -59,7 +59,7 @@ def take(at: Position, offset: int) -> tuple[Position, Gap | None] | None:
     return Position(at.epoch, offset), hole
 
 
-def restart(at: Position, epoch: int, offset: int) -> tuple[Position, Gap | None]:
+def after_restart(at: Position, epoch: int, offset: int) -> tuple[Position, Gap | None]:
     """Go on from the position of the topic's actor after its restart.
 
     Returns the new position, and the gap to yield, if there is one.

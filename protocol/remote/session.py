@@ -25,7 +25,7 @@ from protocol.messages.match import (
     MatchState,
     MatchSummary,
 )
-from protocol.messages.op import name_of
+from protocol.messages.op import op_of
 from protocol.messages.room import RoomJoin, RoomState
 from protocol.messages.session import Ping, Pong, SessionOpened, TopicLost
 from protocol.remote.calls import key_or_new
@@ -163,7 +163,7 @@ class Session:
                 await self._rejoined(topic)
             left_s = deadline - trio.current_time()
             if left_s <= 0:
-                raise RequestTimedOut(name_of(request), limit_s, sent=False)
+                raise RequestTimedOut(op_of(request), limit_s, sent=False)
             try:
                 return await self.request(request, answer, timeout_s=left_s)
             except RequestFailed as failed:

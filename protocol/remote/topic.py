@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from protocol.messages.envelope import Position
 from protocol.remote.calls import Caller
 from protocol.remote.feed import Feed
-from protocol.remote.positions import Gap, Numbered, recover, restart, take, widen
+from protocol.remote.positions import Gap, Numbered, after_restart, recover, take, widen
 
 P = TypeVar("P", bound=Numbered)
 
@@ -52,7 +52,7 @@ class Topic(Generic[P]):
 
     def _restart(self, epoch: int, offset: int) -> None:
         """Go on from the position of the topic's actor after its restart."""
-        self.position, gap = restart(self.position, epoch, offset)
+        self.position, gap = after_restart(self.position, epoch, offset)
         if gap is not None:
             self.feed.put(gap)
 

@@ -83,7 +83,7 @@ class Backlog:
                 await self._added.wait()
                 self._added = None
             await trio.sleep(LOOK_EVERY_S)
-            for one, reason in list(too_slow(self._waiting(), trio.current_time(), settings)):
+            for one, reason in list(slow_clients(self._waiting(), trio.current_time(), settings)):
                 self.closed += 1
                 one.outbox.transport.fell_behind(reason)
 
@@ -95,7 +95,7 @@ class Backlog:
         ]
 
 
-def too_slow(
+def slow_clients(
     waiting: Iterable[WaitingBytes], now: float, settings: WireSettings
 ) -> Iterator[tuple[WaitingBytes, str]]:
     """Choose the clients to close, with a reason for each."""

@@ -278,7 +278,7 @@ class Gateway:
         settings = self.settings
         opened: tuple[Connection, bytes] | None = None
         try:
-            answered: Accepted | HandshakeRefused = handshake.too_slow(settings)
+            answered: Accepted | HandshakeRefused = handshake.head_too_slow(settings)
             first = b""
             with trio.move_on_after(settings.handshake_timeout_s):
                 if self._tls is not None:

@@ -24,7 +24,7 @@ from websockets.typing import Origin, Subprotocol
 from protocol.codec import ENCODINGS, Encoding
 from protocol.server.origin import canonical
 from protocol.server.settings import WireSettings
-from protocol.server.upgrade import plain
+from protocol.server.upgrade import usual_upgrade
 
 HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 """The end of a request's head. The library accepts bare line feeds as well (RFC 9112, 2.2)."""
@@ -86,7 +86,7 @@ def too_large(begun: bytes, settings: WireSettings) -> HandshakeRefused:
     )
 
 
-def too_slow(settings: WireSettings) -> HandshakeRefused:
+def head_too_slow(settings: WireSettings) -> HandshakeRefused:
     """Refuse a head that did not come within `handshake_timeout_s`."""
     return refusal(
         HTTPStatus.REQUEST_TIMEOUT,
@@ -114,7 +114,7 @@ def too_many(again_s: float) -> HandshakeRefused:
 
 def answer(head: bytes, settings: WireSettings) -> Accepted | HandshakeRefused:
     """Answer a whole head: request line and headers, the empty line included."""
-    usual = plain(head, settings)
+    usual = usual_upgrade(head, settings)
     return Accepted(*usual) if usual is not None else by_library(head, settings)
 
 

@@ -30,7 +30,7 @@ _FOR_THE_LIBRARY: Final = (b"content-length", b"transfer-encoding")
 _BY_NAME: Final = {name.encode(): encoding for name, encoding in ENCODINGS.items()}
 
 
-def plain(head: bytes, settings: WireSettings) -> tuple[Encoding, bytes] | None:
+def usual_upgrade(head: bytes, settings: WireSettings) -> tuple[Encoding, bytes] | None:
     """Return the encoding and the response for a usual, valid request; None: ask the library."""
     match = _HEAD.fullmatch(head) if len(head) <= _MAX_BYTES else None
     if match is None:

@@ -428,7 +428,7 @@ def played(
 ) -> Mapping[type[Request], Route]:
     from actors.matches.host import MatchHost
     from actors.matches.match_kind import match_kind
-    from actors.matches.routes import routes
+    from actors.matches.routes import match_routes
     from actors.matches.service import start_matches
     from actors.matches.settings import MatchSettings
     from examples.tictactoe import TicTacToe
@@ -445,7 +445,7 @@ def played(
     if seed is not None:
         hosts = [dataclasses.replace(host, new_seed=lambda: seed) for host in hosts]
     system.register_instead(nodes.placed([match_kind(host) for host in hosts]))
-    return routes(start_matches(system, hosts[0], rows or MatchRows(), events))
+    return match_routes(start_matches(system, hosts[0], rows or MatchRows(), events))
 
 
 # --- shorthands ----------------------------------------------------------------------------------

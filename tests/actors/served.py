@@ -210,9 +210,9 @@ def chat(
 def no_games(system: ActorSystem, topics: Topics) -> Mapping[type[Request], Route]:
     from actors.matches.directory import Directory
     from actors.matches.host import MatchHost
-    from actors.matches.routes import routes
+    from actors.matches.routes import match_routes
 
-    return routes(Directory(MatchHost({}, topics, clock_ms=unix_ms), Facts([], []), system))
+    return match_routes(Directory(MatchHost({}, topics, clock_ms=unix_ms), Facts([], []), system))
 
 
 @asynccontextmanager

@@ -29,7 +29,7 @@ from protocol.messages.room import (
     Sent,
 )
 from protocol.messages.session import SessionClose, SessionOpen, SessionResume
-from protocol.terminal import check_names, described
+from protocol.terminal import check_names, line_of
 from protocol.words import in_words
 from tests.protocol.scripted import BOB, Peer, opened, push, recovered, said, scripted
 
@@ -320,13 +320,13 @@ async def test_a_signal_leaves_cleanly(number: signal.Signals) -> None:
 
 
 def test_an_erased_message_is_said_to_be_one() -> None:
-    assert described(Message(1, "u", "ada", "hi", 0)).endswith(" ada: hi")
-    assert described(Message(1, "", "", "", 0)).endswith(" (erased)")
+    assert line_of(Message(1, "u", "ada", "hi", 0)).endswith(" ada: hi")
+    assert line_of(Message(1, "", "", "", 0)).endswith(" (erased)")
 
 
 def test_gaps_are_told_in_words() -> None:
-    assert "3 to 9 are not shown (away)" in described(Gap("away", 3, 9))
-    assert "void" in described(Gap("void", 3, 9))
+    assert "3 to 9 are not shown (away)" in line_of(Gap("away", 3, 9))
+    assert "void" in line_of(Gap("void", 3, 9))
 
 
 MENDERS = {"normal", "protocol_error", "unsupported_data", "invalid_text", "too_big"}

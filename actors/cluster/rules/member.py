@@ -23,7 +23,7 @@ from actors.cluster.rules.answers import (
 from actors.cluster.rules.lease import Contact, Lease, Timing
 from actors.cluster.rules.placement import Placement
 from actors.cluster.rules.slot_table import Held, SlotTable, generation_of
-from actors.cluster.rules.view import Node, View, name_of
+from actors.cluster.rules.view import Node, View, name_of_node
 
 
 class Change(NamedTuple):
@@ -68,7 +68,7 @@ class Member:
         self.me = me
         self.view = View()
         self.table = SlotTable(me)
-        self.placement = placement or Placement(name_of(me))
+        self.placement = placement or Placement(name_of_node(me))
         self.lease = Lease(timing, asked_s)
         self.contact = Contact(timing)
         self.heard = 0

@@ -112,7 +112,7 @@ def node_id(name: str, incarnation: int) -> str:
     return f"{name}.{incarnation}"
 
 
-def name_of(node: str) -> str:
+def name_of_node(node: str) -> str:
     """Return the name in a node id."""
     return node.partition(".")[0]
 

@@ -11,7 +11,7 @@ import trio
 
 from actors.node.log_writer import LogWriter
 from actors.node.parent.keeper import NodeKeeper, NodeState, wrong
-from actors.node.printing import columns
+from actors.node.printing import aligned
 from protocol.http.application import Check, Readiness, readiness
 from protocol.http.metrics import Reading, counter, gauge
 
@@ -104,7 +104,7 @@ async def readiness_of_all(keepers: Sequence[NodeKeeper], *, draining: bool) -> 
     )
 
 
-def readings(keepers: Sequence[NodeKeeper], log: LogWriter) -> Iterator[Reading]:
+def readings_of_parent(keepers: Sequence[NodeKeeper], log: LogWriter) -> Iterator[Reading]:
     """Yield the parent's own readings. Each node has more, on its own port."""
     up = sum(keeper.state == "up" for keeper in keepers)
     yield gauge("nodes", "Nodes that there should be.", len(keepers))
@@ -118,7 +118,7 @@ def readings(keepers: Sequence[NodeKeeper], log: LogWriter) -> Iterator[Reading]
     yield counter("log_lines_dropped", "Lines that the log had no room for.", log.dropped)
 
 
-def table(found: Overview) -> Iterator[str]:
+def overview_table(found: Overview) -> Iterator[str]:
     """Yield the lines that show an overview to people."""
     up = sum(node.state == "up" for node in found.nodes)
     yield f"greenroom {found.version}: {up} of {len(found.nodes)} nodes up"
@@ -143,4 +143,4 @@ def table(found: Overview) -> Iterator[str]:
             for node in found.nodes
         ),
     ]
-    yield from columns(cells)
+    yield from aligned(cells)

@@ -23,7 +23,7 @@ from actors.node.parent.control import (
 )
 from actors.node.parent.ended import ProcessEnd, exit_of_all
 from actors.node.parent.keeper import NodeKeeper, RestartFailed
-from actors.node.parent.overview import Overview, readiness_of_all, readings, row
+from actors.node.parent.overview import Overview, readiness_of_all, readings_of_parent, row
 from actors.node.parent.process import NodeProcess
 from actors.node.stopping import Stopping
 from actors.node.upkeep import Revivable, hold_lease, keep_alive
@@ -175,5 +175,5 @@ class ParentProcess:
         return application(
             about={"name": "greenroom", "version": self.version, "nodes": ", ".join(self.names)},
             ready=ready,
-            readings=partial(readings, self.keepers, self.log),
+            readings=partial(readings_of_parent, self.keepers, self.log),
         )

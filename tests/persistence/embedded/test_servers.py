@@ -28,7 +28,7 @@ from persistence import (
 )
 from persistence.embedded import EmbeddedServers, run_as, server_process
 from persistence.postgres.connection import connect
-from persistence.redis import check
+from persistence.redis import check_redis
 from persistence.redis.connection import connect as connect_redis
 from tests.persistence.embedded.launched import Launched, below, owner, running, wait_until_gone
 
@@ -74,7 +74,7 @@ def wait_until_answering(postgres_url: str, redis_url: str) -> None:
     while True:
         try:
             connect(PostgresSettings(url=postgres_url)).close()
-            check(RedisSettings(url=redis_url))
+            check_redis(RedisSettings(url=redis_url))
         except StoreUnavailable:
             if time.monotonic() > deadline:
                 raise
@@ -194,7 +194,7 @@ def test_a_directory_in_use_is_refused_and_names_the_process(folder: Path) -> No
     assert str(caught.value) == f"data directory {folder} is in use by process {os.getpid()}"
     assert first.pids == {}
     with EmbeddedServers(folder, postgres=False) as again:
-        check(RedisSettings(url=again.redis_url))
+        check_redis(RedisSettings(url=again.redis_url))
 
 
 def test_a_directory_whose_path_is_too_long_for_a_socket_has_them_elsewhere(

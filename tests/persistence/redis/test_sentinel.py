@@ -11,7 +11,7 @@ from pykka import ActorRef
 
 from persistence import RedisSettings, StoreUnavailable
 from persistence.nodes import BeginGeneration, Heartbeat
-from persistence.redis import SnapshotWorker, check
+from persistence.redis import SnapshotWorker, check_redis
 from persistence.redis.counters import CounterWorker
 from persistence.redis.nodes import NodeWorker
 from persistence.requests import Increment, LoadSnapshot, SaveSnapshots, StoreRequest
@@ -47,7 +47,7 @@ def at_last(worker: Ref, request: StoreRequest) -> Any:
 
 def test_all_workers_follow_a_failover(stores: Watched) -> None:
     settings = RedisSettings(url=stores.url, timeout_s=2.0)
-    check(settings)
+    check_redis(settings)
     snapshots = SnapshotWorker.start(settings)
     counters = CounterWorker.start(settings)
     nodes = NodeWorker.start(settings, timeout_s=2.0)
@@ -88,6 +88,6 @@ def test_a_primary_that_has_become_a_replica_is_left(stores: Watched) -> None:
 
 def test_sentinels_that_do_not_know_the_name_are_one_line(stores: Watched) -> None:
     with pytest.raises(StoreUnavailable, match="No master found") as caught:
-        check(RedisSettings(url=stores.url.replace("/games/", "/others/")))
+        check_redis(RedisSettings(url=stores.url.replace("/games/", "/others/")))
     assert "\n" not in str(caught.value)
     assert "password" not in str(caught.value)

@@ -11,7 +11,7 @@ from pykka import ActorRef
 
 from persistence import RedisSettings, StoreUnavailable
 from persistence.nodes import BeginGeneration, ChangeSlots, Heartbeat
-from persistence.redis import SnapshotWorker, check
+from persistence.redis import SnapshotWorker, check_redis
 from persistence.redis.counters import CounterWorker
 from persistence.redis.lines import open_line
 from persistence.redis.nodes import NodeWorker
@@ -129,7 +129,7 @@ def test_of_a_server_that_is_killed_only_its_keys_are_away_until_its_replica_has
         assert at_last(worker, LoadSnapshot("k", theirs[0])) == rows[theirs[0]]
         for key, row in rows.items():
             assert ask(worker, LoadSnapshot("k", key)) == row
-        check(of(own))
+        check_redis(of(own))
     finally:
         worker.stop()
 
@@ -142,4 +142,4 @@ def test_a_check_looks_at_every_server(own: Cluster) -> None:
     assert isinstance(reply, Exception)
     line.close()
     with pytest.raises(StoreUnavailable):
-        check(of(own))
+        check_redis(of(own))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pykka import ActorRef
 
 from persistence import RedisSettings, RowRefused, StoreUnavailable
-from persistence.redis import SnapshotWorker, check
+from persistence.redis import SnapshotWorker, check_redis
 from persistence.redis.connection import connect
 from persistence.requests import (
     Activate,
@@ -176,7 +176,7 @@ def test_scripts_and_connections_that_went_with_a_restart_are_not_felt(
 )
 def test_an_unreachable_store_is_one_line(url: str) -> None:
     with pytest.raises(StoreUnavailable) as caught:
-        check(RedisSettings(url=url))
+        check_redis(RedisSettings(url=url))
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
 
@@ -184,7 +184,7 @@ def test_an_unreachable_store_is_one_line(url: str) -> None:
 def test_a_wrong_password_says_so(redis: RedisSettings) -> None:
     url = redis.url.replace("unix://:", "unix://:x")
     with pytest.raises(StoreUnavailable, match=r"(?i)password|auth"):
-        check(msgspec.structs.replace(redis, url=url))
+        check_redis(msgspec.structs.replace(redis, url=url))
 
 
 def test_while_it_pauses_calls_fail_at_once() -> None:

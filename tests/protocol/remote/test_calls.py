@@ -11,7 +11,7 @@ from protocol.codec import JSON
 from protocol.messages import EVERY_OP
 from protocol.messages.envelope import ErrorReply, Ok, Request
 from protocol.messages.match import MatchCreate, MatchInput
-from protocol.messages.op import name_of
+from protocol.messages.op import op_of
 from protocol.messages.room import RoomHistory, RoomSend
 from protocol.messages.session import SessionClose, SessionOpen, SessionResume
 from protocol.remote.calls import Call, Calls
@@ -30,7 +30,7 @@ def test_what_acts_again_is_repeated_only_with_its_key() -> None:
     assert repeated.isdisjoint({SessionOpen, SessionResume, SessionClose, RoomSend, MatchCreate})
 
     def may_repeat(request: Request) -> bool:
-        return EVERY_OP.ops[name_of(request)].may_repeat(request)
+        return EVERY_OP.ops[op_of(request)].may_repeat(request)
 
     assert may_repeat(KEYED)
     assert not may_repeat(BARE)

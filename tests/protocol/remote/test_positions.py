@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from protocol.messages.envelope import Position
 from protocol.messages.match import MatchEvent, MatchStatePush
 from protocol.messages.room import Message
-from protocol.remote.positions import Gap, recover, restart, take, widen
+from protocol.remote.positions import Gap, after_restart, recover, take, widen
 
 
 def said(offset: int, what: int = 0) -> Message:
@@ -32,8 +32,8 @@ def test_a_push_beyond_the_next_names_the_hole() -> None:
 
 
 def test_a_restart_that_goes_back_says_what_is_void() -> None:
-    assert restart(Position(1, 9), 2, 7) == (Position(2, 7), Gap("void", 8, 9))
-    assert restart(Position(1, 9), 2, 9) == (Position(2, 9), None)
+    assert after_restart(Position(1, 9), 2, 7) == (Position(2, 7), Gap("void", 8, 9))
+    assert after_restart(Position(1, 9), 2, 9) == (Position(2, 9), None)
 
 
 def test_too_long_away_is_a_gap_before_the_last_messages() -> None:
@@ -148,7 +148,7 @@ class ARoomAndItsReader(RuleBasedStateMachine):
         self.epoch += 1
         self.bases.append((self.epoch, self.durable))
         if self.connected:
-            self.at, gap = restart(self.at, self.epoch, self.durable)
+            self.at, gap = after_restart(self.at, self.epoch, self.durable)
             self.tell([gap] if gap is not None else [])
 
     @precondition(lambda self: self.connected)

@@ -14,7 +14,7 @@ from protocol.codec import MSGPACK
 from protocol.errors import SLOW_CONSUMER
 from protocol.frames import PONG
 from protocol.messages.room import RoomMessage
-from protocol.server.backlog import Backlog, WaitingBytes, too_slow
+from protocol.server.backlog import Backlog, WaitingBytes, slow_clients
 from protocol.server.flusher import Flusher
 from protocol.server.outbox import Outbox
 from protocol.server.settings import WireSettings
@@ -48,7 +48,7 @@ def waiting(size: int, address: str | None = None, since: float = 0.0) -> Waitin
 
 
 def sizes(ones: list[WaitingBytes], settings: WireSettings, now: float = 0.0) -> list[int]:
-    return [one.size for one, _ in too_slow(ones, now, settings)]
+    return [one.size for one, _ in slow_clients(ones, now, settings)]
 
 
 def test_whoever_has_read_nothing_for_long_has_to_go_however_little_waits() -> None:
@@ -80,7 +80,7 @@ def test_what_stays_is_within_every_bound_and_nobody_goes_twice(
 ) -> None:
     settings = WireSettings(backlog_bytes=most, address_backlog_bytes=of_address)
     ones = [waiting(*one) for one in drawn]
-    gone = [one for one, _ in too_slow(ones, 60.0, settings)]
+    gone = [one for one, _ in slow_clients(ones, 60.0, settings)]
     assert len(gone) == len(set(gone))
     stay = [one for one in ones if one not in gone]
     assert all(60.0 - one.since < settings.stalled_s for one in stay)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from protocol.codec import ENCODINGS, JSON, MSGPACK
 from protocol.server.handshake import Accepted, answer, by_library
 from protocol.server.settings import WireSettings
-from protocol.server.upgrade import plain
+from protocol.server.upgrade import usual_upgrade
 
 WIRE = WireSettings(origins=("https://game.example",))
 KEY = base64.b64encode(bytes(range(16))).decode()
@@ -36,7 +36,7 @@ def fields(response: bytes) -> set[bytes]:
 def test_the_usual_request_is_taken_as_the_library_takes_it() -> None:
     for encoding in ENCODINGS.values():
         request = head(*(USUAL | {"Sec-WebSocket-Protocol": encoding.subprotocol}).items())
-        usual = plain(request, WIRE)
+        usual = usual_upgrade(request, WIRE)
         theirs = by_library(request, WIRE)
         assert usual is not None
         assert isinstance(theirs, Accepted)
@@ -52,7 +52,7 @@ def test_what_browsers_and_libraries_send_beside_it_does_not_matter() -> None:
         ("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits"),
         ("Cookie", "a=b; c=d"),
     )
-    assert plain(request, WIRE) is not None
+    assert usual_upgrade(request, WIRE) is not None
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_what_browsers_and_libraries_send_beside_it_does_not_matter() -> None:
 )
 def test_what_is_not_right_is_left_to_the_library(name: str, value: str) -> None:
     request = head(*(USUAL | {name: value}).items())
-    assert plain(request, WIRE) is None
+    assert usual_upgrade(request, WIRE) is None
     assert type(answer(request, WIRE)) is type(by_library(request, WIRE))
 
 
@@ -103,7 +103,7 @@ def test_it_never_takes_what_the_library_refuses_and_never_takes_it_otherwise(
 ) -> None:
     lines = {name: value for name, value in (USUAL | changed).items() if name not in left_out}
     made = head(*lines.items(), *added, request=request)
-    usual = plain(made, WIRE)
+    usual = usual_upgrade(made, WIRE)
     if usual is not None:
         theirs = by_library(made, WIRE)
         assert isinstance(theirs, Accepted), theirs

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from actors.cluster.rules.rendezvous import Rendezvous
 from actors.cluster.rules.slot_table import Held, SlotTable
 from actors.cluster.rules.slots import SLOTS, pool_of, slot_of, slot_of_kind, slots_of_pool
-from actors.cluster.rules.view import Descriptor, Node, View, incarnation_of, name_of, node_id
+from actors.cluster.rules.view import Descriptor, Node, View, incarnation_of, name_of_node, node_id
 
 POOL = slots_of_pool(0)
 
@@ -84,7 +84,7 @@ def test_a_table_knows_nothing_of_slots_it_never_heard_of() -> None:
 
 def test_a_name_has_no_dot_so_that_an_id_can_be_taken_apart() -> None:
     assert node_id("n-1_x", 7) == "n-1_x.7"
-    assert (name_of("n-1_x.7"), incarnation_of("n-1_x.7")) == ("n-1_x", 7)
+    assert (name_of_node("n-1_x.7"), incarnation_of("n-1_x.7")) == ("n-1_x", 7)
     for name in ("", "n.1", "n/1", "ä", "n" * 65, "n1\n"):
         with pytest.raises(ValueError, match="a node's name"):
             node_id(name, 1)
