@@ -1,4 +1,8 @@
-"""A client that requests much and does not read the answers."""
+"""A client that requests much and does not read the answers.
+
+What became of it is decided by what the server says of it, or by what it then reads, and never by
+how long it took: a busy machine may take its time.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import contextlib
 import secrets
 import socket
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 import msgpack
@@ -24,31 +29,55 @@ _GONE = (ConnectionClosed, OSError, trio.BrokenResourceError)
 JOIN_WITHIN_S = 8.0
 """The wait for a join. It is longer than the server's own deadline, for rooms read from their
 log."""
+GIVEN_UP_WITHIN_S = 60.0
+"""After so long without a word of the server the client counts what there is to read. No server
+needs so long, however busy; it only ends the wait for one that does not close."""
+PAUSE_S = 0.01
+"""Between two requests, or most are refused as too many at once."""
+QUIET_S = 15.0
+"""Nothing more comes if nothing came for so long, though not all is answered."""
+ENOUGH_BYTES = 8 * 2**20
+"""More than the buffers of two sockets and an outbox hold. Of less it is not known that the server
+was ever kept waiting."""
+
+Ended = Callable[[str], Awaitable[str]]
+"""Waits until the server says that it has ended the connection from an address, `host:port`, and
+returns the name of the close."""
 
 
 class Deaf(msgspec.Struct):
     """What became of the client."""
 
-    code: int = 0
-    """The close code that the server sent; 1006: it cut the connection without one; 0: it still
-    holds the connection."""
+    close: str = ""
+    """The name of the close, by the server's log; empty: it still holds the connection."""
+    answers: int = 0
+    """What it read at last, if the server still held the connection."""
     read_bytes: int = 0
     errors: Counter[str] = msgspec.field(default_factory=Counter)
-    """How often it read each code of a refusal. Refusals are too short to fill an outbox."""
+    """Refusals among the answers, by code. They are short, and so no reason to be closed."""
+
+    @property
+    def held(self) -> bool:
+        """Whether the server held on to it, though it had much to say to it."""
+        return not self.close and self.read_bytes >= ENOUGH_BYTES
 
     def __str__(self) -> str:
+        if self.close:
+            return f"closed as {self.close}"
         refused = ", ".join(f"{count} {code}" for code, count in self.errors.most_common())
         return (
-            f"closed with {self.code}, having read {self.read_bytes:,} bytes "
+            f"not closed, and then read {self.answers} answers of {self.read_bytes:,} bytes "
             f"(refused: {refused or 'none'})"
         )
 
 
-async def stop_reading(url: str, room: str, *, for_s: float) -> Deaf | None:
-    """Ask for a room's history again and again, and read only `for_s` seconds later, to the end.
+async def stop_reading(
+    url: str, room: str, ended: Ended, *, within_s: float = GIVEN_UP_WITHIN_S
+) -> Deaf | None:
+    """Ask for a room's history again and again, without reading, until the server gives up.
 
-    Returns None if the room could not be joined. `for_s` must be less than `wire.close_timeout_s`:
-    so long after the close frame the server cuts the connection, whatever is unread.
+    Returns None if the room could not be joined. If the server has not given up after `within_s`,
+    the client reads all that there is.
     """
     where = urlsplit(url)
     assert where.hostname
@@ -67,25 +96,30 @@ async def stop_reading(url: str, room: str, *, for_s: float) -> Deaf | None:
         with contextlib.suppress(*_GONE), trio.move_on_after(JOIN_WITHIN_S):
             joined = await _join(client, room)
         if joined:
-            # A send fails once the server has closed. The close frame is behind what was not read.
-            with contextlib.suppress(*_GONE), trio.move_on_after(for_s):
-                await _ask_on(client, room)
-            await _read_on(client, deaf, for_s)
+            nursery.start_soon(_ask_on, client, room)
+            host, port = stream.socket.getsockname()
+            with trio.move_on_after(within_s):
+                deaf.close = await ended(f"{host}:{port}")
+            if not deaf.close:
+                await _read_on(client, deaf)
         nursery.cancel_scope.cancel()
     return deaf if joined else None
 
 
-async def _read_on(client: WebSocketConnection, deaf: Deaf, for_s: float) -> None:
-    try:
-        with trio.move_on_after(for_s):
-            while True:
+async def _read_on(client: WebSocketConnection, deaf: Deaf) -> None:
+    with contextlib.suppress(*_GONE):
+        while True:
+            with trio.move_on_after(QUIET_S) as quiet:
                 message = await client.get_message()
-                deaf.read_bytes += len(message)
-                answer = msgpack.unpackb(message)
-                if answer["op"] == "error":
-                    deaf.errors[answer["code"]] += 1
-    except ConnectionClosed as closed:
-        deaf.code = int(closed.reason.code) if closed.reason is not None else 1006
+            if quiet.cancelled_caught:
+                return
+            answer = msgpack.unpackb(message)
+            deaf.answers += answer.get("ref") is not None
+            deaf.read_bytes += len(message)
+            if answer["op"] == "error":
+                deaf.errors[answer["code"]] += 1
+            if deaf.answers == MANY - 3:
+                return
 
 
 async def _join(client: WebSocketConnection, room: str) -> bool:
@@ -98,11 +132,12 @@ async def _join(client: WebSocketConnection, room: str) -> bool:
 
 
 async def _ask_on(client: WebSocketConnection, room: str) -> None:
-    """Send requests until cancelled."""
-    for _ in range(LONG):
-        body = secrets.token_hex(2000)
-        await client.send_message(msgpack.packb({"op": "room.send", "room": room, "body": body}))
-    for ref in range(3, MANY):
-        asked = {"op": "room.history", "ref": ref, "room": room, "limit": 100}
-        await client.send_message(msgpack.packb(asked))
-    await trio.sleep_forever()
+    """Ask, until all is asked or the connection is gone."""
+    with contextlib.suppress(*_GONE):
+        for _ in range(LONG):
+            said = {"op": "room.send", "room": room, "body": secrets.token_hex(2000)}
+            await client.send_message(msgpack.packb(said))
+        for ref in range(3, MANY):
+            asked = {"op": "room.history", "ref": ref, "room": room, "limit": 100}
+            await client.send_message(msgpack.packb(asked))
+            await trio.sleep(PAUSE_S)

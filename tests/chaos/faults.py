@@ -17,11 +17,13 @@ from actors.node.parent.control import RestartAll, ask
 from actors.node.parent.overview import NodeRow
 from tests.chaos.deaf import stop_reading
 from tests.chaos.faulty import SITES, How, Order
-from tests.chaos.stage import STALLED_S, Stage
+from tests.chaos.stage import Stage
 
 HOWS: tuple[How, ...] = ("raise before", "raise before", "raise after", "hang", "flood")
 ALWAYS = 10**9
-SLOW_CONSUMER = 4001
+SLOW_CONSUMER = "slow_consumer"
+TRIES = 3
+"""Of a client that is to be closed, in one room each."""
 CAUSE = {
     "room": "room.post",
     "session": "session.request",
@@ -226,21 +228,21 @@ async def fail_always(stage: Stage, rng: random.Random) -> None:
 
 
 async def deafen(stage: Stage, rng: random.Random) -> None:
-    """A client asks for much and stops reading. The server must close it as a slow consumer."""
-    held = 0
+    """A client asks for much and stops reading. It has to leave as a slow consumer."""
+    found: list[str] = []
     for room in rng.sample(stage.rooms, len(stage.rooms)):
-        deaf = await stop_reading(stage.url(), room, for_s=STALLED_S + 3.5)
+        deaf = await stop_reading(stage.url(), room, stage.ended)
         if deaf is None:
-            continue  # the room failed by another fault, and refuses joins for now
-        if not deaf.code:
-            held += 1
-            if held == 1:
-                continue  # once, the server may have been too busy to notice; twice is wrong
-        if deaf.code != SLOW_CONSUMER:
-            stage.wrong.append(f"a client that stopped reading {room} was {deaf}")
-        return
-    if not held:
-        stage.wrong.append("no room could be joined by a client that was to stop reading")
+            continue  # the room rests, after another fault
+        if deaf.close == SLOW_CONSUMER:
+            return
+        found.append(f"a client that stopped reading {room} was {deaf}")
+        # After an earlier fault there may be too few answers, or a node that another one misses.
+        judged = deaf.held if stage.nodes > 1 else deaf.held or deaf.close
+        if judged or len(found) == TRIES:
+            stage.wrong += found
+            return
+    stage.wrong += found or ["no room could be joined by a client that was to stop reading"]
 
 
 FAULTS: tuple[Fault, ...] = (

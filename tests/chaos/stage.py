@@ -124,9 +124,7 @@ class Stage(AbstractContextManager["Stage"]):
             "log.format=json",
             "inboxes.look_every_s=1",
             f"wire.stalled_s={STALLED_S}",
-            # On a busy machine a client may read on late. With less it would find the connection
-            # cut, and no close code.
-            "wire.close_timeout_s=30",
+            "log.level=debug",  # which says of each connection why it ended
             f"server.nodes={self.nodes}",
             "server.name=node",
             *self._settings,
@@ -197,6 +195,10 @@ class Stage(AbstractContextManager["Stage"]):
         """The URL at which the server itself listens, past the proxy."""
         return self._running().ws
 
+    async def ended(self, peer: str) -> str:
+        """Wait until the server has ended the connection from there; returns how, by its log."""
+        return await ended(self._running(), peer)
+
     # --- the stores ---
 
     def signal_store(self, name: str, signum: signal.Signals) -> None:
@@ -254,6 +256,19 @@ class Stage(AbstractContextManager["Stage"]):
     def _running(self) -> Server:
         assert self.server is not None, "no server was started"
         return self.server
+
+
+async def ended(server: Server, peer: str) -> str:
+    """Wait until a server, whose log is JSON and says all, has ended a connection; returns how."""
+    read = 0
+    while True:
+        for line in server.err[read:]:
+            read += 1
+            if '"connection ended"' in line:
+                said = msgspec.json.decode(line)
+                if said["event"] == "connection ended" and said["peer"] == peer:
+                    return str(said["close"])
+        await trio.sleep(0.05)
 
 
 def _row(kind: str, key: str, seq: int, epoch: int, event: str, payload: bytes) -> Row:
