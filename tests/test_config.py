@@ -519,3 +519,27 @@ def test_other_services_are_looked_for_only_if_something_unknown_is_set() -> Non
     assert refused(overrides=["trial.name=x", "lisen.port=1"], absent=others()).startswith(
         "--set lisen.port: unknown section [lisen], did you mean [listen]?"
     )
+
+
+def test_labels_that_no_server_could_live_by_are_refused() -> None:
+    clustered = ["server.nodes=2", 'cluster.kept={match = "games"}']
+    assert load(environment={}, overrides=[*clustered, 'server.labels=["", "games"]'])
+    for labels, why in (
+        ('["", "games", "games"]', "there are fewer nodes"),
+        ('["game"]', "nothing is kept to one of these labels"),
+        ('["ga mes"]', "nothing is kept to one of these labels"),
+        ('["games  any"]', "must be a list, each empty or up to 16 words"),
+    ):
+        assert why in refused(overrides=[*clustered, f"server.labels={labels}"])
+    alone = ['cluster.kept={match = "games"}', 'server.labels=["games"]']
+    assert "a server that is alone has to do everything" in refused(overrides=alone)
+    assert "must be a table, each a label" in refused(overrides=['cluster.kept={match = "a b"}'])
+
+
+def test_the_labels_of_nodes_are_given_in_order_and_the_last_ones_are_of_all_after_it() -> None:
+    clustered = ["server.nodes=4", 'cluster.kept={match = "games"}']
+    server = load(
+        environment={}, overrides=[*clustered, 'server.labels=["", "games any"]']
+    ).config.server
+    assert [server.labels_of(n) for n in range(3)] == [(), ("games", "any"), ("games", "any")]
+    assert load(environment={}).config.server.labels_of(3) == ()

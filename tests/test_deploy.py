@@ -183,6 +183,23 @@ def test_a_pod_of_a_cluster_tells_the_server_so_and_its_name() -> None:
     assert loaded.config.server.name == longest
 
 
+def test_pods_with_labels_say_so_and_have_no_service_for_clients() -> None:
+    for labels, services in (("games", {"http"}), ("games any", {"http", "clients"})):
+        found = rendered(VALUES | {"labels": labels})
+        pod = found["Deployment"][0]["spec"]["template"]["spec"]["containers"][0]
+        (said,) = [one["value"] for one in pod["env"] if one["name"] == "GREENROOM_SERVER__LABELS"]
+        variables = {
+            "GREENROOM_SERVER__LABELS": said,
+            "GREENROOM_SERVER__NODES": "2",
+            "GREENROOM_CLUSTER__KEPT": '{match = "games"}',
+        }
+        assert settings(variables).config.server.labels == (labels,)
+        ports = {one["name"] for each in found["Service"] for one in each["spec"]["ports"]}
+        assert ports == services
+    with pytest.raises(HelmRenderError, match="cluster: must be true for pods with labels"):
+        rendered(ALONE | {"labels": "games"})
+
+
 def test_the_autoscaler_goes_by_a_metric_that_the_server_exports(tmp_path: Path) -> None:
     found = rendered(VALUES)
     (scaler,), (deployment,) = found["HorizontalPodAutoscaler"], found["Deployment"]

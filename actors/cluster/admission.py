@@ -8,10 +8,11 @@ import structlog
 import trio
 
 from actors.cluster.rules.applicant import Applicant
+from actors.cluster.rules.labels import kept_differently
 from actors.cluster.rules.lease import Timing
 from actors.cluster.rules.member import Member
 from actors.cluster.rules.placement import Placement
-from actors.cluster.rules.view import Descriptor, node_id, understand
+from actors.cluster.rules.view import Descriptor, Node, node_id, understand
 from actors.cluster.stores import ClusterStores
 from persistence import StoresDiffer
 
@@ -50,6 +51,27 @@ class VersionsDiffer(Exception):  # noqa: N818 - as above
         )
 
 
+class LabelsDiffer(Exception):  # noqa: N818 - as above
+    """A node lives that keeps a kind to another label than this one does."""
+
+    def __init__(self, node: str, kind: str, there: str | None, here: str | None) -> None:
+        super().__init__(node, kind, there, here)
+        self.node = node
+        self.kind = kind
+        self.there = there
+        self.here = here
+
+    def __str__(self) -> str:
+        there, here = (
+            "to no label" if one is None else f"to the label {one!r}"
+            for one in (self.there, self.here)
+        )
+        return (
+            f"{self.node} lives and keeps actors of the kind {self.kind!r} {there},"
+            f" this node {here}: that must be the same on all nodes; to change it, stop all of them"
+        )
+
+
 async def admit(
     stores: ClusterStores, descriptor: Descriptor, timing: Timing, clock: Callable[[], float]
 ) -> Member:
@@ -62,6 +84,7 @@ async def admit(
     Raises:
         NameTaken: a node of this name lives.
         VersionsDiffer: the version of a living node is not compatible with this one's.
+        LabelsDiffer: a node lives that keeps a kind to another label.
         StoresDiffer: living nodes have another Valkey, or nodes of another register have this one.
         StoreError: a store does not answer.
         ValueError: the name is not allowed for a node.
@@ -78,8 +101,7 @@ async def admit(
         heard = await stores.beat("", 0, () if earlier is None else (earlier,))
         living = [one for one in view.nodes.values() if not stores.has_ended(one.id)]
         for one in living:
-            if not understand(one.descriptor, descriptor):
-                raise VersionsDiffer(one.id, one.descriptor, descriptor)
+            _check_fits(one, descriptor)
         other = applicant.of_another(living, heard)
         if applicant.apart(clock(), other):
             raise StoresDiffer("redis", f"{other} of this register lives with another Valkey")
@@ -117,3 +139,13 @@ async def bury(stores: ClusterStores, node: str, why: str, lease_s: float) -> No
         return
     log.warning("node buried", node=node, why=why)
     await stores.announce(version, node)
+
+
+def _check_fits(there: Node, here: Descriptor) -> None:
+    """Raise VersionsDiffer or LabelsDiffer if these cannot live in one cluster."""
+    if not understand(there.descriptor, here):
+        raise VersionsDiffer(there.id, there.descriptor, here)
+    kept = there.descriptor.kept
+    kind = kept_differently(kept, here.kept)
+    if kind is not None:
+        raise LabelsDiffer(there.id, kind, kept.get(kind), here.kept.get(kind))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, cast
 
@@ -13,6 +13,7 @@ import structlog
 from actors.cluster.bus import Bus
 from actors.cluster.codec import KindCodec, Names
 from actors.cluster.error_forms import ErrorCodec, ErrorForm
+from actors.cluster.errors import NoNode
 from actors.cluster.flushes import Flushes
 from actors.cluster.items import (
     ActorEnded,
@@ -42,6 +43,7 @@ from actors.cluster.reception import Reception, unknown
 from actors.cluster.remote_target import RemoteTarget
 from actors.cluster.routes import Routes, Where
 from actors.cluster.rules.slot_table import Held
+from actors.cluster.vacancies import Vacancies
 from actors.cluster.watches import Watches
 from actors.cluster.ways import HoldingWay, Way
 from actors.runtime.cell import Cell
@@ -73,6 +75,7 @@ class Cluster:
         bus: the bounds of the bus.
         errors: how the program's own exceptions cross between nodes. The runtime's cross without
             this.
+        kept: the label that a kind is kept to, in place of what the kind itself says.
 
     Raises ValueError for two errors of one name.
     """
@@ -84,6 +87,7 @@ class Cluster:
         bus: BusSettings | None = None,
         *,
         errors: Iterable[ErrorForm] = (),
+        kept: Mapping[str, str] | None = None,
     ) -> None:
         self.place: Place
         self._joining = place if isinstance(place, Joining) else None
@@ -103,6 +107,9 @@ class Cluster:
         self.message_bytes = bounds.message_bytes
         self.questions = Questions(self._errors)
         self.fenced_why = ""
+        self._kept = kept or {}
+        self._labels: dict[str, str] = {}
+        self._vacant = Vacancies()
         self._codecs: dict[str, KindCodec] = {}
         self._kinds: dict[str, Kind] = {}
         self._in_turn: Callable[[Callable[[], None]], object] = _at_once
@@ -195,27 +202,43 @@ class Cluster:
         `ActorSystem.register` calls this. Call it directly for a kind whose actors are started by
         `ActorSystem.start`, and not by messages.
 
-        Raises ValueError if something in a message of its handlers cannot cross between nodes.
+        Raises ValueError if something in a message of its handlers cannot cross between nodes, or
+        it is to be kept to a label and has no place that the cluster chooses.
         """
+        label = self._kept.get(kind.name, kind.label)
+        if label and kind.placement not in ("hashed", "one"):
+            why = f"its placement is {kind.placement!r}"
+            raise ValueError(f"{kind.name} cannot be kept to nodes with a label: {why}")
         names = Names(self.system.ref, self._kinds.__contains__)
         self._codecs[kind.name] = KindCodec(kind, names, self.system.now)
         self._kinds[kind.name] = kind
+        if kind.placement in ("hashed", "one"):
+            self._labels[kind.name] = label
+            self.routes.keep(kind.name, label)
         # Later, because the system does not know the kind yet.
         self.system.home.call_soon(self._reception.take_held, unknown(kind.name))
 
     def elsewhere(self, kind: str, key: str) -> Located | None:
         """Return what reaches an actor on another node; None: it is, or starts, on this one.
 
-        Raises ActorDeadError if the actor's node is dead or does not know its kind, or this one is
-        no member any more.
+        Raises ActorDeadError if the actor's node is dead or does not know its kind, no node is for
+        its kind, or this one is no member any more.
         """
         if kind not in self._kinds:
             return None
         where, way = self.way(kind, key)
         if way is None:
             return None
+        if way is self._waiting:
+            self._check_served(kind, key)
         self._check_known(kind, key, way.node)
         return RemoteTarget(self, self._codecs[kind], key, where, way)
+
+    def _check_served(self, kind: str, key: str) -> None:
+        """Raise NoNode if no living node, not even one that starts, is for this kind."""
+        label = self._labels.get(kind)
+        if label is not None and not self.place.view().serves(label):
+            raise NoNode(f"{kind}/{key}", label)
 
     def _check_known(self, kind: str, key: str, node: str) -> None:
         """Raise ActorDeadError if the node is of another version and does not know the kind.
@@ -253,6 +276,10 @@ class Cluster:
     def healthy(self) -> bool:
         """Whether messages come through the bus, by a canary each second."""
         return not self.fenced_why and self.bus.healthy()
+
+    def without_nodes(self) -> Mapping[str, Sequence[str]]:
+        """Return the labels that no living node has, with the kinds that are kept to each."""
+        return self._vacant.labels
 
     def on_gap(self, callback: Callable[[str], object]) -> None:
         """Have `callback(node)` called when messages between that node and this one were lost."""
@@ -328,6 +355,7 @@ class Cluster:
         if self.fenced_why:
             return
         self.bus.beat()
+        self._vacant.look(self.place.view(), self._labels)
         self.questions.sweep()
         for slots in self._flushes.older_than(now - HELD_S):
             self._open_up(slots)

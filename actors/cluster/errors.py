@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pykka
+
 from actors.runtime.errors import AskTimeout, Refusal
 
 
@@ -74,3 +76,19 @@ class NotHere(Refusal):
 
     Nobody has acted on it. It may succeed a moment later.
     """
+
+
+class NoNode(pykka.ActorDeadError):
+    """The kind is kept to nodes with a label, and no such node lives.
+
+    Nobody has acted on the message. It may succeed once there is such a node.
+    """
+
+    def __init__(self, name: str, label: str) -> None:
+        super().__init__(name, label)
+        self.name = name
+        self.label = label
+
+    def __str__(self) -> str:
+        which = f"has the label {self.label!r}" if self.label else "is for kinds without a label"
+        return f"{self.name}: no living node {which}"

@@ -149,14 +149,14 @@ class NodeMembership:
             await self.over.wait()
             nursery.cancel_scope.cancel()
 
-    async def host(self, pools: Sequence[int] = (0,)) -> None:
-        """Say that from now on this node may hold slots of these pools.
+    async def host(self, pools: Sequence[int] | None = None) -> None:
+        """Say that from now on this node may hold slots of these pools; None: of its labels'.
 
         A node that joins with a descriptor without pools holds no slots before this call. So it can
         join first, and become ready afterwards.
         """
         while self._member.ended is None:
-            if await self._try("hosting", partial(self._say_hosting, tuple(pools))):
+            if await self._try("hosting", partial(self._say_hosting, pools)):
                 return
             await trio.sleep(self._timing.beat_s / 4)
 
@@ -199,9 +199,10 @@ class NodeMembership:
             log.info("left the cluster", node=self.me)
         self.over.set()
 
-    async def _say_hosting(self, pools: tuple[int, ...]) -> None:
+    async def _say_hosting(self, pools: Sequence[int] | None) -> None:
         before = self._member.view.nodes[self.me].descriptor
-        descriptor = msgspec.structs.replace(before, pools=pools)
+        hosted = None if pools is None else tuple(pools)
+        descriptor = msgspec.structs.replace(before, pools=hosted)
         await self._announce(await self._stores.describe(self.me, descriptor))
         await self._look()
 

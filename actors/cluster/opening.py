@@ -41,7 +41,8 @@ async def open_membership(
 
     Raises:
         NameTaken: a node of this name lives.
-        VersionsDiffer, StoresDiffer: this node cannot be of one cluster with those that live.
+        VersionsDiffer, LabelsDiffer, StoresDiffer: this node cannot be of one cluster with those
+            that live.
         StoreError: a store does not answer.
     """
     settings = settings or MembershipSettings()

@@ -8,6 +8,7 @@ import pykka
 
 from actors.cluster.bus import Bus
 from actors.cluster.place import Place
+from actors.cluster.rules.labels import pool_of_label
 from actors.cluster.rules.slots import slot_of, slot_of_kind
 from actors.cluster.ways import HoldingWay, NodeWay, Way
 from actors.runtime.kinds import Kind
@@ -33,6 +34,7 @@ class Routes:
         self.behind = behind
         self._links: dict[str, NodeWay] = {}
         self._table: dict[Where, Way | None] = {}  # None: this node
+        self._pools: dict[str, int] = {}  # by the kinds that are kept to a label
 
     def is_dead(self, node: str) -> bool:
         """Whether a node is dead for good. A node that is newer than the view is not."""
@@ -50,11 +52,18 @@ class Routes:
             link = self._links[node] = NodeWay(self._bus, node)
         return link
 
+    def keep(self, kind: str, label: str) -> None:
+        """Keep a kind to the nodes with a label."""
+        self._pools[kind] = pool_of_label(label)
+
     def where(self, kind: Kind, key: str) -> Where:
         """What decides where an actor is."""
+        if kind.placement == "node":
+            return key.partition("/")[0]
+        pool = self._pools.get(kind.name, 0)
         if kind.placement == "hashed":
-            return slot_of(kind.name, key)
-        return slot_of_kind(kind.name) if kind.placement == "one" else key.partition("/")[0]
+            return slot_of(kind.name, key, pool)
+        return slot_of_kind(kind.name, pool)
 
     def way(self, where: Where) -> Way | None:
         """The way to an actor; None: it is on this node.

@@ -10,6 +10,14 @@ from msgspec import Meta
 from actors.cluster.rules.lease import Timing
 from actors.quantities import PositiveSeconds
 
+KeptLabel = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?!any\Z)[A-Za-z0-9_-]{1,60}\Z",
+        description='a label of letters and digits, not "any"',
+    ),
+]
+
 
 class MembershipSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a node is a member of its cluster. All nodes must have the same `lease_s` and `beats`.
@@ -20,12 +28,14 @@ class MembershipSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     `beats`: heartbeats within a lease. With more, others learn sooner who is dead, or has joined.
     `move_slots_per_s`: how many slots at most are handed to nodes that join.
     `leave_s`: how long a stopping node may take to hand over what it holds. Then it leaves anyway.
+    `kept`: kinds of actors, and the label of the nodes that each is kept to. The same on all nodes.
     """
 
     lease_s: Annotated[float, Meta(ge=1.5)] = 4.0
     beats: Annotated[int, Meta(ge=10)] = 10
     move_slots_per_s: Annotated[int, Meta(ge=1)] = 4000
     leave_s: PositiveSeconds = 10.0
+    kept: dict[str, KeptLabel] = {}
 
     @property
     def timing(self) -> Timing:

@@ -43,11 +43,14 @@ def banner(
 ) -> str:
     """Return the line that says where everything is."""
     settings = loaded.config
-    scheme = "wss" if settings.listen.tls_certificate else "ws"
-    where = f"{scheme}://{_address(settings.listen.host, clients)}{settings.wire.path}"
+    where = "no clients"
+    if clients:
+        scheme = "wss" if settings.listen.tls_certificate else "ws"
+        address = _address(settings.listen.host, clients)
+        where = f"clients at {scheme}://{address}{settings.wire.path}"
     web = f", HTTP at http://{_address(settings.http.host, http)}" if http else ""
     up = "is up" if nodes == 1 else f"is up on {nodes} nodes"
-    return f"greenroom {version} {up}: clients at {where}{web}, data in {found.where}"
+    return f"greenroom {version} {up}: {where}{web}, data in {found.where}"
 
 
 def _address(host: str, listeners: Sequence[socket.socket]) -> str:

@@ -26,6 +26,8 @@ def _describe(info: inspect.Type) -> str:
             text = "one of " + ", ".join(f'"{choice}"' for choice in choices)
         case inspect.ListType(item_type=item) | inspect.VarTupleType(item_type=item):
             text = f"a list, each {_describe(item)}"
+        case inspect.DictType(value_type=value):
+            text = f"a table, each {_describe(value)}"
         case inspect.UnionType(types=kinds):
             text = " or ".join(_describe(kind) for kind in kinds)
         case _:

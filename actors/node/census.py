@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -22,7 +22,9 @@ class CountedNode(NamedTuple):
         machine, pid: where it runs.
         release: Greenroom's version there; "": not known.
         version: the version of what it says to other nodes.
-        slots: its share of what the cluster places, of 16,384.
+        slots: its share of what the cluster places, of 16,384 for each label.
+        labels: what it is for.
+        kept: the label that each kind is kept to, as it says.
         leaving: whether it hands over what it holds, to stop.
         age_s: how long ago it joined.
         postgres_s, valkey_s: how long ago the stores had its last word, as far as PostgreSQL knows.
@@ -34,6 +36,8 @@ class CountedNode(NamedTuple):
     release: str
     version: int
     slots: int
+    labels: tuple[str, ...]
+    kept: Mapping[str, str]
     leaving: bool
     age_s: float
     postgres_s: float
@@ -55,6 +59,8 @@ def members(redis: RedisSettings, postgres: PostgresSettings) -> list[CountedNod
                 about.release,
                 about.version,
                 slots[row.id],
+                about.labels,
+                about.kept,
                 row.leaving,
                 row.age_s,
                 row.report_s,
@@ -77,7 +83,7 @@ def cluster_table(found: Sequence[CountedNode], lease_s: float) -> Iterator[str]
     machines = len({one.machine for one in found})
     yield f"the cluster: {len(found)} nodes on {machines} machines, {len(silent)} silent"
     head = ("node", "state", "for", "machine", "pid", "slots", "version", "protocol",
-            "postgresql", "valkey")  # fmt: skip
+            "postgresql", "valkey", "labels")  # fmt: skip
     rows = [
         (
             one.id,
@@ -90,7 +96,23 @@ def cluster_table(found: Sequence[CountedNode], lease_s: float) -> Iterator[str]
             str(one.version),
             f"{one.postgres_s:.1f} s ago",
             f"{one.valkey_s:.1f} s ago",
+            " ".join(one.labels) or "-",
         )
         for one in found
     ]
     yield from aligned([head, *rows])
+    kept = {kind: label for one in found for kind, label in one.kept.items()}
+    yield from kept_lines(kept, {one.id: one.labels for one in found if not one.leaving})
+
+
+def kept_lines(kept: Mapping[str, str], nodes: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Yield the lines that show which kinds are kept to labels.
+
+    Arguments:
+        kept: the label that each kind is kept to.
+        nodes: the labels of nodes that live.
+    """
+    for kind, label in sorted(kept.items()):
+        there = [node for node, labels in nodes.items() if label in labels]
+        where = ", ".join(there) or "no node has it, so they are unavailable"
+        yield f"actors of the kind {kind} are kept to the label {label}: {where}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -76,6 +76,10 @@ class ClusterNode:
             return f"no member any more: {self.membership.ended}"
         return None if self.cluster.healthy() else "messages do not come through the bus"
 
+    async def check_labels(self) -> str | None:
+        """Return which kinds have no node to be on; None: all have one."""
+        return vacant(self.cluster.without_nodes()) or None
+
     def readings(self) -> Iterator[Reading]:
         """Yield the metrics of the cluster, as this node sees it."""
         member = self.membership
@@ -84,25 +88,50 @@ class ClusterNode:
         yield gauge("cluster_slots", "Slots of actors that this node holds.", member.held())
         yield counter("cluster_beats", "Heartbeats that Valkey answered.", member.beats)
         yield counter("cluster_beats_missed", "Heartbeats that it did not.", member.missed)
+        vacancies = sum(map(len, self.cluster.without_nodes().values()))
+        text = "Kinds of actors that are kept to nodes with a label that no living node has."
+        yield gauge("cluster_kinds_without_node", text, vacancies)
         text = "Times that another node took no more messages of this one's hub."
         yield counter("cluster_hub_lapses", text, self.hubs.lapses)
 
 
 async def join(
-    system: ActorSystem, joining: Joining, redis: RedisSettings, bus: BusSettings
+    system: ActorSystem,
+    joining: Joining,
+    redis: RedisSettings,
+    bus: BusSettings,
+    kept: Mapping[str, str],
 ) -> ClusterNode:
     """Make a system a node of its cluster. It leaves before its actors stop.
 
     Then the actors that the cluster has placed here are handed over to other nodes.
 
+    Arguments:
+        system: the node's.
+        joining: how it joins.
+        redis: where the bus is.
+        bus: its bounds.
+        kept: the label that each kind is kept to, where it is to one.
+
     Raises:
         NameTaken: a node of this name lives.
+        LabelsDiffer: a node lives that keeps a kind to another label.
         StoreError: a store does not answer.
     """
-    cluster = Cluster(joining, redis, bus, errors=ERROR_FORMS)
+    cluster = Cluster(joining, redis, bus, errors=ERROR_FORMS, kept=kept)
     await system.use_cluster(cluster)
     membership = joining.membership
     return ClusterNode(membership=membership, cluster=cluster, hubs=Hubs(system, membership.me))
+
+
+def vacant(labels: Mapping[str, Sequence[str]]) -> str:
+    """Say which labels no living node has; "": each has one."""
+    return "; ".join(
+        f"no living node has the label {label!r}, for {', '.join(kinds)}"
+        if label
+        else f"no living node is for what is kept to no label: {', '.join(kinds)}"
+        for label, kinds in labels.items()
+    )
 
 
 class _Listener:

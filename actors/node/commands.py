@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from actors.cluster.admission import NameTaken, VersionsDiffer
+from actors.cluster.admission import LabelsDiffer, NameTaken, VersionsDiffer
 from actors.node import census, logs
 from actors.node.addresses import CannotListen
 from actors.node.config import SECRET_KEYS, load
@@ -66,6 +66,7 @@ EXPECTED: dict[type[BaseException], Exit] = {
     Replaced: Exit.NOT_ALONE,
     NameTaken: Exit.NOT_ALONE,
     VersionsDiffer: Exit.NOT_ALONE,
+    LabelsDiffer: Exit.NOT_ALONE,
     NoServer: Exit.NO_SERVER,
     ServerRuns: Exit.NOT_ALONE,
     CannotWrite: Exit.FAILED,

@@ -54,6 +54,13 @@ NodeName = Annotated[
         description="up to 60 letters, digits, hyphens and underscores",
     ),
 ]
+NodeLabels = Annotated[
+    str,
+    Meta(
+        pattern=r"^([A-Za-z0-9_-]{1,60}( [A-Za-z0-9_-]{1,60}){0,15})?\Z",
+        description="empty or up to 16 words of letters, digits, hyphens and underscores",
+    ),
+]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 DataDir = Annotated[str, Meta(pattern=r"^[^\x00]+\Z", description="the path of a folder")]
 T = TypeVar("T")
@@ -70,6 +77,13 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     stop_timeout_s: PositiveSeconds = 25.0
     alone: bool = True
     cluster: bool = False
+    labels: tuple[NodeLabels, ...] = ()
+
+    def labels_of(self, number: int) -> tuple[str, ...]:
+        """Return the labels of a node, by its number from 0 on."""
+        if not self.labels:
+            return ()
+        return tuple(self.labels[min(number, len(self.labels) - 1)].split())
 
     @property
     def clustered(self) -> bool:

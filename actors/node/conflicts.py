@@ -6,6 +6,8 @@ import ipaddress
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
+from actors.cluster.rules.labels import ANY
+
 LAST_PORT: Final = 65_535
 
 
@@ -38,6 +40,7 @@ def conflicts(value: Callable[[str], Any]) -> Iterator[Conflict]:
     if value("bus.canary_s") >= value("bus.canary_late_s"):
         why = "each message that a node sends itself would be late"
         yield Conflict(("bus.canary_s", "bus.canary_late_s"), why)
+    yield from _conflicts_of_labels(value)
     for url in ("postgres.url", "redis.url"):
         if value("server.cluster") and not value(url):
             why = "servers of a cluster need stores that all of them reach"
@@ -46,6 +49,18 @@ def conflicts(value: Callable[[str], Any]) -> Iterator[Conflict]:
         first, longest = f"{section}.first_retry_s", f"{section}.max_retry_s"
         if value(first) > value(longest):
             yield Conflict((first, longest), "the first pause is longer than the longest")
+
+
+def _conflicts_of_labels(value: Callable[[str], Any]) -> Iterator[Conflict]:
+    of_nodes, kept = value("server.labels"), {ANY, *value("cluster.kept").values()}
+    if of_nodes and not value("server.clustered"):
+        why = "a server that is alone has to do everything"
+        yield Conflict(("server.labels", "server.cluster"), why)
+    if len(of_nodes) > value("server.node_count"):
+        yield Conflict(("server.labels", "server.nodes"), "there are fewer nodes")
+    if not kept.issuperset(" ".join(of_nodes).split()):
+        why = "nothing is kept to one of these labels"
+        yield Conflict(("server.labels", "cluster.kept"), why)
 
 
 def _overlap(one: str, other: str) -> bool:

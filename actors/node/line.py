@@ -45,6 +45,7 @@ class Assignment(msgspec.Struct, frozen=True, tag="assignment"):
         postgres_url, redis_url: the addresses of the stores, those of embedded ones included.
         terminal: whether people read the log on a terminal.
         pulse_s: the longest that the node may be silent.
+        labels: the node's.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Assignment(msgspec.Struct, frozen=True, tag="assignment"):
     redis_url: str
     terminal: bool
     pulse_s: float
+    labels: tuple[str, ...] = ()
 
 
 class Waiting(msgspec.Struct, frozen=True, tag="waiting"):

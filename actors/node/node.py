@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 import trio
@@ -68,6 +68,9 @@ from protocol.server.settings import HttpSettings, WireSettings
 
 log = structlog.get_logger("actors.node")
 
+LABELS: Final = "labels"
+"""The check that all kinds have nodes to be on. Without it a server is degraded, not unready."""
+
 
 class NodeSettings(HostSettings, Protocol):
     """The sections of the configuration that a node needs beside those of its services."""
@@ -98,6 +101,7 @@ class ServerNode:
         tls_context: the certificate for clients; None: no TLS.
         files: how many files the process may have open.
         name: the node's in its cluster; "": it is in none.
+        labels: what it is for in its cluster.
         about: names and values that the HTTP index shows.
         log: the writer of the log.
         lease: the lease of the database's schema; None: no other server can use the schema.
@@ -116,6 +120,7 @@ class ServerNode:
     name: str
     about: Mapping[str, str]
     log: LogWriter
+    labels: Sequence[str] = ()
     lease: SchemaLease | None = None
     parent: ParentLine | None = None
 
@@ -186,7 +191,7 @@ class ServerNode:
                     look = partial(
                         readiness,
                         _checks(stores, services, stopping, node),
-                        self.settings.http.ready_without,
+                        {*self.settings.http.ready_without, LABELS},
                     )
                     if self.parent is not None:
                         pulse = partial(_pulse, system, gateway, topics, node)
@@ -213,11 +218,13 @@ class ServerNode:
             name=self.name,
             release=self.about.get("version", ""),
             kinds=tuple(kind for service in self.services for kind in service.kinds),
+            labels=tuple(self.labels),
+            kept=self.settings.cluster.kept,
             pools=(),  # nothing is to be brought here before the services run
         )
         settings = self.settings
         joining = Joining(descriptor, self.redis, self.postgres, settings.cluster)
-        return await join(system, joining, self.redis, settings.bus)
+        return await join(system, joining, self.redis, settings.bus, settings.cluster.kept)
 
     async def _serve(
         self,
@@ -357,6 +364,7 @@ def _checks(
     }
     if cluster is not None:
         checks["cluster"] = cluster.check
+        checks[LABELS] = cluster.check_labels
     for running in services.values():
         checks.update(running.checks)
     return checks

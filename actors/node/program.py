@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from actors.node.config import Loaded
 from actors.node.line import ParentLine
-from actors.node.sections import ConfigError
+from actors.node.sections import ConfigError, meant
 from actors.service import Service
 from persistence import postgres, redis
 from protocol.server.tls import server_context
@@ -38,6 +39,7 @@ def check_program(program: Program) -> ssl.SSLContext | None:
     loaded = program.loaded
     tls = tls_context(loaded)
     check_addresses(loaded)
+    check_kept(loaded, program.services)
     for service in program.services:
         service.check(loaded.config, loaded.folder)
     return tls
@@ -77,3 +79,15 @@ def check_addresses(loaded: Loaded) -> None:
             section, _, key = name.partition(".")
             origin = loaded.changed[name][1]
             raise ConfigError(f"{origin}: [{section}] {key} is not allowed: {problem}")
+
+
+def check_kept(loaded: Loaded, services: Sequence[Service]) -> None:
+    """Check that the kinds that are kept to labels are there. Raises `ConfigError`."""
+    known = [kind for service in services for kind in service.kinds]
+    for kind in loaded.config.cluster.kept:
+        if kind not in known:
+            origin = loaded.changed["cluster.kept"][1]
+            raise ConfigError(
+                f"{origin}: [cluster] kept: there is no kind of actor {kind!r}{meant(kind, known)}"
+                f" There are {', '.join(known)}"
+            )

@@ -17,6 +17,7 @@ import msgspec
 import structlog
 import trio
 
+from actors.cluster.rules.labels import serves
 from actors.node import logs
 from actors.node.addresses import banner, listening
 from actors.node.config import Loaded
@@ -86,10 +87,11 @@ def serve_alone(program: Program, signals: Signals) -> Exit:
     with ExitStack() as stack:
         # Listen before the stores start, so that a taken port is found out at once. Clients that
         # come in the meantime wait in the backlog.
-        clients = stack.enter_context(
-            listening("listen", settings.listen.host, settings.listen.port)
-        )
-        http = []
+        clients, http = [], []
+        if serves(settings.server.labels_of(0), ""):
+            clients = stack.enter_context(
+                listening("listen", settings.listen.host, settings.listen.port)
+            )
         if settings.http.enabled:
             http = stack.enter_context(listening("http", settings.http.host, settings.http.port))
         found = stack.enter_context(stores(loaded, services))
@@ -147,9 +149,9 @@ def make_node(
     """Put a node together."""
     settings, line = program.loaded.config, program.line
     about = {"name": "greenroom", "version": program.version}
-    name = ""
+    name, labels = "", settings.server.labels_of(0)
     if line is not None:
-        name = line.assignment.name
+        name, labels = line.assignment.name, line.assignment.labels
     elif settings.server.clustered:
         (name,) = node_names(settings.server.name, 1)
     if name:
@@ -165,6 +167,7 @@ def make_node(
         tls_context=began.tls,
         files=began.files,
         name=name,
+        labels=labels,
         about=about,
         log=began.log,
         lease=lease,

@@ -31,6 +31,7 @@ class _KindFields(RestartPolicy):
     idle_after_s: float | None = None
     retry_failed_after_s: float = 30.0
     placement: Placement = "local"
+    label: str = ""
     actor: type[Any] | None = None
     answers: tuple[Any, ...] = ()
     hints: tuple[type[Any], ...] = ()
@@ -54,6 +55,9 @@ class Kind(_KindFields):
             one a node. `hashed`: on one node, which the cluster chooses by kind and key. `one`: all
             actors of the kind together on one node. `node`: on the node that the key begins with,
             up to a `/`. Without a cluster every actor is in this system.
+        label: of the nodes of a cluster, only those with this label have actors of a kind whose
+            placement is `hashed` or `one`. It has to be the same on all nodes. Empty: those without
+            labels.
         actor: the class of the actors. Its handlers say which messages can come from other nodes,
             and what they answer. By default `factory`, if that is a class.
         answers: types that handlers answer with, beyond what their annotations say.
@@ -76,6 +80,8 @@ class Kind(_KindFields):
             check_seconds("idle_after_s", self.idle_after_s, above_zero=True)
         check_seconds("retry_failed_after_s", self.retry_failed_after_s)
         check_word("placement", self.placement, Placement)
+        if self.label and self.placement not in ("hashed", "one"):
+            raise ValueError(f"a kind whose placement is {self.placement!r} has no label")
 
 
 class _Rest(NamedTuple):

@@ -34,7 +34,7 @@ class Placement:
     def update(self, nodes: Mapping[str, Node]) -> None:
         """Take the living nodes. For a thousand new ones it takes a second or more."""
         self._ids = {node.descriptor.name: node.id for node in nodes.values()}
-        for pool in {pool for node in nodes.values() for pool in node.descriptor.pools}:
+        for pool in {pool for node in nodes.values() for pool in node.descriptor.hosted}:
             if pool not in self._pools:
                 self._pools[pool] = Rendezvous(slots_of_pool(pool))
         for pool, desired in self._pools.items():

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
-
-from actors.cluster.rules.slots import pool_of, slots_of_pool
 
 GENERATION_BITS: Final = 32
 """An epoch is the generation of Valkey's data, followed by so many bits for the number of the
@@ -37,24 +34,16 @@ class SlotTable:
     def __init__(self, me: str) -> None:
         self.me = me
         self.mine: set[int] = set()
-        self._holders: list[str | None] = []
-        self._epochs = array("q")
-        self.extend(0)
-
-    def extend(self, pool: int) -> None:
-        """Make room for the slots of this pool and of all pools with lower numbers."""
-        more = slots_of_pool(pool).stop - len(self._holders)
-        if more > 0:
-            self._holders.extend([None] * more)
-            self._epochs.extend([0] * more)
+        self._holders: dict[int, str | None] = {}
+        self._epochs: dict[int, int] = {}
 
     def holder(self, slot: int) -> str | None:
         """Return who holds a slot; None: nobody that this node knows of."""
-        return self._holders[slot] if slot < len(self._holders) else None
+        return self._holders.get(slot)
 
     def epoch(self, slot: int) -> int:
         """Return the epoch of a slot; 0: nobody is known to have held it."""
-        return self._epochs[slot] if slot < len(self._epochs) else 0
+        return self._epochs.get(slot, 0)
 
     def older_than(self, generation: int) -> set[int]:
         """Return what this node holds by a claim from before this generation."""
@@ -65,11 +54,9 @@ class SlotTable:
         """Take the news that the table does not have yet; yields each with the holder before."""
         for held in news:
             slot, epoch, holder = held
-            if slot >= len(self._holders):
-                self.extend(pool_of(slot))
-            if epoch <= self._epochs[slot]:
+            if epoch <= self._epochs.get(slot, 0):
                 continue
-            before = self._holders[slot]
+            before = self._holders.get(slot)
             self._holders[slot], self._epochs[slot] = holder, epoch
             if holder == self.me:
                 self.mine.add(slot)
@@ -81,6 +68,6 @@ class SlotTable:
     def forget(self, slots: Iterable[int]) -> None:
         """This node no longer holds these slots, whatever other nodes know."""
         for slot in slots:
-            if self._holders[slot] == self.me:
+            if self._holders.get(slot) == self.me:
                 self._holders[slot] = None
                 self.mine.discard(slot)

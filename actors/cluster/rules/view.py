@@ -10,6 +10,8 @@ from zlib import crc32
 
 import msgspec
 
+from actors.cluster.rules.labels import pools_of, serves
+
 WATCHERS: Final = 3
 """How many nodes watch each node. So watching costs a node the same, however many nodes there are.
 If the three watchers die with the node, the next one on the ring finds all four."""
@@ -30,9 +32,11 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: the name in the configuration, unique among living nodes.
         weight: the share of slots that it gets, relative to others; 0: none.
-        labels: words by which kinds can be restricted to some nodes.
+        labels: what it is for; see `labels`.
+        kept: the label that each kind is kept to, if any. All nodes say the same.
         kinds: the kinds of placed actors that it knows; empty: it does not say which.
-        pools: the pools whose slots it may hold; empty: it is not ready to hold any.
+        pools: the pools whose slots it may hold; empty: it is not ready to hold any; None: those of
+            its labels.
         version: the version of what nodes say to one another.
         understood: the oldest version of other nodes that it understands.
         release: the version of the program, for people.
@@ -42,12 +46,18 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     weight: float = 1.0
     labels: tuple[str, ...] = ()
+    kept: Mapping[str, str] = {}
     kinds: tuple[str, ...] = ()
-    pools: tuple[int, ...] = (0,)
+    pools: tuple[int, ...] | None = None
     version: int = VERSION
     understood: int = UNDERSTOOD
     release: str = ""
     address: str = ""
+
+    @property
+    def hosted(self) -> tuple[int, ...]:
+        """The pools whose slots it may hold."""
+        return pools_of(self.labels) if self.pools is None else self.pools
 
 
 def understand(one: Descriptor, other: Descriptor) -> bool:
@@ -74,7 +84,12 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
     def hosts(self, pool: int) -> bool:
         """Whether slots of this pool may be brought to it."""
-        return not self.leaving and self.descriptor.weight > 0 and pool in self.descriptor.pools
+        return self.stays and pool in self.descriptor.hosted
+
+    @property
+    def stays(self) -> bool:
+        """Whether anything may be brought to it, now or as soon as it is ready."""
+        return not self.leaving and self.descriptor.weight > 0
 
 
 class View(msgspec.Struct, frozen=True):
@@ -92,6 +107,12 @@ class View(msgspec.Struct, frozen=True):
 
     def __contains__(self, node: Any) -> bool:
         return node in self.nodes
+
+    def serves(self, label: str) -> bool:
+        """Whether there is a node for what is kept to this label; "": for what is kept to none."""
+        return any(
+            node.stays and serves(node.descriptor.labels, label) for node in self.nodes.values()
+        )
 
     def buried(self, node: str) -> bool:
         """Whether a node is dead, rather than newer than this view."""

@@ -35,6 +35,7 @@ class NodeKeeper:
         name: the node's.
         start: starts a process, and calls the function that it is given when the process changes.
         failed: called after an end that nobody asked for, once `backoff` has counted it.
+        labels: what the node is for.
 
     Attributes:
         process: the process that runs now; None: there is none.
@@ -50,8 +51,10 @@ class NodeKeeper:
         name: str,
         start: Callable[[Callable[[], None]], NodeProcess],
         failed: Callable[[NodeKeeper, ProcessEnd], None],
+        labels: tuple[str, ...] = (),
     ) -> None:
         self.name = name
+        self.labels = labels
         self.process: NodeProcess | None = None
         self.last: ProcessEnd | None = None
         self.backoff = NodeBackoff()

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 import trio
 
+from actors.node.census import kept_lines
 from actors.node.log_writer import LogWriter
 from actors.node.parent.keeper import NodeKeeper, NodeState, wrong
 from actors.node.printing import aligned
@@ -42,13 +43,18 @@ class NodeRow(msgspec.Struct, frozen=True):
     restarts: int
     version: str
     last: str
+    labels: tuple[str, ...] = ()
 
 
 class Overview(msgspec.Struct, frozen=True, tag="overview"):
-    """All nodes of a server, in order."""
+    """All nodes of a server, in order.
+
+    `kept`: the label that each kind is kept to, if these nodes are all of their cluster.
+    """
 
     version: str
     nodes: tuple[NodeRow, ...]
+    kept: dict[str, str] = {}
 
 
 def row(keeper: NodeKeeper) -> NodeRow:
@@ -57,7 +63,10 @@ def row(keeper: NodeKeeper) -> NodeRow:
     last = "" if keeper.last is None else str(keeper.last)
     for_s = trio.current_time() - keeper.since
     if process is None:
-        return NodeRow(keeper.name, keeper.state, for_s, 0, 0, 0, 0, 0, keeper.restarts, "", last)
+        none = (0, 0, 0, 0, 0)
+        return NodeRow(
+            keeper.name, keeper.state, for_s, *none, keeper.restarts, "", last, keeper.labels
+        )
     pulse = process.pulse
     return NodeRow(
         keeper.name,
@@ -71,6 +80,7 @@ def row(keeper: NodeKeeper) -> NodeRow:
         keeper.restarts,
         process.version,
         last,
+        keeper.labels,
     )
 
 
@@ -123,7 +133,7 @@ def overview_table(found: Overview) -> Iterator[str]:
     up = sum(node.state == "up" for node in found.nodes)
     yield f"greenroom {found.version}: {up} of {len(found.nodes)} nodes up"
     head = ("node", "state", "for", "pid", "connections", "sessions", "actors", "slots",
-            "restarts", "version", "last end")  # fmt: skip
+            "labels", "restarts", "version", "last end")  # fmt: skip
     cells = [
         head,
         *(
@@ -136,6 +146,7 @@ def overview_table(found: Overview) -> Iterator[str]:
                 str(node.sessions),
                 str(node.actors),
                 str(node.slots),
+                " ".join(node.labels) or "-",
                 str(node.restarts),
                 node.version or "-",
                 node.last or "-",
@@ -144,3 +155,6 @@ def overview_table(found: Overview) -> Iterator[str]:
         ),
     ]
     yield from aligned(cells)
+    yield from kept_lines(
+        found.kept, {node.name: node.labels for node in found.nodes if node.state == "up"}
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -42,7 +42,7 @@ class ParentProcess:
     """Several nodes.
 
     Attributes:
-        names: the names of the nodes, in order.
+        nodes: the names of the nodes, in order, and the labels of each.
         start: starts a process of a node.
         version: the version of Greenroom.
         log: the writer of the log.
@@ -51,10 +51,11 @@ class ParentProcess:
         embedded: the embedded servers; None: there are none.
         http: listening sockets for HTTP; none: no HTTP.
         control: the socket for commands; None: there is none.
+        kept: the label that each kind is kept to, if these nodes are all of their cluster.
         failure: the exit code, if the server cannot go on.
     """
 
-    names: Sequence[str]
+    nodes: Mapping[str, tuple[str, ...]]
     start: StartNode
     version: str
     log: LogWriter
@@ -63,14 +64,15 @@ class ParentProcess:
     embedded: Revivable | None = None
     http: Sequence[socket.socket] = ()
     control: socket.socket | None = None
+    kept: dict[str, str] = field(default_factory=dict)
     failure: Exit | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._up = False
         self._restarting = trio.Lock()
         self.keepers = [
-            NodeKeeper(name, partial(self.start, number), self._failed)
-            for number, name in enumerate(self.names)
+            NodeKeeper(name, partial(self.start, number), self._failed, labels)
+            for number, (name, labels) in enumerate(self.nodes.items())
         ]
 
     async def run(self, started: Callable[[], None]) -> Exit:
@@ -145,7 +147,7 @@ class ParentProcess:
         """Answer a command: call `tell` with each answer."""
         match question:
             case Show():
-                await tell(Overview(self.version, tuple(map(row, self.keepers))))
+                await tell(Overview(self.version, tuple(map(row, self.keepers)), self.kept))
             case RestartAll():
                 await self.restart_all(tell)
 
@@ -173,7 +175,7 @@ class ParentProcess:
             return await readiness_of_all(self.keepers, draining=self.stopping.asked.is_set())
 
         return application(
-            about={"name": "greenroom", "version": self.version, "nodes": ", ".join(self.names)},
+            about={"name": "greenroom", "version": self.version, "nodes": ", ".join(self.nodes)},
             ready=ready,
             readings=partial(readings_of_parent, self.keepers, self.log),
         )

@@ -25,7 +25,7 @@ class SharedPort:
 
     Arguments:
         settings: the section [listen].
-        nodes: how many nodes there are.
+        nodes: how many nodes have clients. If none has, nothing is listened on.
 
     Attributes:
         reserved: sockets that never listen. They keep the port for this server while no node has
@@ -37,10 +37,12 @@ class SharedPort:
 
     def __init__(self, settings: ListenSettings, nodes: int) -> None:
         self._host = settings.host
-        with listening("listen", settings.host, settings.port) as alone:
-            self.port: int = alone[0].getsockname()[1]
         self._first: list[list[socket.socket]] = []
         self.reserved: list[socket.socket] = []
+        if not nodes:
+            return
+        with listening("listen", settings.host, settings.port) as alone:
+            self.port: int = alone[0].getsockname()[1]
         try:
             self.reserved = bind(self._host, self.port, reuse_port=True)
             for _ in range(nodes):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 
 import structlog
 import trio
 
+from actors.cluster.rules.labels import serves
 from actors.node import logs
 from actors.node.addresses import banner
 from actors.node.exits import Exit
@@ -40,11 +42,13 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
     settings = loaded.config
     began = begin(program, signals)
     names = node_names(settings.server.name, settings.server.node_count)
+    labels = [settings.server.labels_of(number) for number in range(len(names))]
+    fronts = sum(serves(one, "") for one in labels)
     hung_after_s = settings.server.hung_after_s
     terminal = logs.is_terminal(sys.stderr)
     people = logs.is_for_people(settings.log, terminal=terminal)
     with ExitStack() as stack:
-        port = SharedPort(settings.listen, len(names))
+        port = SharedPort(settings.listen, fronts)
         stack.callback(port.close)
         http, *http_of_nodes = stack.enter_context(node_ports(settings.http, len(names)))
         found = stack.enter_context(stores(loaded, services, nodes=len(names)))
@@ -60,7 +64,10 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
 
         def start(number: int, changed: Callable[[], None]) -> NodeProcess:
             name = names[number]
-            with port.lent() as clients:
+            lent: AbstractContextManager[list[socket.socket]] = (
+                port.lent() if serves(labels[number], "") else nullcontext([])
+            )
+            with lent as clients:
                 return NodeProcess(
                     own_command(),
                     Assignment(
@@ -71,6 +78,7 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
                         redis_url=found.redis.url,
                         terminal=terminal,
                         pulse_s=min(PULSE_S, hung_after_s / 4 or PULSE_S),
+                        labels=labels[number],
                     ),
                     partial(NodeOutput, name, began.log.write, people=people),
                     hung_after_s=hung_after_s,
@@ -78,7 +86,7 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
                 )
 
         parent = ParentProcess(
-            names=names,
+            nodes=dict(zip(names, labels, strict=True)),
             start=start,
             version=version,
             log=began.log,
@@ -87,6 +95,7 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
             embedded=found.embedded,
             http=http,
             control=control,
+            kept={} if found.embedded is None else settings.cluster.kept,
         )
         line = banner(loaded, port.reserved, http, found, version, nodes=len(names))
         signals.only_note()  # as for a single node

@@ -158,7 +158,9 @@ async def settled(*nodes: MemberNode) -> None:
     first = nodes[0].place._member.table._holders
     await until(
         lambda: (
-            set(first) <= ids and all(node.place._member.table._holders == first for node in nodes)
+            len(first) == SLOTS
+            and set(first.values()) <= ids
+            and all(node.place._member.table._holders == first for node in nodes)
         )
     )
     assert sum(len(node.held()) for node in nodes) == SLOTS

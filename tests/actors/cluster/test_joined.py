@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
 
 from actors import ActorDeadError, ActorSystem, Kind
+from actors.cluster.admission import LabelsDiffer
 from actors.cluster.cluster import Cluster
+from actors.cluster.errors import NoNode
 from actors.cluster.joining import Joining
+from actors.cluster.membership import NodeMembership
 from actors.cluster.rules.slots import SLOTS, slot_of
 from actors.cluster.rules.view import Descriptor
 from actors.cluster.settings import MembershipSettings
@@ -26,11 +29,18 @@ SETTINGS = MembershipSettings(lease_s=10.0, move_slots_per_s=100_000)
 
 @asynccontextmanager
 async def node(
-    where: Where, name: str, log: list[int], *, kinds: tuple[str, ...] = ()
+    where: Where,
+    name: str,
+    log: list[int],
+    *,
+    kinds: tuple[str, ...] = (),
+    labels: tuple[str, ...] = (),
+    kept: Mapping[str, str] | None = None,
 ) -> AsyncIterator[tuple[ActorSystem, Cluster]]:
     """A node whose actors keep what they are told in this list, on whatever node they are.
 
-    `kinds`: those that it knows, and says that it knows.
+    `kinds`: those that it knows, and says that it knows. `labels`: what it is for. `kept`: what it
+    says of which kinds are kept to labels.
     """
 
     class Shared(Tally):
@@ -38,9 +48,9 @@ async def node(
             super().__init__(key)
             self.taken = log
 
-    descriptor = Descriptor(name=name, kinds=kinds)
+    descriptor = Descriptor(name=name, kinds=kinds, labels=labels, kept=kept or {})
     joining = Joining(descriptor, where.redis, where.postgres, SETTINGS)
-    cluster = Cluster(joining, where.redis, BusSettings(block_s=0.02))
+    cluster = Cluster(joining, where.redis, BusSettings(block_s=0.02, canary_s=0.1), kept=kept)
     async with ActorSystem(name, cluster=cluster, default_timeout_s=20.0) as system:
         for kind in kinds or ("tally", "shared"):
             factory = Shared if kind == "shared" else Tally
@@ -128,8 +138,21 @@ async def test_a_node_that_leaves_hands_its_actors_over_in_order(
     assert log[-1] == sent - 1
 
 
+def at_rest(*clusters: Cluster) -> bool:
+    """Whether each node knows all others, and holds what it should."""
+    places = [one.place for one in clusters]
+    return all(
+        isinstance(place, NodeMembership)
+        and place.settled()
+        and place.view().nodes.keys() == {other.me for other in places}
+        for place in places
+    )
+
+
 def both(one: Cluster, other: Cluster) -> bool:
     """Whether both hold slots and agree on whose each one is, by a look at some."""
+    if not at_rest(one, other):
+        return False
     some = range(0, SLOTS, 64)
     holders = [one.place.holder(slot) for slot in some]
     return holders == [other.place.holder(slot) for slot in some] and set(holders) == {
@@ -185,3 +208,64 @@ async def test_a_node_gets_nothing_before_it_says_that_it_is_ready(
         await b.place.host()
         await settled(a, b)
         assert 0 < len(b.held()) < SLOTS
+
+
+KEPT = {"tally": "games"}
+
+
+async def test_a_kind_is_kept_to_the_nodes_with_its_label(
+    redis: RedisSettings, postgres: PostgresSettings, unique: str
+) -> None:
+    where = own_cluster(redis, postgres, unique)
+    async with (
+        node(where, "a", [], kept=KEPT) as (a, in_a),
+        node(where, "b", [], labels=("games",), kept=KEPT) as (b, in_b),
+        node(where, "c", [], labels=("games", "any"), kept=KEPT) as (c, in_c),
+    ):
+        systems, clusters = (a, b, c), (in_a, in_b, in_c)
+        await until(lambda: at_rest(*clusters))
+        for number in range(60):
+            for kind in ("tally", "shared"):
+                await systems[number % 3].ref(kind, str(number)).ask(Add(number))
+        for kind, there in (("tally", (b, c)), ("shared", (a, c))):
+            found = {one: len(list(one.actors(kind))) for one in systems}
+            assert {one for one, count in found.items() if count} == set(there), kind
+            assert sum(found.values()) == 60
+        assert in_a.without_nodes() == {}
+
+
+async def test_without_a_node_for_its_label_a_kind_is_refused_at_once_until_there_is_one(
+    redis: RedisSettings, postgres: PostgresSettings, unique: str
+) -> None:
+    where = own_cluster(redis, postgres, unique)
+    async with node(where, "a", [], kept=KEPT) as (a, in_a):
+        with pytest.raises(NoNode, match=r"^tally/1: no living node has the label 'games'$"):
+            await a.ref("tally", "1").ask(Add(1))
+        await a.ref("shared", "1").ask(Add(1))
+        await until(lambda: in_a.without_nodes() == {"games": ["tally"]})
+        async with node(where, "b", [], labels=("games",), kept=KEPT) as (b, _):
+            await until(lambda: not in_a.without_nodes())
+            await a.ref("tally", "1").ask(Add(1))
+            assert [ref.key for ref in b.actors("tally")] == ["1"]
+            assert not list(a.actors("tally"))
+        with pytest.raises(NoNode):
+            await a.ref("tally", "1").ask(Add(1))
+
+
+async def test_a_node_that_keeps_a_kind_elsewhere_does_not_join(
+    redis: RedisSettings, postgres: PostgresSettings, unique: str
+) -> None:
+    where = own_cluster(redis, postgres, unique)
+    async with node(where, "a", [], kept=KEPT) as (_, in_a):
+        other: Mapping[str, str]
+        for other, there in (({}, "to no label"), ({"tally": "any"}, "to the label 'any'")):
+            with pytest.raises(LabelsDiffer, match=f"'tally' to the label 'games', .* {there}"):
+                async with node(where, "b", [], kept=other):
+                    pass
+        assert list(in_a.place.view().nodes) == [in_a.place.me]
+
+
+def test_only_what_the_cluster_places_can_be_kept_to_a_label() -> None:
+    Kind("tally", Tally, placement="hashed", label="games")
+    with pytest.raises(ValueError, match="has no label"):
+        Kind("tally", Tally, placement="node", label="games")
