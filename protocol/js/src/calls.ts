@@ -109,11 +109,9 @@ export class Calls {
       this.#taken(reply.ref)?.succeed(reply.data ?? null);
       return;
     }
-    const { code, message, retry, retry_in_s: inS } = reply;
     for (const ref of [reply.ref, ...(reply.refs ?? [])]) {
       const call = ref === null ? undefined : this.#taken(ref);
-      const inMs = inS === undefined ? undefined : inS * 1000;
-      call?.fail(new RequestFailed(call.op, code, message, retry ?? false, inMs));
+      call?.fail(refusal(call.op, reply));
     }
   }
 
@@ -157,6 +155,12 @@ export class Calls {
     this.#late.delete(ref);
     return call;
   }
+}
+
+/** The error that a request failed with. */
+export function refusal(op: string, reply: ErrorReply): RequestFailed {
+  const { code, message, retry = false, retry_in_s: inS } = reply;
+  return new RequestFailed(op, code, message, retry, inS === undefined ? undefined : inS * 1000);
 }
 
 /** The idempotency key of a request: undefined asks for a new one, null for none. */

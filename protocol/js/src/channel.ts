@@ -1,5 +1,5 @@
 import { waitMs } from "./backoff.ts";
-import { Calls } from "./calls.ts";
+import { Calls, refusal } from "./calls.ts";
 import type { Call, Outcome } from "./calls.ts";
 import type { Codec, Payload } from "./codec.ts";
 import type { ErrorReply, Ok, Request, ServerMessage } from "./envelope.ts";
@@ -266,8 +266,7 @@ export class Channel {
   /** Take the answer to the open or resume. The next message may follow it at once. */
   #welcomed(greeted: Greeting, reply: Ok | ErrorReply): void {
     if (reply.op === "error") {
-      const { code, message, retry } = reply;
-      greeted.reject(new RequestFailed(greeted.op, code, message, retry ?? false));
+      greeted.reject(refusal(greeted.op, reply));
       return;
     }
     if (this.#over !== undefined) {

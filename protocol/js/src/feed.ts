@@ -15,6 +15,10 @@ interface Item<T> {
  * item goes to one of several readers. A reader may stop (`break`) and another one go on.
  */
 export class Feed<T> implements AsyncIterable<T> {
+  /** How many items were dropped because the reader was behind. */
+  dropped = 0;
+  /** How many items were replaced by a newer one of their slot. */
+  conflated = 0;
   readonly #capacity: number;
   readonly #standIn: (missing: T | undefined, dropped: T) => T | undefined;
   readonly #readers: Waiting<T>[] = [];
@@ -44,9 +48,14 @@ export class Feed<T> implements AsyncIterable<T> {
       reader.resolve({ done: false, value });
       return;
     }
-    if (slot !== undefined) this.#items = this.#items.filter((item) => item.slot !== slot);
+    if (slot !== undefined) {
+      const others = this.#items.filter((item) => item.slot !== slot);
+      this.conflated += this.#items.length - others.length;
+      this.#items = others;
+    }
     this.#items.push({ value, slot });
     if (this.#items.length > this.#capacity) {
+      this.dropped += 1;
       const oldest = this.#items.shift() as Item<T>;
       this.#missing = this.#standIn(this.#missing, oldest.value);
     }

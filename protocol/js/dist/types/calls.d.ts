@@ -1,5 +1,6 @@
 import type { Payload } from "./codec.js";
 import type { ErrorReply, Ok, Request } from "./envelope.js";
+import { RequestFailed } from "./errors.js";
 /** What becomes of a request, besides its promise. */
 export interface Outcome<T> {
     /**
@@ -59,5 +60,7 @@ export declare class Calls {
     /** Fail all requests, because the session is over. `error` makes an error for each of them. */
     end(error: () => Error): void;
 }
+/** The error that a request failed with. */
+export declare function refusal(op: string, reply: ErrorReply): RequestFailed;
 /** The idempotency key of a request: undefined asks for a new one, null for none. */
 export declare function keyOrNew(key: string | null | undefined): string | undefined;

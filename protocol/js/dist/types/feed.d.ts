@@ -6,6 +6,10 @@
  */
 export declare class Feed<T> implements AsyncIterable<T> {
     #private;
+    /** How many items were dropped because the reader was behind. */
+    dropped: number;
+    /** How many items were replaced by a newer one of their slot. */
+    conflated: number;
     /**
      * @param capacity the most items that wait.
      * @param standIn makes the value that stands for dropped items, from the value so far and the
