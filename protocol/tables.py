@@ -3,8 +3,9 @@ and the types and tables of the TypeScript client.
 
 The facts in the tables come from the code. The prose of the page is kept, and so is the last column
 of each table of fields, which says what a field means. A new message needs a heading in the page
-first, and a meaning for each field afterwards: the exit code is 1 while one lacks it. With
-`--check` nothing is written, and the exit code is 1 if a file is out of date as well.
+first, and a meaning for each field afterwards: the exit code is 1 while one lacks it. Examples are
+written in JSON; each is followed here by the same message in msgpack, as hex. With `--check`
+nothing is written, and the exit code is 1 if a file is out of date as well.
 
 The built files of the TypeScript client are built from what is written here: `make js`.
 """
@@ -39,11 +40,14 @@ _HEADING = re.compile(r"(?m)^#{1,4} (.+)$")
 _TABLE = re.compile(r"(?m)^\|.*\|\n\|[-|]+\|\n(?:\|.*\|\n)*")
 _NO_FIELDS = "No fields of its own."
 _AGAIN = re.compile(r"Send again only .+?\.(?=\n)", re.DOTALL)
+_EXAMPLE = re.compile(r"```json\n(.+?)\n```\n(?:\n*```hex\n.*?\n```\n)?", re.DOTALL)
+_HEX_LINE = 95
+"""How many characters a line of hex has: 32 bytes."""
 _ANSWER = re.compile(r"Answer: .+?\. Errors: .+?\.(?=\s)", re.DOTALL)
 
 
 class OutOfPlace(Exception):  # noqa: N818 - said of the page
-    """The page has no heading for something that it must describe."""
+    """The page has no heading for something that it must describe, or an example is no JSON."""
 
 
 def title(struct: Struct) -> str:
@@ -229,6 +233,16 @@ def _sent_again(text: str) -> str:
     return _AGAIN.sub(lambda _: made, text, count=1)
 
 
+def _in_both_encodings(example: re.Match[str]) -> str:
+    """Return an example in JSON, and the same message in msgpack as hex."""
+    try:
+        message = json.loads(example[1])
+    except json.JSONDecodeError as error:
+        raise OutOfPlace(f"an example in {PAGE.name} is no JSON, {error}: {example[1]}") from None
+    dump = textwrap.fill(msgspec.msgpack.encode(message).hex(" "), _HEX_LINE)
+    return f"```json\n{example[1]}\n```\n```hex\n{dump}\n```\n"
+
+
 def meanings(page: str) -> dict[str, dict[str, str]]:
     """Return what the page's tables say of each field, by heading and field."""
     described_types = documented()
@@ -254,16 +268,16 @@ def without_meaning(page: str) -> list[str]:
 def files() -> dict[Path, str]:
     """Return every file that this program writes, as it should be.
 
-    Raises OutOfPlace if a message has no heading in the page.
+    Raises OutOfPlace as `written` does.
     """
     page = written(PAGE.read_text(encoding="utf-8"))
     return {PAGE: page, **sources(documented(), meanings(page))}
 
 
 def written(page: str) -> str:
-    """Return the page with its tables up to date.
+    """Return the page with its tables and the hex of its examples up to date.
 
-    Raises OutOfPlace if a message has no heading in the page.
+    Raises OutOfPlace if a message has no heading in the page, or if an example is no JSON.
     """
     makers: dict[str, list[Callable[[str], str]]] = {}
     for name, struct in documented().items():
@@ -283,7 +297,7 @@ def written(page: str) -> str:
         made += [heading[0], text]
     if makers:
         raise OutOfPlace(f"{PAGE.name} has no heading for {', '.join(makers)}")
-    return "".join(made)
+    return _EXAMPLE.sub(_in_both_encodings, "".join(made))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -91,6 +91,17 @@ def test_what_may_be_sent_again_is_as_the_ops_have_it() -> None:
     assert written(TEXT.replace(named[0], "Send again only `ping`.\n")) == TEXT
 
 
+def test_an_example_in_json_gets_its_bytes() -> None:
+    section = sections()["room.join"]
+    bare = re.sub(r"```hex\n.+?\n```\n", "", section, flags=re.DOTALL)
+    assert bare.count("```") == section.count("```") // 2
+    assert written(TEXT.replace(section, bare)) == TEXT
+    wrong = section.replace("```hex\n8", "```hex\n9")
+    assert written(TEXT.replace(section, wrong)) == TEXT
+    with pytest.raises(OutOfPlace, match="no JSON"):
+        written(TEXT.replace(section, section.replace('{"op"', "{op")))
+
+
 def test_a_message_without_a_heading_is_named() -> None:
     with pytest.raises(OutOfPlace, match=r"room\.join"):
         written(TEXT.replace("### `room.join`", "### Joining"))
