@@ -15,11 +15,10 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from actors.node.exits import Exit
 from protocol.client import ClientSettings
 from tests.left_out import LEFT_OUT
 from tests.spawner import SpawnedProcess
@@ -97,13 +96,6 @@ def start(
         [*limits, python, *entry, *arguments],
         cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
     )  # fmt: skip
-
-
-ENDED: Final = (Exit.OK, Exit.UNSAVED)
-"""How nodes of a cluster end that are asked to stop. Once in some forty stops one says that it is
-not sure to have saved all, though nothing is missing then. Why is not known; its log says what it
-thinks, see `Server.stop`.
-"""
 
 
 def flags(*settings: str) -> list[str]:

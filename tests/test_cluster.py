@@ -14,9 +14,10 @@ import pytest
 import trio
 
 from actors.cluster.rules.slots import SLOTS
+from actors.node.exits import Exit
 from protocol.client import Gap, MatchUpdate, RequestFailed, Room, Session, connect
 from protocol.messages.match import MatchEnded
-from tests.server_process import ENDED, PATIENT, entry, run
+from tests.server_process import PATIENT, entry, run
 from tests.test_inbox import tell
 from tests.test_nodes import Nodes
 
@@ -83,7 +84,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with Cluster(tmp_path_factory.mktemp("cluster"), 2, entry=entry("--with-trial")) as server:
         server.wait_until_shared()
         yield server
-        assert server.stop() in ENDED
+        assert server.stop() == Exit.OK
 
 
 async def test_rooms_are_shared_by_the_clients_of_all_nodes(cluster: Cluster) -> None:
@@ -182,7 +183,7 @@ async def test_a_node_that_is_killed_is_missed_by_nobody(tmp_path: Path) -> None
                 assert logs[0][0] == "before"
                 assert sorted(logs[0][1:]) == [f"web-{number} after" for number in (1, 2, 3)]
         server.wait_for(lambda rows: all(row.state == "up" for row in rows))
-        assert server.stop() in ENDED
+        assert server.stop() == Exit.OK
 
 
 async def send(room: Room, body: str) -> None:
@@ -240,4 +241,4 @@ async def test_a_rolling_restart_loses_nothing_and_doubles_nothing(tmp_path: Pat
                 await rooms["web-1"].send("the end")
             assert heard["web-1"] == heard["web-2"]
             assert sorted(heard["web-1"]) == sorted(sent)
-        assert server.stop() in ENDED
+        assert server.stop() == Exit.OK

@@ -13,7 +13,7 @@ from actors.cluster.rules.slots import SLOTS
 from actors.node.exits import Exit
 from protocol.client import Session, connect
 from server import VERSION
-from tests.server_process import ENDED, PATIENT, Server, flags, run, wait_until_gone
+from tests.server_process import PATIENT, Server, flags, run, wait_until_gone
 from tests.test_cluster import LIMIT_S, bodies, node_of, send
 from tests.test_server import one_line
 
@@ -81,7 +81,7 @@ async def test_players_of_two_servers_share_rooms_and_one_is_killed_whole(
                 await send(room, f"after, in {name}")
                 log = (await room.history(limit=10)).messages
                 assert [one.body for one in log] == ["from here", "from there", f"after, in {name}"]
-        assert here.stop() in ENDED
+        assert here.stop() == Exit.OK
 
 
 async def test_single_nodes_are_a_cluster_if_they_say_so(
@@ -99,8 +99,8 @@ async def test_single_nodes_are_a_cluster_if_they_say_so(
                 for room in rooms:
                     await room.send(node_of(ada))
                 assert await bodies(rooms[0], 2) == await bodies(rooms[1], 2)
-        assert b.stop() in ENDED
-        assert a.stop() in ENDED
+        assert b.stop() == Exit.OK
+        assert a.stop() == Exit.OK
     with Server(tmp_path / "c", *same_stores) as c:  # the cluster has ended in order
         assert c.stop() == Exit.OK
 
@@ -113,11 +113,11 @@ def test_a_server_alone_and_one_of_a_cluster_do_not_start_beside_each_other(
         line = refused(tmp_path / "b", *same_stores)
         assert "a cluster of servers works on the same schema" in line
         assert "set [server] cluster = true for both" in line
-        assert a.stop() in ENDED
+        assert a.stop() == Exit.OK
     with Server(tmp_path / "a", *same_stores) as a:
         line = refused(tmp_path / "b", *same_stores, one)
         assert f"process {a.process.pid} on" in line
-        assert a.stop() in ENDED
+        assert a.stop() == Exit.OK
 
 
 def test_two_nodes_of_one_name_are_refused_by_one_line(tmp_path: Path, same_stores: Shared) -> None:
@@ -126,7 +126,7 @@ def test_two_nodes_of_one_name_are_refused_by_one_line(tmp_path: Path, same_stor
         line = refused(tmp_path / "b", *one)
         assert line.startswith("greenroom: twin-1.")
         assert line.endswith(" lives and has this name: give each node a name of its own")
-        assert a.stop() in ENDED
+        assert a.stop() == Exit.OK
 
 
 def test_a_store_that_is_not_the_others_is_found_and_said(
@@ -139,7 +139,7 @@ def test_a_store_that_is_not_the_others_is_found_and_said(
         line = refused(tmp_path / "b", *other, code=Exit.STORE)
         assert line.startswith("greenroom: the stores are not of one cluster: a-1.")
         assert a.get("/readyz")[0] == 200
-        assert a.stop() in ENDED
+        assert a.stop() == Exit.OK
 
 
 @pytest.mark.parametrize("missing", ["postgres", "redis"])
@@ -176,7 +176,7 @@ def test_the_command_shows_the_nodes_of_all_machines(tmp_path: Path, same_stores
             assert set(pids[1:]) <= b.family()
             assert sum(int(row[6]) for row in rows) <= SLOTS
             assert {row[7] for row in rows} == {VERSION}
-        assert {b.stop(), a.stop()} <= set(ENDED)
+        assert {b.stop(), a.stop()} == {Exit.OK}
     ended = run("cluster", *flags(f"server.data_dir={tmp_path / 'a'}", *same_stores, one))
     assert (ended.code, ended.out) == (Exit.NO_SERVER, "")
     assert one_line(ended.err) == "greenroom: no node of the cluster lives"

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from actors.node.exits import Exit
 from tests.protocol.live import upgrade
-from tests.server_process import ENDED, Server, run
+from tests.server_process import Server, run
 from tests.test_cluster import LIMIT_S, Cluster, bodies, one_on_each, send
 from tests.test_nodes import SERVER
 
@@ -44,7 +45,7 @@ async def test_postgresql_that_fails_over_ends_no_node_and_loses_nothing(tmp_pat
         assert server.postgres() != before
         assert [row.pid for row in server.rows()] == pids
         assert {row.state for row in server.rows()} == {"up"}
-        assert server.stop() in ENDED
+        assert server.stop() == Exit.OK
 
 
 async def test_nodes_without_a_file_to_spare_turn_clients_away_and_stay_members(
@@ -77,4 +78,4 @@ async def test_nodes_without_a_file_to_spare_turn_clients_away_and_stay_members(
             assert ": 2 of 2 nodes up" in shown.out
             assert server.metric("greenroom_node_restarts_total") == 0
             nursery.cancel_scope.cancel()
-        assert server.stop() in ENDED
+        assert server.stop() == Exit.OK

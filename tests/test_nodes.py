@@ -24,7 +24,6 @@ from protocol.client import ClientError, ClientSettings, connect
 from tests.protocol.live import upgrade
 from tests.server_process import (
     BANNER,
-    ENDED,
     ROOT,
     Server,
     descendants,
@@ -147,7 +146,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     with Nodes(tmp_path_factory.mktemp("nodes"), 4, "server.hung_after_s=5") as server:
         yield server
         family = server.family()
-        assert server.stop() in ENDED
+        assert server.stop() == Exit.OK
         assert wait_until_gone(family) == set()
 
 
@@ -329,7 +328,7 @@ def test_a_parent_that_is_killed_leaves_no_node_and_no_store(tmp_path: Path) -> 
         first.kill()
         assert wait_until_gone(family) == set()
     with Nodes(tmp_path, 2, f"listen.port={first.port}") as second:
-        assert second.stop() in ENDED
+        assert second.stop() == Exit.OK
 
 
 def test_a_node_that_keeps_dying_is_tried_again_and_the_last_one_ends_the_server(
@@ -433,7 +432,7 @@ def test_a_stop_while_nodes_start_leaves_no_child(after_s: float, tmp_path: Path
         time.sleep(after_s)
         family = descendants(process.pid)
         process.terminate()
-        assert process.wait(LIMIT_S) in ENDED
+        assert process.wait(LIMIT_S) == Exit.OK
         assert wait_until_gone(family) == set()
 
 
@@ -460,5 +459,5 @@ def test_a_log_that_nobody_reads_stops_neither_parent_nor_nodes(tmp_path: Path) 
             assert isinstance(answer, Overview)
             assert [node.state for node in answer.nodes] == ["up", "up"]
         process.terminate()
-        assert process.wait(LIMIT_S) in ENDED
+        assert process.wait(LIMIT_S) == Exit.OK
     os.close(read_end)

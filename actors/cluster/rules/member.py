@@ -215,10 +215,9 @@ class Member:
 
     def beaten(self, asked_s: float, now_s: float, answer: Beaten) -> list[Event]:
         """Take the answer to a heartbeat that was sent at `asked_s`."""
-        if events := self.check(now_s):
-            return events
-        if not answer.generation:
-            return []  # until somebody has begun a new generation there is no contact
+        events = self.check(now_s)
+        if self.ended is not None or not answer.generation:
+            return events  # until somebody has begun a new generation there is no contact
         if answer.generation != self.contact.generation:
             if not self.stale:
                 self._old_renewed_s = self.lease.renewed_s
@@ -229,18 +228,22 @@ class Member:
         self._missing, self._calm_s = answer.missing, answer.calm_s
         self._newest_view = max(self._newest_view, answer.view)
         self.heard = max(self.heard, answer.heard)
-        return self.learn(answer.news) + self.check(now_s)
+        return events + self.learn(answer.news) + self.check(now_s)
 
     def reported(self, asked_s: float, now_s: float, answer: Reported) -> list[Event]:
-        """Take the answer to a report that was sent at `asked_s`."""
-        if events := self.check(now_s):
+        """Take the answer to a report that was sent at `asked_s`.
+
+        One that was on its way as the node left says that it was buried.
+        """
+        events = self.check(now_s)
+        if self.ended is not None:
             return events
         if answer.buried is not None:
             return self._end(f"it was buried: {answer.buried}")
         if answer.excused:
             self.lease.excuse(asked_s, now_s)
         self._newest_view = max(self._newest_view, answer.view)
-        return []
+        return events
 
     def viewed(self, asked_s: float, view: View) -> list[Event]:
         """Take the view that was asked for at `asked_s`."""

@@ -166,6 +166,16 @@ def test_one_that_was_buried_ends() -> None:
     assert other.viewed(1.0, view(node("b.2"), version=2)) == [Ended("it was buried")]
 
 
+def test_what_comes_late_to_one_that_has_left_does_not_say_why_it_ended() -> None:
+    """A report that is on its way while it leaves comes upon the row of one that has left."""
+    one = member()
+    assert one.end("it has left") == [Ended("it has left")]
+    assert one.reported(1.0, 1.0, Reported("it has left")) == []
+    assert beat(one, 1.0) == []
+    assert one.viewed(1.0, view(node("b.2"), version=2)) == []
+    assert one.ended == "it has left"
+
+
 # --- who is buried --------------------------------------------------------------------------------
 
 

@@ -74,7 +74,7 @@ class Process:
         self.epochs: dict[int, int] = {}  # of the actors that run here, one for each slot
         self.late: list[Callable[[], None]] = []
         self.reported_s = -1e9
-        self.leaving = False
+        self.leaving = self.has_ended = False
         self.applicant = Applicant(TIMING)
 
     @property
@@ -136,20 +136,28 @@ class Process:
         except Away:
             pass
 
-    def report(self) -> None:
+    def report(self, *, late: bool = False) -> None:
         member = self.alive()
         if member is None:
             return
         asked_s = self.reported_s = self.now_s
         age_s = asked_s - member.contact.answered_s
         doubtful, generation = member.lease.doubtful(asked_s), member.generation
-        try:
-            answer = self.to_register(
-                lambda: self.world.register.report(member.me, generation, age_s, doubtful=doubtful)
-            )
-        except Away:
-            return
-        self.heard(member.reported(asked_s, self.now_s, answer))
+
+        def call() -> None:
+            with contextlib.suppress(Away):
+                answer = self.to_register(
+                    lambda: self.world.register.report(
+                        member.me, generation, age_s, doubtful=doubtful
+                    )
+                )
+                if not self.frozen:
+                    self.heard(member.reported(asked_s, self.now_s, answer))
+
+        if late:
+            self.late.append(call)
+        else:
+            call()
 
     def beat(self) -> None:
         member = self.alive()
@@ -275,6 +283,8 @@ class Process:
         for event in events:
             match event:
                 case Ended():
+                    assert not self.has_ended, "whatever comes late to a member that has ended"
+                    self.has_ended = True
                     self.epochs.clear()
                 case Moved(moved):
                     for slot in moved:
@@ -451,6 +461,11 @@ class World(RuleBasedStateMachine):
     def beat_late(self, data: Any, heard_late: bool) -> None:
         if (process := self.some(data)) is not None and not process.frozen:
             self.attempt(lambda: process.beat_late(heard_late=heard_late))
+
+    @rule(data=st.data())
+    def report_late(self, data: Any) -> None:
+        if (process := self.some(data)) is not None and not process.frozen:
+            process.report(late=True)
 
     @rule(data=st.data())
     def claim_late(self, data: Any) -> None:
