@@ -27,7 +27,6 @@ CATCH_UP_S = 5.0
 """Seconds after the last event in which late replies are still awaited."""
 
 ClientCount = Annotated[int, Meta(ge=1, le=200_000)]
-PlannedRate = Annotated[float, Meta(ge=0.1, le=2_000_000)]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

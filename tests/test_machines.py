@@ -99,6 +99,11 @@ async def test_single_nodes_are_a_cluster_if_they_say_so(
                 for room in rooms:
                     await room.send(node_of(ada))
                 assert await bodies(rooms[0], 2) == await bodies(rooms[1], 2)
+        for server in (a, b):
+            assert server.metric("greenroom_cluster_bus_sent_total") > 0
+            assert server.metric("greenroom_cluster_bus_received_total") > 0
+            assert server.metric("greenroom_cluster_bus_gaps_total") == 0
+            assert server.metric("greenroom_cluster_bus_hop_seconds") > 0
         assert b.stop() == Exit.OK
         assert a.stop() == Exit.OK
     with Server(tmp_path / "c", *same_stores) as c:  # the cluster has ended in order

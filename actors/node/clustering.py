@@ -93,6 +93,18 @@ class ClusterNode:
         yield gauge("cluster_kinds_without_node", text, vacancies)
         text = "Times that another node took no more messages of this one's hub."
         yield counter("cluster_hub_lapses", text, self.hubs.lapses)
+        bus = self.cluster.bus.readings()
+        yield counter("cluster_bus_sent", "Entries sent to other nodes.", bus.sent)
+        yield counter("cluster_bus_received", "Entries received from them.", bus.received)
+        text = "Entries that had arrived before."
+        yield counter("cluster_bus_duplicates", text, bus.duplicates)
+        yield counter("cluster_bus_gaps", "Times that entries of a node were lost.", bus.gaps)
+        text = "Messages of a newer version, left out."
+        yield counter("cluster_bus_unknown", text, bus.unknown)
+        text = "Bytes that wait to be sent to other nodes."
+        yield gauge("cluster_bus_waiting_bytes", text, bus.waiting_bytes)
+        text = "How long the last message took from this node through the store to itself."
+        yield gauge("cluster_bus_hop_seconds", text, bus.hop_s)
 
 
 async def join(

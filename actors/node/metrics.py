@@ -133,6 +133,8 @@ class Metrics:
         yield counter("fenced", "Incarnations that lost their log.", journal.fenced)
         yield counter("recovered", "Actors recovered.", self.durability.recovered)
         yield counter("replayed", "Events replayed for them.", self.durability.replayed)
+        text = "Snapshots that an actor failed to make; its events are kept."
+        yield counter("snapshots_failed", text, self.durability.unsnapshotable)
         if self.durability.snapshotter is not None:
             snapshots = self.durability.snapshotter.statistics()
             yield gauge("snapshots_waiting", "Snapshots not yet saved.", snapshots.waiting_rows)

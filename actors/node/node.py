@@ -347,10 +347,6 @@ def _new_id() -> str:
     return secrets.token_urlsafe(12)
 
 
-def _unix_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 def _checks(
     stores: NodeStores,
     services: Mapping[str, Running],
