@@ -10,8 +10,6 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
-from websockets.frames import Close
-
 CONT: Final = 0x0
 TEXT: Final = 0x1
 BINARY: Final = 0x2
@@ -52,8 +50,7 @@ def parse_close(payload: bytes) -> tuple[int, str]:
     """Return the code and reason of a peer's close frame, whose payload the parser has checked."""
     if not payload:
         return NO_STATUS, ""
-    close = Close.parse(payload)
-    return int(close.code), close.reason
+    return int.from_bytes(payload[:2], "big"), payload[2:].decode()
 
 
 PING_FRAME: Final = frame(PING, b"")

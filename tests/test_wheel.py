@@ -175,11 +175,7 @@ class Environment:
             capture_output=True,
         )
         (self.packages,) = folder.glob("lib/python*/site-packages")
-        for distribution in needed(wheel, extras):
-            for file in distribution.files or ():
-                top = file.parts[0]
-                if top not in {"..", "__pycache__"} and not (self.packages / top).exists():
-                    (self.packages / top).symlink_to(Path(str(distribution.locate_file(top))))
+        link(self.packages, needed(wheel, extras))
 
     def run(
         self, *command: str, cwd: Path | None = None, path: Path | None = None
@@ -195,6 +191,15 @@ class Environment:
             timeout=60,
             check=False,
         )
+
+
+def link(packages: Path, distributions: Sequence[importlib.metadata.Distribution]) -> None:
+    """Make packages importable from a folder, unless they are there."""
+    for distribution in distributions:
+        for file in distribution.files or ():
+            top = file.parts[0]
+            if top not in {"..", "__pycache__"} and not (packages / top).exists():
+                (packages / top).symlink_to(Path(str(distribution.locate_file(top))))
 
 
 def needed(wheel: Path, extras: Sequence[str]) -> list[importlib.metadata.Distribution]:
@@ -284,6 +289,23 @@ def test_the_embedders_example_of_the_readme_runs_on_the_runtime_alone(
 def test_version_and_help_need_no_extra(runtime: Environment) -> None:
     assert runtime.run("greenroom", "--version").stdout.startswith("greenroom ")
     assert "exit codes" in runtime.run("greenroom", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("extra", "imports"),
+    [
+        ("stores", "persistence, persistence.postgres, persistence.redis"),
+        ("embedded", "persistence.embedded"),
+        ("client", "protocol.client"),
+        ("server", "server, actors.node.serving"),
+    ],
+)
+def test_each_extra_brings_what_it_is_for(
+    runtime: Environment, wheel: Path, tmp_path: Path, extra: str, imports: str
+) -> None:
+    link(tmp_path, needed(wheel, [extra]))
+    done = runtime.run("python", "-W", "error", "-c", f"import {imports}", path=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_command_that_needs_an_extra_says_which_in_one_line(runtime: Environment) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.frames import Close
 
 from protocol import frames
 from protocol.errors import PROTOCOL_ERROR, TOO_BIG
@@ -76,8 +77,9 @@ def test_any_bytes_give_messages_or_a_failure(first: bytes, second: bytes) -> No
     reader = FrameReader(max_bytes=100)
     for opcode, payload in reader.feed(first) + reader.feed(second):
         assert len(payload) <= 100 or opcode >= frames.CLOSE
-        if opcode == frames.CLOSE:
-            parse_close(payload)
+        if opcode == frames.CLOSE and payload:
+            close = Close.parse(payload)
+            assert parse_close(payload) == (close.code, close.reason)
 
 
 @given(st.integers(3000, 4999), st.text(st.characters(exclude_categories=["Cs"])))
