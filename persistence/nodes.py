@@ -108,12 +108,21 @@ class RegisterRow(NamedTuple):
     process: str
 
 
+class HeldActor(NamedTuple):
+    """An actor that no node may start for `left_s`, since a node was caught in its code."""
+
+    kind: str
+    key: str
+    left_s: float
+
+
 class Register(NamedTuple):
     """The living nodes, the version of this view, and the highest incarnation so far."""
 
     version: int
     newest: int
     nodes: Sequence[RegisterRow]
+    held: Sequence[HeldActor] = ()
 
 
 class RegisterReport(NamedTuple):

@@ -20,7 +20,6 @@ import trio
 from actors.node.exits import Exit
 from actors.node.parent.control import ControlReply, Progress, RestartAll, Show, ask
 from actors.node.parent.overview import NodeRow, Overview
-from protocol.client import ClientError, ClientSettings, connect
 from tests.protocol.live import upgrade
 from tests.server_process import (
     BANNER,
@@ -257,40 +256,6 @@ async def test_a_node_that_stands_still_is_replaced_while_the_others_serve(nodes
         await here.all_are_answered()
         assert here.closed == before.connections
         assert rows[2].last == "killed by SIGKILL: its loop stood still for 5 s"
-
-
-async def test_a_game_that_is_caught_in_c_code_does_not_disturb_other_nodes(
-    tmp_path: Path,
-) -> None:
-    game = "games.hanging=tests.actors.node.parent.hanging:Hanging"
-    mark = tmp_path / "hung"
-    server = await trio.to_thread.run_sync(
-        lambda: Nodes(tmp_path / "data", 2, game, "server.hung_after_s=3")
-    )
-
-    async def play() -> None:
-        settings = ClientSettings(give_up_after_s=0.0)
-        async with connect(server.ws, name="ada", settings=settings) as ada:
-            async for _ in await ada.create_match("hanging", {"mark": str(mark)}):
-                pass
-
-    with server:
-        async with crowd(server.port, 20) as here:
-            before = await trio.to_thread.run_sync(
-                server.wait_for, lambda rows: sum(row.connections for row in rows) == 20
-            )
-            with pytest.raises(ClientError):  # its node ends, and it does not come back
-                await play()
-            rows = await trio.to_thread.run_sync(
-                server.wait_for,
-                lambda rows: any(row.restarts and row.state == "up" for row in rows),
-            )
-            await here.all_are_answered()
-            (hung,) = (number for number, row in enumerate(rows) if row.restarts)
-            assert rows[hung].last == "killed by SIGKILL: its loop stood still for 3 s"
-            assert here.closed == before[hung].connections
-        assert any("hanging.py" in event["event"] for event in server.events()), "the stack"
-        assert await trio.to_thread.run_sync(server.stop) == Exit.OK
 
 
 async def test_a_restart_goes_from_node_to_node_and_leaves_the_others_connections(

@@ -47,6 +47,7 @@ from actors.cluster.vacancies import Vacancies
 from actors.cluster.watches import Watches
 from actors.cluster.ways import HoldingWay, Way
 from actors.runtime.cell import Cell
+from actors.runtime.errors import ActorFailed, HandlerHung
 from actors.runtime.kinds import Kind
 from actors.runtime.reasons import Reason
 from actors.runtime.shutdown import stop_together
@@ -110,6 +111,7 @@ class Cluster:
         self._kept = kept or {}
         self._labels: dict[str, str] = {}
         self._vacant = Vacancies()
+        self._held: dict[tuple[str, str], float] = {}  # with the time until when
         self._codecs: dict[str, KindCodec] = {}
         self._kinds: dict[str, Kind] = {}
         self._in_turn: Callable[[Callable[[], None]], object] = _at_once
@@ -168,6 +170,7 @@ class Cluster:
         )
         self.place.listen(self)
         self.place.on_change(self._tell_of_holders)
+        self.place.on_hold(self.hold)
         try:
             await self.bus.open(system, me)
         except BaseException:
@@ -222,17 +225,39 @@ class Cluster:
         """Return what reaches an actor on another node; None: it is, or starts, on this one.
 
         Raises ActorDeadError if the actor's node is dead or does not know its kind, no node is for
-        its kind, or this one is no member any more.
+        its kind, or this one is no member any more; ActorFailed if it would start here and is held.
         """
         if kind not in self._kinds:
             return None
         where, way = self.way(kind, key)
         if way is None:
+            if self._held:
+                self._check_held(kind, key)
             return None
         if way is self._waiting:
             self._check_served(kind, key)
         self._check_known(kind, key, way.node)
         return RemoteTarget(self, self._codecs[kind], key, where, way)
+
+    def hold(self, held: Mapping[tuple[str, str], float]) -> None:
+        """Start none of these actors on this node, each for so many seconds."""
+        now = self.system.now()
+        self._held = {name: now + left_s for name, left_s in held.items()}
+
+    def held(self) -> int:
+        """Return how many actors this node would not start."""
+        now = self.system.now()
+        return sum(until > now for until in self._held.values())
+
+    def _check_held(self, kind: str, key: str) -> None:
+        """Raise ActorFailed if a node was caught in this actor's code, and its time is not over.
+
+        One that runs here all the same is reached: only a start is refused.
+        """
+        left_s = self._held.get((kind, key), 0.0) - self.system.now()
+        if left_s > 0 and self.system.lookup(kind, key) is None:
+            hung = HandlerHung("a node was caught in its code and had to be killed")
+            raise ActorFailed(f"{kind}/{key}", left_s, hung)
 
     def _check_served(self, kind: str, key: str) -> None:
         """Raise NoNode if no living node, not even one that starts, is for this kind."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from actors.cluster.place import Changed, ClusterListener
+from actors.cluster.place import Changed, ClusterListener, Hold
 from actors.cluster.rules.slot_table import Held
 from actors.cluster.rules.view import Descriptor, Node, View, name_of_node
 
@@ -61,6 +61,9 @@ class FixedPlace:
 
     def on_change(self, tell_others: Changed) -> None:
         """Do nothing: this node changes nothing by itself."""
+
+    def on_hold(self, hold: Hold) -> None:
+        """Do nothing: nobody looks after these nodes."""
 
     def told(self, held: Sequence[Held], view: int) -> None:
         """Do nothing: the other nodes change nothing by themselves either."""

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 import trio
 
-from actors.cluster.place import Changed, ClusterListener
+from actors.cluster.place import Changed, ClusterListener, Hold
 from actors.cluster.rules.answers import (
     Ended,
     Event,
@@ -78,6 +78,7 @@ class NodeMembership:
         self._clock = clock
         self._listeners: list[ClusterListener] = []
         self._changed: list[Changed] = []
+        self._hold: list[Hold] = []
         self._hands_over_all = False
         self._heard = trio.Event()  # replaced at each heartbeat that was answered
         self._failing: dict[str, str] = {}  # what was tried -> the error that it met
@@ -127,6 +128,11 @@ class NodeMembership:
     def on_change(self, tell_others: Changed) -> None:
         """See `Place`."""
         self._changed.append(tell_others)
+
+    def on_hold(self, hold: Hold) -> None:
+        """See `Place`."""
+        self._hold.append(hold)
+        hold(self._member.view.held)
 
     def told(self, held: Sequence[Held], view: int) -> None:
         """See `Place`."""
@@ -286,7 +292,10 @@ class NodeMembership:
 
     async def _look(self) -> None:
         asked_s = self._clock()
-        self._tell(self._member.viewed(asked_s, await self._stores.view()))
+        view = await self._stores.view()
+        for hold in self._hold:  # before anything is taken over from who is not in this view
+            hold(view.held)
+        self._tell(self._member.viewed(asked_s, view))
 
     async def _bury(self) -> None:
         member = self._member

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from actors.cluster.rules.slot_table import Held
@@ -11,6 +11,9 @@ from actors.cluster.rules.view import View
 Changed = Callable[[Sequence[Held], int], object]
 """Called with the slots that this node has just given another holder, and with the version of the
 view by which it did so."""
+
+Hold = Callable[[Mapping[tuple[str, str], float]], object]
+"""Called with the actors, by kind and key, that no node may start, and for how many seconds."""
 
 
 class ClusterListener(Protocol):
@@ -78,6 +81,12 @@ class Place(Protocol):
         """Have `tell_others` called with what this node changes, before its own listeners are.
 
         Other nodes learn it by their next heartbeats, or sooner if someone calls their `told`.
+        """
+
+    def on_hold(self, hold: Hold) -> None:
+        """Have `hold` called with all actors that are held, now and with each view.
+
+        It is called before this node takes anything over from a node that is not in the view.
         """
 
     def told(self, held: Sequence[Held], view: int) -> None:

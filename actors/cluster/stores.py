@@ -145,7 +145,8 @@ class ClusterStores:
             row.id: msgspec.json.decode(row.process, type=Holder) for row in register.nodes
         }
         nodes = {row.id: _node(row) for row in register.nodes}
-        return View(register.version, nodes, register.newest)
+        held = {(kind, key): left_s for kind, key, left_s in register.held}
+        return View(register.version, nodes, register.newest, held)
 
     async def report(
         self, node: str, generation: int, valkey_s: float, *, doubtful: bool

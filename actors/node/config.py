@@ -72,6 +72,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     nodes: Annotated[int, Meta(ge=1, le=MOST_NODES)] | Literal["auto"] = 1
     name: NodeName = ""
     hung_after_s: Seconds = 10.0
+    hold_hung_s: Seconds = 60.0
     data_dir: DataDir = "data"
     drain_s: Seconds = 2.0
     stop_timeout_s: PositiveSeconds = 25.0

@@ -24,6 +24,8 @@ import msgspec
 import structlog
 import trio
 
+from actors.runtime.running_page import RunningPage
+from actors.runtime.watchdog import show_running
 from protocol.http.application import Readiness
 
 log = structlog.get_logger("actors.node.line")
@@ -46,6 +48,7 @@ class Assignment(msgspec.Struct, frozen=True, tag="assignment"):
         terminal: whether people read the log on a terminal.
         pulse_s: the longest that the node may be silent.
         labels: the node's.
+        page: the descriptor of the memory in which the node says what it runs; -1: there is none.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Assignment(msgspec.Struct, frozen=True, tag="assignment"):
     terminal: bool
     pulse_s: float
     labels: tuple[str, ...] = ()
+    page: int = -1
 
 
 class Waiting(msgspec.Struct, frozen=True, tag="waiting"):
@@ -133,6 +137,9 @@ class ParentLine:
         assert isinstance(first, Assignment)
         self.assignment = first
         self._end.setblocking(False)
+        if first.page >= 0:
+            show_running(RunningPage(first.page))
+            os.close(first.page)
         return True
 
     def say(self, message: FromNode) -> None:

@@ -18,6 +18,7 @@ import trio
 from .checks import check_seconds
 from .culprit import find_culprit
 from .errors import HandlerHung
+from .running_page import RunningPage
 
 if TYPE_CHECKING:
     from .system import ActorSystem
@@ -98,7 +99,12 @@ class interruptible:  # noqa: N801 -- a context manager, named like trio's move_
         tb: TracebackType | None,
     ) -> None:
         if threading.get_ident() == _guard.main_thread:
-            _guard.armed = self.outer
+            _guard.armed = outer = self.outer
+            if _guard.page is not None:
+                if outer is None:
+                    _guard.page.leave()
+                else:
+                    _guard.page.enter(outer.who, outer.began)
 
     def and_outer(self) -> Iterator[interruptible]:
         """Yield this block and the blocks around it, from the inside out."""
@@ -126,6 +132,7 @@ class _Guard:
     def __init__(self) -> None:
         self.main_thread = threading.main_thread().ident
         self.armed: interruptible | None = None
+        self.page: RunningPage | None = None
         # Not SIGALRM, which test runners and embedders use themselves.
         self._signal = getattr(signal, "SIGVTALRM", None)
         self._thread: threading.Thread | None = None
@@ -141,6 +148,8 @@ class _Guard:
     def arm(self, block: interruptible) -> None:
         """Watch a block, the innermost one. Called in the main thread only."""
         self.armed = block
+        if self.page is not None:
+            self.page.enter(block.who, block.began)
         # Look for the thread after arming: a helper that is about to end looks at `armed` again.
         if self._thread is None and self._signal is not None:
             if not self._installed:
@@ -259,6 +268,14 @@ _OWN: Final = frozenset(
     function.__code__ for function in (interruptible.__enter__, interruptible.__exit__)
 )
 _guard = _Guard()
+
+
+def show_running(page: RunningPage | None) -> None:
+    """Have each `interruptible` block of this process noted on a page; None: on none.
+
+    Another process can then say in which block this one is caught.
+    """
+    _guard.page = page
 
 
 class Watchdog:

@@ -14,6 +14,7 @@ from persistence.nodes import (
     AdmitNode,
     BuryNode,
     DescribeNode,
+    HeldActor,
     LeaveNode,
     NextGeneration,
     ReadCluster,
@@ -32,6 +33,10 @@ _ADMIT: Final = "SELECT {schema}.admit_node(%s, %s, %b, %s)"
 _REPORT: Final = "SELECT * FROM {schema}.report_node(%s, %s, %s::float8, %s, %s::float8)"
 _CLUSTER: Final = "SELECT id::text FROM {schema}.cluster"
 _READ: Final = "SELECT * FROM {schema}.read_register()"
+_HELD: Final = """
+SELECT kind, key, extract(epoch FROM held_until - clock_timestamp())::float8
+FROM {schema}.held_actors WHERE held_until > clock_timestamp()
+"""
 _BURY: Final = "SELECT {schema}.bury_node(%s, %s, %s, %s::float8)"
 _LEAVE: Final = "SELECT {schema}.leave_node(%s, %s)"
 _DESCRIBE: Final = """
@@ -71,7 +76,10 @@ class RegisterWorker(PostgresActor):
         rows = connection.execute(qualified(self._settings, text), arguments).fetchall()
         match request:
             case ReadRegister():
-                return _register(rows)
+                # Behind the view: whoever takes over from a node has read what held it up.
+                text = qualified(self._settings, _HELD)
+                held = [HeldActor(*row) for row in connection.execute(text).fetchall()]
+                return _register(rows)._replace(held=held)
             case ReportNode():
                 return RegisterReport(*rows[0])
         return rows[0][0]

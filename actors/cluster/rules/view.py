@@ -99,11 +99,13 @@ class View(msgspec.Struct, frozen=True):
         version: grows with each change of the view.
         nodes: the living nodes.
         newest: the highest incarnation that was ever admitted.
+        held: actors that no node may start, and for how many more seconds.
     """
 
     version: int = 0
     nodes: Mapping[str, Node] = {}
     newest: int = 0
+    held: Mapping[tuple[str, str], float] = {}
 
     def __contains__(self, node: Any) -> bool:
         return node in self.nodes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -114,7 +114,9 @@ async def readiness_of_all(keepers: Sequence[NodeKeeper], *, draining: bool) -> 
     )
 
 
-def readings_of_parent(keepers: Sequence[NodeKeeper], log: LogWriter) -> Iterator[Reading]:
+def readings_of_parent(
+    keepers: Sequence[NodeKeeper], log: LogWriter, caught: Callable[[], int]
+) -> Iterator[Reading]:
     """Yield the parent's own readings. Each node has more, on its own port."""
     up = sum(keeper.state == "up" for keeper in keepers)
     yield gauge("nodes", "Nodes that there should be.", len(keepers))
@@ -125,6 +127,8 @@ def readings_of_parent(keepers: Sequence[NodeKeeper], log: LogWriter) -> Iterato
     for one in map(row, keepers):
         text = "Open connections, as the node said last."
         yield gauge("node_connections", text, one.connections, node=one.name)
+    text = "Times that a node was caught in the code of an actor, which was held then."
+    yield counter("node_actors_caught", text, caught())
     yield counter("log_lines_dropped", "Lines that the log had no room for.", log.dropped)
 
 

@@ -22,6 +22,7 @@ from actors.node.parent.control import (
     serve_control,
 )
 from actors.node.parent.ended import ProcessEnd, exit_of_all
+from actors.node.parent.hangs import HangWatch, HoldActor
 from actors.node.parent.keeper import NodeKeeper, RestartFailed
 from actors.node.parent.overview import Overview, readiness_of_all, readings_of_parent, row
 from actors.node.parent.process import NodeProcess
@@ -52,6 +53,8 @@ class ParentProcess:
         http: listening sockets for HTTP; none: no HTTP.
         control: the socket for commands; None: there is none.
         kept: the label that each kind is kept to, if these nodes are all of their cluster.
+        hold: holds an actor that a node is caught in; None: none is held.
+        caught_after_s: how long a node has to be in its code.
         failure: the exit code, if the server cannot go on.
     """
 
@@ -65,11 +68,14 @@ class ParentProcess:
     http: Sequence[socket.socket] = ()
     control: socket.socket | None = None
     kept: dict[str, str] = field(default_factory=dict)
+    hold: HoldActor | None = None
+    caught_after_s: float = 2.0
     failure: Exit | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._up = False
         self._restarting = trio.Lock()
+        self.hangs: HangWatch | None = None
         self.keepers = [
             NodeKeeper(name, partial(self.start, number), self._failed, labels)
             for number, (name, labels) in enumerate(self.nodes.items())
@@ -91,6 +97,9 @@ class ParentProcess:
                 nursery.start_soon(keep_alive, self.embedded)
             if self.control is not None:
                 nursery.start_soon(serve_control, self.control, self.answer)
+            if self.hold is not None:
+                self.hangs = HangWatch(self.keepers, self.hold, self.caught_after_s)
+                nursery.start_soon(self.hangs.run)
             if self.http:
                 await nursery.start(
                     partial(serve_http, self._web(), self.http, stop=http_over.wait)
@@ -177,5 +186,10 @@ class ParentProcess:
         return application(
             about={"name": "greenroom", "version": self.version, "nodes": ", ".join(self.nodes)},
             ready=ready,
-            readings=partial(readings_of_parent, self.keepers, self.log),
+            readings=partial(
+                readings_of_parent,
+                self.keepers,
+                self.log,
+                lambda: 0 if self.hangs is None else self.hangs.caught,
+            ),
         )

@@ -10,7 +10,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import perf_counter
 from typing import Final
 
 import msgspec
@@ -32,6 +35,7 @@ from actors.node.line import (
 )
 from actors.node.parent.ended import ProcessEnd
 from actors.node.parent.output import NodeOutput
+from actors.runtime.running_page import PAGE_BYTES, RunningBlock, RunningPage
 from persistence.embedded.server_process import die_with_parent
 from protocol.http.application import Readiness
 
@@ -99,7 +103,6 @@ class NodeProcess:
         self.pulse = Pulse(0, 0, 0)
         self.version = ""
         self._why = ""
-        self._assignment = assignment
         self._begun_at = math.inf
         self._limit_s = START_S
         self._patience = trio.CancelScope()
@@ -107,6 +110,10 @@ class NodeProcess:
         self._changed = changed
         self._numbers = itertools.count(1)
         self._looks: dict[int, Callable[[Readiness | None], None]] = {}
+        memory = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
+        memory.truncate(PAGE_BYTES)
+        self._page = RunningPage(memory.fileno())
+        self._assignment = msgspec.structs.replace(assignment, page=memory.fileno())
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pipes = [os.pipe(), os.pipe()]
         try:
@@ -115,7 +122,12 @@ class NodeProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=pipes[0][1],
                 stderr=pipes[1][1],
-                pass_fds=(theirs.fileno(), *assignment.clients, *assignment.http),
+                pass_fds=(
+                    theirs.fileno(),
+                    memory.fileno(),
+                    *assignment.clients,
+                    *assignment.http,
+                ),
                 env={**os.environ, VARIABLE: str(theirs.fileno())},
                 start_new_session=True,
                 # PDEATHSIG is sent when the thread ends that started the process: here the main
@@ -124,10 +136,12 @@ class NodeProcess:
             )
         except BaseException:
             ours.close()
+            self._page.close()
             for read_end, _ in pipes:
                 os.close(read_end)
             raise
         finally:
+            memory.close()
             theirs.close()
             for _, write_end in pipes:
                 os.close(write_end)
@@ -161,6 +175,7 @@ class NodeProcess:
                 self._process.kill()
             code = self._process.wait()
             self._line.close()
+            self._page.close()
             for take in self._looks.values():
                 take(None)
             up_s = 0.0 if self.up_at is None else trio.current_time() - self.up_at
@@ -176,6 +191,18 @@ class NodeProcess:
     def kill(self) -> None:
         """End it by force."""
         self._process.kill()
+
+    def caught(self, after_s: float) -> RunningBlock | None:
+        """Return the block that it has run for so long; None: it has not.
+
+        Nor has a process that is stopped, or waits for a disk: that is no fault of a block's.
+        """
+        if self.ended is not None or self.over.is_set():
+            return None
+        block = self._page.running()
+        if block is None or perf_counter() - block.began_s < after_s:
+            return None
+        return block if _state(self.pid) in "RS" else None
 
     async def look(self) -> Readiness | None:
         """Ask whether it is ready; None: no answer. A caller sets a time-out by cancelling this."""
@@ -253,6 +280,14 @@ class NodeProcess:
             self._process.send_signal(STACK_SIGNAL)
             await trio.sleep(STACK_S)
         self._process.kill()
+
+
+def _state(pid: int) -> str:
+    """Return the state of a process, as proc(5) says."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return "X"
 
 
 async def _read(stream: trio.lowlevel.FdStream, output: NodeOutput) -> None:

@@ -28,6 +28,7 @@ from actors.node.program import Program
 from actors.node.serving import begin, end
 from actors.node.stopping import Signals
 from persistence import Replaced
+from persistence.postgres.held import HangCount, hold_actor
 
 log = structlog.get_logger("actors.node.parent")
 
@@ -85,6 +86,10 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
                     changed=changed,
                 )
 
+        def hold(node: str, kind: str, key: str) -> HangCount:
+            first_s = settings.server.hold_hung_s
+            return hold_actor(found.postgres, kind, key, node=node, first_s=first_s)
+
         parent = ParentProcess(
             nodes=dict(zip(names, labels, strict=True)),
             start=start,
@@ -95,6 +100,8 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
             embedded=found.embedded,
             http=http,
             control=control,
+            hold=hold if settings.server.hold_hung_s else None,
+            caught_after_s=settings.cluster.lease_s / 2,
             kept={} if found.embedded is None else settings.cluster.kept,
         )
         line = banner(loaded, port.reserved, http, found, version, nodes=len(names))

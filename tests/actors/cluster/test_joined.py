@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from actors import ActorDeadError, ActorSystem, Kind
+from actors import ActorDeadError, ActorFailed, ActorSystem, Kind
 from actors.cluster.admission import LabelsDiffer
 from actors.cluster.cluster import Cluster
 from actors.cluster.errors import NoNode
@@ -18,6 +18,7 @@ from actors.cluster.rules.slots import SLOTS, slot_of
 from actors.cluster.rules.view import Descriptor
 from actors.cluster.settings import MembershipSettings
 from persistence import PostgresSettings, RedisSettings
+from persistence.postgres.held import hold_actor
 from persistence.settings import BusSettings
 
 from .members import Where, member, own_cluster, settled, until
@@ -269,3 +270,46 @@ def test_only_what_the_cluster_places_can_be_kept_to_a_label() -> None:
     Kind("tally", Tally, placement="hashed", label="games")
     with pytest.raises(ValueError, match="has no label"):
         Kind("tally", Tally, placement="node", label="games")
+
+
+async def test_an_actor_that_a_node_was_caught_in_is_started_by_no_node_before_its_time(
+    redis: RedisSettings, postgres: PostgresSettings, unique: str
+) -> None:
+    where = own_cluster(redis, postgres, unique)
+
+    def hold(key: str, first_s: float) -> tuple[int, float]:
+        return hold_actor(where.postgres, "tally", key, node="b", first_s=first_s)
+
+    hold("2", 3600.0)
+    async with node(where, "a", []) as (a, in_a), node(where, "b", []) as (b, in_b):
+        await until(lambda: both(in_a, in_b))
+        for system in (a, b):  # as one that has just joined knows
+            with pytest.raises(ActorFailed, match=r"tally/2 failed: .*a node was caught"):
+                await system.ref("tally", "2").ask(Add(1))
+        await a.ref("tally", "1").ask(Add(1))
+        hold("1", 3600.0)
+        hold("3", 3600.0)
+        await until(lambda: in_a.held() == in_b.held() == 3)
+        with pytest.raises(ActorFailed):
+            await a.ref("tally", "3").ask(Add(1))
+        assert await a.ref("tally", "1").ask(Get()) == 1, "it runs, so it is no danger"
+        key = next(
+            key
+            for key in map(str, range(10, SLOTS))
+            if in_a.place.holder(slot_of("tally", key)) == in_a.place.me
+        )
+        in_a.hold({("tally", key): 0.2})
+        refused = a.ref("tally", key).ask(Add(1))
+        assert isinstance(refused.exception(), ActorFailed)
+        await until(lambda: a.belongs_here("tally", key))
+        assert await a.ref("tally", key).ask(Add(1)) == 1
+
+
+def test_each_further_hang_holds_an_actor_ten_times_longer_up_to_a_day(
+    redis: RedisSettings, postgres: PostgresSettings, unique: str
+) -> None:
+    where = own_cluster(redis, postgres, unique).postgres
+    held = [hold_actor(where, "match", "1", node="a", first_s=60.0) for _ in range(12)]
+    assert held[:4] == [(1, 60.0), (2, 600.0), (3, 6000.0), (4, 60000.0)]
+    assert set(held[4:]) == {(number, 86400.0) for number in range(5, 13)}
+    assert hold_actor(where, "match", "2", node="a", first_s=1.0) == (1, 1.0)

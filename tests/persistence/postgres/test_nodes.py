@@ -24,6 +24,7 @@ from persistence.nodes import (
     ReportNode,
 )
 from persistence.postgres import migrate
+from persistence.postgres.held import hold_actor
 from persistence.postgres.nodes import RegisterWorker
 from persistence.requests import StoreCheck
 from tests.persistence.asking import ask
@@ -67,7 +68,7 @@ def test_a_name_has_one_living_node_and_an_incarnation_never_comes_again(registe
     assert ask(register, BuryNode("a.1", "b.2", "it was not heard", 0.0)) == 3
     assert ask(register, BuryNode("a.1", "b.2", "it was not heard", 0.0)) is None
     assert admit(register, "a") == "a.3"
-    version, newest, nodes = ask(register, ReadRegister())
+    version, newest, nodes, _ = ask(register, ReadRegister())
     assert (version, newest) == (4, 3)
     assert sorted(row._replace(renewed_s=0.0) for row in nodes) == [
         RegisterRow("a.3", "a", 3, False, 0.0, b"{}", "here"),
@@ -85,7 +86,7 @@ def test_of_two_who_ask_at_once_for_a_name_one_gets_it(settings: PostgresSetting
 
 
 def test_an_empty_register_has_a_version(register: Ref) -> None:
-    assert ask(register, ReadRegister()) == (0, 0, [])
+    assert ask(register, ReadRegister()) == (0, 0, [], [])
 
 
 def test_a_buried_node_hears_why_and_one_of_whom_nothing_is_known_too(register: Ref) -> None:
@@ -139,7 +140,7 @@ def test_who_leaves_says_so_before_and_is_gone_after(register: Ref) -> None:
     assert ask(register, LeaveNode("a.1", over=False)) == 2
     assert [row.leaving for row in ask(register, ReadRegister()).nodes] == [True]
     assert ask(register, LeaveNode("a.1", over=True)) == 3
-    assert ask(register, ReadRegister()) == (3, 1, [])
+    assert ask(register, ReadRegister()) == (3, 1, [], [])
     assert ask(register, LeaveNode("a.1", over=True)) == 3
     assert report(register, "a.1").buried == "it has left"
 
@@ -161,3 +162,15 @@ def test_generations_grow_whatever_their_schema_is_called(register: Ref) -> None
     assert ask(register, StoreCheck()) is None
     with pytest.raises(RowRefused, match="not for the register"):
         ask(register, Announce(1, []))
+
+
+def test_the_view_has_the_actors_that_are_held_and_a_hold_makes_a_new_view(
+    register: Ref, settings: PostgresSettings
+) -> None:
+    admit(register, "a")
+    hold_actor(settings, "match", "1", node="a", first_s=HOUR_S)
+    hold_actor(settings, "match", "2", node="a", first_s=0.0)
+    version, _, _, held = ask(register, ReadRegister())
+    assert version == 3
+    assert [(one.kind, one.key) for one in held] == [("match", "1")]
+    assert 0 < held[0].left_s <= HOUR_S

@@ -1,4 +1,4 @@
-"""A game that is caught in C code, once."""
+"""A game that is caught in C code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from actors.matches import Game
 
 
 class Hanging(Game):
-    """Hangs in its first tick, unless the file of its params is there, which it leaves behind."""
+    """Hangs in its first tick, each time, and leaves a line in the file of its params before."""
 
     name: ClassVar[str] = "hanging"
     tick_hz: ClassVar[float] = 10.0
@@ -19,9 +19,9 @@ class Hanging(Game):
         self._mark = Path(params["mark"])
 
     def tick(self) -> None:
-        if not self._mark.exists():
-            self._mark.touch()
-            sum(range(10**13))  # for a day, without a look at signals or at other threads
+        with self._mark.open("a", encoding="utf-8") as file:
+            file.write("hangs\n")
+        sum(range(10**13))  # for a day, without a look at signals or at other threads
 
     def view(self) -> Any:
         return {}

@@ -74,7 +74,7 @@ async def test_it_gets_what_it_is_lent_and_no_descriptor_more() -> None:
     _, lines = await ended(program)
     ((_, _, name, *descriptors),) = map(str.split, lines)
     assert name == "n-1"
-    assert len(descriptors) == 5  # 0, 1, 2, the line, and the one of the listing itself
+    assert len(descriptors) == 6  # 0, 1, 2, the line, the page, and the one of the listing itself
 
 
 async def test_one_that_waits_for_its_turn_is_not_hurried() -> None:
