@@ -38,7 +38,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 class Stores(NamedTuple):
-    """Where the stores of this run are; `servers` are for tests that kill and revive them."""
+    """The addresses of the stores of this run. `servers` is for tests that kill and revive them."""
 
     redis_url: str
     postgres_url: str
@@ -86,7 +86,7 @@ def unique() -> str:
 
 @pytest.fixture
 def same_stores(stores: Stores, unique: str) -> tuple[str, ...]:
-    """The settings by which servers share a schema and the keys of a Valkey, which no other has."""
+    """Settings by which the servers of a test share a schema and keys of Valkey of their own."""
     return (
         f"postgres.url={stores.postgres_url}",
         f"postgres.schema={unique}",
@@ -109,7 +109,7 @@ LONGEST = (
     "tests/test_cluster.py",
     "tests/chaos/",
 )
-"""The files that take longest, which begin first: one that begins last keeps all others waiting."""
+"""The files that take longest. They begin first, because one that began last would end last."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -20,7 +20,10 @@ _COMMENT = re.compile(r"\s{2,}#.*")
 
 
 class Block(NamedTuple):
-    """A fenced block. `file`: which file it is; `prints`: the ```text block right after it."""
+    """A fenced block.
+
+    `file` is the name of the file that it is. `prints` has the ```text blocks right after it.
+    """
 
     language: str
     text: str
@@ -40,7 +43,7 @@ class Page(NamedTuple):
 
     @property
     def prose(self) -> str:
-        """All but fenced blocks."""
+        """The text without fenced blocks."""
         return _FENCED.sub("", self.text)
 
     @property
@@ -54,12 +57,12 @@ class Page(NamedTuple):
 
     @property
     def files(self) -> dict[str, str]:
-        """The files that it has its reader save."""
+        """The files that the page tells its reader to save."""
         return {block.file: block.text for block in self.blocks if block.file is not None}
 
     @property
     def programs(self) -> list[Block]:
-        """Python that is to be run as it stands."""
+        """The blocks of Python that can be run as they stand."""
         return [
             block
             for block in self.blocks
@@ -68,7 +71,7 @@ class Page(NamedTuple):
 
     @property
     def commands(self) -> list[str]:
-        """What it has its reader type: indented lines, and commands in backticks."""
+        """The commands that its reader types: indented lines, and commands in backticks."""
         lines = re.findall(r"^    (\S.*)$", self.prose.replace("\\\n", " "), re.MULTILINE)
         lines += re.findall(r"`((?:[.\w/]*python -m|make) [^`]+)`", self.prose)
         for table in re.split(r"\n\n", self.prose):  # | command `python -m bench.…` | ...
@@ -80,18 +83,18 @@ class Page(NamedTuple):
 
     @property
     def links(self) -> list[str]:
-        """Where it links to, but for other sites."""
+        """The targets of its links, except those to other sites."""
         targets = re.findall(r"\]\(([^)\s]+)\)", self.prose)
         return [target for target in targets if "://" not in target]
 
     @property
     def words(self) -> set[str]:
-        """What stands in backticks."""
+        """The words in backticks."""
         return set(re.findall(r"`([^`\n]+)`", self.prose))
 
     @property
     def anchors(self) -> set[str]:
-        """What a link can name of it: its headings, as GitHub writes them."""
+        """The anchors that a link can name: its headings, as GitHub writes them."""
         headings = re.findall(r"^#+ (.+)$", self.prose, re.MULTILINE)
         return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in headings}
 

@@ -14,7 +14,7 @@ from persistence import PostgresSettings, RedisSettings
 def holding(
     words: str, postgres: PostgresSettings, redis_settings: RedisSettings
 ) -> dict[str, int]:
-    """Tables and kinds of keys that hold the words, each with how many rows or keys do."""
+    """Return the tables and kinds of keys that hold the words, each with the number of them."""
     found: dict[str, int] = {}
     with psycopg.connect(postgres.url) as connection:
         named = "SELECT table_name FROM information_schema.tables WHERE table_schema = %s"

@@ -39,7 +39,7 @@ def entry(*arguments: str) -> tuple[str, ...]:
 
 
 class Ended(NamedTuple):
-    """A process that came to its end by itself."""
+    """A process that has ended."""
 
     code: int
     out: str
@@ -47,11 +47,11 @@ class Ended(NamedTuple):
 
 
 PATIENT = ClientSettings(connect_timeout_s=60, request_timeout_s=60)
-"""For clients of a server that is a process of its own: on a busy machine it takes its time."""
+"""Settings for clients of a server process, which may take long to answer on a busy machine."""
 
 
 def environment() -> dict[str, str]:
-    """Ours, without what could configure a server."""
+    """Return our environment without variables that could configure a server."""
     return {name: v for name, v in os.environ.items() if not name.startswith("GREENROOM_")}
 
 
@@ -163,7 +163,7 @@ class Server:
         self._banner.set()  # it ended, maybe without a line
 
     def get(self, path: str) -> tuple[int, str]:
-        """GET over HTTP: status and body."""
+        """Send a GET over HTTP; returns status and body."""
         try:
             with urllib.request.urlopen(self.http + path, timeout=60) as answer:
                 return answer.status, answer.read().decode()
@@ -171,21 +171,21 @@ class Server:
             return error.code, error.read().decode()
 
     def metric(self, name: str) -> float:
-        """The sum of a metric over its labels."""
+        """Return the sum of a metric over its labels."""
         found = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", self.get("/metrics")[1], re.MULTILINE)
         assert found, f"no metric {name}"
         return sum(float(value) for value in found)
 
     def events(self) -> list[dict[str, Any]]:
-        """The log so far, one object a line."""
+        """Return the log so far, an object for each line."""
         return [msgspec.json.decode(line) for line in self.err if line.startswith("{")]
 
     def family(self) -> set[int]:
-        """Pids of everything that descends from the server, itself not included."""
+        """Return the pids of all descendants of the server, without its own."""
         return descendants(self.process.pid)
 
     def postgres(self) -> int:
-        """The pid of its PostgreSQL."""
+        """Return the pid of its PostgreSQL."""
         (pid,) = [
             pid for pid in self.family()
             if Path(f"/proc/{pid}/comm").read_text().strip() == "postgres"
@@ -209,7 +209,7 @@ class Server:
         return code
 
     def kill(self) -> None:
-        """SIGKILL: no word of farewell."""
+        """Send SIGKILL."""
         self.process.kill()
         self.process.wait()
         for reader in self._readers:
@@ -249,7 +249,7 @@ def descendants(pid: int) -> set[int]:
 
 
 def alive(pids: set[int]) -> set[int]:
-    """Those of `pids` that have not ended (a zombie has)."""
+    """Return those of `pids` that have not ended. A zombie has ended."""
     living = set()
     for pid in pids:
         try:

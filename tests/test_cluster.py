@@ -44,13 +44,13 @@ class Cluster(Nodes):
 
 
 def node_of(session: Session) -> str:
-    """The name of the node that a session is on."""
+    """Return the name of the node that a session is on."""
     return session.opened.session.partition(".")[0]
 
 
 @asynccontextmanager
 async def one_on_each(url: str, *nodes: str) -> AsyncIterator[dict[str, Session]]:
-    """A session on each of these nodes. The kernel chooses, so some more are opened."""
+    """Open a session on each of these nodes. The kernel chooses nodes, so it tries some more."""
     async with AsyncExitStack() as stack:
         found: dict[str, Session] = {}
         for _ in range(100):
@@ -64,7 +64,7 @@ async def one_on_each(url: str, *nodes: str) -> AsyncIterator[dict[str, Session]
 
 
 async def bodies(room: Room, count: int) -> list[str]:
-    """The next messages of a room, without those that a crash has made void."""
+    """Return the next messages of a room, without those that a crash has made void."""
     heard: dict[int, str] = {}
     with trio.fail_after(LIMIT_S):
         async for one in room:

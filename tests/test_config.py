@@ -241,7 +241,7 @@ def test_a_letter_too_many_is_understood(pair: tuple[str, str], data: st.DataObj
 
 
 def test_an_empty_variable_is_unset() -> None:
-    """As Compose makes it of `${HOST}` where its own environment has none."""
+    """Compose makes one of `${HOST}` if its own environment has no HOST."""
     empty = {f"GREENROOM_{section}__{key}".upper(): "" for section, key in KEYS}
     assert load(SHIPPED, environment=empty) == load(SHIPPED, environment={})
     blank = dict.fromkeys(empty, " \t")
@@ -440,7 +440,7 @@ def test_a_time_to_connect_that_libpq_does_not_know_is_refused() -> None:
 
 
 class TrialSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Of a service that these tests make up."""
+    """The settings of a service that these tests make up."""
 
     objects: int = 10
     name: str = ""

@@ -31,7 +31,8 @@ from tests.server_process import ROOT, Server
 CHART = ROOT / "deploy/helm/greenroom"
 CONTAINER = ROOT / "deploy/Containerfile"
 VERSIONS = ("1.30", "1.34", "1.37")
-"""Of Kubernetes: from the first in which a preStop hook can sleep without a feature gate."""
+"""Versions of Kubernetes, from the first in which a preStop hook can sleep without a feature
+gate."""
 VALUES: dict[str, Any] = {
     "secret": "stores",
     "cluster": True,
@@ -57,7 +58,7 @@ ALONE = VALUES | {"cluster": False, "autoscaling": {"enabled": False}}
 
 
 def rendered(values: dict[str, Any]) -> dict[str, list[Any]]:
-    """The chart's manifests by kind."""
+    """Return the chart's manifests by kind."""
     with Chart.load(CHART) as chart:
         files = chart.render(values, name="play", namespace="games")
     found: dict[str, list[Any]] = {}
@@ -70,7 +71,7 @@ def rendered(values: dict[str, Any]) -> dict[str, list[Any]]:
 
 
 def commands(instruction: str) -> list[str]:
-    """What the container file says after an instruction, each time it is used."""
+    """Return the arguments of an instruction, for each of its uses in the container file."""
     text = CONTAINER.read_text().replace("\\\n", " ")
     return re.findall(rf"^{instruction}\s+(.*)$", text, re.MULTILINE)
 

@@ -25,7 +25,7 @@ LENT = {
     "actors.edge", "actors.runtime", "actors.service", "actors.facts", "actors.retention",
     "actors.traces", "actors.quantities", "protocol", "persistence",
 }  # fmt: skip
-"""What services share."""
+"""The packages that services share."""
 SERVICES = [
     folder.name
     for folder in sorted((ROOT / "actors").iterdir())
@@ -76,7 +76,7 @@ def module_name(path: Path, root: Path) -> str:
 
 
 def import_graph(folder: Path, root: Path) -> dict[str, set[str]]:
-    """Which modules of the folder each of them imports, anywhere in its text.
+    """Return which modules of the folder each of them imports, anywhere in its text.
 
     `from package import name` is an import of the module `package.name` if there is one.
     """
@@ -98,7 +98,7 @@ def import_graph(folder: Path, root: Path) -> dict[str, set[str]]:
 
 
 def circle(graph: dict[str, set[str]]) -> list[str]:
-    """Modules of which each is imported by the one before it, the first by the last; or none."""
+    """Return a circle of modules, each imported by the one before it; empty: there is none."""
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -111,14 +111,14 @@ def is_within(module: str, allowed: set[str]) -> bool:
 
 
 def is_published(folder: str, module: str) -> bool:
-    """Whether a service imports what another one's package exports, and nothing inside of it."""
+    """Whether an import of another service takes only names that its package exports."""
     return folder.removeprefix("actors/") in SERVICES and module in {
         f"actors.{name}" for name in SERVICES
     }
 
 
 def files(folder: str) -> list[Path]:
-    """The modules whose nearest folder with a rule this is."""
+    """Return the modules for which this is the nearest folder with a rule."""
     nested = [name for name in MAY_IMPORT if name.startswith(f"{folder}/")]
     return [
         path

@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 class Teller:
-    """Has notes put into inboxes by the trial's op, once each and in order, whatever breaks."""
+    """Puts notes into inboxes by the trial's op, once each and in order, whatever breaks."""
 
     def __init__(self) -> None:
         self._token = ""
@@ -65,7 +65,7 @@ class Teller:
                 await trio.sleep(0.05)
 
     async def _greet(self, link: Link) -> None:
-        """Always as the same user, whose a key is."""
+        """Resume as the same user each time, since keys belong to a user."""
         greeting = {"op": "session.open", "name": "teller"}
         if self._token:
             greeting = {"op": "session.resume", "token": self._token}
@@ -87,7 +87,7 @@ async def tell(url: str, user: str, *notes: int) -> None:
 
 
 async def notes(inbox: Inbox, last: int) -> list[Any]:
-    """What the inbox yields, up to this note."""
+    """Return what the inbox yields, up to this note."""
     found: list[Any] = []
     async for update in inbox:
         found.append(update if isinstance(update, Gap) else update.payload["note"])
@@ -171,7 +171,7 @@ async def test_an_inbox_goes_on_over_kills_of_the_server(tmp_path: Path) -> None
 
 
 async def test_an_inbox_goes_on_over_deaths_of_postgresql(tmp_path: Path) -> None:
-    """A hint is lost where nobody heard whether its commit took place."""
+    """A hint is lost if the worker never hears whether its commit took place."""
     count = 80
     server = await trio.to_thread.run_sync(
         lambda: Server(tmp_path, "inboxes.look_every_s=0.2", entry=WITH_TRIAL)
@@ -211,7 +211,7 @@ async def mark_read(inbox: Inbox) -> InboxMark:
 
 
 def kill_postgres(server: Server) -> None:
-    """SIGKILL all of its processes: some commits are never heard of."""
+    """SIGKILL all of its processes, so that the outcome of some commits is not known."""
     for pid in server.family():
         with suppress(OSError):
             if Path(f"/proc/{pid}/comm").read_text("utf-8") == "postgres\n":

@@ -25,7 +25,7 @@ def of_machine(name: str, same_stores: Shared, *settings: str) -> tuple[str, ...
 
 
 def refused(folder: Path, *settings: str, code: Exit = Exit.NOT_ALONE) -> str:
-    """Start a server that does not start beside others; its one line."""
+    """Start a server that refuses to start beside others; returns its one line."""
     ours = (f"server.data_dir={folder}", "listen.port=0", "http.port=0", *settings)
     ended = run("serve", *flags(*ours))
     assert ended.code == code, ended

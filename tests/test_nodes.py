@@ -66,7 +66,7 @@ class Nodes(Server):
         return next(row for row in self.rows() if row.name == name)
 
     def wait_for(self, reached: Callable[[tuple[NodeRow, ...]], bool]) -> tuple[NodeRow, ...]:
-        """Return the rows when they are so."""
+        """Return the rows of the nodes once the function accepts them."""
         deadline = time.monotonic() + LIMIT_S
         while not reached(rows := self.rows()):
             assert time.monotonic() < deadline, (rows, self.err[-10:])
@@ -121,7 +121,7 @@ class Crowd:
         return sum(guest.closed for guest in self.guests)
 
     async def all_are_answered(self) -> None:
-        """Return when each guest that is still there was answered once more."""
+        """Return once each guest that is still there was answered again."""
         before = {guest: guest.pongs for guest in self.guests}
         while any(guest.pongs == before[guest] and not guest.closed for guest in before):
             await trio.sleep(0.02)

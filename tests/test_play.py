@@ -29,7 +29,7 @@ def user(session: Session) -> str:
 
 
 async def moves(match: Match, me: str, cells: list[int]) -> tuple[list[Any], MatchEnded | None]:
-    """Play `cells` whenever it is one's turn; return all updates, and the end."""
+    """Play `cells` in one's turns; returns all updates, the end included."""
     updates: list[Any] = []
     todo = list(cells)
     if match.state["turn"] == me:

@@ -39,7 +39,7 @@ OPERATORS = page("actors/node/README.md")
 CLIENTS = page("protocol/README.md")
 DEFAULT_URL = "ws://127.0.0.1:7350/ws"
 OURS = ("bench", "examples", "protocol", "tests")
-"""Packages with programs of their own."""
+"""Packages whose programs the pages may name."""
 
 
 def call(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -188,7 +188,7 @@ def test_the_banner_is_the_servers() -> None:
 
 
 def saved(one: Page, folder: Path) -> Path:
-    """A folder with the files that a page has its reader save."""
+    """A folder with the files that a page tells its reader to save."""
     for name, text in one.files.items():
         (folder / name).write_text(text, encoding="utf-8")
     return folder
@@ -269,6 +269,6 @@ def test_the_games_are_played_on_a_server_and_a_copy_of_its_data_is_a_backup(
 
 
 async def said(url: str) -> list[str]:
-    """What was said in the lobby."""
+    """Return what was said in the lobby."""
     async with connect(url, name="bob") as session:
         return [message.body for message in (await session.join("lobby")).backlog]

@@ -61,7 +61,7 @@ def free_port() -> int:
 
 
 def one_line(err: str) -> str:
-    """What a failed start says on its standard error: one line and no traceback."""
+    """Return the line that a failed start prints on standard error. There must be only one."""
     lines = [line for line in err.splitlines() if not line.startswith("{")]
     assert len(lines) == 1, err
     assert "Traceback" not in err
@@ -69,7 +69,7 @@ def one_line(err: str) -> str:
 
 
 async def heard(room: Room, count: int) -> list[Message]:
-    """The next messages of a room, none of which may be missing."""
+    """Return the next messages of a room, of which none may be missing."""
     messages = []
     for _ in range(count):
         update = await room.__anext__()
@@ -187,7 +187,7 @@ def test_two_terminals_talk(running: Server) -> None:
 def test_a_server_delivers_what_is_due_and_counts_what_becomes_of_it(
     postgres: PostgresSettings, unique: str, tmp_path: Path
 ) -> None:
-    """A room takes no schedules, and nobody is of a kind that was taken out."""
+    """A room accepts no schedules, and the kind of a service that was taken out has no actors."""
     mine = msgspec.structs.replace(postgres, schema=unique)
     migrate(mine)
     rows = f"INSERT INTO {unique}.schedules VALUES (%s, 'k', 'n', 1, 0, 0, 0, '')"
@@ -385,7 +385,7 @@ def test_with_urls_nothing_is_spawned_and_drift_is_refused(tmp_path: Path) -> No
 async def test_behind_a_pooler_a_killed_server_has_all_that_was_acknowledged(
     tmp_path: Path,
 ) -> None:
-    """Beside another server, of another schema, whose sessions of the pool it is handed."""
+    """The pool hands it sessions that another server, with another schema, has used."""
     with EmbeddedServers(tmp_path / "elsewhere") as stores, ExitStack() as stack:
         pooler = stack.enter_context(transaction_pooler(stores.postgres_url))
         shared = (f"postgres.url={pooler}", f"redis.url={stores.redis_url}")
@@ -421,7 +421,7 @@ async def test_behind_a_pooler_a_killed_server_has_all_that_was_acknowledged(
 
 
 async def _status(port: int, held: list[trio.SocketStream]) -> bytes:
-    """What a handshake is answered; the connection is kept in `held`."""
+    """Return the status of a handshake; the connection is kept in `held`."""
     stream = await trio.open_tcp_stream("127.0.0.1", port)
     held.append(stream)
     got = b""
@@ -498,7 +498,7 @@ async def test_with_tls_files_it_is_wss(tmp_path: Path) -> None:
 async def test_a_stop_leaves_no_child_and_the_next_start_recovers(
     how: signal.Signals, free_port: int, tmp_path: Path
 ) -> None:
-    """A client that lives through it goes on, and misses nothing."""
+    """A client that stays through the restart goes on, and misses nothing."""
     where = (f"listen.port={free_port}", "server.drain_s=0.2")
     # However long the server was away, the client looks for it again soon.
     settings = ClientSettings(request_timeout_s=60, backoff=ReconnectBackoff(max_s=0.5))
@@ -580,7 +580,7 @@ async def test_a_stop_that_takes_too_long_is_cut_short(tmp_path: Path) -> None:
 
 
 async def test_a_stop_that_cannot_save_all_ends_in_time_and_says_so(tmp_path: Path) -> None:
-    """PostgreSQL is frozen: its writer is waited for, and it has to be killed itself."""
+    """PostgreSQL is frozen: the server waits for its writer, and at last must kill PostgreSQL."""
     limits = ("journal.drain_s=0.2", "server.stop_timeout_s=12")
     server = await trio.to_thread.run_sync(lambda: Server(tmp_path, *limits))
     with server, trio.fail_after(60):
@@ -695,7 +695,7 @@ def test_a_log_that_nobody_reads_stops_no_server(tmp_path: Path) -> None:
 def test_an_output_that_nobody_reads_stops_no_server(
     err: str, free_port: int, tmp_path: Path
 ) -> None:
-    """`greenroom 2>&1 | reader`, whose reader stalls."""
+    """As in `greenroom 2>&1 | reader`, when the reader stalls."""
     read_end, write_end = full_pipe()
     process = subprocess.Popen(
         [
@@ -778,7 +778,7 @@ def test_a_log_that_nobody_reads_does_not_keep_a_process_from_being_ended(tmp_pa
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["check-config"]], ids=" ".join)
 def test_a_python_without_our_packages_is_told_which_has_them(arguments: list[str]) -> None:
-    """The system's own beside the checkout's virtual environment."""
+    """Such as the system's Python, beside the checkout's virtual environment."""
     bare = [sys.executable, "-S", "server.py"]  # -S: without site-packages
     ended = subprocess.run(
         [*bare, *arguments],

@@ -24,7 +24,7 @@ PATIENCE_S = 60.0
 
 
 class Client:
-    """JSON over a WebSocket, as any language has it."""
+    """A client that any language could have: JSON over a WebSocket."""
 
     def __init__(self, websocket: WebSocketConnection) -> None:
         self.user = ""
@@ -89,7 +89,7 @@ WORKS: dict[str, Callable[[Client], Awaitable[None]]] = {
     "matches": plays,
     "storage": stores,
 }
-"""What shows that a service does its work; one of its ops is the first that it asks."""
+"""For each service, what shows that it does its work."""
 ONE_OP: dict[str, tuple[str, dict[str, Any]]] = {
     "chat": ("room.join", {"room": "lobby"}),
     "inbox": ("inbox.join", {}),
@@ -127,7 +127,7 @@ def python_without(service: str, *arguments: str) -> subprocess.CompletedProcess
 
 
 def test_tests_can_be_run_with_a_service_left_out() -> None:
-    """Those of all services: `make test-services`, which takes minutes."""
+    """`make test-services`, which takes minutes, runs those of all services."""
     others = python_without("chat", "-m", "pytest", "tests/actors/storage/rules/test_cursors.py")
     assert others.returncode == 0, others.stdout
     own = python_without("chat", "-c", "import tests.conftest, actors.chat.room")
@@ -141,7 +141,7 @@ def test_tests_can_be_run_with_a_service_left_out() -> None:
 async def test_a_service_that_is_taken_out_is_gone_and_the_others_work(
     name: str, tmp_path: Path
 ) -> None:
-    """With a database that it had been in, and with config.toml as it is shipped."""
+    """The database is one that it has used before, and config.toml is as shipped."""
     start = lambda *more: Server(tmp_path, "http.enabled=true", entry=entry(*more))  # noqa: E731
 
     async def all_work(client: Client) -> None:
@@ -168,7 +168,7 @@ async def test_a_service_that_is_taken_out_is_gone_and_the_others_work(
 async def test_a_service_that_is_put_in_has_op_settings_metrics_and_http(
     tmp_path: Path,
 ) -> None:
-    """Its messages, its service, its test: no other file knows of it."""
+    """Only its messages, its service and its test know of it."""
 
     async def adds(client: Client) -> None:
         assert (await client.ok("trial.add", amount=3))["total"] == 3

@@ -35,7 +35,7 @@ def user(what: str, who: str, folder: Path, *more: str) -> Ended:
 
 
 class Traces:
-    """What Ada leaves behind on a server, and Bob sees."""
+    """What Ada leaves behind on a server, and what Bob sees of it."""
 
     def __init__(self) -> None:
         self.user = ""

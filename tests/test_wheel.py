@@ -139,7 +139,7 @@ trio.run(main)
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy: a build leaves folders beside what it builds."""
+    """The wheel, built from a copy, because a build leaves folders beside its sources."""
     folder = tmp_path_factory.mktemp("wheel")
     leave = shutil.ignore_patterns(
         ".*", "__pycache__", "*.egg-info", "build", "data", "node_modules", "results"
@@ -396,7 +396,7 @@ async def test_a_server_from_the_wheel_starts_in_an_empty_folder(
 
 
 def test_a_game_is_found_beside_the_config_that_names_it(full: Environment, tmp_path: Path) -> None:
-    """With the installed command, too, which Python does not run from that folder."""
+    """That holds for the installed command, too, although its folder is another one."""
     (tmp_path / "mygames.py").write_text(
         "from actors.matches import Game\nclass Mine(Game):\n    name = 'mine'\n",
         "utf-8",

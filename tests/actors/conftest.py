@@ -11,13 +11,13 @@ from tests.actors.nodes import LAYOUT, Layout
 
 @pytest.fixture(params=list(Layout), ids=lambda layout: layout.value)
 def layout(request: pytest.FixtureRequest) -> Iterator[Layout]:
-    """On one node, as without a cluster; all members on another node than the owners; on both."""
+    """All on one node, as without a cluster; members on another node than owners; or on both."""
     yield from _laid_out(request.param)
 
 
 @pytest.fixture(params=[Layout.ONE_NODE, Layout.ELSEWHERE], ids=lambda layout: layout.value)
 def clients_together(request: pytest.FixtureRequest) -> Iterator[Layout]:
-    """Those in which all clients are on one node, for tests of what a node has limits for."""
+    """Layouts with all clients on one node, for tests of limits that each node has for itself."""
     yield from _laid_out(request.param)
 
 

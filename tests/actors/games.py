@@ -8,17 +8,17 @@ from typing import Any, ClassVar
 from actors.matches.rules.game import Game, Rejected
 
 STUCK_S = 0.6
-"""Longer than any test lets a call take."""
+"""How long a call is stuck: longer than any test allows."""
 
 
 def stay_in_c(seconds: float) -> None:
-    """One call into C that holds the interpreter for so long, as a regular expression may."""
+    """Make one call into C that holds the interpreter for so long, as a regular expression may."""
     until = time.perf_counter() + seconds
     any(map(until.__lt__, iter(time.perf_counter, None)))
 
 
 class Counting(Game):
-    """20 ticks a second; everything that is done to it can be seen."""
+    """A game with 20 ticks a second, whose view shows everything that was done to it."""
 
     name: ClassVar[str] = "counting"
     tick_hz: ClassVar[float] = 20.0
@@ -72,7 +72,7 @@ class Counting(Game):
 
 
 class Ledger(Counting):
-    """The same with durable inputs: ticks and inputs all come back."""
+    """`Counting` with durable inputs: ticks and inputs all come back."""
 
     name: ClassVar[str] = "ledger"
     durable_inputs: ClassVar[bool] = True
@@ -84,7 +84,7 @@ class Ledger(Counting):
 
 
 class Hands(Counting):
-    """In turns, without a log of inputs, and each player sees only one's own."""
+    """A game in turns without durable inputs. Each player sees only their own state."""
 
     name: ClassVar[str] = "hands"
     tick_hz: ClassVar[float] = 0.0
@@ -95,12 +95,12 @@ class Hands(Counting):
 
 
 class Faulty(Counting):
-    """Does what is wrong at a tick, or at an input, that the test chooses for the class."""
+    """A game that misbehaves at a tick, or at an input, which the test sets on the class."""
 
     name: ClassVar[str] = "faulty"
     wrong: ClassVar[str] = ""
     times: ClassVar[int] = 0
-    """How often it still goes wrong."""
+    """How many more times it misbehaves."""
     at_tick: ClassVar[int] = 30
 
     def _is_wrong(self, what: str) -> bool:
@@ -156,7 +156,7 @@ class Faulty(Counting):
 
 
 class FaultyTurns(Faulty):
-    """The same in turns, with durable inputs."""
+    """`Faulty` in turns, with durable inputs."""
 
     name: ClassVar[str] = "faulty_turns"
     tick_hz: ClassVar[float] = 0.0

@@ -54,7 +54,7 @@ def _now_ms() -> int:
 
 
 class MatchRows(Facts):
-    """Runs the commands and queries of matches, at once.
+    """Runs the commands and queries of matches, immediately.
 
     Attributes:
         away: PostgreSQL is.
@@ -94,7 +94,7 @@ class MatchRows(Facts):
         return answer
 
     def answer(self, asked: msgspec.Struct) -> Any:
-        """Raises what the asker is refused with."""
+        """Return the answer. Raises the error that the asker would get."""
         match asked:
             case OpenMatch():
                 return self._open(asked)

@@ -2,7 +2,7 @@
 
 Owners of topics live on the first node unless a test moves them, and clients connect to the nodes
 that the `Layout` says. So the same scenarios run with members on the owner's node, on another one,
-and on both. Every message between hubs is encoded and decoded on its way.
+and on both. Every message between hubs is encoded and decoded, as if it crossed to another process.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ LAYOUT: ContextVar[Layout] = ContextVar("layout", default=Layout.ONE_NODE)
 
 
 class CodedHubs(Hubs):
-    """The way to other nodes on which every message is encoded, as between two processes.
+    """A way to other nodes that encodes every message, as between two processes.
 
-    `crossed`: counts those that were sent, by type.
+    `crossed` counts the messages by type.
     """
 
     def __init__(self, system: ActorSystem, node: str, crossed: Counter[type]) -> None:
@@ -78,7 +78,7 @@ class Node:
 
 
 class Nodes:
-    """The nodes of a system, and where the owners of topics live.
+    """The nodes of a system, and on which of them the owners of topics live.
 
     Attributes:
         crossed: how many messages one hub has sent to another, by type.
@@ -144,11 +144,14 @@ class Nodes:
         return audience is not None and session in audience.members
 
     def move(self, kind: str, key: str, to: str) -> None:
-        """Have the owner of a topic live there from its next start on."""
+        """Have the owner of a topic live on that node from its next start on."""
         self._moved[kind, key] = self._nodes[to]
 
     def placed(self, kinds: Sequence[Kind]) -> Kind:
-        """The kind of an actor that lives where its key says; `kinds`: that of each node."""
+        """Return the kind of an actor that lives on the node that its key names.
+
+        `kinds` has the kind as each node registers it.
+        """
         first, by_node = kinds[0], dict(zip(self._nodes.values(), kinds, strict=True))
         return dataclasses.replace(
             first, factory=lambda key: by_node[self.of_owner(first.name, key)].factory(key)
@@ -159,7 +162,7 @@ class PlacedSystem(ActorSystem):
     """A system whose kinds live where `Nodes` says, whoever registers them."""
 
     def register_instead(self, kind: Kind) -> None:
-        """Have this registered in the place of the kind of the same name."""
+        """Register this kind in place of the kind of the same name."""
         self.__dict__.setdefault("instead", {})[kind.name] = kind
 
     def register(self, kind: Kind) -> None:
@@ -172,7 +175,7 @@ def _by_key(kinds: Mapping[str, Kind]) -> Kind:
 
 
 def _warden_kind(nodes: Nodes) -> Kind:
-    """One warden for all nodes, which looks after what ended in the hub of its node."""
+    """The kind of a single warden, which clears the hub of the node that an ended actor was on."""
 
     class EveryWarden(Warden):
         def __init__(self, _key: str) -> None:

@@ -82,14 +82,14 @@ class Player:
         self._at_home = at_home
         self.pushes: list[Push] = []
         self.heard: list[Push | Ok | ErrorReply] = []
-        """All that came, in order."""
+        """Everything that came, in order."""
         self.replies: list[Ok | ErrorReply] = []
         self.closed: CloseCode | None = None
         self.opened: SessionOpened | None = None
         self._refs = itertools.count(1)
 
     def tell(self, request: AnyRequest, size: int = 40) -> None:
-        """Send a request of so many bytes, as it is. Like the wire, a closed connection is deaf."""
+        """Send a request that counts as so many bytes. A closed connection ignores it."""
         if isinstance(request, SessionResume) and self._at_home is not None:
             at_home, self._at_home = self._at_home, None
             with contextlib.suppress(RequestError):  # of a token that is none
@@ -101,13 +101,13 @@ class Player:
             self.client.connection.end_shed()
 
     def garble(self, ref: int | None, detail: str = "") -> None:
-        """Send what is no request."""
+        """Send bytes that are no request."""
         if not self.client.connection.closed:
             self.client.connection.message_bytes = 40
             self.handler.undecodable(RequestError(BAD_MESSAGE, detail), ref)
 
     def take(self) -> None:
-        """Read what has arrived."""
+        """Read the messages that have arrived."""
         outbox = self.client.outbox
         while data := outbox.take():
             outbox.sent(data, len(data))
@@ -129,12 +129,12 @@ class Player:
             self.pushes.append(message)
 
     async def settle(self) -> None:
-        """Until everything that was sent has had its effects, and these have arrived."""
+        """Wait until everything that was sent has had its effects, and these have arrived."""
         await trio.testing.wait_all_tasks_blocked()
         self.take()
 
     async def replied(self, ref: int, within_s: float = 20.0) -> Ok | ErrorReply:
-        """The one reply with this ref."""
+        """Return the only reply with this ref."""
         with trio.fail_after(within_s):
             while True:
                 await self.settle()
@@ -178,7 +178,7 @@ class Player:
         return opened
 
     def leave(self) -> None:
-        """The connection breaks."""
+        """Break the connection."""
         self.client.connection.close(CLOSES[1000])
         self.handler.disconnected(1006, "the network broke")
 
@@ -204,12 +204,12 @@ def _frames(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 class House:
-    """The social half of one node, or of several, on stores in memory.
+    """The services, sessions and gateways of one node, or of several, on stores in memory.
 
     Attributes:
         nodes: the nodes, and where things live.
-        gateways: that of each node, by its id.
-        gateway: that of the node where clients connect; of two, the one that is not the owners'.
+        gateways: node id -> the gateway of that node.
+        gateway: the gateway where clients connect. With two nodes it is not on the owners' node.
         topics: the hub of the owners' node.
     """
 
@@ -233,7 +233,10 @@ class House:
         address: str | None = None,
         node: str | None = None,
     ) -> Player:
-        """A client of a node; None: of the next one in turn, and of its session's if it resumes."""
+        """Connect a client to a node.
+
+        None: to the next in turn, or to its session's if it resumes.
+        """
         there = self.nodes.next_for_client().name if node is None else node
         handler = self._handler(there, encoding, address)
 
@@ -270,12 +273,12 @@ class House:
         return player
 
     async def hand_over(self, kind: str, key: str, to: str) -> None:
-        """The owner of a topic stops where it is, and its next message starts it there."""
+        """Stop the owner of a topic. Its next message starts it on that node."""
         tell_hubs = await self.move(kind, key, to)
         tell_hubs()
 
     async def move(self, kind: str, key: str, to: str) -> Callable[[], None]:
-        """The same, but the hubs are told to name its members by a call of what this returns."""
+        """Do as `hand_over`, but call what this returns to have the hubs name the members."""
         cell = self.system.lookup(kind, key)
         assert cell is not None
         await cell.stop("moved")
@@ -287,26 +290,28 @@ class House:
         self.break_owner("room", name)
 
     def break_owner(self, kind: str, key: str) -> None:
-        """Have a room or match crash, by a message that no client can send; another one each time,
-        since one that crashes an actor twice is not tried again."""
+        """Crash a room or match, by a message that no client can send.
+
+        Each message differs, because one that has crashed an actor twice is not tried again.
+        """
         poison: Any = [f"not hashable {next(self._ids)}"]
         self.system.ref(kind, key).tell(Leave(Identity(poison, "", "")))
 
     def token(self, player: Player) -> str:
-        """A token that opens another session of the player's user."""
+        """Return a token that opens another session of the player's user."""
         assert player.opened is not None
         user, name = player.opened.user, player.opened.name
         return self.context.tokens.issue("one that is over", user, name)
 
     async def second_device(self, player: Player, encoding: Encoding = MSGPACK) -> Player:
-        """Another session of the player's user."""
+        """Open another session of the player's user."""
         device = self.connect(encoding)
         await device.resume(self.token(player))
         return device
 
     @contextmanager
     def no_room_at(self, kind: str, key: str) -> Iterator[None]:
-        """This actor's mailbox takes nothing but what passes a full one."""
+        """Make an actor's mailbox full: it takes only messages that pass a full mailbox."""
         cell = self.system.lookup(kind, key)
         assert isinstance(cell, LoopCell)
         mailbox = cell.mailbox
@@ -317,7 +322,7 @@ class House:
             mailbox.capacity = capacity
 
     def instance(self, kind: str, key: str) -> Any:
-        """What an actor is at this moment; None: it is not there."""
+        """Return the present instance of an actor; None: it is not in memory."""
         cell = self.system.lookup(kind, key)
         return None if cell is None else cell.actor_or_none()
 
@@ -335,11 +340,10 @@ async def open_house(
     matches: MatchSettings | None = None,
     seed: int | None = None,
 ) -> AsyncIterator[House]:
-    """A node for the time of a test; or two of them, see `Layout`.
+    """Open a node for a test, or two nodes, see `Layout`.
 
-    Sharing the stores of an earlier one stands for a restart.
-
-    `games`: None: tic-tac-toe. `seed`: of all matches; None: each has its own.
+    With the stores of an earlier house it stands for a restart. `games`: None is tic-tac-toe.
+    `seed` is that of all matches; None: each has its own.
     """
     events = events or MemoryEventStore()
     settings = sessions or SessionSettings(messages_per_s=0, bytes_per_s=0)

@@ -83,7 +83,7 @@ class Caller:
         await self.send(payload if self.encoding is MSGPACK else payload.decode())
 
     async def reply(self) -> Ok | ErrorReply:
-        """The next reply; pushes that come before it are kept."""
+        """Return the next reply. Pushes that come before it are kept."""
         with trio.fail_after(LIMIT_S):
             while True:
                 message = self.encoding.decode_server(await self.websocket.get_message())
@@ -111,7 +111,7 @@ class Caller:
         raise AssertionError(f"not refused: {data}")
 
     async def push(self, kind: type[P]) -> P:
-        """The next push of this type, from those kept or those to come."""
+        """Return the next push of this type, from those kept or those to come."""
         for push in self.pushes:
             if isinstance(push, kind):
                 self.pushes.remove(push)
@@ -128,12 +128,12 @@ class Caller:
         return self._opened(await self.ask(SessionOpen(name=name)))
 
     async def resume(self, token: str, **positions: Position) -> SessionOpened:
-        """Resume; `positions` are of rooms."""
+        """Resume with positions of rooms."""
         named = {f"room:{room}": position for room, position in positions.items()}
         return self._opened(await self.ask(SessionResume(token=token, positions=named)))
 
     async def closed(self) -> tuple[int, str]:
-        """Read on until the server has closed; its code and reason."""
+        """Read on until the server has closed; returns its code and reason."""
         with trio.fail_after(LIMIT_S), pytest.raises(ConnectionClosed) as closed:
             await self._read_on()
         close = closed.value.reason
@@ -168,7 +168,7 @@ class Served:
             finally:
                 # Pushes that nobody has read would keep the reader waiting for room for them.
                 await websocket._recv_channel.aclose()
-                # One that the server closed keeps its socket otherwise.
+                # Without this, a connection that the server closed keeps its socket.
                 await trio.aclose_forcefully(websocket._stream)
 
     @asynccontextmanager
@@ -178,13 +178,13 @@ class Served:
             yield caller
 
     def break_room(self, name: str) -> None:
-        """Have the room crash, by a message that no client can send."""
+        """Crash the room, by a message that no client can send."""
         poison: Any = [f"not hashable {secrets.token_hex(4)}"]
         self.system.ref("room", name).tell(Leave(Identity(poison, "", "")))
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Wait for what no message tells of."""
+    """Wait until the function returns true, for what no message tells."""
     with trio.fail_after(LIMIT_S):
         while not true():
             await trio.sleep(0.01)
@@ -224,7 +224,7 @@ async def serve(
     rooms: RoomSettings | None = None,
     wire: WireSettings | None = None,
 ) -> AsyncIterator[Served]:
-    """Serve for the time of a test."""
+    """Run a node for a test."""
     settings = sessions or SessionSettings()
     async with ActorSystem("served") as system:
         stores: dict[str, Callable[[], Any]] = {

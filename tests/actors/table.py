@@ -45,13 +45,13 @@ from tests.actors.match_rows import MatchRows
 from tests.actors.nodes import LAYOUT, Nodes, PlacedSystem
 
 SMALL = DurabilitySettings(journal=JournalSettings(max_events=2))
-"""A journal with room for very little."""
+"""Settings of a journal with little room."""
 
 Pushed = TypeVar("Pushed", bound=msgspec.Struct)
 
 
 class _Unframed:
-    """One of the wire's encodings without the WebSocket frame around it."""
+    """An encoding of the wire, without WebSocket frames."""
 
     def __init__(self, encoding: Encoding) -> None:
         self.frame = encoding.encode
@@ -95,7 +95,7 @@ class Seen:
 
 
 class SessionActor(actors.Actor):
-    """What a match sees of a session: it can be watched, and told that a topic is gone."""
+    """Stands for a session: a match can watch it, and tell it that a topic is gone."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,17 +140,17 @@ class Player:
         self.reconnect()
 
     def reconnect(self) -> None:
-        """Another connection for the same session."""
+        """Make another connection for the same session."""
         self.seen = Seen(self._encoding)
         self._topics.attach(self.who, self.seen)
 
     @property
     def is_near(self) -> bool:
-        """Whether it is on the node of the matches."""
+        """Whether the session is on the node of the matches."""
         return self._topics is self.table.topics
 
     async def vanish(self) -> None:
-        """The session ends."""
+        """End the session."""
         self._topics.end(self.session)
         await self.ref.stop()
         await settled()
@@ -182,7 +182,7 @@ class Player:
         return [push for push in self.seen.pushes if isinstance(push, kinds)]
 
     async def told_gone(self) -> list[RemovedFromTopic]:
-        """The topics that the session was told are no more."""
+        """Return the topics that the session was told are gone."""
         gone: list[RemovedFromTopic] = await self.ref.ask("gone?")
         return gone
 
@@ -238,12 +238,12 @@ class Table:
         return (await self.directory.list(who, MatchList(game=game, limit=limit))).matches
 
     def log(self, match: str) -> list[str]:
-        """The types of the match's events."""
+        """Return the types of the match's events."""
         return [row[4] for row in self.stores.events.rows("match", match)]
 
 
 class Stores:
-    """What outlives a server."""
+    """The stores, which outlive a server."""
 
     def __init__(self, *, snapshots: bool = True) -> None:
         self.events = MemoryEventStore()
@@ -251,7 +251,7 @@ class Stores:
         self.rows = MatchRows()
 
     def as_after_a_kill(self, *, snapshots: bool = True) -> Stores:
-        """What a server finds that starts now, while the present one never got to write more."""
+        """Return the stores as a server finds them that starts after this one was killed now."""
         found = copy.deepcopy(self)
         if not snapshots:
             found.snapshots = MemorySnapshotStore()
@@ -259,13 +259,13 @@ class Stores:
 
 
 async def settled() -> None:
-    """Let everything that is under way at this instant happen."""
+    """Let everything that is under way happen."""
     for _ in range(3):
         await trio.testing.wait_all_tasks_blocked()
 
 
 async def refused(error: ErrorCode, asking: Awaitable[object], detail: str = "") -> None:
-    """What was asked is refused by this name, with this in its detail."""
+    """Check that the request is refused with this error, whose detail contains this text."""
     with pytest.raises(Refused) as caught:
         await asking
     assert caught.value.error == error
@@ -273,7 +273,7 @@ async def refused(error: ErrorCode, asking: Awaitable[object], detail: str = "")
 
 
 async def seated(one: Table, match: str, *users: str) -> list[Player]:
-    """These users, each joined by a session."""
+    """Return these users, each joined by a session."""
     players = [one.player(user) for user in users]
     for player in players:
         await player.join(match)
@@ -281,7 +281,7 @@ async def seated(one: Table, match: str, *users: str) -> list[Player]:
 
 
 async def two_players(one: Table, game: str) -> tuple[str, Player, Player]:
-    """A new match of this game, and the two who have joined it."""
+    """Return a new match of this game, and the two who have joined it."""
     match = await one.create(game)
     ada, bob = await seated(one, match, "ada", "bob")
     return match, ada, bob

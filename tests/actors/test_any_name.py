@@ -1,8 +1,8 @@
 """Rooms and matches of names that nobody has used: looking at one leaves nothing behind.
 
 How many of them one may look at is bounded, too. A room that was joined but never written to has no
-epoch of its own. Its members are at offset 0, and whatever becomes of the room, they get everything
-that is ever said in it.
+epoch of its own. Its members are at offset 0, and get everything that is ever said in it, whatever
+happens to the room.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from actors.facts import Facts
 
 
 class Length(msgspec.Struct, frozen=True):
-    """How long PostgreSQL finds a text."""
+    """A query for the length of a text, as PostgreSQL counts it."""
 
     text: str
 

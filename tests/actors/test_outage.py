@@ -25,8 +25,9 @@ from tests.actors.players import House, Player, open_house, unlimited
 EACH_S = 2.0
 BODY = "x" * 300
 GROWTH_BYTES = 4_000_000
-"""Of minutes 3 to 10, for 630 events that wait, or are in the store in memory. Every snapshot that
-was taken meanwhile would be 25 MB: three rooms, one in 2 s, 40 kB each."""
+"""How much memory may grow in minutes 3 to 10, for 630 events that wait, or are in the store in
+memory. Every snapshot that was taken meanwhile would be 25 MB: three rooms, one in 2 s, 40 kB
+each."""
 
 ROOMS = RoomSettings(snapshot_interval_s=1.0)
 ROOMY = DurabilitySettings()
@@ -34,7 +35,7 @@ FULL = DurabilitySettings(journal=JournalSettings(max_events=100))
 
 
 class Talk:
-    """Players who say something now and then, each in a room of one's own, answered or not."""
+    """Players who say something now and then, each in a room of their own, answered or not."""
 
     def __init__(self, players: list[Player]) -> None:
         self.players = players

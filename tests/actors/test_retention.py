@@ -25,7 +25,7 @@ KEPT = RoomSettings(recent=10, keys=20, history_messages=25)
 
 
 def trim(events: MemoryEventStore, first: int) -> None:
-    """What is before `first` is kept no longer."""
+    """Delete what is before `first`."""
     for row in events.rows("room", "lobby"):
         if row[2] < first:
             events.delete("room", "lobby", row[2])

@@ -183,7 +183,7 @@ async def test_two_servers_have_one_directory(autojump_clock: MockClock) -> None
 
 @asynccontextmanager
 async def two_tables(game: type[Game]) -> AsyncIterator[tuple[Table, Table, str, Player]]:
-    """A match in which ada sits at the first table, and a second server that has taken it over."""
+    """Open a match on two servers: ada joined it on the first, and the second took it over."""
     stores = Stores()
     async with table(game, stores=stores) as one:
         match = await one.create(game.name)

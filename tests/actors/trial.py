@@ -37,7 +37,7 @@ from tests.left_out import LEFT_OUT
 
 
 class TrialAdd(Request, frozen=True, kw_only=True, tag="trial.add", gc=False):
-    """Add to one's own sum. Answered with `TrialSum`."""
+    """Add to the user's own sum. Answered with `TrialSum`."""
 
     amount: Annotated[int, Meta(ge=1)]
 
@@ -50,7 +50,7 @@ class TrialSum(msgspec.Struct, frozen=True, gc=False):
 
 
 class TrialTell(Request, frozen=True, kw_only=True, tag="trial.tell", gc=False):
-    """Put a note into the inbox of a user. Answered with `TrialTold`, once it is there."""
+    """Put a note into the inbox of a user. Answered with `TrialTold` once it is durable."""
 
     user: str
     note: int
@@ -58,13 +58,13 @@ class TrialTell(Request, frozen=True, kw_only=True, tag="trial.tell", gc=False):
 
 
 class TrialTold(msgspec.Struct, frozen=True, gc=False):
-    """The note is there."""
+    """The note is in the inbox."""
 
     note: int
 
 
 class TrialClear(Request, frozen=True, kw_only=True, tag="trial.clear", gc=False):
-    """Forget all sums; for referees."""
+    """Forget all sums. Only referees may ask for it."""
 
 
 AREA: Final = Area(
@@ -79,7 +79,7 @@ AREA: Final = Area(
 
 
 class TrialSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """[trial]: `most` that one may add at once."""
+    """The section [trial]: `most` is what one may add at once."""
 
     most: Annotated[int, Meta(ge=1)] = 10
 
@@ -90,7 +90,7 @@ class Add(msgspec.Struct, frozen=True, gc=False):
 
 
 class Tell(msgspec.Struct, frozen=True, gc=False):
-    """The command."""
+    """The command that puts a note into an inbox."""
 
     user: str
     note: int
@@ -161,7 +161,7 @@ TRIAL: Final = Service(
 
 
 def main() -> int:
-    """Change the list, then be server.py."""
+    """Change the list of services, and run server.py."""
     if LEFT_OUT:
         leave_out(LEFT_OUT)
     match sys.argv[1:]:
@@ -175,7 +175,7 @@ def main() -> int:
 
 
 def leave_out(name: str) -> None:
-    """Take a service out of the list."""
+    """Take a service out of the list of services."""
     kept = tuple(path for path in server.SERVICES if not path.startswith(f"actors.{name}."))
     assert len(kept) < len(server.SERVICES), name
     server.SERVICES = kept

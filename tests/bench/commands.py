@@ -9,7 +9,7 @@ from tests.server_process import ROOT
 
 
 def bench(name: str, *arguments: str, timeout_s: float = 90) -> subprocess.CompletedProcess[str]:
-    """Run `python -m bench.<name>` to its end."""
+    """Run `python -m bench.<name>` until it ends."""
     return subprocess.run(
         [sys.executable, "-m", f"bench.{name}", *arguments],
         cwd=ROOT,

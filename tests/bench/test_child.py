@@ -20,7 +20,7 @@ from bench.stage import Waits, confined
 
 @pytest.fixture
 def busy() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that never waits for anything but a core."""
+    """Start a process that uses all of a core."""
     process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
         yield process

@@ -1,4 +1,4 @@
-"""The measure of two nodes, small: every figure is there."""
+"""The bench of two nodes, run small, reports every figure."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ async def until(tally: Tally, series: str, count: int) -> None:
 
 
 async def two_in_a_room(driver: type[Client], url: str) -> Tally:
-    """Both get what one says, and no one else; another gets an echo."""
+    """Check that two in a room get what one says, that nobody else does, and that echo works."""
     tally = Tally()
     now = time.monotonic_ns()
     tally.open(now - 10**9, now + 60 * 10**9)
@@ -80,7 +80,7 @@ def test_every_peer_is_there() -> None:
 
 
 class DocumentedNakama:
-    """As much of Nakama's API as its documentation says of logins, pings and chat."""
+    """A server with the part of Nakama's API for logins, pings and chat, by its documentation."""
 
     def __init__(self) -> None:
         self.channels: dict[str, set[WebSocket]] = {}

@@ -21,7 +21,7 @@ from bench.tally import Counted, Counts
 
 
 def outcome(server: str = "greenroom", **changes: Any) -> ServerResult:
-    """An unremarkable one: 1,000 replies a second."""
+    """Return an unremarkable outcome: 1,000 replies a second."""
     main = Measure(
         expected=10_000,
         done=10_000,

@@ -1,4 +1,4 @@
-"""The restart under a load, small: every figure is there, and nothing was lost."""
+"""The bench of a restart, run small, reports every figure, and nothing is lost."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ SHORT = ("--seconds", "0.6", "--warmup", "0.1")
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """One for all, since a start takes seconds."""
+    """One server for all tests, since a start takes seconds."""
     # Not pytest's own folder: that is closed to others, and root's PostgreSQL may run as nobody.
     folder = Path(tempfile.gettempdir()) / f"greenroom-tests-{secrets.token_hex(8)}"
     try:
@@ -36,7 +36,7 @@ def server() -> Iterator[Server]:
 
 
 def run(out: Path, name: str, *arguments: str, pictures: bool = False) -> tuple[Report, str]:
-    """Run a scenario; its report and what it printed."""
+    """Run a scenario; returns its report and what it printed."""
     files = ["--out", str(out), "--save", "it"] + ([] if pictures else ["--no-pictures"])
     done = bench(name, *files, *arguments)
     assert done.returncode == 0, done.stderr
@@ -44,9 +44,9 @@ def run(out: Path, name: str, *arguments: str, pictures: bool = False) -> tuple[
 
 
 def all_came(outcome: ServerResult, series: str) -> None:
-    """Nothing is missing of a series, and its latencies are what they must be.
+    """Check that nothing of a series is missing, and that its latencies are possible.
 
-    How many there were is a matter of how fast this machine is now.
+    How many there were depends on how fast this machine is now.
     """
     measure = outcome.measures[series]
     assert measure.done == measure.expected > 0

@@ -1,4 +1,4 @@
-"""The simulation of many nodes, with few: every figure is there."""
+"""The simulation of many nodes, run with few, reports every figure."""
 
 from __future__ import annotations
 

@@ -15,12 +15,12 @@ FOLDER: Final = Path(__file__).parent
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What the stores held of one actor at one moment: as its rows, to the byte."""
+    """What the stores held of one actor at one moment, as rows, to the byte."""
 
     kind: str
     key: str
     epoch: int
-    """Of its last incarnation."""
+    """The epoch of its last incarnation."""
     events: list[EventRow]
     snapshot: SnapshotRow | None
 
@@ -28,7 +28,7 @@ class Entry(msgspec.Struct, frozen=True):
     def of(
         cls, kind: str, key: str, events: MemoryEventStore, snapshots: MemorySnapshotStore
     ) -> Entry:
-        """What these stores hold of an actor now."""
+        """Return what these stores hold of an actor now."""
         return cls(
             kind,
             key,
@@ -38,7 +38,7 @@ class Entry(msgspec.Struct, frozen=True):
         )
 
     def stores(self, *, snapshot: bool) -> tuple[MemoryEventStore, MemorySnapshotStore]:
-        """New stores that hold it, with its snapshot or without."""
+        """Return new stores that hold the entry, with its snapshot or without."""
         events, snapshots = MemoryEventStore(), MemorySnapshotStore()
         for row in self.events:
             events.put(row)
@@ -74,7 +74,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 def versions() -> list[int]:
-    """All versions that there are, oldest first."""
+    """Return all versions, oldest first."""
     found = (re.fullmatch(r"v(\d+)", path.name) for path in FOLDER.iterdir())
     return sorted(int(one[1]) for one in found if one)
 

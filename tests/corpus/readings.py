@@ -22,7 +22,7 @@ from tests.corpus.entries import Entry, Told
 from tests.corpus.scenes import GAMES, ROOM
 
 ADA = "guest-id0"
-"""The user that the house's first guest was."""
+"""The id of the house's first guest."""
 _POSITIONS = ((1, 0), (1, 2), (1, 3), (2, 4), (1, 9))
 
 

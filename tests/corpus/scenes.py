@@ -25,14 +25,14 @@ from tests.corpus.entries import Entry
 ROOM = "lobby"
 SNAPSHOT_S = 1.0
 AFTER_A_SNAPSHOT_S = 1.7
-"""Long enough for one to be taken, and short enough for it not to be the last word."""
+"""Long enough for a snapshot to be taken, and short enough for events to follow it."""
 AFTER_A_LATE_SNAPSHOT_S = 6.0
-"""The same for those that take one every five seconds, as events are all they need."""
+"""The same for actors that take a snapshot every five seconds, as they need only events."""
 GAMES: tuple[type[Game], ...] = (TicTacToe, Arena)
 
 
 class TrippingArena(Arena):
-    """An arena that crashes when it is told to: so that the log has a crash in it."""
+    """An arena that crashes when it is told to, so that a crash is in the log."""
 
     trip: ClassVar[bool] = False
 
@@ -44,7 +44,7 @@ class TrippingArena(Arena):
 
 
 async def room() -> AsyncIterator[tuple[str, Entry]]:
-    """Talk by two people, with keys and without, over a crash."""
+    """Two people talk, with keys and without, over a crash."""
     stores = Stores()
     assert stores.snapshots is not None
 
@@ -126,7 +126,7 @@ async def arena() -> AsyncIterator[tuple[str, Entry]]:
 
 
 async def _until_over(here: Table, match: str, player: Any) -> None:
-    """Push about until somebody has won."""
+    """Push the bodies about until somebody has won."""
     way = 0
     with trio.fail_after(300):
         while "Ended" not in here.log(match):

@@ -1,4 +1,4 @@
-"""The form of what today's code persists, to tell when it has changed.
+"""The form of what the code persists, to notice when it has changed.
 
 Events are described by the fields of their types. The types of snapshots are each actor's own
 business, so these are described by the form of those that the scenes left behind.
@@ -23,7 +23,7 @@ ACTORS: Final[dict[str, type[PersistentActor]]] = {"room": Room, "match": Match}
 
 
 def actors(entries: Iterable[Entry]) -> dict[str, Any]:
-    """For each persistent actor its schema version, its events, and its snapshots' form."""
+    """Return each persistent actor's schema version, its events, and the form of its snapshots."""
     found: dict[str, dict[str, Any]] = {
         kind: {
             "schema_version": actor.schema_version,
@@ -57,7 +57,7 @@ def _name(kind: Any) -> str:
 
 
 def form(value: Any) -> Any:
-    """What a value looks like without what it says: maps of names keep their names."""
+    """Return the form of a value without its contents. Maps keep their keys."""
     if isinstance(value, dict):
         named = all(isinstance(key, str) for key in value)
         return {key if named else "#": form(inner) for key, inner in sorted(value.items(), key=str)}
@@ -72,7 +72,7 @@ def form(value: Any) -> Any:
 
 
 def merged(one: Any, other: Any) -> Any:
-    """Both forms in one."""
+    """Merge two forms into one."""
     if one is None or one == other:
         return other
     if other is None:

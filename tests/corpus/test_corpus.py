@@ -31,7 +31,7 @@ What the server persists is not any more what version {NEWEST.version} of the co
 
 @pytest.fixture(scope="module")
 def written() -> dict[str, Entry]:
-    """What today's code writes."""
+    """The entries that the present code writes."""
     return run(play)
 
 

@@ -21,7 +21,7 @@ def ask(ref: ActorRef[Any], message: Any, timeout_s: float = 60.0) -> Any:
 
 
 def outcome(future: Any) -> Any:
-    """What a future brings: a reply, or the exception that is raised at its asker."""
+    """Return the reply of a future, or the exception that its asker would get."""
     try:
         return future.get(timeout=60)
     except Exception as error:
@@ -42,7 +42,7 @@ def wait_until_held_up(other: psycopg.Connection[Any]) -> None:
 
 
 def end_other_sessions(other: psycopg.Connection[Any], *, wait_ms: int = 0) -> None:
-    """End the sessions of all who work on this database, but this one; wait so long for the end."""
+    """End all other sessions of this database, and wait at most so long for their end."""
     other.execute(
         "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity"
         " WHERE application_name = 'greenroom' AND pid <> pg_backend_pid()",
@@ -51,7 +51,7 @@ def end_other_sessions(other: psycopg.Connection[Any], *, wait_ms: int = 0) -> N
 
 
 class Hanger:
-    """A server on `port` that takes each connection and ends it at once; `connections` so far."""
+    """A server on `port` that accepts connections, ends them at once, and counts them."""
 
     def __init__(self, listener: socket.socket) -> None:
         self.port: int = listener.getsockname()[1]
@@ -59,7 +59,7 @@ class Hanger:
         self._listener = listener
 
     def serve(self) -> None:
-        """Until the listener is shut down."""
+        """Serve until the listener is shut down."""
         while True:
             try:
                 connection, _ = self._listener.accept()
@@ -71,7 +71,7 @@ class Hanger:
 
 @contextmanager
 def hanging_up() -> Iterator[Hanger]:
-    """A store that cannot be spoken to, and knows how often that was tried."""
+    """Run a store that hangs up on everybody, and counts the attempts."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         hanger = Hanger(listener)
         thread = threading.Thread(target=hanger.serve)

@@ -1,8 +1,8 @@
 """Poolers in front of PostgreSQL that hand every transaction to another of its sessions.
 
-`TransactionPooler` is a small one for the tests, which any machine can run. It does the worst that
-a pooler may do: a client's next transaction goes to the session that has rested longest, so never
-to the same one twice in a row. `pgbouncer` is the real one, where it is installed.
+`TransactionPooler` is a small one for the tests, which any machine can run. It behaves as badly as
+a pooler may: a client's next transaction goes to the session that was idle longest, so never to the
+same one twice in a row. `pgbouncer` is the real one, where it is installed.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class Frame(NamedTuple):
 
 
 class Frames:
-    """Cuts what comes from a socket into messages."""
+    """Cuts the bytes of a socket into messages."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._waiting = bytearray()
 
     def receive(self) -> list[Frame]:
-        """What has come, after a wait for something. Raises EOFError."""
+        """Wait for bytes, and return the messages that they complete. Raises EOFError."""
         chunk = self._sock.recv(1 << 16)
         if not chunk:
             raise EOFError
@@ -145,7 +145,7 @@ class TransactionPooler:
         )
 
     def _transaction(self, client: socket.socket, frames: Frames) -> None:
-        """From the client's next message to the end of the transaction that it begins."""
+        """Pass on everything from the client's next message to the end of its transaction."""
         coming = frames.receive()
         if any(frame.kind == b"X" for frame in coming):
             raise EOFError

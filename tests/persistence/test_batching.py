@@ -14,7 +14,7 @@ from persistence.requests import LastSeq, StoreCheck, StoreRequest
 
 
 class Gate(BatchingActor):
-    """Holds its first batch until it is opened, so that the rest queues up behind it."""
+    """Keeps its first batch until it is opened, so that the rest queues up behind it."""
 
     batch_weight = 8
 

@@ -24,29 +24,29 @@ Ref = ActorRef[Any]
 
 
 class Length(msgspec.Struct, frozen=True):
-    """How long PostgreSQL finds a text."""
+    """A query for the length of a text, as PostgreSQL counts it."""
 
     text: str
 
 
 class Schema(msgspec.Struct, frozen=True):
-    """Where plain names lead."""
+    """A query for the schema of names without one."""
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """Until a lock can be had."""
+    """A query that waits for a lock."""
 
     number: int
 
 
 class Both(msgspec.Struct, frozen=True):
-    """How many were asked together, and which of them this is."""
+    """A query for how many were asked together, and which of them this is."""
 
     number: int
 
 
 class Mistake(msgspec.Struct, frozen=True):
-    """Of the function's own."""
+    """A query whose function raises."""
 
 
 def _length(reading: ReadTransaction, query: Length) -> Any:
@@ -98,7 +98,7 @@ def of(query: msgspec.Struct, within_s: float = 60.0) -> AskQuery:
 
 
 def in_one_batch(worker: Ref, postgres: PostgresSettings, *requests: Any) -> list[Any]:
-    """What becomes of requests that gather behind one which waits for a lock."""
+    """Return the outcomes of requests that gather behind one which waits for a lock."""
     number = time.monotonic_ns()
     with connect(postgres) as other:
         with other.transaction():

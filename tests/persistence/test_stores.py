@@ -60,7 +60,7 @@ async def node(postgres: PostgresSettings, redis: RedisSettings) -> AsyncIterato
 
 
 async def until_it_works(call: Callable[[], Awaitable[T]]) -> T:
-    """What the journal does: again and again, with a pause."""
+    """Try again and again, with a pause, as the journal does."""
     with trio.fail_after(120):
         while True:
             try:
@@ -168,14 +168,14 @@ def writer_thread() -> list[str]:
 
 
 class Poison:
-    """Fails when a Pykka actor logs that it got an unexpected message."""
+    """A message whose text raises when a Pykka actor logs that it was unexpected."""
 
     def __str__(self) -> str:
         raise ZeroDivisionError
 
 
 class Scripted:
-    """Answers from a list: stands for a replica that lags as a test wants it to."""
+    """Answers from a list, as a replica that lags as a test wants."""
 
     def __init__(self, *answers: list[EventRow] | Exception) -> None:
         self.answers = list(answers)
@@ -216,7 +216,7 @@ async def test_the_newest_events_never_come_from_a_replica() -> None:
 async def test_a_replica_s_url_reads_what_the_primary_wrote(
     postgres: PostgresSettings, redis: RedisSettings, unique: str
 ) -> None:
-    """Here both are one server; what counts is that the second connection has its own URL."""
+    """Both URLs are of one server here. The test is that the second connection uses its own URL."""
     primary = msgspec.structs.replace(postgres, replica_url=postgres.url)
     async with node(primary, redis) as (system, events, _):
         system.start(EventReader, primary, kind="history", key="1", url=primary.replica_url)

@@ -18,7 +18,7 @@ class Way:
         self._through: set[trio.CancelScope] = set()
 
     def cut(self) -> None:
-        """Reset every connection, with whatever is on its way."""
+        """Reset every connection. What is under way is lost."""
         self.cuts += len(self._through)
         for scope in list(self._through):
             scope.cancel()
@@ -58,7 +58,7 @@ class Way:
 
 @asynccontextmanager
 async def way_to(port: int) -> AsyncIterator[Way]:
-    """A way to the server at `port`, for the time of a test."""
+    """Open a way to the server at `port` for a test."""
     way = Way(port)
     async with trio.open_nursery() as nursery:
         (listener, *_) = await nursery.start(

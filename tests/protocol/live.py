@@ -32,14 +32,17 @@ T = TypeVar("T")
 LIMIT_S = 60.0
 MASK = b"\x12\x34\x56\x78"
 NO_MASK = bytes(4)
-"""Masks nothing: for a client that has much to say."""
+"""A mask that changes nothing, which saves time for a client that sends much."""
 LONGEST = WireSettings().max_message_bytes
 """The longest message that a server takes by default."""
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
 class Echo:
-    """Answers `ping`; notes what it is told. `session.open` stands for whatever a test hooks in."""
+    """Answers `ping`, and notes the requests that want no answer.
+
+    For `session.open` it does what the test hooks in.
+    """
 
     def __init__(self, connection: Connection, opened: Callable[[Echo], Awaitable[None] | None]):
         self.connection = connection
@@ -102,7 +105,10 @@ class Raw:
         return head
 
     async def frame(self) -> tuple[int, bytes]:
-        """The next frame. Raises EOFError at the end, trio.BrokenResourceError when reset."""
+        """Return the next frame.
+
+        Raises EOFError at the end, trio.BrokenResourceError when reset.
+        """
         while (found := unframe(self._got)) is None:
             await self._fill()
         opcode, payload, size = found
@@ -110,7 +116,7 @@ class Raw:
         return opcode, payload
 
     async def message(self, encoding: Encoding = MSGPACK) -> Any:
-        """The next message; keep-alive is passed over."""
+        """Return the next message, without pings."""
         while True:
             opcode, payload = await self.frame()
             if opcode != frames.PING:
@@ -118,7 +124,7 @@ class Raw:
                 return encoding.decode_server(payload)
 
     async def pong(self, ref: int = 1, encoding: Encoding = MSGPACK) -> Any:
-        """One round trip: everything sent before has been handled when it returns."""
+        """Make a round trip: when it returns, everything that was sent before has been handled."""
         await self.request(Ping(ref=ref), encoding)
         reply = await self.message(encoding)
         assert isinstance(reply, Ok), reply
@@ -126,7 +132,7 @@ class Raw:
         return reply
 
     async def closed(self) -> tuple[int, str]:
-        """Pass over data until the close frame, answer it; then the stream must end."""
+        """Skip data until the close frame, and answer it. Then the stream must end."""
         while True:
             opcode, payload = await self.frame()
             if opcode == frames.CLOSE:
@@ -140,7 +146,7 @@ class Raw:
         return close
 
     async def rest(self) -> bytes:
-        """All there is until the end of the stream."""
+        """Return everything until the end of the stream."""
         with contextlib.suppress(EOFError):
             while True:
                 await self._fill()
@@ -167,7 +173,7 @@ def _header_length(length: int) -> int:
 
 
 def unframe(data: bytearray) -> tuple[int, bytes, int] | None:
-    """The first frame of a server's bytes: opcode, payload, size; written apart from our own."""
+    """Return opcode, payload and size of the first frame. It shares no code with the server."""
     if len(data) < 2:
         return None
     assert data[0] & 0x80, "the server never fragments"
@@ -232,13 +238,13 @@ class Live:
             yield raw
 
     async def http(self, request: bytes) -> bytes:
-        """Send what is no handshake; the whole answer."""
+        """Send a request that is no handshake; returns the whole answer."""
         async with await self.socket() as stream:
             await stream.send_all(request)
             return await Raw(stream).rest()
 
     async def narrow(self, number: int = 0) -> Echo:
-        """The handler of a connection whose socket takes little at once, as a long line's would."""
+        """Return a handler whose connection's socket takes little at once, as on a slow line."""
         handler = await self.handler(number)
         handler.connection._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         return handler
@@ -259,7 +265,7 @@ async def live(
     patient: bool = True,
     **settings: Any,
 ) -> AsyncIterator[Live]:
-    """A gateway that serves while the block runs. `patient`: sessions need not be opened."""
+    """Run a gateway while the block runs. `patient`: clients need not open sessions."""
     handlers: list[Echo] = []
 
     def handle(connection: Connection) -> Echo:

@@ -35,26 +35,26 @@ class Peer(Protocol):
     """One connection."""
 
     async def send(self, fragments: Sequence[str | bytes], ping: bytes | None = None) -> None:
-        """One message in these fragments; with `ping` between any two of them."""
+        """Send a message in these fragments; with `ping`, a ping between any two of them."""
 
     async def put(self, data: bytes) -> None:
-        """These bytes, as they are."""
+        """Send these bytes as they are."""
 
     async def message(self) -> bytes:
-        """The payload of the next message of data."""
+        """Return the payload of the next message of data."""
 
     async def ping(self, payload: bytes) -> None:
         """Send a ping and wait for its pong."""
 
     async def close(self, code: int, reason: str) -> Close:
-        """Close; returns what the server answered."""
+        """Close the connection; returns the server's answer."""
 
     async def closed(self) -> Close:
-        """Read on until the server has closed the connection, and how."""
+        """Read on until the server has closed the connection; returns how."""
 
 
 class RawPeer:
-    """No library at all: see tests/protocol/live.py."""
+    """A client without a library: see tests/protocol/live.py."""
 
     def __init__(self, raw: Raw, encoding: Encoding) -> None:
         self._raw = raw

@@ -72,7 +72,7 @@ def recovered(*messages: Message, offset: int, epoch: int = 1, whole: bool = Tru
 
 
 class Peer:
-    """The server's end of one connection."""
+    """The server's end of one connection, as a script uses it."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Peer:
         """Cut every connection and listen no more."""
 
     async def expect(self, kind: type[R]) -> R:
-        """The next request, which must be of this type."""
+        """Return the next request, which must be of this type."""
         request = self.encoding.decode_request(await self._websocket.get_message())
         assert isinstance(request, kind), f"expected {kind.__name__}, came {request}"
         return request
@@ -108,7 +108,7 @@ class Peer:
         return request
 
     async def answer_until(self, kind: type[Request]) -> None:
-        """Answer whatever comes with nothing, up to a request of this type."""
+        """Answer every request without data, up to and including one of this type."""
         while True:
             request = self.encoding.decode_request(await self._websocket.get_message())
             assert request.ref is not None
@@ -127,11 +127,11 @@ class Peer:
         await self._websocket.aclose(code, reason)
 
     async def cut(self) -> None:
-        """End the TCP connection without a word."""
+        """End the TCP connection without a close frame."""
         await trio.aclose_forcefully(self._websocket._stream)
 
     async def silence(self) -> None:
-        """Say nothing more, until the client is gone."""
+        """Send nothing more until the client has gone."""
         while True:
             await self._websocket.get_message()
 
@@ -142,7 +142,7 @@ async def take(room: Room, count: int) -> list[Message | Gap]:
 
 
 async def part(peer: Peer) -> None:
-    """The end of most scripts: the client leaves, the server closes."""
+    """End the script as most do: the client leaves, and the server closes."""
     await peer.answer(SessionClose)
     await peer.close(1000)
 

@@ -42,7 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 async def bodies(room: Room, count: int) -> list[str]:
-    """The next so many messages; a gap fails the test."""
+    """Return the next so many messages. A gap fails the test."""
     with trio.fail_after(LIMIT_S):
         got = [await anext(room) for _ in range(count)]
     assert all(isinstance(message, Message) for message in got), got
@@ -120,7 +120,7 @@ async def test_many_sends_at_once_over_cuts_each_stand_in_the_room_once(server: 
 
 
 async def play(match: Match, me: str) -> list[str]:
-    """Play the first free cell whenever it is one's turn; returns what happened."""
+    """Play the first free cell in each of one's turns; returns the updates."""
     happened = []
     with trio.fail_after(LIMIT_S):
         async for update in match:

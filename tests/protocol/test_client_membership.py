@@ -25,7 +25,7 @@ async def rest_of(room: Room) -> list[object]:
 
 
 async def abandon(request: Callable[[], Awaitable[object]], sent: trio.Event) -> None:
-    """Make a request, and cancel it once the server has it."""
+    """Make a request, and cancel it once the server has got it."""
 
     async def make() -> None:
         await request()

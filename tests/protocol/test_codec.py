@@ -37,7 +37,7 @@ plain = st.recursive(
 
 
 def values(kind: Any) -> st.SearchStrategy[Any]:
-    """Any value of a field of a message, from the field's own type and limits."""
+    """Draw any value of a field of a message, by the field's own type and limits."""
     match kind:
         case msgspec.inspect.AnyType():
             return plain
@@ -71,7 +71,7 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
 
 @functools.cache
 def messages(union: Any) -> st.SearchStrategy[Any]:
-    """To make it takes longer than to draw from it a hundred times."""
+    """The strategy is cached: to make it takes longer than a hundred draws from it."""
     return st.one_of(*(values(msgspec.inspect.type_info(kind)) for kind in get_args(union)))
 
 
@@ -117,7 +117,10 @@ DATA = [kind for kind in EVERY_OP.answers.values() if kind is not None]
 def test_every_push_and_reply_is_plain_to_other_decoders(
     kind: type[msgspec.Struct], data: st.DataObject
 ) -> None:
-    """Each by itself, so that chance leaves none out; what answers a request within its `ok`."""
+    """Each type is tried by itself, so that chance leaves none out.
+
+    Answers are within their `ok`.
+    """
     message = data.draw(values(msgspec.inspect.type_info(kind)))
     sent = Ok(1, message) if kind in DATA else message
     expected = msgspec.to_builtins(sent)
@@ -126,7 +129,7 @@ def test_every_push_and_reply_is_plain_to_other_decoders(
 
 
 def _head(frame: bytes) -> int:
-    """The length of the header of a server's frame (RFC 6455, 5.2)."""
+    """Return the length of the header of a server's frame (RFC 6455, 5.2)."""
     return {126: 4, 127: 10}.get(frame[1], 2)
 
 
@@ -322,7 +325,7 @@ def test_a_client_gets_a_value_error_for_what_is_no_message(encoding: Encoding) 
 
 
 def floated(value: Any) -> Any:
-    """As an engine writes it that has no integers: 7 is 7.0, at every depth."""
+    """Return a value as an engine without integers writes it: 7 is 7.0, at every depth."""
     match value:
         case bool():
             return value

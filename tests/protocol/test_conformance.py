@@ -30,14 +30,14 @@ both = pytest.mark.parametrize("encoding", ENCODINGS.values(), ids=repr)
 
 
 async def answered(peer: Peer, encoding: Encoding) -> Ok:
-    """The next message, which must be an `ok`."""
+    """Return the next message, which must be an `ok`."""
     message = encoding.decode_server(await peer.message())
     assert isinstance(message, Ok), message
     return message
 
 
 def asking(encoding: Encoding, ref: int = 1, pad: str = "héllo €") -> Sequence[Any]:
-    """A ping, in fragments of one character or byte each."""
+    """Return a ping in fragments of one character or byte each."""
     if encoding is JSON:
         return list(f'{{"op":"ping","ref":{ref},"pad":"{pad}"}}')
     payload = MSGPACK.encode(Ping(ref=ref))

@@ -52,7 +52,7 @@ def test_the_tables_are_as_the_code_has_them() -> None:
 
 
 def test_a_message_gets_its_table_under_its_heading_and_keeps_its_meanings() -> None:
-    """As for an op that was just added: a heading and prose, no table and no answer yet."""
+    """An op that was just added has a heading and prose, but no table and no answer yet."""
     section = sections()["room.join"]
     bare = re.sub(r"(?m)^\|.*\n", "", section).replace("Answer: `RoomState`.", "")
     bare = re.sub(r" ?Errors: .*\n", "\n", bare)
@@ -71,7 +71,7 @@ def test_every_field_has_a_meaning() -> None:
 
 
 def test_what_is_made_for_an_op_stands_before_its_examples() -> None:
-    """Also if the examples were written first."""
+    """It does so even if the examples were written first."""
     for op in ("room.join", "inbox.join"):
         section = sections()[op]
         bare = section[: section.index("\n\n")] + "\n\n" + section[section.index("```") :]

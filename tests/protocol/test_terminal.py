@@ -56,7 +56,7 @@ async def enter(peer: Peer) -> None:
 
 
 async def part(peer: Peer) -> None:
-    """What comes at the end: maybe `room.leave`, then `session.close`."""
+    """Answer the last requests: perhaps `room.leave`, then `session.close`."""
     await peer.answer_until(SessionClose)
     await peer.close(1000)
 
@@ -237,7 +237,7 @@ async def test_a_server_that_stops_is_told_in_words_without_codes() -> None:
 
 
 class OnATerminal:
-    """The program with a terminal of its own, which we type into and look at."""
+    """The program in a terminal of its own, which a test types into and reads."""
 
     def __init__(self, process: trio.Process, master: int) -> None:
         self.process = process
@@ -330,7 +330,7 @@ def test_gaps_are_told_in_words() -> None:
 
 
 MENDERS = {"normal", "protocol_error", "unsupported_data", "invalid_text", "too_big"}
-"""Closes that a right client never sees, and whose names are what its author needs."""
+"""Closes that only a wrong client sees. Its author needs their names."""
 
 
 @pytest.mark.parametrize("code", [code for code in CLOSES if CLOSES[code].name not in MENDERS])

@@ -15,9 +15,9 @@ from persistence import PostgresSettings, RedisSettings
 
 
 class Link:
-    """Passes bytes between a port of its own and the socket of a store, in threads.
+    """Passes bytes between a port of its own and the socket of a store.
 
-    Not in the loop of the nodes: that one may be what a test holds up.
+    It uses threads and not the loop of the nodes, because a test may hold that loop up.
     """
 
     def __init__(self, path: str) -> None:
@@ -30,7 +30,7 @@ class Link:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def cut(self) -> None:
-        """End all connections, and each new one at once."""
+        """End all connections, and each new one as soon as it is made."""
         with self._lock:
             self._is_cut = True
             for end in self._ends:

@@ -1,7 +1,7 @@
 """A node in a process of its own, to be frozen and killed.
 
-It says in lines of JSON what its listener is told. An actor of its beats as often as it can, and
-says so whenever it has beaten while the node held slots.
+It prints what its listener is told, as lines of JSON. One of its actors beats as often as it can,
+and prints that whenever it has beaten while the node held slots.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from persistence import PostgresSettings, RedisSettings
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What the process is to be."""
+    """The settings of the process."""
 
     name: str
     redis: RedisSettings
@@ -30,7 +30,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Beat(msgspec.Struct, frozen=True):
-    """From the actor to itself."""
+    """A message from the actor to itself."""
 
 
 def say(what: str, about: Any = None) -> None:
@@ -50,13 +50,13 @@ class Beater(Actor):
 
     @handles(Beat)
     def beat(self, _: Beat) -> None:
-        # It looks at the table and not at the clock, as actors do.
+        # Like other actors it looks at the table of slots, and not at the clock.
         say("beat", self._place.holder(0) == self._place.me)
         self.start_timer(0.001, Beat())
 
 
 class Speaker:
-    """A listener that says what it is told."""
+    """A listener that prints what it is told."""
 
     def node_up(self, node: str) -> None:
         say("up", node)

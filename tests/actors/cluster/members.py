@@ -19,7 +19,7 @@ from persistence.postgres import migrate
 
 SETTINGS = MembershipSettings(lease_s=6.0, beats=15, move_slots_per_s=100_000)
 STEADY = MembershipSettings(lease_s=60.0, beats=150, move_slots_per_s=100_000)
-"""For tests in which no lease is to end: their nodes share a loop, perhaps on a busy machine."""
+"""For tests in which no lease must end, although their nodes share a loop on a busy machine."""
 ALL = frozenset(range(SLOTS))
 
 
@@ -65,7 +65,7 @@ class Recorder:
 
 
 class MemberNode:
-    """A node, and what its listener was told."""
+    """A node of a cluster, and what its listener was told."""
 
     def __init__(self, membership: NodeMembership, system: ActorSystem) -> None:
         self.place = membership
@@ -133,7 +133,7 @@ async def member(
 
 @asynccontextmanager
 async def members(where: Where, names: str) -> AsyncIterator[list[MemberNode]]:
-    """A node for each letter, once all slots are where they should be."""
+    """Open a node for each letter; yields once all slots are where they should be."""
     async with AsyncExitStack() as stack:
         nodes = [await stack.enter_async_context(member(where, name)) for name in names]
         await settled(*nodes)
@@ -141,7 +141,7 @@ async def members(where: Where, names: str) -> AsyncIterator[list[MemberNode]]:
 
 
 async def until(true: Callable[[], object]) -> None:
-    """Return once it is true; what it asks changes with the real stores, so it is asked often."""
+    """Return once the function returns true. It is called often, as it waits for real stores."""
     with trio.fail_after(120):
         while not true():
             await trio.sleep(0.05)

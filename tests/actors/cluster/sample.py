@@ -28,11 +28,11 @@ class Get(msgspec.Struct, frozen=True):
 
 
 class Log(msgspec.Struct, frozen=True):
-    """Answered with all that was added, in its order."""
+    """A question, answered with all that was added, in order."""
 
 
 class Everything(msgspec.Struct, frozen=True):
-    """What can cross, in one message. Answered with itself."""
+    """A message with every type that can cross. The answer is the same message."""
 
     colour: Colour
     roles: frozenset[str]
@@ -60,7 +60,7 @@ class Nap(msgspec.Struct, frozen=True):
 
 
 class Later(msgspec.Struct, frozen=True):
-    """Answered by a future that something else sets."""
+    """A question, answered by a future that another message sets."""
 
 
 class SetLater(msgspec.Struct, frozen=True):
@@ -80,7 +80,7 @@ class Leave(msgspec.Struct, frozen=True):
 
 
 class Big(msgspec.Struct, frozen=True):
-    """Answered with so many bytes."""
+    """A question, answered with so many bytes."""
 
     size: int
     padding: bytes = b""
@@ -100,7 +100,7 @@ class Crashed(Exception):  # noqa: N818 -- what happened
 
 
 class No(actors.Refusal):
-    """What a Refuse is answered with."""
+    """The refusal that answers a Refuse."""
 
 
 class Tally(actors.Actor):

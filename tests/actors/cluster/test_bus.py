@@ -42,14 +42,14 @@ def stream(redis: RedisSettings, node: NodeUnderTest) -> str:
 
 
 async def until(true: Any) -> None:
-    """Wait until the function says yes: what it looks at changes in another thread."""
+    """Wait until the function returns true. Another thread changes what it looks at."""
     with trio.fail_after(20):
         while not true():
             await trio.sleep(0.005)
 
 
 async def fill(ref: ActorRef, sent: list[int]) -> None:
-    """Tell it one number after the other, until there is no room any more."""
+    """Tell the actor one number after the other, until there is no more room."""
     for number in itertools.count(len(sent)):
         ref.tell(Add(number))
         sent.append(number)
@@ -58,7 +58,7 @@ async def fill(ref: ActorRef, sent: list[int]) -> None:
 
 @contextmanager
 def deaf(node: NodeUnderTest) -> Iterator[list[bytes]]:
-    """What the node reads of its stream is kept here until it hears again; a few pages at most."""
+    """Keep back what the node reads from its stream, a few pages at most, while the block runs."""
     bus = node.cluster.bus
     kept: list[bytes] = []
     pages = 0

@@ -42,7 +42,7 @@ class Deep(msgspec.Struct, frozen=True):
 
 
 class Live:
-    """No plain data."""
+    """A value that is not plain data."""
 
 
 class WithLock(msgspec.Struct, frozen=True):
@@ -125,7 +125,7 @@ class AnswersAbstract(actors.Actor):
 
 
 class Silent(actors.Actor):
-    """Has no handler."""
+    """An actor without handlers."""
 
 
 class AnswersMuch(actors.Actor):

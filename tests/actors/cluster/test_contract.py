@@ -1,4 +1,4 @@
-"""What holds for a ref holds for it wherever its actor is: each scenario here and across nodes."""
+"""A ref behaves the same wherever its actor is: each scenario runs on one node and across two."""
 
 from __future__ import annotations
 

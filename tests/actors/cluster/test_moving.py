@@ -141,7 +141,7 @@ async def test_what_an_actor_has_logged_is_durable_before_another_node_has_it(
 
 
 class Gate(Tally):
-    """Puts what it is to add aside until it is asked for the log."""
+    """Puts aside what it should add, until it is asked for the log."""
 
     open = False
 
@@ -327,7 +327,8 @@ async def test_a_node_that_leaves_says_so_to_who_waits(redis: RedisSettings, uni
         async with open_node(redis, FixedPlace(nodes[1], nodes, nodes[1:])) as b:
             ref = a.system.ref("tally", "1")
             await ref.ask(Add(1))
-            # As a membership does that leaves and could not hand over: it holds the slot still.
+            # As a membership that leaves and could not hand over its slots: it still holds this
+            # one.
             for listener in b.place._listeners:
                 listener.moved(frozenset([slot_of("tally", "1")]))
             asked = ref.ask(Get(), timeout=20)

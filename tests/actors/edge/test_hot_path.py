@@ -1,4 +1,4 @@
-"""How many of our functions a request calls on its way through the edge.
+"""Tests of how many of our functions a request calls on its way through the edge.
 
 A test cannot assert a time. But a hot path becomes slow by one call after another, and calls can be
 counted. The bounds are a little above what was counted last. If a request needs more, raise its

@@ -49,7 +49,7 @@ def offsets(player: Player) -> list[int]:
 
 
 def missed(player: Player) -> list[str]:
-    """What the player had missed and has got all of, now that it has come back."""
+    """Return the messages that the player had missed, and got in its recovery."""
     (recovered,) = player.got(RoomRecovered)
     assert recovered.recovered
     return [message.body for message in recovered.messages]

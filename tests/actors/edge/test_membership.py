@@ -60,7 +60,7 @@ def session_of(player: Player) -> str:
 
 
 def views(house: House, player: Player, topic: str) -> tuple[bool, bool, str]:
-    """Whether the player's session is in a topic: for its owner, the hub, and the session."""
+    """Whether the player's session is in a topic, as the owner, the hub and the session see it."""
     session = session_of(player)
     kind, _, key = topic.partition(":")
     owner = house.instance(kind, key)
@@ -261,7 +261,7 @@ async def test_a_join_that_met_its_deadline_is_pushed_nothing_when_its_room_come
         ada.tell(RoomJoin(ref=91, room="lobby"))
         await trio.sleep(1)
         bob.tell(RoomJoin(ref=92, room="lobby"))
-        await trio.sleep(4.5)  # ada has been told, bob not yet
+        await trio.sleep(4.5)  # ada was told, bob not yet
         events.away = False
         assert isinstance(await bob.replied(92), Ok)
         assert ada.pushes == []
@@ -536,7 +536,7 @@ async def test_a_session_hears_that_its_room_has_failed_though_it_is_full_itself
 
 
 async def at_a_table(house: House) -> tuple[Player, Player, str]:
-    """Two players in a match, with nothing left to read."""
+    """Put two players into a match, and read all that they got."""
     ada, bob = await house.player("ada"), await house.player("bob")
     match = (await ada.ask(MatchCreate(game="tictactoe"))).match
     for player in (ada, bob):

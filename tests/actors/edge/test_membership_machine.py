@@ -27,7 +27,7 @@ from tests.actors.players import House, Player, open_house, unlimited
 from tests.actors.table import SMALL
 
 DEVICES = ("desk", "phone", "bob")
-"""The first two are one user's."""
+"""The clients. The first two are devices of one user."""
 TOPICS = ("room", "match")
 
 ACT = st.tuples(
@@ -44,12 +44,12 @@ EPISODE = st.tuples(
     st.lists(ACT, max_size=5),
     st.sampled_from([0.0, 0.3, 7.0, 40.0]),
 )
-"""What goes wrong, with which topic, what clients do meanwhile, and how long until it is mended:
-within the deadline of an answer, beyond it, and beyond that of a resume."""
+"""A fault, its topic, what clients do meanwhile, and the time until it is mended: within the
+deadline of an answer, beyond it, or beyond that of a resume."""
 
 
 class Device:
-    """A client that goes by what it hears, as PROTOCOL.md has it."""
+    """A client that follows PROTOCOL.md: it believes what the server tells it."""
 
     def __init__(self, player: Player) -> None:
         self.player = player
@@ -64,7 +64,7 @@ class Device:
         self.player.tell(msgspec.structs.replace(request, ref=self._ref))
 
     def tell_leave(self, topic: str, request: AnyRequest) -> None:
-        """Leave without a ref; the answer to a join before it counts no more."""
+        """Leave without a ref. The answer to an earlier join no longer counts."""
         self._asked = {ref: asked for ref, asked in self._asked.items() if asked[1] != topic}
         self.topics.discard(topic)
         self.player.tell(request)
@@ -91,7 +91,7 @@ class Device:
         self.connected = False
 
     async def resume(self, house: House) -> None:
-        """Come back, in place of the present connection if there is one."""
+        """Resume on a new connection, in place of the present one if there is one."""
         self.hear()
         self._asked.clear()
         assert self.player.opened is not None
@@ -102,7 +102,7 @@ class Device:
 
 
 class World:
-    """A house, its devices, and what is wrong with it at present."""
+    """A house, its devices, and the faults that it has now."""
 
     def __init__(self, house: House, events: MemoryEventStore) -> None:
         self.house = house
@@ -175,7 +175,7 @@ class World:
             device.cut()
 
     async def quiet(self) -> None:
-        """Nothing is wrong any more, everyone is connected, and all deadlines are past."""
+        """Mend all faults, connect everyone, and wait until all deadlines are past."""
         for device in self.devices.values():
             if not device.connected:
                 await device.resume(self.house)

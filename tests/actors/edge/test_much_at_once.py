@@ -50,7 +50,7 @@ async def served(postgres: PostgresSettings, redis: RedisSettings) -> AsyncItera
 
 
 async def talked_in(here: Served, rooms: list[str], messages: int, body: str) -> None:
-    """So many messages are said in each of the rooms."""
+    """Say so many messages in each of the rooms."""
     async with here.guest("writer") as writer:
         for room in rooms:
             await writer.ask(RoomJoin(room=room))
@@ -177,7 +177,7 @@ async def test_the_client_library_comes_back_to_more_than_an_outbox_holds(
 
 
 async def full(house: House, rooms: int) -> tuple[Player, list[str]]:
-    """A player who has come back to more than an outbox holds, and has read nothing of it yet."""
+    """Return a player who resumed, and has yet to read more than an outbox holds."""
     writer = await house.player("writer")
     names = [f"r{number}" for number in range(rooms)]
     for name in names:

@@ -352,7 +352,7 @@ async def test_whoever_is_too_fast_is_told_when_to_try_again(autojump_clock: Moc
 
 
 async def crowded(house: House, members: int) -> None:
-    """Fill the lobby with others."""
+    """Fill the lobby with other players."""
     for number in range(members):
         await joined(house, f"n{number}")
 

@@ -18,7 +18,7 @@ from protocol.server.outbox import Outbox
 
 
 class Wire:
-    """Takes nothing: what is queued is looked at."""
+    """A transport that sends nothing, so that tests can look at what is queued."""
 
     def __init__(self) -> None:
         self.send: Callable[[bytes | memoryview], int] = len

@@ -46,7 +46,7 @@ P = TypeVar("P", bound=Push)
 
 
 class Put(msgspec.Struct, frozen=True):
-    """A command that puts something into inboxes: what no service does yet."""
+    """A command that puts an entry into inboxes, which no service does yet."""
 
     users: list[str]
     payload: Any
@@ -54,7 +54,7 @@ class Put(msgspec.Struct, frozen=True):
 
 
 class PutRaw(msgspec.Struct, frozen=True):
-    """The same past all checks."""
+    """`Put` without any checks."""
 
     user: str
     payload: bytes
@@ -87,7 +87,7 @@ def trial_commands(settings: Any) -> Sequence[CommandKind]:
 
 
 class Mailroom:
-    """A node with the service, and what tests do with it."""
+    """A node with the service of inboxes, for tests."""
 
     def __init__(self, house: House, facts: Facts, running: Running) -> None:
         self.house = house
@@ -95,15 +95,15 @@ class Mailroom:
         self.running = running
 
     async def put(self, *users: str, payload: Any = "hi", by: str = "anyone") -> None:
-        """Put an entry into inboxes. When it returns that is durable."""
+        """Put an entry into inboxes; returns once it is durable."""
         await self.facts.run(Put(list(users), payload), user=by)
 
     async def newest(self, user: str) -> int:
-        """The last offset of the inbox, as PostgreSQL has it."""
+        """Return the last offset of the inbox in PostgreSQL."""
         return int((await self.facts.ask(Newest([user]))).get(user, 0))
 
     def inbox(self, user: str) -> UserInbox | None:
-        """The actor, if it is in memory."""
+        """Return the inbox's actor, if it is in memory."""
         actor: UserInbox | None = self.house.instance("user", user)
         return actor
 
@@ -135,7 +135,7 @@ async def page(player: Player, before: int = 0, limit: int = 50) -> InboxPage:
 
 
 async def pushed(player: Player, kind: type[P], count: int = 1) -> list[P]:
-    """The next pushes of this type, once there are so many."""
+    """Wait for so many pushes of this type, and return them."""
     found: list[P] = []
     with trio.fail_after(LIMIT_S):
         while len(found) < count:
@@ -145,7 +145,7 @@ async def pushed(player: Player, kind: type[P], count: int = 1) -> list[P]:
 
 
 async def offsets(player: Player, last: int) -> list[int]:
-    """The offsets of entries pushed, up to this one."""
+    """Return the offsets of the entries that were pushed, up to this one."""
     found: list[int] = []
     with trio.fail_after(LIMIT_S):
         while not found or found[-1] < last:
@@ -173,9 +173,9 @@ async def open_mailroom(
     hints: bool = True,
     queries_at: PostgresSettings | None = None,
 ) -> AsyncIterator[Mailroom]:
-    """A node for the time of a test.
+    """Open a node for a test.
 
-    `hints` False: none of them arrives. `queries_at`: where queries are asked, if elsewhere.
+    `hints` False: no hint of new entries arrives. `queries_at`: another PostgreSQL for queries.
     """
     given = Settings(settings)
     pushes, deaf = Pushes(), Pushes()

@@ -31,7 +31,7 @@ from tests.actors.served import LIMIT_S
 DEVICES = ("desk", "phone")
 RECENT = 6
 MOST_CRASHES = 3
-"""Of one inbox; a fourth one in five seconds is the last."""
+"""How often one inbox crashes at most: the fourth crash in five seconds would end it."""
 ACT = st.one_of(
     st.tuples(st.just("put"), st.integers(1, 4)),
     st.tuples(st.just("flood"), st.integers(5, 20)),
@@ -45,7 +45,7 @@ ACT = st.one_of(
 
 
 class Model:
-    """What was put into the inbox, and up to where it is read for certain."""
+    """What was put into the inbox, and the offset up to which it is certainly read."""
 
     def __init__(self) -> None:
         self.put = 0
@@ -53,7 +53,7 @@ class Model:
 
 
 class Device:
-    """A client that goes by what it hears, as PROTOCOL.md has it, and checks it all."""
+    """A client that follows PROTOCOL.md, and checks everything that it is told."""
 
     def __init__(self, room: Mailroom, player: Player, model: Model) -> None:
         self.room = room
@@ -69,7 +69,7 @@ class Device:
         self._ref = 1000
 
     async def ask(self, request: AnyRequest) -> Ok | ErrorReply:
-        """Send a request, and hear all up to its answer."""
+        """Send a request, and read everything up to its answer."""
         self._ref += 1
         if isinstance(request, InboxJoin):
             self._joins.add(self._ref)

@@ -22,7 +22,7 @@ YEAR_US = 365 * 86_400 * 10**6
 
 @pytest.fixture(scope="module")
 def apart(postgres_url_of_module: str) -> PostgresSettings:
-    """A schema of its own: a step goes over all users that there are."""
+    """A schema of its own, because a step goes over all users of a schema."""
     found = PostgresSettings(url=postgres_url_of_module, schema="trimmed_inboxes")
     migrate(found, ["inbox"])
     return found
@@ -34,7 +34,7 @@ def postgres_url_of_module(inboxes: PostgresSettings) -> str:
 
 
 def fill(connection: psycopg.Connection, inboxes: dict[str, list[int]]) -> None:
-    """Each user's entries, by when they came, and nothing else."""
+    """Make these the only entries: for each user the times at which they came."""
     connection.execute("DELETE FROM inbox_entries")
     connection.execute("DELETE FROM inboxes")
     for user, times in inboxes.items():
@@ -54,7 +54,7 @@ def kept(connection: psycopg.Connection) -> dict[str, list[int]]:
 
 
 def stays(times: list[int], most: int, before_us: int) -> list[int]:
-    """What is to stay of an inbox: all from the first that neither rule is against."""
+    """Return what must stay of an inbox: everything from the first entry that both rules keep."""
     for offset, at_us in enumerate(times, start=1):
         if offset > len(times) - most and at_us >= before_us:
             return list(range(offset, len(times) + 1))
@@ -80,7 +80,7 @@ def test_a_round_leaves_what_is_to_be_kept_and_nothing_else(
     names: int,
     at_once: int,
 ) -> None:
-    """In small steps, the last of which says that it was; also by a clock that was set back."""
+    """It runs in small steps, and the last one says so. The clock may be set back meanwhile."""
     with connect(apart) as connection, transaction(connection, apart):
         fill(connection, inboxes)
         reached: str | None = ""

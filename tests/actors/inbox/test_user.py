@@ -47,7 +47,7 @@ SMALL = InboxSettings(recent=5, joined_entries=3, history_limit=10)
 
 
 async def away(room: Mailroom, user: str) -> None:
-    """Until nobody of the user is there."""
+    """Wait until no session of the user is there."""
     await until(lambda: room.inbox(user) is None)
 
 
@@ -395,7 +395,7 @@ async def test_a_hint_that_got_lost_is_made_up_for_by_the_lookout(
 async def test_entries_that_come_side_by_side_are_pushed_in_their_order(
     inboxes: PostgresSettings,
 ) -> None:
-    """More than a page of them, while one is read."""
+    """More than a page of entries come, while another page is read."""
     async with open_mailroom(inboxes, SMALL) as room:
         ada, bob = await room.house.player("ada"), await room.house.player("bob")
         await joined(ada)
@@ -495,7 +495,7 @@ async def test_a_session_that_ends_is_out_of_its_inbox(inboxes: PostgresSettings
 
 
 async def test_a_resume_at_a_server_without_inboxes_is_told_that_there_is_none() -> None:
-    """For good: whoever is told `unavailable` tries again."""
+    """The answer must be final, because a client that is told `unavailable` tries again."""
     async with open_house() as house:
         ada = await house.player("ada")
         again = house.connect()

@@ -39,7 +39,7 @@ def opening(
     match: str | None = None,
     limits: Limits = WIDE,
 ) -> OpenMatch:
-    """A command that enters a match, of a name that no other has."""
+    """Return a command that enters a match with a unique name."""
     return OpenMatch(
         match=match or f"{game}-{next(_numbers)}",
         game=game,
@@ -52,7 +52,7 @@ def opening(
 
 
 class Register:
-    """Every call raises what the asker is told."""
+    """The rows of matches. Every call raises the error that its asker would get."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Register:
         self._queries = queries
 
     def begin(self, command: msgspec.Struct, *, worker: int = 0) -> Any:
-        """The future of a command's `Done`."""
+        """Begin a command; returns the future of its `Done`."""
         request = Execute(command, "anyone", None, time.monotonic() + 60)
         return self._commands[worker].ask(request, block=False)
 
@@ -87,20 +87,20 @@ class Register:
         return found
 
     def one(self, statement: str) -> Any:
-        """The only value that a statement finds; it names tables without their schema."""
+        """Run a statement, which names tables without their schema; returns its only value."""
         with connect(self.settings) as connection, connection.transaction():
             connection.execute(f"SET LOCAL search_path TO {self.settings.schema}".encode())
             row = connection.execute(statement.encode()).fetchone()
             return None if row is None else row[0]
 
     def do(self, statement: str) -> None:
-        """Run a statement, likewise."""
+        """Run a statement, which names tables without their schema."""
         with connect(self.settings) as connection, connection.transaction():
             connection.execute(f"SET LOCAL search_path TO {self.settings.schema}".encode())
             connection.execute(statement.encode())
 
     def is_sound(self) -> bool:
-        """Whether the number of running matches is kept as it is."""
+        """Whether the kept number of running matches is right."""
         return bool(
             self.one("SELECT running = (SELECT count(*) FROM matches) FROM match_directory")
         )

@@ -22,7 +22,7 @@ ADA = Join(Identity("s", "ada", "Ada"), 1)
 
 
 class Entrance(actors.Actor):
-    """Has arrivals and nothing else: whoever joins waits for `durable`."""
+    """An actor that only has arrivals. Whoever joins waits for `durable`."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -24,18 +24,18 @@ from tests.actors.table import Seen, SessionActor
 TOPIC = "match:m"
 SETTINGS = MatchSettings(rejoin_within_s=10.0, abandon_after_s=30.0, unjoined_after_s=5.0)
 SESSIONS = {name: Identity(name, name[0], name) for name in ("a1", "a2", "b1", "c1")}
-"""Two of a user's, one each of two others'."""
+"""Four sessions: two of one user, and one each of two others."""
 
 
 class Do(msgspec.Struct, frozen=True):
-    """Have the attendance do something, in a turn of its match."""
+    """Tells the actor to run a function with its attendance, in a turn of its own."""
 
     what: Callable[..., Any]
     given: tuple[Any, ...]
 
 
 class Hall(actors.Actor):
-    """Has an attendance and nothing else."""
+    """An actor that only has an attendance."""
 
     epoch = 1
 

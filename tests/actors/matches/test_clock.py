@@ -19,7 +19,7 @@ HZ = 20.0
 
 
 class Metronome(actors.Actor):
-    """Has a clock and nothing else."""
+    """An actor that only has a match's clock."""
 
     epoch = 1
 

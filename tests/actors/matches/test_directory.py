@@ -286,7 +286,7 @@ async def test_a_match_that_its_game_will_not_have_any_more_is_listed_no_more(
 
 
 async def entered_and_killed(one: Table, **params: Any) -> Stores:
-    """The server is killed after a match was entered, and before it was made."""
+    """Return stores as after a server that was killed between entering a match and making it."""
     one.stores.events.away = True
     with pytest.raises(AskTimeout):
         await one.create("counting", key="k", **params)

@@ -17,7 +17,7 @@ GAME = "from actors.matches.rules.game import Game\nclass Mine(Game):\n    "
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where a module of an embedder's is to be found; a new name each time."""
+    """A folder for an embedder's module, with a module name that no other test uses."""
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     return f"embedders_game_{next(_numbers)}"

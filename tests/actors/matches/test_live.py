@@ -27,7 +27,7 @@ ROUNDS, CREATORS = 2, 4
 
 
 class Creators:
-    """They create matches with keys, one after the other, and remember what was answered."""
+    """Clients that create matches with keys, one after the other, and remember the answers."""
 
     def __init__(self) -> None:
         self.made: dict[str, str] = {}
@@ -44,7 +44,7 @@ class Creators:
                 await trio.sleep(0.02)
 
     async def made_more(self, count: int) -> None:
-        """Return once so many more were answered."""
+        """Return once so many more creations were answered."""
         goal = len(self.made) + count
         while len(self.made) < goal:
             await trio.sleep(0.005)

@@ -27,12 +27,13 @@ EVERY_FAULT = [
 
 
 CALL_LIMIT_S = 0.5
-"""A healthy call takes microseconds, but a crowded machine may let it wait for far longer."""
+"""The limit of a call. A healthy call takes microseconds, but may wait far longer on a busy
+machine."""
 
 
 @pytest.fixture(autouse=True)
 def well_behaved() -> Iterator[None]:
-    """What goes wrong is chosen for the class, so that it is the same after a restart."""
+    """Reset the faults, which are set on the class so that a restart does not change them."""
     yield
     go_wrong("", 0)
 
@@ -303,7 +304,7 @@ async def test_a_tick_over_its_budget_is_counted(autojump_clock: trio.testing.Mo
 
 
 class Choice(msgspec.Struct):
-    """Takes long to be made of what a player sent, as one with a regular expression may."""
+    """An input type that takes long to convert, as one with a regular expression may."""
 
     long: bool
 
@@ -321,7 +322,7 @@ class Picky(Counting):
 
 
 class Stubborn(Counting):
-    """Its tick never ends and catches everything."""
+    """A game whose tick never ends and catches every exception."""
 
     def tick(self) -> None:
         super().tick()

@@ -31,7 +31,7 @@ SETTINGS = MatchSettings(call_limit_s=60.0, happenings=8)
 
 
 class Desk(actors.PersistentActor):
-    """Has a playthrough and its log, and nothing else of a match."""
+    """An actor that only has the playthrough of a match, and its log."""
 
     events: ClassVar[tuple[type[msgspec.Struct], ...]] = MatchEvents
 
@@ -71,7 +71,7 @@ class Desk(actors.PersistentActor):
 async def open_desk(
     store: MemoryEventStore,
 ) -> AsyncIterator[tuple[Desk, actors.ActorRef, Seen]]:
-    """The desk, and what one who hears the match got."""
+    """Open a desk; yields it, and the list of what a member of the match gets."""
     topics, seen = Topics(), Seen()
     ada = Identity("s", "ada", "Ada")
     topics.attach(ada, seen)

@@ -20,14 +20,14 @@ pytestmark = pytest.mark.usefixtures("layout")
 
 
 async def greeted(one: Table, match: str, *, after_s: float) -> None:
-    """Two sit down, and after so many seconds of play one says hello, which is an event."""
+    """Two players join. After so many seconds one says hello, which is an event."""
     ada, _ = await seated(one, match, "ada", "bob")
     await trio.sleep(after_s)
     await ada.input(match, 1, {"say": "hello"})
 
 
 def tear(stores: Stores, match: str, what: str) -> None:
-    """Spoil the snapshot, or lose it."""
+    """Damage the snapshot, or delete it."""
     assert stores.snapshots is not None
     row = stores.snapshots.rows["match", match]
     state = msgspec.msgpack.decode(row[5])
@@ -50,7 +50,7 @@ def tear(stores: Stores, match: str, what: str) -> None:
 
 
 async def judged_failed(two: Table, match: str, offset: int) -> None:
-    """The match has ended as failed, and everyone who asks is told so."""
+    """Check that the match has ended as failed, and that everyone who asks is told so."""
     assert two.log(match)[-1] == "Ended"
     assert two.host.counters.failed == 1
     assert await two.listed() == []

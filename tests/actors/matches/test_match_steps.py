@@ -29,7 +29,10 @@ OUTCOMES: dict[str, Any] = {
 
 
 class Fragile(Counting):
-    """In turns, with durable inputs. An input, a join or a leave has it do what cannot be told."""
+    """A game in turns with durable inputs.
+
+    A step can make its view, result or event unencodable.
+    """
 
     name: ClassVar[str] = "fragile"
     tick_hz: ClassVar[float] = 0.0
@@ -70,7 +73,7 @@ class Fragile(Counting):
 
 
 class FragileRunning(Fragile):
-    """With the state in snapshots only."""
+    """`Fragile` without durable inputs: its state is only in snapshots."""
 
     name: ClassVar[str] = "fragile_running"
     durable_inputs: ClassVar[bool] = False
@@ -82,7 +85,7 @@ class FragileTicking(Fragile):
 
 
 class FragileHands(Fragile):
-    """Every player sees a state of their own, and only bob's can break."""
+    """`Fragile` in which each player sees a state of their own, and only bob's can break."""
 
     name: ClassVar[str] = "fragile_hands"
     private_views: ClassVar[bool] = True

@@ -32,7 +32,7 @@ class Card(msgspec.Struct):
 
 
 class Showing(Counting):
-    """In turns. Shows, says, or ends with, what the test has laid out for the class."""
+    """A game in turns that shows, tells or ends with the values that the test sets on the class."""
 
     name: ClassVar[str] = "showing"
     tick_hz: ClassVar[float] = 0.0
@@ -60,7 +60,7 @@ class ShowingEach(Showing):
 
 
 async def show(how: str, shown: Any, game: type[Showing], *encodings: Encoding) -> list[Any]:
-    """What a player of each encoding is pushed. Raises what the input came to."""
+    """Return what a player of each encoding is pushed. Raises the error of the input."""
     Showing.shown, Showing.how = shown, how
     async with table(game, value_bytes=LIMIT) as one:
         match = await one.create(game.name)

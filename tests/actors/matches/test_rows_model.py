@@ -126,12 +126,12 @@ def test_no_sequence_of_creates_and_ends_tells_the_rows_from_their_model(
 
 
 def nameless(entry: MatchEntry) -> tuple[str, bool]:
-    """An entry without its time."""
+    """Return an entry without its time."""
     return entry.match, entry.start is not None
 
 
 def told(asking: Any) -> tuple[str, Any]:
-    """What came of it, without times."""
+    """Return the outcome without its times."""
     try:
         entry: MatchEntry = asking()
     except Refused as refused:

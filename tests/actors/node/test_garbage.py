@@ -11,7 +11,7 @@ from actors.node.garbage import YOUNG, YOUNG_TURNS, Garbage
 
 
 class Node:
-    """Points to itself, so that only the collector can free it."""
+    """An object that refers to itself, so that only the collector can free it."""
 
     def __init__(self) -> None:
         self.me = self

@@ -22,7 +22,7 @@ class Unspeakable:
 
 
 class Pipe(io.StringIO):
-    """One that nobody reads any more, or a full disk."""
+    """A log file that cannot be written to: a broken pipe, or a full disk."""
 
     def write(self, text: str) -> int:
         raise BrokenPipeError
@@ -96,7 +96,7 @@ def test_a_log_that_takes_nothing_stops_nobody(form: Literal["json", "console"])
 def test_what_an_asker_of_a_thread_is_told_is_not_logged_with_a_traceback(
     level: Literal["info", "debug"], lines: int
 ) -> None:
-    """While a store is away each retry is such an answer."""
+    """While a store is away, each retry is answered like this."""
     stream = io.StringIO()
     writer = configure(LogSettings(format="json", level=level), stream)
 

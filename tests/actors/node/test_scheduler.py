@@ -74,7 +74,7 @@ class World:
 
     @property
     def now_s(self) -> float:
-        """Since the test began."""
+        """Seconds since the test began."""
         return round(trio.current_time() - self._began_s, 6)
 
     @property
@@ -144,7 +144,7 @@ async def test_a_schedule_comes_at_its_time_once(
 async def test_what_was_due_while_no_server_was_up_comes_at_once(
     postgres: PostgresSettings, autojump_clock: object
 ) -> None:
-    """More than can be in flight, in the order in which they were due."""
+    """They are more than can be in flight, and come in the order in which they were due."""
     async with world(postgres, scheduler=False) as here:
         for n in range(25):
             await here.schedules.set("target", "1", str(n), after_s=1.0 + n)
@@ -193,7 +193,7 @@ async def test_moved_it_comes_then_and_cancelled_never(
 async def test_one_that_nobody_told_the_scheduler_of_is_found_within_a_look(
     postgres: PostgresSettings, autojump_clock: object
 ) -> None:
-    """As if another node had set it, and died."""
+    """Another node may have set it, and died."""
     async with world(postgres) as here:
         await ScheduleStore(here.worker, SETTINGS).set("target", "1", "end", after_s=0.5)
         await advance(100.0)
@@ -331,7 +331,7 @@ async def test_a_stop_waits_for_what_is_being_delivered_and_gives_back_the_rest(
 async def test_schedules_of_a_kind_that_is_not_here_wait_until_it_is(
     postgres: PostgresSettings, autojump_clock: object
 ) -> None:
-    """As of a service that was taken out: nothing of it is given up."""
+    """The service of such a kind may have been taken out. Its schedules are not given up."""
     async with world(postgres) as here:
         await here.schedules.set("other", "1", "end", after_s=1.0)
         await advance(1000.0)
@@ -386,7 +386,7 @@ class Begin(msgspec.Struct, frozen=True):
 async def test_a_command_of_another_thread_is_heard_of_and_comes_on_time_by_postgresqls_clock(
     postgres: PostgresSettings,
 ) -> None:
-    """Threads, clocks and commits as in a server, where nobody looks unless he is told to."""
+    """Threads, clocks and commits are a server's, where the scheduler looks only when told to."""
     settings = ScheduleSettings(look_every_s=3600.0)
     bell = Bell()
     began = CommandKind(
@@ -452,7 +452,7 @@ NAMES = ("a", "b", "c")
 def test_whatever_is_set_moved_and_cancelled_each_setting_comes_once_at_its_time(
     stores: Stores, steps: list[tuple[str, str, int]], refused: set[int]
 ) -> None:
-    """Some are refused at first, and come again; the store is away at times."""
+    """Some deliveries are refused at first, and come again; the store is away at times."""
     schema = PostgresSettings(url=stores.postgres_url, schema="scheduler_property")
     migrate(schema)
 

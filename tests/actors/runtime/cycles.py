@@ -10,7 +10,10 @@ TIMES = 50
 
 
 async def cycles_of(act: Callable[[], Awaitable[None]]) -> Counter[str]:
-    """Do it often, with the collector off; what it finds then, by type."""
+    """Call the function often, with the collector off.
+
+    Return what the collector then finds, by type.
+    """
     await act()
     gc.collect()
     gc.disable()

@@ -53,7 +53,7 @@ class Value(msgspec.Struct, frozen=True):
 
 
 class Ledger(actors.PersistentActor):
-    """Sums up. Its state says all that was applied, in order."""
+    """Adds up numbers. Its state has all that was applied, in order."""
 
     events: ClassVar[tuple[type[msgspec.Struct], ...]] = (Added,)
 
@@ -130,7 +130,7 @@ class Stores:
 
 
 def instance(system: actors.ActorSystem, key: str = "a") -> Ledger:
-    """Look into the actor itself, which only tests may."""
+    """Return the actor object itself, which only tests may look into."""
     cell: Any = system.lookup("ledger", key)
     actor: Ledger = cell.actor
     return actor

@@ -19,7 +19,7 @@ class Get(msgspec.Struct, frozen=True):
 
 
 class Nap(msgspec.Struct, frozen=True):
-    """Await for so long, then answer."""
+    """A message whose handler sleeps for so long, and then answers."""
 
     seconds: float
     answer: Any = "awake"
@@ -38,11 +38,11 @@ class Crashed(Exception):  # noqa: N818 -- what happened
 
 
 class No(actors.Refusal):
-    """What a Refuse is answered with."""
+    """The refusal that answers a Refuse."""
 
 
 class Counter(actors.Actor):
-    """Adds up; its state does not outlive a restart."""
+    """Adds up numbers. Its state does not outlive a restart."""
 
     def __init__(self, total: int = 0) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ from .sample import Counter, Get
 
 
 class Broken(Exception):  # noqa: N818 -- it is
-    """Cannot be shown."""
+    """An exception whose text and repr raise."""
 
     def __str__(self) -> NoReturn:
         raise RuntimeError("no str")
@@ -26,34 +26,34 @@ class Broken(Exception):  # noqa: N818 -- it is
 
 
 class BrokenPanic(BaseException):
-    """The same, and no Exception."""
+    """`Broken` as a BaseException that is no Exception."""
 
     __str__ = Broken.__str__
     __repr__ = Broken.__str__
 
 
 class BrokenRefusal(actors.Refusal):
-    """An answer that cannot be shown."""
+    """A refusal whose text and repr raise."""
 
     __str__ = Broken.__str__
 
 
 class Undecided(Exception):  # noqa: N818 -- it is
-    """Neither true nor false."""
+    """An exception whose truth value raises."""
 
     def __bool__(self) -> NoReturn:
         raise RuntimeError("no bool")
 
 
 class Falsy(Exception):  # noqa: N818 -- it is
-    """Taken for none by whoever asks whether there is one by its truth."""
+    """An exception that is false, so that `if error` misses it."""
 
     def __bool__(self) -> bool:
         return False
 
 
 class FalsyThread(actors.ThreadingActor):
-    """Fails of whatever it is told, and then of having failed."""
+    """A thread that raises `Falsy` on every message, and again raises in `on_failure`."""
 
     def on_receive(self, _message: Any) -> NoReturn:
         raise Falsy("first")
@@ -63,7 +63,7 @@ class FalsyThread(actors.ThreadingActor):
 
 
 class BrokenCallback:
-    """A function that cannot be shown, and raises."""
+    """A callback that raises, and whose repr raises as well."""
 
     def __repr__(self) -> NoReturn:
         raise RuntimeError("no repr")
@@ -73,7 +73,7 @@ class BrokenCallback:
 
 
 async def cancelled_elsewhere() -> BaseException:
-    """A Cancelled that somebody caught and kept."""
+    """Return a Cancelled that somebody caught and kept."""
     kept: list[BaseException] = []
     with trio.CancelScope() as scope:
         scope.cancel()

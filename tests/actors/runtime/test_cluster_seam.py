@@ -21,7 +21,7 @@ from .sample import Add, Counter, Get
 
 
 class Far:
-    """Stands for an actor on another node: keeps what it is sent, and answers asks with 42."""
+    """Stands for an actor on another node. It keeps what it is sent, and answers asks with 42."""
 
     thread = -1
     alive = up = True

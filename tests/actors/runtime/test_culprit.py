@@ -17,7 +17,7 @@ from actors.runtime.watchdog import Watchdog
 
 
 class Wait:
-    """For the watchdog, as code that blocks and does not await."""
+    """Blocks until the watchdog has found it, and does not await."""
 
     watchdog: Watchdog
 
@@ -112,7 +112,7 @@ class Piped(actors.Actor):
 async def found(
     run: Callable[[actors.ActorSystem], Awaitable[object]],
 ) -> MutableMapping[str, Any]:
-    """What is logged of the block that comes of `run`."""
+    """Return what is logged about the block that `run` causes."""
     with structlog.testing.capture_logs() as entries:
         async with open_system() as system:
             with Watchdog(system, stuck_after_s=0.1) as Wait.watchdog:
@@ -187,7 +187,7 @@ async def test_a_loop_that_waits_is_kept_by_nobody() -> None:
     async with open_system() as system:
 
         def look() -> bool:
-            """Whether nobody is found, once the loop has come to wait for this thread."""
+            """Check that nobody is found, once the loop waits for this thread."""
             return any(find_culprit(system.home, system.dispatcher) is None for _ in range(100_000))
 
         assert await trio.to_thread.run_sync(look)

@@ -21,7 +21,7 @@ DEADLINE_S = 10_000.0
 
 
 class Fragile(Counter):
-    """Whatever can go wrong, when told to."""
+    """Goes wrong in whichever way it is told to."""
 
     @actors.handles(str)
     def order(self, message: str) -> Any:

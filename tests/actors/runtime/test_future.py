@@ -244,7 +244,7 @@ def test_nobody_who_waits_is_forgotten_or_woken_twice(steps: list[str]) -> None:
 
 
 LONG = 5_000
-"""Far more than the interpreter lets calls nest."""
+"""A number far above the interpreter's limit of nested calls."""
 
 
 async def test_a_chain_of_any_length_is_settled(autojump_clock: object) -> None:
@@ -282,7 +282,7 @@ async def test_what_a_callback_sets_is_called_back_before_what_waits_beside_it(
 
 
 class Link(actors.Actor):
-    """Answers with what the next one comes to."""
+    """Answers with the answer of the next link."""
 
     def __init__(self, following: actors.ActorRef | None) -> None:
         super().__init__()

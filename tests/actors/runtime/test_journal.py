@@ -25,7 +25,7 @@ from actors.runtime.stores import EventRow
 
 
 class Answering(MemoryEventStore):
-    """A store whose appends are futures, as are those of one that lives in a thread."""
+    """A store whose appends return futures, like those of a store in a thread."""
 
     nursery: trio.Nursery
     appends = 0
@@ -318,7 +318,7 @@ async def test_a_callback_that_raises_costs_nobody_else_the_answer(
 
 
 class Squeamish(MemoryEventStore):
-    """Refuses one event for ever, as a database refuses a value that it cannot hold."""
+    """A store that always refuses one event, as a database refuses a value that it cannot hold."""
 
     class Refused(Exception):  # noqa: N818 - it is one
         permanent = True

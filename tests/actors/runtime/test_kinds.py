@@ -365,7 +365,7 @@ async def test_an_actor_that_has_ended_is_not_kept_until_it_would_have_been_idle
 
 
 async def test_what_waits_before_a_passivation_may_keep_the_actor() -> None:
-    """As in a room that is empty and asks to leave memory, with a join in its mailbox already."""
+    """For example a room is empty and asks to leave memory, with a join already in its mailbox."""
 
     class Place(actors.Actor):
         def __init__(self, key: str) -> None:

@@ -15,7 +15,7 @@ Clock = trio.testing.MockClock
 
 
 class Shy(Ledger):
-    """Takes its log over with the first event."""
+    """An actor that takes its log over with the first event."""
 
     looks_first: ClassVar[bool] = True
 
@@ -26,7 +26,7 @@ class Shy(Ledger):
 
 
 class Hasty(Ledger):
-    """Forgets to."""
+    """An actor that forgets to take its log over."""
 
     looks_first: ClassVar[bool] = True
 

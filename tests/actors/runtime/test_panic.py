@@ -17,7 +17,7 @@ from .sample import Add, Counter, Get, Member
 
 
 class PanicException(BaseException):
-    """What PyO3 makes of a panic in Rust, say."""
+    """Such as PyO3 raises for a panic in Rust."""
 
 
 class Fragile(Counter):
@@ -136,7 +136,7 @@ def test_a_handler_may_end_the_system_in_order(error: BaseException, how: str) -
 
 
 class Interrupted(Member):
-    """Is at work when somebody presses Ctrl-C."""
+    """An actor that is handling a message when somebody presses Ctrl-C."""
 
     @actors.handles(str)
     def interrupt(self, where: str) -> str:
@@ -192,7 +192,7 @@ def test_ctrl_c_in_a_callback_or_a_constructor_comes_when_the_runtime_is_done() 
 
 
 class SlowToEnd(Member):
-    """Is stopping when somebody presses Ctrl-C."""
+    """An actor that is stopping when somebody presses Ctrl-C."""
 
     def on_stop(self) -> Any:
         signal.raise_signal(signal.SIGINT)
@@ -200,7 +200,7 @@ class SlowToEnd(Member):
 
 
 class SlowerToEnd(SlowToEnd):
-    """The same, in a worker, and again and again."""
+    """`SlowToEnd` with an asynchronous `on_stop`, in which Ctrl-C comes again and again."""
 
     async def on_stop(self) -> None:  # type: ignore[override]  # a hook may be async
         super().on_stop()
@@ -243,7 +243,7 @@ class Interrupting(trio.abc.Instrument):
 
 @pytest.mark.parametrize("nth", range(1, 12))
 def test_at_whatever_step_ctrl_c_comes_the_system_is_left_whole(nth: int) -> None:
-    """Also at its opening, and in the waits of its end."""
+    """Steps while the system opens, and while it waits to end, are among them."""
     left = []
 
     async def main() -> None:

@@ -280,7 +280,7 @@ async def test_an_undeclared_event_is_a_type_error(autojump_clock: Clock) -> Non
 
 
 def deep() -> list[Any]:
-    """More lists in one another than an encoder follows."""
+    """Return lists that nest deeper than an encoder follows."""
     nested: list[Any] = []
     for _ in range(100_000):
         nested = [nested]

@@ -23,13 +23,13 @@ NAMED = (actors.Fenced, actors.JournalClosed, actors.StoreBusy, actors.ActorDead
 
 
 class Patient(Ledger):
-    """Restarted at once, however often."""
+    """A ledger that is restarted at once, however often it fails."""
 
     snapshot_interval_s = 1.0
 
 
 class Model:
-    """What was asked and what came of it."""
+    """What was asked, and what was answered."""
 
     def __init__(self, stores: Stores) -> None:
         self.stores = stores

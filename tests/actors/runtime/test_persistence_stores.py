@@ -29,7 +29,7 @@ from .persistent import Add, Added, Crash, Get, Ledger, Rest, Scribble, Value
 async def node(
     postgres: PostgresSettings, redis: RedisSettings, kind: str
 ) -> AsyncIterator[actors.ActorSystem]:
-    """One node: the stores' threads are actors of the system that they serve."""
+    """Open a node. The stores' threads are actors of the system that they serve."""
     async with actors.ActorSystem(seed=1) as system:
         writer = system.start(EventWriter, postgres)
         reader = system.start(EventReader, postgres)
@@ -40,7 +40,7 @@ async def node(
 
 
 def read_log(postgres: PostgresSettings, kind: str) -> list[tuple[str, int, int]]:
-    """What is committed, as a client of the database sees it that nothing here has touched."""
+    """Return the committed events, read by a separate client of the database."""
     with psycopg.connect(postgres.url) as connection:
         rows = connection.execute(
             f"SELECT key, seq, epoch FROM {postgres.schema}.events"
@@ -85,7 +85,7 @@ async def test_two_nodes_that_both_own_an_actor_keep_one_log(
         async with node(postgres, redis, unique) as one, node(postgres, redis, unique) as two:
             refs = [system.ref(unique, "a") for system in (one, two)]
             for n in range(1, 41):
-                # Now this one, now that one; a refused event was not written, so it is sent again.
+                # Either node may win. A refused event was not written, so it is sent again.
                 for _ in range(5):
                     try:
                         await refs[n // 5 % 2].ask(Add(n))

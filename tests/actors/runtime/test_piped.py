@@ -15,7 +15,7 @@ from .sample import Crash, Crashed, No
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """Wait for this future, under this name."""
+    """Asks the actor to wait for this future, under this name."""
 
     name: str
     future: Any
@@ -27,7 +27,7 @@ class Came(msgspec.Struct, frozen=True):
 
 
 class Strict(msgspec.Struct, frozen=True):
-    """Wait for this future, whose failure is the actor's own."""
+    """Asks the actor to wait for this future, and to fail if it fails."""
 
     future: Any
 
@@ -204,7 +204,7 @@ async def test_an_actor_that_waits_for_a_result_is_not_idle(autojump_clock: obje
 
 
 class Caller(Waiter):
-    """Does in callbacks what should be a message, and breaks in them."""
+    """Does in callbacks what should be a message, and raises in them."""
 
     @actors.handles(str)
     def call_back(self, how: str) -> Any:

@@ -28,7 +28,7 @@ def kind(name: str = "k", **rest: Any) -> Kind:
 
 
 def untyped(value: Any) -> Any:
-    """For words that a type checker refuses already."""
+    """Return a value as Any, to pass words that a type checker would refuse."""
     return value
 
 
@@ -137,7 +137,7 @@ async def test_a_name_is_a_string_wherever_it_is_given(autojump_clock: object) -
 
 
 class Thread(actors.ThreadingActor):
-    """Of a class of its own, which a factory may return by mistake."""
+    """A thread class, which a factory may return by mistake."""
 
 
 @pytest.mark.parametrize("cls", [Counter, Thread, Supervisor])

@@ -21,7 +21,7 @@ NOW = actors.Backoff(first_s=0.0)
 
 
 class Dependent(Counter):
-    """Crashes on every question while what it depends on is away."""
+    """Crashes on every question while something that it depends on is away."""
 
     away = False
 

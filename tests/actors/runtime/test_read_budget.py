@@ -24,7 +24,7 @@ HELD = 200_000
 
 
 class Watched(MemoryEventStore):
-    """Keeps how many reads there were at once, and the largest page."""
+    """A store that notes how many reads ran at once, and the largest page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Long(actors.PersistentActor):
 
 
 class LongTail(Long):
-    """Wants the last 30 only: more than a page."""
+    """Replays only its last 30 events, which are more than a page."""
 
     replay_last: ClassVar[int | None] = 30
 

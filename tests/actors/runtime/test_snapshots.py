@@ -95,7 +95,7 @@ async def test_only_the_newest_of_an_actor_is_kept(
 async def test_what_a_newer_snapshot_replaced_is_kept_by_nothing_while_its_events_wait(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """For ten minutes an actor writes and is snapshotted once a second, and nothing commits."""
+    """For ten minutes an actor writes and takes a snapshot each second, and nothing commits."""
     store = MemorySnapshotStore()
     payloads = [bytes(20_000) for _ in range(600)]
     unshared = sys.getrefcount(payloads[0])

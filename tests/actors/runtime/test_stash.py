@@ -20,7 +20,7 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Open(msgspec.Struct, frozen=True):
-    """Take items; with a number, only that one of those that were put aside."""
+    """Tells the gate to take items; with a number, only this one of those put aside."""
 
     number: int | None = None
 

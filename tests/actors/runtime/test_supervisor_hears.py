@@ -39,7 +39,7 @@ def away() -> MemoryEventStore:
 
 
 def with_ledger(diary: list[str], **policy: Any) -> list[ChildSpec]:
-    """Two that are well, and between them one that needs the store."""
+    """Open a supervisor with three children; the one in the middle needs the store."""
     return [
         ChildSpec("ann", partial(Member, "ann", diary), backoff=NOW, restart="permanent"),
         ChildSpec("ledger", Ledger, backoff=NOW, **policy),
@@ -48,7 +48,7 @@ def with_ledger(diary: list[str], **policy: Any) -> list[ChildSpec]:
 
 
 async def come_back(store: MemoryEventStore) -> None:
-    """So that a test of what must not wait for the store ends where it does wait."""
+    """Bring the store back after a time, so that a test that wrongly waits for it ends, too."""
     await trio.sleep(BACK_AFTER_S)
     store.away = False
 

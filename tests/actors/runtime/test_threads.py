@@ -27,7 +27,7 @@ NOW = actors.Backoff(first_s=0.0)
 
 
 class Clerk(pykka.ThreadingActor):
-    """An ordinary Pykka actor: it knows nothing of this runtime."""
+    """An ordinary Pykka actor, which knows nothing of this runtime."""
 
     def __init__(self, diary: list[str] | None = None) -> None:
         super().__init__()
@@ -215,7 +215,7 @@ class Note:
 
 
 class Traveller(actors.ThreadingActor):
-    """Does in its thread what an actor does in the loop."""
+    """A thread that uses the system as an actor in the loop does."""
 
     def on_receive(self, message: Any) -> Any:
         match message:

@@ -23,7 +23,7 @@ from .sample import Counter, Get
 
 @pytest.fixture(autouse=True)
 def silent_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At most one line a second is logged: none of the test before counts."""
+    """Forget earlier lines, because at most one line a second is logged."""
     monkeypatch.setattr(watchdog._guard, "_complain_from", 0.0)
 
 
@@ -39,12 +39,12 @@ def hang() -> None:
 
 
 def long_enough_to_be_found() -> None:
-    """Several looks of the helper thread go by."""
+    """Wait for several looks of the helper thread."""
     spin(5 * watchdog._LOOK_EVERY_S)
 
 
 class Clock:
-    """The watchdog's clock, which goes on only when it is told to, however slow the machine is."""
+    """A clock for the watchdog, which only a test moves on."""
 
     def __init__(self) -> None:
         self.now = 1000.0

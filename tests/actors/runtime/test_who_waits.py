@@ -28,7 +28,7 @@ class Silent(Counter):
 
 
 def in_a_thread(work: Callable[[], Any]) -> list[Any]:
-    """What `work` returns or raises, or nothing if it does neither in ten seconds."""
+    """Run `work` in a thread. Return what it returns or raises; nothing if it takes ten seconds."""
     came: list[Any] = []
 
     def run() -> None:

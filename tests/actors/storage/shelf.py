@@ -48,7 +48,7 @@ def drop(key: str, version: int | None = None, *, collection: str = "saves") -> 
 
 
 class Shelf:
-    """Players' objects. Every call raises what the asker is told."""
+    """Players' objects. Every call raises the error that its asker would get."""
 
     def __init__(self, commands: Sequence[ActorRef[Any]], queries: ActorRef[Any]) -> None:
         self.commands = commands
@@ -57,7 +57,7 @@ class Shelf:
     def begin(
         self, command: msgspec.Struct, user: str, *, key: str | None = None, worker: int = 0
     ) -> Any:
-        """The future of a command's `Done`."""
+        """Begin a command; returns the future of its `Done`."""
         request = Execute(command, user, key, time.monotonic() + 60)
         return self.commands[worker].ask(request, block=False)
 
@@ -74,7 +74,7 @@ class Shelf:
         return answer
 
     def attempt(self, user: str, *changes: Change, **given: Any) -> ObjectsWritten | ErrorCode:
-        """The same, with what it is refused with as its outcome."""
+        """Do as `change`, but return the error of a refusal in place of raising it."""
         try:
             return self.change(user, *changes, **given)
         except Refused as refused:
@@ -85,7 +85,7 @@ class Shelf:
         return answer.objects
 
     def read(self, reader: str, *names: str, of: str | None = None, most: int = 2**31) -> list[Any]:
-        """The value of each of these of "saves" that can be read."""
+        """Return the values of these objects of "saves", as far as they can be read."""
         return [one.value for one in self.look(reader, *names, of=of, most=most).objects]
 
     def look(

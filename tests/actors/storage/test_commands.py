@@ -20,7 +20,7 @@ from tests.persistence.asking import end_other_sessions, outcome, wait_until_hel
 
 
 def usage(settings: PostgresSettings, user: str) -> tuple[Usage, Usage]:
-    """What is kept of a user's usage, and what there is."""
+    """Return a user's usage as it is kept, and as the objects add up."""
     with connect(settings) as connection, transaction(connection, settings):
         kept = connection.execute(
             "SELECT objects, size FROM storage_usage WHERE user_id = %s", (user,)
@@ -76,7 +76,7 @@ def test_a_batch_is_all_or_nothing(shelf: Shelf, settings: PostgresSettings) -> 
 
 
 def test_of_two_who_write_for_the_same_version_one_wins(shelf: Shelf) -> None:
-    """On two workers, as on two nodes."""
+    """The two are on two workers, as on two nodes."""
     (version,) = shelf.change("ada", put("1", "0")).versions
     with ThreadPoolExecutor(8) as pool:
         for turn in range(12):
@@ -104,7 +104,7 @@ def test_of_many_who_write_what_is_not_there_one_wins(shelf: Shelf) -> None:
 def test_in_one_transaction_a_users_commands_take_effect_in_order(
     shelf: Shelf, settings: PostgresSettings
 ) -> None:
-    """Those that gather behind one which waits; a refused one among them leaves nothing."""
+    """They gather behind a command that waits. A refused one among them changes nothing."""
     (before,) = shelf.change("ada", put("1", "0")).versions
     with connect(settings) as other:
         with other.transaction():

@@ -57,7 +57,7 @@ async def open_desk(
 
 
 def counted(desk: Desk) -> dict[str, float]:
-    """What the metrics say that is not 0."""
+    """Return the metrics that are not 0."""
     found = readings(desk)
     return {"".join(one.labels.values()) or one.name: one.value for one in found if one.value}
 

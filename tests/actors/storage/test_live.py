@@ -46,7 +46,7 @@ async def code(asked: Any) -> str:
 
 
 async def patiently(write: Callable[[list[ObjectToWrite]], Awaitable[Any]], objects: Any) -> str:
-    """Write, again and again where that is too fast; "ok", or the code of what it is refused."""
+    """Write, and again if that was too fast; returns "ok", or the code of the refusal."""
     while True:
         try:
             await write(objects)
@@ -198,7 +198,7 @@ async def test_hostile_requests_are_answered_and_odd_ones_kept(server: Server) -
 async def test_a_counter_that_is_read_and_written_back_over_cuts_misses_no_step(
     server: Server,
 ) -> None:
-    """By two tasks, each of which writes only for the version that it has read."""
+    """Two tasks do so. Each writes only if the object has the version that it has read."""
     rng, steps = random.Random(7), 12
 
     async def count(storage: Storage) -> None:

@@ -33,7 +33,7 @@ QUICK = ClientSettings(backoff=ReconnectBackoff(first_s=0.1, max_s=0.2))
 
 
 class Tap:
-    """One connection; all that passes is noted."""
+    """One connection, on which everything that passes is noted."""
 
     def __init__(self, recorder: Recorder, who: str, port: Port) -> None:
         self.who = who
@@ -46,7 +46,7 @@ class Tap:
         self._port.hand_in(payload)
 
     async def receive(self) -> bytes:
-        """The next message. Raises LinkClosed."""
+        """Return the next message. Raises LinkClosed."""
         while True:
             self._port.take_out()
             if self._port.waiting:
@@ -80,7 +80,7 @@ class Tap:
 
 
 class TapLink:
-    """What the Python client has for a link."""
+    """The Python client's link on a tap."""
 
     def __init__(self, tap: Tap, target: Endpoint) -> None:
         self._tap = tap
@@ -97,12 +97,12 @@ class TapLink:
 
 
 class Plain:
-    """A client that is nothing but an encoder: maps go out, maps come in."""
+    """A client without a library: it sends maps and gets maps."""
 
     def __init__(self, tap: Tap, name: str) -> None:
         self.tap = tap
         self.token = ""
-        """Of its session, once it is open."""
+        """The token of its session, once it is open."""
         self._name = name
         self._refs = itertools.count(1)
 
@@ -158,7 +158,7 @@ class Plain:
 
 
 class Recorder:
-    """What a scene has in hand."""
+    """What a scene works with."""
 
     def __init__(self, house: House, encoding: Literal["msgpack", "json"]) -> None:
         self.encoding = encoding
@@ -237,7 +237,7 @@ class Recorder:
 
     @asynccontextmanager
     async def recording(self) -> AsyncIterator[None]:
-        """While Python clients use our links."""
+        """Have Python clients use recorded links while the block runs."""
         with patch("protocol.remote.channel.open_link", self.open_link):
             yield
 

@@ -45,7 +45,7 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.data or self.text.encode()
 
     def plain(self) -> Any:
-        """The message as any client reads it."""
+        """Return the message as any client reads it."""
         return msgspec.msgpack.decode(self.data) if self.data else msgspec.json.decode(self.text)
 
 
@@ -58,7 +58,7 @@ class Tape(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """Of its file."""
+        """The name of its file."""
         return f"{self.scene}.{self.encoding}"
 
 

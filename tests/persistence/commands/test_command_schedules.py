@@ -20,11 +20,11 @@ S = 1_000_000
 
 
 class Refused(Exception):  # noqa: N818
-    """As a service says no."""
+    """The refusal of a service."""
 
 
 class Begin(msgspec.Struct, frozen=True):
-    """Schedule some, and then perhaps refuse."""
+    """A command that makes schedules, and then perhaps refuses."""
 
     names: list[str]
     at_us: int
@@ -38,7 +38,10 @@ class Move(msgspec.Struct, frozen=True):
 
 
 class Act(msgspec.Struct, frozen=True):
-    """What the target of a `Fired` does: once, however often it comes."""
+    """A command that the target of a `Fired` runs.
+
+    It acts once, however often the `Fired` comes.
+    """
 
     name: str
     id: int
@@ -106,7 +109,7 @@ def ask(ref: Ref, command: msgspec.Struct, key: str | None = None) -> Any:
 
 
 def waiting(settings: PostgresSettings) -> dict[str, tuple[int, int]]:
-    """Name -> id and due time."""
+    """Return the id and the due time of each schedule, by name."""
     with connect(settings) as connection:
         query = f"SELECT name, id, due_us FROM {settings.schema}.schedules"
         return {name: (id_, due_us) for name, id_, due_us in connection.execute(query)}

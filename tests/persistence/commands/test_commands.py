@@ -81,7 +81,7 @@ def ask(ref: Ref, command: msgspec.Struct, key: str | None = None, user: str = "
 
 
 def in_one_batch(settings: PostgresSettings, *requests: Execute) -> list[Any]:
-    """What becomes of requests that gather behind one which waits for a lock."""
+    """Return the outcomes of requests that gather behind one which waits for a lock."""
     with working(settings) as ref, connect(settings) as other:
         with other.transaction():
             other.execute(f"UPDATE {settings.schema}.wallets SET balance = balance")
@@ -112,7 +112,7 @@ def test_what_is_refused_has_not_acted(commands: Ref, settings: PostgresSettings
 
 
 def test_in_a_batch_each_stands_for_itself(settings: PostgresSettings) -> None:
-    """A late refusal and a mistake are rolled back; what stood beside them is there."""
+    """A late refusal and a mistake are rolled back; the other commands of the batch take effect."""
     outcomes = in_one_batch(
         settings,
         request(Transfer("ada", "bob", 10, "a")),
@@ -312,7 +312,7 @@ def test_an_inbox_has_no_gap_whoever_writes_it(settings: PostgresSettings) -> No
 
 
 class Nobody(msgspec.Struct, frozen=True):
-    """Nothing runs it."""
+    """A command that no service runs."""
 
 
 def test_what_nothing_runs_or_has_no_encoding_fails_alone(settings: PostgresSettings) -> None:
@@ -329,7 +329,7 @@ def test_what_nothing_runs_or_has_no_encoding_fails_alone(settings: PostgresSett
 
 
 def test_a_name_that_postgresql_cannot_hold_fails_alone(settings: PostgresSettings) -> None:
-    """As the key of one command among many, whose sender would try again for ever."""
+    """Such a key may come with one command among many, and its sender would try again for ever."""
     nul, half, long, fine = in_one_batch(
         settings,
         request(Transfer("ada", "bob", 1), "nul\0"),

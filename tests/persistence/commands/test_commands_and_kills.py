@@ -35,7 +35,7 @@ OWNERS = tuple(f"owner-{n}" for n in range(8))
 WORKERS, ASKERS, KILLS = 3, 6, 3
 EACH_ASKS = 60
 KEYLESS = 4
-"""One of so many has no key."""
+"""One in so many commands has no key."""
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +57,7 @@ def settings(servers: EmbeddedServers, unique: str) -> PostgresSettings:
 
 
 def ask(ref: Ref, command: msgspec.Struct, key: str | None) -> Any:
-    """Ask as a client does who has to know: with the same key until there is an answer.
-
-    Without a key once.
-    """
+    """Ask with the same key until there is an answer, or once without a key."""
     while True:
         try:
             done: Any = ref.ask(Execute(command, "ada", key, time.monotonic() + 60), timeout=120)
@@ -73,7 +70,7 @@ def ask(ref: Ref, command: msgspec.Struct, key: str | None) -> Any:
 
 
 class Played:
-    """What became of each transfer."""
+    """The outcome of each transfer."""
 
     def __init__(self) -> None:
         self.answered: dict[str, tuple[Transfer, Remaining]] = {}
@@ -145,14 +142,14 @@ def test_money_is_conserved_and_no_command_acts_twice_though_postgresql_is_kille
 
 
 def by_the_entries(settings: PostgresSettings) -> dict[str, int]:
-    """What the entries of each owner come to."""
+    """Return the sum of the entries of each owner."""
     query = "SELECT owner, sum(amount)::bigint FROM entries GROUP BY owner"
     with connect(settings) as connection, transaction(connection, settings):
         return dict.fromkeys(OWNERS, 0) | dict(connection.execute(query).fetchall())
 
 
 MOST_KILLS = 5
-"""A worker tries six times."""
+"""Fewer kills than a worker's six attempts."""
 
 
 def test_a_transaction_that_a_crash_undid_is_not_taken_for_another_of_the_same_number(
@@ -193,7 +190,7 @@ def test_a_transaction_that_a_crash_undid_is_not_taken_for_another_of_the_same_n
 def at_once(
     settings: PostgresSettings, table: CommandTable, commands: Sequence[msgspec.Struct]
 ) -> Sequence[Any]:
-    """What comes of commands that are one batch of a worker, here in this thread."""
+    """Run commands as one batch of a worker, in this thread; returns the outcomes."""
     worker = CommandWorker(settings, table)
     try:
         return worker.answer(
@@ -213,7 +210,7 @@ def transaction_number(connection: psycopg.Connection) -> int:
 
 
 class Many(msgspec.Struct, frozen=True):
-    """Write a line under many locks."""
+    """A command that writes a row while it holds many locks."""
 
     number: int
 
@@ -227,7 +224,7 @@ def _many(tx: Transaction, command: Many) -> None:
 def test_commands_that_need_more_locks_than_there_are_go_in_several_transactions(
     settings: PostgresSettings,
 ) -> None:
-    """Else PostgreSQL says "out of shared memory" to all of them, again and again."""
+    """In one transaction PostgreSQL would refuse them all as "out of shared memory"."""
     kind = CommandKind(
         service="wallet",
         name="many",

@@ -16,24 +16,24 @@ from persistence.postgres.connection import connect, transaction
 
 
 class Careless(Transfer, frozen=True):
-    """The same by someone who checks last, and locks in any order."""
+    """A transfer that checks last, and locks in any order."""
 
 
 class Fail(msgspec.Struct, frozen=True):
-    """Write, and fail."""
+    """A command that writes, and then fails."""
 
     owner: str
 
 
 class Turned(msgspec.Struct, frozen=True):
-    """Do what PostgreSQL does not do."""
+    """A command that runs a statement which PostgreSQL refuses."""
 
     owner: str
     reason: str
 
 
 class Drain(msgspec.Struct, frozen=True):
-    """Empty the wallets that hold less than this; answers with how many there were."""
+    """Empty the wallets that hold less than this. The answer is how many there were."""
 
     below: int
 
@@ -117,7 +117,7 @@ def balances(settings: PostgresSettings) -> dict[str, int]:
 
 
 def notes(settings: PostgresSettings) -> list[str]:
-    """The note of each transfer that was made, as often as it was."""
+    """Return the notes of all transfers that were made, with repeats."""
     with connect(settings) as connection, transaction(connection, settings):
         rows = connection.execute("SELECT note FROM entries WHERE amount < 0 ORDER BY id")
         return [note for (note,) in rows]

@@ -1,4 +1,4 @@
-"""The launcher as a process of its own, and which of its children are left."""
+"""The launcher as a process of its own, and a look at which of its children are left."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ ROOT = Path(__file__).parents[3]
 
 
 class Launched:
-    """`launcher.py` on `folder`; `said` is its one line. Killed on the way out, if need be."""
+    """Runs `launcher.py` on `folder`, and kills it at the end if need be.
+
+    `said` is its one line.
+    """
 
     def __init__(self, folder: Path, *, uid: int | None = None) -> None:
         arguments = [str(folder)] if uid is None else [str(folder), str(uid)]
@@ -55,7 +58,7 @@ class Launched:
 
 
 def running(pid: int) -> bool:
-    """Whether there is such a process, dead ones that nobody has waited for aside."""
+    """Whether a process runs. One that is dead and not yet waited for does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -70,7 +73,7 @@ def wait_until_gone(pids: Iterable[int], timeout_s: float = 10.0) -> None:
 
 
 def below(pid: int) -> list[int]:
-    """A process's children, theirs included."""
+    """Return all descendants of a process."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except (FileNotFoundError, ProcessLookupError):  # a helper that has ended meanwhile

@@ -23,7 +23,7 @@ from persistence.embedded.server_process import ServerProcess
 
 
 class Replica:
-    """It replays what the primary writes."""
+    """A replica, which replays what the primary writes."""
 
     def __init__(self, primary_url: str, folder: Path) -> None:
         programs = postgres_bin()
@@ -65,7 +65,7 @@ class Replica:
             return connection.execute(statement.encode()).fetchone()
 
     def pause(self) -> None:
-        """Replay nothing more."""
+        """Stop replaying."""
         self.run("SELECT pg_wal_replay_pause()")
         while self.run("SELECT pg_get_wal_replay_pause_state()") != ("paused",):
             time.sleep(0.02)

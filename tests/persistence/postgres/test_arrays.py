@@ -26,7 +26,7 @@ def connection(postgres_url: str) -> Iterator[psycopg.Connection]:
 def read_back(
     connection: psycopg.Connection, kind: bytes, array: bytes, expression: bytes = b"v"
 ) -> object:
-    """What PostgreSQL makes of a parameter that is this array."""
+    """Return this array as PostgreSQL reads it from a parameter."""
     result = connection.pgconn.exec_params(
         b"SELECT coalesce(json_agg(" + expression + b" ORDER BY i), '[]')"
         b" FROM unnest($1::" + kind + b"[]) WITH ORDINALITY AS n (v, i)",

@@ -18,7 +18,7 @@ from tests.pages import page
 
 
 def typed(start: str, url: str, schema: str, folder: Path) -> None:
-    """Run the command of that page that begins so, on this schema."""
+    """Run the page's command with this beginning, on this schema."""
     commands = page("actors/node/README.md").commands
     (line,) = [line for line in commands if line.startswith(start)]
     line = line.replace("$GREENROOM_POSTGRES__URL", url)

@@ -118,7 +118,7 @@ def test_a_request_for_another_is_refused(keeper: Ref) -> None:
 
 
 def marked(keeper: Ref, kind: str, mark: bytes, most: int, max_bytes: int) -> list[list[str]]:
-    """What each step of a search finds."""
+    """Return what each step of a search finds."""
     steps, after = [], ("", 0)
     while True:
         found = ask(keeper, FindMarked(kind, mark, after, most, max_bytes))
@@ -131,7 +131,10 @@ def marked(keeper: Ref, kind: str, mark: bytes, most: int, max_bytes: int) -> li
 
 @pytest.fixture
 def marks(writer: Ref, unique: str) -> str:
-    """A kind with two names of six events: every third one holds a mark, which has any bytes."""
+    """Write a kind with two names of six events.
+
+    Every third event holds a mark of awkward bytes.
+    """
     for key in ("a", "b"):
         epoch = ask(writer, Activate(unique, key))
         rows = [

@@ -37,7 +37,7 @@ def settings(postgres_url: str, unique: str) -> PostgresSettings:
 
 @pytest.fixture
 def lease_of(settings: PostgresSettings) -> Iterator[LeaseOf]:
-    """Makes leases: whose, and on which clock."""
+    """Return a function that makes leases, for an owner and on a clock."""
     with ExitStack() as stack:
 
         def make(holder: Holder | None = None, clock: Listener | None = None) -> SchemaLease:
@@ -47,12 +47,12 @@ def lease_of(settings: PostgresSettings) -> Iterator[LeaseOf]:
 
 
 def elsewhere(name: str) -> Holder:
-    """A process of another machine, of which nobody here knows whether it lives."""
+    """Return a process of another machine. Nobody here can know whether it lives."""
     return msgspec.structs.replace(this_process(), host=name, machine=name)
 
 
 class Listener:
-    """Stands in for time: counts what was slept, and lets something happen at times."""
+    """Stands in for time: it adds up the sleeps, and calls functions at given times."""
 
     def __init__(self, happens: Callable[[float], object] = lambda _: None) -> None:
         self.slept_s = 0.0
@@ -64,7 +64,7 @@ class Listener:
 
 
 def beating(lease: SchemaLease, *, draining: bool = False) -> Callable[[float], object]:
-    """Beats as a server does."""
+    """Renew the lease as a server does."""
     beats = [0.0]
 
     def beat(now: float) -> None:

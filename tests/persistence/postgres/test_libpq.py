@@ -47,7 +47,7 @@ def test_behind_one_that_fails_none_is_run(connection: psycopg.Connection, uniqu
 
 
 def test_what_is_larger_than_any_buffer_arrives(connection: psycopg.Connection) -> None:
-    """The server writes its answer to the first while we still write the last."""
+    """The server answers the first statement while we still write the last one."""
     large = bytes(8 << 20)
     calls = [Statement(b"SELECT $1::bytea", (large,)) for _ in range(3)]
     assert [result.get_value(0, 0) == large for result in together(connection, calls)] == [True] * 3

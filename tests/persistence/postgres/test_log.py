@@ -33,7 +33,7 @@ def write(connection: psycopg.Connection[Any], schema: str, key: str, seq: int) 
 def read_all(
     reader: LogReader, after: LogPosition, limit: int = 1000
 ) -> tuple[list[str], LogPosition]:
-    """Names of the events behind a position, read page by page."""
+    """Return the names of the events after a position, read page by page."""
     found: list[str] = []
     while True:
         page = reader.read(after, limit)

@@ -176,7 +176,7 @@ def test_a_listed_service_s_files_drift_as_the_core_s_do(
 def test_nodes_with_different_services_that_start_together_migrate_once(
     empty: PostgresSettings,
 ) -> None:
-    """As while a service is being taken out, one node after the other."""
+    """That happens while a service is taken out of one node after the other."""
     nodes = [
         (["storage"], [FIRST, SECOND, OBJECTS, SHARES]),
         ([], [FIRST, SECOND]),

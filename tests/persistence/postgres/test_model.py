@@ -54,7 +54,7 @@ def test_no_sequence_of_appends_and_activations_tells_the_store_from_its_model(
             )
         )
         def append(self, wanted: list[tuple[str, int, int]]) -> None:
-            """Rows of the newest incarnation and of older ones, in any order, repeated or not."""
+            """Append rows of the newest incarnation and of older ones, in any order, also twice."""
             batch = [
                 (key, seq, self.newest[key] - age)
                 for key, seq, age in wanted

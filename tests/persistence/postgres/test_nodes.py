@@ -124,7 +124,7 @@ def test_one_in_doubt_is_excused_unless_valkey_answers_another(
 
 
 def forget_answers(settings: PostgresSettings) -> None:
-    """As if Valkey had answered nobody for long."""
+    """Make it look as if Valkey had answered nobody for long."""
     with psycopg.connect(settings.url) as connection:
         connection.execute(f"UPDATE {settings.schema}.nodes SET valkey_at = '2000-01-01'")
 

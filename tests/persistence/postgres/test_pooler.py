@@ -69,7 +69,7 @@ def store(settings: PostgresSettings) -> Iterator[tuple[Ref, Ref]]:
 
 
 def in_every_session(url: str, statements: str) -> list[Any]:
-    """Run statements in each of the pool's sessions; what each answered last."""
+    """Run statements in each of the pool's sessions; returns each one's last answer."""
     answers: dict[int, Any] = {}
     with ExitStack() as stack:
         # Transactions that are open at the same time are in sessions of their own.

@@ -50,13 +50,13 @@ async def until(true: Callable[[], bool]) -> None:
 
 
 class Write(msgspec.Struct, frozen=True):
-    """Notes a word."""
+    """A command that writes a word."""
 
     word: str
 
 
 class Words(msgspec.Struct, frozen=True):
-    """Asks for all words like this one."""
+    """A query for all words like this one."""
 
     like: str
 
@@ -183,7 +183,10 @@ async def test_what_is_no_replica_is_never_fresh(postgres: PostgresSettings) -> 
 
 @given(st.lists(st.tuples(st.sampled_from("wlr"), st.integers(1, 5))))
 def test_the_lag_is_never_less_than_it_is(steps: list[tuple[str, int]]) -> None:
-    """Writes, looks, and a replica that replays some; what it lacks was written later than said."""
+    """Among writes and looks, a replica replays some.
+
+    What it lacks was written later than it says.
+    """
     now = 0.0
     lag = ReplicaLag(clock=lambda: now)
     written: list[float] = []  # the times of writes; a place in the log is their number

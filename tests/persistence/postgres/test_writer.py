@@ -17,7 +17,7 @@ Ref = ActorRef[Any]
 
 
 def held(reader: Ref, kind: str, key: str) -> list[tuple[int, int]]:
-    """(seq, epoch) of all the actor's rows."""
+    """Return (seq, epoch) of all rows of the actor."""
     return [(row[2], row[3]) for row in ask(reader, ReadEvents(kind, key, 0, 10_000))]
 
 
@@ -90,7 +90,7 @@ def test_old_and_new_incarnations_in_one_transaction_are_told_apart(
 def test_an_activation_waits_for_an_append_that_is_under_way(
     writer: Ref, reader: Ref, postgres: PostgresSettings, unique: str
 ) -> None:
-    """So that what the new incarnation reads first is all that the old one ever wrote."""
+    """So the new incarnation reads everything that the old one ever wrote."""
     epoch = ask(writer, Activate(unique, "a"))
     with connect(postgres) as other:
         with transaction(other, postgres):

@@ -80,7 +80,7 @@ async def test_while_the_store_is_away_a_node_counts_for_itself(unique: str) -> 
 
 
 class Away:
-    """A worker that is never there."""
+    """A worker that never answers."""
 
     async def ask(self, message: Any, *, timeout: float | None = None) -> Any:
         raise StoreUnavailable("redis", "away")
@@ -112,7 +112,7 @@ async def test_a_node_keeps_no_more_names_than_it_may() -> None:
 
 
 class NowAndThen:
-    """A worker that is away when it is told to be; others count 10 for each that is asked here."""
+    """A worker that can be away. Other nodes count 10 for each count that is asked for here."""
 
     def __init__(self) -> None:
         self.away = False

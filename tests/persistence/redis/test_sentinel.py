@@ -31,7 +31,7 @@ def stores(tmp_path: Path) -> Iterator[Watched]:
 
 
 def at_last(worker: Ref, request: StoreRequest) -> Any:
-    """The first answer that is none of a store that is away."""
+    """Ask until the store is no longer away; returns that answer."""
     found: list[Any] = []
 
     def answered() -> bool:

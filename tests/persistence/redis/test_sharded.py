@@ -34,7 +34,7 @@ HOUR_MS = 3_600_000
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """For tests that leave it as it was."""
+    """A Cluster for tests that leave it as it was."""
     with sharded(tmp_path_factory.mktemp("cluster")) as found:
         yield found
 

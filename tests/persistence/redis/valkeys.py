@@ -103,7 +103,7 @@ class Watched:
         return f"redis+sentinel://:{PASSWORD}@{hosts}/games/0"
 
     def lose_what_comes_now(self) -> None:
-        """From here on the replica gets nothing of what the primary says that it has."""
+        """Cut the replica off: what the primary takes from now on will be lost."""
         self.replica.client.config_set("masterauth", "a wrong one")
         self.replica.client.client_kill_filter(_type="master")
         until(

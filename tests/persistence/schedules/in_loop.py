@@ -23,7 +23,7 @@ def trio_us() -> int:
 
 
 class InLoop:
-    """What a `ScheduleStore` asks. `away`: as if PostgreSQL could not be reached."""
+    """Answers a `ScheduleStore`. `away`: as if PostgreSQL could not be reached."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class InLoop:
         return answer
 
     def answer(self, message: Any) -> Any:
-        """The answer, or the exception to raise."""
+        """Return the answer, or the exception to raise."""
         if self.away:
             return StoreUnavailable("postgresql", "it is away")
         return self._worker.answer([message])[0]

@@ -38,7 +38,7 @@ LIMITS = ScheduleSettings(of_target=MOST)
 
 
 class Row(NamedTuple):
-    """What the model knows of one."""
+    """What the model knows of one schedule."""
 
     id: int
     due_us: int
@@ -156,7 +156,7 @@ def test_no_sequence_of_what_one_can_do_tells_the_table_from_its_model(
 
         @rule()
         def crash(self) -> None:
-            """Nobody knows any more what was being delivered."""
+            """Crash a scheduler: nobody knows any more what it was delivering."""
             self.flying = []
 
         @invariant()

@@ -26,14 +26,14 @@ S = 1_000_000
 
 @pytest.fixture
 def settings(postgres_url: str, unique: str) -> PostgresSettings:
-    """A schema of its own: what is due is a matter of the whole table."""
+    """A schema of its own, because a look finds what is due in the whole table."""
     settings = PostgresSettings(url=postgres_url, schema=unique)
     migrate(settings)
     return settings
 
 
 class Clock:
-    """In microseconds, to be turned by hand."""
+    """A clock in microseconds, which a test sets."""
 
     def __init__(self) -> None:
         self.now_us = START_US
@@ -285,7 +285,7 @@ def test_requests_that_have_queued_up_are_done_in_order_by_postgresqls_clock(
 
 
 def test_a_look_reads_what_is_due_and_not_what_waits(settings: PostgresSettings) -> None:
-    """Whatever the planner makes of a table that has grown."""
+    """That holds whatever the planner does with a table that has grown."""
     schema = settings.schema
     read = (
         f"SELECT pg_stat_get_xact_tuples_fetched('{schema}.schedules'::regclass),"

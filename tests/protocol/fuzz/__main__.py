@@ -12,7 +12,8 @@ import msgspec
 from tests.protocol.fuzz.run import Plan, perform, progress
 
 LIMITED_PART = 0.1
-"""Of all frames; at a server with its default rate limits most are refused before they are read."""
+"""The share of frames that go to a server with the default rate limits, which refuses most of them
+before it reads them."""
 
 
 def main() -> int:

@@ -19,7 +19,7 @@ from tests.protocol.fuzz.messages import World
 from tests.protocol.fuzz.tally import Tally
 
 PATIENCE_S: Final = 20.0
-"""The server has so long for whatever is expected of it; far over what it is configured to take."""
+"""How long to wait for the server: far longer than it is configured to take."""
 
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 _SYNC = b"sync"
@@ -38,7 +38,7 @@ class Line:
         return cls(await trio.open_tcp_stream("127.0.0.1", port))
 
     async def send(self, dice: random.Random, data: bytes) -> None:
-        """Send, now and then in pieces."""
+        """Send bytes, now and then in pieces."""
         if dice.random() < 0.1:
             while len(data) > 1:
                 size = dice.randrange(1, min(len(data), 4000) + 1)
@@ -47,7 +47,10 @@ class Line:
         await self.stream.send_all(data)
 
     async def receive(self) -> bytes:
-        """What there is; b"": the end, in whatever way. Raises trio.TooSlowError."""
+        """Return the bytes that came; b"": the connection has ended in any way.
+
+        Raises trio.TooSlowError.
+        """
         with trio.fail_after(PATIENCE_S):
             try:
                 return await self.stream.receive_some(65_536)
@@ -55,7 +58,7 @@ class Line:
                 return b""
 
     async def end(self, *, reset: bool) -> None:
-        """Close, by a reset if so told."""
+        """Close the connection, if asked by a reset."""
         if reset:
             with contextlib.suppress(OSError):
                 self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -63,7 +66,7 @@ class Line:
 
 
 class Attacker:
-    """Connection after connection, each with what the dice say.
+    """Makes connection after connection, and does on each what the dice say.
 
     Args:
         port: of the server, on loopback.
@@ -81,11 +84,11 @@ class Attacker:
         self._json = False
 
     async def send_frames(self, wanted: Callable[[], bool]) -> None:
-        """Attack with frames, while they are wanted."""
+        """Attack with frames until enough were sent."""
         await self._attack(wanted, self._session)
 
     async def send_handshakes(self, wanted: Callable[[], bool]) -> None:
-        """Attack with handshakes, while they are wanted."""
+        """Attack with handshakes until enough were sent."""
         await self._attack(wanted, self._handshake)
 
     async def _attack(self, wanted: Callable[[], bool], one: Callable[..., object]) -> None:
@@ -184,7 +187,7 @@ class Attacker:
         await self._leave(polite=True)
 
     def _batch(self, size: int) -> tuple[bytes, int, bool]:
-        """Frames, how many, and whether the last of them breaks the protocol."""
+        """Return frames, their number, and whether the last of them breaks the protocol."""
         batch, before = bytearray(), self._tally.mutated + self._tally.valid
         broken = False
         for _ in range(size):
@@ -195,7 +198,7 @@ class Attacker:
         return bytes(batch), self._tally.mutated + self._tally.valid - before, broken
 
     def _one(self) -> tuple[bytes, bool]:
-        """The next frame or fragments, and whether it breaks the protocol."""
+        """Return the next frame or fragments, and whether they break the protocol."""
         dice, tally = self._dice, self._tally
         opcode = frames.TEXT if self._json else frames.BINARY
         request = messages.valid(dice, self._world)
@@ -239,7 +242,10 @@ class Attacker:
     # --- floods ----------------------------------------------------------------------------------
 
     async def _flood(self, make: Callable[[], bytes], name: str) -> None:
-        """As much as the line takes, while reading: the server may close, and must not wait."""
+        """Send as much as the line takes, while reading.
+
+        The server may close, but must not hang.
+        """
         count = self._dice.randrange(500, 3000)
         self._tally.floods[f"{name}s"] += count
         data = b"".join(make() for _ in range(count))
@@ -258,7 +264,7 @@ class Attacker:
             nursery.cancel_scope.cancel()
 
     async def _never_read(self) -> None:
-        """Ask much and read nothing: a slow consumer is closed, and this one does not see it."""
+        """Ask for much and read nothing. The server closes such a client, which does not see it."""
         count = self._dice.randrange(100, 1000)
         self._tally.floods["requests, answers unread"] += count
         opening = self._frame({"op": "session.open", "ref": 0, "name": "deaf"})
@@ -270,7 +276,7 @@ class Attacker:
     # --- reading ---------------------------------------------------------------------------------
 
     async def _synchronized(self) -> bool:
-        """Send a ping and read to its pong. False: the server closed instead."""
+        """Send a ping and read until its pong; returns False if the server closed instead."""
         mark = _SYNC + self._dice.randbytes(4)
         with contextlib.suppress(trio.BrokenResourceError):
             await self._line.stream.send_all(frames.frame(self._dice, frames.PING, mark))
@@ -284,7 +290,7 @@ class Attacker:
         return False
 
     async def _leave(self, *, polite: bool) -> None:
-        """End in one of the ways that there are, and see that the server ends, too."""
+        """End the connection in one of several ways, and check that the server ends it, too."""
         way = self._dice.random()
         if way < 0.2:
             return  # a close or a reset, without a word

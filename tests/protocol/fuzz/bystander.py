@@ -1,4 +1,4 @@
-"""A client that chats all along and must notice nothing."""
+"""A client that chats throughout the attack, and must not notice it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.protocol.fuzz.tally import Tally
 PAUSE_S = 0.02
 PATIENCE_S = 20.0
 IN_FLIGHT = 32
-"""Sends that wait for their acknowledgement, at most; the server's limit is 64."""
+"""How many sends wait for their acknowledgement at most. The server's limit is 64."""
 
 
 class Bystander:
@@ -41,7 +41,7 @@ class Bystander:
     async def chat(
         self, done: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Chat until `done`, then wait for what is still to come."""
+        """Chat until `done`, then wait for the answers and pushes that are still to come."""
         subprotocol = "greenroom.v1.json" if self._json else "greenroom.v1.msgpack"
         try:
             async with trio_websocket.open_websocket_url(

@@ -16,9 +16,9 @@ _LETTERS = "abcXYZ019_.-é\U0001f3b2"
 
 
 def request(dice: random.Random, idents: list[str]) -> Plain:
-    """Any op, with fields of the types and within the limits that it declares.
+    """Draw a request of any op, whose fields have the types and limits that the op declares.
 
-    `idents`: names that mean something, for fields that take a name.
+    `idents` has names that exist on the server, for fields that take a name.
     """
     op = dice.choice(list(EVERY_OP.ops.values()))
     drawn: Plain = {"op": op.name}
@@ -29,7 +29,7 @@ def request(dice: random.Random, idents: list[str]) -> Plain:
 
 
 def value(dice: random.Random, kind: inspect.Type, idents: list[str]) -> Any:
-    """A value of a field's type."""
+    """Draw a value of a field's type."""
     match kind:
         case inspect.NoneType():
             return None

@@ -20,7 +20,10 @@ def header(
     rsv: int = 0,
     width: int = 0,
 ) -> bytes:
-    """The head of a frame. `width` 2 or 8: the length in so many bytes, though fewer would do."""
+    """Return the head of a frame.
+
+    `width` 2 or 8: the length has so many bytes, even if fewer would do.
+    """
     first = (0x80 if fin else 0) | rsv << 4 | opcode
     flag = 0 if mask is None else 0x80
     if width == 8 or length >= 1 << 16:
@@ -33,21 +36,21 @@ def header(
 
 
 def mask_with(mask: bytes, payload: bytes) -> bytes:
-    """`payload` masked; as one big integer, which is 50 times faster than byte by byte."""
+    """Mask a payload, as one big integer: that is 50 times faster than byte by byte."""
     size = len(payload)
     key = (mask * (size // 4 + 1))[:size]
     return (int.from_bytes(payload, "big") ^ int.from_bytes(key, "big")).to_bytes(size, "big")
 
 
 def frame(dice: random.Random, opcode: int, payload: bytes, *, fin: bool = True) -> bytes:
-    """A whole masked frame; now and then its length takes more bytes than it must."""
+    """Return a whole masked frame. Now and then its length has more bytes than it needs."""
     mask = dice.randbytes(4)
     width = dice.choice((2, 8)) if dice.random() < 0.02 else 0
     return header(opcode, len(payload), mask, fin=fin, width=width) + mask_with(mask, payload)
 
 
 def fragments(dice: random.Random, opcode: int, payload: bytes) -> list[bytes]:
-    """One message in several frames, some of them empty, with control frames between them."""
+    """Return a message in several frames, some of them empty, with control frames between them."""
     cuts = sorted(dice.randrange(len(payload) + 1) for _ in range(dice.randrange(1, 6)))
     parts = [
         payload[start:end] for start, end in zip([0, *cuts], [*cuts, len(payload)], strict=True)
@@ -62,7 +65,7 @@ def fragments(dice: random.Random, opcode: int, payload: bytes) -> list[bytes]:
 
 
 def control(dice: random.Random) -> bytes:
-    """A ping or pong that is right."""
+    """Return a valid ping or pong."""
     return frame(dice, dice.choice((PING, PONG)), dice.randbytes(dice.choice((0, 3, 125))))
 
 
@@ -74,7 +77,7 @@ BREACHES = (
 
 
 def breach(dice: random.Random, opcode: int, payload: bytes) -> tuple[str, bytes]:
-    """A frame that breaks the protocol, or makes what follows it mean something else."""
+    """Return a frame that breaks the protocol, or changes the meaning of what follows it."""
     name = dice.choice(BREACHES)
     mask = dice.randbytes(4)
     masked = mask_with(mask, payload)

@@ -10,7 +10,7 @@ from typing import Final
 
 _TABLE = (Path(__file__).parents[3] / "protocol" / "PROTOCOL.md").read_text(encoding="utf-8")
 STATUSES: Final = frozenset(("101", *re.findall(r"(?m)^\| (\d{3}) ", _TABLE)))
-"""What a handshake may be answered: what PROTOCOL.md says, so that this, too, is held to it."""
+"""The statuses that may answer a handshake, read from PROTOCOL.md, to hold the server to it."""
 
 SUBPROTOCOLS = ("greenroom.v1.msgpack", "greenroom.v1.json")
 
@@ -44,7 +44,7 @@ _VALUES = (
 
 
 def lines(dice: random.Random, subprotocol: str) -> list[tuple[str, str]]:
-    """The headers of a handshake that is right."""
+    """Return the headers of a valid handshake."""
     key = base64.b64encode(dice.randbytes(16)).decode()
     return [
         ("Host", "localhost"),
@@ -59,18 +59,18 @@ def lines(dice: random.Random, subprotocol: str) -> list[tuple[str, str]]:
 def write(
     headers: list[tuple[str, str]], start: str = "GET /ws HTTP/1.1", end: str = "\r\n"
 ) -> bytes:
-    """The request's bytes."""
+    """Return the bytes of a request."""
     text = start + end + "".join(f"{name}: {value}{end}" for name, value in headers) + end
     return text.encode("utf-8", "surrogateescape")
 
 
 def right(dice: random.Random, subprotocol: str) -> bytes:
-    """A handshake that is to be accepted."""
+    """Return a handshake that the server must accept."""
     return write(lines(dice, subprotocol))
 
 
 def mutated(dice: random.Random) -> bytes:
-    """A handshake with one to three things wrong, or something else altogether."""
+    """Return a handshake with one to three mistakes, or something that is no handshake."""
     headers = lines(dice, dice.choice(SUBPROTOCOLS))
     start = ["GET", "/ws", "HTTP/1.1"]
     end = "\r\n"

@@ -17,19 +17,23 @@ _FAULTS = frozenset((SERVER_ERROR.code, SESSION_FAILED.code))
 
 
 class Judge:
-    """Reads one connection: `feed` returns what came; what must never come is a violation."""
+    """Reads one connection.
+
+    `feed` returns what came, and notes as violations what must never come.
+    """
 
     def __init__(self, tally: Tally, *, json_text: bool) -> None:
         self.closed: int | None = None
-        """The code of the server's close frame; 1005: it bore none."""
+        """The code of the server's close frame; 1005: the frame had no code."""
         self.may_echo = False
-        """Whether the client may have sent a close frame, whose code, any code, comes back."""
+        """Whether the client may have sent a close frame. The server echoes its code, whatever it
+        is."""
         self._json = json_text
         self._tally = tally
         self._got = bytearray()
 
     def feed(self, data: bytes) -> list[dict[Any, Any] | bytes]:
-        """Messages as maps, pongs as their payload."""
+        """Take bytes; returns messages as maps, and pongs as their payloads."""
         self._got += data
         events: list[dict[Any, Any] | bytes] = []
         while (one := self._frame()) is not None:

@@ -47,14 +47,14 @@ _HOSTILE: list[Callable[[random.Random], Any]] = [
 
 
 class World:
-    """What the attackers have learnt of the server: names of matches, and tokens to steal."""
+    """What the attackers have learnt from the server: names of matches, and tokens to steal."""
 
     def __init__(self) -> None:
         self.matches: list[str] = ["arena-none"]
         self.tokens: list[str] = ["gKRhZGE.c2ln"]
 
     def learn(self, message: Plain) -> None:
-        """Keep what an answer tells."""
+        """Keep the names and tokens of an answer."""
         data = message.get("data")
         if isinstance(data, dict):
             if isinstance(data.get("token"), str):
@@ -70,7 +70,7 @@ def _keep(line: list[str], one: str, limit: int) -> None:
 
 
 def valid(dice: random.Random, world: World) -> Plain:
-    """A request that the server should take, if the session stands where it must."""
+    """Return a request that the server should take, if the session is in the right state."""
     request = _expected(dice, world)
     if dice.random() < 0.1:
         named = [*ROOMS, *world.matches, "arena", *(f"room:{room}" for room in ROOMS)]
@@ -81,7 +81,7 @@ def valid(dice: random.Random, world: World) -> Plain:
 
 
 def _expected(dice: random.Random, world: World) -> Plain:
-    """What clients send, about as often as they do."""
+    """Return a request, about as often as real clients send it."""
     room = SHARED_ROOM if dice.random() < 0.02 else dice.choice(ROOMS)
     match = dice.choice(world.matches)
     kind = dice.random()
@@ -126,7 +126,7 @@ def _expected(dice: random.Random, world: World) -> Plain:
 
 
 def _of_objects(dice: random.Random) -> Plain:
-    """Of a player who saves and looks at what others have."""
+    """Return a request of a player who saves objects and looks at those of others."""
     collection = dice.choice(["saves", "decks", "é"])
     name = {"collection": collection, "key": f"k-{dice.randrange(20)}"}
     what = dice.random()
@@ -151,14 +151,14 @@ def _of_objects(dice: random.Random) -> Plain:
 
 
 def opening(dice: random.Random, world: World) -> Plain:
-    """The first request of a connection."""
+    """Return the first request of a connection."""
     if dice.random() < 0.85:
         return {"op": "session.open", "ref": 0, "name": f"attacker-{dice.randrange(100)}"}
     return resume(dice, world)
 
 
 def resume(dice: random.Random, world: World) -> Plain:
-    """Take a session over, one's own or another's."""
+    """Return a request that takes over a session, one's own or another's."""
     positions = {
         f"room:{dice.choice(ROOMS)}": {"epoch": dice.randrange(4), "offset": dice.randrange(300)}
         for _ in range(dice.randrange(4))
@@ -172,7 +172,7 @@ def resume(dice: random.Random, world: World) -> Plain:
 
 
 def spoil(dice: random.Random, request: Plain) -> Plain:
-    """A request with one to three of its fields gone wrong."""
+    """Return a request with mistakes in one to three of its fields."""
     spoilt = dict(request)
     for _ in range(dice.choice([1, 1, 1, 2, 3])):
         field = dice.choice(list(spoilt)) if spoilt else "op"
@@ -202,7 +202,7 @@ def _nested(dice: random.Random, depth: int) -> Any:
 
 
 def encode(request: Any, *, json_text: bool) -> bytes:
-    """The payload, in whichever encoding; what cannot be encoded becomes bytes that are wrong."""
+    """Return the payload in an encoding. What cannot be encoded becomes invalid bytes."""
     if json_text:
         return json.dumps(request, ensure_ascii=False).encode("utf-8", "surrogatepass")
     packed: bytes = msgpack.packb(request, unicode_errors="surrogatepass")
@@ -222,7 +222,7 @@ _LIES_JSON = [
 
 
 def garble(dice: random.Random, payload: bytes, *, json_text: bool) -> bytes:
-    """The bytes of a message with one to four of them gone wrong."""
+    """Return the bytes of a message with one to four of them changed."""
     data = bytearray(payload or b"\x80")
     for _ in range(dice.choice([1, 1, 2, 4])):
         place = dice.randrange(len(data) + 1) if data else 0

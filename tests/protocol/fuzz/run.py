@@ -37,7 +37,7 @@ SETTINGS: Final = (
     "wire.close_timeout_s=1",
 )
 UNLIMITED: Final = ("sessions.messages_per_s=0", "sessions.bytes_per_s=0")
-"""So that what is sent is looked at, instead of being refused for its rate."""
+"""Settings without rate limits, so that the server reads the frames in place of refusing them."""
 
 GROWTH_MIB: Final = 10.0
 """So much memory may come on top between the first pause, by which the server is warm, and the
@@ -49,14 +49,14 @@ is known what they were: Python held 301,500 blocks in the first pause and 299,9
 a collection, so it was what the allocator could not give back, and garbage not collected yet. A
 leak of 1 KiB a connection, which this found and which was mended, made it 23."""
 BYSTANDERS: Final = {"connections": 2.0, "sessions": 2.0, "actors": 3.0}
-"""What is there in a pause, by metric; the actors are their sessions and their room."""
+"""What is there in a pause, by metric: the bystanders' connections, sessions and room."""
 _SAMPLE_S = 0.5
 _SETTLE_POLL_S = 1.0
-"""Seldom: a request over HTTP leaves some 60 KiB to the collector, which would be measured, too."""
+"""Polls are seldom, because each leaves some 60 KiB to the collector, which would be measured."""
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """How much of what. `limited`: rate limits are as by default; else there are none."""
+    """How much to send. `limited`: with the default rate limits; otherwise without any."""
 
     seed: int
     frames: int
@@ -64,14 +64,15 @@ class Plan(msgspec.Struct, frozen=True):
     attackers: int = 12
     limited: bool = False
     rounds: int = 1
-    """With a pause after each, in which the server forgets everyone; memory is judged from 3 on.
-    A single one has no pause and waits for sessions only, not for rooms and matches."""
+    """The number of rounds. After each is a pause, in which the server forgets everyone. Memory is
+    judged if there are 3 or more. A single round has no pause, and waits only for sessions to end,
+    not for rooms and matches."""
     settle_s: float = 90.0
-    """How long the server has for that."""
+    """How long the server may take to forget everyone."""
 
 
 class Report(msgspec.Struct):
-    """What came of it."""
+    """The result of a run."""
 
     plan: Plan
     seconds: float
@@ -87,9 +88,9 @@ class Report(msgspec.Struct):
     bystanders: dict[str, int]
     latency_ms: dict[str, float]
     memory_mib: list[float]
-    """In each pause."""
+    """Resident memory in each pause."""
     most_mib: float
-    """Under attack."""
+    """The highest resident memory under attack."""
     before: vitals.Vitals
     after: vitals.Vitals
     left: dict[str, float]
@@ -146,7 +147,7 @@ class Run:
         self._goal = 0
 
     async def perform(self) -> Report:
-        """Attack until everything planned was sent; then see what the server is left with."""
+        """Attack until everything planned was sent, then look at what is left in the server."""
         plan, tally, server = self.plan, self.tally, self.server
         dice = random.Random(plan.seed)
         server.get("/readyz")  # asks every store, so that each connection is there
@@ -222,7 +223,7 @@ class Run:
             await trio.sleep(_SAMPLE_S)
 
     async def _settle(self, but: dict[str, float]) -> dict[str, float]:
-        """Wait until the server has forgotten everyone but those; what it has not."""
+        """Wait until the server has forgotten everyone else; returns what it has not forgotten."""
         left: dict[str, float] = {}
         with trio.move_on_after(self.plan.settle_s):
             while True:
@@ -304,7 +305,7 @@ class Run:
 
 
 def perform(plan: Plan, say: Callable[[str], None] = lambda _: None) -> Report:
-    """Start a server, fuzz it, stop it. In the main thread."""
+    """Start a server, fuzz it, stop it. Call it in the main thread."""
     folder = Path(tempfile.mkdtemp(prefix="greenroom-fuzz-"))
     folder.chmod(0o755)  # PostgreSQL may have to run as another user, who must get in
     try:
@@ -319,5 +320,5 @@ def perform(plan: Plan, say: Callable[[str], None] = lambda _: None) -> Report:
 
 
 def progress(line: str) -> None:
-    """Say how it goes, beside the report."""
+    """Print the progress, apart from the report."""
     print(line, file=sys.stderr, flush=True)

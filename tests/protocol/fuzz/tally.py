@@ -12,15 +12,17 @@ class Tally:
 
     def __init__(self) -> None:
         self.frames: Counter[str] = Counter()
-        """Frames sent by what is wrong with them; `valid` ones are counted apart."""
+        """Frames sent, by the mistake in them. Valid ones are counted as `valid`."""
         self.floods: Counter[str] = Counter()
-        """Frames of floods, which are right but for their number."""
+        """Frames of floods, which are valid but too many."""
         self.valid = 0
         self.taken = 0
-        """Frames, mutated or not, behind which a ping was answered: the server took them all."""
+        """Frames, mutated or not, after which a ping was answered, so that the server took them
+        all."""
         self.connections = 0
         self.handshakes: Counter[str] = Counter()
-        """Mutated handshakes by the answer's HTTP status, or `end` for an end without one."""
+        """Mutated handshakes, by the HTTP status of the answer; `end`: the connection ended without
+        one."""
         self.closes: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self.answers = 0
@@ -32,6 +34,6 @@ class Tally:
         return sum(self.frames.values())
 
     def violation(self, what: str) -> None:
-        """Hold something against the server."""
+        """Note a violation by the server."""
         if len(self.violations) < _KEPT:
             self.violations.append(what)

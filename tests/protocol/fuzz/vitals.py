@@ -31,7 +31,7 @@ def look(pid: int) -> Vitals:
 
 
 def complaints(server: Server) -> tuple[list[str], Counter[str]]:
-    """What the server said that is an error, and its warnings by event."""
+    """Return the errors that the server logged, and its warnings by event."""
     errors = [line for line in server.err if not line.startswith("{")]
     warnings: Counter[str] = Counter()
     for event in server.events():
@@ -43,7 +43,7 @@ def complaints(server: Server) -> tuple[list[str], Counter[str]]:
 
 
 def numbers(values: Sequence[float]) -> dict[str, Any]:
-    """p50, p99 and maximum, in milliseconds."""
+    """Return p50, p99 and maximum, in milliseconds."""
     line = sorted(values) or [0.0]
     return {
         "p50": round(line[len(line) // 2] * 1000, 1),

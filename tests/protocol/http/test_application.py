@@ -116,7 +116,7 @@ async def test_what_may_fail_makes_it_degraded_and_no_less_ready() -> None:
 
 
 async def test_checks_run_side_by_side() -> None:
-    """For a probe has one second for all of them."""
+    """They must, because a probe waits one second for all of them."""
     both = [trio.Event(), trio.Event()]
 
     async def meet(mine: int) -> str | None:

@@ -31,7 +31,7 @@ def target(url: str, timeout_s: float = 30.0) -> Endpoint:
 
 @asynccontextmanager
 async def tcp(serve: Callable[[trio.SocketStream], Awaitable[None]]) -> AsyncIterator[str]:
-    """Any TCP server; yields a WebSocket address of it."""
+    """Run a TCP server; yields a WebSocket address that leads to it."""
     async with trio.open_nursery() as nursery:
         (listener, *_) = await nursery.start(
             lambda task_status: trio.serve_tcp(serve, 0, host="127.0.0.1", task_status=task_status)

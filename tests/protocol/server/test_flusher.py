@@ -38,7 +38,7 @@ class Line:
 
 
 class Fixed(Window):
-    """A window that is as it is."""
+    """A window of fixed length."""
 
     def __init__(self, s: float) -> None:
         super().__init__(s)
@@ -186,7 +186,7 @@ async def test_what_waits_for_one_that_has_gone_is_dropped(
 
 
 class Full(Line):
-    """A socket that takes so many bytes and no more until it is emptied."""
+    """A socket that takes so many bytes until it is emptied."""
 
     def __init__(self, room: int) -> None:
         super().__init__()
@@ -294,7 +294,10 @@ async def test_what_a_full_socket_does_not_take_goes_first_and_nothing_is_lost(
 async def test_a_state_that_a_socket_has_refused_once_is_sent_before_newer_ones(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    """TLS has encrypted it by then: if anything else were sent next, the client could not read."""
+    """TLS has encrypted the state by then.
+
+    If anything else were sent next, the client could not read on.
+    """
     async with flushing() as (flusher, _, _line):
         line = Full(0)
         outbox = Outbox(MSGPACK, 1_000_000, flusher, line)

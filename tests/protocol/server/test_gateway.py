@@ -72,7 +72,7 @@ async def test_a_cancelled_server_says_that_it_drains() -> None:
 
 
 class Exhausted:
-    """A listener whose process is out of file descriptors for a while."""
+    """A listener whose process has no free file descriptors for a while."""
 
     def __init__(self, inner: socket.socket, errors: list[int]) -> None:
         self.inner = inner
@@ -115,7 +115,7 @@ async def test_an_idle_flusher_sleeps(nursery: trio.Nursery) -> None:
 
 
 class Narrow:
-    """A door for one at a time of each address; it counts who came."""
+    """A door that lets in one connection of each address at a time, and counts the attempts."""
 
     def __init__(self, again_s: float = 7.0) -> None:
         self.inside: set[str] = set()

@@ -17,7 +17,7 @@ from tests.protocol.live import masked
 
 
 class Clocked:
-    """Notes when it was visited, and when its deadline came."""
+    """A connection that notes when it was visited, and when its deadline came."""
 
     def __init__(self, id: int, on_visit: Callable[[], None] = lambda: None) -> None:  # noqa: A002
         self.id = id

@@ -23,7 +23,7 @@ class Line:
 
     address: str | None = None
     takes: int | None = 1_000_000
-    """The most that a send takes; None: it would block."""
+    """The most bytes that a send takes; None: it would block."""
     got: list[bytes] = field(default_factory=list)
 
     def send(self, data: bytes | memoryview) -> int:
@@ -58,7 +58,7 @@ def box(limit: int = 1_000_000) -> tuple[Outbox, Line]:
 
 
 def drain(outbox: Outbox) -> bytes:
-    """All that a socket without bounds would get."""
+    """Return everything that a socket without bounds would get."""
     got = b""
     while data := bytes(outbox.take()):
         got += data
@@ -329,7 +329,7 @@ def test_what_is_larger_than_the_room_there_ever_is_goes_in_alone() -> None:
 
 
 class OutboxMachine(RuleBasedStateMachine):
-    """Against a plain list of (slot, frame); what a socket got is the list's beginning."""
+    """The outbox beside a plain list of (slot, frame), of which the socket got the beginning."""
 
     LIMIT = 40
 

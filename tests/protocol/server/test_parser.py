@@ -21,7 +21,7 @@ _close_payloads = st.sampled_from(
 
 @st.composite
 def client_frames(draw: st.DrawFn) -> bytes:
-    """A frame, mostly right, with anything about it wrong now and then."""
+    """Draw a frame that is mostly valid; now and then something in it is wrong."""
     opcode = draw(st.sampled_from([0, 0, 1, 2, 2, 8, 9, 10]) | st.integers(0, 15))
     reserved = draw(st.sampled_from([0] * 15 + [1, 2, 4]))
     fin = draw(st.booleans() | st.just(value=True))

@@ -13,7 +13,7 @@ LIMIT_S = 5.0
 
 
 class Noting:
-    """A turn that notes when it is entered and left, in a list it shares."""
+    """A turn that notes in a shared list when it is entered and left."""
 
     def __init__(self, notes: list[str]) -> None:
         self.notes = notes

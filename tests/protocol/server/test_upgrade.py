@@ -29,7 +29,7 @@ def head(*lines: tuple[str, str], request: str = "GET /ws HTTP/1.1") -> bytes:
 
 
 def fields(response: bytes) -> set[bytes]:
-    """The lines of a response, whatever their order, but the one that bears the time."""
+    """Return the lines of a response as a set, without the one that has the time."""
     return {line for line in response.split(b"\r\n") if not line.startswith(b"Date:")}
 
 

@@ -133,7 +133,7 @@ async def test_what_is_no_request_is_answered_and_does_not_disconnect() -> None:
 
 
 class Shedding(Echo):
-    """Refuses every room.send, with those that were read along with it."""
+    """Refuses every room.send, together with those that were read along with it."""
 
     turns = 0
 

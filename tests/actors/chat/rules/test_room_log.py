@@ -31,7 +31,7 @@ def posted(body: str, *, user: str = "ada", key: str | None = None) -> Posted:
 
 @dataclass
 class Client:
-    """What one client shows: the messages after `base`, and where it says it stands."""
+    """What one client shows: the messages after `base`, and the position that it resumes from."""
 
     epoch: int
     offset: int
@@ -48,7 +48,8 @@ class RoomOverCrashes(RuleBasedStateMachine):
         self.durable: list[tuple[int, Posted]] = []
         self.tail: list[tuple[int, Posted]] = []
         self.snapshot: tuple[bytes, int] | None = None
-        self.unread = 0  # nobody has read who wrote this offset: a replay began right after it
+        # the epoch of this offset is not known, because a replay began right after it
+        self.unread = 0
         self.clients: list[Client] = []
         self.said = 0
         self.keyed: list[tuple[str, int]] = []  # keys in the order they were used, with offsets

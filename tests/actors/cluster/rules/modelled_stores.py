@@ -1,4 +1,4 @@
-"""Valkey and the register of a cluster, as far as a member can tell: one value each.
+"""Models of Valkey and of the register of a cluster, as a member sees them.
 
 `tests/persistence` has the same scenarios with the real ones.
 """
@@ -50,7 +50,7 @@ class ModelledValkey:
         self._saved = copy.deepcopy({k: v for k, v in self.__dict__.items() if k != "_saved"})
 
     def fail_over(self) -> None:
-        """It goes on from what was saved last, as another process."""
+        """Go on from what was saved last, as another process would."""
         now_s, run_id, saved = self.now_s, self.run_id, self._saved
         self.__dict__.update(copy.deepcopy(saved))
         self._saved = saved

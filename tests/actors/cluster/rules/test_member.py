@@ -105,7 +105,7 @@ def test_the_times_leave_room_for_one_another() -> None:
 def test_a_death_is_found_in_time_for_what_pages_promise(
     settings: MembershipSettings, within_s: float
 ) -> None:
-    """At the latest two heartbeats of those who watch after the end of the dead one's lease."""
+    """Watchers find it within two of their heartbeats after the end of the dead node's lease."""
     timing = settings.timing
     found_s = timing.lease_s + 2 * timing.beat_s
     assert found_s + timing.beat_s <= within_s, "and one heartbeat to claim what it held"
@@ -309,7 +309,7 @@ def test_one_that_leaves_gives_all_and_as_the_last_one_to_nobody() -> None:
 
 
 def test_what_a_node_gives_away_as_it_leaves_is_not_given_back() -> None:
-    """Who is told of the hand-over has yet to read that the giver leaves."""
+    """A node may hear of the hand-over before it has read that the giver leaves."""
     one = member(node("b.2"))
     wished_by_b = [slot for slot in range(SLOTS) if one.placement.desired(slot) == "b.2"]
     given = [Held(slot, BASE + 1 + slot, "a.1") for slot in wished_by_b]

@@ -40,7 +40,7 @@ FAULTS = [
     ("up", "deaf", False),
     ("cut", "cut", False),
     ("deaf", "cut", False),
-    ("only beats", "up", False),  # what it claims is lost
+    ("only beats", "up", False),  # its claims are lost
     ("only beats", "cut", False),
     ("up", "up", True),
     ("up", "up", True),
@@ -58,11 +58,11 @@ def few_slots(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def void(_: object) -> None:
-    """What comes of it is not heard."""
+    """Drop the result of a request, as if its answer were lost."""
 
 
 class Process:
-    """A node's process: it runs its member as the shell does, over links that may be cut."""
+    """A node's process. It runs its member as `NodeMembership` does, over links that may be cut."""
 
     def __init__(self, world: World, name: str, ahead_s: float) -> None:
         self.world = world
@@ -203,7 +203,7 @@ class Process:
         member = self.alive()
         if member is None:
             return
-        if self.world.hand_overs_first:  # it is a task of its own, and may be the faster one
+        if self.world.hand_overs_first:  # it is another task, which may run first
             self.give(member)
         if member.wants_view(self.now_s):
             asked_s = self.now_s
@@ -250,7 +250,7 @@ class Process:
             call()
 
     def be_told(self, held: list[Held], view: int) -> None:
-        """Another node has changed this."""
+        """Hear from another node which slots it has changed."""
         member = None if self.frozen else self.alive()
         if member is not None:
             self.heard(member.told(held, view))
@@ -368,7 +368,7 @@ class World(RuleBasedStateMachine):
 
     @rule(seconds=st.floats(0.0, 3.0))
     def nothing_runs(self, seconds: float) -> None:
-        """The machine is busy with something else."""
+        """Time passes while no process runs, as on a busy machine."""
         self.pass_time(seconds)
 
     # --- nodes come and go -----------------------------------------------------------------------
@@ -512,7 +512,7 @@ class World(RuleBasedStateMachine):
         self.run(50)
         self.processes = [one for one in self.processes if one.member and not one.member.ended]
         members = [one.member for one in self.processes if one.member is not None]
-        if members:  # else there is nobody who could bury the last one
+        if members:  # otherwise nobody could bury the last one
             assert {member.me for member in members} == self.register.living().keys()
         for slot in range(SLOTS) if members else ():
             wanted = members[0].placement.desired(slot)

@@ -13,8 +13,9 @@ LOST = (AnswerMeaning.UNDONE, AnswerMeaning.UNKNOWN)
 
 
 class TwoViews(RuleBasedStateMachine):
-    """An owner that takes requests in the order they were made, and a session that is answered in
-    any order. `queue`: what the owner has yet to take; `answers`: what the session has yet to hear.
+    """An owner that takes requests in order, and a session that is answered in any order.
+
+    `queue` has what the owner has yet to take, `answers` what the session has yet to hear.
     """
 
     @initialize()
@@ -89,7 +90,10 @@ class TwoViews(RuleBasedStateMachine):
     @precondition(lambda self: self.member)
     @rule()
     def end(self) -> None:
-        """The session hears of it behind what it was answered before: both are messages to it."""
+        """The owner ends.
+
+        The session hears of that after earlier answers: both are messages to it.
+        """
         for what, number, answer in [one for one in self.answers if one[2] is AnswerMeaning.DONE]:
             self.answers.remove((what, number, answer))
             self._hear(what, number, answer)
@@ -125,7 +129,7 @@ class TwoViews(RuleBasedStateMachine):
             assert self.view.stage == "leaving"
 
     def teardown(self) -> None:
-        """All quiet: every request is taken, every answer heard, what is owed is asked for."""
+        """Come to rest: requests are taken, answers are heard, and what is owed is asked for."""
         for _ in range(10):
             while self.queue:
                 self.take("done")

@@ -9,7 +9,7 @@ from actors.matches import Game
 
 
 class Hanging(Game):
-    """Hangs in its first tick, each time, and leaves a line in the file of its params before."""
+    """Hangs in its first tick, each time. Before, it adds a line to the file in its params."""
 
     name: ClassVar[str] = "hanging"
     tick_hz: ClassVar[float] = 10.0

@@ -1,4 +1,4 @@
-"""Small programs in the place of nodes, which speak to their parent as nodes do."""
+"""Small programs that stand for nodes, and speak to their parent as nodes do."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def beat(answer=True):
         found = {"ready": answer, "degraded": False, "checks": checks}
         say("looked", number=asked["number"], found=found)
 """
-"""A node that is told to stop ends with SIGTERM itself, as its own in its first moments."""
+"""The beginning of a program. Told to stop, it dies of SIGTERM, as a node does while it starts."""
 
 SERVES = "up()\nbeat()\n"
 HANGS = "up()\ntime.sleep(1000)\n"
 DIES = "sys.exit(3)\n"
 BROKEN = "broken"
-"""Ends before it waits for its assignment, as a node does whose configuration is not right."""
+"""A program that ends before it waits for its assignment, as with a wrong configuration."""
 
 
 def process(

@@ -33,7 +33,7 @@ NODE = NodeRow("n-1", "up", 1.0, 7, 1, 2, 3, 4, 0, "0.1.0", "")
 async def answered(
     folder: Path, question: ControlRequest, *answers: ControlReply
 ) -> list[ControlReply]:
-    """What a command gets of a server that answers so."""
+    """Return what a command gets from a server that answers like this."""
     asked: list[ControlRequest] = []
 
     async def answer(

@@ -24,7 +24,10 @@ REFUSES = "up()\nbeat(answer=False)\n"
 
 
 class House:
-    """A keeper whose processes run the programs that come next, the last one again and again."""
+    """A keeper.
+
+    Its processes run the given programs in order, and then the last one again and again.
+    """
 
     def __init__(self, *programs: str | OSError, hung_after_s: float = 60.0) -> None:
         self.programs = list(programs)

@@ -57,7 +57,7 @@ def test_a_node_inherits_what_its_parent_closes() -> None:
 
 
 def test_a_second_server_is_told_before_its_nodes_start() -> None:
-    """All sockets allow to share the port, and both servers are of one user."""
+    """SO_REUSEPORT lets sockets of one user share a port, also those of two servers."""
     with shared(2) as port:
         with pytest.raises(CannotListen, match=r"Address already in use; see \[listen\]"):
             SharedPort(ListenSettings(host="127.0.0.1", port=port.port), 2)
@@ -80,7 +80,7 @@ def test_all_addresses_of_the_machine_are_one_port() -> None:
 
 
 def neighbours(count: int) -> int:
-    """The first of so many ports in a row that nobody has just now."""
+    """Find so many free ports in a row; returns the first."""
     while True:
         with socket.create_server(("127.0.0.1", 0)) as first:
             port: int = first.getsockname()[1]

@@ -35,7 +35,7 @@ def test_what_is_no_cursor_is_refused(sent: str) -> None:
     "forged", [b"", b"[]", b'["a"]', b'["a","b","c"]', b'[1,"b"]', b'["\\u0000",""]', b"[" * 999]
 )
 def test_a_forged_check_does_not_let_nonsense_through(forged: bytes) -> None:
-    """The check is no secret: it is there for mistakes."""
+    """The check is no secret, since it only guards against mistakes."""
     sent = base64.urlsafe_b64encode(cursors._check(LIST, forged) + forged).decode().rstrip("=")
     with pytest.raises(NoCursor):
         bookmark(LIST, sent)
