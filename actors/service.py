@@ -25,7 +25,9 @@ from actors.facts import Facts, Pushes
 from actors.runtime.system import ActorSystem
 from persistence import EventStore
 from persistence.commands import CommandKind
+from persistence.counters import Counters
 from persistence.keeping import Keeping
+from persistence.log import LogReader
 from persistence.queries import QueryKind
 from persistence.schedules import ScheduleStore
 from protocol.http.application import Check
@@ -52,11 +54,15 @@ class Frame:
         folder: the folder of the configuration; paths in the configuration are relative to it.
         system: the system that the services' actors live in.
         topics: the node's hub of topics.
-        events: the log of events.
+        events: the events of each actor.
+        open_log: returns a reader of all events, of actors and of commands, in one order. It has a
+            connection of its own and blocks, so it is for a pykka.ThreadingActor.
         keeping: deletes history that need not be kept any longer.
         facts: runs the services' commands and queries.
         pushes: tells listeners of pushes that commands have put into users' inboxes.
         schedules: messages to actors at a given time.
+        counters: count by name over all nodes, for limits. The names are shared by all services, so
+            each begins with the service's.
         clock_ms: returns milliseconds since 1970, UTC.
     """
 
@@ -65,10 +71,12 @@ class Frame:
     system: ActorSystem
     topics: Topics
     events: EventStore
+    open_log: Callable[[], LogReader]
     keeping: Keeping
     facts: Facts
     pushes: Pushes
     schedules: ScheduleStore
+    counters: Counters
     clock_ms: Callable[[], int]
 
 

@@ -1,6 +1,6 @@
 """Counters that all nodes share, for limits. A caller counts first, and decides by the result.
 
-No service has a limit over several nodes yet, so a node starts no `CounterWorker`.
+A service has them as `Frame.counters`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Counters:
         self._own: dict[tuple[str, float], _Own] = {}
         self.fallbacks = 0
 
-    async def add(self, name: str, amount: int = 1, *, window_s: float) -> CounterValue:
+    async def count(self, name: str, amount: int = 1, *, window_s: float) -> CounterValue:
         """Count, and return the result. A name must always be counted with the same window."""
         own = self._add_own(name, amount, window_s)
         request = Increment(name, amount, max(1, round(window_s * 1000)))

@@ -11,8 +11,9 @@ What a reader gets of one actor comes in the order of its events. It gets neithe
 before it came there (`Keeping.trim_logs`, `drop_ended`) nor word of what was erased after it had
 passed (`Keeping.rewrite`): a reader that keeps copies has to be told of erasures in another way.
 
-No service reads the log yet. The export of a user does not: it wants one kind of actor and one
-user, which PostgreSQL finds by itself, and not all events in order.
+A service has it as `Frame.open_log`. It is for what follows all that happens, such as an index or a
+copy elsewhere. The export of a user does not read it: it wants one kind of actor and one user,
+which PostgreSQL finds by itself, and not all events in order.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -165,7 +166,7 @@ async def test_a_service_that_is_taken_out_is_gone_and_the_others_work(
         await with_client(running, all_work)
 
 
-async def test_a_service_that_is_put_in_has_op_settings_metrics_and_http(
+async def test_a_service_that_is_put_in_has_op_settings_metrics_http_counters_and_the_log(
     tmp_path: Path,
 ) -> None:
     """Only its messages, its service and its test know of it."""
@@ -177,6 +178,7 @@ async def test_a_service_that_is_put_in_has_op_settings_metrics_and_http(
         assert await client.code("trial.add", amount=0) == "bad_message"
         assert await client.code("trial.clear") == "forbidden"
         assert (await client.ok("trial.add", amount=1))["total"] == 8
+        await chats(client)
 
     with await trio.to_thread.run_sync(
         lambda: Server(tmp_path, "trial.most=5", entry=entry("--with-trial"))
@@ -184,6 +186,11 @@ async def test_a_service_that_is_put_in_has_op_settings_metrics_and_http(
         await with_client(running, adds)
         assert running.metric("greenroom_trial_started_total") == 1
         assert running.get("/trial/most") == (200, "5")
+        for visits in (1.0, 2.0):
+            status, text = running.get("/trial/visits")
+            assert (status, json.loads(text)) == (200, {"visits": visits, "shared": True})
+        status, text = running.get("/trial/events")
+        assert (status, "room.posted" in json.loads(text)) == (200, True)
         assert running.stop() == 0
     refused = run("check-config", "--set", "trial.most=5")
     assert (refused.code, "unknown section [trial]" in refused.err) == (3, True)

@@ -87,10 +87,12 @@ def start_services(
         system=system,
         topics=topics,
         events=stores.events,
+        open_log=stores.open_log,
         facts=stores.facts,
         pushes=stores.pushes,
         keeping=stores.keeping,
         schedules=stores.schedules,
+        counters=stores.counters,
         clock_ms=unix_ms,
     )
     return {service.name: service.start(frame) for service in services}

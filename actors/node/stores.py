@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from actors.facts import Facts, Pushes
 from actors.node.scheduler import Bell
@@ -22,18 +22,24 @@ from persistence import (
     StoreUnavailable,
 )
 from persistence.commands import CommandKind, CommandTable, CommandWorker
+from persistence.counters import Counters
 from persistence.keeping import Keeping
+from persistence.log import LogReader
 from persistence.postgres import EventKeeper, EventReader, EventWriter, ReplicaLag, ReplicaWatch
 from persistence.queries import QueryKind, QueryTable, QueryWorker
 from persistence.redis import SnapshotWorker
+from persistence.redis.counters import CounterWorker
 from persistence.schedules import ScheduleStore, ScheduleWorker
 from protocol.errors import RequestError
 
 KIND: Final = "stores"
 """The stores' actors are `stores/writer` and so on."""
-COMMAND_WORKERS: Final = 2
+COMMAND_WORKERS: Final = ("commands-0", "commands-1")
 """One worker waits for its commit while the other works."""
-QUERY_WORKERS: Final = 1
+QUERY_WORKERS: Final = ("queries-0",)
+
+Threads: TypeAlias = dict[str, Callable[[], Any]]
+"""The names of the threads' actors, and what makes each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +47,14 @@ class NodeStores:
     """What a node asks its stores by."""
 
     events: EventStore
+    open_log: Callable[[], LogReader]
     snapshots: SnapshotStore
     durability: Durability
     facts: Facts
     pushes: Pushes
     keeping: Keeping
     schedules: ScheduleStore
+    counters: Counters
     replica_lag: ReplicaLag | None
     """None: there is no replica."""
 
@@ -86,63 +94,96 @@ async def start_stores(system: ActorSystem, settings: StoreSettings, bell: Bell)
         settings: the addresses of the stores and how they are used.
         bell: rung when a schedule is set or moved.
     """
-    postgres, replica = settings.postgres, settings.postgres.replica_url
-    commands = CommandTable(settings.commands, refusals=(RequestError,))
+    pushes, lag = Pushes(), ReplicaLag()
+    replica = bool(settings.postgres.replica_url)
     queries = QueryTable(settings.queries)
-    pushes = Pushes()
-    lag = ReplicaLag()
-    makers: dict[str, Callable[[], Any]] = {
-        "writer": partial(EventWriter, postgres),
-        "reader": partial(EventReader, postgres),
-        "keeper": partial(EventKeeper, postgres),
-        "snapshots": partial(SnapshotWorker, settings.redis),
-        "schedules": partial(ScheduleWorker, postgres, settings.schedules),
-    }
+    threads = _basic_threads(settings) | _service_threads(settings, queries, pushes, bell)
     if replica:
-        makers["replica"] = partial(EventReader, postgres, url=replica)
-        makers["replica-queries"] = partial(QueryWorker, postgres, queries, url=replica)
-        makers["replica-watch"] = partial(ReplicaWatch, postgres, lag)
-    for name in _numbered("commands", COMMAND_WORKERS):
-        makers[name] = partial(
-            CommandWorker,
-            postgres,
-            commands,
-            pushes.committed,
-            schedules=settings.schedules,
-            scheduled=bell.ring,
-        )
-    for name in _numbered("queries", QUERY_WORKERS):
-        makers[name] = partial(QueryWorker, postgres, queries)
-    specs = [ChildSpec(id=name, factory=make) for name, make in makers.items()]
+        threads |= _replica_threads(settings.postgres, queries, lag)
+    specs = [ChildSpec(id=name, factory=factory) for name, factory in threads.items()]
     await system.supervise(specs, key=KIND).started()
 
-    def ref(name: str) -> ActorRef:
-        return system.ref(KIND, name)
-
-    events = EventStore(
-        ref("writer"),
-        ref("reader"),
-        ref("replica") if replica else None,
-        fresh=lambda: lag.seconds() <= postgres.replica_lag_s,
-    )
+    ref = partial(system.ref, KIND)
+    events = _event_store(ref, settings.postgres, lag)
     snapshots = SnapshotStore(ref("snapshots"))
     return NodeStores(
         events=events,
+        open_log=partial(LogReader, settings.postgres),
         snapshots=snapshots,
         durability=system.use_stores(events, snapshots, settings.durability),
-        facts=Facts(
-            [ref(name) for name in _numbered("commands", COMMAND_WORKERS)],
-            [ref(name) for name in _numbered("queries", QUERY_WORKERS)],
-            replica=ref("replica-queries") if replica else None,
-            lag_s=lag.seconds,
-            replica_lag_s=postgres.replica_lag_s,
-        ),
+        facts=_facts(ref, settings.postgres, lag),
         pushes=pushes,
         keeping=Keeping(ref("keeper"), ref("snapshots")),
         schedules=ScheduleStore(ref("schedules"), settings.schedules, bell.ring),
+        counters=Counters(ref("counters"), system.now),
         replica_lag=lag if replica else None,
     )
 
 
-def _numbered(name: str, count: int) -> Sequence[str]:
-    return [f"{name}-{number}" for number in range(count)]
+# --- the threads ---------------------------------------------------------------------------------
+
+
+def _basic_threads(settings: StoreSettings) -> Threads:
+    """The threads that every node has, whatever its services."""
+    postgres, redis = settings.postgres, settings.redis
+    return {
+        "writer": partial(EventWriter, postgres),
+        "reader": partial(EventReader, postgres),
+        "keeper": partial(EventKeeper, postgres),
+        "snapshots": partial(SnapshotWorker, redis),
+        "counters": partial(CounterWorker, redis),
+        "schedules": partial(ScheduleWorker, postgres, settings.schedules),
+    }
+
+
+def _service_threads(
+    settings: StoreSettings, queries: QueryTable, pushes: Pushes, bell: Bell
+) -> Threads:
+    """The threads that run the services' commands and queries."""
+    commands = CommandTable(settings.commands, refusals=(RequestError,))
+    command_worker = partial(
+        CommandWorker,
+        settings.postgres,
+        commands,
+        pushes.committed,
+        schedules=settings.schedules,
+        scheduled=bell.ring,
+    )
+    query_worker = partial(QueryWorker, settings.postgres, queries)
+    return dict.fromkeys(COMMAND_WORKERS, command_worker) | dict.fromkeys(
+        QUERY_WORKERS, query_worker
+    )
+
+
+def _replica_threads(postgres: PostgresSettings, queries: QueryTable, lag: ReplicaLag) -> Threads:
+    """The threads that read from a replica, and the one that watches how far it is behind."""
+    url = postgres.replica_url
+    return {
+        "replica": partial(EventReader, postgres, url=url),
+        "replica-queries": partial(QueryWorker, postgres, queries, url=url),
+        "replica-watch": partial(ReplicaWatch, postgres, lag),
+    }
+
+
+# --- what asks them ------------------------------------------------------------------------------
+
+
+def _event_store(
+    ref: Callable[[str], ActorRef], postgres: PostgresSettings, lag: ReplicaLag
+) -> EventStore:
+    return EventStore(
+        ref("writer"),
+        ref("reader"),
+        ref("replica") if postgres.replica_url else None,
+        fresh=lambda: lag.seconds() <= postgres.replica_lag_s,
+    )
+
+
+def _facts(ref: Callable[[str], ActorRef], postgres: PostgresSettings, lag: ReplicaLag) -> Facts:
+    return Facts(
+        [ref(name) for name in COMMAND_WORKERS],
+        [ref(name) for name in QUERY_WORKERS],
+        replica=ref("replica-queries") if postgres.replica_url else None,
+        lag_s=lag.seconds,
+        replica_lag_s=postgres.replica_lag_s,
+    )

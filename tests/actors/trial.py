@@ -8,12 +8,14 @@ python -m tests.actors.trial serve ...                  without the one that is 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Final
 
 import msgspec
+import pykka
 from msgspec import Meta
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.routing import Route
 
 import server
@@ -26,6 +28,7 @@ from actors.runtime.handlers import handles
 from actors.runtime.kinds import Kind
 from actors.service import Frame, Running, Service, ServiceSettings
 from persistence.commands import CommandKind, Transaction
+from persistence.log import LogReader
 from protocol.errors import OUT_OF_RANGE
 from protocol.http.metrics import counter
 from protocol.messages.envelope import Key, Request
@@ -129,9 +132,32 @@ class Adder(Actor):
         self._totals.clear()
 
 
+class Events(pykka.ThreadingActor):
+    """Answers anything with the types of all events there are."""
+
+    def __init__(self, open_log: Callable[[], LogReader]) -> None:
+        super().__init__()
+        self._log = open_log()
+
+    def on_receive(self, _: object) -> list[str]:
+        return [type_ for *_, type_, _, _ in self._log.read().events]
+
+    def on_stop(self) -> None:
+        self._log.close()
+
+
 def start(frame: Frame) -> Running:
     settings = frame.settings.section("trial", TrialSettings)
     frame.system.register(Kind(name="adder", factory=lambda _: Adder(settings.most)))
+    events = frame.system.start(Events, frame.open_log)
+
+    async def visit(_: HttpRequest) -> JSONResponse:
+        visits = await frame.counters.count("trial.visits", window_s=1e6)
+        return JSONResponse({"visits": visits.total, "shared": visits.shared})
+
+    async def list_events(_: HttpRequest) -> JSONResponse:
+        return JSONResponse(await events.ask("types"))
+
     return Running(
         routes={
             TrialClear: AskActor(("adder", "one"), lambda _, __: Clear()),
@@ -144,7 +170,11 @@ def start(frame: Frame) -> Running:
             ),
         },
         readings=lambda: [counter("trial_started", "Starts of the trial.", 1)],
-        http=[Route("/most", lambda _: PlainTextResponse(str(settings.most)))],
+        http=[
+            Route("/most", lambda _: PlainTextResponse(str(settings.most))),
+            Route("/visits", visit),
+            Route("/events", list_events),
+        ],
     )
 
 

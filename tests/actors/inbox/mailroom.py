@@ -205,10 +205,12 @@ async def open_mailroom(
                 system=house.system,
                 topics=house.topics,
                 events=nothing,
+                open_log=nothing,
                 facts=facts,
                 pushes=pushes,
                 keeping=nothing,
                 schedules=nothing,
+                counters=nothing,
                 clock_ms=house.context.clock_ms,
             )
         )

@@ -75,7 +75,7 @@ async def test_while_the_store_is_away_a_node_counts_for_itself(unique: str) -> 
             worker = system.start(CounterWorker, settings)
             counters = Counters(worker, lambda: 0.0, timeout_s=60.0)
             for n in range(1, 4):
-                assert await counters.add(unique, window_s=1e6) == (n, False)
+                assert await counters.count(unique, window_s=1e6) == (n, False)
             assert counters.fallbacks == 3
 
 
@@ -97,7 +97,7 @@ def test_a_window_slides(steps: list[tuple[float, int]]) -> None:
         came.append((now, amount))
 
         async def add(amount: int = amount) -> float:
-            return (await counters.add("n", amount, window_s=2.0)).total
+            return (await counters.count("n", amount, window_s=2.0)).total
 
         total = trio.run(add)
         this_window = now - now % 2.0
@@ -108,7 +108,7 @@ def test_a_window_slides(steps: list[tuple[float, int]]) -> None:
 async def test_a_node_keeps_no_more_names_than_it_may() -> None:
     counters = Counters(Away(), lambda: 0.0, names=2)
     for name, expected in (("a", 1), ("b", 1), ("a", 2), ("c", 1), ("a", 3), ("b", 1)):
-        assert (await counters.add(name, window_s=60.0)).total == expected
+        assert (await counters.count(name, window_s=60.0)).total == expected
 
 
 class NowAndThen:
@@ -131,6 +131,6 @@ async def test_a_node_has_counted_for_itself_all_along_and_hears_of_others_again
     counters = Counters(worker, lambda: 0.0)
     found = []
     for worker.away in (False, False, True, True, False):
-        found.append(await counters.add("n", window_s=60.0))
+        found.append(await counters.count("n", window_s=60.0))
     assert found == [(11, True), (22, True), (3, False), (4, False), (53, True)]
     assert counters.fallbacks == 2
