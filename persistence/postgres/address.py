@@ -1,4 +1,4 @@
-"""Whether a text can be PostgreSQL's address at all, before anything is asked of it."""
+"""Checks whether a text can be PostgreSQL's address, without connecting."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ FORM = "postgresql://user:password@host:port/database, or key=value pairs as lib
 
 
 def address_problem(url: str) -> str | None:
-    """What `url` would have to be, if it is no address of a PostgreSQL; None: it is one.
+    """Return what is wrong with `url` as the address of a PostgreSQL; None: it can be one.
 
-    Says nothing of what is in it: there is a password.
+    The text repeats nothing of `url`, which may hold a password.
     """
     try:
         parts = conninfo_to_dict(url)

@@ -23,12 +23,12 @@ _length = struct.Struct("!i").pack
 
 
 def columns(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
-    """Return rows as columns, a list for each. A call that does many rows takes its columns."""
+    """Return rows as columns, a list for each. Calls for many rows take them as columns."""
     return [list(column) for column in zip(*rows, strict=True)]
 
 
 def check_text(*texts: str) -> None:
-    """Raise `RowRefused` if PostgreSQL cannot hold one of the texts, which would fail all rows."""
+    """Raise `RowRefused` if PostgreSQL cannot hold one of the texts: it would refuse all rows."""
     joined = "".join(texts)
     if "\0" in joined:
         raise RowRefused("a NUL character cannot be stored")

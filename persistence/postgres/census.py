@@ -1,4 +1,7 @@
-"""Which nodes the register has, for people; see `persistence.postgres.nodes` for nodes."""
+"""The nodes in the register, to show to people.
+
+Nodes themselves use `persistence.postgres.nodes`.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ FROM {schema}.nodes WHERE buried_at IS NULL ORDER BY name, incarnation
 
 
 class Registered(NamedTuple):
-    """A node that was admitted and not buried.
+    """A node that was admitted, and has not been buried.
 
     Attributes:
-        about: what it says of itself.
-        process: where it runs.
+        about: its descriptor, as it wrote it.
+        process: its process and machine.
         age_s: how long ago it joined.
         report_s: how long ago it has reported.
         valkey_s: how long ago Valkey had answered it, as it has reported.

@@ -33,7 +33,8 @@ T = TypeVar("T")
 STORE = "postgresql"
 
 LOST: Final = (psycopg.OperationalError, psycopg.InterfaceError)
-"""A deadlock, a shutdown, a lost connection: a second attempt helps if any does."""
+"""Errors such as a deadlock, a shutdown or a lost connection, after which a second attempt may
+work."""
 
 # Errors that a bad value causes, on either side of the connection: a NUL character, half a
 # surrogate pair, a number beyond 64 bits, a row of another shape.

@@ -11,7 +11,7 @@ _HOLD: Final = "SELECT times, for_s FROM {schema}.hold_actor(%s, %s, %s, %s::flo
 
 
 class HangCount(NamedTuple):
-    """How often nodes were caught in an actor's code, and for how long no node starts it now."""
+    """How often nodes were caught in an actor's code, and for how long no node starts the actor."""
 
     hangs: int
     held_s: float

@@ -78,7 +78,7 @@ class EventKeeper(PostgresActor):
         found = connection.execute(self._marked, (kind, request.mark, *where), binary=True)
         rows = found.fetchall()
         reached = None
-        if rows and rows[-1][4] is None:  # no payload: it says where the step ended
+        if rows and rows[-1][4] is None:  # a row without payload says where the step ended
             reached = rows.pop()[:2]
         return Marked([(kind, *row) for row in rows], reached)
 

@@ -4,8 +4,8 @@ The lease protects no data. If two servers work on one room, epochs keep the log
 server is refused again and again. The lease tells the operator that there are two servers. An
 advisory lock would not do, because it belongs to a session, and a pooler has none to give.
 
-The servers of a cluster share one lease, which is in the name of the cluster: any of them renews
-it, and each that comes is let in. Which nodes they have is the register's matter.
+The servers of a cluster share one lease in the name of the cluster: any of them renews it, and
+another server of the cluster is let in. The register knows which nodes they have.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Holder(msgspec.Struct, frozen=True):
 
 
 CLUSTER: Final = Holder("a cluster of servers", "", "", 0, "")
-"""Holds the lease for all servers of a cluster. No process is like it, so it is never known to have
+"""Holds the lease for all servers of a cluster. It is no process, so it is never known to have
 ended: it is gone when nobody renews the lease."""
 
 
@@ -130,11 +130,11 @@ class SchemaLease:
         """Take the lease once no living server has it.
 
         It waits up to `DRAIN_S` for a server that is stopping. A server that was killed is known to
-        be gone at once if it ran on this machine, and otherwise after `SILENT_S`. For a server of a
-        cluster there is nothing to wait for if its cluster has the lease.
+        be gone at once if it ran on this machine, and otherwise after `SILENT_S`. A server of a
+        cluster does not wait if its cluster has the lease.
 
         Raises:
-            SchemaInUse: another server lives, or a cluster of which this server is none.
+            SchemaInUse: another server lives, or a cluster to which this server does not belong.
             StoreUnavailable: PostgreSQL does not answer.
         """
         heard: LeaseRow | None = None
@@ -176,7 +176,10 @@ class SchemaLease:
         return not self.lost
 
     def release(self) -> None:
-        """Give the lease up, if the store answers. That of a cluster stays while nodes live."""
+        """Give the lease up, if the store answers.
+
+        The lease of a cluster stays while nodes live.
+        """
         text = "DELETE FROM {schema}.lease WHERE holder = %s"
         if self._holder == CLUSTER:
             text += " AND NOT EXISTS (SELECT FROM {schema}.nodes WHERE buried_at IS NULL)"

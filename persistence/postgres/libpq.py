@@ -2,7 +2,7 @@
 
 psycopg's `execute` finds a type for each value, decides whether to prepare, and waits in Python. It
 takes 20 us of this process for a statement that takes 6 us here. A round trip takes another 30 to
-100 us, by how deeply the server's process sleeps.
+100 us, depending on how deeply the server's process sleeps.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def together(connection: psycopg.Connection, statements: Sequence[Statement]) ->
         results = _until_sync(pgconn)
         pgconn.exit_pipeline_mode()
     except BaseException:
-        connection.close()  # it is lost, or in the middle of a pipeline
+        connection.close()  # the connection is lost, or in the middle of a pipeline
         raise
     for result in results:
         if result.status not in _WELL:

@@ -154,7 +154,7 @@ def plan(
 ) -> MigrationPlan:
     """Compare migrations with those `applied` (file -> checksum). Raises `MigrationDrift`."""
     known = {migration.file for migration in ours}
-    newest: dict[str, str] = {}  # of each group
+    newest: dict[str, str] = {}  # the highest number that is applied, of each group
     left_alone = set()
     for file in sorted(applied):
         service = _service(file)

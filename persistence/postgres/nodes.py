@@ -50,9 +50,9 @@ _NEXT: Final = "SELECT nextval('{schema}.node_generations')"
 class RegisterWorker(PostgresActor):
     """Admits, excuses and buries nodes, one request after the other.
 
-    A connection that was lost is opened again, and the request made once more. That is harmless: a
-    report or a burial can be made twice. Of an admission that was made twice the first remains as a
-    node that does not live, and is buried.
+    After a lost connection it opens another, and makes the request once more. That is harmless: a
+    report or a burial can be made twice. If an admission is made twice, the first one is a node
+    that does not live, and is buried.
     """
 
     batch_weight = 1
@@ -76,7 +76,8 @@ class RegisterWorker(PostgresActor):
         rows = connection.execute(qualified(self._settings, text), arguments).fetchall()
         match request:
             case ReadRegister():
-                # Behind the view: whoever takes over from a node has read what held it up.
+                # Read after the view, so that whoever takes over from a dead node knows what held
+                # it up.
                 text = qualified(self._settings, _HELD)
                 held = [HeldActor(*row) for row in connection.execute(text).fetchall()]
                 return _register(rows)._replace(held=held)
@@ -92,7 +93,7 @@ def _call(request: StoreRequest) -> tuple[Any, ...]:
         case AdmitNode(name, generation, about, process):
             call = _ADMIT, name, generation, about, process
         case ReportNode(node, generation, valkey_s, doubtful, fresh_s):
-            # Infinity is no interval: never is as good as a day ago.
+            # PostgreSQL has no infinite interval here; a day is as good.
             call = _REPORT, node, generation, min(valkey_s, 86_400.0), doubtful, fresh_s
         case ReadRegister():
             call = (_READ,)

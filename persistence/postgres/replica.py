@@ -18,13 +18,13 @@ from persistence.settings import PostgresSettings
 _log = structlog.get_logger("persistence.replica")
 
 LOOKS: Final = 5
-"""So many looks in the time that the replica may be behind; but at least one a second."""
+"""How many looks there are in the time that the replica may be behind; at least one a second."""
 _SAMPLES: Final = 1024
 _SLICE_S: Final = 0.1
-"""A stop waits for so long at most."""
+"""How long a stop waits at most."""
 
-# What is acknowledged is flushed. The place where the next record will be inserted would not do: at
-# the edge of a page it is one that no replica comes to while nothing is written.
+# The place up to which the log is flushed, since what is acknowledged is flushed. The place of the
+# next record would not do: at the edge of a page no replica reaches it while nothing is written.
 _FLUSHED: Final = "SELECT (pg_current_wal_flush_lsn() - '0/0')::int8"
 _REPLAYED: Final = (
     "SELECT CASE WHEN pg_is_in_recovery() THEN (pg_last_wal_replay_lsn() - '0/0')::int8 END"
@@ -34,10 +34,10 @@ _REPLAYED: Final = (
 class ReplicaLag:
     """How far a replica is behind, at most, from samples of the primary and of the replica.
 
-    A sample of the primary is a place in its log, and the time before it was asked for. A replica
-    that has come to this place has all that was acknowledged before this time. So no clock but this
-    process's counts, and a replica that gets nothing more is behind more and more, even if it has
-    replayed all that it got.
+    A sample of the primary is a place in its log, and a time before it was asked for. A replica
+    that has reached this place has everything that was acknowledged before this time. So only the
+    clock of this process counts, and a replica that gets nothing more falls further and further
+    behind, even if it has replayed all that it got.
 
     One thread takes samples and others read.
     """
@@ -52,17 +52,17 @@ class ReplicaLag:
         self._samples.append((place, at_s))
 
     def replayed(self, place: int) -> None:
-        """The replica has come to this place."""
+        """The replica has reached this place."""
         while self._samples and self._samples[0][0] <= place:
             self._as_of = self._samples.popleft()[1]
 
     def unknown(self) -> None:
-        """It is no replica, or none any more."""
+        """How far it is behind is not known: it does not answer, or is no replica."""
         self._samples.clear()
         self._as_of = float("-inf")
 
     def seconds(self) -> float:
-        """How much of what was acknowledged lately it may lack; infinite: that is not known."""
+        """Return how many seconds of acknowledged writes it may lack; infinite: not known."""
         return self._clock() - self._as_of
 
 
@@ -71,7 +71,7 @@ class ReplicaWatch(pykka.ThreadingActor):
 
     Arguments:
         settings: the addresses of primary and replica, and how far it may be behind.
-        lag: what it tells.
+        lag: where it notes what it finds.
     """
 
     use_daemon_thread = True

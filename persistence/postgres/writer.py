@@ -123,7 +123,7 @@ class AppendCall:
     def __init__(self, settings: PostgresSettings) -> None:
         self._text = qualified(settings, _APPEND).as_bytes()
         self._apart = qualified(settings, _APPEND_APART)
-        # The name is a hash of the text. Should a pooler give us another server's session, that
+        # The name is a hash of the text. If a pooler gives us a session of another server, that
         # server's statement, for another schema, has another name, and cannot be run by mistake.
         self._name = b"greenroom_" + hashlib.sha256(self._text).hexdigest()[:16].encode()
         self._prepared_on: psycopg.Connection | None = None

@@ -1,4 +1,7 @@
-"""How many slots each node holds, for people; see `persistence.redis.nodes` for nodes."""
+"""How many slots each node holds, to show to people.
+
+Nodes themselves use `persistence.redis.nodes`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands of Redis as they are sent, and scripts."""
+"""Commands of Redis in the form in which they are sent, and scripts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ Command = tuple[bytes | str | int | float, ...]
 
 
 class Script(NamedTuple):
-    """A Lua script, which is called by its hash. Who does not have it yet is sent its text."""
+    """A Lua script, which is called by its hash.
+
+    A server that does not have it is sent its text.
+    """
 
     text: str
     name: str
@@ -38,7 +41,7 @@ def only(replies: Sequence[Any]) -> Any:
 
 
 def key_of(command: Command) -> bytes | None:
-    """Return the key by which a Cluster finds the server of a command; None: any server."""
+    """Return the key that decides a command's server in a Cluster; None: any server will do."""
     name = command[0]
     if name == "PING":
         return None

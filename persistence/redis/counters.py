@@ -12,8 +12,8 @@ from persistence.redis.connection import STORE, one_line
 from persistence.redis.lines import converse
 from persistence.requests import Increment, StoreCheck, StoreRequest
 
-# A sliding window is estimated from two fixed ones, the present one and the one before. The clock
-# is the store's, so that all nodes use the same windows. A counter is one key, which expires.
+# A sliding window is estimated from two fixed windows, the present one and the one before. The
+# clock is the store's, so that all nodes use the same windows. A counter is one key, which expires.
 _INCREMENT: Final = script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

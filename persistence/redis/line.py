@@ -1,4 +1,4 @@
-"""A connection on which commands and replies are left as they are.
+"""A connection that sends commands and returns replies without converting them.
 
 redis-py's own commands cost some 20 us each in checks, callbacks and objects, more than all else
 that a message of the bus costs.
@@ -29,7 +29,7 @@ class Line:
 
     @property
     def shards(self) -> int:
-        """How many servers have a part of the keys each."""
+        """The number of servers that share the keys."""
         return 1
 
     def execute(self, *commands: Command, shard: int = 0) -> Sequence[Any]:  # noqa: ARG002
@@ -61,7 +61,7 @@ class Line:
         except BaseException:
             self.close()
             raise
-        if self._demoted:  # it was the primary, and whoever is now may have its name
+        if self._demoted:  # this server was the primary; another one may have its name now
             self._demoted = False
             self.close()
         return replies

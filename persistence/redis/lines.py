@@ -1,4 +1,4 @@
-"""Opens the line to a store by what its address says: one server, Sentinels, or a Cluster."""
+"""Opens the line to a store, by its address: one server, Sentinels, or a Cluster."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def open_line(settings: RedisSettings) -> AnyLine:
 def converse(line: AnyLine, script: Script, commands: Sequence[Command]) -> list[Any]:
     """Execute commands of which some call a script, in one round trip.
 
-    A server that does not have the script has not run it, so it is sent its text: after a restart,
-    a failover, or the first time. Raises as `execute` of the line.
+    A server that does not have the script, after a restart or a failover or at first, has not run
+    it, and is sent its text. Raises as `execute` of the line.
     """
     replies = list(line.execute(*commands))
     missing = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]

@@ -137,14 +137,14 @@ EPOCHS: Final = 1 << 32
 
 
 def home(settings: RedisSettings) -> str:
-    """Return what the keys of a cluster begin with: all are in one hash slot of a Redis Cluster."""
+    """Return the beginning of a cluster's keys: it puts all into one hash slot."""
     return f"{settings.prefix}{{cluster}}"
 
 
 class NodeWorker(RedisActor):
-    """A node's heartbeats, and its claims of slots.
+    """Sends a node's heartbeats, and its claims of slots.
 
-    It waits for an answer no longer than `timeout_s`: a heartbeat that is late is as good as none.
+    It waits for an answer no longer than `timeout_s`, because a late heartbeat is useless.
 
     Arguments:
         settings: the address of the store.

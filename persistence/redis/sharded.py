@@ -19,18 +19,19 @@ from persistence.settings import RedisSettings
 Server = tuple[str, int]
 
 _REDIRECTIONS: Final = 8
-"""A key that has moved so often while it was asked for is given up; it takes one or two."""
+"""How often a command follows its key to another server. One or two times are usual."""
 _AT_ONCE: Final = 3
-"""So many redirections are followed at once. Servers that send a key to one another have yet to
-hear of its move, and a pause helps."""
+"""How many redirections are followed without a pause. Servers that send a command to each other
+have not heard of a move yet, and a pause helps."""
 _PAUSE_S: Final = 0.01
-"""The first of these pauses; it doubles each time, to 0.3 s in all."""
+"""The first pause. Each further one is twice as long, 0.3 s in all."""
 _ASKING: Final[Command] = ("ASKING",)
 
 
 class _Part(NamedTuple):
-    """A command's place among all, the server that it goes to, and whether it is let in there by
-    ASKING: its key is being moved.
+    """A command's place among all, and the server that it goes to.
+
+    `asking`: whether ASKING goes first, because its key is being moved there.
     """
 
     place: int
@@ -41,13 +42,14 @@ class _Part(NamedTuple):
 class ShardedLine:
     """A connection to each server of a Cluster that is needed.
 
-    Commands go to the servers of their keys, to all in one round trip. One that a server refuses as
-    the key has moved was not done, and is sent to where it is. A server that does not answer fails
-    its own commands and no others; then the Cluster is asked anew who has which keys.
+    Commands go to the servers of their keys, to all of them in one round trip. A command that a
+    server refuses, because the key has moved, was not done, and is sent to the key's new server. A
+    server that does not answer fails only its own commands; then the Cluster is asked anew which
+    server has which keys.
 
     Arguments:
         settings: the address, and how long an answer may take.
-        many: the address, read.
+        many: the parsed address.
     """
 
     def __init__(self, settings: RedisSettings, many: Many) -> None:
@@ -65,10 +67,10 @@ class ShardedLine:
         return len(self._primaries)
 
     def execute(self, *commands: Command, shard: int = 0) -> Sequence[Any]:
-        """As of `Line`. A PING goes to all servers, and its reply is an error if one has failed.
+        """Do as `Line.execute`. A PING goes to all servers; if one fails, the reply is its error.
 
-        Raises RedisError or OSError if no server says how the Cluster is made up. A server that
-        does not answer is an error in the place of each of its replies.
+        If a server does not answer, an error takes the place of each of its replies. Raises
+        RedisError or OSError if no server says which servers the Cluster has.
         """
         self._know()
         replies: list[Any] = [None] * len(commands)
@@ -94,7 +96,7 @@ class ShardedLine:
     def _round(
         self, commands: Sequence[Command], todo: Sequence[_Part], replies: list[Any]
     ) -> list[_Part]:
-        """Send what is to do, fill in replies, and return what is to be sent elsewhere."""
+        """Send the commands, fill in the replies, and return the commands to send elsewhere."""
         groups: dict[Server, list[_Part]] = {}
         for part in todo:
             if part.server is None:
@@ -126,7 +128,7 @@ class ShardedLine:
     def _take(
         self, server: Server, parts: Sequence[_Part], received: Iterable[Any], replies: list[Any]
     ) -> list[_Part]:
-        """Fill in what a server has replied; return what it says is elsewhere."""
+        """Fill in a server's replies; return the commands whose keys it says are elsewhere."""
         elsewhere = []
         remaining = iter(received)
         for place, _, asking in parts:
@@ -137,11 +139,12 @@ class ShardedLine:
                 moved = isinstance(reply, MovedError)
                 elsewhere.append(_Part(place, (reply.host or server[0], reply.port), not moved))
                 if moved:
-                    self._table = []  # more will have moved
+                    self._table = []  # other keys will have moved, too
                 continue
             if isinstance(reply, ClusterDownError):
                 self._table = []
-            if not isinstance(replies[place], Exception):  # else one of a PING's has failed
+            # otherwise another server's reply to the PING was an error
+            if not isinstance(replies[place], Exception):
                 replies[place] = reply
         return elsewhere
 
@@ -161,7 +164,10 @@ class ShardedLine:
         return connect_to(self._settings, self._many, *server)
 
     def _know(self) -> None:
-        """Ask who has which hash slots, unless that is known. Raises RedisError or OSError."""
+        """Ask which server has which hash slots, unless that is known.
+
+        Raises RedisError or OSError.
+        """
         if self._table:
             return
         failure: Exception = ClusterDownError("no server of the Cluster has any hash slot")
