@@ -197,6 +197,13 @@ class Server:
         """Send a signal, wait for the end, return the exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signum)
+        code = self.wait(timeout_s)
+        if code:  # for the report of a test that fails by it
+            print(*self.err[-40:], sep="\n")
+        return code
+
+    def wait(self, timeout_s: float = 120) -> int:
+        """Wait until it ends and all that it has said is read; return the exit code."""
         try:
             code = self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -204,8 +211,6 @@ class Server:
             raise AssertionError(f"did not stop: {self.err[-10:]}") from None
         for reader in self._readers:
             reader.join()
-        if code:  # for the report of a test that fails by it
-            print(*self.err[-40:], sep="\n")
         return code
 
     def kill(self) -> None:

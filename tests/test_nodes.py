@@ -322,7 +322,7 @@ def test_a_node_that_keeps_dying_is_tried_again_and_the_last_one_ends_the_server
         file.write_text("[listen]\nprot = 1\n", "utf-8")
         for row in server.rows():
             os.kill(row.pid, signal.SIGKILL)
-        assert server.process.wait(LIMIT_S) == Exit.CONFIG
+        assert server.wait() == Exit.CONFIG
     reasons = [event["why"] for event in server.events() if event["event"] == "draining"]
     assert "cannot be kept running: exit code 3" in reasons[-1]
     assert any("has no key prot" in line for line in server.err)
