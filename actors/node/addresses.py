@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from actors.node.config import Loaded
+from actors.node.config import Config, Loaded
 from persistence.stores import Stores
 from protocol.server.listener import listen
 
@@ -43,14 +43,23 @@ def banner(
 ) -> str:
     """Return the line that says where everything is."""
     settings = loaded.config
-    where = "no clients"
-    if clients:
-        scheme = "wss" if settings.listen.tls_certificate else "ws"
-        address = _address(settings.listen.host, clients)
-        where = f"clients at {scheme}://{address}{settings.wire.path}"
+    where = f"clients at {clients_url(settings, clients)}" if clients else "no clients"
     web = f", HTTP at http://{_address(settings.http.host, http)}" if http else ""
     up = "is up" if nodes == 1 else f"is up on {nodes} nodes"
     return f"greenroom {version} {up}: {where}{web}, data in {found.where}"
+
+
+def clients_url(settings: Config, clients: Sequence[socket.socket]) -> str:
+    """Return the address at which clients connect; empty: they cannot."""
+    if not clients:
+        return ""
+    scheme = "wss" if settings.listen.tls_certificate else "ws"
+    return f"{scheme}://{_address(settings.listen.host, clients)}{settings.wire.path}"
+
+
+def ports_of(listeners: Sequence[socket.socket]) -> tuple[int, ...]:
+    """Return the ports of sockets, each once."""
+    return tuple(dict.fromkeys(one.getsockname()[1] for one in listeners))
 
 
 def _address(host: str, listeners: Sequence[socket.socket]) -> str:

@@ -49,6 +49,7 @@ class Assignment(msgspec.Struct, frozen=True, tag="assignment"):
         pulse_s: the longest that the node may be silent.
         labels: the node's.
         page: the descriptor of the memory in which the node says what it runs; -1: there is none.
+        page_ports: the ports of web pages that clients may come from, beside that of the node.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Assignment(msgspec.Struct, frozen=True, tag="assignment"):
     pulse_s: float
     labels: tuple[str, ...] = ()
     page: int = -1
+    page_ports: tuple[int, ...] = ()
 
 
 class Waiting(msgspec.Struct, frozen=True, tag="waiting"):

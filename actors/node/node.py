@@ -55,6 +55,7 @@ from persistence import PostgresSettings, RedisSettings
 from persistence.postgres import SchemaLease
 from persistence.settings import BusSettings
 from protocol.http.application import Check, Readiness, application, readiness, serve_http
+from protocol.http.pages import Pages
 from protocol.messages import session as session_messages
 from protocol.messages.envelope import Request
 from protocol.messages.op_table import OpTable
@@ -103,6 +104,7 @@ class ServerNode:
         name: the node's in its cluster; "": it is in none.
         labels: what it is for in its cluster.
         about: names and values that the HTTP index shows.
+        pages: the web pages that HTTP serves, if any.
         log: the writer of the log.
         lease: the lease of the database's schema; None: no other server can use the schema.
         parent: the line to the parent, if there is one. It owns stores and lease then.
@@ -121,6 +123,7 @@ class ServerNode:
     about: Mapping[str, str]
     log: LogWriter
     labels: Sequence[str] = ()
+    pages: Pages | None = None
     lease: SchemaLease | None = None
     parent: ParentLine | None = None
 
@@ -298,6 +301,7 @@ class ServerNode:
             about=self.about,
             ready=ready,
             readings=metrics.readings,
+            pages=self.pages,
             routes=[
                 Mount(f"/{name}", routes=running.http)
                 for name, running in services.items()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from actors.node.config import Loaded
 from actors.node.line import ParentLine
+from actors.node.pages import pages_of
 from actors.node.sections import ConfigError, meant
 from actors.service import Service
 from persistence import postgres, redis
@@ -40,6 +41,7 @@ def check_program(program: Program) -> ssl.SSLContext | None:
     tls = tls_context(loaded)
     check_addresses(loaded)
     check_kept(loaded, program.services)
+    pages_of(loaded)
     for service in program.services:
         service.check(loaded.config, loaded.folder)
     return tls

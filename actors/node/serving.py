@@ -19,7 +19,7 @@ import trio
 
 from actors.cluster.rules.labels import serves
 from actors.node import logs
-from actors.node.addresses import banner, listening
+from actors.node.addresses import banner, clients_url, listening, ports_of
 from actors.node.config import Loaded
 from actors.node.exits import Exit
 from actors.node.files import raise_limit
@@ -28,12 +28,14 @@ from actors.node.log_writer import LogWriter
 from actors.node.names import node_names
 from actors.node.node import ServerNode
 from actors.node.opening import leased, stores, token_secrets
+from actors.node.pages import pages_of
 from actors.node.printing import say
 from actors.node.program import Program, check_program
 from actors.node.stopping import Signals, Stopping
 from actors.node.terminal import watch_terminal
 from persistence import Replaced, postgres
 from persistence.stores import Stores
+from protocol.server.origin import with_own_ports
 
 log = structlog.get_logger("actors.node.serving")
 
@@ -99,7 +101,7 @@ def serve_alone(program: Program, signals: Signals) -> Exit:
         lease = stack.enter_context(leased(loaded, found))
         signals.check()
         line = banner(loaded, clients, http, found, version)
-        node = make_node(program, began, found, lease)
+        node = make_node(program, began, found, clients, http, lease=lease)
         # Signals are only noted from here to the end. After the loop the stores stop in a bounded
         # time, and nobody may interrupt them.
         signals.only_note()
@@ -125,7 +127,7 @@ def serve_for_parent(program: Program, signals: Signals, line: ParentLine) -> Ex
     loaded = lent(program.loaded, assignment)
     with stores(loaded, program.services) as found:
         signals.check()
-        node = make_node(program, began, found, None)
+        node = make_node(program, began, found, clients, http)
         signals.only_note()
         started = partial(line.say, Up(program.version))
         saved = trio.run(node.run, clients, http, started, began.stopping)
@@ -144,11 +146,19 @@ def lent(loaded: Loaded, assignment: Assignment) -> Loaded:
 
 
 def make_node(
-    program: Program, began: Beginning, found: Stores, lease: postgres.SchemaLease | None
+    program: Program,
+    began: Beginning,
+    found: Stores,
+    clients: Sequence[socket.socket],
+    http: Sequence[socket.socket],
+    *,
+    lease: postgres.SchemaLease | None = None,
 ) -> ServerNode:
-    """Put a node together."""
+    """Put a node together, which will serve on these sockets."""
     settings, line = program.loaded.config, program.line
     about = {"name": "greenroom", "version": program.version}
+    if clients:
+        about["clients"] = clients_url(settings, clients)
     name, labels = "", settings.server.labels_of(0)
     if line is not None:
         name, labels = line.assignment.name, line.assignment.labels
@@ -156,6 +166,10 @@ def make_node(
         (name,) = node_names(settings.server.name, 1)
     if name:
         about["node"] = name
+    pages = ports_of(http) if line is None else (*ports_of(http), *line.assignment.page_ports)
+    origins = with_own_ports(settings.wire.origins, pages)
+    replace = msgspec.structs.replace
+    settings = replace(settings, wire=replace(settings.wire, origins=origins))
     return ServerNode(
         services=program.services,
         settings=settings,
@@ -169,6 +183,7 @@ def make_node(
         name=name,
         labels=labels,
         about=about,
+        pages=pages_of(program.loaded),
         log=began.log,
         lease=lease,
         parent=line,

@@ -1,4 +1,4 @@
-"""The HTTP end: health, readiness and metrics, on Hypercorn's trio worker in the same loop.
+"""The HTTP end: health, readiness, metrics, pages; on Hypercorn's trio worker in the same loop.
 
 It does not know actors. Its answers come from the checks and readings that it is given.
 """
@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from protocol.http.metrics import METRICS_TYPE, Readings, render
+from protocol.http.pages import INDEX, Pages, page_routes
 
 CHECK_TIMEOUT_S = 0.8
 """A check that takes longer has failed.
@@ -70,6 +71,7 @@ def application(
     ready: Callable[[], Awaitable[Readiness]],
     readings: Readings,
     routes: Sequence[BaseRoute] = (),
+    pages: Pages | None = None,
 ) -> Starlette:
     """Return the HTTP application.
 
@@ -78,10 +80,14 @@ def application(
         ready: called for each `/readyz`, which answers 200 if it is ready, else 503.
         readings: called once for each scrape of `/metrics`.
         routes: the routes of services, in addition to these.
+        pages: web pages; `/` answers their index to whoever asks for HTML, as browsers do.
     """
 
-    async def index(_: Request) -> Response:
-        return JSONResponse({**about, "see": ["/healthz", "/readyz", "/metrics"]})
+    async def index(request: Request) -> Response:
+        if pages and "text/html" in request.headers.get("accept", ""):
+            return pages[INDEX].answer(request, Vary="Accept")
+        see = ["/healthz", "/readyz", "/metrics"]
+        return JSONResponse({**about, "see": see}, headers={"Vary": "Accept"})
 
     async def healthz(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -100,6 +106,7 @@ def application(
             Route("/readyz", readyz),
             Route("/metrics", metrics),
             *routes,
+            *page_routes(pages or {}),
         ]
     )
 

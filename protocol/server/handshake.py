@@ -22,7 +22,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Origin, Subprotocol
 
 from protocol.codec import ENCODINGS, Encoding
-from protocol.server.origin import canonical
+from protocol.server.origin import canonical, is_own
 from protocol.server.settings import WireSettings
 from protocol.server.upgrade import usual_upgrade
 
@@ -149,7 +149,9 @@ def _judged(
 ) -> Accepted | HandshakeRefused:
     if len(request.headers.get_all("Host")) != 1:  # RFC 9112, section 3.2
         return refusal(HTTPStatus.BAD_REQUEST, "A request has exactly one Host header.")
-    _write_as_browsers_do(request)
+    origin = _write_as_browsers_do(request)
+    if origin is not None and is_own(origin, request.headers["Host"], settings.origins):
+        protocol.origins = [Origin(origin)]
     response = protocol.accept(request)
     if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
         return _refused(protocol, response, settings)
@@ -195,13 +197,16 @@ def _what_matters(head: bytes) -> bytes:
     return b"\n".join(kept)
 
 
-def _write_as_browsers_do(request: Request) -> None:
+def _write_as_browsers_do(request: Request) -> str | None:
+    """Rewrite the one origin of a request, and return it."""
     origin = request.headers.get_all("Origin")
     if len(origin) == 1:
         with contextlib.suppress(ValueError):
             written = canonical(origin[0])
             del request.headers["Origin"]  # else the header would be there twice
             request.headers["Origin"] = written
+            return written
+    return None
 
 
 def _where(settings: WireSettings) -> str:

@@ -30,6 +30,9 @@ BindHost = Annotated[
 ]
 
 
+DEFAULT_PAGES = "examples/web"
+
+
 class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of `Gateway` and its connections. Times are in seconds, sizes in bytes.
 
@@ -39,10 +42,11 @@ class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     path: Path = "/ws"
     """The one path that is upgraded to WebSocket."""
-    origins: tuple[str, ...] = ()
-    """Allowed values of `Origin`, as `scheme://host` or `scheme://host:port`; empty: any. Only
-    browsers send one, so a request without an `Origin` is always allowed. They are kept in the form
-    that browsers send."""
+    origins: tuple[str, ...] = ("self",)
+    """Allowed values of `Origin`, as `scheme://host` or `scheme://host:port`; `self`: the pages of
+    the server's own HTTP port, `self:port` those at the same address and another port; empty: any.
+    Only browsers send one, so a request without an `Origin` is always allowed. They are kept in the
+    form that browsers send."""
     max_connections: int = 10_000
     """Connections at once. One more is answered 503 with `Retry-After`."""
     address_connections: Annotated[int, Meta(ge=0)] = 1_000
@@ -114,3 +118,5 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     and another node would be no better off. Nothing is acknowledged without PostgreSQL."""
     host: BindHost = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535)] = 7351
+    pages: str = DEFAULT_PAGES
+    """The folder of web pages to serve; empty: none. The default one need not exist."""

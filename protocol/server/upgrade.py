@@ -14,6 +14,7 @@ import re
 from typing import Final
 
 from protocol.codec import ENCODINGS, Encoding
+from protocol.server.origin import is_own
 from protocol.server.settings import WireSettings
 
 _MAX_BYTES: Final = 4096
@@ -51,7 +52,7 @@ def usual_upgrade(head: bytes, settings: WireSettings) -> tuple[Encoding, bytes]
         or headers.get(b"sec-websocket-version") != b"13"
         or not headers.get(b"host")
         or not _KEY.fullmatch(key)
-        or (settings.origins and origin is not None and origin.decode() not in settings.origins)
+        or not _lets_in(settings.origins, origin, headers.get(b"host", b""))
     ):
         return None
     protocols = headers.get(b"sec-websocket-protocol", b"")
@@ -65,3 +66,10 @@ def usual_upgrade(head: bytes, settings: WireSettings) -> tuple[Encoding, bytes]
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: %b\r\nSec-WebSocket-Protocol: %b\r\n\r\n" % (accept, chosen)
     )
+
+
+def _lets_in(origins: tuple[str, ...], origin: bytes | None, host: bytes) -> bool:
+    if not origins or origin is None:
+        return True
+    page = origin.decode()
+    return page in origins or is_own(page, host.decode(), origins)

@@ -30,6 +30,7 @@ from actors.node.stopping import Stopping
 from actors.node.upkeep import Revivable, hold_lease, keep_alive
 from persistence.postgres import SchemaLease
 from protocol.http.application import Readiness, application, serve_http
+from protocol.http.pages import Pages
 
 log = structlog.get_logger("actors.node.parent")
 
@@ -51,6 +52,8 @@ class ParentProcess:
         lease: the lease of the database's schema; None: it need not be held.
         embedded: the embedded servers; None: there are none.
         http: listening sockets for HTTP; none: no HTTP.
+        pages: the web pages that HTTP serves, if any.
+        clients: the address at which clients connect.
         control: the socket for commands; None: there is none.
         kept: the label that each kind is kept to, if these nodes are all of their cluster.
         hold: holds an actor that a node is caught in; None: none is held.
@@ -66,6 +69,8 @@ class ParentProcess:
     lease: SchemaLease | None = None
     embedded: Revivable | None = None
     http: Sequence[socket.socket] = ()
+    pages: Pages | None = None
+    clients: str = ""
     control: socket.socket | None = None
     kept: dict[str, str] = field(default_factory=dict)
     hold: HoldActor | None = None
@@ -183,8 +188,11 @@ class ParentProcess:
         async def ready() -> Readiness:
             return await readiness_of_all(self.keepers, draining=self.stopping.asked.is_set())
 
+        about = {"name": "greenroom", "version": self.version, "nodes": ", ".join(self.nodes)}
+        if self.clients:
+            about["clients"] = self.clients
         return application(
-            about={"name": "greenroom", "version": self.version, "nodes": ", ".join(self.nodes)},
+            about=about,
             ready=ready,
             readings=partial(
                 readings_of_parent,
@@ -192,4 +200,5 @@ class ParentProcess:
                 self.log,
                 lambda: 0 if self.hangs is None else self.hangs.caught,
             ),
+            pages=self.pages,
         )

@@ -13,11 +13,12 @@ import trio
 
 from actors.cluster.rules.labels import serves
 from actors.node import logs
-from actors.node.addresses import banner
+from actors.node.addresses import banner, clients_url, ports_of
 from actors.node.exits import Exit
 from actors.node.line import Assignment
 from actors.node.names import node_names
 from actors.node.opening import leased, stores
+from actors.node.pages import pages_of
 from actors.node.parent.control import CannotBeControlled, control_socket
 from actors.node.parent.output import NodeOutput
 from actors.node.parent.parent import ParentProcess
@@ -78,6 +79,7 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
                         postgres_url=found.postgres.url,
                         redis_url=found.redis.url,
                         terminal=terminal,
+                        page_ports=ports_of(http),
                         pulse_s=min(PULSE_S, hung_after_s / 4 or PULSE_S),
                         labels=labels[number],
                     ),
@@ -99,6 +101,8 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
             lease=lease,
             embedded=found.embedded,
             http=http,
+            pages=pages_of(loaded),
+            clients=clients_url(settings, port.reserved),
             control=control,
             hold=hold if settings.server.hold_hung_s else None,
             caught_after_s=settings.cluster.lease_s / 2,

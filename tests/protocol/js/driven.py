@@ -307,11 +307,11 @@ class _Statuses:
 
 
 @asynccontextmanager
-async def driver() -> AsyncIterator[Driver]:
+async def driver(program: Path = DRIVER) -> AsyncIterator[Driver]:
     """A Node.js process for the time of the block."""
     async with trio.open_nursery() as nursery:
         process = await trio.lowlevel.open_process(
-            node(DRIVER), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            node(program), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         running = Driver(process)
         try:

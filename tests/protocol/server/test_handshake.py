@@ -13,6 +13,7 @@ import trio
 from protocol.codec import ENCODINGS, JSON, MSGPACK
 from protocol.messages.session import Ping
 from protocol.server.listener import listen
+from protocol.server.origin import with_own_ports
 from protocol.server.settings import WireSettings
 from tests.protocol.live import KEY, Raw, live, masked, upgrade
 
@@ -124,8 +125,56 @@ def test_what_no_browser_would_send_cannot_be_listed(origin: str) -> None:
         WireSettings(origins=(origin,))
 
 
-async def test_without_a_list_any_origin_comes_in() -> None:
-    async with live() as server, await server.socket() as stream:
+@pytest.mark.parametrize(
+    ("origin", "host", "allowed"),
+    [
+        ("http://127.0.0.1:7351", "127.0.0.1:7350", True),
+        ("http://localhost:7351", "localhost:7350", True),
+        ("HTTP://LocalHost:7351", "LOCALHOST:7350", True),
+        ("http://[::1]:7351", "[::1]:7350", True),
+        ("http://192.168.1.7:7351", "192.168.1.7:7350", True),
+        (None, "127.0.0.1:7350", True),
+        ("http://127.0.0.1:8080", "127.0.0.1:7350", False),  # another program's page
+        ("http://127.0.0.1", "127.0.0.1:7350", False),
+        ("https://127.0.0.1:7351", "127.0.0.1:7350", False),
+        ("http://localhost:7351", "127.0.0.1:7350", False),
+        ("http://192.168.1.8:7351", "192.168.1.7:7350", False),
+        # A name that its owner had lead here for a moment (DNS rebinding).
+        ("http://evil.example:7351", "evil.example:7350", False),
+        ("http://localhost.evil.example:7351", "localhost.evil.example:7350", False),
+        ("http://127.0.0.1.evil.example:7351", "127.0.0.1.evil.example:7350", False),
+        ("https://evil.example", "127.0.0.1:7350", False),
+        ("http://127.0.0.1:7351@evil.example", "127.0.0.1:7350", False),
+        ("null", "127.0.0.1:7350", False),
+        ("", "127.0.0.1:7350", False),
+    ],
+)
+async def test_by_default_only_the_servers_own_page_comes_in(
+    origin: str | None, host: str, allowed: bool
+) -> None:
+    origins = with_own_ports(WireSettings().origins, [7351])
+    async with live(origins=origins) as server, await server.socket() as stream:
+        await stream.send_all(upgrade(Origin=origin, Host=host))
+        head = await Raw(stream).head()
+    assert int(head.split(b" ")[1]) == (101 if allowed else 403)
+
+
+async def test_a_server_without_a_page_lets_no_page_in_by_default() -> None:
+    origins = with_own_ports(WireSettings().origins, [])
+    assert origins == ("self",)
+    async with live(origins=origins) as server, await server.socket() as stream:
+        await stream.send_all(upgrade(Origin="http://127.0.0.1:7351", Host="127.0.0.1:7350"))
+        assert (await Raw(stream).head()).startswith(b"HTTP/1.1 403 ")
+
+
+async def test_pages_at_the_same_address_and_a_port_that_is_named_come_in() -> None:
+    async with live(origins=("self:5173",)) as server, await server.socket() as stream:
+        await stream.send_all(upgrade(Origin="http://localhost:5173", Host="localhost:7350"))
+        assert (await Raw(stream).head()).startswith(b"HTTP/1.1 101 ")
+
+
+async def test_with_an_empty_list_any_origin_comes_in() -> None:
+    async with live(origins=()) as server, await server.socket() as stream:
         await stream.send_all(upgrade(Origin="https://any.example"))
         assert (await Raw(stream).head()).startswith(b"HTTP/1.1 101 ")
 

@@ -11,7 +11,7 @@ from protocol.server.handshake import Accepted, answer, by_library
 from protocol.server.settings import WireSettings
 from protocol.server.upgrade import usual_upgrade
 
-WIRE = WireSettings(origins=("https://game.example",))
+WIRE = WireSettings(origins=("https://game.example", "self:7351"))
 KEY = base64.b64encode(bytes(range(16))).decode()
 USUAL = {
     "Host": "localhost:7350",

@@ -1,0 +1,75 @@
+"""Chromium, by browser.mjs: pages that are opened, read and clicked in."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from tests.protocol.js.driven import Driver, driver
+
+BROWSER: Final = Path(__file__).with_name("browser.mjs")
+LIMIT_S = 60.0
+
+
+class Tab:
+    """A page in a browser context of its own, as of another user."""
+
+    def __init__(self, driver: Driver, number: int) -> None:
+        self._driver = driver
+        self._number = number
+
+    async def _ask(self, command: str, **fields: Any) -> Any:
+        with trio.fail_after(LIMIT_S):
+            return await self._driver.ask(command, page=self._number, **fields)
+
+    async def until(self, script: str) -> None:
+        """Wait until an expression is true in the page."""
+        await self._ask("until", script=script)
+
+    async def evaluate(self, script: str) -> Any:
+        return await self._ask("evaluate", script=script)
+
+    async def say(self, text: str) -> None:
+        await self._ask("say", selector="#body", text=text)
+
+    async def click(self, selector: str) -> None:
+        await self._ask("click", selector=selector)
+
+    async def down(self, key: str) -> None:
+        await self._ask("down", key=key)
+
+    async def up(self, key: str) -> None:
+        await self._ask("up", key=key)
+
+    async def reload(self) -> None:
+        await self._ask("reload")
+
+    async def faults(self) -> list[str]:
+        """What scripts threw or the browser noted, refusals by the page's policy included."""
+        found: list[str] = await self._ask("faults")
+        return found
+
+
+class Browser:
+    """A running Chromium."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._numbers = itertools.count()
+
+    async def open(self, url: str) -> Tab:
+        tab = Tab(self._driver, next(self._numbers))
+        await tab._ask("open", url=url)
+        return tab
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    """Run Chromium for the time of the block."""
+    async with driver(BROWSER) as running:
+        yield Browser(running)
