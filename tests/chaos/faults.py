@@ -7,7 +7,7 @@ import os
 import random
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 import trio
@@ -17,6 +17,8 @@ from actors.node.parent.control import RestartAll, ask
 from actors.node.parent.overview import NodeRow
 from tests.chaos.deaf import stop_reading
 from tests.chaos.faulty import SITES, How, Order
+from tests.chaos.links import Change
+from tests.chaos.node_links import STORES, NodeLinks, link
 from tests.chaos.stage import Stage
 
 HOWS: tuple[How, ...] = ("raise before", "raise before", "raise after", "hang", "flood")
@@ -245,6 +247,73 @@ async def deafen(stage: Stage, rng: random.Random) -> None:
     stage.wrong += found or ["no room could be joined by a client that was to stop reading"]
 
 
+async def cut_link(stage: Stage, rng: random.Random) -> None:
+    """One node does not reach one of the stores, or neither, for up to two leases."""
+    name = rng.choice(list(_links(stage).of_nodes))
+    stores = rng.choice((("Valkey",), ("Valkey",), ("PostgreSQL",), ("PostgreSQL",), STORES))
+    refused = rng.random() < 0.5
+    with ExitStack() as stack:
+        if "Valkey" in stores:
+            stack.enter_context(_snapshots_away(stage))
+        for cut in (True, False):
+            await _change(
+                stage,
+                *(
+                    Change(link(name, store), cut=cut) if refused
+                    else Change(link(name, store), frozen=cut)
+                    for store in stores
+                ),
+            )  # fmt: skip
+            await trio.sleep(rng.uniform(0.2, 8.0) if cut else 0.0)
+
+
+async def slow_link(stage: Stage, rng: random.Random) -> None:
+    """What one node and one store say to each other is late, each way."""
+    slow = link(rng.choice(list(_links(stage).of_nodes)), rng.choice(STORES))
+    await _change(stage, Change(slow, delay_s=rng.uniform(0.005, 0.3)))
+    await trio.sleep(rng.uniform(0.5, 6.0))
+    await _change(stage, Change(slow, delay_s=0.0))
+
+
+async def fail_over_valkey(stage: Stage, rng: random.Random) -> None:
+    """The replica takes the place of Valkey, and lacks its last second. Nodes are led to it one
+    after the other, the last a second after the first.
+    """
+    links = _links(stage)
+    valkeys = links.valkeys
+    with _snapshots_away(stage):
+        await trio.to_thread.run_sync(valkeys.follow)  # if it is not yet, after another fault
+        await trio.to_thread.run_sync(valkeys.lose_what_comes_now)
+        await trio.sleep(1.0)
+        await trio.to_thread.run_sync(valkeys.fail_over)
+        await trio.sleep(rng.uniform(0.0, 3.0))
+        names = links.names
+        rng.shuffle(names)
+        for name in names:
+            await trio.to_thread.run_sync(links.lead_to_primary, name)
+            await trio.sleep(rng.uniform(0.0, 1.0 / len(names)))
+    valkeys.revive_replica()
+    await trio.to_thread.run_sync(valkeys.follow)
+
+
+@contextmanager
+def _snapshots_away(stage: Stage) -> Iterator[None]:
+    """Snapshots of a node, or of all, are lost, and nodes may end by that and others go on."""
+    stage.servers_ended.append(trio.current_time())
+    with _valkey_away(stage):
+        yield
+    stage.servers_ended.append(trio.current_time())
+
+
+def _links(stage: Stage) -> NodeLinks:
+    assert stage.links is not None, "a server of one node has no links"
+    return stage.links
+
+
+async def _change(stage: Stage, *changes: Change) -> None:
+    await trio.to_thread.run_sync(_links(stage).change, *changes)
+
+
 FAULTS: tuple[Fault, ...] = (
     Fault("kill server", kill_server, 6, ends_server=True),
     Fault("restart server", restart_server, 2, ends_server=True),
@@ -264,13 +333,16 @@ FAULTS: tuple[Fault, ...] = (
     Fault("stop reading", deafen, 1),
 )
 
-ALONE = ("usurp server", "break a hook", "fail at every start")
-"""Faults only for a server of one node, because orders to break hooks reach one process."""
+ALONE = ("usurp server",)
+"""Faults of a server of one node."""
 NODE_FAULTS: tuple[Fault, ...] = (
     *(fault for fault in FAULTS if fault.name not in ALONE),
     Fault("kill node", kill_node, 10),
     Fault("freeze node", freeze_node, 5),
     Fault("restart nodes", restart_nodes, 2),
+    Fault("cut link", cut_link, 8),
+    Fault("slow link", slow_link, 4),
+    Fault("fail over Valkey", fail_over_valkey, 4),
 )
 """Faults of a server of several nodes."""
 

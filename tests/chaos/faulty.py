@@ -15,8 +15,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import structlog
@@ -30,12 +31,17 @@ from actors.inbox.user import UserInbox
 from actors.matches.match import Match
 from actors.matches.registrar import Registrar
 from actors.matches.waker import Waker
+from actors.node import serving
+from actors.node.config import Loaded
+from actors.node.line import Assignment
 from actors.runtime.actor import Actor
 from actors.runtime.handlers import HandlerTable
 from examples.tictactoe import TicTacToe
 from tests.chaos.clockwork import Clockwork
 
 SOCKET_VARIABLE = "SABOTAGE_SOCKET"
+WAYS_VARIABLE = "SABOTAGE_WAYS"
+"""Node -> its addresses of the stores, as JSON."""
 HANG_S = 1.3
 """Long enough for the watchdog, which looks after 1 s."""
 FLOOD = 20_000
@@ -79,6 +85,13 @@ class Order(msgspec.Struct, frozen=True):
     """The key of the actor in which to break it; empty: the first actor that calls it."""
     hang_s: float = HANG_S
     """How long a hook that hangs does so, in seconds."""
+
+
+class Ways(NamedTuple):
+    """The addresses of the stores."""
+
+    postgres: str
+    redis: str
 
 
 class SabotageError(Exception):
@@ -143,6 +156,25 @@ class Saboteur:
         threading.Thread(target=obey, daemon=True).start()
 
 
+def orders_of(path: str, node: str) -> str:
+    """The socket by which one of several nodes takes orders."""
+    return f"{path}-{node}"
+
+
+def lead(saboteur: Saboteur, path: str, ways: Mapping[str, Ways]) -> None:
+    """Have a node, once its parent has named it, take orders and reach the stores its own way."""
+
+    def lent(loaded: Loaded, assignment: Assignment) -> Loaded:
+        own = orders_of(path, assignment.name)
+        Path(own).unlink(missing_ok=True)  # of the process that this one replaces
+        saboteur.listen(own)
+        way = ways[assignment.name]
+        there = msgspec.structs.replace(assignment, postgres_url=way.postgres, redis_url=way.redis)
+        return as_ever(loaded, there)
+
+    as_ever, serving.lent = serving.lent, lent
+
+
 def give(path: str, *orders: Order) -> None:
     """Give orders to the server that listens at `path`; returns when it has taken them.
 
@@ -178,8 +210,10 @@ def main() -> int:
             setattr(owner, hook, saboteur.wrap(f"{name}.{hook}", getattr(owner, hook)))
         if issubclass(owner, Actor):  # the table of its handlers holds the unwrapped ones
             owner.actor_handlers = HandlerTable(owner)
-    path = os.environ.get(SOCKET_VARIABLE)
-    if path:
+    path, ways = os.environ.get(SOCKET_VARIABLE), os.environ.get(WAYS_VARIABLE)
+    if path and ways:  # the parent of several nodes, or one of them
+        lead(saboteur, path, msgspec.json.decode(ways, type=dict[str, Ways]))
+    elif path:
         saboteur.listen(path)
     server.SERVICES = (*server.SERVICES, "tests.actors.trial:TRIAL")
     return server.main()

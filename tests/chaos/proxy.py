@@ -9,6 +9,9 @@ import struct
 
 import trio
 
+Target = tuple[str, int] | str
+"""Host and port, or the path of a unix socket."""
+
 
 class Proxy:
     """Listens on a free port and passes bytes to `target`; its attributes may change at any time.
@@ -16,12 +19,14 @@ class Proxy:
     Attributes:
         delay_s: how long each chunk is held back, on average, each way.
         frozen: while true nothing passes, and nobody is told: a half-open network.
+        cut: while true new connections are closed at once.
     """
 
-    def __init__(self, target: tuple[str, int], rng: random.Random) -> None:
+    def __init__(self, target: Target, rng: random.Random) -> None:
         self.target = target
         self.delay_s = 0.0
         self.frozen = False
+        self.cut = False
         self.port = 0
         self._rng = rng
         self._pairs: set[tuple[trio.SocketStream, trio.SocketStream]] = set()
@@ -48,7 +53,7 @@ class Proxy:
 
     async def _pass(self, client: trio.SocketStream) -> None:
         try:
-            server = await trio.open_tcp_stream(*self.target)
+            server = await self._reach()
         except OSError:
             await trio.aclose_forcefully(client)
             return
@@ -60,6 +65,13 @@ class Proxy:
                 nursery.start_soon(self._pump, server, client, nursery.cancel_scope)
         finally:
             self._pairs.discard(pair)
+
+    async def _reach(self) -> trio.SocketStream:
+        if self.cut:
+            raise ConnectionRefusedError
+        if isinstance(self.target, str):
+            return await trio.open_unix_socket(self.target)
+        return await trio.open_tcp_stream(*self.target)
 
     async def _pump(
         self, source: trio.SocketStream, sink: trio.SocketStream, both: trio.CancelScope

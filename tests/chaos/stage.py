@@ -15,7 +15,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,8 +29,9 @@ from actors.node.parent.overview import NodeRow, Overview
 from persistence import Replaced
 from persistence.embedded import EmbeddedServers
 from tests.chaos import known
-from tests.chaos.faulty import SOCKET_VARIABLE, Order
+from tests.chaos.faulty import SOCKET_VARIABLE, WAYS_VARIABLE, Order, orders_of
 from tests.chaos.history import Kept, Row
+from tests.chaos.node_links import NodeLinks
 from tests.chaos.proxy import Proxy
 from tests.chaos.saver import COLLECTION, KEY
 from tests.chaos.vitals import Vitals, all_up, rest
@@ -89,9 +90,11 @@ class Stage(AbstractContextManager["Stage"]):
         self.servers_ended: list[float] = []
         self.before: Vitals | None = None
         self.nodes = nodes
+        self.links: NodeLinks | None = None
         self._known_rooms = known_rooms
         self._settings = settings
-        self._servers = EmbeddedServers(folder / "stores")
+        self._servers = EmbeddedServers(folder / "stores", redis=nodes == 1)
+        self._beyond = ExitStack()
         self._starts = 0
         self._orders = ""
 
@@ -99,6 +102,10 @@ class Stage(AbstractContextManager["Stage"]):
         self._servers.start()
         if self._known_rooms:
             known.write_rooms(self._servers.postgres_url, self._known_rooms)
+        if self.nodes > 1:
+            self.links = self._beyond.enter_context(
+                NodeLinks(self.folder, self.nodes, self._servers.postgres_url)
+            )
         return self
 
     def __exit__(
@@ -109,6 +116,7 @@ class Stage(AbstractContextManager["Stage"]):
     ) -> None:
         if self.server is not None and self.server.process.poll() is None:
             self.server.kill()
+        self._beyond.close()
         self._servers.stop()
 
     # --- the server ---
@@ -116,9 +124,10 @@ class Stage(AbstractContextManager["Stage"]):
     async def start(self) -> Server:
         """Start a server and lead new connections to it."""
         self._starts += 1
+        links = self.links
         settings = (
-            f"redis.url={self._servers.redis_url}",
-            f"postgres.url={self._servers.postgres_url}",
+            f"redis.url={self._servers.redis_url if links is None else links.own.redis}",
+            f"postgres.url={self._servers.postgres_url if links is None else links.own.postgres}",
             f"matches.snapshot_interval_s={SNAPSHOT_INTERVAL_S}",
             "games.clockwork=tests.chaos.clockwork:Clockwork",
             "log.format=json",
@@ -131,10 +140,9 @@ class Stage(AbstractContextManager["Stage"]):
         )
         folder = self.folder / f"server-{self._starts}"
         orders = str(self.folder / f"orders-{self._starts}")
-        entry: tuple[str, ...] = ("-m", "tests.chaos.faulty")
-        variables = {SOCKET_VARIABLE: orders}
-        if self.nodes > 1:  # the nodes could not all listen on one socket for orders
-            entry, variables = ("-m", "tests.actors.trial", "--with-trial"), {}
+        entry, variables = ("-m", "tests.chaos.faulty"), {SOCKET_VARIABLE: orders}
+        if links is not None:
+            variables[WAYS_VARIABLE] = msgspec.json.encode(links.of_nodes).decode()
         server = await trio.to_thread.run_sync(
             lambda: Server(folder, *settings, entry=entry, variables=variables)
         )
@@ -147,10 +155,15 @@ class Stage(AbstractContextManager["Stage"]):
         return server
 
     def order(self, *orders: Order) -> None:
-        """Break hooks of the server."""
+        """Break hooks of the server; of each of its nodes, as far as it is up."""
+        paths = [self._orders]
+        if self.links is not None:
+            paths = [orders_of(self._orders, name) for name in self.links.of_nodes]
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
-            for order in orders:
-                line.sendto(msgspec.json.encode(order), self._orders)
+            for path in paths:
+                for order in orders:
+                    with suppress(FileNotFoundError, ConnectionRefusedError):
+                        line.sendto(msgspec.json.encode(order), path)
 
     def retire(self, server: Server) -> None:
         """Keep the errors that an ended server logged."""
@@ -203,14 +216,23 @@ class Stage(AbstractContextManager["Stage"]):
 
     def signal_store(self, name: str, signum: signal.Signals) -> None:
         """Send a signal to "Valkey" or "PostgreSQL"."""
-        os.kill(self._servers.pids[name], signum)
+        os.kill(self._pids()[name], signum)
+
+    def _pids(self) -> dict[str, int]:
+        """The processes of the stores that run, by name."""
+        pids = self._servers.pids
+        if self.links is not None and self.links.valkeys.primary.alive:
+            pids["Valkey"] = self.links.valkeys.primary.pid
+        return pids
 
     async def revive_stores(self) -> None:
         """Start the dead store again, once all its processes have ended."""
         with trio.move_on_after(5):
-            while len(self._servers.pids) == 2:
+            while len(self._pids()) == 2:
                 await trio.sleep(0.01)
         self._servers.revive()
+        if self.links is not None and not self.links.valkeys.primary.alive:
+            self.links.valkeys.primary.revive()
         # A server that starts during PostgreSQL's recovery would refuse to, and rightly.
         (await trio.to_thread.run_sync(self._connect)).close()
 

@@ -29,6 +29,26 @@ def test_what_was_acknowledged_is_kept_under_faults() -> None:
     assert len(report.recovery_s) == 1
 
 
+@pytest.mark.failover
+def test_nodes_keep_what_was_acknowledged_while_links_are_cut_and_valkey_fails_over() -> None:
+    plan = chosen_plan(
+        20_262,
+        "cut link",
+        "fail over Valkey",
+        "break a hook",
+        "slow link",
+        "cut link",
+        "stop reading",
+        senders=12,
+        nodes=3,
+    )
+    report = perform(plan)
+    assert report.kept, report.text()
+    assert report.operations["sends acknowledged"] > 0, report.text()
+    assert report.operations["durable inputs acknowledged"] > 0, report.text()
+    assert report.logged["sabotaged"] > 0, report.text()
+
+
 def test_the_same_seed_draws_the_same_plan() -> None:
     plan = draw_plan(7, faults=40, kills=10, away=1)
     assert plan == draw_plan(7, faults=40, kills=10, away=1)

@@ -47,13 +47,34 @@ class Valkey:
         if not sentinel:
             lines += [f"requirepass {PASSWORD}", f"masterauth {PASSWORD}"]
         conf.write_text("\n".join(lines) + "\n")
-        command: list[str | Path] = [valkey_server(), conf, *(["--sentinel"] if sentinel else [])]
-        self._process = ServerProcess(
-            "Valkey", command, log=home / "log", stop_signal=signal.SIGKILL
-        )
+        self._command: list[str | Path] = [
+            valkey_server(),
+            conf,
+            *(["--sentinel"] if sentinel else []),
+        ]
+        self._log = home / "log"
+        self._process = self._start()
         self.client: Any = redis.Redis(
             port=self.port, password=None if sentinel else PASSWORD, protocol=2, max_connections=1
         )
+        self.until_up()
+
+    def _start(self) -> ServerProcess:
+        return ServerProcess("Valkey", self._command, log=self._log, stop_signal=signal.SIGKILL)
+
+    @property
+    def alive(self) -> bool:
+        return self._process.alive
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def revive(self) -> None:
+        """Start it again on what it has on disk, in the main thread. It need not be up yet."""
+        self._process = self._start()
+
+    def until_up(self) -> None:
         until(self.client.ping, f"the server on {self.port} answers")
 
     def kill(self) -> None:
