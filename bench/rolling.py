@@ -102,7 +102,7 @@ class Fleet:
         self.folder = folder
         self.nodes = nodes
         ours = [f"server.nodes={nodes}", "server.name=bench", f"server.data_dir={folder}",
-                "listen.port=0", "http.port=0"]  # fmt: skip
+                "listen.port=0", "http.port=0", "api.port=0"]  # fmt: skip
         flags = [part for one in (*ours, *settings) for part in ("--set", one)]
         self.server = ChildServer(["server.py", "serve", *flags], start_timeout_s=LIMIT_S)
 

@@ -33,7 +33,7 @@ def progress(text: str) -> None:
 
 def serve_command(settings: Sequence[str]) -> list[str]:
     """Return the command of a server as shipped, on free ports, that logs only warnings."""
-    own = ("listen.port=0", "http.port=0", "server.drain_s=0", "log.level=warning")
+    own = ("listen.port=0", "http.port=0", "api.port=0", "server.drain_s=0", "log.level=warning")
     command = ["server.py", "serve"]
     for setting in (*own, *settings):
         command += ["--set", setting]

@@ -1,5 +1,5 @@
-"""`python -m protocol.tables`: write what follows from the table of ops: the tables of PROTOCOL.md,
-and the types and tables of the TypeScript client.
+"""`python -m protocol.tables`: write what follows from the table of ops: the tables of PROTOCOL.md
+and HTTP.md, and the types and tables of the TypeScript client.
 
 The facts in the tables come from the code. The prose of the page is kept, and so is the last column
 of each table of fields, which says what a field means. A new message needs a heading in the page
@@ -30,6 +30,7 @@ from protocol.messages.op import OnRepeat, Op, fields_of
 from protocol.typescript import Struct, sources
 
 PAGE = Path(__file__).with_name("PROTOCOL.md")
+HTTP_PAGE = Path(__file__).with_name("HTTP.md")
 
 REPEATS = "The life of a connection"
 """The heading above what a client may send again."""
@@ -233,6 +234,22 @@ def _sent_again(text: str) -> str:
     return _AGAIN.sub(lambda _: made, text, count=1)
 
 
+def written_http(page: str) -> str:
+    """Return the page of the HTTP API with its table of ops up to date."""
+    before, heading, after = page.partition("## Ops\n")
+    rows = [
+        (f"`{name}`", op.role or "nobody", "no" if op.live else "yes", op.repeat)
+        for name, op in EVERY_OP.ops.items()
+    ]
+    section, following, rest = after.partition("\n## ")
+    made = table(("op", "role", "over HTTP", "if it comes twice"), rows)
+    if _TABLE.search(section):
+        section = _TABLE.sub(lambda _: made, section, count=1)
+    else:
+        section = f"{section.rstrip()}\n\n{made}"
+    return f"{before}{heading}{section}{following}{rest}"
+
+
 def _in_both_encodings(example: re.Match[str]) -> str:
     """Return an example in JSON, and the same message in msgpack as hex."""
     try:
@@ -271,7 +288,8 @@ def files() -> dict[Path, str]:
     Raises OutOfPlace as `written` does.
     """
     page = written(PAGE.read_text(encoding="utf-8"))
-    return {PAGE: page, **sources(documented(), meanings(page))}
+    http_page = written_http(HTTP_PAGE.read_text(encoding="utf-8"))
+    return {PAGE: page, HTTP_PAGE: http_page, **sources(documented(), meanings(page))}
 
 
 def written(page: str) -> str:
@@ -324,7 +342,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path in old:
         path.write_text(after[path], encoding="utf-8")
         print(f"{path} is written")
-    if any(path != PAGE for path in old):
+    if any(path.suffix != ".md" for path in old):
         print("the TypeScript client is to be built anew: make js")
     if lacking := without_meaning(after[PAGE]):
         print(f"{PAGE}: write the meaning of {', '.join(lacking)}", file=sys.stderr)

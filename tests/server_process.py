@@ -28,8 +28,8 @@ START_TIMEOUT_S = 120.0
 SERVER: Sequence[str] = ("-m", "tests.actors.trial") if LEFT_OUT else (str(ROOT / "server.py"),)
 """What Python is to run: server.py, or what leaves a service out of its list."""
 BANNER = re.compile(
-    r"^greenroom \S+ is up(?: on \d+ nodes)?: clients at (?P<ws>wss?://\S+), HTTP at (?P<http>\S+),"
-    r" data in (?P<data>.+)$"
+    r"^greenroom \S+ is up(?: on \d+ nodes)?: clients at (?P<ws>wss?://\S+),"
+    r" HTTP at (?P<http>[^\s,]+)(?:, API at (?P<api>[^\s,]+))?, data in (?P<data>.+)$"
 )
 
 
@@ -127,7 +127,13 @@ class Server:
         files: tuple[int, int] | None = None,
     ) -> None:
         self.folder = folder
-        chosen = [f"server.data_dir={folder}", "listen.port=0", "http.port=0", "server.drain_s=0"]
+        chosen = [
+            f"server.data_dir={folder}",
+            "listen.port=0",
+            "http.port=0",
+            "api.port=0",
+            "server.drain_s=0",
+        ]
         arguments = flags(*chosen, *settings)
         (out, stdout), (err, stderr) = os.pipe(), os.pipe()
         self.process = start(
@@ -150,6 +156,7 @@ class Server:
         if found is None:
             self.kill()
             raise AssertionError(f"did not start: {self.out} {self.err}")
+        self.api: str = found["api"] or ""
         self.ws, self.http, self.data = found["ws"], found["http"], found["data"]
         self.port = int(self.ws.rpartition("/ws")[0].rpartition(":")[2])
         self.http_port = int(self.http.rpartition(":")[2])

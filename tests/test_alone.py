@@ -21,7 +21,9 @@ def first(tmp_path: Path, same_stores: tuple[str, ...]) -> Iterator[Server]:
 
 
 def arguments(folder: Path, *settings: str) -> list[str]:
-    return flags(f"server.data_dir={folder}", "listen.port=0", "http.port=0", *settings)
+    return flags(
+        f"server.data_dir={folder}", "listen.port=0", "http.port=0", "api.port=0", *settings
+    )
 
 
 def test_a_second_server_on_the_same_schema_does_not_start(

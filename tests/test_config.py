@@ -165,7 +165,7 @@ def test_an_unknown_key_gets_a_suggestion_and_the_list(tmp_path: Path) -> None:
 
 def test_a_key_of_another_section_is_pointed_at(tmp_path: Path) -> None:
     file = written(tmp_path, '[log]\ntls_key = ""\n')
-    assert f"{file}: [log] has no key tls_key, it belongs to [listen]. It has " in refused(
+    assert f"{file}: [log] has no key tls_key, it belongs to [listen] or [api]. It has " in refused(
         file=file
     )
 
@@ -309,7 +309,10 @@ def test_what_others_or_kubernetes_name_alike_is_not_told(name: str, value: str)
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("GREENROOM_PORT", ", did you mean GREENROOM_LISTEN__PORT or GREENROOM_HTTP__PORT?"),
+        (
+            "GREENROOM_PORT",
+            ", did you mean GREENROOM_LISTEN__PORT or GREENROOM_HTTP__PORT or GREENROOM_API__PORT?",
+        ),
         ("GREENROOM_HOME", ": a setting is GREENROOM_SECTION__KEY, in capitals"),
         ("GREENROOM_Foo__Bar", ": a setting is GREENROOM_SECTION__KEY, in capitals"),
     ],
@@ -401,7 +404,7 @@ def test_two_listeners_on_one_port_are_refused(clients: str, http: str) -> None:
 @pytest.mark.parametrize(
     "overrides",
     [
-        ["listen.port=0", "http.port=0"],
+        ["listen.port=0", "http.port=0", "api.port=0"],
         ["http.port=7350", "http.enabled=false"],
         ["http.port=7350", "listen.host=10.0.0.1"],
         ["http.port=7350", "listen.host=::1"],

@@ -26,7 +26,7 @@ def of_machine(name: str, same_stores: Shared, *settings: str) -> tuple[str, ...
 
 def refused(folder: Path, *settings: str, code: Exit = Exit.NOT_ALONE) -> str:
     """Start a server that refuses to start beside others; returns its one line."""
-    ours = (f"server.data_dir={folder}", "listen.port=0", "http.port=0", *settings)
+    ours = (f"server.data_dir={folder}", "listen.port=0", "http.port=0", "api.port=0", *settings)
     ended = run("serve", *flags(*ours))
     assert ended.code == code, ended
     return one_line("\n".join(line for line in ended.err.splitlines() if line[0] != "{"))

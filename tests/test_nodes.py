@@ -207,7 +207,7 @@ def test_a_port_that_is_taken_on_the_second_start_is_one_line(nodes: Nodes, tmp_
     for count in (1, 2):
         ended = run(
             "serve", "--set", f"server.nodes={count}", "--set", f"server.data_dir={tmp_path}",
-            "--set", f"listen.port={nodes.port}", "--set", "http.port=0",
+            "--set", f"listen.port={nodes.port}", "--set", "http.port=0", "--set", "api.port=0",
         )  # fmt: skip
         assert ended.code == Exit.ADDRESS
         assert one_line(ended.err) == (
@@ -336,7 +336,7 @@ def test_a_node_that_cannot_start_in_the_beginning_ends_the_server(tmp_path: Pat
         [
             *[sys.executable, "-c", program, "serve", "--set", "server.nodes=2"],
             *["--set", f"server.data_dir={tmp_path}", "--set", "listen.port=0"],
-            *["--set", "http.port=0"],
+            *["--set", "http.port=0", "--set", "api.port=0"],
         ],
         cwd=ROOT, env=environment(),
         capture_output=True, text=True, timeout=LIMIT_S, check=False,
@@ -385,7 +385,7 @@ def test_a_stop_while_nodes_start_leaves_no_child(after_s: float, tmp_path: Path
         [
             *[sys.executable, "server.py", "serve", "--set", "server.nodes=2"],
             *["--set", f"server.data_dir={tmp_path}", "--set", "listen.port=0"],
-            *["--set", "http.port=0"],
+            *["--set", "http.port=0", "--set", "api.port=0"],
         ],
         cwd=ROOT, env=environment(),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -407,7 +407,7 @@ def test_a_log_that_nobody_reads_stops_neither_parent_nor_nodes(tmp_path: Path) 
         [
             *[sys.executable, "server.py", "serve", "--set", "server.nodes=2"],
             *["--set", f"server.data_dir={tmp_path}", "--set", "listen.port=0"],
-            *["--set", "http.port=0", "--set", "log.queue_bytes=4096"],
+            *["--set", "http.port=0", "--set", "api.port=0", "--set", "log.queue_bytes=4096"],
             *["--set", "log.level=debug"],
         ],
         cwd=ROOT, env=environment(),

@@ -41,6 +41,7 @@ from tests.server_process import (
     Server,
     descendants,
     environment,
+    flags,
     run,
     wait_until_gone,
 )
@@ -92,7 +93,7 @@ def test_a_standard_output_that_takes_nothing_stops_no_server(tmp_path: Path) ->
         process = subprocess.Popen(
             [
                 *[sys.executable, "server.py", "--set", f"server.data_dir={tmp_path}"],
-                *["--set", "listen.port=0", "--set", "http.port=0"],
+                *["--set", "listen.port=0", "--set", "http.port=0", "--set", "api.port=0"],
             ],
             cwd=ROOT,
             stdout=full,
@@ -211,10 +212,15 @@ def test_a_server_delivers_what_is_due_and_counts_what_becomes_of_it(
 
 
 def test_a_taken_port_is_one_line(running: Server, tmp_path: Path) -> None:
-    for key, port in (("listen.port", running.port), ("http.port", running.http_port)):
+    taken = {
+        "listen.port": running.port,
+        "http.port": running.http_port,
+        "api.port": int(running.api.rpartition(":")[2]),
+    }
+    for key, port in taken.items():
         data = f"server.data_dir={tmp_path / key}"
-        other = "http.port=0" if key == "listen.port" else "listen.port=0"
-        ended = run("serve", "--set", data, "--set", f"{key}={port}", "--set", other)
+        others = [f"{other}=0" for other in taken if other != key]
+        ended = run("serve", *flags(data, f"{key}={port}", *others))
         section = key.partition(".")[0]
         assert ended.code == Exit.ADDRESS
         assert one_line(ended.err) == (
@@ -226,7 +232,7 @@ def test_a_taken_port_is_one_line(running: Server, tmp_path: Path) -> None:
 def test_a_locked_data_directory_is_one_line(running: Server) -> None:
     ended = run(
         "serve", "--set", f"server.data_dir={running.folder}", "--set", "listen.port=0",
-        "--set", "http.port=0",
+        "--set", "http.port=0", "--set", "api.port=0",
     )  # fmt: skip
     assert ended.code == Exit.DATA_DIR
     assert one_line(ended.err) == (
@@ -246,7 +252,8 @@ def test_an_unreachable_store_is_one_line(
 ) -> None:
     ended = run(
         "serve", "--set", f"server.data_dir={tmp_path}", "--set", "listen.port=0",
-        "--set", "http.port=0", "--set", f"{key}.url={url.format(port=free_port)}",
+        "--set", "http.port=0", "--set", "api.port=0",
+        "--set", f"{key}.url={url.format(port=free_port)}",
     )  # fmt: skip
     assert ended.code == Exit.STORE
     line = one_line(ended.err)
@@ -263,7 +270,7 @@ def test_a_url_that_can_be_none_is_refused_before_anything_is_touched(
     section, _, name = key.partition(".")
     ended = run(
         command, "--set", f"{key}=garbage-secret", "--set", f"server.data_dir={tmp_path / 'data'}",
-        "--set", "listen.port=0", "--set", "http.port=0",
+        "--set", "listen.port=0", "--set", "http.port=0", "--set", "api.port=0",
     )  # fmt: skip
     assert ended.code == Exit.CONFIG
     line = one_line(ended.err)
@@ -360,7 +367,7 @@ def test_a_wrong_command_line_is_told() -> None:
 def test_with_urls_nothing_is_spawned_and_drift_is_refused(tmp_path: Path) -> None:
     with EmbeddedServers(tmp_path / "elsewhere") as stores:
         urls = (f"postgres.url={stores.postgres_url}", f"redis.url={stores.redis_url}")
-        free = ("listen.port=0", "http.port=0")
+        free = ("listen.port=0", "http.port=0", "api.port=0")
         arguments = [part for value in (*urls, *free) for part in ("--set", value)]
         assert run("migrate", *arguments).code == Exit.OK
         with Server(tmp_path / "data", *urls) as server:
@@ -613,6 +620,8 @@ def test_a_stop_while_it_starts_leaves_no_child(after_s: float, tmp_path: Path) 
             "listen.port=0",
             "--set",
             "http.port=0",
+            "--set",
+            "api.port=0",
         ],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
@@ -667,7 +676,16 @@ def test_a_log_that_nobody_reads_stops_no_server(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [
             *[sys.executable, "server.py", "--set", f"server.data_dir={tmp_path}"],
-            *["--set", "listen.port=0", "--set", "http.port=0", "--set", "log.queue_bytes=4096"],
+            *[
+                "--set",
+                "listen.port=0",
+                "--set",
+                "http.port=0",
+                "--set",
+                "api.port=0",
+                "--set",
+                "log.queue_bytes=4096",
+            ],
             *["--set", "log.level=debug"],
         ],
         cwd=ROOT,

@@ -39,12 +39,16 @@ def banner(
     found: Stores,
     version: str,
     *,
+    api: Sequence[socket.socket] = (),
     nodes: int = 1,
 ) -> str:
     """Return the line that says where everything is."""
     settings = loaded.config
     where = f"clients at {clients_url(settings, clients)}" if clients else "no clients"
     web = f", HTTP at http://{_address(settings.http.host, http)}" if http else ""
+    if api:
+        secure = "https" if settings.api.tls_certificate else "http"
+        web += f", API at {secure}://{_address(settings.api.host, api)}"
     up = "is up" if nodes == 1 else f"is up on {nodes} nodes"
     return f"greenroom {version} {up}: {where}{web}, data in {found.where}"
 

@@ -39,6 +39,7 @@ from persistence.settings import (
     RedisSettings,
     ScheduleSettings,
 )
+from protocol.http.api_settings import ApiSettings
 from protocol.server.settings import BindHost, HttpSettings, WireSettings
 
 DEFAULT_FILE = Path("config.toml")
@@ -120,6 +121,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     listen: ListenSettings = ListenSettings()
     wire: WireSettings = WireSettings()
     http: HttpSettings = HttpSettings()
+    api: ApiSettings = ApiSettings()
     embedded: EmbeddedSettings = EmbeddedSettings()
     postgres: PostgresSettings = PostgresSettings()
     redis: RedisSettings = RedisSettings()

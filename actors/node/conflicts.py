@@ -28,6 +28,8 @@ def conflicts(value: Callable[[str], Any]) -> Iterator[Conflict]:
     ):
         yield Conflict(("http.port", "listen.port"), "only one of them can have the port")
     nodes = value("server.node_count")
+    if value("api.enabled"):
+        yield from _of_api(value, nodes)
     if value("http.enabled") and port and nodes > 1 and port + nodes > LAST_PORT:
         why = f"the ports of the nodes' HTTP come after it, and {LAST_PORT:,} is the last"
         yield Conflict(("http.port", "server.nodes"), why)
@@ -61,6 +63,23 @@ def _conflicts_of_labels(value: Callable[[str], Any]) -> Iterator[Conflict]:
     if not kept.issuperset(" ".join(of_nodes).split()):
         why = "nothing is kept to one of these labels"
         yield Conflict(("server.labels", "cluster.kept"), why)
+
+
+def _of_api(value: Callable[[str], Any], nodes: int) -> Iterator[Conflict]:
+    port = value("api.port")
+    if port and port == value("listen.port") and _overlap(value("api.host"), value("listen.host")):
+        yield Conflict(("api.port", "listen.port"), "only one of them can have the port")
+    http = value("http.port")
+    last = http + (nodes if nodes > 1 else 0)
+    if (
+        port
+        and http
+        and value("http.enabled")
+        and http <= port <= last
+        and _overlap(value("api.host"), value("http.host"))
+    ):
+        why = "only one of them can have the port, and the nodes' own follow http.port"
+        yield Conflict(("api.port", "http.port"), why)
 
 
 def _overlap(one: str, other: str) -> bool:

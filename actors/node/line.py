@@ -44,6 +44,7 @@ class Assignment(msgspec.Struct, frozen=True, tag="assignment"):
         name: the node's.
         clients: descriptors of sockets for clients, which may not listen yet.
         http: descriptors of listening sockets for HTTP.
+        api: descriptors of sockets for the HTTP API, which may not listen yet.
         postgres_url, redis_url: the addresses of the stores, those of embedded ones included.
         terminal: whether people read the log on a terminal.
         pulse_s: the longest that the node may be silent.
@@ -62,6 +63,7 @@ class Assignment(msgspec.Struct, frozen=True, tag="assignment"):
     labels: tuple[str, ...] = ()
     page: int = -1
     page_ports: tuple[int, ...] = ()
+    api: tuple[int, ...] = ()
 
 
 class Waiting(msgspec.Struct, frozen=True, tag="waiting"):

@@ -13,6 +13,7 @@ from actors.node.clustering import ClusterNode
 from actors.node.log_writer import LogWriter
 from actors.node.scheduler import ScheduleCounters
 from actors.node.stores import NodeStores
+from actors.node.web_api import WebApi
 from actors.runtime.durability import Durability
 from actors.runtime.system import ActorSystem
 from actors.runtime.watchdog import Watchdog
@@ -35,6 +36,7 @@ class Metrics:
     watchdog: Watchdog
     gateway: Gateway
     sessions: SessionGateway
+    api: WebApi
     topics: Topics
     services: Sequence[Running]
     kinds: Sequence[str]
@@ -45,6 +47,7 @@ class Metrics:
         """Yield every reading. The cost is one look at each connection's outbox."""
         yield from self._wire()
         yield from self._sessions()
+        yield from self.api.readings()
         for service in self.services:
             yield from service.readings()
         yield from self._runtime()

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 import trio
@@ -48,12 +48,15 @@ from actors.node.scheduler import Bell, ScheduleCounters, scheduler_spec
 from actors.node.stopping import Stopping
 from actors.node.stores import NodeStores, start_stores
 from actors.node.upkeep import Revivable, hold_lease, keep_alive
+from actors.node.web_api import WebApi, open_api
 from actors.runtime.system import ActorSystem
 from actors.runtime.watchdog import Watchdog
 from actors.service import Running, Service
 from persistence import PostgresSettings, RedisSettings
 from persistence.postgres import SchemaLease
 from persistence.settings import BusSettings
+from protocol.http.api_server import ApiServer
+from protocol.http.api_settings import ApiSettings
 from protocol.http.application import Check, Readiness, application, readiness, serve_http
 from protocol.http.pages import Pages
 from protocol.messages import session as session_messages
@@ -81,11 +84,22 @@ class NodeSettings(HostSettings, Protocol):
     @property
     def http(self) -> HttpSettings: ...
     @property
+    def api(self) -> ApiSettings: ...
+    @property
     def sessions(self) -> SessionSettings: ...
     @property
     def cluster(self) -> MembershipSettings: ...
     @property
     def bus(self) -> BusSettings: ...
+
+
+class Entrances(NamedTuple):
+    """What a node serves on, and with what."""
+
+    gateway: Gateway
+    clients: Sequence[socket.socket]
+    api_server: ApiServer
+    api: Sequence[socket.socket]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +114,7 @@ class ServerNode:
         embedded: the embedded servers, if any; one that dies is started again.
         token_secrets: the first signs tokens, all are accepted; the same for all nodes of a server.
         tls_context: the certificate for clients; None: no TLS.
+        api_tls_context: the same for the HTTP API.
         files: how many files the process may have open.
         name: the node's in its cluster; "": it is in none.
         labels: what it is for in its cluster.
@@ -118,6 +133,7 @@ class ServerNode:
     embedded: Revivable | None
     token_secrets: Sequence[bytes]
     tls_context: ssl.SSLContext | None
+    api_tls_context: ssl.SSLContext | None
     files: int
     name: str
     about: Mapping[str, str]
@@ -131,6 +147,7 @@ class ServerNode:
         self,
         clients: Sequence[socket.socket],
         http: Sequence[socket.socket],
+        api: Sequence[socket.socket],
         started: Callable[[], None],
         stopping: Stopping,
     ) -> bool:
@@ -141,6 +158,7 @@ class ServerNode:
         Arguments:
             clients: sockets for clients, which need not listen before. They are closed in the end.
             http: listening sockets for HTTP, closed in the end as well; none: no HTTP.
+            api: sockets for the HTTP API, which need not listen before; none: no API.
             started: called once clients are served.
             stopping: says when to stop, and how long a drain may take.
         """
@@ -176,7 +194,7 @@ class ServerNode:
                     if node is not None:
                         node.connect(system, topics, services.values(), stopping)
                     schedules = self._start_scheduler(system, stores, bell)
-                    sessions, gateway = self._edge(system, topics, flusher, services)
+                    sessions, gateway, web_api = self._edge(system, topics, flusher, services)
                     metrics = Metrics(
                         log=self.log,
                         system=system,
@@ -185,6 +203,7 @@ class ServerNode:
                         watchdog=watchdog,
                         gateway=gateway,
                         sessions=sessions,
+                        api=web_api,
                         topics=topics,
                         services=tuple(services.values()),
                         kinds=(SESSION, *(kind for one in self.services for kind in one.kinds)),
@@ -204,7 +223,8 @@ class ServerNode:
                         # HTTP outlives the system, so that /readyz says "draining" to the end.
                         await outer.start(partial(serve_http, web, http, stop=web_over.wait))
                     with Garbage() as garbage:
-                        await self._serve(gateway, garbage, clients, started, stopping, node=node)
+                        serving = Entrances(gateway, clients, web_api.server, api)
+                        await self._serve(serving, garbage, started, stopping, node=node)
                 log.info("saving", actors=system.statistics().actors)
             web_over.set()
             outer.cancel_scope.cancel()
@@ -231,18 +251,19 @@ class ServerNode:
 
     async def _serve(
         self,
-        gateway: Gateway,
+        doors: Entrances,
         garbage: Garbage,
-        clients: Sequence[socket.socket],
         started: Callable[[], None],
         stopping: Stopping,
         *,
         node: ClusterNode | None,
     ) -> None:
         async with trio.open_nursery() as serving:
-            for listener in clients:  # of several nodes on one port each begins when it is ready
+            # Of several nodes on one port, each begins when it is ready.
+            for listener in (*doors.clients, *doors.api):
                 listener.listen(BACKLOG)
-            await serving.start(gateway.serve, clients)
+            await serving.start(doors.gateway.serve, doors.clients)
+            await serving.start(doors.api_server.serve, doors.api)
             serving.start_soon(garbage.run)
             if self.embedded is not None:
                 serving.start_soon(keep_alive, self.embedded)
@@ -252,10 +273,12 @@ class ServerNode:
             await stopping.asked.wait()
             with stopping.hurry:
                 if node is not None:
-                    gateway.stop_listening()  # new clients come to the other nodes
+                    doors.gateway.stop_listening()  # new clients come to the other nodes
                     # First, so that a client does not lose its room and its connection at once.
                     await node.membership.retire()
-                await gateway.drain(stopping.drain_s)
+                async with trio.open_nursery() as draining:
+                    draining.start_soon(doors.api_server.drain)
+                    draining.start_soon(doors.gateway.drain, stopping.drain_s)
             # A gateway that is cancelled closes the connections that are left at once.
             serving.cancel_scope.cancel()
 
@@ -274,11 +297,12 @@ class ServerNode:
         topics: Topics,
         flusher: Flusher,
         services: Mapping[str, Running],
-    ) -> tuple[SessionGateway, Gateway]:
+    ) -> tuple[SessionGateway, Gateway, WebApi]:
         wire = fitting(self.settings.wire, self.files)
         doorman = Doorman(wire, self.settings.sessions)
         ops = OpTable([session_messages.AREA, *(service.area for service in self.services)])
-        context = self._context(topics, routes_of(ops, services.values()))
+        found = routes_of(ops, services.values())
+        context = self._context(topics, found)
         sessions = SessionGateway(system, context, _new_id, doorman, ops)
         gateway = Gateway(
             sessions.accept,
@@ -289,7 +313,18 @@ class ServerNode:
             turn=system.dispatcher,
             ops=ops,
         )
-        return sessions, gateway
+        web_api = open_api(
+            system,
+            ops,
+            routes=found,
+            services=services,
+            sessions=sessions,
+            context=context,
+            wire=wire,
+            settings=self.settings.api,
+            tls_context=self.api_tls_context,
+        )
+        return sessions, gateway, web_api
 
     def _web(
         self,

@@ -6,12 +6,13 @@ import ssl
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from actors.node.config import Loaded
+from actors.node.config import ListenSettings, Loaded
 from actors.node.line import ParentLine
 from actors.node.pages import pages_of
 from actors.node.sections import ConfigError, meant
 from actors.service import Service
 from persistence import postgres, redis
+from protocol.http.api_settings import ApiSettings
 from protocol.server.tls import server_context
 
 
@@ -31,14 +32,24 @@ class Program(NamedTuple):
     line: ParentLine | None = None
 
 
-def check_program(program: Program) -> ssl.SSLContext | None:
-    """Check what can be checked before anything is started; returns `tls_context`.
+class Certificates(NamedTuple):
+    """The certificates of a server's listeners; None: no TLS there."""
+
+    clients: ssl.SSLContext | None
+    api: ssl.SSLContext | None
+
+
+def check_program(program: Program) -> Certificates:
+    """Check what can be checked before anything is started; returns the certificates.
 
     Raises:
         ConfigError, CannotStart: a server could not start with this configuration.
     """
     loaded = program.loaded
-    tls = tls_context(loaded)
+    config = loaded.config
+    tls = Certificates(
+        tls_context(loaded, "listen", config.listen), tls_context(loaded, "api", config.api)
+    )
     check_addresses(loaded)
     check_kept(loaded, program.services)
     pages_of(loaded)
@@ -47,9 +58,11 @@ def check_program(program: Program) -> ssl.SSLContext | None:
     return tls
 
 
-def tls_context(loaded: Loaded) -> ssl.SSLContext | None:
-    """Load the certificate that the configuration names, if any. Raises `ConfigError`."""
-    certificate, key = loaded.config.listen.tls_certificate, loaded.config.listen.tls_key
+def tls_context(
+    loaded: Loaded, section: str, settings: ListenSettings | ApiSettings
+) -> ssl.SSLContext | None:
+    """Load the certificate that a section names, if any. Raises `ConfigError`."""
+    certificate, key = settings.tls_certificate, settings.tls_key
     if not certificate:
         return None
     files = loaded.resolve(certificate), loaded.resolve(key)
@@ -58,14 +71,15 @@ def tls_context(loaded: Loaded) -> ssl.SSLContext | None:
             file.open("rb").close()
         except OSError as error:
             raise ConfigError(
-                f"[listen] tls_certificate, tls_key: {file}: {error.strerror}"
+                f"[{section}] tls_certificate, tls_key: {file}: {error.strerror}"
             ) from error
     try:
         return server_context(*files)
     except OSError as error:
         both = " and ".join(str(file) for file in files)
         raise ConfigError(
-            f"[listen] tls_certificate, tls_key: {both} are no PEM certificate and its key: {error}"
+            f"[{section}] tls_certificate, tls_key: {both} are no PEM certificate and its key:"
+            f" {error}"
         ) from error
 
 

@@ -6,7 +6,6 @@ Then the node drains, and everything is closed in reverse order.
 from __future__ import annotations
 
 import socket
-import ssl
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -30,7 +29,7 @@ from actors.node.node import ServerNode
 from actors.node.opening import leased, stores, token_secrets
 from actors.node.pages import pages_of
 from actors.node.printing import say
-from actors.node.program import Program, check_program
+from actors.node.program import Certificates, Program, check_program
 from actors.node.stopping import Signals, Stopping
 from actors.node.terminal import watch_terminal
 from persistence import Replaced, postgres
@@ -45,7 +44,7 @@ class Beginning(NamedTuple):
 
     log: LogWriter
     stopping: Stopping
-    tls: ssl.SSLContext | None
+    tls: Certificates
     files: int
     """How many files it may have open."""
 
@@ -96,16 +95,20 @@ def serve_alone(program: Program, signals: Signals) -> Exit:
             )
         if settings.http.enabled:
             http = stack.enter_context(listening("http", settings.http.host, settings.http.port))
+        api = []
+        if settings.api.enabled:
+            api = stack.enter_context(listening("api", settings.api.host, settings.api.port))
         found = stack.enter_context(stores(loaded, services))
         signals.check()
         lease = stack.enter_context(leased(loaded, found))
         signals.check()
-        line = banner(loaded, clients, http, found, version)
+        line = banner(loaded, clients, http, found, version, api=api)
         node = make_node(program, began, found, clients, http, lease=lease)
         # Signals are only noted from here to the end. After the loop the stores stop in a bounded
         # time, and nobody may interrupt them.
         signals.only_note()
-        saved = trio.run(node.run, clients, http, lambda: say(sys.stdout, line), began.stopping)
+        started = partial(say, sys.stdout, line)
+        saved = trio.run(node.run, clients, http, api, started, began.stopping)
         if lease is not None and lease.lost and lease.binding:
             raise Replaced
         killed = end(began.stopping, found)
@@ -121,7 +124,8 @@ def serve_for_parent(program: Program, signals: Signals, line: ParentLine) -> Ex
     began = begin(program, signals)
     clients = [socket.socket(fileno=one) for one in assignment.clients]
     http = [socket.socket(fileno=one) for one in assignment.http]
-    for sock in (*clients, *http):
+    api = [socket.socket(fileno=one) for one in assignment.api]
+    for sock in (*clients, *http, *api):
         sock.setblocking(False)
         sock.set_inheritable(False)
     loaded = lent(program.loaded, assignment)
@@ -130,7 +134,7 @@ def serve_for_parent(program: Program, signals: Signals, line: ParentLine) -> Ex
         node = make_node(program, began, found, clients, http)
         signals.only_note()
         started = partial(line.say, Up(program.version))
-        saved = trio.run(node.run, clients, http, started, began.stopping)
+        saved = trio.run(node.run, clients, http, api, started, began.stopping)
     return stopped(saved=saved, killed=[])
 
 
@@ -178,7 +182,8 @@ def make_node(
         redis=found.redis,
         embedded=found.embedded,
         token_secrets=token_secrets(settings.sessions.token_secrets, found.postgres),
-        tls_context=began.tls,
+        tls_context=began.tls.clients,
+        api_tls_context=began.tls.api,
         files=began.files,
         name=name,
         labels=labels,

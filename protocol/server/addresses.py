@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Protocol
 
 UNIX: Final = "unix"
@@ -67,6 +67,7 @@ class Addresses:
         self._networks = networks(proxies)
         self._prefix = ipv6_prefix
         self._forwarded = header.lower() == "forwarded"
+        self._name = header.lower()
         name = re.escape(header.encode())
         self._header = re.compile(rb"(?im)^" + name + rb"[ \t]*:[ \t]*([^\r\n]*)")
 
@@ -83,15 +84,22 @@ class Addresses:
 
     def named(self, head: bytes) -> str | None:
         """Return the address that a proxy names in a request's head; None: it comes for itself."""
-        for host in self._named(head):
+        return self._first(b",".join(self._header.findall(head)).decode("latin-1"))
+
+    def named_in(self, headers: Mapping[str, str]) -> str | None:
+        """Return the same of headers by name; those of one name are joined by commas."""
+        return self._first(headers.get(self._name, ""))
+
+    def _first(self, value: str) -> str | None:
+        for host in self._named(value):
             address = _parsed(host)
             if address is None or not self._is_proxy(address):
                 return self._key(address)
         return None
 
-    def _named(self, head: bytes) -> Iterator[str]:
+    def _named(self, value: str) -> Iterator[str]:
         """Yield the hosts in the header, the nearest first; "" for one that cannot be read."""
-        parts = b",".join(self._header.findall(head)).decode("latin-1").split(",")
+        parts = value.split(",")
         while parts:
             element = parts.pop()
             if not element.strip():

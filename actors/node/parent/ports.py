@@ -1,4 +1,4 @@
-"""The addresses of several nodes: a shared one for clients, and one for HTTP for each node."""
+"""The addresses of several nodes: shared ones for clients and the API, and one each for HTTP."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from contextlib import contextmanager
 
 from actors.node.addresses import CannotListen, bracketed, listening
 from actors.node.config import ListenSettings
+from protocol.http.api_settings import ApiSettings
 from protocol.server.listener import bind, listen
 from protocol.server.settings import HttpSettings
 
 
 class SharedPort:
-    """The address for clients, on which each node has sockets of its own (SO_REUSEPORT).
+    """An address, for clients or the API, on which each node has its own sockets (SO_REUSEPORT).
 
     The kernel spreads new connections over the sockets that listen. The sockets of the first
     processes listen from the start, so that early clients wait in the backlogs of all nodes. Those
@@ -24,8 +25,9 @@ class SharedPort:
     user has it: with SO_REUSEPORT both would share it, and nobody would notice.
 
     Arguments:
-        settings: the section [listen].
+        settings: the section that has the address.
         nodes: how many nodes have clients. If none has, nothing is listened on.
+        section: its name.
 
     Attributes:
         reserved: sockets that never listen. They keep the port for this server while no node has
@@ -35,13 +37,15 @@ class SharedPort:
         CannotListen: the address is taken, for example.
     """
 
-    def __init__(self, settings: ListenSettings, nodes: int) -> None:
+    def __init__(
+        self, settings: ListenSettings | ApiSettings, nodes: int, section: str = "listen"
+    ) -> None:
         self._host = settings.host
         self._first: list[list[socket.socket]] = []
         self.reserved: list[socket.socket] = []
         if not nodes:
             return
-        with listening("listen", settings.host, settings.port) as alone:
+        with listening(section, settings.host, settings.port) as alone:
             self.port: int = alone[0].getsockname()[1]
         try:
             self.reserved = bind(self._host, self.port, reuse_port=True)

@@ -127,6 +127,7 @@ class NodeProcess:
                     memory.fileno(),
                     *assignment.clients,
                     *assignment.http,
+                    *assignment.api,
                 ),
                 env={**os.environ, VARIABLE: str(theirs.fileno())},
                 start_new_session=True,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from functools import partial
 
 import structlog
@@ -52,6 +51,8 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
     with ExitStack() as stack:
         port = SharedPort(settings.listen, fronts)
         stack.callback(port.close)
+        api_port = SharedPort(settings.api, fronts if settings.api.enabled else 0, "api")
+        stack.callback(api_port.close)
         http, *http_of_nodes = stack.enter_context(node_ports(settings.http, len(names)))
         found = stack.enter_context(stores(loaded, services, nodes=len(names)))
         signals.check()
@@ -66,16 +67,18 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
 
         def start(number: int, changed: Callable[[], None]) -> NodeProcess:
             name = names[number]
-            lent: AbstractContextManager[list[socket.socket]] = (
-                port.lent() if serves(labels[number], "") else nullcontext([])
-            )
-            with lent as clients:
+            with ExitStack() as lent:
+                front = serves(labels[number], "")
+                clients = lent.enter_context(port.lent()) if front else []
+                has_api = front and settings.api.enabled
+                api = lent.enter_context(api_port.lent()) if has_api else []
                 return NodeProcess(
                     own_command(),
                     Assignment(
                         name=name,
                         clients=tuple(one.fileno() for one in clients),
                         http=tuple(one.fileno() for one in http_of_nodes[number]),
+                        api=tuple(one.fileno() for one in api),
                         postgres_url=found.postgres.url,
                         redis_url=found.redis.url,
                         terminal=terminal,
@@ -108,7 +111,9 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
             caught_after_s=settings.cluster.lease_s / 2,
             kept={} if found.embedded is None else settings.cluster.kept,
         )
-        line = banner(loaded, port.reserved, http, found, version, nodes=len(names))
+        line = banner(
+            loaded, port.reserved, http, found, version, nodes=len(names), api=api_port.reserved
+        )
         signals.only_note()  # as for a single node
         code = trio.run(parent.run, lambda: say(sys.stdout, line))
         if lease is not None and lease.lost and lease.binding:

@@ -128,7 +128,7 @@ def test_a_server_that_make_started_in_a_terminal_of_its_own_ends_with_it(
 ) -> None:
     """`xterm -e make run`, `tmux new 'make run'`."""
     makefile = tmp_path / "Makefile"
-    chosen = [f"server.data_dir={tmp_path}/data", "listen.port=0", "http.port=0"]
+    chosen = [f"server.data_dir={tmp_path}/data", "listen.port=0", "http.port=0", "api.port=0"]
     sets = " ".join(f"--set {value}" for value in chosen)
     makefile.write_text(f"run:\n\t@exec {sys.executable} server.py serve {sets}\n", "utf-8")
     terminal = Terminal("/usr/bin/make", "-f", str(makefile), "run")

@@ -1,0 +1,86 @@
+"""What one caller of the HTTP API may ask for: its rate, and how many requests at once.
+
+A caller has no connection that its budget could hang on. So budgets are kept by the caller's name
+while something is missing in them, and a full one is forgotten. They are of one node: behind one
+port, the kernel spreads a caller's connections over all of them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from actors.edge.activations import Activations
+from actors.edge.api.callers import ApiCaller
+from actors.edge.rules.bucket import Bucket
+from actors.edge.settings import SessionSettings
+from protocol.errors import RATE_LIMITED, TOO_MANY_REQUESTS, RequestError
+
+_SWEEP_AT: Final = 4096
+
+
+class CallerBudget:
+    """The budget of one caller.
+
+    Attributes:
+        activations: for what it brings to life.
+        under_way: how many of its requests are being answered.
+    """
+
+    __slots__ = ("_bytes", "_most", "_requests", "activations", "under_way")
+
+    def __init__(
+        self, settings: SessionSettings, activations: Activations, caller: ApiCaller
+    ) -> None:
+        rate, burst = caller.requests_per_s, caller.burst
+        self._requests = Bucket(
+            settings.messages_per_s if rate is None else rate,
+            settings.messages_burst if burst is None else burst,
+        )
+        # A key with ten times the rate of a session sends ten times its bytes.
+        times = 1.0
+        if rate is not None and settings.messages_per_s:
+            times = max(1.0, rate / settings.messages_per_s)
+        self._bytes = Bucket(settings.bytes_per_s * times, settings.bytes_burst * times)
+        self._most = round(settings.in_flight * times)
+        self.activations = activations.of_session()
+        self.under_way = 0
+
+    def admit(self, now: float, cost: int, size: int) -> None:
+        """Count a request. Raises RequestError if it is over a limit."""
+        if self.under_way >= self._most:
+            raise RequestError(TOO_MANY_REQUESTS)
+        for bucket, amount in ((self._requests, cost), (self._bytes, size)):
+            if not bucket.take(now, amount):
+                retry_in_s = bucket.ready_in(now, amount)
+                raise RequestError(RATE_LIMITED, "this caller", retry_in_s=retry_in_s)
+
+    def full(self, now: float) -> bool:
+        """Whether nothing is missing, as in a new one."""
+        buckets = (self._requests, self._bytes, self.activations)
+        return not self.under_way and all(bucket.full(now) for bucket in buckets)
+
+
+class CallerBudgets:
+    """The budgets of all callers, by name."""
+
+    def __init__(self, settings: SessionSettings, activations: Activations) -> None:
+        self._settings = settings
+        self._activations = activations
+        self._budgets: dict[str, CallerBudget] = {}
+        self._sweep_at = _SWEEP_AT
+
+    def __len__(self) -> int:
+        return len(self._budgets)
+
+    def of(self, caller: ApiCaller, now: float) -> CallerBudget:
+        """Return a caller's budget."""
+        budget = self._budgets.get(caller.budget)
+        if budget is None:
+            if len(self._budgets) >= self._sweep_at:
+                self._budgets = {
+                    name: kept for name, kept in self._budgets.items() if not kept.full(now)
+                }
+                self._sweep_at = max(_SWEEP_AT, 2 * len(self._budgets))
+            budget = CallerBudget(self._settings, self._activations, caller)
+            self._budgets[caller.budget] = budget
+        return budget

@@ -1,0 +1,184 @@
+"""The HTTP API in this process, with all services on the real stores, and callers of it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+import server
+from actors.edge.activations import Activations
+from actors.edge.doorman import Doorman
+from actors.edge.session import Context
+from actors.edge.session_gateway import SessionGateway
+from actors.edge.tokens import Tokens
+from actors.edge.topics import Topics
+from actors.node.config import Loaded, load
+from actors.node.hosting import start_services, store_settings, unix_ms
+from actors.node.node import routes_of
+from actors.node.scheduler import Bell
+from actors.node.services import load_services
+from actors.node.stores import NodeStores, start_stores
+from actors.node.web_api import WebApi, open_api
+from actors.runtime.system import ActorSystem
+from actors.service import Running, Service
+from persistence import PostgresSettings, RedisSettings
+from persistence.postgres import migrate
+from protocol.http.exchange import HttpRequest, HttpResponse
+from protocol.messages import session as session_messages
+from protocol.messages.op_table import OpTable
+
+PEER = "192.0.2.1"
+
+
+class ApiAnswer(NamedTuple):
+    """An answer, its body decoded."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+
+    @property
+    def code(self) -> str:
+        """The code of a refusal."""
+        assert self.status >= 400, self
+        return str(self.body["code"])
+
+    @property
+    def data(self) -> Any:
+        """The body of a success."""
+        assert self.status in (200, 204), self
+        return self.body
+
+
+class HostedApi(NamedTuple):
+    """The API, and what a test looks at beside it."""
+
+    web: WebApi
+    ops: OpTable
+    services: Mapping[str, Running]
+    stores: NodeStores
+    tokens: Tokens
+    system: ActorSystem
+
+    def token(self, user: str, name: str = "Ada") -> str:
+        """A token of a session, as `session.open` gives it."""
+        return self.tokens.issue("", user, name)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        raw: bytes | None = None,
+        address: str | None = None,
+    ) -> ApiAnswer:
+        """Send a request past the sockets."""
+        found = dict(headers or {})
+        if token is not None:
+            found["authorization"] = f"Bearer {token}"
+        if raw is None:
+            raw = b"" if body is None else msgspec.json.encode(body)
+        path, _, query = path.partition("?")
+        request = HttpRequest(
+            method=method, path=path, query=query, headers=found, body=raw, address=address,
+            peer=PEER,
+        )  # fmt: skip
+        return _answer(await self.web.api.handle(request))
+
+    async def call(
+        self,
+        op: str,
+        body: Any = None,
+        *,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> ApiAnswer:
+        """Call an op."""
+        return await self.send("POST", f"/v1/rpc/{op}", body, token=token, headers=headers)
+
+
+def _answer(response: HttpResponse) -> ApiAnswer:
+    body = msgspec.json.decode(response.body) if response.body[:1] in (b"{", b"[") else None
+    return ApiAnswer(response.status, body, dict(response.headers))
+
+
+@cache
+def all_services() -> tuple[Service, ...]:
+    return load_services(server.SERVICES)
+
+
+def loaded_with(
+    postgres: PostgresSettings, redis: RedisSettings, overrides: Iterable[str] = ()
+) -> Loaded:
+    """The configuration of a server on these stores."""
+    own = (
+        f"postgres.url={postgres.url}",
+        f"postgres.schema={postgres.schema}",
+        f"redis.url={redis.url}",
+        f"redis.prefix={redis.prefix}",
+    )
+    return load(Path("config.toml"), {}, (*own, *overrides), services=all_services())
+
+
+@asynccontextmanager
+async def hosted(
+    postgres: PostgresSettings, redis: RedisSettings, overrides: Sequence[str] = ()
+) -> AsyncIterator[HostedApi]:
+    """Run all services and the API in this process. The schema must have been migrated."""
+    services = all_services()
+    loaded = loaded_with(postgres, redis, overrides)
+    settings = loaded.config
+    async with ActorSystem("api") as system:
+        stores = await start_stores(
+            system,
+            store_settings(settings, services, settings.postgres, settings.redis),
+            Bell(),
+        )
+        topics = Topics()
+        running = start_services(
+            services, settings, folder=loaded.folder, system=system, topics=topics, stores=stores
+        )
+        ops = OpTable([session_messages.AREA, *(one.area for one in services)])
+        found = routes_of(ops, running.values())
+        tokens = Tokens([secrets.token_bytes(32)], valid_s=3600, clock=time.time)
+        context = Context(
+            settings=settings.sessions,
+            topics=topics,
+            tokens=tokens,
+            clock_ms=unix_ms,
+            keepalive_s=settings.wire.keepalive_s,
+            max_message_bytes=settings.wire.max_message_bytes,
+            routes=found,
+            activations=Activations(settings.sessions),
+        )
+        doorman = Doorman(settings.wire, settings.sessions)
+        gateway = SessionGateway(system, context, secrets.token_hex, doorman, ops)
+        web = open_api(
+            system,
+            ops,
+            routes=found,
+            services=running,
+            sessions=gateway,
+            context=context,
+            wire=settings.wire,
+            settings=settings.api,
+            tls_context=None,
+        )
+        yield HostedApi(web, ops, running, stores, tokens, system)
+
+
+def migrated(postgres_url: str, schema: str) -> PostgresSettings:
+    """A schema of its own, with the tables of all services."""
+    settings = PostgresSettings(url=postgres_url, schema=schema)
+    migrate(settings, [service.name for service in all_services()])
+    return settings
