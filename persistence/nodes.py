@@ -156,7 +156,9 @@ class ReportNode(StoreRequest, frozen=True, gc=False):
     """A node lives, and Valkey has answered it so many seconds ago. Reply: a `RegisterReport`.
 
     `generation`: the one in which it has claimed all that it holds.
-    `doubtful`: it asks to be excused. It is unless another node was answered within `fresh_s`.
+    `doubtful`: it asks to be excused. It is unless another node that is a `witness` was answered
+    within `fresh_s`.
+    `witness`: Valkey has answered it for a whole lease, and answers it now.
     """
 
     node: str
@@ -164,6 +166,7 @@ class ReportNode(StoreRequest, frozen=True, gc=False):
     valkey_s: float
     doubtful: bool
     fresh_s: float
+    witness: bool
 
 
 class ReadRegister(StoreRequest, frozen=True, gc=False):

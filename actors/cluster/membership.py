@@ -263,8 +263,10 @@ class NodeMembership:
     async def _report_on(self) -> None:
         while self.current():
             await self._try("report", self._report)
-            doubtful = self._member.lease.doubtful(self._clock())
-            await trio.sleep(self._timing.report_s / (2 if doubtful else 1))
+            await trio.sleep(self._timing.report_s / 2)
+            # One in doubt reports at once: that it is no witness any more excuses others.
+            if not self._member.lease.doubtful(self._clock()):
+                await trio.sleep(self._timing.report_s / 2)
 
     async def _report(self) -> None:
         member = self._member
@@ -274,6 +276,7 @@ class NodeMembership:
             member.generation,
             asked_s - member.contact.answered_s,
             doubtful=member.lease.doubtful(asked_s),
+            witness=member.witness(asked_s),
         )
         self._tell(member.reported(asked_s, self._clock(), answer))
 

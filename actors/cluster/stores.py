@@ -149,11 +149,11 @@ class ClusterStores:
         return View(register.version, nodes, register.newest, held)
 
     async def report(
-        self, node: str, generation: int, valkey_s: float, *, doubtful: bool
+        self, node: str, generation: int, valkey_s: float, *, doubtful: bool, witness: bool
     ) -> Reported:
         """Report that a node lives."""
         report: RegisterReport = await self._reports.ask(
-            ReportNode(node, generation, valkey_s, doubtful, self._timing.fresh_s),
+            ReportNode(node, generation, valkey_s, doubtful, self._timing.fresh_s, witness),
             self._timing.patience_s,
         )
         return Reported(report.buried, report.excused, report.version)

@@ -30,7 +30,7 @@ from persistence.requests import StoreCheck, StoreRequest
 from persistence.settings import PostgresSettings
 
 _ADMIT: Final = "SELECT {schema}.admit_node(%s, %s, %b, %s)"
-_REPORT: Final = "SELECT * FROM {schema}.report_node(%s, %s, %s::float8, %s, %s::float8)"
+_REPORT: Final = "SELECT * FROM {schema}.report_node(%s, %s, %s::float8, %s, %s::float8, %s)"
 _CLUSTER: Final = "SELECT id::text FROM {schema}.cluster"
 _READ: Final = "SELECT * FROM {schema}.read_register()"
 _HELD: Final = """
@@ -92,9 +92,10 @@ def _call(request: StoreRequest) -> tuple[Any, ...]:
     match request:
         case AdmitNode(name, generation, about, process):
             call = _ADMIT, name, generation, about, process
-        case ReportNode(node, generation, valkey_s, doubtful, fresh_s):
+        case ReportNode(node, generation, valkey_s, doubtful, fresh_s, witness):
             # PostgreSQL has no infinite interval here; a day is as good.
-            call = _REPORT, node, generation, min(valkey_s, 86_400.0), doubtful, fresh_s
+            valkey_s = min(valkey_s, 86_400.0)
+            call = _REPORT, node, generation, valkey_s, doubtful, fresh_s, witness
         case ReadRegister():
             call = (_READ,)
         case BuryNode(node, by, why, lease_s):

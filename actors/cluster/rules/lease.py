@@ -2,10 +2,10 @@
 
 A node has two ways to renew its lease. The usual one is a heartbeat that Valkey has taken. The
 other one is an excuse, for times when Valkey is away for everybody: PostgreSQL, the register,
-excuses a node if no other node is known to reach Valkey. A node may be buried only when its
-heartbeat and its excuse have both run out, each by the clock of the store that gave it, and when
-for a whole lease the register has heard of neither. The node itself counts from *before* it asked,
-so it has always stopped by then.
+excuses a node if no other node is a witness that Valkey answers (see `Member.witness`). A node may
+be buried only when its heartbeat and its excuse have both run out, each by the clock of the store
+that gave it, and when for a whole lease the register has heard of neither. The node itself counts
+from *before* it asked, so it has always stopped by then.
 """
 
 from __future__ import annotations

@@ -113,6 +113,14 @@ class Member:
         """Whether this node holds a slot, and is not handing it over."""
         return slot in self.table.mine and slot not in self.giving
 
+    def witness(self, now_s: float) -> bool:
+        """Whether a node that Valkey does not answer is cut off, since it answers this one.
+
+        When Valkey has been away, and comes back, some nodes find it before others. Those others
+        are none to be ended: until it has been back for a lease nobody can be buried.
+        """
+        return self.contact.held(now_s) and not self.lease.doubtful(now_s)
+
     def settled(self, now_s: float) -> bool:
         """Whether all that was held before this generation of Valkey's data is known again.
 

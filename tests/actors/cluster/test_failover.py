@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 import trio
 
 from persistence import PostgresSettings, RedisSettings
+from persistence.redis.connection import connect
 from tests.persistence.redis.valkeys import Cluster, Watched, sharded, watched
 
-from .members import ALL, STEADY, MemberNode, member, members, own_cluster, settled, until
+from .links import link_to_valkey
+from .members import (
+    ALL,
+    SETTINGS,
+    STEADY,
+    MemberNode,
+    member,
+    members,
+    own_cluster,
+    settled,
+    until,
+)
 from .nodes import open_nodes
 from .sample import Add, Log
 
@@ -63,6 +76,54 @@ async def test_claims_that_a_failover_lost_are_made_again_and_nothing_moves(
                 assert node.place.current()
             async with member(where, "d") as d:  # as ever
                 await settled(*nodes, d)
+
+
+async def test_a_node_that_finds_the_new_primary_later_than_others_lives_on(
+    redis: RedisSettings, postgres: PostgresSettings, unique: str
+) -> None:
+    """Its lease is over meanwhile, and Valkey answers the others: it is not the one cut off."""
+    where = own_cluster(redis, postgres, unique)
+    with (
+        link_to_valkey(where.redis) as (link_a, to_a),
+        link_to_valkey(where.redis) as (link_b, to_b),
+    ):
+        async with member(where, "a", redis=to_a) as a, member(where, "b", redis=to_b) as b:
+            await settled(a, b)
+            held = [a.held(), b.held()]
+            a.recorder.forget()
+            b.recorder.forget()
+            link_a.cut()
+            link_b.cut()
+            client: Any = connect(where.redis)  # the new primary has none of it
+            client.delete(*client.keys(f"{where.redis.prefix}*"))
+            client.close()
+            last = b.place._member.lease.renewed_s
+            link_a.mend()
+            await until(lambda: a.place._member.lease.renewed_s > last + SETTINGS.lease_s)
+            link_b.mend()
+            await until(lambda: b.place._member.lease.renewed_s > last + 2 * SETTINGS.lease_s)
+            for node, had in zip((a, b), held, strict=True):
+                assert node.place.ended is None
+                assert node.held() == had
+                assert node.recorder.told == []
+
+
+async def test_a_primary_that_hangs_for_more_than_half_a_lease_ends_no_node(
+    tmp_path: Path, postgres: PostgresSettings, unique: str
+) -> None:
+    with watched(tmp_path, down_ms=round(SETTINGS.lease_s * 500)) as found:
+        where = own_cluster(at(found.url), postgres, unique)
+        async with members(where, "abc") as nodes:
+            epoch = max(nodes[0].place.epoch(slot) for slot in ALL)
+            held = [node.held() for node in nodes]
+            for node in nodes:
+                node.recorder.forget()
+            await trio.to_thread.run_sync(found.hang)
+            await claimed_anew(nodes, epoch)
+            for node, had in zip(nodes, held, strict=True):
+                assert node.place.ended is None
+                assert node.held() == had
+                assert node.recorder.told == []
 
 
 async def test_the_bus_goes_on_after_a_failover_in_order_and_nothing_comes_twice(

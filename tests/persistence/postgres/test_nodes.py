@@ -53,9 +53,14 @@ def admit(register: Ref, name: str) -> str | None:
 
 
 def report(
-    register: Ref, node: str, valkey_s: float = 0.0, *, doubtful: bool = False
+    register: Ref,
+    node: str,
+    valkey_s: float = 0.0,
+    *,
+    doubtful: bool = False,
+    witness: bool = True,
 ) -> RegisterReport:
-    found = ask(register, ReportNode(node, 4, valkey_s, doubtful, 60.0))
+    found = ask(register, ReportNode(node, 4, valkey_s, doubtful, 60.0, witness))
     assert isinstance(found, RegisterReport)
     return found
 
@@ -121,6 +126,27 @@ def test_one_in_doubt_is_excused_unless_valkey_answers_another(
     assert 0 <= rows["a.1"].renewed_s < 60 < rows["b.2"].renewed_s < HOUR_S
     assert ask(register, BuryNode("b.2", "a.1", "", HOUR_S)) is None  # Valkey had answered it
     assert ask(register, BuryNode("a.1", "b.2", "", 0.0)) == 3  # its excuse is older than that
+
+
+def test_one_that_is_no_witness_keeps_nobody_from_being_excused(register: Ref) -> None:
+    admit(register, "a"), admit(register, "b"), admit(register, "c")
+    report(register, "c.3", witness=False)
+    assert not report(register, "a.1", 10.0, doubtful=True, witness=False).excused  # b.2 is one
+    report(register, "b.2", witness=False)
+    assert report(register, "a.1", 10.0, doubtful=True, witness=False).excused
+    report(register, "c.3")
+    assert not report(register, "a.1", 10.0, doubtful=True, witness=False).excused
+
+
+def test_a_node_of_the_version_before_reports_in_its_words_and_is_a_witness(
+    register: Ref, settings: PostgresSettings
+) -> None:
+    admit(register, "old"), admit(register, "new")
+    report(register, "old.1", witness=False)
+    with psycopg.connect(settings.url) as connection:
+        reported = f"SELECT * FROM {settings.schema}.report_node('old.1', 4, 0.0, false, 60.0)"
+        assert connection.execute(reported).fetchall() == [(None, False, 2)]
+    assert not report(register, "new.2", 10.0, doubtful=True).excused
 
 
 def forget_answers(settings: PostgresSettings) -> None:

@@ -77,6 +77,10 @@ class Valkey:
     def until_up(self) -> None:
         until(self.client.ping, f"the server on {self.port} answers")
 
+    def freeze(self) -> None:
+        """It does not answer any more, as if its machine hung; who connects finds it there."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+
     def kill(self) -> None:
         self.client.close()
         if self._process.alive:
@@ -135,6 +139,14 @@ class Watched:
     def fail_over(self) -> None:
         """Kill the primary, and wait until the replica is one."""
         self.primary.kill()
+        self._until_another_is_primary()
+
+    def hang(self) -> None:
+        """Freeze the primary, and wait until the replica is one."""
+        self.primary.freeze()
+        self._until_another_is_primary()
+
+    def _until_another_is_primary(self) -> None:
         until(
             lambda: self.replica.client.info("replication")["role"] == "master",
             "the replica is the primary",

@@ -114,6 +114,7 @@ class Row:
         self.node = node
         self.valkey_s = now_s
         self.excused_s = -1e9
+        self.witness = True
         self.buried: str | None = None
 
 
@@ -164,16 +165,19 @@ class ModelledRegister:
             )
         return View(self.version, nodes, self.incarnation)
 
-    def report(self, me: str, generation: int, valkey_age_s: float, *, doubtful: bool) -> Reported:
+    def report(
+        self, me: str, generation: int, valkey_age_s: float, *, doubtful: bool, witness: bool
+    ) -> Reported:
         row = self.rows[me]
         if row.buried is not None:
             return Reported(row.buried, view=self.version)
+        row.witness = witness
         row.valkey_s = max(row.valkey_s, self.now_s - valkey_age_s)
         row.node = msgspec.structs.replace(row.node, generation=generation)
         excused = doubtful and not any(
             self.now_s - other.valkey_s <= self.timing.fresh_s
             for other in self.rows.values()
-            if other is not row and other.buried is None
+            if other is not row and other.buried is None and other.witness
         )
         if excused:
             row.excused_s = self.now_s

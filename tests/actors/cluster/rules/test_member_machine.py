@@ -6,12 +6,13 @@ The members are the real ones. Time, clocks, links and stores are the machine's.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -49,6 +50,8 @@ BITS = 3
 SLOTS = 1 << BITS
 NAMES = ("a", "b", "c", "d")
 MOST = 100
+LATE = st.lists(st.floats(0.0, TIMING.lease_s / 2), min_size=5, max_size=5)
+"""By how many seconds each node finds Valkey later than it could, when it is back."""
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +77,9 @@ class Process:
         self.epochs: dict[int, int] = {}  # of the actors that run here, one for each slot
         self.late: list[Callable[[], None]] = []
         self.reported_s = -1e9
+        self.finds_valkey_s = -math.inf  # by the world's time: its way to the new primary
+        self.beats = 0
+        self.every = 1  # of the beats that are due it has time for each first, second or third
         self.leaving = self.has_ended = False
         self.applicant = Applicant(TIMING)
 
@@ -84,7 +90,8 @@ class Process:
     # --- links -----------------------------------------------------------------------------------
 
     def to_valkey(self, call: Callable[[], Any]) -> Any:
-        return self._over(self.valkey if self.world.valkey_is_up else "cut", call)
+        there = self.world.valkey_is_up and self.world.now_s >= self.finds_valkey_s
+        return self._over(self.valkey if there else "cut", call)
 
     def to_register(self, call: Callable[[], Any]) -> Any:
         return self._over(self.register if self.world.register_is_up else "cut", call)
@@ -123,13 +130,15 @@ class Process:
         self.to_valkey(lambda: self.world.valkey.begin(generation))
 
     def tick(self) -> None:
-        if self.frozen:
+        self.beats += 1
+        if self.frozen or self.beats % self.every:
             return
         try:
             if self.member is None:
                 self.join()
                 return
-            if self.now_s - self.reported_s >= TIMING.report_s / 2:
+            doubtful = self.member.lease.doubtful(self.now_s)
+            if self.now_s - self.reported_s >= TIMING.report_s / (2 if doubtful else 1) - 0.01:
                 self.report()
             self.beat()
             self.act()
@@ -142,13 +151,14 @@ class Process:
             return
         asked_s = self.reported_s = self.now_s
         age_s = asked_s - member.contact.answered_s
-        doubtful, generation = member.lease.doubtful(asked_s), member.generation
+        doubtful, witness = member.lease.doubtful(asked_s), member.witness(asked_s)
+        generation = member.generation
 
         def call() -> None:
             with contextlib.suppress(Away):
                 answer = self.to_register(
                     lambda: self.world.register.report(
-                        member.me, generation, age_s, doubtful=doubtful
+                        member.me, generation, age_s, doubtful=doubtful, witness=witness
                     )
                 )
                 if not self.frozen:
@@ -418,20 +428,42 @@ class World(RuleBasedStateMachine):
     @rule(
         how=st.sampled_from(["flush", "fail over", "fail over", "clock"]),
         lost_beats=st.integers(0, 3),
+        away_beats=st.sampled_from([0, 0, 5, 15]),
+        late=LATE,
         seconds=st.floats(-20.0, 20.0),
         beats=st.integers(0, 25),
     )
-    def trouble_of_valkey(self, how: str, lost_beats: int, seconds: float, beats: int) -> None:
+    def trouble_of_valkey(
+        self,
+        how: str,
+        lost_beats: int,
+        away_beats: int,
+        late: list[float],
+        seconds: float,
+        beats: int,
+    ) -> None:
         match how:
             case "flush":
                 self.valkey.flush()
             case "fail over":
-                self.valkey.save()
-                self.run(lost_beats)
-                self.valkey.fail_over()
+                self.fail_over(lost_beats, away_beats, late)
             case "clock":
                 self.valkey.now_s += seconds
         self.run(beats)
+
+    def fail_over(self, lost_beats: int, away_beats: int, late: Iterable[float]) -> None:
+        """Valkey is away, and comes back without its last second. Not all find it at once.
+
+        `late`: by how many seconds each node is late.
+        """
+        self.valkey.save()
+        self.run(lost_beats)
+        self.valkey_is_up = False
+        self.run(away_beats)
+        self.valkey.fail_over()
+        self.valkey_is_up = True
+        for process, late_s in zip(self.processes, late, strict=False):
+            process.finds_valkey_s = self.now_s + late_s
 
     # --- what nodes tell each other ---------------------------------------------------------------
 
@@ -530,3 +562,39 @@ def test_no_two_nodes_ever_believe_that_they_hold_one_slot() -> None:
         World,
         settings=settings(max_examples=40, stateful_step_count=30, deadline=None),
     )
+
+
+@given(
+    nodes=st.integers(2, 4),
+    hand_overs_first=st.booleans(),
+    every=st.lists(st.integers(1, 3), min_size=4, max_size=4),
+    phase=st.integers(0, 5),
+    lost_beats=st.integers(0, 3),
+    away_beats=st.integers(TIMING.beats // 2, 2 * TIMING.beats),
+    late=LATE,
+)
+@settings(max_examples=50, deadline=None)
+def test_while_valkey_fails_over_no_node_ends_and_nothing_moves(
+    *,
+    nodes: int,
+    hand_overs_first: bool,
+    every: list[int],
+    phase: int,
+    lost_beats: int,
+    away_beats: int,
+    late: list[float],
+) -> None:
+    """It is away for half a lease to two, and the nodes are busy: each is late by its own."""
+    world = World()
+    world.hand_overs_first = hand_overs_first
+    world.processes += [Process(world, name, 0.0) for name in NAMES[:nodes]]
+    world.run(30)
+    assert len(world.register.living()) == nodes
+    for process, one in zip(world.processes, every, strict=False):
+        process.every = one
+    world.run(15 + phase)
+    before = [(one.member, set(one.member.table.mine)) for one in world.processes if one.member]
+    world.fail_over(lost_beats, away_beats, late)
+    world.run(4 * TIMING.beats)
+    for member, held in before:
+        assert (member.ended, member.table.mine) == (None, held)
