@@ -7,34 +7,30 @@ import pykka
 from actors.runtime.errors import AskTimeout, Refusal
 
 
-class RemoteFailure(Exception):  # noqa: N818 -- named like ActorFailed: what happened
+class _Remote(Exception):  # noqa: N818 -- named like what is made of it
+    """What another node says of an exception: `error` is the name of its type, `text` its text."""
+
+    def __init__(self, error: str, text: str) -> None:
+        super().__init__(error, text)
+        self.error = error
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"{self.error}: {self.text}" if self.text else self.error
+
+
+class RemoteFailure(_Remote):
     """A handler on another node raised an exception that cannot cross as itself.
 
     `error` is the name of its type, `text` what it says.
     """
 
-    def __init__(self, error: str, text: str) -> None:
-        super().__init__(error, text)
-        self.error = error
-        self.text = text
 
-    def __str__(self) -> str:
-        return f"{self.error}: {self.text}" if self.text else self.error
-
-
-class RemoteRefusal(Refusal):
+class RemoteRefusal(_Remote, Refusal):
     """A handler on another node raised a `Refusal` that cannot cross as itself.
 
     `error` is the name of its type, `text` what it says.
     """
-
-    def __init__(self, error: str, text: str) -> None:
-        super().__init__(error, text)
-        self.error = error
-        self.text = text
-
-    def __str__(self) -> str:
-        return f"{self.error}: {self.text}" if self.text else self.error
 
 
 class DeliveryUnknown(AskTimeout):

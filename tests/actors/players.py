@@ -38,7 +38,7 @@ from actors.runtime.system import ActorSystem
 from protocol.codec import MSGPACK, Encoding
 from protocol.errors import BAD_MESSAGE, CLOSES, CloseCode, RequestError
 from protocol.frames import CLOSE, parse_close
-from protocol.messages import EVERY_OP, AnyRequest
+from protocol.messages import AnyRequest
 from protocol.messages.envelope import ErrorReply, Ok, Position, Push, Request
 from protocol.messages.room import RoomJoin, RoomMessage, RoomRecovered, RoomState
 from protocol.messages.session import SessionOpen, SessionOpened, SessionResume
@@ -47,6 +47,7 @@ from protocol.server.keepalive import Wheel
 from protocol.server.settings import WireSettings
 from protocol.server.websocket import Connection
 from tests.actors.nodes import LAYOUT, Nodes, PlacedSystem
+from tests.actors.replies import code_of, data_of
 from tests.left_out import has
 
 if TYPE_CHECKING:  # of services that may be left out
@@ -57,14 +58,6 @@ if TYPE_CHECKING:  # of services that may be left out
 
 SECRET = b"a secret of the tests, 32 bytes."
 P = TypeVar("P", bound=Push)
-
-
-class Refusal(Exception):  # noqa: N818 - an answer
-    """A request of a player was answered with an error."""
-
-    def __init__(self, reply: ErrorReply) -> None:
-        super().__init__(reply.code, reply.message)
-        self.code = reply.code
 
 
 class Player:
@@ -150,18 +143,11 @@ class Player:
         ref = next(self._refs)
         self.tell(msgspec.structs.replace(request, ref=ref))
         reply = await self.replied(ref)
-        if isinstance(reply, ErrorReply):
-            raise Refusal(reply)
-        kind = EVERY_OP.answers[str(type(request).__struct_config__.tag)]
-        return None if kind is None else msgspec.convert(reply.data, kind)
+        return data_of(request, reply)
 
     async def refused(self, request: AnyRequest) -> str:
         """Send a request that must fail and return the code."""
-        try:
-            data = await self.ask(request)
-        except Refusal as refusal:
-            return refusal.code
-        raise AssertionError(f"not refused: {data}")
+        return await code_of(self.ask(request))
 
     async def open(self, name: str) -> SessionOpened:
         opened: SessionOpened = await self.ask(SessionOpen(name=name))

@@ -38,12 +38,13 @@ from persistence import EventStore, PostgresSettings, RedisSettings, SnapshotSto
 from persistence.postgres import EventReader, EventWriter
 from persistence.redis import SnapshotWorker
 from protocol.codec import MSGPACK, Encoding
-from protocol.messages import EVERY_OP, AnyRequest
+from protocol.messages import AnyRequest
 from protocol.messages.envelope import ErrorReply, Ok, Position, Push, Request
 from protocol.messages.session import SessionOpen, SessionOpened, SessionResume
 from protocol.server.gateway import Gateway
 from protocol.server.listener import listen
 from protocol.server.settings import WireSettings
+from tests.actors.replies import code_of, data_of
 from tests.left_out import has
 
 if TYPE_CHECKING:
@@ -51,15 +52,6 @@ if TYPE_CHECKING:
 
 LIMIT_S = 60.0
 P = TypeVar("P", bound=Push)
-
-
-class Refusal(Exception):  # noqa: N818 - an answer
-    """A request was answered with an error."""
-
-    def __init__(self, reply: ErrorReply) -> None:
-        super().__init__(reply.code, reply.message)
-        self.reply = reply
-        self.code = reply.code
 
 
 class Caller:
@@ -97,18 +89,11 @@ class Caller:
         await self.tell(msgspec.structs.replace(request, ref=ref))
         reply = await self.reply()
         assert reply.ref == ref
-        if isinstance(reply, ErrorReply):
-            raise Refusal(reply)
-        kind = EVERY_OP.answers[str(type(request).__struct_config__.tag)]
-        return None if kind is None else msgspec.convert(reply.data, kind)
+        return data_of(request, reply)
 
     async def refused(self, request: AnyRequest) -> str:
         """Send a request that must fail and return the code."""
-        try:
-            data = await self.ask(request)
-        except Refusal as refusal:
-            return refusal.code
-        raise AssertionError(f"not refused: {data}")
+        return await code_of(self.ask(request))
 
     async def push(self, kind: type[P]) -> P:
         """Return the next push of this type, from those kept or those to come."""
