@@ -12,12 +12,12 @@ from actors.cluster.rules.view import View
 _log = structlog.get_logger("actors.cluster")
 
 PATIENCE: Final = 3
-"""A label is said to be vacant when so many looks have found no node: of nodes that start together,
-or one after the other, the first is no reason for a warning."""
+"""How many looks must find no node before a label counts as vacant. While nodes start, together or
+one after the other, there is no reason for a warning."""
 
 
 class Vacancies:
-    """Says once when a label has no node, and once when it has one again.
+    """Warns once when a label has no node, and says once when it has one again.
 
     Attributes:
         labels: labels that no living node has, with the kinds that are kept to each; "": the
@@ -36,7 +36,7 @@ class Vacancies:
             labels: the label of each kind that the cluster places; "": it is kept to none.
         """
         if not any(node.stays for node in view.nodes.values()):
-            return  # all of them stop
+            return  # all nodes are stopping
         kinds: dict[str, list[str]] = {}
         for kind, label in labels.items():
             kinds.setdefault(label, []).append(kind)

@@ -1,7 +1,7 @@
 """`RunningPage`: which guarded block runs, in memory that another process can read.
 
-A process that is caught in C code cannot say where: no other thread of it runs. So it writes that
-down before, and whoever ends it reads it then.
+A process that hangs in C code cannot say where, because no other thread of it runs. So it notes
+each guarded block before it runs, and whoever ends the process reads the note.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 PAGE_BYTES: Final = 4096
 _HEAD: Final = Struct("<dH")
-"""When the block was entered, and how many bytes say whose it is. 0.0: none runs."""
+"""When the block was entered (0.0: none runs), and the length of its actor's kind and key."""
 _BEGAN: Final = Struct("<d")
 _MOST: Final = PAGE_BYTES - _HEAD.size
 _NOBODY: Final[Mapping[str, str]] = {}
@@ -34,9 +34,10 @@ class RunningBlock(NamedTuple):
 
 
 class RunningPage:
-    """A page of memory that a process shares with the one that watches it.
+    """A page of memory that a process shares with the process that watches it.
 
-    To note a block costs 0.25 us, both ends together, and 0.6 us more after one of another actor.
+    To note a block's begin and end costs 0.25 us, and 0.6 us more if the last one was another
+    actor's.
 
     Arguments:
         descriptor: of a file of `PAGE_BYTES`, which may be closed then.
@@ -62,7 +63,8 @@ class RunningPage:
     def running(self) -> RunningBlock | None:
         """Return the block that runs; None: none of an actor does.
 
-        What is read while the other process writes may be wrong. Of a process that hangs it is not.
+        A reading may be wrong if the other process writes at that moment. A process that hangs does
+        not.
         """
         began_s, size = _HEAD.unpack_from(self._page, 0)
         if not began_s or size > _MOST:

@@ -1,7 +1,7 @@
 """Labels: what a node is for, and which kinds of actors are kept to such nodes.
 
-A node with labels is one of its own kind: it holds what is kept to its labels, and nothing else. So
-what goes wrong there is not felt by the rest. A node without labels holds the rest.
+A node with labels holds the actors that are kept to its labels, and no others. So what goes wrong
+there does not disturb the other actors, which are on nodes without labels.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from typing import Final
 from zlib import crc32
 
 ANY: Final = "any"
-"""The label of a node that holds the rest as well, beside what is kept to its other labels."""
+"""With this label a node also holds the actors that are kept to no label."""
 
 
 def pool_of_label(label: str) -> int:
     """Return the pool of the slots of kinds that are kept to a label; "": of all other kinds.
 
-    By a checksum, so that nobody has to give out numbers.
+    A checksum makes the number, so that nobody has to give out numbers.
     """
     return 1 + crc32(label.encode()) if label else 0
 
 
 def serves(labels: Sequence[str], label: str) -> bool:
-    """Whether a node with these labels holds what is kept to `label`; "": what is kept to none."""
+    """Whether a node with these labels holds actors kept to `label`; "": those kept to none."""
     if label:
         return label in labels
     return not labels or ANY in labels
@@ -38,7 +38,7 @@ def pools_of(labels: Sequence[str]) -> tuple[int, ...]:
 def kept_differently(here: Mapping[str, str], there: Mapping[str, str]) -> str | None:
     """Return a kind that two nodes do not keep to the same label; None: there is none.
 
-    It would have two places in the cluster.
+    An actor of such a kind would have two places in the cluster.
     """
     for kind in sorted(here.keys() | there.keys()):
         if here.get(kind) != there.get(kind):

@@ -28,14 +28,14 @@ HoldActor = Callable[[str, str, str], HangCount]
 class HangWatch:
     """Looks at the pages of all nodes.
 
-    A game that hangs in C code takes its node with it, and then the next one, to which its match
-    has come from the last snapshot. So the match is marked before any other node can take it: the
-    cluster takes a node for dead after `cluster.lease_s`, and by half of that it is marked.
+    A game that hangs in C code hangs its node, and then the next node, to which its match comes
+    from the last snapshot. So the match is marked before any other node can take it: after half of
+    `cluster.lease_s`, while the cluster takes a node for dead after all of it.
 
     Arguments:
-        keepers: the nodes.
+        keepers: the keepers of the nodes.
         hold: marks an actor.
-        after_s: how long a block has to run.
+        after_s: how long a block must run to be taken for one that hangs.
 
     Attributes:
         caught: how often an actor was held.
@@ -61,9 +61,9 @@ class HangWatch:
                         nursery.start_soon(self._mark, keeper.name, keeper.process, found)
 
     def _is_news(self, node: str, found: RunningBlock | None) -> bool:
-        """Whether a block is found for the second time in a row: once may be this process's fault.
+        """Whether a block is found for the second time in a row.
 
-        It may have been stopped together with its nodes.
+        Once is not enough, because this process may have been frozen together with its nodes.
         """
         if found is None:
             self._seen.pop(node, None)
