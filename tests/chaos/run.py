@@ -32,7 +32,9 @@ from tests.chaos.report import Memory, Report
 from tests.chaos.saver import Saver
 from tests.chaos.stage import SNAPSHOT_INTERVAL_S, Stage
 from tests.chaos.teller import Teller
+from tests.chaos.typescript import TypeScriptChatter
 from tests.chaos.vitals import Vitals, leaks, look, rss_mib
+from tests.protocol.js.tools import NODE
 
 LOOK_EVERY_S = 0.25
 """The time between two looks at the server's memory."""
@@ -49,6 +51,7 @@ class Run:
         self.rng = random.Random(plan.seed)
         self.history = History(snapshot_interval_s=SNAPSHOT_INTERVAL_S)
         self.players: list[Player] = []
+        self.chatters: list[TypeScriptChatter] = []
         self.recovery_s: list[float] = []
         self.quiet = False
         self.most_mib = 0.0
@@ -78,6 +81,8 @@ class Run:
             ]
             for number in range(2):
                 self._hire(nursery, url, f"teller-{number}", partial(self._tell, listeners))
+            if NODE is not None:
+                self._hire_typescript(nursery, url)
             await trio.sleep(2.0)
             for step in self.plan.steps:
                 print(f"{time.monotonic() - started:7.1f} s  {step.fault.name}", file=sys.stderr)
@@ -110,6 +115,13 @@ class Run:
         nursery.start_soon(player.run)
         nursery.start_soon(act, player, random.Random(self.rng.random()))
         return player
+
+    def _hire_typescript(self, nursery: trio.Nursery, url: str) -> None:
+        for number, room in enumerate(self.stage.rooms[:2]):
+            rng = random.Random(self.rng.random())
+            chatter = TypeScriptChatter(url, f"typescript-{number}", room, self.history, rng)
+            self.chatters.append(chatter)
+            nursery.start_soon(chatter.run, lambda: self.quiet)
 
     # --- what players do ---
 
@@ -292,6 +304,9 @@ class Run:
                     told.outcome == "ok" for told in self.history.told
                 ),
                 "events in the log": len(self.history.log),
+                "messages read by the TypeScript client": sum(
+                    chatter.read for chatter in self.chatters
+                ),
                 "connections": sum(player.connections for player in self.players),
             },
             refusals=dict(sorted(refusals.items())),

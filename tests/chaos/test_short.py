@@ -6,6 +6,7 @@ import pytest
 
 from tests.chaos.plan import chosen_plan, draw_plan
 from tests.chaos.run import perform
+from tests.protocol.js.tools import NODE
 
 
 def test_what_was_acknowledged_is_kept_under_faults() -> None:
@@ -25,6 +26,8 @@ def test_what_was_acknowledged_is_kept_under_faults() -> None:
     assert report.operations["sends acknowledged"] > 0, report.text()
     assert report.operations["writes of objects acknowledged"] > 0, report.text()
     assert report.operations["entries of inboxes acknowledged"] > 0, report.text()
+    if NODE is not None:
+        assert report.operations["messages read by the TypeScript client"] > 0, report.text()
     assert report.operations["durable inputs acknowledged"] > 0, report.text()
     assert len(report.recovery_s) == 1
 

@@ -51,6 +51,7 @@ class Driver:
 
     def __init__(self, process: trio.Process) -> None:
         self._process = process
+        self._reading = trio.CancelScope(shield=True)
         self._sending = trio.Lock()
         self._ids = itertools.count()
         self._over = False
@@ -60,7 +61,17 @@ class Driver:
         """Of sessions whose connection broke or came back."""
 
     async def read(self) -> None:
-        """Take what the process says."""
+        """Take what the process says until `stop`: also of a program that is cancelled."""
+        with self._reading:
+            await self._read()
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._reading.cancel()
+        self._ended()
+
+    async def _read(self) -> None:
         assert self._process.stdout is not None
         rest = b""
         async for data in self._process.stdout:
@@ -318,8 +329,7 @@ async def driver(program: Path = DRIVER) -> AsyncIterator[Driver]:
             nursery.start_soon(running.read)
             yield running
         finally:
-            process.kill()
-            running._ended()
+            running.stop()
             nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True):
                 await process.wait()
