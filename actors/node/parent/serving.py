@@ -54,6 +54,7 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
         api_port = SharedPort(settings.api, fronts if settings.api.enabled else 0, "api")
         stack.callback(api_port.close)
         http, *http_of_nodes = stack.enter_context(node_ports(settings.http, len(names)))
+        page_ports = ports_of(http)  # now, as HTTP takes the sockets over when it starts
         found = stack.enter_context(stores(loaded, services, nodes=len(names)))
         signals.check()
         lease = stack.enter_context(leased(loaded, found))
@@ -82,7 +83,7 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
                         postgres_url=found.postgres.url,
                         redis_url=found.redis.url,
                         terminal=terminal,
-                        page_ports=ports_of(http),
+                        page_ports=page_ports,
                         pulse_s=min(PULSE_S, hung_after_s / 4 or PULSE_S),
                         labels=labels[number],
                     ),
