@@ -26,7 +26,8 @@ from trio_websocket import (
 from tests.chaos.history import History, Input, Made, Placed, Saw, Send, State
 
 CONNECT_WITHIN_S = 0.5
-"""A time-out is needed because trio-websocket waits on if the stream ends during the handshake."""
+"""A time-out is needed because trio-websocket waits on if the stream ends during the handshake. It
+doubles with each failure, up to `ANSWER_WITHIN_S`: on a busy machine handshakes take their time."""
 
 ANSWER_WITHIN_S = 8.0
 """Longer than the server's own deadline for a request, so that the server answers first."""
@@ -157,7 +158,8 @@ class Player:
         failures = 0
         while True:
             try:
-                with trio.move_on_after(CONNECT_WITHIN_S) as connecting:
+                within_s = min(ANSWER_WITHIN_S, CONNECT_WITHIN_S * 2 ** min(failures, 5))
+                with trio.move_on_after(within_s) as connecting:
                     # Opened here, because the library leaves its own stream open when cancelled.
                     stream = await trio.open_tcp_stream("127.0.0.1", self._port)
                     async with stream, trio.open_nursery() as nursery:
@@ -172,6 +174,7 @@ class Player:
                         await self._read(socket)
                         failures = 0
                         nursery.cancel_scope.cancel()
+                failures += connecting.cancelled_caught
             except* (
                 OSError, HandshakeError, ConnectionClosed, BrokenError, trio.TooSlowError,
                 trio.BrokenResourceError, trio.ClosedResourceError,
@@ -179,7 +182,7 @@ class Player:
                 failures += 1
             finally:
                 self._lost()
-            await trio.sleep(self._rng.uniform(0, min(1.0, 0.05 * 2**failures)))
+            await trio.sleep(self._rng.uniform(0, min(1.0, 0.05 * 2 ** min(failures, 5))))
 
     async def _introduce(self) -> None:
         if self._token is None:

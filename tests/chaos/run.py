@@ -317,7 +317,7 @@ class Run:
             memory=memory,
             leaks=leaked,
             violations=violations,
-            wrong=self.stage.wrong,
+            wrong=self.stage.wrong + ([] if sends["ok"] else ["no send was acknowledged at all"]),
             tracebacks=self.stage.tracebacks,
         )
 
