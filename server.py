@@ -28,6 +28,7 @@ INCOMPLETE = 9  # equals `Exit.INCOMPLETE`, which cannot be imported here; a tes
 SERVICES: tuple[str, ...] = (
     "actors.chat.service:CHAT",
     "actors.inbox.service:INBOX",
+    "actors.keys.service:KEYS",
     "actors.matches.service:MATCHES",
     "actors.storage.service:STORAGE",
 )
@@ -98,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
     for name, text in COMMANDS.items():
         commands.add_parser(name, parents=[shared], help=text, description=text)
     add_user(commands.add_parser, shared)
+    add_key(commands.add_parser, shared)
     return top
 
 
@@ -127,6 +129,38 @@ def add_user(
     erase.add_argument(
         "--yes", action="store_true", required=True, help="needed, as nothing brings it back"
     )
+
+
+def add_key(
+    add_parser: Callable[..., argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    """Add the command `key` and its own commands."""
+    text = "make, list or revoke the API keys of back ends, while the server does not run"
+    key = add_parser("key", help=text, description=text)
+    whats = key.add_subparsers(dest="what", required=True, metavar="WHAT")
+
+    def add(what: str, text: str) -> argparse.ArgumentParser:
+        return whats.add_parser(
+            what, parents=[shared], help=text, epilog=USER_ALONE, description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+
+    create = add("create", "make a key and print it; it is never shown again")
+    create.add_argument("name", metavar="NAME", help="what it is for, for people")
+    create.add_argument(
+        "--scope", dest="scopes", action="append", required=True, metavar="SCOPE",
+        help="what it may call: an op as storage.read, an area as 'storage.*', or '*'; repeatable",
+    )  # fmt: skip
+    create.add_argument(
+        "--role", dest="roles", action="append", default=[], metavar="ROLE",
+        help="a role of staff beside that of a player: viewer, moderator, support, operator, owner",
+    )  # fmt: skip
+    create.add_argument(
+        "--rate", type=float, default=1000.0, metavar="N", help="requests a second of one node"
+    )
+    add("list", "list all keys, revoked ones included")
+    revoke = add("revoke", "revoke a key for ever")
+    revoke.add_argument("key", metavar="ID", help="the part between gk_ and the second _")
 
 
 def user_id(text: str) -> str:
@@ -175,6 +209,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command == "user":
         command = f"user {own.pop('what')}"
         own.pop("yes", None)
+    elif command == "key":
+        own = {"service": "keys", "tool": own.pop("what"), "given": own}
+        command = "tool"
     return commands.run_command(
         command, file, overrides, services=SERVICES, version=VERSION, arguments=own
     )

@@ -103,6 +103,8 @@ class Running:
             Those that act without a message, as a match with ticks does, are to be woken.
         export: returns everything that it knows of a user, as plain values; None: it knows nothing.
         erase: deletes everything that it knows of a user, or makes it anonymous.
+        tools: what the command line has it do, by name. Each returns lines to print, and raises
+            ValueError for arguments that are wrong.
     """
 
     routes: Mapping[type[Request], Route]
@@ -114,6 +116,7 @@ class Running:
     placed: Callable[[], None] = _none_wakes
     export: Callable[[str], Awaitable[Any]] | None = None
     erase: Callable[[str], Awaitable[None]] | None = None
+    tools: Mapping[str, Callable[..., Awaitable[Iterable[str]]]] = field(default_factory=dict)
 
 
 def _none(_: ServiceSettings) -> Iterable[Any]:

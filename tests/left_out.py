@@ -26,6 +26,7 @@ LEFT_OUT: Final = os.environ.get(VARIABLE, "")
 BESIDE: Final = {
     "chat": ("tests/protocol/test_client_membership.py",),
     "inbox": ("tests/test_inbox.py",),
+    "keys": ("tests/actors/edge/api/test_walk.py",),
     "matches": ("tests/protocol/test_client_match.py",),
     "storage": ("tests/protocol/test_client_storage.py",),
 }

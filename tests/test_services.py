@@ -6,6 +6,8 @@ import itertools
 import json
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ class Client:
 
     def __init__(self, websocket: WebSocketConnection) -> None:
         self.user = ""
+        self.api = ""
         self._websocket = websocket
         self._refs = itertools.count(1)
 
@@ -84,9 +87,26 @@ async def stores(client: Client) -> None:
     assert (found["value"], found["version"]) == ("[7]", version)
 
 
+async def knows_keys(client: Client) -> None:
+    assert await keys_status(client) == 401
+
+
+async def keys_status(client: Client) -> int:
+    """How the list of keys is answered to nobody: 404 if the service is not there."""
+
+    def ask() -> int:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{client.api}/v1/keys", timeout=PATIENCE_S)
+        with refused.value as answer:
+            return answer.code
+
+    return await trio.to_thread.run_sync(ask)
+
+
 WORKS: dict[str, Callable[[Client], Awaitable[None]]] = {
     "chat": chats,
     "inbox": has_an_inbox,
+    "keys": knows_keys,
     "matches": plays,
     "storage": stores,
 }
@@ -99,17 +119,22 @@ ONE_OP: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+WITHOUT_OPS = {"keys"}
+"""Services that have routes of the HTTP API alone."""
+
+
 async def with_client(
     running: Server, use: Callable[[Client], Awaitable[None]], *, name: str = "ada"
 ) -> None:
     async with open_websocket_url(running.ws, subprotocols=["greenroom.v1.json"]) as websocket:
         client = Client(websocket)
+        client.api = running.api
         client.user = (await client.ok("session.open", name=name))["user"]
         await use(client)
 
 
 def test_every_service_has_its_work_shown_and_its_tests_named() -> None:
-    assert sorted(NAMES) == sorted(WORKS) == sorted(ONE_OP) == sorted(BESIDE)
+    assert sorted(NAMES) == sorted(WORKS) == sorted({*ONE_OP, *WITHOUT_OPS}) == sorted(BESIDE)
     for name in NAMES:
         for path in paths_of(name):
             assert (ROOT / path).exists(), path
@@ -134,7 +159,7 @@ def test_tests_can_be_run_with_a_service_left_out() -> None:
     own = python_without("chat", "-c", "import tests.conftest, actors.chat.room")
     assert "'actors.chat' is not a package" in own.stderr
     unknown = python_without("chess", "-c", "import tests.conftest")
-    assert unknown.stderr == "WITHOUT_SERVICE=chess: there is chat, inbox, matches, storage\n"
+    assert unknown.stderr == "WITHOUT_SERVICE=chess: there is chat, inbox, keys, matches, storage\n"
     assert unknown.returncode == 1
 
 
@@ -150,8 +175,11 @@ async def test_a_service_that_is_taken_out_is_gone_and_the_others_work(
             await works(client)
 
     async def others_work(client: Client) -> None:
-        op, fields = ONE_OP[name]
-        assert await client.code(op, **fields) == "unknown_op"
+        if name in WITHOUT_OPS:
+            assert await keys_status(client) == 404
+        else:
+            op, fields = ONE_OP[name]
+            assert await client.code(op, **fields) == "unknown_op"
         for other in set(WORKS) - {name}:
             await WORKS[other](client)
 

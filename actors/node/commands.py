@@ -33,6 +33,7 @@ from actors.node.sections import ConfigError
 from actors.node.services import absent_services, load_services
 from actors.node.serving import serve_alone, serve_for_parent
 from actors.node.stopping import Signals
+from actors.node.tools import WrongArguments, use_tool
 from actors.node.users import (
     CannotWrite,
     Interrupted,
@@ -73,6 +74,7 @@ EXPECTED: dict[type[BaseException], Exit] = {
     Interrupted: Exit.FAILED,
     NotErased: Exit.UNSAVED,
     Unsaved: Exit.UNSAVED,
+    WrongArguments: Exit.FAILED,
 }
 """Errors whose cause is outside this program. They end in one line and a code, not a traceback."""
 
@@ -164,6 +166,7 @@ COMMANDS: Mapping[str, Callable[..., Exit]] = {
     "restart": restart,
     "user export": export_user,
     "user erase": erase_user,
+    "tool": use_tool,
 }
 
 

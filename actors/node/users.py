@@ -80,7 +80,7 @@ def export_user(program: Program, signals: Signals, *, user: str, out: Path | No
             target = sys.stdout.buffer if out is None else stack.enter_context(_private(out))
         except OSError as error:
             raise CannotWrite(f"cannot write {out}: {error.strerror}") from error
-        found = _with_services(program, signals, lambda running, _: exported(running, user))
+        found = with_services(program, signals, lambda running, _: exported(running, user))
         text = msgspec.json.format(msgspec.json.encode(found), indent=2)
         try:
             target.write(text + b"\n")
@@ -108,7 +108,7 @@ def erase_user(program: Program, signals: Signals, *, user: str) -> Exit:
         return found
 
     try:
-        counts = _with_services(program, signals, counted)
+        counts = with_services(program, signals, counted)
     except Interrupted as error:
         raise NotErased(f"{error}; run the command again to erase the rest") from None
     found = any(counts.values())
@@ -152,7 +152,7 @@ async def erased(services: Mapping[str, Running], opened: NodeStores, user: str)
         raise NotErased("; ".join(left))
 
 
-def _with_services(program: Program, signals: Signals, work: Work[T]) -> T:
+def with_services(program: Program, signals: Signals, work: Work[T]) -> T:
     """Take the server's place, do the work, and give the place up; returns what the work does.
 
     Raises what opens the stores, what the work raises, and:

@@ -1,0 +1,1 @@
+"""Keys: the API keys by which back ends call the HTTP API."""

@@ -1,0 +1,98 @@
+"""`Gatekeeper`: knows back ends by their API keys."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, cast
+
+from actors.edge.api.callers import ApiCaller, Credentials
+from actors.edge.identity import Identity
+from actors.facts import Facts
+from actors.keys.key_text import PREFIX, parsed
+from actors.keys.rows import FindKey, KeyFound, NoteUse
+from protocol.errors import BAD_MESSAGE, BAD_TOKEN, RequestError
+from protocol.roles import PLAYER, with_included
+
+KNOWN_S: Final = 1.0
+"""How long a key that was read is taken as it was: so long may a revoked one still be used."""
+NOTE_S: Final = 60.0
+"""How often it is noted that a key is used."""
+_MOST: Final = 10_000
+_USER: Final = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
+
+
+class Gatekeeper:
+    """Finds the caller of an API key.
+
+    Arguments:
+        facts: reads the keys.
+        clock: seconds, on a clock that does not go back.
+
+    Attributes:
+        checked: how many keys were shown, by what became of it.
+    """
+
+    def __init__(self, facts: Facts, clock: Callable[[], float]) -> None:
+        self._facts = facts
+        self._clock = clock
+        self._known: dict[str, tuple[float, KeyFound | None]] = {}
+        self._noted: dict[str, float] = {}
+        self.checked = Counter(valid=0, unknown=0, revoked=0)
+
+    async def authenticate(self, given: Credentials) -> ApiCaller | None:
+        """Return who calls by a key; None: the token is no key.
+
+        Raises RequestError: BAD_TOKEN, and the same whether there is no such key, its secret is
+        another one, or it was revoked.
+        """
+        if not given.token.startswith(PREFIX):
+            return None
+        text = parsed(given.token)
+        found = None if text is None else await self._find(text.id)
+        if text is None or found is None or not hmac.compare_digest(found.hash, text.hash):
+            self.checked["unknown"] += 1
+            raise RequestError(BAD_TOKEN, "no such key")
+        key = found.key
+        if key.revoked is not None:
+            self.checked["revoked"] += 1
+            raise RequestError(BAD_TOKEN, "no such key")
+        self.checked["valid"] += 1
+        self._note(key.id)
+        if given.user is None:
+            user, name, roles = f"key-{key.id}", key.name, with_included((PLAYER, *key.roles))
+        elif _USER.fullmatch(given.user):
+            user, name, roles = given.user, given.user[:64], frozenset((PLAYER,))
+        else:
+            raise RequestError(BAD_MESSAGE, "greenroom-user is no id of a user")
+        who = Identity("", user, name, roles=roles, address=given.address, key=key.id)
+        return ApiCaller(
+            who=who,
+            scopes=tuple(key.scopes),
+            requests_per_s=key.requests_per_s,
+            burst=key.burst,
+        )
+
+    def forget(self, key: str) -> None:
+        """Read a key again at its next use, since it was just changed here."""
+        self._known.pop(key, None)
+
+    async def _find(self, key: str) -> KeyFound | None:
+        now = self._clock()
+        until, found = self._known.get(key, (now, None))
+        if until > now:
+            return found
+        found = cast("KeyFound | None", await self._facts.ask(FindKey(key)))
+        if len(self._known) >= _MOST:
+            self._known.clear()
+        self._known[key] = (now + KNOWN_S, found)
+        return found
+
+    def _note(self, key: str) -> None:
+        now = self._clock()
+        if now >= self._noted.get(key, now):
+            self._noted[key] = now + NOTE_S
+            # Nobody waits: a use that could not be noted is noted a minute later.
+            self._facts.run(NoteUse([key]), user=f"key-{key}").when_done(lambda _: None)

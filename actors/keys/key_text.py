@@ -1,0 +1,39 @@
+"""The text of an API key: `gk_<id>_<secret>`.
+
+The prefix lets scanners of leaked secrets find it. The id is no secret, and names the key in lists
+and logs. The secret has 256 random bits, so its plain SHA-256 can be kept: nobody can try so many.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from typing import Final, NamedTuple
+
+PREFIX: Final = "gk_"
+_KEY: Final = re.compile(r"gk_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
+
+
+class KeyText(NamedTuple):
+    """A key, taken apart."""
+
+    id: str
+    hash: bytes
+    """The SHA-256 of its secret."""
+
+
+def new_key() -> tuple[str, KeyText]:
+    """Return the text of a new key, and its parts."""
+    text = f"{PREFIX}{secrets.token_hex(8)}_{secrets.token_urlsafe(32)}"
+    found = parsed(text)
+    assert found is not None
+    return text, found
+
+
+def parsed(text: str) -> KeyText | None:
+    """Return the parts of a key; None: it is no text of a key."""
+    found = _KEY.fullmatch(text)
+    if found is None:
+        return None
+    return KeyText(found[1], hashlib.sha256(found[2].encode()).digest())
