@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from starlette.routing import Route as HttpRoute
 
+from actors.edge.access import Access
 from actors.edge.api.api_route import ApiRoute
 from actors.edge.api.callers import Authenticate
 from actors.edge.routes import Route
@@ -98,6 +99,7 @@ class Running:
         http: its routes beneath /<name>/ of the node's HTTP, which is private.
         api: its routes of the HTTP API, for players and back ends.
         authenticate: knows callers of the HTTP API by a kind of token of its own.
+        access: knows the access tokens with which sessions are opened; one service has it.
         checks: its checks for `/readyz`, by name.
         placed: called when more actors were placed on this node, as another one is gone or leaves.
             Those that act without a message, as a match with ticks does, are to be woken.
@@ -112,6 +114,7 @@ class Running:
     http: Sequence[HttpRoute] = ()
     api: Sequence[ApiRoute] = ()
     authenticate: Authenticate | None = None
+    access: Access | None = None
     checks: Mapping[str, Check] = field(default_factory=dict)
     placed: Callable[[], None] = _none_wakes
     export: Callable[[str], Awaitable[Any]] | None = None

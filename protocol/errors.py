@@ -83,6 +83,12 @@ SESSION_OPEN: Final = ErrorCode(
 BAD_TOKEN: Final = ErrorCode(
     "bad_token", "The token is not valid or has expired; open a session.", status=401
 )
+TOKEN_EXPIRED: Final = ErrorCode(
+    "token_expired", "The access token has run out; refresh it.", status=401
+)
+SIGNED_OUT: Final = ErrorCode("signed_out", "This sign-in has ended; sign in again.", status=401)
+BANNED: Final = ErrorCode("banned", "The account is banned.", status=403)
+ACCOUNT_CLOSED: Final = ErrorCode("account_closed", "The account is closed.", status=403)
 TOO_MANY_SESSIONS: Final = ErrorCode(
     "too_many_sessions", "Too many sessions come from this address.", retry=True, status=429
 )
@@ -169,7 +175,8 @@ INTERNAL: Final = ErrorCode(
 ERRORS: Final[dict[str, ErrorCode]] = {
     row.code: row
     for row in (
-        BAD_MESSAGE, UNKNOWN_OP, NO_SESSION, SESSION_OPEN, BAD_TOKEN, TOO_MANY_SESSIONS, REF_IN_USE,
+        BAD_MESSAGE, UNKNOWN_OP, NO_SESSION, SESSION_OPEN, BAD_TOKEN, TOKEN_EXPIRED, SIGNED_OUT,
+        BANNED, ACCOUNT_CLOSED, TOO_MANY_SESSIONS, REF_IN_USE,
         TOO_MANY_REQUESTS, RATE_LIMITED, TOO_LONG, OUT_OF_RANGE, UNKNOWN_ROOM, NOT_JOINED,
         TOO_MANY_TOPICS, ROOM_FULL, UNKNOWN_GAME, UNKNOWN_MATCH, MATCH_FULL, MATCH_ENDED,
         TOO_MANY_MATCHES, BAD_INPUT, REJECTED, SEQ_TOO_OLD, BAD_CURSOR, VERSION_CONFLICT, FORBIDDEN,
@@ -214,11 +221,19 @@ TAKEN_OVER: Final = CloseCode(
 FLOODING: Final = CloseCode(4501, "flooding", "Far over the rate limit; mend the client.")
 SESSION_ENDED: Final = CloseCode(4502, "session_ended", "The session is over; open a new one.")
 
+TOKEN_RAN_OUT: Final = CloseCode(
+    4503, "token_ran_out", "The access token has run out; get a new one, and resume with it."
+)
+SIGN_IN_ENDED: Final = CloseCode(4504, "sign_in_ended", "The sign-in has ended; sign in again.")
+ACCOUNT_BANNED: Final = CloseCode(4505, "account_banned", "The account is banned.")
+ACCOUNT_GONE: Final = CloseCode(4506, "account_closed", "The account is closed.")
+
 CLOSES: Final[dict[int, CloseCode]] = {
     row.code: row
     for row in (
         NORMAL, PROTOCOL_ERROR, UNSUPPORTED_DATA, INVALID_TEXT, TOO_BIG, SERVER_ERROR,
         DRAIN, SLOW_CONSUMER, KEEPALIVE_TIMEOUT, SESSION_FAILED, OVERLOADED, NO_SESSION_IN_TIME,
-        PART_LOST, TAKEN_OVER, FLOODING, SESSION_ENDED,
+        PART_LOST, TAKEN_OVER, FLOODING, SESSION_ENDED, TOKEN_RAN_OUT, SIGN_IN_ENDED,
+        ACCOUNT_BANNED, ACCOUNT_GONE,
     )
 }  # fmt: skip

@@ -18,6 +18,7 @@ class Identity(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         address: the network address, if it has limits of its own; else None.
         key: the API key of the back end that asks, for itself or for the user; empty: the user
             asks.
+        sign_in: the sign-in of the account that it came from; empty: a guest without an account.
     """
 
     session: str
@@ -27,6 +28,7 @@ class Identity(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     roles: frozenset[str] = frozenset()
     address: str | None = None
     key: str = ""
+    sign_in: str = ""
 
 
 def node_of(session: str) -> str | None:

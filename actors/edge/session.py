@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from actors.edge.access import Access, AccessEnded, Grant
 from actors.edge.activations import Activations
 from actors.edge.connected_client import ConnectedClient
 from actors.edge.doorman import Share
@@ -23,11 +24,13 @@ from actors.runtime.actor import Actor
 from actors.runtime.handlers import handles
 from actors.runtime.mailbox import MailboxSpec
 from protocol.errors import (
+    BAD_TOKEN,
     NORMAL,
     SESSION_ENDED,
     SESSION_FAILED,
     SESSION_OPEN,
     TAKEN_OVER,
+    TOKEN_RAN_OUT,
     CloseCode,
     RequestError,
 )
@@ -36,10 +39,14 @@ from protocol.messages.session import (
     Ping,
     Pong,
     SessionClose,
+    SessionExpiring,
     SessionOpen,
     SessionOpened,
+    SessionRenew,
+    SessionRenewed,
     SessionResume,
 )
+from protocol.roles import with_included
 
 KIND = "session"
 
@@ -55,6 +62,8 @@ class Attach(msgspec.Struct, frozen=True, gc=False):
     ref: int | None
     resumed: bool
     positions: Mapping[str, Position]
+    grant: Grant | None = None
+    """The access of the account; None: of a guest, or as the session has it."""
 
 
 class Detach(msgspec.Struct, frozen=True, gc=False):
@@ -71,6 +80,12 @@ class Expire(msgspec.Struct, frozen=True, gc=False):
     """Timer: the client has not come back in time."""
 
 
+class AccessRanOut(msgspec.Struct, frozen=True, gc=False):
+    """Timer: the access token has run out, or, if `told`, the grace after that."""
+
+    told: bool = False
+
+
 class Context(msgspec.Struct, frozen=True):
     """What all sessions of a node share.
 
@@ -79,6 +94,7 @@ class Context(msgspec.Struct, frozen=True):
         keepalive_s: the wire's interval, in seconds, which clients are told.
         max_message_bytes: the wire's limit, which clients are told.
         routes: the route of each type of request.
+        access: knows the access tokens of accounts; None: there are guests only.
     """
 
     settings: SessionSettings
@@ -89,6 +105,7 @@ class Context(msgspec.Struct, frozen=True):
     max_message_bytes: int
     activations: Activations
     routes: Mapping[type[Request], Route]
+    access: Access | None = None
 
 
 class Session(Actor):
@@ -119,6 +136,7 @@ class Session(Actor):
         self._share = share
         self._topics = context.topics
         self._client: ConnectedClient | None = None
+        self._grant: Grant | None = None
         self.memberships: Memberships
 
     # --- its life --------------------------------------------------------------------------------
@@ -148,17 +166,21 @@ class Session(Actor):
         client.limits = self._limits
         self.cancel_timer("expire")
         context = self._context
+        if message.grant is not None:
+            self._go_on_with(message.grant)
+        grant = self._grant
         client.ok(
             message.ref,
             SessionOpened(
                 session=who.session,
                 user=who.user,
                 name=who.name,
-                token=context.tokens.issue(who.session, who.user, who.name),
+                token=context.tokens.issue(who.session, who.user, who.name, grant),
                 resumed=message.resumed,
                 resume_within_s=context.settings.resume_within_s,
                 keepalive_s=context.keepalive_s,
                 max_message_bytes=context.max_message_bytes,
+                expires=None if grant is None else int(grant.expires * 1000),
             ),
         )
         self.memberships.attach(client, message.positions)
@@ -186,6 +208,64 @@ class Session(Actor):
     def taken_over(self, _: TakenOver) -> None:
         """End, since the client has another session by now. Its topics are resumed by that one."""
         self._end(TAKEN_OVER)
+        self.stop()
+
+    # --- access of its account -------------------------------------------------------------------
+
+    def renew(self, client: ConnectedClient, request: SessionRenew) -> None:
+        """Go on with a new access token."""
+        if not client.may_ask(request.ref):
+            return
+        who, access = self.who, self._context.access
+        try:
+            if access is None:
+                raise RequestError(BAD_TOKEN)
+            grant = access.verify(request.access)
+            if grant.user != who.user:
+                raise RequestError(BAD_TOKEN, "it is of another user")
+        except RequestError as error:
+            client.refuse(error, request.ref)
+            return
+        self._go_on_with(grant)
+        token = self._context.tokens.issue(who.session, who.user, who.name, grant)
+        client.ok(request.ref, SessionRenewed(token, int(grant.expires * 1000)))
+
+    def _go_on_with(self, grant: Grant) -> None:
+        """Have the session go on until this access runs out, with its roles."""
+        context = self._context
+        self._grant = grant
+        roles = with_included(grant.roles)
+        if (roles, grant.sign_in) != (self.who.roles, self.who.sign_in):
+            self.who = msgspec.structs.replace(self.who, roles=roles, sign_in=grant.sign_in)
+            if context.access is not None:
+                context.access.entered(self.who)
+        self.start_timer(self._access_left_s(grant), AccessRanOut(), name="access")
+
+    def _access_left_s(self, grant: Grant) -> float:
+        return max(0.0, grant.expires - self._context.clock_ms() / 1000)
+
+    @handles(AccessRanOut, local=True)
+    def access_ran_out(self, message: AccessRanOut) -> None:
+        """Tell the client that it needs a new access token, or close the connection if it has been
+        told. The session then waits for the client to come back with a new one.
+        """
+        grant, client = self._grant, self._client
+        if grant is None or client is None:
+            return  # who comes back later is asked for a new one by the gateway
+        left_s = self._access_left_s(grant)
+        if left_s > 0:  # the clock was set back
+            self.start_timer(left_s, AccessRanOut(), name="access")
+        elif message.told:
+            client.close(TOKEN_RAN_OUT)
+        else:
+            grace_s = self._context.settings.token_grace_s
+            client.push(SessionExpiring(grace_s=grace_s))
+            self.start_timer(grace_s, AccessRanOut(told=True), name="access")
+
+    @handles(AccessEnded, local=True)
+    def access_ended(self, message: AccessEnded) -> None:
+        """End, since the account may not be here any more."""
+        self._end(message.close)
         self.stop()
 
     def on_stop(self) -> None:
@@ -270,6 +350,7 @@ ROUTES: Final[Mapping[type[Request], Route]] = {
     Ping: AskSession(Session.answer_ping),
     SessionOpen: AskSession(Session.refuse_second),
     SessionResume: AskSession(Session.refuse_second),
+    SessionRenew: AskSession(Session.renew),
     SessionClose: AskSession(Session.close, outlives=True),
 }
 """The routes of requests that the session itself answers."""

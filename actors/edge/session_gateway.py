@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
+import msgspec
 import pykka
 
+from actors.edge.access import Grant
 from actors.edge.admission import Admission
 from actors.edge.connected_client import ConnectedClient
 from actors.edge.doorman import Doorman, for_new
@@ -24,6 +26,7 @@ from actors.runtime.ref import ActorRef
 from actors.runtime.restart import RestartPolicy
 from actors.runtime.system import ActorSystem
 from protocol.errors import (
+    BAD_TOKEN,
     BUSY,
     FLOODING,
     NO_SESSION,
@@ -31,12 +34,14 @@ from protocol.errors import (
     RATE_LIMITED,
     SESSION_ENDED,
     TAKEN_OVER,
+    TOKEN_EXPIRED,
     CloseCode,
     RequestError,
 )
 from protocol.messages import EVERY_OP, AnyRequest
 from protocol.messages.op_table import OpTable
 from protocol.messages.session import SessionOpen, SessionResume
+from protocol.roles import with_included
 from protocol.server.websocket import Connection
 
 _AGAIN_S = 0.01
@@ -112,31 +117,36 @@ class SessionGateway:
         return ClientHandler(self, client)
 
     def open(self, client: ConnectedClient, request: SessionOpen) -> None:
-        """Open a session for a guest.
+        """Open a session for a guest, or for the user of an access token.
 
         Raises:
-            RequestError: TOO_MANY_SESSIONS.
+            RequestError: TOO_MANY_SESSIONS, or why the access token is refused.
         """
         most = for_new(self._context.settings.max_sessions)
         if len(self._context.topics.sessions) >= most:
             client.close(OVERLOADED)
             return
         self.doorman.open(client.connection.address)
-        self._start(client, request.ref, f"guest-{self._new_id()}", request.name)
+        if request.token is None:
+            self._start(client, request.ref, f"guest-{self._new_id()}", request.name)
+        else:
+            grant = self._verify(request.token)
+            self._start(client, request.ref, grant.user, grant.name or request.name, grant=grant)
 
     def resume(self, client: ConnectedClient, request: SessionResume) -> None:
         """Give the client the session of its token, or a new session of the same user.
 
         Raises:
-            RequestError: BAD_TOKEN, TOO_MANY_SESSIONS.
+            RequestError: BAD_TOKEN, TOO_MANY_SESSIONS, or why its account may not go on.
         """
         topics = self._context.topics
         claims = self._context.tokens.verify(request.token)
+        grant = self._go_on(claims, request.access)
         anew = claims.session not in topics.sessions
         self.doorman.resume(client.connection.address, anew=anew)
         if anew:
             self._end_elsewhere(claims.session)
-            self._start_anew(client, request, claims)
+            self._start_anew(client, request, claims, grant)
             return
         older = topics.link(claims.session)
         if isinstance(older, ConnectedClient):
@@ -145,7 +155,7 @@ class SessionGateway:
             older.close(TAKEN_OVER)
         topics.attach(Identity(claims.session, claims.user, claims.name), client)
         client.session = self._system.ref(KIND, claims.session)
-        self._attach(client, request, claims)
+        self._attach(client, request, claims, grant)
 
     def detach(self, session: ActorRef, connection: int) -> None:
         """Tell a session that its connection has ended."""
@@ -166,31 +176,70 @@ class SessionGateway:
                 self._system.ref(KIND, session).notify(TakenOver())
                 self.taken_over += 1
 
-    def _attach(self, client: ConnectedClient, request: SessionResume, claims: Claims) -> None:
+    def _verify(self, token: str) -> Grant:
+        access = self._context.access
+        if access is None:
+            raise RequestError(BAD_TOKEN)
+        return access.verify(token)
+
+    def _go_on(self, claims: Claims, token: str | None) -> Grant | None:
+        """Return the access with which the user of a session goes on; None: it is a guest.
+
+        Arguments:
+            claims: those of the session's token.
+            token: a new access token, if the client has shown one.
+        """
+        context = self._context
+        if context.access is None:
+            if claims.sign_in or token is not None:
+                raise RequestError(BAD_TOKEN)
+            return None
+        context.access.check(claims.user, claims.sign_in)
+        if token is not None:
+            grant = context.access.verify(token)
+            if grant.user != claims.user:
+                raise RequestError(BAD_TOKEN, "the access token is of another user")
+            return grant
+        if not claims.sign_in:
+            return None
+        if context.clock_ms() / 1000 >= claims.expires + context.settings.token_grace_s:
+            raise RequestError(TOKEN_EXPIRED)
+        return Grant(claims.user, claims.name, claims.roles, claims.sign_in, claims.expires)
+
+    def _attach(
+        self, client: ConnectedClient, request: SessionResume, claims: Claims, grant: Grant | None
+    ) -> None:
         session = client.session
         if session is None or client.connection.closed:
             return  # another connection has taken the session over, or this one is closed
         attached = session.ask(
-            Attach(client.id, request.ref, resumed=True, positions=request.positions)
+            Attach(client.id, request.ref, resumed=True, positions=request.positions, grant=grant)
         )
-        attached.on_done(partial(self._attached, client, request, claims))
+        attached.on_done(partial(self._attached, client, request, claims, grant))
 
     def _attached(
-        self, client: ConnectedClient, request: SessionResume, claims: Claims, attached: Future[Any]
+        self,
+        client: ConnectedClient,
+        request: SessionResume,
+        claims: Claims,
+        grant: Grant | None,
+        attached: Future[Any],
     ) -> None:
         error = attached.exception()
         if error is None:
             self.resumed += 1
             client.connection.expect_within(None)
         elif isinstance(error, MailboxFull):
-            self._system.after(_AGAIN_S, partial(self._attach, client, request, claims))
+            self._system.after(_AGAIN_S, partial(self._attach, client, request, claims, grant))
         elif not client.connection.closed:  # the session has just ended
-            self._start_anew(client, request, claims)
+            self._start_anew(client, request, claims, grant)
 
-    def _start_anew(self, client: ConnectedClient, request: SessionResume, claims: Claims) -> None:
+    def _start_anew(
+        self, client: ConnectedClient, request: SessionResume, claims: Claims, grant: Grant | None
+    ) -> None:
         # The new session has an id of its own. The end of the old session may still be on its way
         # to its rooms, and must not remove the new one from them.
-        self._start(client, request.ref, claims.user, claims.name, request)
+        self._start(client, request.ref, claims.user, claims.name, resume=request, grant=grant)
 
     def _start(
         self,
@@ -198,7 +247,9 @@ class SessionGateway:
         ref: int | None,
         user: str,
         name: str,
+        *,
         resume: SessionResume | None = None,
+        grant: Grant | None = None,
     ) -> None:
         context = self._context
         if len(context.topics.sessions) >= context.settings.max_sessions:
@@ -208,6 +259,11 @@ class SessionGateway:
         address = client.connection.address
         share = self.doorman.began(address)
         who = Identity(key, user, name, address=address)
+        if grant is not None:
+            roles = with_included(grant.roles)
+            who = msgspec.structs.replace(who, roles=roles, sign_in=grant.sign_in)
+        if context.access is not None:
+            context.access.entered(who)
         context.topics.attach(who, client)
         if share is not None:
             context.topics.share(key, share.deliveries)
@@ -224,11 +280,13 @@ class SessionGateway:
         self.opened += 1
         client.connection.expect_within(None)
         positions = resume.positions if resume is not None else {}
-        client.session.tell(Attach(client.id, ref, resumed=False, positions=positions))
+        client.session.tell(Attach(client.id, ref, resumed=False, positions=positions, grant=grant))
         guard(self._system, client.session)
 
     def _ended(self, who: Identity) -> None:
         self.doorman.ended(who.address)
+        if self._context.access is not None:
+            self._context.access.left(who)
 
 
 class ClientHandler:

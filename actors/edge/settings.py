@@ -29,6 +29,8 @@ class SessionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     token_secrets: Annotated[tuple[TokenSecret, ...], Meta(min_length=1)] = (STORED_SECRET,)
     """The secrets that sign tokens: the first signs, all are accepted. `stored` stands for the
     secret that the server makes at its first start and keeps in PostgreSQL."""
+    token_grace_s: Seconds = 30.0
+    """How long a session of an account goes on after its access token has run out."""
     max_sessions: Count = 100_000
     """Sessions of this process, those that wait for their client included. The last tenth is kept
     for resumes."""

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from actors.edge.access import Grant
 from protocol.errors import BAD_TOKEN, RequestError
 
 MAC_BYTES = 32
@@ -30,12 +31,22 @@ msgpack array of four."""
 
 
 class Claims(msgspec.Struct, frozen=True, array_like=True):
-    """The claims of a token. `issued`: seconds since 1970, UTC."""
+    """The claims of a token.
+
+    Attributes:
+        issued: seconds since 1970, UTC.
+        sign_in: the sign-in of an account that the session belongs to; empty: it is a guest's.
+        roles: the roles of the account.
+        expires: when the access of the account runs out, in seconds since 1970; 0: never.
+    """
 
     session: str
     user: str
     name: str
     issued: float
+    sign_in: str = ""
+    roles: tuple[str, ...] = ()
+    expires: float = 0.0
 
 
 class Tokens:
@@ -59,9 +70,10 @@ class Tokens:
         self._encoder = msgspec.msgpack.Encoder()
         self._decoder = msgspec.msgpack.Decoder(Claims)
 
-    def issue(self, session: str, user: str, name: str) -> str:
-        """Return a token for this session, valid from now."""
-        claims = self._encoder.encode(Claims(session, user, name, self._clock()))
+    def issue(self, session: str, user: str, name: str, grant: Grant | None = None) -> str:
+        """Return a token for this session, valid from now. `grant`: the access of its account."""
+        of_account = () if grant is None else (grant.sign_in, grant.roles, grant.expires)
+        claims = self._encoder.encode(Claims(session, user, name, self._clock(), *of_account))
         body = bytes((VERSION,)) + claims
         return base64.urlsafe_b64encode(_mac(self._secrets[0], body) + body).decode("ascii")
 

@@ -25,6 +25,7 @@ from actors.cluster.joining import Joining
 from actors.cluster.membership import LEFT
 from actors.cluster.rules.view import Descriptor
 from actors.cluster.settings import MembershipSettings
+from actors.edge.access import Access
 from actors.edge.activations import Activations
 from actors.edge.doorman import Doorman
 from actors.edge.fanout import Fanout
@@ -302,7 +303,8 @@ class ServerNode:
         doorman = Doorman(wire, self.settings.sessions)
         ops = OpTable([session_messages.AREA, *(service.area for service in self.services)])
         found = routes_of(ops, services.values())
-        context = self._context(topics, found)
+        access = next((one.access for one in services.values() if one.access), None)
+        context = self._context(topics, found, access)
         sessions = SessionGateway(system, context, _new_id, doorman, ops)
         gateway = Gateway(
             sessions.accept,
@@ -344,7 +346,9 @@ class ServerNode:
             ],
         )
 
-    def _context(self, topics: Topics, routes: Mapping[type[Request], Route]) -> Context:
+    def _context(
+        self, topics: Topics, routes: Mapping[type[Request], Route], access: Access | None
+    ) -> Context:
         settings = self.settings
         return Context(
             settings=settings.sessions,
@@ -356,6 +360,7 @@ class ServerNode:
             keepalive_s=settings.wire.keepalive_s,
             max_message_bytes=settings.wire.max_message_bytes,
             routes=routes,
+            access=access,
             activations=Activations(settings.sessions),
         )
 

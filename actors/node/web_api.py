@@ -81,7 +81,7 @@ def open_api(
         encoding=encodings(ops)[1],
         routes={**routes, Ping: AskService(_pong(context))},
         api_routes=[route for running in services.values() for route in running.api],
-        authenticate=first_of((*ways, session_tokens(context.tokens))),
+        authenticate=first_of((*ways, session_tokens(context.tokens, context.access))),
         settings=context.settings,
         activations=context.activations,
         admission=sessions.admission,

@@ -7,7 +7,15 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from protocol.errors import BAD_TOKEN, SESSION_OPEN, TOO_MANY_SESSIONS
+from protocol.errors import (
+    ACCOUNT_CLOSED,
+    BAD_TOKEN,
+    BANNED,
+    SESSION_OPEN,
+    SIGNED_OUT,
+    TOKEN_EXPIRED,
+    TOO_MANY_SESSIONS,
+)
 from protocol.messages.envelope import Name, Position, Push, Request
 from protocol.messages.op import Area, Op
 from protocol.roles import ANYONE, PLAYER
@@ -17,9 +25,13 @@ TopicName = Annotated[str, Meta(pattern=r"^(room|match|user):[A-Za-z0-9_.:\-]{1,
 
 
 class SessionOpen(Request, frozen=True, kw_only=True, tag="session.open", gc=False):
-    """Open a session as a guest called `name`. Answered with `SessionOpened`."""
+    """Open a session as a guest called `name`, or with an access token as the token's user.
+
+    Answered with `SessionOpened`.
+    """
 
     name: Name
+    token: Token | None = None
 
 
 class SessionResume(Request, frozen=True, kw_only=True, tag="session.resume", gc=False):
@@ -34,6 +46,13 @@ class SessionResume(Request, frozen=True, kw_only=True, tag="session.resume", gc
     positions: Annotated[dict[TopicName, Position], Meta(max_length=1024)] = msgspec.field(
         default_factory=dict
     )
+    access: Token | None = None
+
+
+class SessionRenew(Request, frozen=True, kw_only=True, tag="session.renew", gc=False):
+    """Go on with a new access token of the session's user. Answered with `SessionRenewed`."""
+
+    access: Token
 
 
 class SessionClose(Request, frozen=True, kw_only=True, tag="session.close", gc=False):
@@ -51,7 +70,7 @@ class Ping(Request, frozen=True, kw_only=True, tag="ping", gc=False):
     """
 
 
-class SessionOpened(msgspec.Struct, frozen=True, gc=False):
+class SessionOpened(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The session: who the client is, the token to resume with, and limits that it should know."""
 
     session: str
@@ -68,6 +87,16 @@ class SessionOpened(msgspec.Struct, frozen=True, gc=False):
     A client that gets nothing for three times as long should reconnect.
     """
     max_message_bytes: int
+    expires: int | None = None
+    """When the access token runs out, in milliseconds since 1970, UTC; None: a guest has none."""
+
+
+class SessionRenewed(msgspec.Struct, frozen=True, gc=False):
+    """The session goes on until `expires`, in milliseconds since 1970, UTC."""
+
+    token: str
+    """The token to resume with from now on."""
+    expires: int
 
 
 class Pong(msgspec.Struct, frozen=True, gc=False):
@@ -86,6 +115,17 @@ class TopicLost(Push, frozen=True, kw_only=True, tag="topic.lost", gc=False):
     code: str
 
 
+class SessionExpiring(Push, frozen=True, kw_only=True, tag="session.expiring", gc=False):
+    """The access token has run out. Without a new one (`session.renew`) the connection is closed.
+
+    `grace_s` says in how many seconds.
+    """
+
+    grace_s: float
+
+
+_ACCESS: Final = (BAD_TOKEN, TOKEN_EXPIRED, SIGNED_OUT, BANNED, ACCOUNT_CLOSED)
+
 AREA: Final = Area(
     ops=(
         Op(
@@ -93,17 +133,25 @@ AREA: Final = Area(
             role=ANYONE,
             live=True,
             answer=SessionOpened,
-            errors=(SESSION_OPEN, TOO_MANY_SESSIONS),
+            errors=(SESSION_OPEN, TOO_MANY_SESSIONS, *_ACCESS),
         ),
         Op(
             request=SessionResume,
             role=ANYONE,
             live=True,
             answer=SessionOpened,
-            errors=(BAD_TOKEN, SESSION_OPEN, TOO_MANY_SESSIONS),
+            errors=(SESSION_OPEN, TOO_MANY_SESSIONS, *_ACCESS),
+        ),
+        Op(
+            request=SessionRenew,
+            role=PLAYER,
+            live=True,
+            answer=SessionRenewed,
+            errors=_ACCESS,
+            repeat="harmless",
         ),
         Op(request=SessionClose, role=PLAYER, live=True),
         Op(request=Ping, role=PLAYER, answer=Pong, repeat="harmless"),
     ),
-    pushes=(TopicLost,),
+    pushes=(TopicLost, SessionExpiring),
 )

@@ -19,6 +19,7 @@ import msgspec
 import trio
 import trio.testing
 
+from actors.edge.access import Access
 from actors.edge.activations import Activations
 from actors.edge.connected_client import ConnectedClient
 from actors.edge.doorman import Doorman
@@ -325,11 +326,13 @@ async def open_house(
     games: Sequence[type[Game]] | None = None,
     matches: MatchSettings | None = None,
     seed: int | None = None,
+    access: Access | None = None,
 ) -> AsyncIterator[House]:
     """Open a node for a test, or two nodes, see `Layout`.
 
     With the stores of an earlier house it stands for a restart. `games`: None is tic-tac-toe.
-    `seed` is that of all matches; None: each has its own.
+    `seed` is that of all matches; None: each has its own. `access` is that of accounts; None: there
+    are guests only.
     """
     events = events or MemoryEventStore()
     settings = sessions or SessionSettings(messages_per_s=0, bytes_per_s=0)
@@ -351,6 +354,7 @@ async def open_house(
             keepalive_s=20.0,
             max_message_bytes=65_536,
             routes=routes,
+            access=access,
             activations=Activations(settings),
         )
 

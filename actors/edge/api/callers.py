@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from actors.edge.access import Access
 from actors.edge.identity import Identity
 from actors.edge.tokens import Tokens
 from protocol.errors import BAD_TOKEN, FORBIDDEN, RequestError
@@ -65,11 +66,18 @@ Raises RequestError: the token is of this kind, and is not valid.
 """
 
 
-def session_tokens(tokens: Tokens) -> Authenticate:
-    """Return what knows the tokens of `session.open`. It is asked last, since it takes any text."""
+def session_tokens(tokens: Tokens, access: Access | None = None) -> Authenticate:
+    """Return what knows the tokens of `session.open`. It is asked last, since it takes any text.
+
+    These are for guests: who has an account shows an access token, which ends with its sign-in.
+    """
 
     async def authenticate(given: Credentials) -> ApiCaller:
         claims = tokens.verify(given.token)
+        if claims.sign_in:
+            raise RequestError(BAD_TOKEN, "show the access token of the account")
+        if access is not None:
+            access.check(claims.user, "")
         if given.user is not None and given.user != claims.user:
             raise RequestError(FORBIDDEN, "only a back end with a key asks on behalf of others")
         who = Identity(

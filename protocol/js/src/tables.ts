@@ -3,8 +3,9 @@
 /** The ops that may be sent again after a break without harm. */
 export const HARMLESS: ReadonlySet<string> = new Set(
   (
-    "ping room.join room.leave room.history room.members match.list match.join match.leave " +
-    "match.input inbox.join inbox.leave inbox.history inbox.read storage.read storage.list"
+    "session.renew ping room.join room.leave room.history room.members match.list match.join " +
+    "match.leave match.input inbox.join inbox.leave inbox.history inbox.read storage.read " +
+    "storage.list"
   ).split(" "),
 );
 
@@ -41,4 +42,8 @@ export const CLOSES: Readonly<Record<number, string>> = {
   4500: "taken_over",
   4501: "flooding",
   4502: "session_ended",
+  4503: "token_ran_out",
+  4504: "sign_in_ended",
+  4505: "account_banned",
+  4506: "account_closed",
 };

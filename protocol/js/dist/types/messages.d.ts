@@ -562,10 +562,27 @@ export interface Sent {
  * give a place up sends `match.leave` first.
  */
 export type SessionClose = Record<string, never>;
-/** Open a session as a guest called `name`. Answered with `SessionOpened`. */
+/**
+ * The access token has run out. Without a new one (`session.renew`) the connection is closed.
+ * `grace_s` says in how many seconds.
+ */
+export interface SessionExpiring {
+    op: "session.expiring";
+    /** in how many seconds the connection is closed */
+    grace_s: number;
+}
+/**
+ * Open a session as a guest called `name`, or with an access token as the token's user. Answered
+ * with `SessionOpened`.
+ */
 export interface SessionOpen {
     /** the name to show to others; need not be unique */
     name: string;
+    /**
+     * an access token: the session is of its user, and `name` counts only if the account has none;
+     * null: a guest
+     */
+    token?: string | null;
 }
 /** The session: who the client is, the token to resume with, and limits that it should know. */
 export interface SessionOpened {
@@ -585,6 +602,23 @@ export interface SessionOpened {
     keepalive_s: number;
     /** the longest message the server takes */
     max_message_bytes: number;
+    /**
+     * when the access token runs out, in milliseconds since 1970, UTC; a guest's answer has no such
+     * field
+     */
+    expires?: number | null;
+}
+/** Go on with a new access token of the session's user. Answered with `SessionRenewed`. */
+export interface SessionRenew {
+    /** a new access token of the session's user */
+    access: string;
+}
+/** The session goes on until `expires`, in milliseconds since 1970, UTC. */
+export interface SessionRenewed {
+    /** to resume with from now on */
+    token: string;
+    /** when the new access token runs out, in milliseconds since 1970, UTC */
+    expires: number;
 }
 /**
  * Go on with a session, by its token, from `positions` (topic -> position). Answered with
@@ -597,6 +631,8 @@ export interface SessionResume {
     token: string;
     /** topic -> where the client stands on it */
     positions?: Record<string, Position>;
+    /** a new access token of the same user, needed if the last one has run out; null: none */
+    access?: string | null;
 }
 /** Delete objects of the user's own, all or none. It is no error if an object does not exist. */
 export interface StorageDelete {
@@ -669,6 +705,7 @@ export interface TopicLost {
 export interface Requests {
     "session.open": SessionOpen;
     "session.resume": SessionResume;
+    "session.renew": SessionRenew;
     "session.close": SessionClose;
     "ping": Ping;
     "room.join": RoomJoin;
@@ -694,6 +731,7 @@ export interface Requests {
 export interface Answers {
     "session.open": SessionOpened;
     "session.resume": SessionOpened;
+    "session.renew": SessionRenewed;
     "session.close": null;
     "ping": Pong;
     "room.join": RoomState;
@@ -718,6 +756,7 @@ export interface Answers {
 /** Each push, by op. */
 export interface Pushes {
     "topic.lost": TopicLost;
+    "session.expiring": SessionExpiring;
     "room.message": RoomMessage;
     "room.joined": RoomJoined;
     "room.left": RoomLeft;
@@ -735,4 +774,4 @@ export interface Pushes {
 export type Op = keyof Requests;
 export type Push = Pushes[keyof Pushes];
 /** The codes of the table of errors; a newer server may have more. */
-export type ErrorCode = "bad_message" | "unknown_op" | "no_session" | "session_open" | "bad_token" | "too_many_sessions" | "ref_in_use" | "too_many_requests" | "rate_limited" | "too_long" | "out_of_range" | "unknown_room" | "not_joined" | "too_many_topics" | "room_full" | "unknown_game" | "unknown_match" | "match_full" | "match_ended" | "too_many_matches" | "bad_input" | "rejected" | "seq_too_old" | "bad_cursor" | "version_conflict" | "forbidden" | "quota_exceeded" | "key_reused" | "timeout" | "busy" | "unavailable" | "failed" | "needs_session" | "unauthenticated" | "not_found" | "method_not_allowed" | "too_slow" | "body_too_big" | "not_json" | "head_too_big" | "internal" | (string & {});
+export type ErrorCode = "bad_message" | "unknown_op" | "no_session" | "session_open" | "bad_token" | "token_expired" | "signed_out" | "banned" | "account_closed" | "too_many_sessions" | "ref_in_use" | "too_many_requests" | "rate_limited" | "too_long" | "out_of_range" | "unknown_room" | "not_joined" | "too_many_topics" | "room_full" | "unknown_game" | "unknown_match" | "match_full" | "match_ended" | "too_many_matches" | "bad_input" | "rejected" | "seq_too_old" | "bad_cursor" | "version_conflict" | "forbidden" | "quota_exceeded" | "key_reused" | "timeout" | "busy" | "unavailable" | "failed" | "needs_session" | "unauthenticated" | "not_found" | "method_not_allowed" | "too_slow" | "body_too_big" | "not_json" | "head_too_big" | "internal" | (string & {});

@@ -1,0 +1,1 @@
+"""Accounts: who players are, how they sign in, and what their tokens are worth."""

@@ -1,0 +1,142 @@
+"""`AccountAccess`: which access tokens are valid on this node, and which sessions must end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import msgspec
+
+from actors.edge.access import AccessEnded, Grant
+from actors.edge.access_tokens import AccessTokens
+from actors.edge.identity import Identity
+from protocol.errors import (
+    ACCOUNT_BANNED,
+    ACCOUNT_CLOSED,
+    ACCOUNT_GONE,
+    BANNED,
+    SIGN_IN_ENDED,
+    SIGNED_OUT,
+    CloseCode,
+    ErrorCode,
+    RequestError,
+)
+
+GUESTS: Final = ""
+"""Instead of a sign-in: the sessions of the user that were opened as a guest's."""
+ALL: Final = "*"
+"""Instead of a sign-in: all sessions of the user."""
+WHY: Final[dict[str, tuple[ErrorCode, CloseCode]]] = {
+    "signed_out": (SIGNED_OUT, SIGN_IN_ENDED),
+    "banned": (BANNED, ACCOUNT_BANNED),
+    "closed": (ACCOUNT_CLOSED, ACCOUNT_GONE),
+}
+"""Why sessions end: what a request is answered with, and what a connection is closed with."""
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """Says that a sign-in is over, or that a user may not be here.
+
+    Attributes:
+        user: whose.
+        sign_in: which sign-in; GUESTS or ALL.
+        why: a key of WHY.
+        until: until when it holds, in seconds since 1970, UTC: the end of a ban, or when no token
+            can be valid any more. A ban that was lifted has a time in the past.
+    """
+
+    user: str
+    sign_in: str
+    why: str
+    until: float
+
+
+class AccountAccess:
+    """Reads access tokens, and refuses those of sign-ins and users that have ended.
+
+    All is in memory, so a session is opened even while PostgreSQL is away.
+
+    Arguments:
+        tokens: reads access tokens.
+        tell: tells a session of this node, by its key.
+        clock: seconds since 1970, UTC.
+    """
+
+    def __init__(
+        self,
+        tokens: AccessTokens,
+        tell: Callable[[str, AccessEnded], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.tokens = tokens
+        self._tell = tell
+        self._clock = clock
+        self._endings: dict[str, dict[str, Ending]] = {}
+        self._sign_ins: dict[str, tuple[str, str]] = {}  # session -> user, sign-in
+        self._sessions: dict[str, set[str]] = {}  # user -> sessions
+
+    @property
+    def endings(self) -> int:
+        """How many users have an ending that is kept."""
+        return len(self._endings)
+
+    # --- see `actors.edge.access.Access` -------------------------------------------------------
+
+    def verify(self, token: str) -> Grant:
+        """Return what a token gives."""
+        grant = self.tokens.read(token)
+        self.check(grant.user, grant.sign_in)
+        return grant
+
+    def check(self, user: str, sign_in: str) -> None:
+        """Check that a session of this user may go on."""
+        endings = self._endings.get(user)
+        if endings is not None:
+            for which in (ALL, sign_in):
+                ending = endings.get(which)
+                if ending is not None and self._clock() < ending.until:
+                    raise RequestError(WHY[ending.why][0])
+
+    def entered(self, who: Identity) -> None:
+        """Note a session that has begun, or that has another sign-in now."""
+        self._sign_ins[who.session] = (who.user, who.sign_in)
+        self._sessions.setdefault(who.user, set()).add(who.session)
+
+    def left(self, who: Identity) -> None:
+        """Note that a session has ended."""
+        self._sign_ins.pop(who.session, None)
+        sessions = self._sessions.get(who.user)
+        if sessions is not None:
+            sessions.discard(who.session)
+            if not sessions:
+                del self._sessions[who.user]
+
+    # --- endings -------------------------------------------------------------------------------
+
+    def apply(self, endings: Iterable[Ending]) -> None:
+        """Have endings take effect. It does no harm to apply one again."""
+        now = self._clock()
+        for ending in endings:
+            of_user = self._endings.setdefault(ending.user, {})
+            if now < ending.until:
+                of_user[ending.sign_in] = ending
+                self._end_sessions(ending)
+            else:
+                of_user.pop(ending.sign_in, None)
+                if not of_user:
+                    del self._endings[ending.user]
+
+    def forget_old(self) -> None:
+        """Forget the endings that hold no longer."""
+        now = self._clock()
+        for user, endings in list(self._endings.items()):
+            kept = {which: one for which, one in endings.items() if now < one.until}
+            if kept:
+                self._endings[user] = kept
+            else:
+                del self._endings[user]
+
+    def _end_sessions(self, ending: Ending) -> None:
+        for session in tuple(self._sessions.get(ending.user, ())):
+            if ending.sign_in in (ALL, self._sign_ins[session][1]):
+                self._tell(session, AccessEnded(WHY[ending.why][1]))
