@@ -89,7 +89,6 @@ def test_what_a_node_says_of_itself_and_its_slots_is_on_one_server(
         worker.stop()
 
 
-@pytest.mark.failover
 def test_a_key_that_moves_to_another_server_is_followed_and_counted_once(own: Cluster) -> None:
     worker = CounterWorker.start(of(own))
     try:

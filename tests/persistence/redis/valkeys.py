@@ -247,7 +247,13 @@ class Cluster:
         )
 
     def move(self, key: str, to: Valkey) -> None:
-        """Move the hash slot of a key, and this key in it, to another server."""
+        """Move the hash slot of a key, and this key in it, to another server.
+
+        The new owner takes a higher epoch than all that it knows of. One that it has not heard of
+        yet could be higher still: then the old owner's next word takes the slot back from it, and
+        it deletes the keys. So all have heard everything before the move, and after it.
+        """
+        self._until_agreed()
         source = self.primary_of(key)
         slot = source.client.execute_command("CLUSTER", "KEYSLOT", key)
         self.begin_to_move(key, to)
@@ -259,10 +265,18 @@ class Cluster:
         name = to.client.execute_command("CLUSTER", "MYID").decode()
         for each in (to, source, *self.primaries):
             each.client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", name)
-        until(
-            lambda: all(_has(each, slot, to) for each in self.primaries),
-            "all servers agree on who has the hash slot",
-        )
+        self._until_agreed()
+        assert _has(source, slot, to)
+
+    def _until_agreed(self) -> None:
+        """Wait until all servers say the same of each one's epoch and hash slots."""
+
+        def agreed() -> bool:
+            first, *others = (_view(one) for one in self.primaries)
+            epochs = {epoch for epoch, _ in first.values()}
+            return len(epochs) == len(first) and all(one == first for one in others)
+
+        until(agreed, "all servers agree on epochs and hash slots")
 
     def begin_to_move(self, key: str, to: Valkey) -> None:
         source = self.primary_of(key)
@@ -274,6 +288,15 @@ class Cluster:
     def end(self) -> None:
         for each in (*self.primaries, *([self.replica] if self.replica else [])):
             each.kill()
+
+
+def _view(asked: Valkey) -> dict[str, tuple[int, list[str]]]:
+    """Of each server, its epoch and its hash slots, as one of them says."""
+    found = {}
+    for line in asked.client.execute_command("CLUSTER", "NODES").decode().splitlines():
+        name, _, _, _, _, _, epoch, _, *slots = line.split()
+        found[name] = int(epoch), [one for one in slots if not one.startswith("[")]
+    return found
 
 
 def _has(asked: Valkey, slot: int, owner: Valkey) -> bool:
