@@ -135,10 +135,6 @@ class Audience:
 
     def pause(self, session: str) -> bool:
         """Let a member of this node get no pushes; returns whether it got them until now."""
-        return self.mute(session)
-
-    def mute(self, session: str) -> bool:
-        """Do as `pause` does, but tell nobody."""
         if self.live.pop(session, None) is None:
             return False
         self._groups = None

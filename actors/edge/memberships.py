@@ -429,16 +429,7 @@ class Memberships:
         self, topic: str, held: TopicMembership, message: Leave | Part, timeout_s: float
     ) -> Future[Any]:
         held.membership = held.membership.asks_out()
-        done = self._ask(topic, held, message, timeout_s)
-        if self._topics.hubs is not None:
-            done.when_done(partial(self._left, topic))
-        return done
-
-    def _left(self, topic: str, done: Future[Any]) -> None:
-        # An answer overtakes what the owner's node has told the hub before, and no push may come
-        # behind the answer to a leave.
-        if done.exception() is None:
-            self._topics.mute(topic, self._who.session)
+        return self._ask(topic, held, message, timeout_s)
 
     def _ask(
         self,

@@ -77,16 +77,6 @@ class Topics:
         self._pause(listener)
         listener.link = link
 
-    def mute(self, topic: str, session: str) -> None:
-        """Push nothing more to a session on a topic, whose owner has said that it is out.
-
-        What the owner's node has told before may still be on its way through this node.
-        """
-        listener = self._listeners.get(session)
-        there = None if listener is None else listener.topics.get(topic)
-        if there is not None:
-            there.mute(session)
-
     def detach(self, session: str, connection: int) -> bool:
         """Take the session's connection away, if it is this one; returns whether it was."""
         listener = self._listeners.get(session)

@@ -27,8 +27,10 @@ from actors.edge.settings import SessionSettings
 from actors.edge.topics import Topics
 from actors.edge.warden import KIND as WARDEN
 from actors.edge.warden import SESSION_KIND, Warden
+from actors.runtime.future import Future
 from actors.runtime.kinds import Kind
 from actors.runtime.messages import Terminated
+from actors.runtime.ref import ActorRef
 from actors.runtime.system import ActorSystem
 
 OWNERS: Final = "a.1"
@@ -82,11 +84,13 @@ class Nodes:
 
     Attributes:
         crossed: how many messages one hub has sent to another, by type.
+        kinds: those of owners of topics.
     """
 
     def __init__(self, system: ActorSystem, layout: Layout, settings: SessionSettings) -> None:
         self.layout = layout
         self.crossed: Counter[type] = Counter()
+        self.kinds: set[str] = set()
         self._moved: dict[tuple[str, str], Node] = {}
         names = [""] if layout is Layout.ONE_NODE else [OWNERS, OTHERS]
         self._nodes = {name: self._node(system, name, settings) for name in names}
@@ -152,14 +156,46 @@ class Nodes:
 
         `kinds` has the kind as each node registers it.
         """
+        self.kinds.add(kinds[0].name)
         first, by_node = kinds[0], dict(zip(self._nodes.values(), kinds, strict=True))
         return dataclasses.replace(
             first, factory=lambda key: by_node[self.of_owner(first.name, key)].factory(key)
         )
 
 
+class PlacedRef(ActorRef):
+    """A ref to the owner of a topic. A session on another node hears its answers in turn.
+
+    As from a cluster: once the session's hub has done what the owner's node has told it before.
+    """
+
+    __slots__ = ("_home", "_nodes")
+
+    def __init__(self, nodes: Nodes, system: ActorSystem, kind: str, key: str) -> None:
+        super().__init__(system, kind, key)
+        self._home = system.home
+        self._nodes = nodes
+
+    def ask(self, message: Any, **how: Any) -> Any:
+        answer = super().ask(message, **how)
+        session = getattr(getattr(message, "who", None), "session", "")
+        hubs = self._nodes.of_session(session).topics.hubs if node_of(session) else None
+        if hubs is None or hubs.node == self._nodes.of_owner(self.kind, self.key).name:
+            return answer
+        settled: Future[Any] = Future(self._home)
+        answer.when_done(lambda _: hubs.in_turn(lambda: settled.follow(answer)))
+        return settled
+
+
 class PlacedSystem(ActorSystem):
     """A system whose kinds live where `Nodes` says, whoever registers them."""
+
+    nodes: Nodes | None = None
+
+    def ref(self, kind: str, key: str) -> ActorRef:
+        if self.nodes is not None and kind in self.nodes.kinds:
+            return PlacedRef(self.nodes, self, kind, key)
+        return super().ref(kind, key)
 
     def register_instead(self, kind: Kind) -> None:
         """Register this kind in place of the kind of the same name."""

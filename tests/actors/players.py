@@ -360,7 +360,7 @@ async def open_house(
 
     async with PlacedSystem("house", seed=1) as system:
         system.use_stores(events, snapshots, durability)
-        nodes = Nodes(system, LAYOUT.get(), settings)
+        nodes = system.nodes = Nodes(system, LAYOUT.get(), settings)
         ground = Ground(system, nodes, events, clock_ms)
         if has("chat"):
             routes.update(chat(ground, rooms))

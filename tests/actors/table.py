@@ -300,7 +300,7 @@ async def table(
     names = itertools.count(len(stores.events.epochs))
     async with PlacedSystem(seed=1) as system:
         system.use_stores(stores.events, stores.snapshots, durability)
-        nodes = Nodes(system, LAYOUT.get(), SessionSettings())
+        nodes = system.nodes = Nodes(system, LAYOUT.get(), SessionSettings())
         host = MatchHost(
             {game.name: game for game in games},
             next(iter(nodes)).topics,
