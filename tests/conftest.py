@@ -107,6 +107,7 @@ LONGEST = (
     "tests/test_readme.py",
     "tests/bench/",
     "tests/test_cluster.py",
+    "tests/protocol/js/",
     "tests/chaos/",
 )
 """The files that take longest. They begin first, because one that began last would end last."""

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import pytest
 import trio
 
 from protocol.client import connect
-from tests.protocol.js.browser import Tab, chromium
+from tests.protocol.js.browser import Tab, chromium, why_not
 from tests.protocol.js.tools import needs_tools
 from tests.server_process import PATIENT, ROOT, Server
 
@@ -52,6 +53,12 @@ def another_site(folder: Path) -> Iterator[str]:
         finally:
             site.shutdown()
             thread.join()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def starts() -> None:
+    if why := why_not():
+        pytest.skip(f"this machine cannot run it: Chromium does not start: {why}")
 
 
 async def test_two_visitors_chat_and_play_and_go_on_after_the_server_was_killed(

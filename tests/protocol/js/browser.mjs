@@ -1,4 +1,5 @@
 // Does with Chromium what it is told on standard input, a command a line; see browser.py.
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
 
@@ -10,14 +11,15 @@ const pages = new Map();
 const ARGUMENTS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"];
 
 async function launch() {
-  const given = process.env.CHROMIUM;
-  if (given) return puppeteer.launch({ executablePath: given, args: ARGUMENTS });
+  const given = process.env.CHROMIUM ?? "/usr/bin/chromium";
+  if (existsSync(given)) return puppeteer.launch({ executablePath: given, args: ARGUMENTS });
   const { default: chromium } = await import(require.resolve("@sparticuz/chromium"));
   const executablePath = await chromium.executablePath();
   return puppeteer.launch({ executablePath, args: ARGUMENTS, headless: "shell" });
 }
 
 const starting = launch();
+starting.catch(() => {}); // whoever asks is told
 
 const commands = {
   version: async () => (await starting).version(),
@@ -58,5 +60,5 @@ for await (const line of createInterface({ input: process.stdin })) {
       process.stdout.write(`${JSON.stringify({ id, error: { name, message } })}\n`),
   );
 }
-await (await starting).close();
+await starting.then((browser) => browser.close(), () => {});
 process.exit();

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import trio
 
 from tests.protocol.js.driven import Driver, driver
+from tests.protocol.js.tools import node
 
 BROWSER: Final = Path(__file__).with_name("browser.mjs")
 LIMIT_S = 60.0
@@ -70,6 +73,23 @@ class Browser:
 
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
-    """Run Chromium for the time of the block."""
+    """Run Chromium for the time of the block: the machine's own, or else npm's."""
     async with driver(BROWSER) as running:
         yield Browser(running)
+
+
+def why_not() -> str:
+    """Why Chromium does not start on this machine; empty: it does."""
+    done = subprocess.run(
+        node(BROWSER),
+        input='{"id": 0, "command": "version"}\n',
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    found = msgspec.json.decode(done.stdout.splitlines()[0]) if done.stdout else {}
+    if "answer" in found:
+        return ""
+    text = found["error"]["message"] if "error" in found else done.stderr
+    return next((line.strip() for line in text.splitlines() if line.strip()), "it ended at once")
