@@ -1,3 +1,4 @@
+import type { Access, Expiring } from "./access.ts";
 import { waitMs } from "./backoff.ts";
 import { Calls, refusal } from "./calls.ts";
 import type { Call, Outcome } from "./calls.ts";
@@ -23,6 +24,8 @@ const SILENT_KEEPALIVES = 3;
 const OVERLOADED_ATTEMPTS = 4;
 const DRAIN = 4000;
 const OVERLOADED = 4004;
+/** The close of a session whose access token ran out: it goes on with a fresh one. */
+const TOKEN_RAN_OUT = 4503;
 
 /** Takes the pushes of a channel. No method waits. */
 export interface Follower {
@@ -61,7 +64,8 @@ export class Channel {
   opened: SessionOpened | undefined;
   readonly #endpoint: Endpoint;
   readonly #codec: Codec;
-  readonly #greeting: () => Promise<Request>;
+  readonly #greeting: Request;
+  readonly #access: Access | undefined;
   readonly #settings: Settings;
   readonly #random: () => number;
   readonly #follower: Follower;
@@ -78,10 +82,14 @@ export class Channel {
     this.#ended = resolve;
   });
 
-  /** @param greeting the request that opens the session on its first connection. */
+  /**
+   * @param greeting the request that opens the session on its first connection.
+   * @param access brings access tokens; undefined: the user is a guest.
+   */
   constructor(
     endpoint: Endpoint,
-    greeting: () => Promise<Request>,
+    greeting: Request,
+    access: Access | undefined,
     settings: Settings,
     random: () => number,
     follower: Follower,
@@ -89,6 +97,7 @@ export class Channel {
     this.#endpoint = endpoint;
     this.#codec = endpoint.codec;
     this.#greeting = greeting;
+    this.#access = access;
     this.#settings = settings;
     this.#random = random;
     this.#follower = follower;
@@ -157,7 +166,7 @@ export class Channel {
         const drained = error instanceof Disconnected && error.close?.code === DRAIN;
         if (drained || downSince - this.#upAt >= this.#settings.stableAfterMs) attempt = 0;
       }
-      if (this.#left.signal.aborted || !worthAnother(error)) {
+      if (this.#left.signal.aborted || !this.#worthAnother(error)) {
         this.#finish(error instanceof Disconnected ? error : new Disconnected(error.message));
       } else if (performance.now() - downSince >= this.#settings.giveUpAfterMs) {
         this.#finish(new Disconnected(`gave up: ${error.message}`));
@@ -181,7 +190,7 @@ export class Channel {
 
   /** Connect, and open or resume. */
   async #connect(): Promise<Link> {
-    const greeting = this.opened === undefined ? await this.#greeting() : this.#resume(this.opened);
+    const greeting = await this.#nextGreeting();
     const link = await Link.open(this.#endpoint, (message) => this.#received(message));
     this.#link = link;
     try {
@@ -222,8 +231,30 @@ export class Channel {
     };
   }
 
-  #resume({ token }: SessionOpened): Request {
-    return { op: "session.resume", token, positions: this.#follower.positions() };
+  async #nextGreeting(): Promise<Request> {
+    const token = await this.#access?.token();
+    if (this.opened === undefined) {
+      const isOpen = this.#greeting.op === "session.open";
+      return { ...this.#greeting, ...(isOpen ? token && { token } : { access: token }) };
+    }
+    const positions = this.#follower.positions();
+    return { op: "session.resume", token: this.opened.token, positions, access: token };
+  }
+
+  /** Go on with a fresh access token. If that fails, the server says when the old one ran out. */
+  async #renew(): Promise<void> {
+    try {
+      const request = { op: "session.renew", access: await this.#access?.token() };
+      const ok = (data: unknown): void => this.#renewed(data as Expiring);
+      await this.call(request, { ok }, { signal: this.#open.signal });
+    } catch {
+      // A connection that is closed for it comes back with a fresh one.
+    }
+  }
+
+  #renewed(now: Expiring): void {
+    this.opened = { ...(this.opened as SessionOpened), ...now };
+    this.#access?.watch(now, () => void this.#renew());
   }
 
   #greet(link: Link, greeting: Request): Promise<void> {
@@ -258,6 +289,8 @@ export class Channel {
         this.#greeted = undefined;
         this.#welcomed(greeted, message);
       }
+    } else if (message.op === "session.expiring") {
+      void this.#renew();
     } else {
       this.#follower.pushed(message, this.connected ? this.#open.signal : undefined);
     }
@@ -280,6 +313,7 @@ export class Channel {
     this.#open = new AbortController();
     this.#upAt = performance.now();
     if (!first) this.statuses.put({ status: "connected", resumed: opened.resumed });
+    this.#access?.watch(opened, () => void this.#renew());
     greeted.resolve();
     this.#write();
   }
@@ -293,6 +327,7 @@ export class Channel {
   }
 
   #broke(): void {
+    this.#access?.stop();
     this.#greeted = undefined;
     this.#link = undefined;
     this.#open.abort();
@@ -320,6 +355,16 @@ export class Channel {
     return payload;
   }
 
+  /** Whether to connect again, by the tables of closes and errors. */
+  #worthAnother(error: ClientError): boolean {
+    if (error instanceof Disconnected) {
+      const ranOut = error.close?.code === TOKEN_RAN_OUT && this.#access?.renewable;
+      return ranOut || (error.close?.reconnect ?? false);
+    }
+    if (error instanceof RequestFailed) return error.retry;
+    return error instanceof CannotConnect && !error.permanent;
+  }
+
   #finish(why: Disconnected): void {
     if (this.#over !== undefined) return;
     this.#over = why;
@@ -344,11 +389,4 @@ export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
     const timer = setTimeout(over, ms);
     signal?.addEventListener("abort", over);
   });
-}
-
-/** Whether to connect again, by the tables of closes and errors. */
-function worthAnother(error: ClientError): boolean {
-  if (error instanceof Disconnected) return error.close?.reconnect ?? false;
-  if (error instanceof RequestFailed) return error.retry;
-  return error instanceof CannotConnect && !error.permanent;
 }

@@ -1,3 +1,5 @@
+import { Access } from "./access.ts";
+import type { AccessToken } from "./access.ts";
 import { CODECS } from "./codec.ts";
 import type { Request } from "./envelope.ts";
 import type { WebSocketClass } from "./link.ts";
@@ -8,8 +10,11 @@ import type { Settings } from "./settings.ts";
 export interface ConnectOptions {
   /** Open a new session, with this name to show to others; 1 to 64 characters. */
   name?: string;
-  /** An access token of the server's accounts, for `session.open`; without one it is a guest. */
-  token?: string | (() => string | Promise<string>);
+  /**
+   * An access token of the server's accounts; without one the user is a guest. A function is asked
+   * for a fresh one at each connection, and in time before the last one runs out.
+   */
+  token?: AccessToken;
   /** In place of a name, take over the session of this token (`session.opened.token`). */
   resume?: string;
   /** msgpack, which is the default, is smaller; json is readable. */
@@ -44,15 +49,15 @@ export async function connect(url: string, options: ConnectOptions): Promise<Ses
     WebSocket,
     timeoutMs: settings.connectTimeoutMs,
   };
-  return Session.open(endpoint, () => greeting(options), settings, options.random ?? Math.random);
+  const access = options.token === undefined ? undefined : new Access(options.token, url);
+  const random = options.random ?? Math.random;
+  return Session.open(endpoint, greeting(options), access, settings, random);
 }
 
-async function greeting({ name, token, resume }: ConnectOptions): Promise<Request> {
-  if (resume !== undefined && name === undefined && token === undefined) {
-    return { op: "session.resume", token: resume };
+function greeting({ name, resume }: ConnectOptions): Request {
+  if ((name === undefined) === (resume === undefined)) {
+    throw new TypeError("give either a name or a session to resume");
   }
-  if (resume !== undefined || (name === undefined && token === undefined)) {
-    throw new TypeError("give a name, a token, or a session to resume");
-  }
-  return { op: "session.open", name, token: typeof token === "function" ? await token() : token };
+  if (resume !== undefined) return { op: "session.resume", token: resume };
+  return { op: "session.open", name };
 }

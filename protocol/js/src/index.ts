@@ -1,4 +1,5 @@
 /** The client of Greenroom, a real-time game server. `connect` is where to begin. */
+export type { AccessToken } from "./access.ts";
 export type { Backoff } from "./backoff.ts";
 export type { Keyed, Page } from "./caller.ts";
 export type { CallOptions } from "./channel.ts";

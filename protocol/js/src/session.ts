@@ -1,3 +1,4 @@
+import type { Access } from "./access.ts";
 import { waitMs } from "./backoff.ts";
 import type { Caller, Keyed } from "./caller.ts";
 import { keyOrNew } from "./calls.ts";
@@ -55,7 +56,8 @@ export class Session implements Caller {
 
   private constructor(
     endpoint: Endpoint,
-    greeting: () => Promise<Request>,
+    greeting: Request,
+    access: Access | undefined,
     settings: Settings,
     random: () => number,
   ) {
@@ -67,17 +69,18 @@ export class Session implements Caller {
       pushed: (push, open) => this.#pushed(push, open),
       ended: (why) => this.#ended(why),
     };
-    this.#channel = new Channel(endpoint, greeting, settings, random, follower);
+    this.#channel = new Channel(endpoint, greeting, access, settings, random, follower);
   }
 
   /** @internal */
   static async open(
     endpoint: Endpoint,
-    greeting: () => Promise<Request>,
+    greeting: Request,
+    access: Access | undefined,
     settings: Settings,
     random: () => number,
   ): Promise<Session> {
-    const session = new Session(endpoint, greeting, settings, random);
+    const session = new Session(endpoint, greeting, access, settings, random);
     await session.#channel.start();
     return session;
   }

@@ -33,8 +33,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_tests_that_node_runs_pass(server: Server, folder: Path) -> None:
-    name = "live.test.mjs"
+@pytest.mark.parametrize("name", ["live.test.mjs", "access.test.mjs"])
+def test_the_tests_that_node_runs_pass(name: str, server: Server, folder: Path) -> None:
     shutil.copy(Path(__file__).with_name(name), folder)
     done = subprocess.run(
         node("--test", "--test-reporter=spec", name),

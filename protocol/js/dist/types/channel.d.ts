@@ -1,3 +1,4 @@
+import type { Access } from "./access.js";
 import type { Outcome } from "./calls.js";
 import type { Request } from "./envelope.js";
 import { Disconnected } from "./errors.js";
@@ -33,8 +34,11 @@ export declare class Channel {
     readonly statuses: Feed<Status>;
     /** The server's answer to the open or resume on the newest connection. */
     opened: SessionOpened | undefined;
-    /** @param greeting the request that opens the session on its first connection. */
-    constructor(endpoint: Endpoint, greeting: () => Promise<Request>, settings: Settings, random: () => number, follower: Follower);
+    /**
+     * @param greeting the request that opens the session on its first connection.
+     * @param access brings access tokens; undefined: the user is a guest.
+     */
+    constructor(endpoint: Endpoint, greeting: Request, access: Access | undefined, settings: Settings, random: () => number, follower: Follower);
     /**
      * Open the first connection, and keep one open from then on.
      *

@@ -1,11 +1,15 @@
+import type { AccessToken } from "./access.js";
 import type { WebSocketClass } from "./link.js";
 import { Session } from "./session.js";
 import type { Settings } from "./settings.js";
 export interface ConnectOptions {
     /** Open a new session, with this name to show to others; 1 to 64 characters. */
     name?: string;
-    /** An access token of the server's accounts, for `session.open`; without one it is a guest. */
-    token?: string | (() => string | Promise<string>);
+    /**
+     * An access token of the server's accounts; without one the user is a guest. A function is asked
+     * for a fresh one at each connection, and in time before the last one runs out.
+     */
+    token?: AccessToken;
     /** In place of a name, take over the session of this token (`session.opened.token`). */
     resume?: string;
     /** msgpack, which is the default, is smaller; json is readable. */
