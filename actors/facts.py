@@ -82,7 +82,7 @@ class Facts:
         self._queries = itertools.cycle(queries)
         self._timeout_s = timeout_s
 
-    def run(self, command: msgspec.Struct, *, user: str, key: str | None = None) -> Future[Any]:
+    def execute(self, command: msgspec.Struct, *, user: str, key: str | None = None) -> Future[Any]:
         """Run a command. The future's answer comes once the command is committed.
 
         Commands of one user run in the order they were given.

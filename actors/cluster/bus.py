@@ -132,7 +132,7 @@ class Bus:
         if self._canary_s and now - self._canary_s > self.bounds.canary_late_s:
             _log.warning("canary_late", s=round(now - self._canary_s, 1))
             self._intake.rewind = True
-        self.put(self.lane(self._me), Canary(now))
+        self.send(self.lane(self._me), Canary(now))
 
     def healthy(self) -> bool:
         """Whether messages come through, which the canaries show."""
@@ -160,15 +160,15 @@ class Bus:
             lane = self._lanes[node] = Lane(self._me, node, self.bounds)
         return lane
 
-    def put(self, lane: Lane, item: AnyItem) -> None:
+    def send(self, lane: Lane, item: AnyItem) -> None:
         """Send an item to a node, past any bound."""
-        lane.put(encode_item(item))
+        lane.enqueue(encode_item(item))
         if not lane.called:
             self._call(lane)
 
-    def put_encoded(self, lane: Lane, item: bytes) -> None:
+    def send_encoded(self, lane: Lane, item: bytes) -> None:
         """Send an item that is already encoded."""
-        lane.put(item)
+        lane.enqueue(item)
         if not lane.called:
             self._call(lane)
 
@@ -268,7 +268,7 @@ class Bus:
         if number > last + 1:
             self._gaps += 1
             _log.error("entries_lost", sender=sender, count=number - last - 1)
-            self.put(self.lane(sender), EntriesLost())
+            self.send(self.lane(sender), EntriesLost())
             self._lost(sender)
         return True
 

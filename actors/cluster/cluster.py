@@ -152,10 +152,10 @@ class Cluster:
             message_bytes=self.message_bytes,
             take_answer=lambda item: self._handlers[type(item)](me, item),
         )
-        take = self._reception.take
+        receive = self._reception.receive
         self._handlers.update(
             {
-                **dict.fromkeys((Notice, Ask, Send, StopActor, Started, Watch, Unwatch), take),
+                **dict.fromkeys((Notice, Ask, Send, StopActor, Started, Watch, Unwatch), receive),
                 Tell: self._reception.tell,
                 Answer: self._take_answer,
                 Failed: self._take_answer,
@@ -336,7 +336,7 @@ class Cluster:
 
     def _take_forwarded(self, _sender: str, item: Forwarded) -> None:
         if not self._is_dead(item.origin):
-            self._reception.take(item.origin, decode_item(item.item), item.epoch, item.hops)
+            self._reception.receive(item.origin, decode_item(item.item), item.epoch, item.hops)
 
     def _take_holders(self, _sender: str, item: Holders) -> None:
         news = zip(item.slots, item.epochs, strict=False)
@@ -349,7 +349,7 @@ class Cluster:
         for node in self.place.view().nodes:
             link = None if node == self.place.me else self.routes.link(node)
             if link is not None:
-                link.put(-1, item)
+                link.carry(-1, item)
 
     def _lost(self, node: str) -> None:
         """Messages between that node and this one were lost, in the one direction or the other."""
@@ -365,7 +365,7 @@ class Cluster:
         for kind, key in self.watches.on_node(node):
             link = self.routes.link(node)
             if link is not None:
-                link.put(node, encode_item(Watch(kind, key, 0)))
+                link.carry(node, encode_item(Watch(kind, key, 0)))
 
     def _is_dead(self, node: str) -> bool:
         return self.routes.is_dead(node)
@@ -467,7 +467,7 @@ class Cluster:
             epochs = tuple(map(self.place.epoch, some))
             link = self.routes.link(old)
             assert link is not None  # `link_before` gives only living nodes
-            link.put(old, encode_item(Flush(self.place.me, new, number, tuple(some), epochs)))
+            link.carry(old, encode_item(Flush(self.place.me, new, number, tuple(some), epochs)))
             self.routes.line_up(some)
         self._open_up(slots.difference(*behind.values()))
 

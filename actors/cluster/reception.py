@@ -112,10 +112,10 @@ class Reception:
         }
 
     def tell(self, origin: str, item: Tell) -> None:
-        """The fast way of `take`, for messages told to actors that are here."""
+        """The fast way of `receive`, for messages told to actors that are here."""
         cell = self._system.lookup(item.kind, item.key)
         if cell is None:
-            self.take(origin, item)
+            self.receive(origin, item)
             return
         try:
             message = self._codecs[item.kind].decode(item.key, item.type, item.payload)
@@ -123,7 +123,7 @@ class Reception:
         except Exception:
             self._tell(origin, item, cell)
 
-    def take(self, origin: str, item: Addressed, epoch: int = 0, hops: int = 0) -> None:
+    def receive(self, origin: str, item: Addressed, epoch: int = 0, hops: int = 0) -> None:
         """Deliver an item of another node, or send it on to where the actor is.
 
         `epoch` is that of the newest claim known to the node that sent it on; 0: nobody did.
@@ -156,7 +156,7 @@ class Reception:
             why = f"{item.kind}/{item.key} has moved too often"
             self._turn_away(origin, item, NotHere(why))
         else:
-            way.put(where, encode_item(Forwarded(origin, known, hops + 1, encode_item(item))))
+            way.carry(where, encode_item(Forwarded(origin, known, hops + 1, encode_item(item))))
         return False
 
     def take_held(self, where: Where) -> None:
@@ -166,7 +166,7 @@ class Reception:
             if isinstance(item, Flush):
                 self.flush(item)
             else:
-                self.take(held.origin, item, held.epoch, held.hops)
+                self.receive(held.origin, item, held.epoch, held.hops)
 
     def flush(self, item: Flush) -> None:
         """Send a flush on to the new holder, or answer it if this node is the new holder."""
@@ -174,7 +174,7 @@ class Reception:
         if item.to == self._me:
             link = self._routes.link(item.origin)
             if link is not None:
-                link.put(item.origin, encode_item(Flushed(item.number)))
+                link.carry(item.origin, encode_item(Flushed(item.number)))
             return
         for slot, epoch in zip(item.slots, item.epochs, strict=False):
             # wait behind the items for this slot, which wait here, too
@@ -183,7 +183,7 @@ class Reception:
                 return
         link = self._routes.link(item.to)
         if link is not None:
-            link.put(item.to, encode_item(item))
+            link.carry(item.to, encode_item(item))
 
     def turn_away_late(self, held: HeldItem) -> None:
         """Refuse an item that has waited too long."""
@@ -352,4 +352,4 @@ class Reception:
             return
         link: NodeWay | None = self._routes.link(origin)
         if link is not None:
-            link.put(-1, encode_item(item))
+            link.carry(-1, encode_item(item))

@@ -100,7 +100,7 @@ class RemoteTarget:
             return
         if len(payload) > exchange.message_bytes or way.full():
             self._refuse(name, payload)
-        way.put(self._where, encode(Tell(codec.kind, self.key, self._epoch, name, payload)))
+        way.carry(self._where, encode(Tell(codec.kind, self.key, self._epoch, name, payload)))
 
     tell = put
 
@@ -159,7 +159,7 @@ class RemoteTarget:
         return self._exchange.questions.add(question)
 
     def _put(self, item: Item) -> None:
-        self._way.put(self._where, encode(item))
+        self._way.carry(self._where, encode(item))
 
     # --- life ------------------------------------------------------------------------------------
 

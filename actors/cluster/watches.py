@@ -75,7 +75,7 @@ class FarWatchers:
 
     def notify(self, end: Terminated) -> None:
         kind, key = end.ref.kind, end.ref.key
-        self._way.put(-1, encode_item(ActorEnded(kind, key, end.reason)))
+        self._way.carry(-1, encode_item(ActorEnded(kind, key, end.reason)))
 
     def forget(self, whereabouts: Callable[[str, str], Any]) -> None:
         """Stop watching, because that node is dead."""

@@ -19,7 +19,7 @@ class Way(Protocol):
     def full(self) -> bool:
         """Whether messages must be refused, if they can be."""
 
-    def put(self, where: int | str, item: bytes) -> None:
+    def carry(self, where: int | str, item: bytes) -> None:
         """Accept an item, even when full."""
 
 
@@ -37,9 +37,9 @@ class NodeWay:
     def full(self) -> bool:
         return self._lane.full()
 
-    def put(self, where: int | str, item: bytes) -> None:  # noqa: ARG002 -- the node knows
+    def carry(self, where: int | str, item: bytes) -> None:  # noqa: ARG002 -- the node knows
         if self.alive:
-            self._bus.put_encoded(self._lane, item)
+            self._bus.send_encoded(self._lane, item)
 
 
 class HeldItem(NamedTuple):
@@ -56,7 +56,7 @@ class HoldingWay:
     """Keeps items for slots that nobody holds: the holder was buried, or is handing them over.
 
     Arguments:
-        me: this node, from which the items of `put` come.
+        me: this node, from which the items of `carry` come.
         capacity: how many items may wait before messages are refused.
         now_s: the time.
     """
@@ -74,7 +74,7 @@ class HoldingWay:
     def full(self) -> bool:
         return self.count >= self._capacity
 
-    def put(self, where: int | str, item: bytes) -> None:
+    def carry(self, where: int | str, item: bytes) -> None:
         self.hold(where, HeldItem(self._me, 0, 0, item, self.now_s))
 
     def hold(self, where: int | str, held: HeldItem) -> None:

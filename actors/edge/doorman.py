@@ -136,7 +136,7 @@ class Doorman:
 
     # --- sessions --------------------------------------------------------------------------------
 
-    def open(self, address: str | None) -> None:
+    def charge_session(self, address: str | None) -> None:
         """Charge the address for a new session.
 
         Raises:
@@ -148,7 +148,7 @@ class Doorman:
             most = for_new(self._settings.address_sessions)
             self._admit(visitor, visitor.opens, now, most)
 
-    def resume(self, address: str | None, *, anew: bool) -> None:
+    def charge_resume(self, address: str | None, *, anew: bool) -> None:
         """Charge the address for a resume; `anew`: its session has ended, and needs a new one.
 
         Raises:

@@ -282,7 +282,7 @@ class Session(Actor):
         self._end(SESSION_FAILED)
 
     def _end(self, code: CloseCode) -> None:
-        self._topics.end(self.who.session)  # topics' owners watch the session, and remove it
+        self._topics.end_session(self.who.session)  # owners watch the session, and remove it
         client, self._client = self._client, None
         if client is not None:
             client.session = None

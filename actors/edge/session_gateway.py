@@ -116,7 +116,7 @@ class SessionGateway:
         )
         return ClientHandler(self, client)
 
-    def open(self, client: ConnectedClient, request: SessionOpen) -> None:
+    def open_session(self, client: ConnectedClient, request: SessionOpen) -> None:
         """Open a session for a guest, or for the user of an access token.
 
         Raises:
@@ -126,14 +126,14 @@ class SessionGateway:
         if len(self._context.topics.sessions) >= most:
             client.close(OVERLOADED)
             return
-        self.doorman.open(client.connection.address)
+        self.doorman.charge_session(client.connection.address)
         if request.token is None:
             self._start(client, request.ref, f"guest-{self._new_id()}", request.name)
         else:
             grant = self._verify(request.token)
             self._start(client, request.ref, grant.user, grant.name or request.name, grant=grant)
 
-    def resume(self, client: ConnectedClient, request: SessionResume) -> None:
+    def resume_session(self, client: ConnectedClient, request: SessionResume) -> None:
         """Give the client the session of its token, or a new session of the same user.
 
         Raises:
@@ -143,7 +143,7 @@ class SessionGateway:
         claims = self._context.tokens.verify(request.token)
         grant = self._go_on(claims, request.access)
         anew = claims.session not in topics.sessions
-        self.doorman.resume(client.connection.address, anew=anew)
+        self.doorman.charge_resume(client.connection.address, anew=anew)
         if anew:
             self._end_elsewhere(claims.session)
             self._start_anew(client, request, claims, grant)
@@ -365,9 +365,9 @@ class ClientHandler:
         client = self.client
         try:
             if isinstance(request, SessionOpen):
-                self._gateway.open(client, request)
+                self._gateway.open_session(client, request)
             elif isinstance(request, SessionResume):
-                self._gateway.resume(client, request)
+                self._gateway.resume_session(client, request)
             else:
                 raise RequestError(NO_SESSION)
         except RequestError as error:

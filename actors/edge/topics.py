@@ -86,7 +86,7 @@ class Topics:
         listener.link = None
         return True
 
-    def end(self, session: str) -> None:
+    def end_session(self, session: str) -> None:
         """End the session. The owners of its topics count it as a member until they remove it."""
         listener = self._listeners.pop(session, None)
         if listener is not None:

@@ -58,7 +58,7 @@ class Warden(Actor):
         """Remove what an actor has left behind in the hub."""
         if message.ref.kind == SESSION_KIND:
             # A session ends itself in the hub in `on_stop`, but that hook can fail.
-            self._topics.end(message.ref.key)
+            self._topics.end_session(message.ref.key)
         else:
             self._owner_ended(message)
 

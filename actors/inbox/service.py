@@ -60,7 +60,7 @@ def trimming(
             before_us=before_us(settings.kept_s, now_us()),
             most=EVENTS,
         )
-        return facts.run(trim, user="retention")
+        return facts.execute(trim, user="retention")
 
     return step
 
@@ -72,7 +72,7 @@ async def export(facts: Facts, user: str) -> Any:
 
 async def erase(system: ActorSystem, facts: Facts, user: str) -> None:
     """Delete a user's entries, including those in memory."""
-    await facts.run(Erase(user), user=user)
+    await facts.execute(Erase(user), user=user)
     if system.lookup(KIND, user) is not None:
         system.ref(KIND, user).notify(Forget())
 

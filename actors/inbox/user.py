@@ -332,7 +332,7 @@ class UserInbox(Actor):
         if offset > self._read:
             self._topics.charge(self._topic, message.who)
             command = SetRead(self._user, offset)
-            marked = await self._asked(self._host.facts.run(command, user=self._user))
+            marked = await self._asked(self._host.facts.execute(command, user=self._user))
             self._read = max(self._read, marked.offset)
             self._host.counters.marked += 1
             push = InboxMarked(

@@ -96,12 +96,12 @@ class KeyDesk:
         command = CreateKey(
             parts.id, parts.hash, new.name, new.roles, new.scopes, new.requests_per_s, new.burst, by
         )
-        made: ApiKey = await self._facts.run(command, user=by)
+        made: ApiKey = await self._facts.execute(command, user=by)
         return KeyMade(text, made)
 
     async def revoke(self, key: str, by: str) -> ApiKey:
         """Revoke a key. Raises Refused: NOT_FOUND."""
-        revoked: ApiKey = await self._facts.run(RevokeKey(key), user=by)
+        revoked: ApiKey = await self._facts.execute(RevokeKey(key), user=by)
         self._gatekeeper.forget(key)
         return revoked
 

@@ -95,4 +95,4 @@ class Gatekeeper:
         if now >= self._noted.get(key, now):
             self._noted[key] = now + NOTE_S
             # Nobody waits: a use that could not be noted is noted a minute later.
-            self._facts.run(NoteUse([key]), user=f"key-{key}").when_done(lambda _: None)
+            self._facts.execute(NoteUse([key]), user=f"key-{key}").when_done(lambda _: None)

@@ -62,8 +62,8 @@ class MatchClock:
         self._counters = counters
         self._schedule: TickSchedule | None = None
 
-    def run(self, now_s: float) -> None:
-        """Let the clock run from now on, if it stands still and the game has ticks."""
+    def start(self, now_s: float) -> None:
+        """Start the clock, if it stands still and the game has ticks."""
         if self._schedule is not None or not self._tick_hz:
             return
         interval_s = 1 / self._tick_hz

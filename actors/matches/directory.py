@@ -91,7 +91,7 @@ class Directory:
             start=MatchStart(seed, request.params).packed(),
             limits=self._limits,
         )
-        return _then(self._facts.run(command, user=who.user), self._call)
+        return _then(self._facts.execute(command, user=who.user), self._call)
 
     def _judge(self, match: str, request: MatchCreate, seed: int) -> None:
         """Raise `Refused` if the match that the request asks for cannot be made."""

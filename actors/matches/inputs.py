@@ -65,7 +65,7 @@ class Inputs:
             return None
         return self._first_answer(place, message)
 
-    def take(self, message: Input) -> InputTaken | Future[InputTaken]:
+    def accept(self, message: Input) -> InputTaken | Future[InputTaken]:
         """Let a new input act and return the answer, or a future of it if it must become durable
         first.
 

@@ -268,7 +268,7 @@ class Match(PersistentActor):
         """
         play, here = self._play, self._attendance
         if play.goes_on and play.record.started and here:
-            self._clock.run(self.system.now())
+            self._clock.start(self.system.now())
         else:
             self._clock.stand_still()
         if play.goes_on:
@@ -354,7 +354,7 @@ class Match(PersistentActor):
     def input(self, message: Input) -> Any:
         """Let a player's input act, once for each `seq`, and answer it."""
         before = self._inputs.answered(message)
-        return self._inputs.take(message) if before is None else before
+        return self._inputs.accept(message) if before is None else before
 
     @handles(Repeat)
     def repeat(self, message: Repeat) -> Any:

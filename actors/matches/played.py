@@ -72,7 +72,7 @@ class MatchesOfUsers:
                 return None
             return _encode(msgspec.structs.replace(joined, name=""))
 
-        await self._facts.run(ForgetCreator(user), user=SERVICE)
+        await self._facts.execute(ForgetCreator(user), user=SERVICE)
         await self._played.erase(user, without)
 
 

@@ -61,7 +61,7 @@ class Registrar(Actor):
         if self._writing or not (batch.running or batch.ended):
             return
         self._writing = True
-        written = self._facts.run(ReportMatches(batch.running, batch.ended), user=SERVICE)
+        written = self._facts.execute(ReportMatches(batch.running, batch.ended), user=SERVICE)
         self.pipe_to_self(written, partial(_Written, batch))
 
     @handles(_Written)

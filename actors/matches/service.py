@@ -120,7 +120,7 @@ def dropping(
 def forgetting(facts: Facts, settings: MatchSettings) -> Callable[[str], Future[Did]]:
     """Return a step of `Retention`: it deletes the keys of matches that ended long ago."""
     command = ForgetKeys(round(settings.remember_ended_s * 1000), settings.ended_keys, EVENTS)
-    return lambda _: facts.run(command, user=SERVICE)
+    return lambda _: facts.execute(command, user=SERVICE)
 
 
 def readings(counters: MatchCounters) -> Iterator[Reading]:

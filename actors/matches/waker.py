@@ -99,7 +99,7 @@ class Waker(Actor):
         try:
             if not await self._facts.ask(IsTakenOver()):
                 old = await take_over_from(self._events)
-                await self._facts.run(old, user=SERVICE)
+                await self._facts.execute(old, user=SERVICE)
                 known = {"running": len(old.running), "keys": len(old.ended)}
                 self.log.info("directory_taken_over", **known)
         except Exception as error:  # PostgreSQL is not there, or the old log cannot be read

@@ -100,11 +100,11 @@ class CommitOutcome(NamedTuple, Generic[T]):
 class CommitQueue(Generic[T]):
     """A bounded queue of events with at most one batch of them on its way.
 
-    `take` hands out a batch; `commit` or `retry` must follow before the next. A retried batch goes
-    back to the front of the queue, so the order survives any number of failures. The next batch is
-    half as large: a store that times out on a large transaction may manage a smaller one, and an
-    event that no store can take is alone in its batch in the end, where it can be named. Each
-    success doubles the size again.
+    `next_batch` hands one out; `commit` or `retry` must follow before the next. A retried batch
+    goes back to the front of the queue, so the order survives any number of failures. The next
+    batch is half as large: a store that times out on a large transaction may manage a smaller one,
+    and an event that no store can take is alone in its batch in the end, where it can be named.
+    Each success doubles the size again.
 
     Arguments:
         max_events, max_bytes: how much may wait, the batch on its way included. If nothing else
@@ -154,7 +154,7 @@ class CommitQueue(Generic[T]):
         self.events += 1
         self.bytes += size
 
-    def take(self) -> list[EventRow]:
+    def next_batch(self) -> list[EventRow]:
         """Take the next batch; empty if nothing waits."""
         assert not self._in_flight, "the last batch is still on its way"
         queue = self._queue

@@ -105,7 +105,7 @@ class Dispatcher:
         """The cell whose plain handler or hook is running now, if any."""
         return self._home.whose if self.entered else None
 
-    def add(self, cell: Runnable) -> None:
+    def enqueue(self, cell: Runnable) -> None:
         """Add a cell to the run queue. It must not be there already."""
         self.queue.append(cell)
         if self._parked is not None and not self._held:
@@ -257,7 +257,7 @@ class Workers:
         self._idle: list[Worker] = []
         self.busy = 0
 
-    def run(self, job: Coroutine[Any, Any, None], cell: Runnable) -> Worker:
+    def assign(self, job: Coroutine[Any, Any, None], cell: Runnable) -> Worker:
         """Have a task await `job` for `cell`. The cell is told if the worker is cancelled.
 
         It is called in the cell's context, and the task runs in that context.

@@ -102,7 +102,7 @@ class Journal:
         for kind, key in [name for name, one in self._writers.items() if not one.settled]:
             await self.settled(kind, key)
 
-    def open(
+    def open_writer(
         self,
         kind: str,
         key: str,
@@ -136,7 +136,7 @@ class Journal:
         if writer.fenced or self._closed or not self._queue.has_room(payload_bytes):
             self._refuse(writer)
 
-    def append(self, writer: Writer, name: str, payload: bytes, reply: Any) -> Future[Any]:
+    def queue_event(self, writer: Writer, name: str, payload: bytes, reply: Any) -> Future[Any]:
         """Queue an event that `admit` has let pass.
 
         Returns a future that is set to `reply` once the event is durable.
@@ -233,7 +233,7 @@ class Journal:
     def _send(self) -> None:
         """Hand the store the next batch."""
         self._begun = trio.current_time()
-        rows = self._batch = self._queue.take()
+        rows = self._batch = self._queue.next_batch()
         self._answer = Future(self._home)
         try:
             coming = self.store.append(rows)

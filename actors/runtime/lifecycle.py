@@ -110,7 +110,7 @@ class LoopLife(Cell):
         """Have the cell run, since there is something in its mailbox."""
         if not self.claimed:
             self.claimed = True
-            self.dispatcher.add(self)
+            self.dispatcher.enqueue(self)
 
     def put_aside(self, item: Any) -> None:
         """Keep an item that the actor has put aside."""
@@ -138,7 +138,7 @@ class LoopLife(Cell):
 
     def occupy(self, job: Coroutine[Any, Any, None]) -> None:
         """Have a worker await the job. Until it is done, no message is handled."""
-        self.worker = self.system.workers.run(job, self)
+        self.worker = self.system.workers.assign(job, self)
 
     def ends_worker(self, error: BaseException) -> bool:
         """Return whether an exception in a job ends the worker's task instead of the actor."""
@@ -194,12 +194,12 @@ class LoopLife(Cell):
             if changed is not None and self.actor is actor:
                 self.context = changed
 
-    def resume(self) -> None:
+    def go_on(self) -> None:
         """Go on with the mailbox after a worker, a hook or an order."""
         if self.killing is not None:
             self.end(self.killing)
         elif self.mailbox.queue:
-            self.dispatcher.add(self)
+            self.dispatcher.enqueue(self)
         else:
             self.claimed = False
 
@@ -226,7 +226,7 @@ class LoopLife(Cell):
         self.state = State.STARTING
         self.claimed = True
         self.bring_back()  # what the instance before has put aside
-        self.dispatcher.add(self)
+        self.dispatcher.enqueue(self)
 
     def replace_actor(self) -> Any:
         """Replace the instance that is starting with a new one, and return it, for recovery.
@@ -255,7 +255,7 @@ class LoopLife(Cell):
                 hooks.launch()
                 if hooks.is_up():
                     self.has_started()
-                self.resume()
+                self.go_on()
 
         def recover() -> Any:
             self.state = State.RECOVERING
@@ -340,14 +340,14 @@ class LoopLife(Cell):
                 self.fail(order.error, order.what)
             else:  # that instance has failed already
                 self.broke(*order)
-                self.resume()
+                self.go_on()
         elif isinstance(order, Halt) and self.halted is None:
-            self.resume()  # it has been halted and started since this order was given
+            self.go_on()  # it has been halted and started since this order was given
         elif self._may_refuse(order) and not self._agrees(self._present()):
             # A message that stood before this order in the mailbox has given it something to do.
             self.stopping = None
             self._drop_deadline()
-            self.resume()
+            self.go_on()
         else:
             self._stop(order)
 

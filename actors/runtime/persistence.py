@@ -239,7 +239,7 @@ class PersistentActor(Actor):
             raise RuntimeError("apply() must not persist")
         if not self._dirty:
             self._become_dirty()
-        return journal.append(writer, name, payload, reply)
+        return journal.queue_event(writer, name, payload, reply)
 
     def check_capacity(self, event: msgspec.Struct) -> None:
         """Raise what `persist` would raise if the event cannot be queued, without applying it.
@@ -310,7 +310,7 @@ class PersistentActor(Actor):
 
     def _own_log(self, durability: Durability) -> None:
         cell = self._placed
-        self._writer = durability.journal.open(
+        self._writer = durability.journal.open_writer(
             cell.kind, cell.key, epoch=self.epoch, seq=self.seq, on_fenced=cell.abandon
         )
         self.event_epoch = self.epoch

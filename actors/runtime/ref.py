@@ -199,7 +199,7 @@ class ActorRef(pykka.ActorRef[Any]):
             near.put(message)
         if not near.claimed:
             near.claimed = True
-            near.dispatcher.add(near)
+            near.dispatcher.enqueue(near)
 
     @enable_ki_protection
     def notify(self, message: Any) -> None:

@@ -92,7 +92,7 @@ class Desk:
         return self._facts.ask(self._requests.list(who, request)).map(done)
 
     def _run(self, command: ChangeObjects, key: str | None) -> Future[Any]:
-        changed = self._facts.run(command, user=command.user, key=_storable(key))
+        changed = self._facts.execute(command, user=command.user, key=_storable(key))
         changed.when_done(self._count_refusal)
         return changed
 
@@ -118,7 +118,7 @@ class Desk:
 
     async def erase(self, user: str) -> None:
         """Delete every object of a user."""
-        await self._facts.run(EraseObjects(user), user=user)
+        await self._facts.execute(EraseObjects(user), user=user)
 
 
 def _storable(key: str | None) -> str | None:

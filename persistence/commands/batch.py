@@ -95,7 +95,7 @@ class Batch:
         locks = sorted({number for job in jobs for number in job.locks})
         self.first = opening_statement(locks, self._names)
 
-    def run(self, found: PGresult) -> list[Any]:
+    def execute(self, found: PGresult) -> list[Any]:
         """Return an outcome for each job, in order: `Done`, or an exception for its asker.
 
         `found` is the result of the statement `first`, if there is one.

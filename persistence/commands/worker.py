@@ -146,7 +146,7 @@ class CommandWorker(PostgresActor):
         about_to_commit = False
         try:
             with postgres.transaction(connection, self._settings, batch.first) as bracket:
-                outcomes = batch.run(bracket.first)
+                outcomes = batch.execute(bracket.first)
                 pushed = transaction.finish()
                 last = remember(self._ticket, batch.answered)
                 bracket.last = (*transaction.last_statements(), last)

@@ -220,7 +220,7 @@ class Flusher:
             count = outbox.send_at_once()
         except WOULD_BLOCK:
             # The frames stay joined: TLS may have encrypted them, and must get the same bytes.
-            outbox.sent(outbox.take(), 0)
+            outbox.sent(outbox.next_bytes(), 0)
             self._wait_for(outbox)
             return
         except OSError as error:
@@ -242,7 +242,7 @@ class Flusher:
 
     def _send(self, outbox: Outbox) -> bool:
         """Send once. Returns whether the socket took it all; if not, a writer takes care of it."""
-        data = outbox.take()
+        data = outbox.next_bytes()
         if not data:
             return True
         try:
@@ -273,7 +273,7 @@ class Flusher:
         try:
             while True:
                 await outbox.transport.wait_writable()
-                data = outbox.take()
+                data = outbox.next_bytes()
                 try:
                     count = outbox.send(data) if data else 0
                 except WOULD_BLOCK:

@@ -283,7 +283,7 @@ class Outbox:
         if self.queued_bytes > self.limit_bytes:
             self._over()
 
-    def take(self) -> bytes | memoryview:
+    def next_bytes(self) -> bytes | memoryview:
         """Take the bytes for the next send: all frames, up to `SEND_BYTES`. Empty: nothing waits.
 
         The caller must send them, and tell `sent` how many the socket took.

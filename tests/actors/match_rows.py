@@ -72,7 +72,7 @@ class MatchRows(Facts):
         self._now_ms = now_ms
         self._replica = None
 
-    def run(self, command: msgspec.Struct, *, user: str, key: str | None = None) -> Future[Any]:
+    def execute(self, command: msgspec.Struct, *, user: str, key: str | None = None) -> Future[Any]:
         assert user
         assert key is None
         return self._answer(command)

@@ -103,7 +103,7 @@ class Player:
     def take(self) -> None:
         """Read the messages that have arrived."""
         outbox = self.client.outbox
-        while data := outbox.take():
+        while data := outbox.next_bytes():
             outbox.sent(data, len(data))
             outbox.idle()
             for opcode, payload in _frames(bytes(data)):

@@ -151,7 +151,7 @@ class Player:
 
     async def vanish(self) -> None:
         """End the session."""
-        self._topics.end(self.session)
+        self._topics.end_session(self.session)
         await self.ref.stop()
         await settled()
 

@@ -66,7 +66,7 @@ async def test_the_answer_to_a_resume_comes_before_what_was_missed(
         again = house.connect(JSON)
         again.tell(SessionResume(ref=1, token=token_of(ada), positions={"room:lobby": at(state)}))
         await trio.testing.wait_all_tasks_blocked()
-        data = bytes(again.client.outbox.take())
+        data = bytes(again.client.outbox.next_bytes())
         assert data.index(b'"op":"ok"') < data.index(b'"op":"room.recovered"')
 
 

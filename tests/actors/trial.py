@@ -163,7 +163,7 @@ def start(frame: Frame) -> Running:
             TrialClear: AskActor(("adder", "one"), lambda _, __: Clear()),
             TrialAdd: AskActor(("adder", "one"), lambda who, request: Add(who, request.amount)),
             TrialTell: AskService(
-                lambda who, request: frame.facts.run(
+                lambda who, request: frame.facts.execute(
                     Tell(request.user, request.note), user=who.user, key=request.key
                 ),
                 outlives=True,

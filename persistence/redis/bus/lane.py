@@ -62,7 +62,7 @@ class Lane:
     def full(self) -> bool:
         return self._put - self._taken >= self._settings.queue_bytes
 
-    def put(self, message: bytes) -> None:
+    def enqueue(self, message: bytes) -> None:
         """Add a message, which is one value of msgpack, past any bound."""
         self._put += len(message) + _BESIDE
         self._waiting.append(message)

@@ -227,11 +227,13 @@ async def test_what_a_newer_node_sends_is_left_out_and_the_rest_is_read(
     async with open_nodes(redis, unique) as (a, b):
         ref = a.ref_to(b)
         lane = a.cluster.bus.lane(b.id)
-        lane.put(encode_item(Tell("tally", ref.key, 1, "Add", msgspec.msgpack.encode(Add(1)))))
-        lane.put(msgspec.msgpack.encode([999, "new", 1]))
-        lane.put(encode_item(Tell("tally", ref.key, 1, "Add", msgspec.msgpack.encode(Add(2)))))
-        lane.put(msgspec.msgpack.encode([1, "tally", ref.key, 1, "Newer", b""]))
-        lane.put(msgspec.msgpack.encode([1, "tally", ref.key, 1, "Add", b"\x01", "a later field"]))
+        lane.enqueue(encode_item(Tell("tally", ref.key, 1, "Add", msgspec.msgpack.encode(Add(1)))))
+        lane.enqueue(msgspec.msgpack.encode([999, "new", 1]))
+        lane.enqueue(encode_item(Tell("tally", ref.key, 1, "Add", msgspec.msgpack.encode(Add(2)))))
+        lane.enqueue(msgspec.msgpack.encode([1, "tally", ref.key, 1, "Newer", b""]))
+        lane.enqueue(
+            msgspec.msgpack.encode([1, "tally", ref.key, 1, "Add", b"\x01", "a later field"])
+        )
         assert await ref.ask(Log()) == [1, 2]
         assert b.cluster.bus.readings().unknown == 1
         assert [letter.reason for letter in b.system.dead_letters.last] == ["unreadable"] * 2
@@ -314,7 +316,7 @@ async def test_a_nap_over_there_keeps_nobody_else(redis: RedisSettings, unique: 
 def test_a_lane_makes_entries_that_any_reader_of_msgpack_reads() -> None:
     lane = Lane("a.1", "b.2", BusSettings(entry_bytes=12))
     for number in range(5):
-        lane.put(msgspec.msgpack.encode([number, "x" * 3]))
+        lane.enqueue(msgspec.msgpack.encode([number, "x" * 3]))
     entries = []
     while lane.has_work():
         entry = lane.next_entry()

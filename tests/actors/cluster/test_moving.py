@@ -316,7 +316,7 @@ async def test_what_was_sent_on_too_often_is_turned_away(redis: RedisSettings, u
         )
         item = encode_item(Ask("tally", ref.key, 1, "Get", payload, number, 5.0))
         lane = a.cluster.bus.lane(b.id)
-        a.cluster.bus.put(lane, Forwarded(a.id, 1, 3, item))
+        a.cluster.bus.send(lane, Forwarded(a.id, 1, 3, item))
         with pytest.raises(NotHere, match=f"tally/{ref.key} has moved too often"):
             await asked
 

@@ -69,9 +69,9 @@ def test_zero_is_no_limit() -> None:
     )
     for _ in range(10_000):
         assert door.enter(HOME) is None
-        door.open(HOME)
+        door.charge_session(HOME)
         door.began(HOME)
-        door.resume(HOME, anew=True)
+        door.charge_resume(HOME, anew=True)
 
 
 def test_new_sessions_take_nothing_from_those_who_resume() -> None:
@@ -84,33 +84,33 @@ def test_new_sessions_take_nothing_from_those_who_resume() -> None:
         address_resumes_burst=20,
     )
     for _ in range(5):
-        door.open(HOME)
+        door.charge_session(HOME)
     with pytest.raises(RequestError) as refused:
-        door.open(HOME)
+        door.charge_session(HOME)
     assert refused.value.error.code == "too_many_sessions"
     assert refused.value.retry_in_s == pytest.approx(1.0)
     for _ in range(20):
-        door.resume(HOME, anew=False)
+        door.charge_resume(HOME, anew=False)
     with pytest.raises(RequestError):
-        door.resume(HOME, anew=False)
-    door.open(ELSEWHERE)
+        door.charge_resume(HOME, anew=False)
+    door.charge_session(ELSEWHERE)
 
 
 def test_the_last_sessions_of_an_address_are_for_those_who_resume() -> None:
     door = doorman(Clock(), address_sessions=10)
     for _ in range(9):
-        door.open(HOME)
+        door.charge_session(HOME)
         door.began(HOME)
     with pytest.raises(RequestError):
-        door.open(HOME)
-    door.resume(HOME, anew=True)
+        door.charge_session(HOME)
+    door.charge_resume(HOME, anew=True)
     door.began(HOME)
     with pytest.raises(RequestError):
-        door.resume(HOME, anew=True)
-    door.resume(HOME, anew=False)  # its session is there already
+        door.charge_resume(HOME, anew=True)
+    door.charge_resume(HOME, anew=False)  # its session is there already
     for _ in range(2):
         door.ended(HOME)
-    door.open(HOME)
+    door.charge_session(HOME)
 
 
 def test_addresses_that_left_nothing_are_forgotten() -> None:
@@ -129,6 +129,6 @@ def test_addresses_that_left_nothing_are_forgotten() -> None:
 def test_who_has_no_address_has_no_limits() -> None:
     door = doorman(Clock(), address_sessions=1, address_opens_per_s=0.001, address_opens_burst=1)
     for _ in range(1000):
-        door.open(None)
+        door.charge_session(None)
         door.began(None)
-        door.resume(None, anew=True)
+        door.charge_resume(None, anew=True)

@@ -53,7 +53,7 @@ class Line:
         self.closed = code
 
     def got(self) -> bytes:
-        data = self.outbox.take()
+        data = self.outbox.next_bytes()
         self.outbox.sent(data, len(data))
         self.outbox.idle()
         return bytes(data)
@@ -164,13 +164,13 @@ def test_a_session_without_a_connection_stays_a_member() -> None:
 def test_the_owner_of_a_topic_still_counts_a_session_that_is_over() -> None:
     line = Line(1)
     topics = hub(line)
-    topics.end("s1")
+    topics.end_session("s1")
     assert list(topics.sessions) == []
     assert len(topics.members("room:r")) == 1
     assert topics.unsubscribe("room:r", "s1")
     assert not topics.unsubscribe("room:r", "s1")
     assert topics.members("room:r") == []
-    topics.end("s1")
+    topics.end_session("s1")
 
 
 def test_one_member_is_told_if_it_is_subscribed() -> None:

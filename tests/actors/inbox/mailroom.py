@@ -96,7 +96,7 @@ class Mailroom:
 
     async def put(self, *users: str, payload: Any = "hi", by: str = "anyone") -> None:
         """Put an entry into inboxes; returns once it is durable."""
-        await self.facts.run(Put(list(users), payload), user=by)
+        await self.facts.execute(Put(list(users), payload), user=by)
 
     async def newest(self, user: str) -> int:
         """Return the last offset of the inbox in PostgreSQL."""

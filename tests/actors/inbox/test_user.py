@@ -459,7 +459,7 @@ async def test_a_payload_that_no_client_could_be_told_keeps_nobody_from_the_othe
         await joined(phone)
         odd = {b"\xff": 1, (1, 2): 2}
         for payload in (b"\xc1", b"", msgspec.msgpack.encode(odd), msgspec.msgpack.encode("fine")):
-            await room.facts.run(PutRaw(user_of(ada), payload), user="anyone")
+            await room.facts.execute(PutRaw(user_of(ada), payload), user="anyone")
         for player in (ada, phone):
             entries = await pushed(player, InboxEntry, 4)
             assert [entry.payload for entry in entries] == [None, None, None, "fine"]

@@ -41,7 +41,7 @@ class Metronome(actors.Actor):
     async def act(self, what: str) -> None:
         match what:
             case "run":
-                self.clock.run(self.system.now())
+                self.clock.start(self.system.now())
             case "stand still":
                 self.clock.stand_still()
             case "stall":

@@ -472,7 +472,7 @@ async def test_a_registrar_that_fails_loses_no_report(
             raise ZeroDivisionError
 
         with monkeypatch.context() as patched:
-            patched.setattr(one.stores.rows, "run", fails)
+            patched.setattr(one.stores.rows, "execute", fails)
             await ada.input(match, 1, {"end": True})
             await trio.sleep(0.1)
         assert match in one.stores.rows.running

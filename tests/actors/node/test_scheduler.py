@@ -417,7 +417,7 @@ async def test_a_command_of_another_thread_is_heard_of_and_comes_on_time_by_post
             system.supervise([scheduler_spec(schedules, settings, bell, counters)], key="scheduler")
             commands = Facts([system.ref("stores", "commands")], [], timeout_s=10.0)
             for n in range(5):
-                await commands.run(Begin(str(n)), user="")
+                await commands.execute(Begin(str(n)), user="")
             for n in range(5, 10):
                 await schedules.set("target", str(n), "start", after_s=0.05)
             await all_came.wait()

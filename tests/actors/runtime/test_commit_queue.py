@@ -75,7 +75,7 @@ class CommitQueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.in_flight)
     @rule()
     def take(self) -> None:
-        rows = self.queue.take()
+        rows = self.queue.next_batch()
         assert bool(rows) == bool(self.waiting)
         assert len(rows) <= self.max_batch
         sizes = [size for _, _, size in self.waiting[: len(rows)]]
@@ -141,7 +141,7 @@ def test_a_failed_batch_goes_back_to_the_front_and_is_halved_until_one_row_is_al
         add(queue, writer)
     lengths = []
     for _ in range(4):
-        rows = queue.take()
+        rows = queue.next_batch()
         assert rows[0][2] == 1
         lengths.append(len(rows))
         queue.retry()
@@ -153,11 +153,11 @@ def test_the_batch_size_comes_back_after_success() -> None:
     for _ in range(20):
         add(queue, writer)
     for _ in range(3):
-        queue.take()
+        queue.next_batch()
         queue.retry()
     lengths = []
     for _ in range(4):
-        lengths.append(len(queue.take()))
+        lengths.append(len(queue.next_batch()))
         queue.commit(())
     assert lengths == [1, 2, 4, 4]
 
@@ -168,7 +168,7 @@ def test_one_event_is_taken_however_large_it_is() -> None:
     assert queue.has_room(1 << 20)
     add(queue, writer, 1 << 20)
     assert not queue.has_room(0)
-    assert len(queue.take()) == 1
+    assert len(queue.next_batch()) == 1
 
 
 def test_a_writer_calls_back_when_a_seq_is_committed() -> None:
@@ -180,7 +180,7 @@ def test_a_writer_calls_back_when_a_seq_is_committed() -> None:
     add(queue, writer)
     writer.when_committed(1, lambda: called.append(1))
     writer.when_committed(9, lambda: called.append(9))
-    queue.take()
+    queue.next_batch()
     for advanced in queue.commit(()).advanced:
         for callback in advanced.ready():
             callback()
@@ -194,7 +194,7 @@ def test_a_fenced_writer_releases_everyone_who_waits() -> None:
     add(queue, writer)
     called: list[int] = []
     writer.when_committed(2, lambda: called.append(2))
-    queue.take()
+    queue.next_batch()
     outcome = queue.commit([("k", "a")])
     assert outcome.refused == ["a1", "a2"]
     for callback in writer.ready():
@@ -206,14 +206,14 @@ def test_a_fenced_writer_releases_everyone_who_waits() -> None:
 def test_taking_twice_is_a_mistake() -> None:
     queue, writer = queue_of(max_batch_events=1), Writer("k", "a", epoch=1, seq=0)
     add(queue, writer)
-    queue.take()
+    queue.next_batch()
     with pytest.raises(AssertionError, match="on its way"):
-        queue.take()
+        queue.next_batch()
 
 
 def test_giving_up_returns_the_batch_on_its_way_and_the_rest_in_order() -> None:
     queue, writer = queue_of(max_batch_events=2), Writer("k", "a", epoch=1, seq=0)
     tickets = [add(queue, writer) for _ in range(3)]
-    queue.take()
+    queue.next_batch()
     assert queue.clear() == tickets
     assert queue.events == queue.bytes == 0

@@ -62,7 +62,7 @@ async def running(store: MemoryEventStore, **overrides: Any) -> AsyncIterator[Jo
 
 def persist(journal: Journal, writer: Writer, reply: Any = None, size: int = 1) -> Future[Any]:
     journal.admit(writer, size)
-    return journal.append(writer, "E", bytes(size), reply)
+    return journal.queue_event(writer, "E", bytes(size), reply)
 
 
 @contextmanager
@@ -76,7 +76,7 @@ async def test_a_future_resolves_to_its_reply_only_after_the_commit(
 ) -> None:
     store.delay_s = 1.0
     async with running(store) as journal:
-        writer = journal.open("k", "a", epoch=1, seq=4)
+        writer = journal.open_writer("k", "a", epoch=1, seq=4)
         future = persist(journal, writer, reply="kept")
         await trio.sleep(0.9)
         assert not future.done
@@ -91,7 +91,7 @@ async def test_what_comes_while_an_append_is_on_its_way_goes_together_as_the_nex
 ) -> None:
     store.delay_s = 1.0
     async with running(store) as journal:
-        writers = [journal.open("k", str(n), epoch=1, seq=0) for n in range(10)]
+        writers = [journal.open_writer("k", str(n), epoch=1, seq=0) for n in range(10)]
         first = persist(journal, writers[0])
         await trio.sleep(0.5)
         rest = [persist(journal, writer) for writer in writers for _ in range(3)]
@@ -106,7 +106,7 @@ async def test_a_batch_is_no_larger_than_its_bound(
     autojump_clock: trio.testing.MockClock, store: MemoryEventStore
 ) -> None:
     async with running(store, max_batch_events=4) as journal:
-        writer = journal.open("k", "a", epoch=1, seq=0)
+        writer = journal.open_writer("k", "a", epoch=1, seq=0)
         for future in [persist(journal, writer) for _ in range(10)]:
             await future
     assert store.batches == [4, 4, 2]
@@ -117,7 +117,7 @@ async def test_past_its_bound_in_events_the_journal_is_busy(
 ) -> None:
     store.away = True
     async with running(store, max_events=3) as journal:
-        writer = journal.open("k", "a", epoch=1, seq=0)
+        writer = journal.open_writer("k", "a", epoch=1, seq=0)
         futures = [persist(journal, writer) for _ in range(3)]
         with pytest.raises(StoreBusy, match="3 events"):
             persist(journal, writer)
@@ -133,7 +133,7 @@ async def test_past_its_bound_in_bytes_the_journal_is_busy(
     autojump_clock: trio.testing.MockClock, store: MemoryEventStore
 ) -> None:
     async with running(store, max_bytes=10_000) as journal:
-        writer = journal.open("k", "a", epoch=1, seq=0)
+        writer = journal.open_writer("k", "a", epoch=1, seq=0)
         future = persist(journal, writer, size=9_000)
         with pytest.raises(StoreBusy):
             persist(journal, writer, size=1_000)
@@ -147,7 +147,7 @@ async def test_a_store_that_comes_back_has_everything_in_order(
     store.away = True
     with logged() as entries:
         async with running(store) as journal:
-            writer = journal.open("k", "a", epoch=1, seq=0)
+            writer = journal.open_writer("k", "a", epoch=1, seq=0)
             futures = []
             for _ in range(50):
                 futures.append(persist(journal, writer))
@@ -168,7 +168,7 @@ async def test_an_append_that_never_returns_is_sent_again(
 ) -> None:
     store.delay_s = 1e6
     async with running(store, append_timeout_s=5.0) as journal:
-        writer = journal.open("k", "a", epoch=1, seq=0)
+        writer = journal.open_writer("k", "a", epoch=1, seq=0)
         future = persist(journal, writer)
         await trio.sleep(4.0)
         store.delay_s = 0.0
@@ -180,7 +180,7 @@ async def test_an_append_that_begins_late_has_its_whole_time(
     autojump_clock: trio.testing.MockClock, store: MemoryEventStore
 ) -> None:
     async with running(store, append_timeout_s=5.0) as journal:
-        writer = journal.open("k", "a", epoch=1, seq=0)
+        writer = journal.open_writer("k", "a", epoch=1, seq=0)
         await persist(journal, writer)
         await trio.sleep(4.9)
         store.delay_s = 4.9
@@ -208,7 +208,7 @@ async def test_a_failure_that_comes_in_time_is_backed_off_from(
     del number
     store = Answering()
     async with running(store, append_timeout_s=5.0) as journal:
-        writer = journal.open("k", "a", epoch=1, seq=0)
+        writer = journal.open_writer("k", "a", epoch=1, seq=0)
         store.delay_s = 4.9999
         store.fail_next = 1
         with logged() as entries:
@@ -228,7 +228,7 @@ async def test_an_answer_in_the_very_pass_of_its_time_out_is_dealt_with_once(
     store.delay_s = 5.0
     store.fail_next = number % 2
     async with running(store, append_timeout_s=5.0) as journal:
-        writer = journal.open("k", "a", epoch=1, seq=0)
+        writer = journal.open_writer("k", "a", epoch=1, seq=0)
         futures = [persist(journal, writer, reply=1)]
         await trio.sleep(2.0)
         futures.append(persist(journal, writer, reply=2))
@@ -245,8 +245,10 @@ async def test_a_fenced_writer_fails_with_all_it_has_queued_and_nobody_else_does
     fences: list[str] = []
     with logged() as entries:
         async with running(store, max_batch_events=2) as journal:
-            writer = journal.open("k", "a", epoch=1, seq=0, on_fenced=lambda: fences.append("a"))
-            other = journal.open("k", "b", epoch=1, seq=0)
+            writer = journal.open_writer(
+                "k", "a", epoch=1, seq=0, on_fenced=lambda: fences.append("a")
+            )
+            other = journal.open_writer("k", "b", epoch=1, seq=0)
             await persist(journal, writer)
             await store.activate("k", "a")  # another incarnation, on another node
             lost = [persist(journal, writer) for _ in range(3)]
@@ -269,13 +271,13 @@ async def test_settled_waits_for_what_an_earlier_incarnation_has_on_its_way(
     store.delay_s = 1.0
     async with running(store) as journal:
         await journal.settled("k", "a")
-        writer = journal.open("k", "a", epoch=1, seq=0)
+        writer = journal.open_writer("k", "a", epoch=1, seq=0)
         persist(journal, writer)
         journal.release(writer)
         await journal.settled("k", "a")
         assert len(store.rows("k", "a")) == 1
         assert trio.current_time() == pytest.approx(1.0)
-        successor = journal.open("k", "a", epoch=2, seq=1)
+        successor = journal.open_writer("k", "a", epoch=2, seq=1)
         journal.release(successor)
         assert not journal._writers
 
@@ -286,7 +288,7 @@ async def test_drain_waits_for_everything_and_close_fails_what_is_left(
     store.delay_s = 1.0
     async with running(store) as journal:
         await journal.drain()
-        writer = journal.open("k", "a", epoch=1, seq=0)
+        writer = journal.open_writer("k", "a", epoch=1, seq=0)
         futures = [persist(journal, writer) for _ in range(3)]
         await journal.drain()
         assert all(future.done for future in futures)
@@ -311,7 +313,7 @@ async def test_a_callback_that_raises_costs_nobody_else_the_answer(
 
     with logged() as entries:
         async with running(MemoryEventStore()) as journal:
-            writer = journal.open("k", "a", epoch=1, seq=0)
+            writer = journal.open_writer("k", "a", epoch=1, seq=0)
             persist(journal, writer).on_done(bad)
             assert await persist(journal, writer, reply=2) == 2
     assert [entry["event"] for entry in entries] == ["callback_failed"]
@@ -333,7 +335,7 @@ async def test_events_that_keep_coming_share_commits_and_a_first_one_waits_for_n
     autojump_clock: trio.testing.MockClock, store: MemoryEventStore
 ) -> None:
     async with running(store, pace_s=0.01) as journal:
-        writer = journal.open("k", "a", epoch=1, seq=0)
+        writer = journal.open_writer("k", "a", epoch=1, seq=0)
         for _ in range(20):
             began = trio.current_time()
             await persist(journal, writer)
@@ -353,8 +355,10 @@ async def test_an_event_that_can_never_be_stored_fails_its_own_actor_only(
     fences: list[str] = []
     with logged() as entries:
         async with running(store, pace_s=0.0) as journal:
-            good = journal.open("k", "good", epoch=1, seq=0)
-            bad = journal.open("k", "bad", epoch=1, seq=0, on_fenced=lambda: fences.append("bad"))
+            good = journal.open_writer("k", "good", epoch=1, seq=0)
+            bad = journal.open_writer(
+                "k", "bad", epoch=1, seq=0, on_fenced=lambda: fences.append("bad")
+            )
             kept = [persist(journal, good), persist(journal, bad)]
             lost = [persist(journal, bad, size=13), persist(journal, bad)]
             kept += [persist(journal, good) for _ in range(5)]
@@ -381,7 +385,7 @@ async def test_what_a_turn_wrote_is_with_the_store_when_the_turn_ends(
             return super().append(rows)
 
     async with running(Counting(), pace_s=0.01) as journal:
-        writer = journal.open("k", "a", epoch=1, seq=0)
+        writer = journal.open_writer("k", "a", epoch=1, seq=0)
         await trio.testing.wait_all_tasks_blocked()
         with journal:
             futures = [persist(journal, writer) for _ in range(3)]
@@ -432,7 +436,7 @@ async def test_however_soon_a_store_answers_owners_are_told_in_order_and_all_of_
     told: list[int] = []
     async with running(store, pace_s=0.0, max_batch_events=2) as journal:
         await trio.testing.wait_all_tasks_blocked()
-        writer = journal.open("k", "a", epoch=1, seq=0)
+        writer = journal.open_writer("k", "a", epoch=1, seq=0)
         futures = [persist(journal, writer, reply=number) for number in range(events)]
         for future in futures:
             future.on_done(lambda done: told.append(done.result()))
@@ -453,7 +457,7 @@ async def test_what_those_do_who_are_told_of_a_commit_is_part_of_the_turn_that_t
         journal = Journal(store, turn=Noting(notes))
         nursery.start_soon(journal.run)
         await trio.testing.wait_all_tasks_blocked()
-        writer = journal.open("k", "a", epoch=1, seq=0)
+        writer = journal.open_writer("k", "a", epoch=1, seq=0)
         answers: list[Future[Any]] = [Future(), Future()]
         for answer, reply in zip(answers, ("first", "second"), strict=True):
             answer.follow(persist(journal, writer, reply))
@@ -467,7 +471,7 @@ async def test_a_journal_closed_while_it_paces_sends_nothing(
     autojump_clock: trio.testing.MockClock, store: MemoryEventStore
 ) -> None:
     async with running(store, pace_s=0.5) as journal:
-        writer = journal.open("k", "a", epoch=1, seq=0)
+        writer = journal.open_writer("k", "a", epoch=1, seq=0)
         await persist(journal, writer)
         late = persist(journal, writer)
         await trio.sleep(0.1)
@@ -492,7 +496,7 @@ async def test_a_store_that_raises_where_it_is_asked_is_asked_again(
 
     with logged() as entries:
         async with running(Rude()) as journal:
-            writer = journal.open("k", "a", epoch=1, seq=0)
+            writer = journal.open_writer("k", "a", epoch=1, seq=0)
             await trio.testing.wait_all_tasks_blocked()
             with journal:
                 future = persist(journal, writer, reply="kept")
@@ -540,7 +544,7 @@ def test_whatever_the_store_does_nothing_is_lost_doubled_or_acknowledged_too_ear
         early: list[str] = []
 
         async with running(store, max_batch_events=max_batch) as journal:
-            writers = [journal.open("k", str(n), epoch=1, seq=0) for n in range(3)]
+            writers = [journal.open_writer("k", str(n), epoch=1, seq=0) for n in range(3)]
             acked: dict[str, list[int]] = {writer.key: [] for writer in writers}
 
             def check(future: Future[Any]) -> None:
@@ -581,7 +585,7 @@ async def test_it_says_that_nothing_can_be_stored_once_that_has_lasted(
     autojump_clock: trio.testing.MockClock, store: MemoryEventStore
 ) -> None:
     async with running(store, failing_after_s=5.0) as journal:
-        writer = journal.open("k", "a", epoch=1, seq=0)
+        writer = journal.open_writer("k", "a", epoch=1, seq=0)
         assert journal.failing() is None
         store.fail_next = 1_000
         waiting = persist(journal, writer)

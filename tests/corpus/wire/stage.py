@@ -105,7 +105,7 @@ class Port:
         """Move what has come to `waiting`."""
         outbox = self._player.client.outbox
         got = bytearray()
-        while data := outbox.take():
+        while data := outbox.next_bytes():
             got += data
             outbox.sent(data, len(data))
             outbox.idle()

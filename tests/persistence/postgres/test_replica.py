@@ -126,7 +126,7 @@ async def test_who_has_just_written_reads_it_and_others_may_read_it_later(
         assert await facts.ask_late(Words(unique), "ada") == 0
         assert facts.from_replica == 1
         replica.pause()
-        await facts.run(Write(unique), user="ada")
+        await facts.execute(Write(unique), user="ada")
         assert await facts.ask_late(Words(unique), "ada") == 1
         assert facts.not_from_replica == 1
         if lag.seconds() < BOUND_S / 2:  # not on a machine that stood still

@@ -60,7 +60,7 @@ def box(limit: int = 1_000_000) -> tuple[Outbox, Line]:
 def drain(outbox: Outbox) -> bytes:
     """Return everything that a socket without bounds would get."""
     got = b""
-    while data := bytes(outbox.take()):
+    while data := bytes(outbox.next_bytes()):
         got += data
         outbox.sent(data, len(data))
     outbox.idle()
@@ -73,7 +73,7 @@ def test_frames_leave_in_order_in_one_send_and_mark_once() -> None:
         outbox.push(frame)
     assert outbox.queued_bytes == 6
     assert line.dirty == 1
-    data = outbox.take()
+    data = outbox.next_bytes()
     assert data == b"abbccc"
     assert outbox.sent(data, 6)
     assert outbox.idle()
@@ -120,10 +120,10 @@ def test_what_is_pushed_to_all_goes_where_there_is_room_and_marks_whoever_had_no
 def test_the_rest_of_a_partial_send_goes_first_and_unchanged() -> None:
     outbox, _ = box()
     outbox.push(b"abcdef")
-    assert not outbox.sent(outbox.take(), 2)
+    assert not outbox.sent(outbox.next_bytes(), 2)
     outbox.push(b"g")
     assert not outbox.idle()
-    assert bytes(outbox.take()) == b"cdef"
+    assert bytes(outbox.next_bytes()) == b"cdef"
     assert drain(outbox) == b"cdefg"
     assert outbox.queued_bytes == 0
 
@@ -174,7 +174,7 @@ def test_a_newer_state_replaces_the_older_and_goes_to_the_end() -> None:
 def test_a_state_that_has_begun_to_leave_is_not_replaced() -> None:
     outbox, _ = box()
     outbox.replace("m", b"[state 1]")
-    outbox.sent(outbox.take(), 3)
+    outbox.sent(outbox.next_bytes(), 3)
     outbox.replace("m", b"[state 2]")
     assert drain(outbox) == b"ate 1][state 2]"
 
@@ -223,7 +223,7 @@ def test_a_backlog_is_taken_in_parts_so_that_the_rest_stays_conflated() -> None:
     for _ in range(50):
         outbox.push(frame)
     outbox.replace("m", b"[old]")
-    data = outbox.take()
+    data = outbox.next_bytes()
     assert 0 < len(data) <= SEND_BYTES
     outbox.sent(data, len(data))
     outbox.replace("m", b"[new]")
@@ -241,7 +241,7 @@ def test_one_frame_larger_than_a_send_goes_whole() -> None:
 def test_nothing_follows_the_last_frame(drop: bool) -> None:
     outbox, line = box(limit=20)
     outbox.push(b"abc")
-    outbox.sent(outbox.take(), 1)
+    outbox.sent(outbox.next_bytes(), 1)
     outbox.push(b"d" * 18)  # full: the last frame goes all the same
     outbox.finish(b"[close]", drop=drop)
     outbox.finish(b"[again]", drop=True)
@@ -284,10 +284,10 @@ def test_who_waits_for_room_is_told_once_it_is_there() -> None:
     assert not outbox.takes(101)
     outbox.when_drained(lambda: told.append(outbox.queued_bytes))
     for count in (200, 74):
-        outbox.sent(outbox.take(), count)
+        outbox.sent(outbox.next_bytes(), count)
         assert not outbox.idle()
         assert told == [0]
-    outbox.sent(outbox.take(), 76)
+    outbox.sent(outbox.next_bytes(), 76)
     assert not outbox.idle()
     assert told == [0, 50]
 
@@ -298,7 +298,7 @@ def test_who_waits_for_room_is_told_by_a_send_that_takes_all_at_once() -> None:
     outbox.push(b"x" * 400)
     outbox.when_drained(lambda: told.append(outbox.queued_bytes))
     if not outbox.send_at_once():
-        outbox.sent(data := outbox.take(), len(data))
+        outbox.sent(data := outbox.next_bytes(), len(data))
         assert outbox.idle()
     assert told == [0]
     outbox.push(b"more")
@@ -379,7 +379,7 @@ class OutboxMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.queued())
     @rule(count=st.integers(0, 50))
     def send(self, count: int) -> None:
-        data = bytes(self.outbox.take())
+        data = bytes(self.outbox.next_bytes())
         if not self.leaving:
             self.leaving = b"".join(frame for _, frame in self.waiting)
             self.waiting = []
