@@ -26,6 +26,8 @@ keep_out()
 
 # No deadline for an example: how long one takes is a matter of the machine, not of the property.
 settings.register_profile("greenroom", deadline=None)
+# `--hypothesis-profile deep`: for models whose own number of examples follows from the profile's.
+settings.register_profile("deep", deadline=None, max_examples=2500)
 settings.load_profile("greenroom")
 
 # A shell that starts a job in the background has it ignore Ctrl-C, and so would each process that a
