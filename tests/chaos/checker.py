@@ -259,7 +259,7 @@ def _unwritten_s(history: History, passed: float, newest: float, back: float) ->
     """For how long no snapshot of a match could be written before it came back.
 
     That is the part of the time between two states, the one it came back in and the newest seen
-    before, in which the store was away; 0 if no server ended since.
+    before, in which a store was away; 0 if no server ended since.
 
     Arguments:
         passed: when the match had gone past the state that it came back in.
@@ -269,7 +269,7 @@ def _unwritten_s(history: History, passed: float, newest: float, back: float) ->
     if not any(passed <= ended <= back for ended in history.servers_ended):
         return 0.0
     until, total = passed, 0.0
-    for began, ended in sorted(history.valkey_away):
+    for began, ended in sorted(history.unwritten):
         begun, until = max(began, until), max(until, ended + WRITTEN_WITHIN_S)
         total += max(0.0, min(until, newest) - begun)
     return total

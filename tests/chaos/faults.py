@@ -7,7 +7,7 @@ import os
 import random
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import trio
@@ -131,9 +131,10 @@ async def restart_nodes(stage: Stage, _rng: random.Random) -> None:
 
 async def kill_postgres(stage: Stage, rng: random.Random) -> None:
     """SIGKILL the event store; it recovers from its own log."""
-    stage.signal_store("PostgreSQL", signal.SIGKILL)
-    await trio.sleep(rng.uniform(0.1, 2.0))
-    await stage.revive_stores()
+    with _no_snapshots(stage):
+        stage.signal_store("PostgreSQL", signal.SIGKILL)
+        await trio.sleep(rng.uniform(0.1, 2.0))
+        await stage.revive_stores()
 
 
 async def freeze_postgres(stage: Stage, rng: random.Random) -> None:
@@ -145,9 +146,10 @@ async def freeze_postgres(stage: Stage, rng: random.Random) -> None:
 
 async def refuse_writes(stage: Stage, rng: random.Random) -> None:
     """PostgreSQL is there and takes no write, as on a full disk or after a failover."""
-    await stage.postgres_setting("default_transaction_read_only", "on")
-    await trio.sleep(rng.uniform(0.3, 3.0))
-    await stage.postgres_setting("default_transaction_read_only", None)
+    with _no_snapshots(stage):
+        await stage.postgres_setting("default_transaction_read_only", "on")
+        await trio.sleep(rng.uniform(0.3, 3.0))
+        await stage.postgres_setting("default_transaction_read_only", None)
 
 
 async def slow_commits(stage: Stage, rng: random.Random) -> None:
@@ -161,7 +163,7 @@ async def slow_commits(stage: Stage, rng: random.Random) -> None:
 
 async def kill_valkey(stage: Stage, rng: random.Random) -> None:
     """SIGKILL the snapshot store."""
-    with _valkey_away(stage):
+    with _no_snapshots(stage):
         stage.signal_store("Valkey", signal.SIGKILL)
         await trio.sleep(rng.uniform(0.1, 2.0))
         await stage.revive_stores()
@@ -169,17 +171,17 @@ async def kill_valkey(stage: Stage, rng: random.Random) -> None:
 
 async def freeze_valkey(stage: Stage, rng: random.Random) -> None:
     """SIGSTOP the snapshot store."""
-    with _valkey_away(stage):
+    with _no_snapshots(stage):
         stage.signal_store("Valkey", signal.SIGSTOP)
         await trio.sleep(rng.uniform(0.2, 2.0))
         stage.signal_store("Valkey", signal.SIGCONT)
 
 
 @contextmanager
-def _valkey_away(stage: Stage) -> Iterator[None]:
+def _no_snapshots(stage: Stage) -> Iterator[None]:
     began = trio.current_time()
     yield
-    stage.valkey_away.append((began, trio.current_time()))
+    stage.unwritten.append((began, trio.current_time()))
 
 
 async def reset_connections(stage: Stage, rng: random.Random) -> None:
@@ -205,9 +207,10 @@ async def half_open(stage: Stage, rng: random.Random) -> None:
 
 async def away_postgres(stage: Stage, _rng: random.Random) -> None:
     """The event store is gone for 30 s. Commands wait or are refused; nothing is lost."""
-    stage.signal_store("PostgreSQL", signal.SIGKILL)
-    await trio.sleep(30)
-    await stage.revive_stores()
+    with _no_snapshots(stage):
+        stage.signal_store("PostgreSQL", signal.SIGKILL)
+        await trio.sleep(30)
+        await stage.revive_stores()
 
 
 async def break_hook(stage: Stage, rng: random.Random) -> None:
@@ -252,9 +255,8 @@ async def cut_link(stage: Stage, rng: random.Random) -> None:
     name = rng.choice(list(_links(stage).of_nodes))
     stores = rng.choice((("Valkey",), ("Valkey",), ("PostgreSQL",), ("PostgreSQL",), STORES))
     refused = rng.random() < 0.5
-    with ExitStack() as stack:
-        if "Valkey" in stores:
-            stack.enter_context(_snapshots_away(stage))
+    lost = _snapshots_away if "Valkey" in stores else _no_snapshots
+    with lost(stage):
         for cut in (True, False):
             await _change(
                 stage,
@@ -300,7 +302,7 @@ async def fail_over_valkey(stage: Stage, rng: random.Random) -> None:
 def _snapshots_away(stage: Stage) -> Iterator[None]:
     """Snapshots of a node, or of all, are lost, and nodes may end by that and others go on."""
     stage.servers_ended.append(trio.current_time())
-    with _valkey_away(stage):
+    with _no_snapshots(stage):
         yield
     stage.servers_ended.append(trio.current_time())
 

@@ -154,7 +154,9 @@ class History(msgspec.Struct):
     told: list[Told] = []
     tick_hz: dict[str, float] = {}
     snapshot_interval_s: float = 1.0
-    valkey_away: list[tuple[float, float]] = []
-    """The spans, each with start and end, in which the snapshot store could not be reached."""
+    unwritten: list[tuple[float, float]] = []
+    """The spans, each with start and end, in which no snapshot of a match could be written: Valkey
+    was away, or PostgreSQL, which takes an event before Valkey gets the snapshot with it.
+    """
     servers_ended: list[float] = []
     """When a server was ended, or frozen for another to take its place."""

@@ -96,7 +96,7 @@ class Run:
         last, leaked = await self._look_for_leaks()
         memory = Memory(self._before().rss_mib, self.most_mib, last.rss_mib)
         await self.stage.stop()
-        self.history.valkey_away = self.stage.valkey_away
+        self.history.unwritten = self.stage.unwritten
         self.history.servers_ended = self.stage.servers_ended
         self.history.log = await trio.to_thread.run_sync(self.stage.read_log)
         self.history.kept = await trio.to_thread.run_sync(self.stage.read_objects)

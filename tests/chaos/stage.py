@@ -66,7 +66,7 @@ class Stage(AbstractContextManager["Stage"]):
         said: how often the servers logged each event.
         tracebacks: what they printed outside of their logs, which is always wrong.
         wrong: what the faults themselves found to be wrong.
-        valkey_away, servers_ended: see `History`.
+        unwritten, servers_ended: see `History`.
         before: a look at the first server from before it had any client.
         nodes: how many nodes each server has.
     """
@@ -86,7 +86,7 @@ class Stage(AbstractContextManager["Stage"]):
         self.said: Counter[str] = Counter()
         self.tracebacks: list[str] = []
         self.wrong: list[str] = []
-        self.valkey_away: list[tuple[float, float]] = []
+        self.unwritten: list[tuple[float, float]] = []
         self.servers_ended: list[float] = []
         self.before: Vitals | None = None
         self.nodes = nodes

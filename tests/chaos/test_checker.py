@@ -198,22 +198,22 @@ def _set_back(history: History) -> None:
 
 def _set_back_while_valkey_was_there(history: History) -> None:
     _set_back(history)
-    history.valkey_away = [(11.0, 14.0), (20.5, 22.0)]
+    history.unwritten = [(11.0, 14.0), (20.5, 22.0)]
 
 
 def _set_back_further_than_valkey_was_away(history: History) -> None:
     _set_back(history)
-    history.valkey_away = [(18.0, 19.5)]
+    history.unwritten = [(18.0, 19.5)]
 
 
 def _set_back_long_after_valkey_was_back(history: History) -> None:
     _set_back(history)
-    history.valkey_away = [(15.0, 16.0)]
+    history.unwritten = [(15.0, 16.0)]
 
 
 def _set_back_by_a_crash_while_valkey_was_away(history: History) -> None:
     _set_back(history)
-    history.valkey_away = [(15.5, 20.0)]
+    history.unwritten = [(15.5, 20.0)]
     history.servers_ended = [5.0]
 
 
@@ -465,7 +465,7 @@ def test_a_server_that_ends_while_valkey_is_away_sets_a_match_back_by_as_much(
 ) -> None:
     history = _true_history()
     _set_back(history)
-    history.valkey_away = away
+    history.unwritten = away
     assert check(history) == []
 
 

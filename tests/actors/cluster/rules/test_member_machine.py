@@ -190,15 +190,15 @@ class Process:
             lambda: self.world.valkey.beat(member.me, member.heard, member.watched())
         )
 
-        def arrive() -> None:
+        def hear() -> None:
             self.heard(member.beaten(asked_s, self.now_s, answer))
             if not answer.generation:
                 self._begin()
 
         if self.valkey == "slow":
-            self.awaited = asked_s + SLOW_S, arrive
+            self.awaited = asked_s + SLOW_S, hear
         else:
-            arrive()
+            hear()
 
     def beat_late(self, *, heard_late: bool) -> None:
         """The answer comes late, or the request arrives late already."""
@@ -438,9 +438,10 @@ class World(RuleBasedStateMachine):
     def fault(self, data: Any, faults: list[tuple[tuple[str, str, bool], int]]) -> None:
         """One after the other, since what one leaves behind is where the next one does harm."""
         process = self.some(data)
-        for fault, beats in faults if process is not None else ():
-            process.valkey, process.register, process.frozen = fault
-            self.run(beats)
+        if process is not None:
+            for fault, beats in faults:
+                process.valkey, process.register, process.frozen = fault
+                self.run(beats)
 
     @rule(data=st.data())
     def heal(self, data: Any) -> None:
