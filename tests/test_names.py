@@ -74,7 +74,7 @@ VERBS: dict[str, dict[str, set[str]]] = {
     },
     "open": {
         "begin, with the actor system that it is a part of": {
-            "Bus", "Cluster", "Contexts", "Dispatcher",
+            "Bus", "Cluster", "Contexts", "Dispatcher", "Lifetime",
         },
     },
     "put": {

@@ -6,9 +6,9 @@ import contextvars
 import functools
 import math
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import pykka
 import structlog
@@ -23,18 +23,20 @@ from .cluster import Cluster
 from .dead_letters import DeadLetters
 from .dispatcher import Dispatcher, Workers
 from .durability import Durability, DurabilitySettings
-from .errors import ActorFailed, Misfit, SystemFailed
+from .errors import ActorFailed, Misfit
 from .future import Future
+from .groups import Groups
 from .home import Home
 from .index import Index
 from .journal import Journal
 from .kinds import Group, Kind
+from .lifetime import Lifetime
 from .loop_cell import LoopCell
 from .mailbox import Mailbox
-from .panic import end_of_all, presentable, shown
+from .panic import end_of_all, presentable
 from .ref import CURRENT, ActorRef, Naming
 from .restart import DEFAULT, RestartPolicy
-from .roots import ClosingGroup, RootGroup
+from .roots import RootGroup
 from .statistics import Statistics
 from .stores import EventStore, SnapshotStore
 from .supervisor import Supervisor
@@ -43,9 +45,6 @@ from .target import Target
 from .thread_cell import ThreadCell, ThreadingActor, check_new
 from .timers import Alarm, Timers
 from .watching import Located
-
-if TYPE_CHECKING:
-    from contextlib import AbstractAsyncContextManager
 
 T = TypeVar("T")
 _log = structlog.get_logger("actors")
@@ -111,7 +110,6 @@ class ActorSystem:
         self.in_threads: set[Cell] = set()
         self.refused = 0  # messages that full mailboxes refused
         self.dropped = 0  # messages that full mailboxes dropped
-        self.closing = False
         self.clock: Callable[[], float]
         self.home: Home
         self.vacant: Cell
@@ -119,16 +117,9 @@ class ActorSystem:
         self.nursery: trio.Nursery
         self._opened = False
         self._index = Index()
-        self._groups: dict[str, Group] = {}
-        self._numbers: dict[str, int] = {}
-        self._failure: BaseException | None = None
-        self._outer: trio.Nursery
-        self._manager: AbstractAsyncContextManager[trio.Nursery]
+        self._groups = Groups(self)
+        self._lifetime = Lifetime(name, self._begin, self._tell_who_waits)
         self._token: contextvars.Token[Naming | None]
-        self._stopping = trio.CancelScope(shield=True)
-        self._running: trio.Event
-        self._ending: trio.Event
-        self._ended: trio.Event
 
     @staticmethod
     def current() -> ActorSystem:
@@ -157,18 +148,11 @@ class ActorSystem:
         # nothing.
         self.vacant = Cell(self, Seat("", "", Actor, DEFAULT, Group(self, "")))
         self.vacant.state = State.ENDED
-        self._running = trio.Event()
-        self._ending = trio.Event()
-        self._ended = trio.Event()
-        self._manager = trio.open_nursery()
-        self._outer = await self._manager.__aenter__()
         self._token = CURRENT.set(self)
         self.dispatcher.open(self.home)
-        self._outer.start_soon(self._run)
+        await self._lifetime.open()
         try:
-            # nursery.start() would not do: a Ctrl-C or a cancellation would leave it half-way.
-            if (interrupted := await _wait_through(self._running)) is not None:
-                raise interrupted
+            await self._lifetime.wait_running()
             if self._cluster_to_open is not None:
                 await self.use_cluster(self._cluster_to_open)
             events, snapshots = self._stores
@@ -179,33 +163,20 @@ class ActorSystem:
             raise
         return self
 
-    async def _run(self) -> None:
-        try:
-            # This task exists for the shield: when the body of `async with` is cancelled, the
-            # actors go on until they are stopped in order.
-            with trio.CancelScope(shield=True):
-                async with trio.open_nursery() as self.nursery:
-                    self.workers = Workers(self.nursery, self.home)
-                    self.nursery.start_soon(self.timers.run)
-                    self.nursery.start_soon(self.dispatcher.run)
-                    self._running.set()
-                    await self._ending.wait()
-                    self.nursery.cancel_scope.cancel()
-        finally:
-            self._stopping.cancel()  # without a dispatcher nothing could be stopped any more
-            self._tell_who_waits()
-            self._ended.set()
+    def _begin(self, nursery: trio.Nursery) -> None:
+        """Start the tasks that run the actors."""
+        self.nursery = nursery
+        self.workers = Workers(nursery, self.home)
+        nursery.start_soon(self.timers.run)
+        nursery.start_soon(self.dispatcher.run)
 
     def _tell_who_waits(self) -> None:
         """Settle with an error whatever is still waited for, since nothing runs any more."""
-        self.closing = True
-        for group in self._groups.values():
-            group.closed = True
+        self._groups.shut()
         for cell in self._index.cells():  # none, unless a task of the system itself broke
             cell.end("killed")
         self.timers.close()
 
-    # A Ctrl-C is let out at chosen lines only: anywhere else it would leave a nursery open.
     @enable_ki_protection
     async def __aexit__(
         self,
@@ -213,33 +184,10 @@ class ActorSystem:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        interrupted: KeyboardInterrupt | None = None
         try:
-            with self._stopping:
-                try:
-                    await trio.lowlevel.checkpoint()
-                except KeyboardInterrupt as error:  # a Ctrl-C that came while an actor ran
-                    interrupted = error
-                await self.stop()
-        except KeyboardInterrupt as error:  # a second Ctrl-C: what still runs is cancelled below
-            interrupted = error
+            return await self._lifetime.close(self.stop, exc_type, exc, traceback)
         finally:
-            self._ending.set()
-            interrupted = await _wait_through(self._ended) or interrupted
             CURRENT.reset(self._token)
-            ours = False
-            if self._outer.cancel_scope.cancel_called:  # by `fail`, or because a system task failed
-                ours = bool(await self._manager.__aexit__(exc_type, exc, traceback))
-            else:
-                # The nursery is not told what the body raised: it would wrap that in a group.
-                await self._manager.__aexit__(None, None, None)
-        if interrupted is not None:
-            raise interrupted
-        if self._failure is not None and (ours or exc is None):
-            if end_of_all(self._failure) is not None:
-                raise self._failure
-            raise SystemFailed(f"{self.name}: {shown(self._failure, str)}") from self._failure
-        return ours
 
     async def stop(self) -> None:
         """Stop all actors in order. `async with` does this when its block is left.
@@ -248,18 +196,14 @@ class ActorSystem:
         """
         if self._cluster is not None:
             await self._cluster.leave()
-        self.closing = True
-        for group in reversed(list(self._groups.values())):
-            await group.stop()
+        await self._groups.stop()
 
     def fail(self, error: BaseException) -> None:
         """Cancel the body of `async with`, and have the block raise SystemFailed with this cause.
 
         If `error` is a SystemExit or KeyboardInterrupt, the block raises that instead.
         """
-        if self._failure is None:
-            self._failure = error
-        self._outer.cancel_scope.cancel()
+        self._lifetime.fail(error)
 
     # --- starting --------------------------------------------------------------------------------
 
@@ -310,8 +254,8 @@ class ActorSystem:
         factory = functools.partial(cls, *args, **kwargs)
         first = self.make(factory)
         kind = kind or type(first).__name__
-        group = self._group(kind)
-        seat = Seat(kind, key or self._number(kind), factory, policy or DEFAULT, group)
+        group = self._groups.of(kind)
+        seat = Seat(kind, key or self._groups.number(kind), factory, policy or DEFAULT, group)
         cell = self._seat(first, seat)
         try:
             cell.begin(first)
@@ -332,7 +276,7 @@ class ActorSystem:
         if not self.home.here():
             self._from_thread(functools.partial(self.register, kind))
             return
-        group = self._group(kind.name)
+        group = self._groups.of(kind.name)
         if group.kind is not None:
             raise ValueError(f"kind {kind.name!r} is registered already")
         if self._cluster is not None and kind.placement != "local":
@@ -341,8 +285,7 @@ class ActorSystem:
 
     def registered(self, kind: str) -> bool:
         """Return whether the kind is registered."""
-        group = self._groups.get(kind)
-        return group is not None and group.kind is not None
+        return self._groups.registered(kind)
 
     @enable_ki_protection
     def supervise(
@@ -383,15 +326,15 @@ class ActorSystem:
                 key=key,
             )
             return self._from_thread(make)
-        key = key or self._number("supervisor")
+        key = key or self._groups.number("supervisor")
         factory = functools.partial(
             Supervisor, specs, strategy=strategy, max_restarts=max_restarts, within_s=within_s
         )
         first = self.make(factory)
         group = RootGroup(self, f"supervisor/{key}")
-        group.closed = self.closing
+        group.closed = self._groups.closing
         cell = self._seat(first, Seat("supervisor", key, factory, DEFAULT, group))
-        self._groups[group.name] = group
+        self._groups.enter(group)
         cell.begin(first)
         return cell.ref
 
@@ -419,7 +362,7 @@ class ActorSystem:
         )
         self.dispatcher.enclose(durability.journal)
         self.nursery.start_soon(durability.run)
-        self._close_in_turn("durability/", durability.close)
+        self._groups.close_in_turn("durability/", durability.close)
         return durability
 
     @property
@@ -437,10 +380,9 @@ class ActorSystem:
             raise RuntimeError("the system is a node of a cluster already")
         await cluster.open(self)
         # After what `open` has started, which stops after it.
-        self._close_in_turn("cluster/", cluster.close)
-        for known in list(self._groups.values()):
-            if known.kind is not None and known.kind.placement != "local":
-                cluster.register(known.kind)
+        self._groups.close_in_turn("cluster/", cluster.close)
+        for kind in self._groups.placed():
+            cluster.register(kind)
         self._cluster = cluster
 
     @property
@@ -513,7 +455,7 @@ class ActorSystem:
             if target is not None:
                 return target
         if self.may_start(ref.kind):
-            return self._groups[ref.kind].activate(ref.key)
+            return self._groups.of(ref.kind).activate(ref.key)
         if last.reason in ("failed", "escalated"):
             raise ActorFailed(f"{ref.kind}/{ref.key}", math.inf, last.error)
         raise pykka.ActorDeadError(f"{ref} is not alive")
@@ -582,23 +524,7 @@ class ActorSystem:
 
     def may_start(self, kind: str) -> bool:
         """Return whether a message can start an actor of this kind now."""
-        group = self._groups.get(kind)
-        return group is not None and group.kind is not None and not group.closed
-
-    def _group(self, name: str) -> Group:
-        group = self._groups.get(name)
-        if group is None:
-            group = self._groups[name] = Group(self, name)
-            group.closed = self.closing  # a stop under way would not reach this new group
-        return group
-
-    def _close_in_turn(self, name: str, close: Callable[[], Awaitable[None]]) -> None:
-        """Call `close` after what starts from now on has stopped, and before the rest stops."""
-        self._groups[name] = ClosingGroup(self, name, close)
-
-    def _number(self, kind: str) -> str:
-        number = self._numbers[kind] = self._numbers.get(kind, 0) + 1
-        return str(number)
+        return self._groups.may_start(kind)
 
     def _from_thread(self, function: Callable[[], T]) -> T:
         """Call a function in the loop's thread, wait for its result, and return or raise that."""
@@ -635,7 +561,7 @@ class ActorSystem:
         home = self.home
         if not home.here():
             return self._from_thread(functools.partial(self.after, delay_s, function))
-        if self._ended.is_set():
+        if self._lifetime.ended:
             raise pykka.ActorDeadError(f"{self.name} has ended, and its clock with it")
         owner = home.owner()
         context = contextvars.copy_context() if owner is None else None
@@ -665,21 +591,6 @@ class ActorSystem:
             refused=self.refused,
             dropped=self.dropped,
         )
-
-
-async def _wait_through(event: trio.Event) -> KeyboardInterrupt | None:
-    """Wait for an event that is sure to come, shielded.
-
-    Return the last Ctrl-C that came meanwhile.
-    """
-    interrupted: KeyboardInterrupt | None = None
-    with trio.CancelScope(shield=True):
-        while not event.is_set():
-            try:
-                await event.wait()
-            except KeyboardInterrupt as error:
-                interrupted = error
-    return interrupted
 
 
 def _settle(result: Future[T], function: Callable[[], T]) -> None:
