@@ -94,6 +94,16 @@ class NodeSettings(HostSettings, Protocol):
     def bus(self) -> BusSettings: ...
 
 
+class NodeParts(NamedTuple):
+    """What a node runs on its stores."""
+
+    topics: Topics
+    gateway: Gateway
+    api_server: ApiServer
+    web: Starlette
+    ready: Callable[[], Awaitable[Readiness]]
+
+
 class Entrances(NamedTuple):
     """What a node serves on, and with what."""
 
@@ -177,55 +187,18 @@ class ServerNode:
                     bell,
                 )
                 with Watchdog(system) as watchdog:
-                    flusher = Flusher(Window(self.settings.wire.gather_s))
-                    system.dispatcher.enclose(flusher)
-                    topics = Topics(
-                        flusher.broadcast,
-                        Fanout(self.settings.sessions),
-                        None if node is None else node.hubs,
-                    )
-                    services = start_services(
-                        self.services,
-                        self.settings,
-                        folder=self.folder,
-                        system=system,
-                        topics=topics,
-                        stores=stores,
-                    )
-                    if node is not None:
-                        node.connect(system, topics, services.values(), stopping)
-                    schedules = self._start_scheduler(system, stores, bell)
-                    sessions, gateway, web_api = self._edge(system, topics, flusher, services)
-                    metrics = Metrics(
-                        log=self.log,
-                        system=system,
-                        durability=stores.durability,
-                        stores=stores,
-                        watchdog=watchdog,
-                        gateway=gateway,
-                        sessions=sessions,
-                        api=web_api,
-                        topics=topics,
-                        services=tuple(services.values()),
-                        kinds=(SESSION, *(kind for one in self.services for kind in one.kinds)),
-                        schedules=schedules,
-                        cluster=node,
-                    )
-                    look = partial(
-                        readiness,
-                        _checks(stores, services, stopping, node),
-                        {*self.settings.http.ready_without, LABELS},
+                    parts = self._start_parts(
+                        system, node, stores, bell, watchdog=watchdog, stopping=stopping
                     )
                     if self.parent is not None:
-                        pulse = partial(_pulse, system, gateway, topics, node)
-                        outer.start_soon(self.parent.run, pulse, look, stopping.ask)
-                    web = self._web(services, metrics, look)
+                        pulse = partial(_pulse, system, parts.gateway, parts.topics, node)
+                        outer.start_soon(self.parent.run, pulse, parts.ready, stopping.ask)
                     if http:
                         # HTTP outlives the system, so that /readyz says "draining" to the end.
-                        await outer.start(partial(serve_http, web, http, stop=web_over.wait))
+                        await outer.start(partial(serve_http, parts.web, http, stop=web_over.wait))
                     with Garbage() as garbage:
-                        serving = Entrances(gateway, clients, web_api.server, api)
-                        await self._serve(serving, garbage, started, stopping, node=node)
+                        entrances = Entrances(parts.gateway, clients, parts.api_server, api)
+                        await self._serve(entrances, garbage, started, stopping, node=node)
                 log.info("saving", actors=system.statistics().actors)
             web_over.set()
             outer.cancel_scope.cancel()
@@ -249,6 +222,53 @@ class ServerNode:
         settings = self.settings
         joining = Joining(descriptor, self.redis, self.postgres, settings.cluster)
         return await join(system, joining, self.redis, settings.bus, settings.cluster.kept)
+
+    def _start_parts(
+        self,
+        system: ActorSystem,
+        node: ClusterNode | None,
+        stores: NodeStores,
+        bell: Bell,
+        *,
+        watchdog: Watchdog,
+        stopping: Stopping,
+    ) -> NodeParts:
+        """Start the services and the scheduler, and make what clients will be served by."""
+        flusher = Flusher(Window(self.settings.wire.gather_s))
+        system.dispatcher.enclose(flusher)
+        hubs = None if node is None else node.hubs
+        topics = Topics(flusher.broadcast, Fanout(self.settings.sessions), hubs)
+        services = start_services(
+            self.services,
+            self.settings,
+            folder=self.folder,
+            system=system,
+            topics=topics,
+            stores=stores,
+        )
+        if node is not None:
+            node.connect(system, topics, services.values(), stopping)
+        schedules = self._start_scheduler(system, stores, bell)
+        sessions, gateway, web_api = self._edge(system, topics, flusher, services)
+        metrics = Metrics(
+            log=self.log,
+            system=system,
+            durability=stores.durability,
+            stores=stores,
+            watchdog=watchdog,
+            gateway=gateway,
+            sessions=sessions,
+            api=web_api,
+            topics=topics,
+            services=tuple(services.values()),
+            kinds=(SESSION, *(kind for one in self.services for kind in one.kinds)),
+            schedules=schedules,
+            cluster=node,
+        )
+        checks = _checks(stores, services, stopping, node)
+        ready = partial(readiness, checks, {*self.settings.http.ready_without, LABELS})
+        web = self._web(services, metrics, ready)
+        return NodeParts(topics, gateway, web_api.server, web, ready)
 
     async def _serve(
         self,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -13,8 +15,10 @@ import trio
 from actors.cluster.rules.labels import serves
 from actors.node import logs
 from actors.node.addresses import banner, clients_url, ports_of
+from actors.node.config import Config, Loaded
 from actors.node.exits import Exit
 from actors.node.line import Assignment
+from actors.node.log_writer import LogWriter
 from actors.node.names import node_names
 from actors.node.opening import leased, stores
 from actors.node.pages import pages_of
@@ -29,6 +33,7 @@ from actors.node.serving import begin, end
 from actors.node.stopping import Signals
 from persistence import Replaced
 from persistence.postgres.held import HangCount, hold_actor
+from persistence.stores import Stores
 
 log = structlog.get_logger("actors.node.parent")
 
@@ -45,60 +50,34 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
     names = node_names(settings.server.name, settings.server.node_count)
     labels = [settings.server.labels_of(number) for number in range(len(names))]
     fronts = sum(serves(one, "") for one in labels)
-    hung_after_s = settings.server.hung_after_s
     terminal = logs.is_terminal(sys.stderr)
-    people = logs.is_for_people(settings.log, terminal=terminal)
     with ExitStack() as stack:
         port = SharedPort(settings.listen, fronts)
         stack.callback(port.close)
         api_port = SharedPort(settings.api, fronts if settings.api.enabled else 0, "api")
         stack.callback(api_port.close)
         http, *http_of_nodes = stack.enter_context(node_ports(settings.http, len(names)))
-        page_ports = ports_of(http)  # now, as HTTP takes the sockets over when it starts
         found = stack.enter_context(stores(loaded, services, nodes=len(names)))
         signals.check()
         lease = stack.enter_context(leased(loaded, found))
         signals.check()
-        control = None
-        try:
-            folder = loaded.resolve(settings.server.data_dir)
-            control = stack.enter_context(control_socket(folder))
-        except CannotBeControlled as error:
-            log.warning("commands cannot reach this server", why=str(error))
-
-        def start(number: int, changed: Callable[[], None]) -> NodeProcess:
-            name = names[number]
-            with ExitStack() as lent:
-                front = serves(labels[number], "")
-                clients = lent.enter_context(port.lent()) if front else []
-                has_api = front and settings.api.enabled
-                api = lent.enter_context(api_port.lent()) if has_api else []
-                return NodeProcess(
-                    own_command(),
-                    Assignment(
-                        name=name,
-                        clients=tuple(one.fileno() for one in clients),
-                        http=tuple(one.fileno() for one in http_of_nodes[number]),
-                        api=tuple(one.fileno() for one in api),
-                        postgres_url=found.postgres.url,
-                        redis_url=found.redis.url,
-                        terminal=terminal,
-                        page_ports=page_ports,
-                        pulse_s=min(PULSE_S, hung_after_s / 4 or PULSE_S),
-                        labels=labels[number],
-                    ),
-                    partial(NodeOutput, name, began.log.write, people=people),
-                    hung_after_s=hung_after_s,
-                    changed=changed,
-                )
-
-        def hold(node: str, kind: str, key: str) -> HangCount:
-            first_s = settings.server.hold_hung_s
-            return hold_actor(found.postgres, kind, key, node=node, first_s=first_s)
-
+        control = _open_control(loaded, stack)
+        starter = NodeStarter(
+            settings=settings,
+            names=names,
+            labels=labels,
+            port=port,
+            api_port=api_port,
+            http=http_of_nodes,
+            page_ports=ports_of(http),  # now, as HTTP takes the sockets over when it starts
+            stores=found,
+            log=began.log,
+            terminal=terminal,
+            people=logs.is_for_people(settings.log, terminal=terminal),
+        )
         parent = ParentProcess(
             nodes=dict(zip(names, labels, strict=True)),
-            start=start,
+            start=starter.start,
             version=version,
             log=began.log,
             stopping=began.stopping,
@@ -108,7 +87,7 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
             pages=pages_of(loaded),
             clients=clients_url(settings, port.reserved),
             control=control,
-            hold=hold if settings.server.hold_hung_s else None,
+            hold=_holder(settings, found),
             caught_after_s=settings.cluster.lease_s / 2,
             kept={} if found.embedded is None else settings.cluster.kept,
         )
@@ -120,6 +99,89 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
         if lease is not None and lease.lost and lease.binding:
             raise Replaced
         killed = end(began.stopping, found)
+    return _say_how_it_stopped(code, killed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeStarter:
+    """Starts the process of a node.
+
+    Attributes:
+        settings: the configuration.
+        names, labels: those of each node.
+        port, api_port: for clients and for the HTTP API; lent to the nodes that are fronts.
+        http: the sockets of each node for HTTP.
+        page_ports: the ports at which browsers get the pages.
+        stores: what the parent has opened.
+        log: gets what nodes write.
+        terminal: whether the parent's log is a terminal.
+        people: whether the log is for people to read.
+    """
+
+    settings: Config
+    names: Sequence[str]
+    labels: Sequence[tuple[str, ...]]
+    port: SharedPort
+    api_port: SharedPort
+    http: Sequence[Sequence[socket.socket]]
+    page_ports: tuple[int, ...]
+    stores: Stores
+    log: LogWriter
+    terminal: bool
+    people: bool
+
+    def start(self, number: int, changed: Callable[[], None]) -> NodeProcess:
+        """Start the node of this number. `changed` is called when its state changes."""
+        name, hung_after_s = self.names[number], self.settings.server.hung_after_s
+        with ExitStack() as lent:
+            front = serves(self.labels[number], "")
+            clients = lent.enter_context(self.port.lent()) if front else []
+            has_api = front and self.settings.api.enabled
+            api = lent.enter_context(self.api_port.lent()) if has_api else []
+            return NodeProcess(
+                own_command(),
+                Assignment(
+                    name=name,
+                    clients=tuple(one.fileno() for one in clients),
+                    http=tuple(one.fileno() for one in self.http[number]),
+                    api=tuple(one.fileno() for one in api),
+                    postgres_url=self.stores.postgres.url,
+                    redis_url=self.stores.redis.url,
+                    terminal=self.terminal,
+                    page_ports=self.page_ports,
+                    pulse_s=min(PULSE_S, hung_after_s / 4 or PULSE_S),
+                    labels=self.labels[number],
+                ),
+                partial(NodeOutput, name, self.log.write, people=self.people),
+                hung_after_s=hung_after_s,
+                changed=changed,
+            )
+
+
+def _open_control(loaded: Loaded, stack: ExitStack) -> socket.socket | None:
+    """Open the socket for commands until `stack` closes; None, and a warning, if that fails."""
+    try:
+        folder = loaded.resolve(loaded.config.server.data_dir)
+        return stack.enter_context(control_socket(folder))
+    except CannotBeControlled as error:
+        log.warning("commands cannot reach this server", why=str(error))
+        return None
+
+
+def _holder(settings: Config, found: Stores) -> Callable[[str, str, str], HangCount] | None:
+    """Return what holds an actor in which a node hung; None: nothing is to be held."""
+    first_s = settings.server.hold_hung_s
+    if not first_s:
+        return None
+
+    def hold(node: str, kind: str, key: str) -> HangCount:
+        return hold_actor(found.postgres, kind, key, node=node, first_s=first_s)
+
+    return hold
+
+
+def _say_how_it_stopped(code: Exit, killed: list[str]) -> Exit:
+    """Log the end, and return the exit code. `killed`: the embedded servers that had to be."""
     if code is Exit.OK and killed:
         code = Exit.UNSAVED
     if code is Exit.OK:
