@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import msgspec
 
@@ -154,22 +155,11 @@ def load(
     `servers` are those of them that the bench started, whose CPU and memory it can see.
     """
     _, others = cores(options.core)
-    encoded = msgspec.Raw(msgspec.json.encode(plan))
-    parts = max(options.generators, len(urls))
-    orders = [
-        GeneratorOrder(module, driver, urls[part % len(urls)], part, parts, encoded)
-        for part in range(parts)
-    ]
     usages = Usages(servers)
-
-    def told(done: dict[str, int]) -> None:
-        if not any(done.values()):
-            return
-        progress(f"{name}: " + ", ".join(f"{n:,} {what}" for what, n in done.items() if n))
-
     rest = usages.now()
     began = time.monotonic()
-    with confined(others), Crew(orders, others, told) as crew:
+    orders = generator_orders(module, driver, plan, urls, options.generators)
+    with confined(others), Crew(orders, others, partial(tell_done, name)) as crew:
         clients = crew.wait_ready(READY_TIMEOUT_S)
         ready_s = time.monotonic() - began
         if clients:
@@ -178,9 +168,7 @@ def load(
         if options.realtime:
             for pid in pids:
                 make_realtime(pid)
-        start = time.monotonic() + SETTLE_S
-        crew.start(round(start * 1e9))
-        crew.listen_for(start + plan.warmup - time.monotonic())
+        warm_up(crew, plan)
         before = usages.now()
         waits = Waits(pids)
         samples = list(sampled(scenario, plan, crew, usages, waits))
@@ -210,6 +198,31 @@ def load(
     outcome.extras = scenario.extras(plan, outcome)
     outcome.notes = notes(plan, outcome)
     return outcome
+
+
+def generator_orders(
+    module: str, driver: str, plan: Plan, urls: Sequence[str], generators: int
+) -> list[GeneratorOrder]:
+    """Return what each generator is to do: one at least for each URL."""
+    encoded = msgspec.Raw(msgspec.json.encode(plan))
+    parts = max(generators, len(urls))
+    return [
+        GeneratorOrder(module, driver, urls[part % len(urls)], part, parts, encoded)
+        for part in range(parts)
+    ]
+
+
+def tell_done(name: str, done: dict[str, int]) -> None:
+    """Tell the user what the generators have done so far while they put clients in place."""
+    if any(done.values()):
+        progress(f"{name}: " + ", ".join(f"{n:,} {what}" for what, n in done.items() if n))
+
+
+def warm_up(crew: Crew, plan: Plan) -> None:
+    """Start the load, and wait for the beginning of the measured time."""
+    start = time.monotonic() + SETTLE_S
+    crew.start(round(start * 1e9))
+    crew.listen_for(start + plan.warmup - time.monotonic())
 
 
 def tell_usage(
