@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
 from actors.edge.activations import Activations
 from actors.edge.connected_client import ConnectedClient
 from actors.edge.doorman import Share
-from actors.edge.failures import Refused, request_error
+from actors.edge.failures import request_error
 from actors.edge.identity import Identity
+from actors.edge.owner_answers import OwnerAnswered, Resuming
+from actors.edge.put_off import Drained, PutOffResumes
 from actors.edge.rules.membership import AnswerMeaning, Membership
 from actors.edge.settings import SessionSettings
 from actors.edge.topic_messages import (
@@ -27,11 +29,11 @@ from actors.edge.topic_messages import (
 )
 from actors.edge.topics import Topics
 from actors.runtime.actor import Actor
-from actors.runtime.errors import ActorFailed, AskTimeout, MailboxFull, Quarantined, StoreBusy
+from actors.runtime.errors import AskTimeout
 from actors.runtime.future import Future
 from actors.runtime.ref import ActorRef
 from actors.runtime.restart import Backoff
-from protocol.errors import NOT_JOINED, TOO_MANY_TOPICS, UNAVAILABLE, RequestError
+from protocol.errors import NOT_JOINED, TOO_MANY_TOPICS, RequestError
 from protocol.messages.envelope import Position
 from protocol.messages.session import TopicLost
 
@@ -40,33 +42,6 @@ AGAIN: Final = Backoff(first_s=0.1, factor=2.0, max_s=5.0)
 RESUMES: Final = 8
 """How many resumes that were put off are sent again together, once the outbox has drained. Most of
 them have little to push; each one that has too much is put off again."""
-
-
-class Resuming(NamedTuple):
-    """The client that comes back to a topic, its position there, and until when it is told."""
-
-    client: ConnectedClient
-    position: Position
-    until: float
-
-
-class OwnerAnswered(msgspec.Struct, frozen=True):
-    """A session to itself: the topic's owner answered request `number`, or could not be asked.
-
-    `asked`: the type of the request. `resuming`: of a resume, the client that it is for.
-    """
-
-    topic: str
-    number: int
-    asked: type[TopicMessage]
-    resuming: Resuming | None
-    done: Future[Any]
-
-
-class Drained(msgspec.Struct, frozen=True):
-    """A session to itself: this connection's outbox has drained, or the connection has ended."""
-
-    client: ConnectedClient
 
 
 class PartAgain(msgspec.Struct, frozen=True, gc=False):
@@ -110,8 +85,8 @@ class Memberships:
     """
 
     __slots__ = (
-        "_activations", "_actor", "_budget", "_client", "_draining", "_held", "_put_off",
-        "_settings", "_shared", "_topics", "_who",
+        "_activations", "_actor", "_budget", "_client", "_held", "_put_off", "_settings",
+        "_shared", "_topics", "_who",
     )  # fmt: skip
 
     def __init__(
@@ -133,8 +108,7 @@ class Memberships:
         self._who = who
         self._client: ConnectedClient | None = None
         self._held: dict[str, TopicMembership] = {}
-        self._put_off: dict[str, Position] = {}  # resumes that wait for room in the outbox
-        self._draining = False  # the session waits for its outbox to drain
+        self._put_off = PutOffResumes(actor)
 
     def __contains__(self, topic: str) -> bool:
         held = self._held.get(topic)
@@ -170,8 +144,7 @@ class Memberships:
     def detach(self) -> None:
         """There is no connection now."""
         self._client = None
-        self._put_off.clear()
-        self._draining = False
+        self._put_off.drop_all()
 
     # --- what the client asks --------------------------------------------------------------------
 
@@ -206,7 +179,7 @@ class Memberships:
                 return
             held.membership = held.membership.gives_up(keep_place=False)
             held.believed = False
-            self._put_off.pop(topic, None)
+            self._put_off.drop(topic)
         message = Leave(self._who)
         client.begin(ref, self._ask_out(topic, held, message, self._settings.ask_timeout_s))
 
@@ -271,14 +244,15 @@ class Memberships:
         topic, held = message.topic, self._held[message.topic]
         membership, number = held.membership, message.number
         if message.asked in (Leave, Part):
-            answer = _out(message.done)
+            answer = message.meaning_out()
             if answer is AnswerMeaning.DONE and message.asked is Leave and number > held.resumed:
                 held.believed = False
-                self._put_off.pop(topic, None)
+                self._put_off.drop(topic)
             self._stands(topic, held, membership.answered_out(number, answer))
-            self._await_room()  # a leave that failed: its topic may have been put off
+            # After a leave that failed: its topic may have been put off.
+            self._put_off.await_room(self._client)
             return
-        answer, error, resuming = _in(message.done), message.done.exception(), message.resuming
+        answer, error, resuming = message.meaning_in(), message.done.exception(), message.resuming
         if resuming is not None and resuming.client is not self._client:
             resuming = None  # that client has gone
         membership = membership.answered_in(number, answer)
@@ -299,8 +273,8 @@ class Memberships:
         if resuming is None:
             return
         if error is None and message.done.result() is Resumed.LATER and not membership.gave_up:
-            self._put_off[topic] = resuming.position
-        self._await_room()
+            self._put_off.keep(topic, resuming.position)
+        self._put_off.await_room(self._client)
 
     def put_off(self, message: PutOff) -> None:
         """Resume from there once the outbox has drained, as after `Resumed.LATER`."""
@@ -308,19 +282,19 @@ class Memberships:
         held = self._held.get(topic)  # None: a match that has ended, which its client may not know
         given_up = held is not None and held.membership.gave_up
         if client is not None and client.id == message.connection and not given_up:
-            self._put_off[topic] = Position(message.epoch, message.offset)
-            self._await_room()
+            self._put_off.keep(topic, Position(message.epoch, message.offset))
+            self._put_off.await_room(self._client)
 
     def drained(self, message: Drained) -> None:
         """Send again resumes that were put off."""
         client = message.client
         if client is not self._client:
             return
-        self._draining = False
         asked = 0
-        for topic in list(self._put_off):
-            if asked < RESUMES and not self._is_leaving(topic):
-                asked += self._resume(client, topic, self._put_off.pop(topic))
+        for topic, position in self._put_off.after_drain(self._is_leaving):
+            asked += self._resume(client, topic, position)
+            if asked == RESUMES:
+                break
 
     def part_again(self, topic: str) -> None:
         """Send the owner another `Part`, if the session still has to leave."""
@@ -336,11 +310,6 @@ class Memberships:
             self._stands(topic, held, held.membership.gone())
 
     # --- within ----------------------------------------------------------------------------------
-
-    def _await_room(self) -> None:
-        if self._put_off and not self._draining and self._client is not None:
-            self._draining = True
-            self._actor.pipe_to_self(self._client.drained(), partial(_drained, self._client))
 
     def _is_leaving(self, topic: str) -> bool:
         held = self._held.get(topic)
@@ -472,29 +441,3 @@ def _room_for_answer(client: ConnectedClient) -> int:
     """
     nth = len(client.in_flight) + 1
     return max(0, client.outbox.room_bytes) // (nth * nth)
-
-
-def _drained(client: ConnectedClient, _done: Future[None]) -> Drained:
-    return Drained(client)
-
-
-def _in(done: Future[Any]) -> AnswerMeaning:
-    """Say what the answer to a join or a resume means for the membership."""
-    error = done.exception()
-    if error is None:
-        return AnswerMeaning.DENIED if done.result() is Resumed.OVER else AnswerMeaning.DONE
-    if isinstance(error, MailboxFull | StoreBusy | Quarantined | ActorFailed):
-        return AnswerMeaning.UNDONE
-    if isinstance(error, Refused):
-        return AnswerMeaning.UNDONE if error.error is UNAVAILABLE else AnswerMeaning.DENIED
-    return AnswerMeaning.UNKNOWN
-
-
-def _out(done: Future[Any]) -> AnswerMeaning:
-    """Say what the answer to a leave or a part means for the membership."""
-    error = done.exception()
-    if error is None or isinstance(error, ActorFailed):  # a failed owner has no members
-        return AnswerMeaning.DONE
-    if isinstance(error, MailboxFull | StoreBusy | Quarantined):
-        return AnswerMeaning.UNDONE
-    return AnswerMeaning.UNKNOWN

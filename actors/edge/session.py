@@ -13,7 +13,9 @@ from actors.edge.activations import Activations
 from actors.edge.connected_client import ConnectedClient
 from actors.edge.doorman import Share
 from actors.edge.identity import Identity
-from actors.edge.memberships import Drained, Memberships, OwnerAnswered, PartAgain
+from actors.edge.memberships import Memberships, PartAgain
+from actors.edge.owner_answers import OwnerAnswered
+from actors.edge.put_off import Drained
 from actors.edge.routes import AskSession, Route
 from actors.edge.rules.bucket import ClientLimits
 from actors.edge.settings import SessionSettings
