@@ -151,6 +151,7 @@ class Channel:
     async def _hold(self, task_status: trio.TaskStatus[None]) -> None:
         attempt, down_since = 0, math.inf
         while True:
+            drained = False
             error = await self._one_connection(task_status)
             if self.opened is None:
                 raise error
@@ -169,7 +170,8 @@ class Channel:
                 return
             if isinstance(error, Disconnected) and error.close is OVERLOADED:
                 attempt = max(attempt, OVERLOADED_ATTEMPTS)
-            wait_s = self._settings.backoff.wait_s(attempt, self._rng)
+            backoff, rng = self._settings.backoff, self._rng
+            wait_s = backoff.wait_after_drain_s(rng) if drained else backoff.wait_s(attempt, rng)
             attempt += 1
             self.statuses.put(Reconnecting(str(error), attempt, wait_s, error))
             await trio.sleep(wait_s)

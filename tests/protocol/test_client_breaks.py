@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 import trio
 
 from protocol.client import (
     ClientSettings,
+    Connected,
     ConnectionLost,
     Disconnected,
     Gap,
@@ -85,6 +87,25 @@ async def test_a_node_that_drains_is_no_failure_and_the_backoff_starts_anew(
             elif len(found) == len(attempts):
                 break
         assert found == attempts
+
+
+async def test_after_a_drain_the_first_wait_has_a_bound_of_its_own() -> None:
+    async def first(peer: Peer) -> None:
+        await peer.answer(SessionOpen, opened())
+        await peer.close(4000)
+
+    async def second(peer: Peer) -> None:
+        await peer.answer(SessionResume, opened(resumed=True))
+        await part(peer)
+
+    hour_s = 3600.0
+    backoff = ReconnectBackoff(first_s=hour_s, max_s=hour_s, drained_s=0.0)
+    settings = msgspec.structs.replace(QUICK, backoff=backoff)
+    async with scripted(first, second) as url, connect(url, name="ada", settings=settings) as one:
+        async for status in one.statuses():
+            if isinstance(status, Connected):
+                break
+            assert status.wait_s == 0.0
 
 
 async def test_what_could_not_be_recovered_is_a_gap() -> None:

@@ -12,6 +12,7 @@ backoffs = st.builds(
     first_s=st.floats(0.0, 10.0),
     factor=st.floats(1.0, 10.0),
     max_s=st.floats(0.0, 120.0),
+    drained_s=st.floats(0.0, 10.0),
 )
 
 
@@ -21,6 +22,14 @@ def test_a_wait_is_never_negative_nor_above_the_bound(
 ) -> None:
     wait = backoff.wait_s(attempt, random.Random(seed))
     assert 0.0 <= wait <= backoff.bound_s(attempt) <= backoff.max_s
+
+
+@given(backoffs, st.integers())
+def test_after_a_drain_the_wait_is_within_its_bound_and_the_first_one(
+    backoff: ReconnectBackoff, seed: int
+) -> None:
+    wait = backoff.wait_after_drain_s(random.Random(seed))
+    assert 0.0 <= wait <= min(backoff.drained_s, backoff.bound_s(0))
 
 
 @given(backoffs, st.integers(0, 200))
@@ -34,7 +43,7 @@ def test_the_bound_doubles_up_to_its_limit() -> None:
 
 
 def test_jitter_is_full_from_the_first_attempt_on() -> None:
-    # A drain sends every client away in the same second; they must not all come back in another.
+    # A server that is killed sends every client away at once; they must not all come back at once.
     rng = random.Random(1)
     waits = [ReconnectBackoff(first_s=1.0).wait_s(0, rng) for _ in range(1000)]
     assert min(waits) < 0.01
