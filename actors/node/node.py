@@ -345,6 +345,7 @@ class ServerNode:
             wire=wire,
             settings=self.settings.api,
             tls_context=self.api_tls_context,
+            version=self.about.get("version", ""),
         )
         return sessions, gateway, web_api
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
 
 from actors.edge.api.api import Api
+from actors.edge.api.api_route import ApiCall, ApiRoute
 from actors.edge.api.callers import first_of, session_tokens
 from actors.edge.identity import Identity
 from actors.edge.routes import AskService, Route
@@ -16,15 +21,24 @@ from actors.edge.session_gateway import SessionGateway
 from actors.runtime.future import Future
 from actors.runtime.system import ActorSystem
 from actors.service import Running
+from protocol import http
 from protocol.codec import encodings
 from protocol.http.api_server import ApiServer
 from protocol.http.api_settings import ApiSettings
 from protocol.http.cors import Cors
+from protocol.http.exchange import JSON_TYPE, HttpResponse
 from protocol.http.metrics import Reading, counter, gauge
+from protocol.http.openapi import document
 from protocol.messages.envelope import Request
 from protocol.messages.op_table import OpTable
 from protocol.messages.session import Ping, Pong
+from protocol.roles import ANYONE
 from protocol.server.settings import WireSettings
+
+PAGE: Final = Path(http.__file__).with_name("openapi.html")
+CSP: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,7 @@ def open_api(
     wire: WireSettings,
     settings: ApiSettings,
     tls_context: ssl.SSLContext | None,
+    version: str = "",
 ) -> WebApi:
     """Put the HTTP API of a node together.
 
@@ -73,14 +88,16 @@ def open_api(
         wire: the limits to addresses, which hold for both.
         settings: the section [api].
         tls_context: the certificate; None: no TLS.
+        version: the server's, for the description of the API.
     """
+    found = [route for running in services.values() for route in running.api]
     ways = [running.authenticate for running in services.values() if running.authenticate]
     api = Api(
         system,
         ops,
         encoding=encodings(ops)[1],
         routes={**routes, Ping: AskService(_pong(context))},
-        api_routes=[route for running in services.values() for route in running.api],
+        api_routes=[*found, *descriptions(document(ops, found, version))],
         authenticate=first_of((*ways, session_tokens(context.tokens, context.access))),
         settings=context.settings,
         activations=context.activations,
@@ -96,6 +113,42 @@ def open_api(
         door=sessions.doorman,
     )
     return WebApi(server, api)
+
+
+def descriptions(openapi: Mapping[str, Any]) -> list[ApiRoute]:
+    """Return the routes by which the API describes itself, to programs and to people."""
+    text = msgspec.json.encode(openapi)
+    tag = f'"{hashlib.sha256(text).hexdigest()[:16]}"'
+    page = PAGE.read_bytes()
+
+    async def as_json(call: ApiCall) -> HttpResponse:
+        if call.headers.get("if-none-match") == tag:
+            return HttpResponse(304, b"", (("etag", tag),))
+        return HttpResponse(200, text, (("content-type", JSON_TYPE), ("etag", tag)))
+
+    async def as_page(_: ApiCall) -> HttpResponse:
+        return HttpResponse(
+            200,
+            page,
+            (("content-type", "text/html; charset=utf-8"), ("content-security-policy", CSP)),
+        )
+
+    return [
+        ApiRoute(
+            method="GET",
+            path="/v1/openapi.json",
+            role=ANYONE,
+            summary="The description of this API.",
+            handle=as_json,
+        ),
+        ApiRoute(
+            method="GET",
+            path="/v1/docs",
+            role=ANYONE,
+            summary="A page that shows the description.",
+            handle=as_page,
+        ),
+    ]
 
 
 def _pong(context: Context) -> Any:

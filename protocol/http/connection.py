@@ -224,7 +224,7 @@ class HttpConnection:
             *_ALWAYS,
             *response.headers,
         ]
-        if response.status != 204:
+        if response.status not in (204, 304):
             headers.append(("content-length", str(len(response.body))))
         if self._draining:
             headers.append(("connection", "close"))
