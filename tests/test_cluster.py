@@ -6,19 +6,20 @@ import itertools
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
 from actors.cluster.rules.slots import SLOTS
 from actors.node.exits import Exit
-from protocol.client import Gap, MatchUpdate, RequestFailed, Room, Session, connect
+from protocol.client import ClientError, Gap, MatchUpdate, RequestFailed, Room, Session, connect
 from protocol.messages.match import MatchEnded
 from tests.server_process import PATIENT, entry, run
-from tests.test_inbox import tell
+from tests.test_inbox import notes, tell
 from tests.test_nodes import Nodes
 
 LIMIT_S = 120.0
@@ -79,9 +80,15 @@ async def bodies(room: Room, count: int) -> list[str]:
     raise AssertionError(heard)
 
 
+FEW_LOADED = (
+    "sessions.activations_per_s=1", "sessions.activations_burst=64", "sessions.messages_per_s=0",
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with Cluster(tmp_path_factory.mktemp("cluster"), 2, entry=entry("--with-trial")) as server:
+    folder = tmp_path_factory.mktemp("cluster")
+    with Cluster(folder, 2, *FEW_LOADED, entry=entry("--with-trial")) as server:
         server.wait_until_shared()
         yield server
         assert server.stop() == Exit.OK
@@ -122,6 +129,20 @@ async def test_a_session_that_ended_is_out_of_rooms_of_other_nodes(cluster: Clus
                 await trio.sleep(0.05)
 
 
+async def test_a_join_of_a_room_in_memory_of_another_node_is_not_charged_as_one_that_loads_it(
+    cluster: Cluster,
+) -> None:
+    async with one_on_each(cluster.ws, "web-1", "web-2") as sessions:
+        names = [f"loaded-{number}" for number in range(4)]  # some on either node
+        first, second = sessions.values()
+        for name in names:
+            await first.join(name)
+        for _ in range(50):  # in all more than sessions.activations_burst on either node
+            for name in names:
+                room = await second.join(name)
+                await room.leave()
+
+
 async def test_a_match_is_played_from_both_nodes(cluster: Cluster) -> None:
     async with one_on_each(cluster.ws, "web-1", "web-2") as sessions:
         first, second = sessions.values()
@@ -160,11 +181,18 @@ async def test_an_inbox_hears_of_what_another_node_puts_there(cluster: Cluster) 
             assert heard == [1, 2, 3, 4]
 
 
+ALWAYS = ("inboxes.look_every_s=3600", "sessions.resume_within_s=3600")
+"""Nobody looks around for what got lost: what is to be known is known at once."""
+
+
 async def test_a_node_that_is_killed_is_missed_by_nobody(tmp_path: Path) -> None:
-    with Cluster(tmp_path, 3) as server:
+    with Cluster(tmp_path, 3, *ALWAYS, entry=entry("--with-trial")) as server:
         server.wait_until_shared()
         names = [f"room-{number}" for number in range(6)]
-        async with one_on_each(server.ws, "web-1", "web-2", "web-3") as sessions:
+        async with (
+            one_on_each(server.ws, "web-1", "web-2", "web-3") as sessions,
+            guest_of("web-2", server.ws) as guest,  # who does not come back
+        ):
             rooms = {
                 (node, name): await session.join(name)
                 for node, session in sessions.items()
@@ -172,6 +200,8 @@ async def test_a_node_that_is_killed_is_missed_by_nobody(tmp_path: Path) -> None
             }
             for name in names:
                 await rooms["web-1", name].send("before")
+                await guest.join(name)
+            inboxes = [await session.inbox() for session in sessions.values()]
             server.kill_node("web-2")
             async with trio.open_nursery() as nursery:
                 for name in names:
@@ -182,8 +212,36 @@ async def test_a_node_that_is_killed_is_missed_by_nobody(tmp_path: Path) -> None
                 assert logs[0] == logs[1] == logs[2]
                 assert logs[0][0] == "before"
                 assert sorted(logs[0][1:]) == [f"web-{number} after" for number in (1, 2, 3)]
+            # Who is online: the guest is in no room any more, and all others are reached.
+            users = {session.opened.user for session in sessions.values()}
+            for name in names:
+                await until_here(rooms["web-1", name], users)
+            for session, inbox in zip(sessions.values(), inboxes, strict=True):
+                await tell(server.ws, session.opened.user, 1, 2)
+                with trio.fail_after(LIMIT_S):
+                    assert await notes(inbox, 2) == [1, 2]
         server.wait_for(lambda rows: all(row.state == "up" for row in rows))
         assert server.stop() == Exit.OK
+
+
+@asynccontextmanager
+async def guest_of(node: str, url: str) -> AsyncIterator[Session]:
+    """A session on this node whose client gives up when its connection breaks."""
+    settings = msgspec.structs.replace(PATIENT, give_up_after_s=0.0)
+    came = False
+    while not came:
+        with suppress(ClientError):  # it ends with its node
+            async with connect(url, name="guest", settings=settings) as session:
+                came = node_of(session) == node
+                if came:
+                    yield session
+
+
+async def until_here(room: Room, users: set[str]) -> None:
+    """Return once these users are the members."""
+    with trio.fail_after(LIMIT_S):
+        while {member.user for member in await room.refresh_members()} != users:
+            await trio.sleep(0.05)
 
 
 async def send(room: Room, body: str) -> None:

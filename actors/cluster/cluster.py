@@ -310,6 +310,13 @@ class Cluster:
         """Have `callback(node)` called when messages between that node and this one were lost."""
         self._gap_callbacks.append(callback)
 
+    def admit_starts(self, admit: Callable[[Any], object]) -> None:
+        """Have `admit(message)` called before what another node asks starts an actor here.
+
+        If it raises, the actor is not started, and the error is the answer.
+        """
+        self._reception.admit = admit
+
     def settle_in_turn(self, in_turn: Callable[[Callable[[], None]], object]) -> None:
         """Have `in_turn(settle)` called for each answer of another node.
 

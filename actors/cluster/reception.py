@@ -91,6 +91,7 @@ class Reception:
         take_answer: Callable[[Answer | Failed | ActorEnded], None],
     ) -> None:
         self.misdirected = 0
+        self.admit: Callable[[Any], object] = _admit_all
         self._system = system
         self._me = me
         self._routes = routes
@@ -251,9 +252,11 @@ class Reception:
         _log.warning("message_unreadable", kind=item.kind, type=item.type, error=str(error))
         self._dead_letter(item, "unreadable")
 
-    def _ask(self, origin: str, item: Ask, _cell: Located | None) -> None:
+    def _ask(self, origin: str, item: Ask, cell: Located | None) -> None:
         try:
             message = self._decode(item)
+            if cell is None:
+                self.admit(message)
         except Exception as error:
             self._fail(origin, item.number, error)
             return
@@ -353,3 +356,7 @@ class Reception:
         link: NodeWay | None = self._routes.link(origin)
         if link is not None:
             link.carry(-1, encode_item(item))
+
+
+def _admit_all(_message: Any) -> None:
+    pass

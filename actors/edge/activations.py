@@ -3,12 +3,19 @@
 A join of a name that is not in memory makes the node read the stores and build an actor. An empty
 room leaves memory again, and so does a match that does not exist. So a limit on their number would
 not stop a client that names one after the other, and the rate is limited instead.
+
+In a cluster the node of the room or match decides, which knows whether it is in memory. So a
+session has a budget on each node that it has something loaded on.
 """
 
 from __future__ import annotations
 
-from actors.edge.rules.bucket import Bucket, take_all
+import trio
+
+from actors.edge.failures import Refused
+from actors.edge.rules.bucket import Bucket, VisitorBudgets, take_all
 from actors.edge.settings import SessionSettings
+from actors.edge.topic_messages import TopicMessage
 from actors.runtime.ref import ActorRef
 from actors.runtime.system_view import SystemView
 from protocol.errors import BUSY, RATE_LIMITED, RequestError
@@ -29,12 +36,16 @@ class Activations:
         refused: how many requests were refused for a budget, for the metrics.
     """
 
-    __slots__ = ("_all", "_settings", "refused")
+    __slots__ = ("_addresses", "_all", "_settings", "_visitors", "refused")
 
     def __init__(self, settings: SessionSettings) -> None:
         self._settings = settings
         self._all = Bucket(settings.activations_all_per_s, settings.activations_all_burst)
         self.refused = 0
+        self._visitors = VisitorBudgets(settings.activations_per_s, settings.activations_burst)
+        self._addresses = VisitorBudgets(
+            settings.address_activations_per_s, settings.address_activations_burst
+        )
 
     def of_session(self) -> Bucket:
         """Return the budget of a new session."""
@@ -43,10 +54,28 @@ class Activations:
     def refuse(
         self, system: SystemView, session: Bucket, shared: Bucket | None, owner: ActorRef
     ) -> RequestError | None:
-        """Charge the session if `owner` is not in memory. Returns a refusal, or None."""
+        """Charge the session if `owner` is not in memory. Returns a refusal, or None.
+
+        If the owner is on another node, that one does so.
+        """
         if system.lookup(owner.kind, owner.key) is not None:
             return None
+        if not system.belongs_here(owner.kind, owner.key):
+            return None
         return self.charge(system.now(), session, shared)
+
+    def admit_visitor(self, message: object) -> None:
+        """Charge a session of another node, whose message is about to load its actor on this one.
+
+        Raises Refused: a budget is used up, its own, its address's or this node's.
+        """
+        if not isinstance(message, TopicMessage) or not message.loads:
+            return
+        now, who = trio.current_time(), message.who
+        shared = None if who.address is None else self._addresses.budget(who.address, now)
+        refusal = self.charge(now, self._visitors.budget(who.session, now), shared)
+        if refusal is not None:
+            raise Refused(refusal.error, refusal.detail, retry_in_s=refusal.retry_in_s)
 
     def charge(self, now: float, session: Bucket, shared: Bucket | None) -> RequestError | None:
         """Charge a session, its address and the node for one activation; all of them or none.

@@ -17,34 +17,13 @@ import trio
 
 from actors.edge.failures import Refused
 from actors.edge.identity import Identity
-from actors.edge.rules.bucket import Bucket, take_all
+from actors.edge.rules.bucket import Bucket, VisitorBudgets, take_all
 from actors.edge.settings import SessionSettings
 from protocol.errors import BUSY, RATE_LIMITED
 
 FREE: Final = 100
 """A push to at most so many clients is free. The limit on messages is the narrower one there, since
 to commit a message costs more than to push it to so few."""
-_SPARE: Final = 1000
-"""How many budgets are kept before it is asked which of them are full."""
-
-
-class _Visitors:
-    """Budgets by name. Those that are full again are as good as new, and are swept out."""
-
-    def __init__(self, rate_per_s: float, burst: float) -> None:
-        self._rate_per_s = rate_per_s
-        self._burst = burst
-        self._budgets: dict[str, Bucket] = {}
-        self._most = _SPARE
-
-    def budget(self, name: str, now: float) -> Bucket:
-        budget = self._budgets.get(name)
-        if budget is None:
-            if len(self._budgets) >= self._most:
-                self._budgets = {one: b for one, b in self._budgets.items() if not b.full(now)}
-                self._most = 2 * len(self._budgets) + _SPARE
-            budget = self._budgets[name] = Bucket(self._rate_per_s, self._burst)
-        return budget
 
 
 class Fanout:
@@ -58,8 +37,8 @@ class Fanout:
         self.refused = 0
         self._settings = settings
         self._node = Bucket(settings.deliveries_all_per_s, settings.deliveries_all_burst)
-        self._visitors = _Visitors(settings.deliveries_per_s, settings.deliveries_burst)
-        self._addresses = _Visitors(
+        self._visitors = VisitorBudgets(settings.deliveries_per_s, settings.deliveries_burst)
+        self._addresses = VisitorBudgets(
             settings.address_deliveries_per_s, settings.address_deliveries_burst
         )
 

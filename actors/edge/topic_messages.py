@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import math
+from typing import ClassVar
 
 import msgspec
 
@@ -18,6 +19,10 @@ from actors.runtime.deadline import Deadline
 
 class TopicMessage(msgspec.Struct, frozen=True, gc=False):
     """A message of a session to a topic's actor, the room or the match that owns the topic."""
+
+    loads: ClassVar[bool] = False
+    """Whether a session may send it to an actor that it has nothing to do with yet. If the actor
+    has to be loaded for it, the session is charged (`Activations`)."""
 
     who: Identity
     """The session that asks. The owner watches its actor, and removes the member when it ends."""
@@ -29,6 +34,8 @@ class Join(TopicMessage, frozen=True, gc=False):
     `connection` is the session's connection at the time it asked. If another connection has taken
     over since, the owner must not subscribe it, because its client knows nothing of this join.
     """
+
+    loads: ClassVar[bool] = True
 
     connection: int
     until: Deadline = math.inf
@@ -68,6 +75,8 @@ class Resume(TopicMessage, frozen=True, gc=False):
     The owner subscribes the session and pushes `room.recovered` or `match.recovered` in one step,
     so that the order on the topic is right. Answered with `Resumed`.
     """
+
+    loads: ClassVar[bool] = True
 
     connection: int
     epoch: int

@@ -7,7 +7,7 @@ further ticks would be held and the match would stand still without an error.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -29,6 +29,8 @@ class Repeat(TopicMessage, frozen=True, gc=False):
 
     It never acts; only the first answer is wanted. Answered with `InputTaken`.
     """
+
+    loads: ClassVar[bool] = True
 
     seq: int
     input: Any

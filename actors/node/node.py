@@ -250,6 +250,8 @@ class ServerNode:
             node.connect(system, topics, services.values(), stopping)
         schedules = self._start_scheduler(system, stores, bell)
         sessions, gateway, web_api = self._edge(system, topics, flusher, services)
+        if node is not None:
+            node.cluster.admit_starts(sessions.activations.admit_visitor)
         metrics = Metrics(
             log=self.log,
             system=system,

@@ -7,6 +7,7 @@ of the generic cell rate algorithm, ITU-T I.371): nothing to refill, no timer, 2
 from __future__ import annotations
 
 import math
+from typing import Final
 
 FORGIVEN = 0.1
 """The part of its rate by which a client may exceed it for ever without being a flood."""
@@ -66,6 +67,33 @@ def take_all(now: float, amount: float, *buckets: Bucket | None) -> Bucket | Non
                     taken.give_back(amount)
             return bucket
     return None
+
+
+_SPARE: Final = 1000
+"""How many budgets are kept before it is asked which of them are full."""
+
+
+class VisitorBudgets:
+    """Budgets by name, of who has no other place on this node to keep one: sessions of other nodes.
+
+    Those that are full again are as good as new, and are swept out.
+    """
+
+    def __init__(self, rate_per_s: float, burst: float) -> None:
+        self._rate_per_s = rate_per_s
+        self._burst = burst
+        self._budgets: dict[str, Bucket] = {}
+        self._most = _SPARE
+
+    def budget(self, name: str, now: float) -> Bucket:
+        """Return the budget of a name, a full one if there was none."""
+        budget = self._budgets.get(name)
+        if budget is None:
+            if len(self._budgets) >= self._most:
+                self._budgets = {one: b for one, b in self._budgets.items() if not b.full(now)}
+                self._most = 2 * len(self._budgets) + _SPARE
+            budget = self._budgets[name] = Bucket(self._rate_per_s, self._burst)
+        return budget
 
 
 class ClientLimits:

@@ -16,7 +16,7 @@ import trio
 
 import actors
 from actors import ActorRef, Kind, MailboxFull, Terminated
-from actors.cluster.errors import DeliveryUnknown, MessageTooLarge
+from actors.cluster.errors import DeliveryUnknown, MessageTooLarge, NotHere
 from actors.cluster.fixed import FixedPlace
 from actors.cluster.items import Tell, decode_entry, encode_item
 from actors.runtime.testing import Probe
@@ -338,3 +338,25 @@ async def test_a_hint_of_another_node_starts_no_actor_and_reaches_one_that_is_th
         assert await ref.ask(Log()) == []
         ref.tell(Add(2))
         assert await ref.ask(Log()) == [2]
+
+
+async def test_what_is_asked_from_another_node_starts_an_actor_only_if_that_is_admitted(
+    redis: RedisSettings, unique: str
+) -> None:
+    asked: list[Any] = []
+
+    def admit(message: Any) -> None:
+        asked.append(message)
+        if message == Add(2):
+            raise NotHere("too many are started")
+
+    async with open_nodes(redis, unique) as (a, b):
+        b.cluster.admit_starts(admit)
+        ref = a.ref_to(b)
+        with pytest.raises(NotHere, match="too many are started"):
+            await ref.ask(Add(2))
+        assert not list(b.system.actors("tally"))
+        assert await ref.ask(Add(1)) == 1
+        assert await ref.ask(Add(2)) == 3, "it is there already"
+        assert await b.system.ref("tally", b.key()).ask(Add(1)) == 4
+        assert asked == [Add(2), Add(1)]
