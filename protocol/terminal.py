@@ -16,7 +16,7 @@ import trio
 
 from protocol.codec import EncodeError
 from protocol.messages.envelope import Ident, Name
-from protocol.messages.room import Message, RoomJoined
+from protocol.messages.room import Message, RoomJoined, RoomPresence
 from protocol.prompt import Prompt, plain
 from protocol.remote.connecting import DEFAULT_URL, connect
 from protocol.remote.errors import CannotConnect, ClientError
@@ -49,8 +49,20 @@ def line_of(update: RoomUpdate) -> str:
         if update.cause == "void":
             return f"* the room crashed; messages {update.first} to {update.last} above are void"
         return f"* messages {update.first} to {update.last} are not shown ({update.cause}); /more"
+    if isinstance(update, RoomPresence):
+        return described_presence(update)
     verb = "came" if isinstance(update, RoomJoined) else "left"
     return f"* {plain(update.member.name)} {verb}"
+
+
+def described_presence(update: RoomPresence) -> str:
+    """Return one line that says who has come and gone in a big room."""
+    told = [
+        f"{', '.join(plain(member.name) for member in members)} {verb}"
+        for verb, members in (("came", update.joined), ("left", update.left))
+        if members
+    ]
+    return f"* {'; '.join([*told, f'{update.members_total} are here'])}"
 
 
 def described_members(room: Room) -> str:

@@ -11,6 +11,7 @@ import msgspec
 
 from actors.chat.history import ReadPostsBefore, read_before
 from actors.chat.messages import ListMembers, Post, ReadRoomHistory, room_topic
+from actors.chat.rules.comings import Comers, Comings
 from actors.chat.rules.room_log import HistoryPage, LoggedPost, LogState, Posted, RoomLog, newest
 from actors.chat.rules.roster import Roster
 from actors.chat.settings import RoomSettings
@@ -52,6 +53,7 @@ from protocol.messages.room import (
     RoomJoined,
     RoomLeft,
     RoomMessage,
+    RoomPresence,
     RoomRecovered,
     RoomRestarted,
     RoomState,
@@ -67,6 +69,10 @@ _decode = msgspec.msgpack.Decoder(Posted).decode
 
 class LeaveIfEmpty(msgspec.Struct, frozen=True, gc=False):
     """Timer of a room without messages: leave memory if the room has no members either."""
+
+
+class TellOfComings(msgspec.Struct, frozen=True, gc=False):
+    """Timer of a big room: tell its members who has come and gone."""
 
 
 class Room(PersistentActor):
@@ -101,6 +107,7 @@ class Room(PersistentActor):
         self._clock_ms = clock_ms
         self._said = RoomLog(settings.recent, settings.keys)
         self._roster: Roster[Member] = Roster()
+        self._comings: Comings[Member] = Comings()
         self._strangers = Strangers(weakref.proxy(self), topics)
         self._uncommitted: dict[int, Future[Any]] = {}  # offsets of keyed sends
 
@@ -136,6 +143,8 @@ class Room(PersistentActor):
         if members:
             before = self._topics.take_over(self._topic, self.epoch)
             self._tell_of_restart(before, partial(self._topics.publish, self._topic))
+            if self._gathers:  # what was gathered is lost, so tell at least how many they are
+                self._gather()
         elif not self.epoch:
             self.start_timer(0.0, LeaveIfEmpty())  # the message that started the room may be a join
 
@@ -198,9 +207,11 @@ class Room(PersistentActor):
         """
         self._strangers.keep_order(message)
         refuse_late(message.until, self.system.now())
-        if message.who.session not in self._roster and len(self._roster) < self._settings.members:
+        comes = message.who.session not in self._roster
+        if comes and len(self._roster) < self._settings.members and not self._comings.due:
             # Two pushes, as the session will also leave. A resume is not charged, because many
-            # clients come back at once and have paid when they joined.
+            # clients come back at once and have paid when they joined. Nor is who shares the push
+            # of another one that has come to a big room.
             self._topics.charge(self._topic, message.who, pushes=2)
         self._enter(message)
         settings = self._settings
@@ -268,11 +279,7 @@ class Room(PersistentActor):
             member = Member(who.user, who.name)
             self.watch(self.system.ref(SESSION_KIND, who.session))
             if self._roster.add(who.session, who.user, member):
-                # Pushed before the new member is subscribed.
-                topics.publish(
-                    self._topic,
-                    RoomJoined(room=self._name, offset=self._said.offset, member=member),
-                )
+                self._tell_joined(member)  # before the new member is subscribed
         if not topics.subscribe(self._topic, who, message.connection, self.epoch):
             self.unwatch(self.system.ref(SESSION_KIND, who.session))
             self._remove(who.session)
@@ -283,10 +290,53 @@ class Room(PersistentActor):
         self._topics.unsubscribe(self._topic, session)
         gone = self._roster.remove(session)
         if gone is not None:
-            self._topics.publish(
-                self._topic, RoomLeft(room=self._name, offset=self._said.offset, member=gone)
-            )
+            self._tell_left(gone)
         self._rest_if_unused()
+
+    @property
+    def _gathers(self) -> bool:
+        """Whether joins and leaves are gathered now. What was gathered is told first, in order."""
+        return self._comings.due or self._roster.users > self._settings.presence_each
+
+    def _tell_joined(self, member: Member) -> None:
+        if self._gathers:
+            self._comings.joined(member.user, member)
+            self._gather()
+        else:
+            joined = RoomJoined(room=self._name, offset=self._said.offset, member=member)
+            self._topics.publish(self._topic, joined)
+
+    def _tell_left(self, member: Member) -> None:
+        if self._gathers:
+            self._comings.left(member.user, member)
+            self._gather()
+        else:
+            left = RoomLeft(room=self._name, offset=self._said.offset, member=member)
+            self._topics.publish(self._topic, left)
+
+    def _gather(self) -> None:
+        if not self._comings.due:
+            self._comings.due = True
+            self.start_timer(self._settings.presence_every_s, TellOfComings(), name="comings")
+
+    @handles(TellOfComings, local=True)
+    def tell_of_comings(self, _: TellOfComings) -> None:
+        """Tell the members who has come and gone; in a very big room only how many they are."""
+        settings, users = self._settings, self._roster.users
+        most = settings.members_listed if users <= settings.presence_named else 0
+        change = self._comings.end_interval(most)
+        named = change or Comers([], [])
+        self._topics.publish(
+            self._topic,
+            RoomPresence(
+                room=self._name,
+                offset=self._said.offset,
+                named=change is not None,
+                joined=named.joined,
+                left=named.left,
+                members_total=users,
+            ),
+        )
 
     @handles(LeaveIfEmpty, local=True)
     def rest(self, _: LeaveIfEmpty) -> None:

@@ -22,6 +22,15 @@ class RoomSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Sessions in one room."""
     members_listed: Count = 100
     """Members named in an answer. The answer always gives their total number as well."""
+    presence_each: Annotated[int, Meta(ge=0)] = 100
+    """In a room of up to so many users each join and leave is a push of its own. In a bigger one
+    they are gathered, since each goes to everybody: ten thousand joins would be 50 million pushes.
+    """
+    presence_every_s: PositiveSeconds = 1.0
+    """How long they are gathered, for one push."""
+    presence_named: Annotated[int, Meta(ge=0)] = 1000
+    """In a room of more users that push gives only their number. Nor does it name more than
+    `members_listed` at once."""
     recent: Count = 128
     """Messages that a room keeps in memory. A resume gets all it missed if it missed no more."""
     joined_messages: Annotated[int, Meta(ge=0)] = 50

@@ -148,6 +148,23 @@ class RoomLeft(Push, frozen=True, kw_only=True, tag="room.left", gc=False):
     member: Member
 
 
+class RoomPresence(Push, frozen=True, kw_only=True, tag="room.presence", gc=False):
+    """In a big room: who has joined and left since the last such push.
+
+    It comes in place of `room.joined` and `room.left`. Take out those who left first, then add
+    those who joined: a client may know of some already, and may be one of them. If `named` is
+    false, too many have come and gone, or the room is too big, and nobody is named. `members_total`
+    is always right. This push is volatile; its `offset` is that of the durable push before it.
+    """
+
+    room: str
+    offset: int
+    named: bool
+    joined: list[Member]
+    left: list[Member]
+    members_total: int
+
+
 class RoomRecovered(Push, frozen=True, kw_only=True, tag="room.recovered", gc=False):
     """The state of the room after a resume.
 
@@ -221,5 +238,5 @@ AREA: Final = Area(
             cost=2,
         ),
     ),
-    pushes=(RoomMessage, RoomJoined, RoomLeft, RoomRecovered, RoomRestarted),
+    pushes=(RoomMessage, RoomJoined, RoomLeft, RoomPresence, RoomRecovered, RoomRestarted),
 )

@@ -20,6 +20,7 @@ from protocol.messages.room import (
     RoomLeft,
     RoomMembers,
     RoomMessage,
+    RoomPresence,
     RoomRecovered,
     RoomRestarted,
     RoomSend,
@@ -34,11 +35,11 @@ REMEMBERED = 256
 """How many messages are kept to tell a repeated message from a rewritten one after a crash of the
 room. The server keeps fewer in memory (128 by default), and sends no more than those."""
 
-RoomUpdate = Message | RoomJoined | RoomLeft | Gap
-RoomPush = RoomMessage | RoomJoined | RoomLeft | RoomRecovered | RoomRestarted
+RoomUpdate = Message | RoomJoined | RoomLeft | RoomPresence | Gap
+RoomPush = RoomMessage | RoomJoined | RoomLeft | RoomPresence | RoomRecovered | RoomRestarted
 
 
-class Room(Topic[Message | RoomJoined | RoomLeft]):
+class Room(Topic[Message | RoomJoined | RoomLeft | RoomPresence]):
     """A room that the session has joined. `async for` yields each message once, in order.
 
     After a break of the connection iteration goes on where it stopped. If messages had to be
@@ -48,7 +49,7 @@ class Room(Topic[Message | RoomJoined | RoomLeft]):
             if isinstance(message, Gap): ...
 
     `backlog` has the last messages before the join. `members` has the present members, and
-    `updates()` also yields who comes and goes.
+    `updates()` also yields who comes and goes; in a big room that is a `RoomPresence` now and then.
     """
 
     def __init__(self, caller: Caller, state: RoomState, buffer: int) -> None:
@@ -150,6 +151,13 @@ class Room(Topic[Message | RoomJoined | RoomLeft]):
         elif isinstance(push, RoomLeft):
             self._members.pop(push.member.user, None)
             self.members_total = max(len(self._members), self.members_total - 1)
+            self.feed.put(push)
+        elif isinstance(push, RoomPresence):
+            for member in push.left:
+                self._members.pop(member.user, None)
+            for member in push.joined:
+                self._members.setdefault(member.user, member)
+            self.members_total = push.members_total
             self.feed.put(push)
         elif isinstance(push, RoomRestarted):
             self._restart(push.epoch, push.offset)

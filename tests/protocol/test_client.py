@@ -23,6 +23,7 @@ from protocol.messages.room import (
     RoomJoined,
     RoomLeave,
     RoomLeft,
+    RoomPresence,
     RoomSend,
     Sent,
 )
@@ -90,6 +91,27 @@ async def test_members_follow_who_comes_and_goes() -> None:
         assert await anext(updates) == RoomLeft(room="lobby", offset=1, member=BOB)
         assert room.members == MEMBERS
         assert room.members_total == 1
+
+
+async def test_members_of_a_big_room_follow_what_was_gathered() -> None:
+    named = RoomPresence(
+        room="lobby", offset=0, named=True, joined=[BOB], left=MEMBERS, members_total=501
+    )
+    counted = msgspec.structs.replace(named, named=False, joined=[], left=[], members_total=2000)
+
+    async def server(peer: Peer) -> None:
+        await peer.answer(SessionOpen, opened())
+        await peer.join()
+        await peer.send(named, push(said(1)), counted)
+        await part(peer)
+
+    async with scripted(server) as url, connect(url, name="ada", settings=QUICK) as session:
+        room = await session.join("lobby")
+        updates = room.updates()
+        assert await anext(updates) == named
+        assert (room.members, room.members_total) == ([BOB], 501)
+        assert [await anext(updates), await anext(updates)] == [said(1), counted]
+        assert (room.members, room.members_total) == ([BOB], 2000)
 
 
 async def test_pushes_right_behind_the_answer_to_a_join_are_not_missed() -> None:

@@ -197,6 +197,11 @@ def test_the_limits_are_the_defaults_of_the_settings() -> None:
         "Of these, all sessions together": (session.activations_all_per_s, "a second"),
         "Sessions in a room": (room.members, "at once"),
         "Members named in an answer": (room.members_listed, "users"),
+        "Joins and leaves that are pushes of their own, in a room of": (
+            room.presence_each,
+            "users",
+        ),
+        "Names in a room.presence, in a room of": (room.presence_named, "users"),
         "Messages in the answer to a join": (room.joined_messages, "messages"),
         "Messages a resume can bridge": (room.recent, "messages"),
         "Messages in one answer, their bodies": (room.answer_bytes, "bytes of UTF-8"),

@@ -25,6 +25,7 @@ from protocol.messages.room import (
     RoomJoined,
     RoomLeft,
     RoomMembers,
+    RoomPresence,
     RoomSend,
     Sent,
 )
@@ -71,7 +72,10 @@ async def test_with_a_pipe_it_says_what_comes_in_and_prints_what_is_said() -> No
         await peer.send(push(Message(2, "u1", "ada", "hi there", 0)), Ok(request.ref, Sent(2, 0)))
         await peer.answer(RoomMembers, Members([Member("u1", "ada"), BOB], 5))
         await peer.answer(RoomHistory, History([], more=False))
-        await peer.send(RoomLeft(room="lobby", offset=2, member=BOB))
+        gathered = RoomPresence(
+            room="lobby", offset=2, named=True, joined=[BOB], left=[BOB], members_total=300
+        )
+        await peer.send(RoomLeft(room="lobby", offset=2, member=BOB), gathered)
         await part(peer)
 
     async with scripted(server) as url:
@@ -79,6 +83,7 @@ async def test_with_a_pipe_it_says_what_comes_in_and_prints_what_is_said() -> No
     lines = [re.sub(r"^\d\d:\d\d ", "", line) for line in done.stdout.decode().splitlines()]
     assert lines[:3] == ["bob: before", "* here: ada", "* bob came"]
     assert {"ada: hi there", "* here: ada, bob and 3 more"} < set(lines)
+    assert "* bob came; bob left; 300 are here" in lines
     assert any(line.startswith("/who") for line in lines)
     assert done.stderr == b""
     assert done.returncode == 0

@@ -9,6 +9,7 @@ import type {
   RoomJoined,
   RoomLeft,
   RoomMessage,
+  RoomPresence,
   RoomState,
   Sent,
 } from "./messages.ts";
@@ -21,7 +22,7 @@ import { Topic } from "./topic.ts";
  */
 const REMEMBERED = 256;
 
-export type RoomUpdate = RoomMessage | RoomJoined | RoomLeft | Gap;
+export type RoomUpdate = RoomMessage | RoomJoined | RoomLeft | RoomPresence | Gap;
 
 /**
  * A chat room that the session has joined. Iteration yields each message once, in order.
@@ -31,9 +32,9 @@ export type RoomUpdate = RoomMessage | RoomJoined | RoomLeft | Gap;
  *     }
  *
  * After a break of the connection iteration goes on where it stopped. `updates()` also yields who
- * comes and goes.
+ * comes and goes; in a big room that is a `room.presence` now and then.
  */
-export class Room extends Topic<RoomMessage | RoomJoined | RoomLeft> {
+export class Room extends Topic<RoomMessage | RoomJoined | RoomLeft | RoomPresence> {
   readonly name: string;
   /** The last messages before the join, oldest first. */
   readonly backlog: readonly Message[];
@@ -118,6 +119,14 @@ export class Room extends Topic<RoomMessage | RoomJoined | RoomLeft> {
       case "room.left":
         this.#members.delete(push.member.user);
         this.membersTotal = Math.max(this.#members.size, this.membersTotal - 1);
+        this.feed.put(push);
+        break;
+      case "room.presence":
+        for (const member of push.left) this.#members.delete(member.user);
+        for (const member of push.joined) {
+          if (!this.#members.has(member.user)) this.#members.set(member.user, member);
+        }
+        this.membersTotal = push.members_total;
         this.feed.put(push);
         break;
       case "room.restarted":

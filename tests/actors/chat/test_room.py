@@ -21,6 +21,7 @@ from protocol.messages.room import (
     RoomLeft,
     RoomMembers,
     RoomMessage,
+    RoomPresence,
     RoomSend,
     RoomState,
     Sent,
@@ -332,3 +333,74 @@ async def test_a_user_with_two_sessions_is_one_member(autojump_clock: MockClock)
         await second.ask(SessionClose())
         await watcher.settle()
         assert [push.member for push in watcher.got(RoomLeft)] == [Member(ada.opened.user, "ada")]
+
+
+# --- big rooms ------------------------------------------------------------------------------------
+
+BIG = RoomSettings(presence_each=2, presence_named=6, presence_every_s=1.0, members_listed=3)
+
+
+async def test_in_a_big_room_joins_and_leaves_are_gathered_into_one_push(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house(rooms=BIG) as house:
+        ada = await joined(house, "ada")
+        bob = await joined(house, "bob")
+        eve, fay = [await joined(house, name) for name in ("eve", "fay")]
+        await fay.ask(RoomLeave(room="lobby"))
+        await bob.ask(RoomLeave(room="lobby"))
+        assert [push.member.name for push in ada.got(RoomJoined)] == ["bob"], "it was small then"
+        assert ada.got(RoomLeft) == []
+        assert ada.got(RoomPresence) == []
+        await trio.sleep(1.5)
+        (push,) = ada.got(RoomPresence)
+        assert push.named
+        assert ([one.name for one in push.joined], [one.name for one in push.left]) == (
+            ["eve"],
+            ["bob"],
+        )
+        assert push.members_total == 2
+        assert eve.got(RoomPresence) == [push]
+        # It is small again, and each change is a push of its own.
+        await eve.ask(RoomLeave(room="lobby"))
+        assert [push.member.name for push in ada.got(RoomLeft)] == ["eve"]
+
+
+async def test_in_a_very_big_room_or_if_many_come_nobody_is_named(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house(rooms=BIG) as house:
+        ada = await joined(house, "ada")
+        for number in range(5):  # more than members_listed, one of which is told by itself
+            await joined(house, f"p{number}")
+        await trio.sleep(1.5)
+        for number in range(5, 7):
+            await joined(house, f"p{number}")
+        await trio.sleep(1.5)
+        many, big = ada.got(RoomPresence)
+        assert (many.named, many.joined, many.members_total) == (False, [], 6)
+        assert (big.named, big.joined, big.members_total) == (False, [], 8)
+
+
+async def test_many_that_join_a_big_room_are_a_push_a_second_for_each_member(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house(rooms=RoomSettings(presence_each=10)) as house:
+        ada = await joined(house, "ada")
+        for number in range(200):
+            await joined(house, f"p{number}")
+        await trio.sleep(1.5)
+        assert len(ada.got(RoomJoined)) == 9
+        *_, last = told = ada.got(RoomPresence)
+        assert len(told) <= 2
+        assert last.members_total == 201
+
+
+async def test_a_big_room_that_crashes_says_how_many_are_there(autojump_clock: MockClock) -> None:
+    async with open_house(rooms=BIG) as house:
+        ada = await joined(house, "ada")
+        for name in ("bob", "eve", "fay"):
+            await joined(house, name)
+        house.break_room("lobby")  # and with it what it has gathered
+        await trio.sleep(1.5)
+        assert ada.got(RoomPresence)[-1].members_total == 4

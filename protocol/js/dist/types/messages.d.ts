@@ -490,6 +490,28 @@ export interface RoomMessage {
     at: number;
 }
 /**
+ * In a big room: who has joined and left since the last such push. It comes in place of
+ * `room.joined` and `room.left`. Take out those who left first, then add those who joined: a
+ * client may know of some already, and may be one of them. If `named` is false, too many have come
+ * and gone, or the room is too big, and nobody is named. `members_total` is always right. This
+ * push is volatile; its `offset` is that of the durable push before it.
+ */
+export interface RoomPresence {
+    op: "room.presence";
+    /** which room */
+    room: string;
+    /** the offset it came after */
+    offset: number;
+    /** whether the lists have all who came and went */
+    named: boolean;
+    /** who came */
+    joined: Member[];
+    /** who left */
+    left: Member[];
+    /** so many users are there now */
+    members_total: number;
+}
+/**
  * The state of the room after a resume. If `recovered` is true, `messages` has exactly the
  * messages that were missed, in order. If it is false, the position was too old or void, and
  * `messages` has the last ones, from which the client starts afresh.
@@ -760,6 +782,7 @@ export interface Pushes {
     "room.message": RoomMessage;
     "room.joined": RoomJoined;
     "room.left": RoomLeft;
+    "room.presence": RoomPresence;
     "room.recovered": RoomRecovered;
     "room.restarted": RoomRestarted;
     "match.state": MatchStatePush;

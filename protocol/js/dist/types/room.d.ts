@@ -1,8 +1,8 @@
 import type { Keyed, Page } from "./caller.js";
-import type { History, Member, Message, RoomJoined, RoomLeft, RoomMessage, Sent } from "./messages.js";
+import type { History, Member, Message, RoomJoined, RoomLeft, RoomMessage, RoomPresence, Sent } from "./messages.js";
 import type { Gap } from "./positions.js";
 import { Topic } from "./topic.js";
-export type RoomUpdate = RoomMessage | RoomJoined | RoomLeft | Gap;
+export type RoomUpdate = RoomMessage | RoomJoined | RoomLeft | RoomPresence | Gap;
 /**
  * A chat room that the session has joined. Iteration yields each message once, in order.
  *
@@ -11,9 +11,9 @@ export type RoomUpdate = RoomMessage | RoomJoined | RoomLeft | Gap;
  *     }
  *
  * After a break of the connection iteration goes on where it stopped. `updates()` also yields who
- * comes and goes.
+ * comes and goes; in a big room that is a `room.presence` now and then.
  */
-export declare class Room extends Topic<RoomMessage | RoomJoined | RoomLeft> {
+export declare class Room extends Topic<RoomMessage | RoomJoined | RoomLeft | RoomPresence> {
     #private;
     readonly name: string;
     /** The last messages before the join, oldest first. */
