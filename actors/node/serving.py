@@ -5,6 +5,7 @@ Then the node drains, and everything is closed in reverse order.
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from actors.node.exits import Exit
 from actors.node.files import raise_limit
 from actors.node.line import Assignment, ParentLine, Up
 from actors.node.log_writer import LogWriter
+from actors.node.minder import Charge, minded
 from actors.node.names import node_names
 from actors.node.node import ServerNode
 from actors.node.opening import leased, stores, token_secrets
@@ -103,6 +105,8 @@ def serve_alone(program: Program, signals: Signals) -> Exit:
         lease = stack.enter_context(leased(loaded, found))
         signals.check()
         line = banner(loaded, clients, http, found, version, api=api)
+        if settings.server.clustered:
+            stack.enter_context(minded(charge_of_minder(loaded, found)))
         node = make_node(program, began, found, clients, http, lease=lease)
         # Signals are only noted from here to the end. After the loop the stores stop in a bounded
         # time, and nobody may interrupt them.
@@ -113,6 +117,22 @@ def serve_alone(program: Program, signals: Signals) -> Exit:
             raise Replaced
         killed = end(began.stopping, found)
     return stopped(saved=saved, killed=killed)
+
+
+def charge_of_minder(loaded: Loaded, found: Stores) -> Charge:
+    """Return what the minder of this process is to do."""
+    settings = loaded.config
+    (name,) = node_names(settings.server.name, 1)
+    return Charge(
+        pid=os.getpid(),
+        node=name,
+        page=-1,
+        postgres=found.postgres,
+        log=settings.log,
+        caught_after_s=settings.cluster.lease_s / 2,
+        hold_s=settings.server.hold_hung_s,
+        hung_after_s=settings.server.hung_after_s,
+    )
 
 
 def serve_for_parent(program: Program, signals: Signals, line: ParentLine) -> Exit:

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from time import perf_counter
 from typing import Final
 
@@ -33,6 +32,7 @@ from actors.node.line import (
     Waiting,
     encode,
 )
+from actors.node.parent.caught import is_running
 from actors.node.parent.ended import ProcessEnd
 from actors.node.parent.output import NodeOutput
 from actors.runtime.running_page import PAGE_BYTES, RunningBlock, RunningPage
@@ -203,7 +203,7 @@ class NodeProcess:
         block = self._page.running()
         if block is None or perf_counter() - block.began_s < after_s:
             return None
-        return block if _state(self.pid) in "RS" else None
+        return block if is_running(self.pid) else None
 
     async def look(self) -> Readiness | None:
         """Ask whether it is ready; None: no answer. A caller sets a time-out by cancelling this."""
@@ -281,14 +281,6 @@ class NodeProcess:
             self._process.send_signal(STACK_SIGNAL)
             await trio.sleep(STACK_S)
         self._process.kill()
-
-
-def _state(pid: int) -> str:
-    """Return the state of a process, as proc(5) says."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return "X"
 
 
 async def _read(stream: trio.lowlevel.FdStream, output: NodeOutput) -> None:
