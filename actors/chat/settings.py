@@ -40,7 +40,7 @@ class RoomSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     long. JSON may write a byte as six, so the outbox should hold six times as much. Otherwise a
     client could be closed as too slow for its own resume."""
     history_limit: Count = 200
-    """Messages that one room.history may ask for."""
+    """Messages that one request for older ones may ask for."""
     history_s: Seconds = 0.0
     """How long messages are kept; 0: for ever. The last message of a room is always kept."""
     history_messages: Annotated[int, Meta(ge=0)] = 0
