@@ -222,13 +222,17 @@ WRITTEN_WITHIN_S = 1.0
 def match_states_are_true(history: History) -> Iterator[str]:
     """After a restart a match is in a state it had been in, no older than a snapshot interval.
 
+    Each client is judged by what it has seen itself: on a busy machine one may read many seconds
+    later than another, and is then told late of a restart that the other has seen long before.
+
     It may be older if a server ended while the snapshot store was away, or within a second after
     that, but only by the time for which no snapshot could be written.
     """
-    states: dict[str, list[tuple[float, int, str, bool]]] = defaultdict(list)
+    states: dict[tuple[str, str], list[tuple[float, int, str, bool]]] = defaultdict(list)
     for state in history.states:
-        states[state.match].append((state.at, state.tick, state.digest, state.after_restart))
-    for match, seen in states.items():
+        seen_by = states[state.match, state.client]
+        seen_by.append((state.at, state.tick, state.digest, state.after_restart))
+    for (match, _), seen in states.items():
         hz = history.tick_hz.get(match, 0.0)
         # One interval until the snapshot is taken, one for writing it and for the push.
         allowed = int(2 * history.snapshot_interval_s * hz) + 2

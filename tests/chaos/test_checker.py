@@ -481,3 +481,15 @@ def test_a_match_may_come_back_in_any_of_the_states_of_one_tick() -> None:
         State("bob", "m", 27, "before cy joined", 4.0, after_restart=True),
     ]
     assert check(history) == []
+
+
+def test_a_client_that_reads_late_is_told_late_of_a_restart_and_that_is_no_violation() -> None:
+    history = History(snapshot_interval_s=1.0, tick_hz={"m": 20.0})
+    for client, late_s in (("bob", 0.0), ("carol", 30.0)):
+        states = [State(client, "m", n, f"s{n}", n / 20 + late_s) for n in range(600)]
+        # From tick 290 it goes on as before, and is at 599 when carol hears of it.
+        states[300] = State(client, "m", 290, "s290", 15 + late_s, after_restart=True)
+        history.states += states
+    assert check(history) == []
+    history.states.append(State("carol", "m", 500, "s500", 61.0, after_restart=True))
+    assert [each.rule for each in check(history)] == ["match_states_are_true"]
