@@ -29,6 +29,7 @@ SERVICES: tuple[str, ...] = (
     "actors.chat.service:CHAT",
     "actors.inbox.service:INBOX",
     "actors.keys.service:KEYS",
+    "actors.accounts.service:ACCOUNTS",
     "actors.matches.service:MATCHES",
     "actors.storage.service:STORAGE",
 )

@@ -24,6 +24,7 @@ LEFT_OUT: Final = os.environ.get(VARIABLE, "")
 """The service that is left out; empty: none."""
 
 BESIDE: Final = {
+    "accounts": (),
     "chat": ("tests/protocol/test_client_membership.py",),
     "inbox": ("tests/test_inbox.py",),
     "keys": ("tests/actors/edge/api/test_walk.py",),

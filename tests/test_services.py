@@ -88,15 +88,19 @@ async def stores(client: Client) -> None:
 
 
 async def knows_keys(client: Client) -> None:
-    assert await keys_status(client) == 401
+    assert await status_of(client, "keys") == 401
 
 
-async def keys_status(client: Client) -> int:
-    """How the list of keys is answered to nobody: 404 if the service is not there."""
+async def knows_accounts(client: Client) -> None:
+    assert await status_of(client, "sign-ins") == 401
+
+
+async def status_of(client: Client, route: str) -> int:
+    """How a list is answered to nobody: 404 if the service is not there."""
 
     def ask() -> int:
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(f"{client.api}/v1/keys", timeout=PATIENCE_S)
+            urllib.request.urlopen(f"{client.api}/v1/{route}", timeout=PATIENCE_S)
         with refused.value as answer:
             return answer.code
 
@@ -104,6 +108,7 @@ async def keys_status(client: Client) -> int:
 
 
 WORKS: dict[str, Callable[[Client], Awaitable[None]]] = {
+    "accounts": knows_accounts,
     "chat": chats,
     "inbox": has_an_inbox,
     "keys": knows_keys,
@@ -119,8 +124,8 @@ ONE_OP: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-WITHOUT_OPS = {"keys"}
-"""Services that have routes of the HTTP API alone."""
+WITHOUT_OPS = {"accounts": "sign-ins", "keys": "keys"}
+"""Services that have routes of the HTTP API alone, and one of these."""
 
 
 async def with_client(
@@ -159,7 +164,10 @@ def test_tests_can_be_run_with_a_service_left_out() -> None:
     own = python_without("chat", "-c", "import tests.conftest, actors.chat.room")
     assert "'actors.chat' is not a package" in own.stderr
     unknown = python_without("chess", "-c", "import tests.conftest")
-    assert unknown.stderr == "WITHOUT_SERVICE=chess: there is chat, inbox, keys, matches, storage\n"
+    assert (
+        unknown.stderr
+        == "WITHOUT_SERVICE=chess: there is accounts, chat, inbox, keys, matches, storage\n"
+    )
     assert unknown.returncode == 1
 
 
@@ -176,7 +184,7 @@ async def test_a_service_that_is_taken_out_is_gone_and_the_others_work(
 
     async def others_work(client: Client) -> None:
         if name in WITHOUT_OPS:
-            assert await keys_status(client) == 404
+            assert await status_of(client, WITHOUT_OPS[name]) == 404
         else:
             op, fields = ONE_OP[name]
             assert await client.code(op, **fields) == "unknown_op"

@@ -64,6 +64,11 @@ class AccessTokens:
         self.valid_s = valid_s
         self._clock = clock
 
+    @property
+    def ready(self) -> bool:
+        """Whether there are keys, so that a token can be issued."""
+        return self._keys() is not None
+
     def issue(self, user: str, name: str, roles: tuple[str, ...], sign_in: str) -> str:
         """Return a token that is valid from now. Raises LookupError: there are no keys yet."""
         keys = self._keys()

@@ -1,0 +1,347 @@
+"""The commands and queries of accounts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from actors.accounts.access import ALL, Ending
+from actors.edge.failures import Refused
+from persistence.commands import CommandKind, Transaction
+from persistence.queries import QueryKind, ReadTransaction
+from protocol.errors import BAD_TOKEN
+
+SERVICE: Final = "accounts"
+OVERLAP_S: Final = 60
+"""How far back a node looks for endings that committed late; a transaction takes 30 s at most."""
+
+
+class SignIn(msgspec.Struct, frozen=True):
+    """Signs a device in, into the account of an identity, which is made if there is none.
+
+    Attributes:
+        user: the user of an account that is made.
+        name: its name.
+        provider, subject: the identity; an empty provider: a guest's, which has none.
+        sign_in, label: the sign-in's id, and what its device is called.
+        refresh: the hash of its refresh token, which is valid for `valid_s` seconds.
+    """
+
+    user: str
+    name: str
+    provider: str
+    subject: bytes
+    sign_in: str
+    label: str
+    refresh: bytes
+    valid_s: float
+
+
+class Refresh(msgspec.Struct, frozen=True):
+    """Takes a refresh token, by its hash, and puts another one in its place. Answer: `Let`.
+
+    One that was used before ends its sign-in, whose access tokens are void for `void_s` seconds.
+    """
+
+    hash: bytes
+    new: bytes
+    valid_s: float
+    void_s: float
+
+
+class EndSignIns(msgspec.Struct, frozen=True):
+    """Ends sign-ins of a user; ALL: each. Answer: `Endings`."""
+
+    user: str
+    sign_in: str
+    void_s: float
+
+
+class EraseAccount(msgspec.Struct, frozen=True):
+    """Deletes all that is kept of a user. Their access tokens are void. Answer: `Endings`."""
+
+    user: str
+    void_s: float
+
+
+class RotateKeys(msgspec.Struct, frozen=True):
+    """Adds this key if the newest is older than `every_s`, and drops those of no valid token."""
+
+    id: str
+    secret: bytes
+    every_s: float
+    keep_s: float
+
+
+class Let(msgspec.Struct, frozen=True):
+    """Who signed in, or came back. `reused`: the token was used before, and the sign-in ended."""
+
+    user: str
+    name: str
+    roles: tuple[str, ...]
+    sign_in: str
+    reused: bool = False
+    created: bool = False
+
+
+class Endings(msgspec.Struct, frozen=True):
+    """The sign-ins that ended."""
+
+    endings: list[Ending]
+
+
+class Lookup(msgspec.Struct, frozen=True):
+    """Reads the keys, and the endings since a time (seconds since 1970). Answer: `AccessNews`."""
+
+    since: float
+
+
+class AccessNews(msgspec.Struct, frozen=True):
+    """Keys as (id, secret, age in seconds), the newest first; endings; the database's time."""
+
+    keys: list[tuple[str, bytes, float]]
+    endings: list[Ending]
+    now: float
+
+
+class SignInRow(msgspec.Struct, frozen=True):
+    """A sign-in. Times are in milliseconds since 1970, UTC."""
+
+    id: str
+    label: str
+    created: int
+    used: int
+    expires: int
+
+
+class ListSignIns(msgspec.Struct, frozen=True):
+    """Reads the sign-ins of a user, the last used first."""
+
+    user: str
+
+
+class ExportAccount(msgspec.Struct, frozen=True):
+    """Reads all that is kept of a user."""
+
+    user: str
+
+
+def _sign_in(tx: Transaction, command: SignIn) -> Let:
+    user, name, roles, created = command.user, command.name, (), False
+    if command.provider:
+        row = tx.read(
+            "SELECT user_id FROM account_identities WHERE provider = %s AND subject = %s",
+            (command.provider, command.subject),
+        ).fetchone()
+        user = user if row is None else row[0]
+    row = tx.read("SELECT name, roles FROM accounts WHERE user_id = %s", (user,)).fetchone()
+    if row is None:
+        created = True
+        tx.write("INSERT INTO accounts VALUES (%s, %s, '{}', now(), now())", (user, name))
+    else:
+        name, roles = row[0], tuple(row[1])
+        tx.write("UPDATE accounts SET seen_at = now() WHERE user_id = %s", (user,))
+    if command.provider:
+        tx.write(
+            "INSERT INTO account_identities VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+            (command.provider, command.subject, user),
+        )
+    tx.write(
+        "INSERT INTO account_sign_ins"
+        " VALUES (%s, %s, %s, now(), now(), now() + make_interval(secs => %s))",
+        (command.sign_in, user, command.label, command.valid_s),
+    )
+    tx.write(
+        "INSERT INTO account_refresh_tokens VALUES (%s, %s, NULL)",
+        (command.refresh, command.sign_in),
+    )
+    return Let(user, name, roles, command.sign_in, created=created)
+
+
+def _refresh(tx: Transaction, command: Refresh) -> Let:
+    row = tx.read(
+        """
+        SELECT a.user_id, a.name, a.roles, s.id, t.used_at IS NOT NULL
+        FROM account_refresh_tokens AS t
+        JOIN account_sign_ins AS s ON s.id = t.sign_in
+        JOIN accounts AS a USING (user_id)
+        WHERE t.hash = %s AND s.expires_at > now()
+        FOR UPDATE OF s
+        """,
+        (command.hash,),
+    ).fetchone()
+    if row is None:
+        raise Refused(BAD_TOKEN)
+    user, name, roles, sign_in, _ = row
+    # Read again under the lock: of two who show the same token, the second waited for the first.
+    used = tx.read(
+        "SELECT used_at IS NOT NULL FROM account_refresh_tokens WHERE hash = %s", (command.hash,)
+    ).fetchone()
+    if used is None or used[0]:
+        _end(tx, user, sign_in, command.void_s)
+        return Let(user, name, tuple(roles), sign_in, reused=True)
+    tx.write("UPDATE account_refresh_tokens SET used_at = now() WHERE hash = %s", (command.hash,))
+    tx.write("INSERT INTO account_refresh_tokens VALUES (%s, %s, NULL)", (command.new, sign_in))
+    tx.write(
+        "UPDATE account_sign_ins SET used_at = now(),"
+        " expires_at = now() + make_interval(secs => %s) WHERE id = %s",
+        (command.valid_s, sign_in),
+    )
+    return Let(user, name, tuple(roles), sign_in)
+
+
+def _end(tx: Transaction, user: str, sign_in: str, void_s: float) -> list[Ending]:
+    gone = tx.write(
+        "DELETE FROM account_sign_ins WHERE user_id = %s AND %s IN (id, %s) RETURNING id",
+        (user, sign_in, ALL),
+    ).fetchall()
+    endings = []
+    for (one,) in gone:
+        row = tx.write(
+            """
+            INSERT INTO account_endings
+            VALUES (%s, %s, 'signed_out', now() + make_interval(secs => %s), clock_timestamp())
+            ON CONFLICT (user_id, sign_in) DO UPDATE
+            SET until = excluded.until, changed_at = excluded.changed_at
+            RETURNING extract(epoch FROM until)::float8
+            """,
+            (user, one, void_s),
+        ).fetchone()
+        assert row is not None
+        endings.append(Ending(user, one, "signed_out", row[0]))
+    return endings
+
+
+def _end_sign_ins(tx: Transaction, command: EndSignIns) -> Endings:
+    return Endings(_end(tx, command.user, command.sign_in, command.void_s))
+
+
+def _erase(tx: Transaction, command: EraseAccount) -> Endings:
+    endings = _end(tx, command.user, ALL, command.void_s)
+    tx.write("DELETE FROM accounts WHERE user_id = %s", (command.user,))
+    return Endings(endings)
+
+
+def _rotate(tx: Transaction, command: RotateKeys) -> None:
+    tx.write(
+        """
+        INSERT INTO account_keys
+        SELECT %s, %s, now() WHERE NOT EXISTS (
+            SELECT FROM account_keys WHERE created_at > now() - make_interval(secs => %s)
+        )
+        """,
+        (command.id, command.secret, command.every_s),
+    )
+    # A key signs until a newer one has taken over, and its tokens are valid for a while after that.
+    tx.write(
+        """
+        DELETE FROM account_keys AS k WHERE EXISTS (
+            SELECT FROM account_keys AS n
+            WHERE n.created_at > k.created_at
+            AND n.created_at < now() - make_interval(secs => %s)
+        )
+        """,
+        (command.keep_s,),
+    )
+    tx.write("DELETE FROM account_endings WHERE until < now() - interval '1 hour'")
+    tx.write("DELETE FROM account_sign_ins WHERE expires_at < now()")
+
+
+def _look(reading: ReadTransaction, query: Lookup) -> AccessNews:
+    keys = reading.read(
+        "SELECT id, secret, extract(epoch FROM now() - created_at)::float8"
+        " FROM account_keys ORDER BY created_at DESC, id"
+    ).fetchall()
+    endings = reading.read(
+        "SELECT user_id, sign_in, why, extract(epoch FROM until)::float8 FROM account_endings"
+        " WHERE changed_at > to_timestamp(%s)",
+        (query.since,),
+    ).fetchall()
+    row = reading.read("SELECT extract(epoch FROM now())::float8").fetchone()
+    assert row is not None
+    return AccessNews(
+        [(key, bytes(secret), age) for key, secret, age in keys],
+        [Ending(*one) for one in endings],
+        row[0],
+    )
+
+
+def _list(reading: ReadTransaction, query: ListSignIns) -> list[SignInRow]:
+    rows = reading.read(
+        """
+        SELECT id, label, (extract(epoch FROM created_at) * 1000)::bigint,
+               (extract(epoch FROM used_at) * 1000)::bigint,
+               (extract(epoch FROM expires_at) * 1000)::bigint
+        FROM account_sign_ins WHERE user_id = %s AND expires_at > now() ORDER BY used_at DESC
+        """,
+        (query.user,),
+    )
+    return [SignInRow(*row) for row in rows]
+
+
+def _export(reading: ReadTransaction, query: ExportAccount) -> list[dict[str, Any]]:
+    rows = reading.read(
+        """
+        SELECT name, roles, (extract(epoch FROM created_at) * 1000)::bigint,
+               (extract(epoch FROM seen_at) * 1000)::bigint,
+               ARRAY(SELECT provider FROM account_identities AS i WHERE i.user_id = a.user_id)
+        FROM accounts AS a WHERE user_id = %s
+        """,
+        (query.user,),
+    ).fetchall()
+    sign_ins = [msgspec.structs.asdict(one) for one in _list(reading, ListSignIns(query.user))]
+    return [
+        {
+            "name": name, "roles": roles, "created": created, "seen": seen,
+            "ways": ways, "sign_ins": sign_ins,
+        }
+        for name, roles, created, seen, ways in rows
+    ]  # fmt: skip
+
+
+def _lock(command: SignIn) -> Iterable[str]:
+    return (
+        f"{SERVICE}:{command.user}",
+        f"{SERVICE}:{command.provider}:{command.subject.hex()}",
+    )
+
+
+def _lock_user(command: EndSignIns | EraseAccount) -> Iterable[str]:
+    return (f"{SERVICE}:{command.user}",)
+
+
+def _lock_token(command: Refresh) -> Iterable[str]:
+    return (f"{SERVICE}:token:{command.hash.hex()}",)
+
+
+def _lock_keys(_: RotateKeys) -> Iterable[str]:
+    return (f"{SERVICE}:keys",)
+
+
+COMMANDS: Final[Sequence[CommandKind]] = (
+    CommandKind(
+        service=SERVICE, name="sign in", command=SignIn, answer=Let, locks=_lock, run=_sign_in
+    ),
+    CommandKind(
+        service=SERVICE, name="refresh", command=Refresh, answer=Let, locks=_lock_token,
+        run=_refresh,
+    ),
+    CommandKind(
+        service=SERVICE, name="end", command=EndSignIns, answer=Endings, locks=_lock_user,
+        run=_end_sign_ins,
+    ),
+    CommandKind(
+        service=SERVICE, name="erase", command=EraseAccount, answer=Endings, locks=_lock_user,
+        run=_erase,
+    ),
+    CommandKind(
+        service=SERVICE, name="rotate", command=RotateKeys, locks=_lock_keys, run=_rotate
+    ),
+)  # fmt: skip
+QUERIES: Final = (
+    QueryKind(Lookup, _look),
+    QueryKind(ListSignIns, _list),
+    QueryKind(ExportAccount, _export),
+)

@@ -1,0 +1,76 @@
+"""The service of accounts: players sign in over HTTP, stay signed in, and are signed out."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Final
+
+import pykka
+
+from actors.accounts.access import AccountAccess
+from actors.accounts.keeper import KEEPER, AccessKeeper, KnownKeys
+from actors.accounts.rows import COMMANDS, QUERIES, SERVICE
+from actors.accounts.settings import AccountSettings
+from actors.accounts.sign_in_desk import SignInDesk
+from actors.edge.access import AccessEnded
+from actors.edge.access_tokens import AccessTokens
+from actors.edge.session import KIND as SESSION
+from actors.runtime.child import ChildSpec
+from actors.runtime.system import ActorSystem
+from actors.service import Frame, Running, Service
+from protocol.http.metrics import Reading, counter, gauge
+from protocol.messages.op import Area
+
+AFTER_S: Final = 3_600.0
+"""How long after its last access token a session of a sign-in could be resumed, at the most: with
+`sessions.token_grace_s`, and clocks that differ."""
+
+
+def start(frame: Frame) -> Running:
+    """Start the keeper of keys and endings. Sign-in needs no session, so it has no ops."""
+    settings = frame.settings.section(SERVICE, AccountSettings)
+    keys = KnownKeys()
+    tokens = AccessTokens(lambda: keys.present, valid_s=settings.access_valid_s, clock=time.time)
+    access = AccountAccess(tokens, partial(tell_ended, frame.system), time.time)
+    desk = SignInDesk(frame.facts, access, settings, settings.access_valid_s + AFTER_S)
+    make = partial(AccessKeeper, frame.facts, keys, access, settings)
+    frame.system.supervise([ChildSpec(id="0", factory=make)], key=KEEPER)
+    return Running(
+        routes={},
+        api=desk.routes(),
+        authenticate=desk.authenticate,
+        access=access,
+        readings=partial(readings, desk, access),
+        export=desk.export,
+        erase=desk.erase,
+    )
+
+
+def tell_ended(system: ActorSystem, session: str, ended: AccessEnded) -> None:
+    """Tell a session of this node that it must end, unless it has ended."""
+    with contextlib.suppress(pykka.ActorDeadError):
+        system.ref(SESSION, session).notify(ended)
+
+
+def readings(desk: SignInDesk, access: AccountAccess) -> Iterator[Reading]:
+    """Yield the metrics of accounts."""
+    for way, count in desk.signed_in.items():
+        yield counter("accounts_signed_in", "Sign-ins, by the way.", count, way=way)
+    yield counter("accounts_refreshed", "Refresh tokens used.", desk.refreshed)
+    text = "Refresh tokens that were used a second time, which ends their sign-in."
+    yield counter("accounts_reused", text, desk.reused)
+    yield gauge("accounts_endings", "Users with a sign-in that has just ended.", access.endings)
+
+
+ACCOUNTS: Final = Service(
+    name=SERVICE,
+    area=Area(ops=()),
+    sections={SERVICE: AccountSettings},
+    kinds={},
+    start=start,
+    commands=lambda _: COMMANDS,
+    queries=lambda _: QUERIES,
+)

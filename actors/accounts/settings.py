@@ -1,0 +1,23 @@
+"""Settings of accounts. Times are in seconds."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from actors.quantities import PositiveSeconds
+
+
+class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Accounts and their tokens."""
+
+    access_valid_s: PositiveSeconds = 600.0
+    """How long an access token is valid."""
+    refresh_valid_s: PositiveSeconds = 60 * 86_400.0
+    """How long a refresh token is valid, and so how long a sign-in lasts without being used."""
+    key_every_s: PositiveSeconds = 7 * 86_400.0
+    """How often the key that signs access tokens is replaced. Tokens of the last one stay valid."""
+    look_every_s: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    """How often a node looks which sign-ins have ended on another node."""

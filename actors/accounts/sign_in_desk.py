@@ -1,0 +1,258 @@
+"""`SignInDesk`: signs players in over HTTP, refreshes their tokens, and ends their sign-ins."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from actors.accounts.access import ALL, AccountAccess
+from actors.accounts.rows import (
+    EndSignIns,
+    EraseAccount,
+    ExportAccount,
+    Let,
+    ListSignIns,
+    Refresh,
+    SignIn,
+    SignInRow,
+)
+from actors.accounts.settings import AccountSettings
+from actors.edge.access_tokens import is_access_token
+from actors.edge.api.api_route import ApiCall, ApiRoute
+from actors.edge.api.callers import ApiCaller, Credentials
+from actors.edge.failures import Refused
+from actors.edge.identity import Identity
+from actors.facts import Facts
+from protocol.errors import BAD_TOKEN, FORBIDDEN, NOT_FOUND, SIGNED_OUT, UNAVAILABLE
+from protocol.roles import ANYONE, PLAYER, with_included
+
+REFRESH_PREFIX: Final = "grr_"
+_Shown = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+_Label = Annotated[str, Meta(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+
+
+class GuestSignIn(msgspec.Struct, frozen=True, kw_only=True):
+    """A sign-in without anything to show.
+
+    With the token of a guest's session, that guest becomes the account and keeps the user id.
+    """
+
+    name: _Shown
+    label: _Label = ""
+
+
+class DeviceSignIn(GuestSignIn, frozen=True, kw_only=True):
+    """A sign-in by the id of a device: a secret, random text that the client keeps."""
+
+    device: Annotated[str, Meta(min_length=16, max_length=128)]
+
+
+class CustomSignIn(GuestSignIn, frozen=True, kw_only=True):
+    """A sign-in by an id that a back end with an API key vouches for."""
+
+    custom: Annotated[str, Meta(min_length=1, max_length=128)]
+
+
+class RefreshGiven(msgspec.Struct, frozen=True, kw_only=True):
+    """A refresh token."""
+
+    refresh_token: Annotated[str, Meta(min_length=1, max_length=128)]
+
+
+class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens. The refresh token is used once, and the answer to that has the next one."""
+
+    user: str
+    name: str
+    sign_in: str
+    created: bool
+    access_token: str
+    access_valid_s: float
+    refresh_token: str
+    refresh_valid_s: float
+
+
+class SignInList(msgspec.Struct, frozen=True):
+    """The sign-ins of the account, the last used first."""
+
+    sign_ins: list[SignInRow]
+
+
+class SignInDesk:
+    """Answers the routes of accounts.
+
+    Arguments:
+        facts: keeps the rows.
+        access: issues access tokens, and is told at once what ends here.
+        settings: the section of accounts.
+        void_s: how long tokens of a sign-in that ends could be valid.
+
+    Attributes:
+        signed_in: how many sign-ins there were, by the way.
+        refreshed, reused: how many refresh tokens were used, and how many of them a second time.
+    """
+
+    def __init__(
+        self, facts: Facts, access: AccountAccess, settings: AccountSettings, void_s: float
+    ) -> None:
+        self._facts = facts
+        self._access = access
+        self._settings = settings
+        self._void_s = void_s
+        self.signed_in: Counter[str] = Counter(guest=0, device=0, custom=0)
+        self.refreshed = 0
+        self.reused = 0
+
+    def routes(self) -> Sequence[ApiRoute]:
+        """Return the routes of the HTTP API."""
+        ways: list[tuple[str, type[GuestSignIn], str, str]] = [
+            ("guest", GuestSignIn, ANYONE, "Sign in as a guest, with a new account or as it was."),
+            ("device", DeviceSignIn, ANYONE, "Sign in by the id of a device."),
+            ("custom", CustomSignIn, PLAYER, "Sign a user in by an id of the back end that asks."),
+        ]
+        return (
+            *(
+                ApiRoute(
+                    method="POST", path=f"/v1/sign-in/{way}", role=role, summary=summary,
+                    handle=self._sign_in, body=body, answer=SignedIn,
+                    errors=(FORBIDDEN, UNAVAILABLE),
+                )
+                for way, body, role, summary in ways
+            ),
+            ApiRoute(
+                method="POST", path="/v1/refresh", role=ANYONE, body=RefreshGiven, answer=SignedIn,
+                summary="Get new tokens for a refresh token. One that was used ends its sign-in.",
+                handle=self._refresh, errors=(BAD_TOKEN, SIGNED_OUT, UNAVAILABLE),
+            ),
+            ApiRoute(
+                method="GET", path="/v1/sign-ins", role=PLAYER, answer=SignInList,
+                summary="List the sign-ins of the account.", handle=self._list,
+            ),
+            ApiRoute(
+                method="DELETE", path="/v1/sign-ins/{id}", role=PLAYER, errors=(NOT_FOUND,),
+                summary="End a sign-in. Its sessions end on every node within a second.",
+                handle=self._end,
+            ),
+            ApiRoute(
+                method="DELETE", path="/v1/sign-ins", role=PLAYER,
+                summary="End all sign-ins of the account.", handle=self._end_all,
+            ),
+        )  # fmt: skip
+
+    async def authenticate(self, given: Credentials) -> ApiCaller | None:
+        """Know a caller by an access token; see `Authenticate`."""
+        if not is_access_token(given.token):
+            return None
+        grant = self._access.verify(given.token)
+        if given.user is not None and given.user != grant.user:
+            raise Refused(FORBIDDEN, "only a back end with a key asks on behalf of others")
+        roles = with_included((PLAYER, *grant.roles))
+        who = Identity(
+            "", grant.user, grant.name, roles=roles, address=given.address, sign_in=grant.sign_in
+        )
+        return ApiCaller(who=who)
+
+    async def export(self, user: str) -> Any:
+        """Return what is known of a user, as plain values. Of tokens only their times."""
+        return await self._facts.ask(ExportAccount(user))
+
+    async def erase(self, user: str) -> None:
+        """Delete the account of a user, and end its sessions."""
+        done = await self._facts.execute(EraseAccount(user, self._void_s), user=user)
+        self._access.apply(done.endings)
+
+    # --- routes ----------------------------------------------------------------------------------
+
+    async def _sign_in(self, call: ApiCall) -> SignedIn:
+        self._check_keys()  # before a sign-in is made that nobody is told of
+        body, who = call.body, call.who
+        user, way, shown = f"guest-{secrets.token_urlsafe(12)}", "guest", ""
+        if isinstance(body, CustomSignIn):
+            if who is None or not who.key:
+                raise Refused(FORBIDDEN, "a back end with an API key asks for this")
+            way, shown = "custom", body.custom
+        else:
+            if isinstance(body, DeviceSignIn):
+                way, shown = "device", body.device
+            if who is not None and not who.key and not who.sign_in:
+                user = who.user  # of the token of a guest's session
+        refresh = _new_refresh()
+        command = SignIn(
+            user,
+            body.name,
+            "" if way == "guest" else way,
+            hashlib.sha256(shown.encode()).digest(),
+            secrets.token_urlsafe(12),
+            body.label,
+            _hash(refresh),
+            self._settings.refresh_valid_s,
+        )
+        let: Let = await self._facts.execute(command, user=user)
+        self.signed_in[way] += 1
+        return self._tokens(let, refresh)
+
+    async def _refresh(self, call: ApiCall) -> SignedIn:
+        self._check_keys()  # before the token is used up
+        refresh = _new_refresh()
+        command = Refresh(
+            _hash(call.body.refresh_token),
+            _hash(refresh),
+            self._settings.refresh_valid_s,
+            self._void_s,
+        )
+        let: Let = await self._facts.execute(command, user=call.body.refresh_token[-16:])
+        self.refreshed += 1
+        if let.reused:
+            self.reused += 1
+            raise Refused(SIGNED_OUT, "the refresh token was used before")
+        return self._tokens(let, refresh)
+
+    def _check_keys(self) -> None:
+        if not self._access.tokens.ready:
+            raise Refused(UNAVAILABLE, "the keys are not read yet")
+
+    def _tokens(self, let: Let, refresh: str) -> SignedIn:
+        access = self._access.tokens.issue(let.user, let.name, let.roles, let.sign_in)
+        return SignedIn(
+            user=let.user,
+            name=let.name,
+            sign_in=let.sign_in,
+            created=let.created,
+            access_token=access,
+            access_valid_s=self._settings.access_valid_s,
+            refresh_token=refresh,
+            refresh_valid_s=self._settings.refresh_valid_s,
+        )
+
+    async def _list(self, call: ApiCall) -> SignInList:
+        assert call.who is not None
+        return SignInList(await self._facts.ask(ListSignIns(call.who.user)))
+
+    async def _end(self, call: ApiCall) -> None:
+        if call.path["id"] == ALL or not await self._end_some(call, call.path["id"]):
+            raise Refused(NOT_FOUND)
+
+    async def _end_all(self, call: ApiCall) -> None:
+        await self._end_some(call, ALL)
+
+    async def _end_some(self, call: ApiCall, sign_in: str) -> int:
+        assert call.who is not None
+        command = EndSignIns(call.who.user, sign_in, self._void_s)
+        done = await self._facts.execute(command, user=call.who.user)
+        self._access.apply(done.endings)  # other nodes look for it
+        return len(done.endings)
+
+
+def _new_refresh() -> str:
+    return REFRESH_PREFIX + secrets.token_urlsafe(32)
+
+
+def _hash(token: str) -> bytes:
+    """Return what is kept of a refresh token. It is random, so a plain hash is enough."""
+    return hashlib.sha256(token.encode()).digest()
