@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from protocol.errors import (
+    ACCOUNT_BANNED,
+    ACCOUNT_GONE,
     BUSY,
     DRAIN,
     ERRORS,
@@ -21,9 +23,11 @@ from protocol.errors import (
     SERVER_ERROR,
     SESSION_ENDED,
     SESSION_FAILED,
+    SIGN_IN_ENDED,
     SLOW_CONSUMER,
     TAKEN_OVER,
     TIMEOUT,
+    TOKEN_RAN_OUT,
     TOO_MANY_REQUESTS,
     UNAVAILABLE,
     CloseCode,
@@ -50,6 +54,10 @@ CLOSED: Final = {
     TAKEN_OVER.code: "you are connected from elsewhere",
     FLOODING.code: "too much was sent",
     SESSION_ENDED.code: "the session is over",
+    TOKEN_RAN_OUT.code: "the sign-in has to be renewed",
+    SIGN_IN_ENDED.code: "you have been signed out",
+    ACCOUNT_BANNED.code: "the account is banned",
+    ACCOUNT_GONE.code: "the account is closed",
 }
 REFUSED: Final = {
     BUSY.code: "the server is busy; try again",

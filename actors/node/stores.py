@@ -70,6 +70,13 @@ class NodeStores:
             raise StoreUnavailable("postgresql", failing)
 
 
+SAVING: Final = ("writer", "snapshots")
+"""The threads that may still have something to save when the stores are stopped."""
+UNHEARD_S: Final = 0.5
+"""So long each of the others may take to stop. Whoever asked them has stopped before, and while
+PostgreSQL stands still each of them would take all the time that a thread has by default."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:
     """The addresses of the stores and the settings of their use.
@@ -100,7 +107,10 @@ async def start_stores(system: ActorSystem, settings: StoreSettings, bell: Bell)
     threads = _basic_threads(settings) | _service_threads(settings, queries, pushes, bell)
     if replica:
         threads |= _replica_threads(settings.postgres, queries, lag)
-    specs = [ChildSpec(id=name, factory=factory) for name, factory in threads.items()]
+    specs = [
+        ChildSpec(id=name, factory=factory, shutdown_s=None if name in SAVING else UNHEARD_S)
+        for name, factory in threads.items()
+    ]
     await system.supervise(specs, key=KIND).started()
 
     ref = partial(system.ref, KIND)

@@ -383,7 +383,7 @@ async def test_a_send_is_charged_by_how_many_it_goes_to(autojump_clock: MockCloc
 
 async def test_coming_into_a_crowd_and_leaving_it_is_charged(autojump_clock: MockClock) -> None:
     settings = msgspec.structs.replace(unlimited(), deliveries_per_s=1.0, deliveries_burst=450)
-    async with open_house(sessions=settings) as house:
+    async with open_house(sessions=settings, rooms=RoomSettings(presence_each=200)) as house:
         await crowded(house, 101)
         ada = await house.player("ada")
         for _ in range(2):
@@ -417,7 +417,7 @@ async def test_many_sessions_of_one_address_do_not_multiply_its_pushes(
     settings = msgspec.structs.replace(
         unlimited(), address_deliveries_per_s=103.0, address_deliveries_burst=520
     )
-    async with open_house(sessions=settings) as house:
+    async with open_house(sessions=settings, rooms=RoomSettings(presence_each=200)) as house:
         await crowded(house, 101)
         mallory = [house.connect(address="192.0.2.1") for _ in range(2)]
         for one in mallory:
