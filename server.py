@@ -61,14 +61,15 @@ does run, it ends with a line and exit code 10. Logs go to standard error."""
 
 USER_EXPORT = f"""\
 The JSON is one object with a value for each service: messages in chat rooms, entries of the inbox,
-what was done in matches, stored objects.
+what was done in matches, stored objects, the account.
 
 {USER_ALONE}"""
 
 USER_ERASE = f"""\
 Messages in chat rooms become empty and keep their place; the name goes out of matches, where the id
-stays; entries of the inbox and stored objects are deleted. Backups hold what they held. The user's
-token stays valid until it expires, and with it the user may come back.
+stays; entries of the inbox, stored objects and the account are deleted. Backups hold what they
+held. The token of a guest's session stays valid until it expires, and with it the guest may come
+back.
 A line tells how much was found in each service, counted as export does, or that nothing was.
 To run it again is harmless, and erases what the first time left.
 
