@@ -13,13 +13,15 @@ from actors.edge.identity import Identity
 from actors.facts import Facts
 from actors.keys.key_text import PREFIX, parsed
 from actors.keys.rows import FindKey, KeyFound, NoteUse
-from protocol.errors import BAD_MESSAGE, BAD_TOKEN, RequestError
+from protocol.errors import BAD_MESSAGE, BAD_TOKEN, FORBIDDEN, RequestError
 from protocol.roles import PLAYER, with_included
 
 KNOWN_S: Final = 1.0
 """How long a key that was read is taken as it was: so long may a revoked one still be used."""
 NOTE_S: Final = 60.0
 """How often it is noted that a key is used."""
+ITSELF: Final = "key-"
+"""How the user begins as which a key calls for itself; no player's id begins so."""
 _MOST: Final = 10_000
 _USER: Final = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
 
@@ -62,7 +64,9 @@ class Gatekeeper:
         self.checked["valid"] += 1
         self._note(key.id)
         if given.user is None:
-            user, name, roles = f"key-{key.id}", key.name, with_included((PLAYER, *key.roles))
+            user, name, roles = f"{ITSELF}{key.id}", key.name, with_included((PLAYER, *key.roles))
+        elif given.user.startswith(ITSELF):
+            raise RequestError(FORBIDDEN, "a key calls on behalf of players, not of another key")
         elif _USER.fullmatch(given.user):
             user, name, roles = given.user, given.user[:64], frozenset((PLAYER,))
         else:
@@ -95,4 +99,4 @@ class Gatekeeper:
         if now >= self._noted.get(key, now):
             self._noted[key] = now + NOTE_S
             # Nobody waits: a use that could not be noted is noted a minute later.
-            self._facts.execute(NoteUse([key]), user=f"key-{key}").when_done(lambda _: None)
+            self._facts.execute(NoteUse([key]), user=f"{ITSELF}{key}").when_done(lambda _: None)

@@ -151,6 +151,22 @@ async def test_a_back_end_acts_for_itself_and_on_behalf_of_a_user(
             assert found.code in ("bad_message", "forbidden"), user
 
 
+async def test_a_key_does_not_act_as_another_key(
+    postgres: PostgresSettings, redis: RedisSettings, unique: str
+) -> None:
+    write = {"objects": [{**ONE, "value": "[7]", "read": "owner"}]}
+    async with hosted(postgres, redis) as api:
+        other, key = await made(api, ["storage.*"]), await made(api, ["storage.*"])
+        assert (await api.call("storage.write", write, token=other)).status == 200
+        as_other = {"greenroom-user": f"key-{other.split('_')[1]}"}
+        for op, request in (
+            ("storage.read", {"objects": [ONE]}),
+            ("storage.list", {"collection": ONE["collection"]}),
+            ("storage.write", write),
+        ):
+            assert (await api.call(op, request, token=key, headers=as_other)).code == "forbidden"
+
+
 async def test_on_behalf_of_a_user_a_key_has_no_role_of_staff(
     postgres: PostgresSettings, redis: RedisSettings, unique: str
 ) -> None:
