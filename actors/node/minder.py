@@ -22,7 +22,7 @@ import structlog
 
 from actors.node import logs
 from actors.node.logs import LogSettings
-from actors.node.parent.caught import is_running
+from actors.node.parent.caught import is_running, log_held, log_not_held
 from actors.runtime.running_page import PAGE_BYTES, RunningBlock, RunningPage
 from actors.runtime.watchdog import show_running
 from persistence import PostgresSettings, StoreUnavailable
@@ -115,17 +115,9 @@ def _hold(charge: Charge, block: RunningBlock) -> bool:
             charge.postgres, block.kind, block.key, node=charge.node, first_s=charge.hold_s
         )
     except StoreUnavailable as error:
-        log.warning("cannot hold an actor", kind=block.kind, key=block.key, why=str(error))
+        log_not_held(log, block, error)
         return False
-    log.error(
-        "a node is caught in an actor",
-        node=charge.node,
-        kind=block.kind,
-        key=block.key,
-        hangs=count.hangs,
-        held_s=round(count.held_s),
-        why="no node starts this actor before that time",
-    )
+    log_held(log, charge.node, block, count)
     return True
 
 

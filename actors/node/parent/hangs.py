@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 import trio
 
+from actors.node.parent.caught import log_held, log_not_held
 from actors.node.parent.keeper import NodeKeeper
 from actors.node.parent.process import NodeProcess
 from actors.runtime.running_page import RunningBlock
@@ -79,17 +80,9 @@ class HangWatch:
                 hold = partial(self._hold, node, block.kind, block.key)
                 count = await trio.to_thread.run_sync(hold, abandon_on_cancel=True)
             except StoreUnavailable as error:
-                log.warning("cannot hold an actor", kind=block.kind, key=block.key, why=str(error))
+                log_not_held(log, block, error)
                 await trio.sleep(RETRY_S)
                 continue
             self.caught += 1
-            log.error(
-                "a node is caught in an actor",
-                node=node,
-                kind=block.kind,
-                key=block.key,
-                hangs=count.hangs,
-                held_s=round(count.held_s),
-                why="no node starts this actor before that time",
-            )
+            log_held(log, node, block, count)
             return
