@@ -11,11 +11,13 @@ sessions does not keep out a player who was there before.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 import trio
 
 from actors.edge.rules.bucket import Bucket
+from actors.edge.rules.by_name import ByName
 from actors.edge.settings import SessionSettings
 from actors.edge.traffic import Traffic
 from protocol.errors import TOO_MANY_SESSIONS, RequestError
@@ -30,7 +32,8 @@ _REFUSALS_PER_S: Final = 10.0
 _REFUSALS_BURST: Final = 20
 """How often a refused address is told the reason, which costs a read and a write. Beyond it, its
 sockets are closed at once."""
-_SWEEP_AT: Final = 1024
+_SPARE: Final = 1024
+"""How many addresses are known before it is asked which of them can be forgotten."""
 
 
 def for_new(sessions: int) -> int:
@@ -107,8 +110,8 @@ class Doorman:
         self._wire = wire
         self._settings = settings
         self._clock = clock
-        self._visitors: dict[str, Visitor] = {}
-        self._sweep_at = _SWEEP_AT
+        self._visitors = ByName(Visitor.gone, _SPARE)
+        self._new = partial(Visitor, wire, settings)
 
     def __len__(self) -> int:
         return len(self._visitors)
@@ -180,19 +183,7 @@ class Doorman:
             raise RequestError(TOO_MANY_SESSIONS, retry_in_s=again_s)
 
     def _visitor(self, address: str, now: float) -> Visitor:
-        visitor = self._visitors.get(address)
-        if visitor is None:
-            if len(self._visitors) >= self._sweep_at:
-                self._sweep(now)
-            visitor = self._visitors[address] = Visitor(self._wire, self._settings)
-        return visitor
-
-    def _sweep(self, now: float) -> None:
-        """Forget addresses without a use; the next sweep is when twice as many are known."""
-        self._visitors = {
-            address: visitor for address, visitor in self._visitors.items() if not visitor.gone(now)
-        }
-        self._sweep_at = max(_SWEEP_AT, 2 * len(self._visitors))
+        return self._visitors.get(address, now, self._new)
 
 
 def _again_in(held: int, most: int, budget: Bucket, now: float) -> float | None:

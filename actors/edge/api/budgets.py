@@ -7,15 +7,18 @@ port, the kernel spreads a caller's connections over all of them.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from actors.edge.activations import Activations
 from actors.edge.api.callers import ApiCaller
 from actors.edge.rules.bucket import Bucket
+from actors.edge.rules.by_name import ByName
 from actors.edge.settings import SessionSettings
 from protocol.errors import RATE_LIMITED, TOO_MANY_REQUESTS, RequestError
 
-_SWEEP_AT: Final = 4096
+_SPARE: Final = 4096
+"""How many budgets are kept before it is asked which of them are full."""
 
 
 class CallerBudget:
@@ -66,21 +69,12 @@ class CallerBudgets:
     def __init__(self, settings: SessionSettings, activations: Activations) -> None:
         self._settings = settings
         self._activations = activations
-        self._budgets: dict[str, CallerBudget] = {}
-        self._sweep_at = _SWEEP_AT
+        self._budgets = ByName(CallerBudget.full, _SPARE)
 
     def __len__(self) -> int:
         return len(self._budgets)
 
     def of(self, caller: ApiCaller, now: float) -> CallerBudget:
         """Return a caller's budget."""
-        budget = self._budgets.get(caller.budget)
-        if budget is None:
-            if len(self._budgets) >= self._sweep_at:
-                self._budgets = {
-                    name: kept for name, kept in self._budgets.items() if not kept.full(now)
-                }
-                self._sweep_at = max(_SWEEP_AT, 2 * len(self._budgets))
-            budget = CallerBudget(self._settings, self._activations, caller)
-            self._budgets[caller.budget] = budget
-        return budget
+        new = partial(CallerBudget, self._settings, self._activations, caller)
+        return self._budgets.get(caller.budget, now, new)

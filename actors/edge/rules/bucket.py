@@ -7,7 +7,10 @@ of the generic cell rate algorithm, ITU-T I.371): nothing to refill, no timer, 2
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Final
+
+from actors.edge.rules.by_name import ByName
 
 FORGIVEN = 0.1
 """The part of its rate by which a client may exceed it for ever without being a flood."""
@@ -76,24 +79,16 @@ _SPARE: Final = 1000
 class VisitorBudgets:
     """Budgets by name, of who has no other place on this node to keep one: sessions of other nodes.
 
-    Those that are full again are as good as new, and are swept out.
+    Those that are full again are as good as new, and are forgotten.
     """
 
     def __init__(self, rate_per_s: float, burst: float) -> None:
-        self._rate_per_s = rate_per_s
-        self._burst = burst
-        self._budgets: dict[str, Bucket] = {}
-        self._most = _SPARE
+        self._new = partial(Bucket, rate_per_s, burst)
+        self._budgets = ByName(Bucket.full, _SPARE)
 
     def budget(self, name: str, now: float) -> Bucket:
         """Return the budget of a name, a full one if there was none."""
-        budget = self._budgets.get(name)
-        if budget is None:
-            if len(self._budgets) >= self._most:
-                self._budgets = {one: b for one, b in self._budgets.items() if not b.full(now)}
-                self._most = 2 * len(self._budgets) + _SPARE
-            budget = self._budgets[name] = Bucket(self._rate_per_s, self._burst)
-        return budget
+        return self._budgets.get(name, now, self._new)
 
 
 class ClientLimits:
