@@ -20,7 +20,7 @@ from protocol.http.api_settings import ApiSettings
 from protocol.http.connection import Handle, HttpConnection
 from protocol.http.exchange import HttpRequest, HttpResponse, refused
 from protocol.server.addresses import Addresses, Door, host_of
-from protocol.server.listener import accept_from
+from protocol.server.listener import accept_from, close_listeners
 
 log = structlog.get_logger("protocol.http.api_server")
 
@@ -92,22 +92,16 @@ class ApiServer:
                     for listener in listeners:
                         accepting.start_soon(accept_from, listener, self._take)
         finally:
-            self._stop_accepting()
+            close_listeners(self._listeners)
 
     async def drain(self) -> None:
         """Accept no more, close what is idle, and wait for what is being answered."""
-        self._stop_accepting()
+        close_listeners(self._listeners)
         for connection in list(self._connections):
             connection.drain()
         while self._open:
             self._none_open = trio.Event()
             await self._none_open.wait()
-
-    def _stop_accepting(self) -> None:
-        for listener in self._listeners:
-            if listener.fileno() >= 0:
-                trio.lowlevel.notify_closing(listener)
-                listener.close()
 
     # --- one connection --------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from protocol.server.gathering import Window
 from protocol.server.handler import Handler
 from protocol.server.handshake import HEAD_END, Accepted, HandshakeRefused
 from protocol.server.keepalive import Wheel
-from protocol.server.listener import accept_from, accept_rest
+from protocol.server.listener import accept_from, accept_rest, close_listeners
 from protocol.server.poller import Poller
 from protocol.server.settings import WireSettings
 from protocol.server.websocket import READ_BYTES, Connection
@@ -179,7 +179,7 @@ class Gateway:
                     # Here the listeners are closed, and the last connections are ending.
                 shared.cancel_scope.cancel()
         finally:
-            self._stop_accepting()
+            close_listeners(self._listeners)
 
     def stop_listening(self) -> None:
         """Accept those who have connected by now, and nobody else. Others on the port get them.
@@ -189,7 +189,7 @@ class Gateway:
         for listener in self._listeners:
             if listener.fileno() >= 0:
                 accept_rest(listener, self._take)
-        self._stop_accepting()
+        close_listeners(self._listeners)
 
     async def drain(self, spread_s: float) -> None:
         """Accept no more clients, and close all connections with DRAIN, evenly over `spread_s`.
@@ -207,12 +207,6 @@ class Gateway:
         while self._sockets:
             self._idle = trio.Event()
             await self._idle.wait()
-
-    def _stop_accepting(self) -> None:
-        for listener in self._listeners:
-            if listener.fileno() >= 0:
-                trio.lowlevel.notify_closing(listener)
-                listener.close()
 
     # --- one client -------------------------------------------------------------------------------
 

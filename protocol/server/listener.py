@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import structlog
@@ -103,6 +103,14 @@ def _bound(
         sock.close()
         raise
     return sock
+
+
+def close_listeners(listeners: Iterable[socket.socket]) -> None:
+    """Close those that are still open; `accept_from` returns for each."""
+    for listener in listeners:
+        if listener.fileno() >= 0:
+            trio.lowlevel.notify_closing(listener)
+            listener.close()
 
 
 async def accept_from(listener: socket.socket, take: Take) -> None:
