@@ -105,23 +105,35 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def add_group(
+    add_parser: Callable[..., argparse.ArgumentParser],
+    shared: argparse.ArgumentParser,
+    name: str,
+    text: str,
+) -> Callable[[str, str, str], argparse.ArgumentParser]:
+    """Add a command that has its own commands; return what adds one: its name, text and epilog."""
+    group = add_parser(name, help=text, description=text)
+    whats = group.add_subparsers(dest="what", required=True, metavar="WHAT")
+
+    def add(what: str, text: str, epilog: str) -> argparse.ArgumentParser:
+        return whats.add_parser(
+            what, parents=[shared], help=text, epilog=epilog, description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+
+    return add
+
+
 def add_user(
     add_parser: Callable[..., argparse.ArgumentParser], shared: argparse.ArgumentParser
 ) -> None:
     """Add the command `user` and its own commands."""
     text = "export or erase what a server holds of a user, while it does not run"
-    user = add_parser("user", help=text, description=text)
-    whats = user.add_subparsers(dest="what", required=True, metavar="WHAT")
+    add = add_group(add_parser, shared, "user", text)
     text = "write all that the services hold of a user as JSON"
-    export = whats.add_parser(
-        "export", parents=[shared], help=text, epilog=USER_EXPORT, description=text,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    export = add("export", text, USER_EXPORT)
     text = "erase all that the services hold of a user, or make it anonymous"
-    erase = whats.add_parser(
-        "erase", parents=[shared], help=text, epilog=USER_ERASE, description=text,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    erase = add("erase", text, USER_ERASE)
     for one in (export, erase):
         one.add_argument("user", metavar="USER", type=user_id, help="the id, as guest-k3x9")
     export.add_argument(
@@ -138,16 +150,8 @@ def add_key(
 ) -> None:
     """Add the command `key` and its own commands."""
     text = "make, list or revoke the API keys of back ends, while the server does not run"
-    key = add_parser("key", help=text, description=text)
-    whats = key.add_subparsers(dest="what", required=True, metavar="WHAT")
-
-    def add(what: str, text: str) -> argparse.ArgumentParser:
-        return whats.add_parser(
-            what, parents=[shared], help=text, epilog=USER_ALONE, description=text,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )  # fmt: skip
-
-    create = add("create", "make a key and print it; it is never shown again")
+    add = add_group(add_parser, shared, "key", text)
+    create = add("create", "make a key and print it; it is never shown again", USER_ALONE)
     create.add_argument("name", metavar="NAME", help="what it is for, for people")
     create.add_argument(
         "--scope", dest="scopes", action="append", required=True, metavar="SCOPE",
@@ -160,8 +164,8 @@ def add_key(
     create.add_argument(
         "--rate", type=float, default=1000.0, metavar="N", help="requests a second of one node"
     )
-    add("list", "list all keys, revoked ones included")
-    revoke = add("revoke", "revoke a key for ever")
+    add("list", "list all keys, revoked ones included", USER_ALONE)
+    revoke = add("revoke", "revoke a key for ever", USER_ALONE)
     revoke.add_argument("key", metavar="ID", help="the part between gk_ and the second _")
 
 
