@@ -48,7 +48,7 @@ from actors.cluster.watches import Watches
 from actors.cluster.ways import HoldingWay, Way
 from actors.runtime.cell import Cell
 from actors.runtime.errors import ActorFailed, HandlerHung
-from actors.runtime.kinds import Kind
+from actors.runtime.kinds import CHOSEN, Kind
 from actors.runtime.reasons import Reason
 from actors.runtime.shutdown import stop_together
 from actors.runtime.system_view import SystemView
@@ -209,13 +209,13 @@ class Cluster:
         it is to be kept to a label and has no place that the cluster chooses.
         """
         label = self._kept.get(kind.name, kind.label)
-        if label and kind.placement not in ("hashed", "one"):
+        if label and kind.placement not in CHOSEN:
             why = f"its placement is {kind.placement!r}"
             raise ValueError(f"{kind.name} cannot be kept to nodes with a label: {why}")
         names = Names(self.system.ref, self._kinds.__contains__)
         self._codecs[kind.name] = KindCodec(kind, names, self.system.now)
         self._kinds[kind.name] = kind
-        if kind.placement in ("hashed", "one"):
+        if kind.placement in CHOSEN:
             self._labels[kind.name] = label
             self.routes.keep(kind.name, label)
         # Later, because the system does not know the kind yet.
@@ -452,7 +452,7 @@ class Cluster:
         """The actors of these slots that are on this node."""
         found = []
         for kind in self._kinds.values():
-            if kind.placement in ("hashed", "one"):
+            if kind.placement in CHOSEN:
                 for ref in self.system.actors(kind.name):
                     cell = self.system.lookup(kind.name, ref.key)
                     if cell is not None and self.routes.where(kind, ref.key) in slots:

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import structlog
 
@@ -24,6 +24,8 @@ _log = structlog.get_logger("actors")
 
 Placement = Literal["local", "hashed", "one", "node"]
 """Where in a cluster an actor is: see `Kind`."""
+CHOSEN: Final = ("hashed", "one")
+"""The placements by which the cluster chooses the node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,7 @@ class Kind(_KindFields):
             check_seconds("idle_after_s", self.idle_after_s, above_zero=True)
         check_seconds("retry_failed_after_s", self.retry_failed_after_s)
         check_word("placement", self.placement, Placement)
-        if self.label and self.placement not in ("hashed", "one"):
+        if self.label and self.placement not in CHOSEN:
             raise ValueError(f"a kind whose placement is {self.placement!r} has no label")
 
 
