@@ -76,7 +76,6 @@ class Cluster:
         bus: the bounds of the bus.
         errors: how the program's own exceptions cross between nodes. The runtime's cross without
             this.
-        kept: the label that a kind is kept to, in place of what the kind itself says.
 
     Raises ValueError for two errors of one name.
     """
@@ -88,7 +87,6 @@ class Cluster:
         bus: BusSettings | None = None,
         *,
         errors: Iterable[ErrorForm] = (),
-        kept: Mapping[str, str] | None = None,
     ) -> None:
         self.place: Place
         self._joining = place if isinstance(place, Joining) else None
@@ -108,7 +106,7 @@ class Cluster:
         self.message_bytes = bounds.message_bytes
         self.questions = Questions(self._errors)
         self.fenced_why = ""
-        self._kept = kept or {}
+        self._kept = {} if self._joining is None else self._joining.descriptor.kept
         self._labels: dict[str, str] = {}
         self._vacant = Vacancies()
         self._held: dict[tuple[str, str], float] = {}  # with the time until when

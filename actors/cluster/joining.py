@@ -23,6 +23,7 @@ class Joining:
         settings: all nodes must have the same `lease_s` and `beats`.
 
     Attributes:
+        descriptor: what the node says of itself.
         membership: the node's, once it has joined.
     """
 
@@ -35,7 +36,7 @@ class Joining:
         postgres: PostgresSettings,
         settings: MembershipSettings | None = None,
     ) -> None:
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         self._redis = redis
         self._postgres = postgres
         self._settings = settings
@@ -45,7 +46,7 @@ class Joining:
         """Join. Raises NameTaken, StoreError."""
         assert isinstance(system, ActorSystem)
         self.membership = await self._joined.enter_async_context(
-            open_membership(system, self._descriptor, self._redis, self._postgres, self._settings)
+            open_membership(system, self.descriptor, self._redis, self._postgres, self._settings)
         )
         return self.membership
 

@@ -114,7 +114,6 @@ async def join(
     joining: Joining,
     redis: RedisSettings,
     bus: BusSettings,
-    kept: Mapping[str, str],
 ) -> ClusterNode:
     """Make a system a node of its cluster. It leaves before its actors stop.
 
@@ -125,14 +124,13 @@ async def join(
         joining: how it joins.
         redis: where the bus is.
         bus: its bounds.
-        kept: the label that each kind is kept to, where it is to one.
 
     Raises:
         NameTaken: a node of this name lives.
         LabelsDiffer: a node lives that keeps a kind to another label.
         StoreError: a store does not answer.
     """
-    cluster = Cluster(joining, redis, bus, errors=ERROR_FORMS, kept=kept)
+    cluster = Cluster(joining, redis, bus, errors=ERROR_FORMS)
     await system.use_cluster(cluster)
     membership = joining.membership
     return ClusterNode(membership=membership, cluster=cluster, hubs=Hubs(system, membership.me))

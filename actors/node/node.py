@@ -221,7 +221,7 @@ class ServerNode:
         )
         settings = self.settings
         joining = Joining(descriptor, self.redis, self.postgres, settings.cluster)
-        return await join(system, joining, self.redis, settings.bus, settings.cluster.kept)
+        return await join(system, joining, self.redis, settings.bus)
 
     def _start_parts(
         self,

@@ -51,7 +51,7 @@ async def node(
 
     descriptor = Descriptor(name=name, kinds=kinds, labels=labels, kept=kept or {})
     joining = Joining(descriptor, where.redis, where.postgres, SETTINGS)
-    cluster = Cluster(joining, where.redis, BusSettings(block_s=0.02, canary_s=0.1), kept=kept)
+    cluster = Cluster(joining, where.redis, BusSettings(block_s=0.02, canary_s=0.1))
     async with ActorSystem(name, cluster=cluster, default_timeout_s=20.0) as system:
         for kind in kinds or ("tally", "shared"):
             factory = Shared if kind == "shared" else Tally
