@@ -13,6 +13,7 @@ from actors.node.sections import ConfigError, meant
 from actors.service import Service
 from persistence import postgres, redis
 from protocol.http.api_settings import ApiSettings
+from protocol.http.pages import Pages
 from protocol.server.tls import server_context
 
 
@@ -39,8 +40,15 @@ class Certificates(NamedTuple):
     api: ssl.SSLContext | None
 
 
-def check_program(program: Program) -> Certificates:
-    """Check what can be checked before anything is started; returns the certificates.
+class Checked(NamedTuple):
+    """What the checks have read, to be served with."""
+
+    tls: Certificates
+    pages: Pages | None
+
+
+def check_program(program: Program) -> Checked:
+    """Check what can be checked before anything is started; returns the files that it has read.
 
     Raises:
         ConfigError, CannotStart: a server could not start with this configuration.
@@ -52,10 +60,10 @@ def check_program(program: Program) -> Certificates:
     )
     check_addresses(loaded)
     check_kept(loaded, program.services)
-    pages_of(loaded)
+    pages = pages_of(loaded)
     for service in program.services:
         service.check(loaded.config, loaded.folder)
-    return tls
+    return Checked(tls, pages)
 
 
 def tls_context(

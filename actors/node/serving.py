@@ -29,9 +29,8 @@ from actors.node.minder import Charge, minded
 from actors.node.names import node_names
 from actors.node.node import ServerNode
 from actors.node.opening import leased, stores, token_secrets
-from actors.node.pages import pages_of
 from actors.node.printing import say
-from actors.node.program import Certificates, Program, check_program
+from actors.node.program import Checked, Program, check_program
 from actors.node.stopping import Signals, Stopping
 from actors.node.terminal import watch_terminal
 from persistence import Replaced, postgres
@@ -46,7 +45,7 @@ class Beginning(NamedTuple):
 
     log: LogWriter
     stopping: Stopping
-    tls: Certificates
+    checked: Checked
     files: int
     """How many files it may have open."""
 
@@ -202,13 +201,13 @@ def make_node(
         redis=found.redis,
         embedded=found.embedded,
         token_secrets=token_secrets(settings.sessions.token_secrets, found.postgres),
-        tls_context=began.tls.clients,
-        api_tls_context=began.tls.api,
+        tls_context=began.checked.tls.clients,
+        api_tls_context=began.checked.tls.api,
         files=began.files,
         name=name,
         labels=labels,
         about=about,
-        pages=pages_of(program.loaded),
+        pages=began.checked.pages,
         log=began.log,
         lease=lease,
         parent=line,

@@ -21,7 +21,6 @@ from actors.node.line import Assignment
 from actors.node.log_writer import LogWriter
 from actors.node.names import node_names
 from actors.node.opening import leased, stores
-from actors.node.pages import pages_of
 from actors.node.parent.control import CannotBeControlled, control_socket
 from actors.node.parent.output import NodeOutput
 from actors.node.parent.parent import ParentProcess
@@ -84,7 +83,7 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
             lease=lease,
             embedded=found.embedded,
             http=http,
-            pages=pages_of(loaded),
+            pages=began.checked.pages,
             clients=clients_url(settings, port.reserved),
             control=control,
             hold=_holder(settings, found),
