@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from persistence.postgres.connection import PostgresLink, qualified
+from persistence.postgres.connection import ask_once
 from persistence.settings import PostgresSettings
 
 _READ: Final = """
@@ -41,10 +41,5 @@ class Registered(NamedTuple):
 
 def registered_nodes(settings: PostgresSettings) -> list[Registered]:
     """Read the register. Blocks. Raises StoreUnavailable."""
-    text = qualified(settings, _READ)
-    link = PostgresLink(settings)
-    try:
-        rows = link.run(lambda connection: connection.execute(text).fetchall())
-    finally:
-        link.close()
+    rows = ask_once(settings, _READ)
     return [Registered(id_, bytes(about), process, *rest) for id_, about, process, *rest in rows]

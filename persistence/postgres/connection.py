@@ -13,7 +13,7 @@ import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, LiteralString, TypeVar
+from typing import TYPE_CHECKING, Any, Final, LiteralString, TypeVar
 
 import psycopg
 from psycopg import errors, sql
@@ -251,3 +251,25 @@ class PostgresLink:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def ask_once(
+    settings: PostgresSettings, text: LiteralString, parameters: Sequence[Any] | None = None
+) -> list[tuple[Any, ...]]:
+    """Return the rows of one statement, by a connection of its own. It blocks.
+
+    Arguments:
+        settings: the address of the database.
+        text: the statement, for `qualified`.
+        parameters: its parameters; None: it has none.
+
+    Raises:
+        StoreUnavailable: PostgreSQL does not answer, or fails.
+        RowRefused: PostgreSQL cannot hold a value.
+    """
+    statement = qualified(settings, text)
+    link = PostgresLink(settings)
+    try:
+        return link.run(lambda connection: connection.execute(statement, parameters).fetchall())
+    finally:
+        link.close()

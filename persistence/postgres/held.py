@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from persistence.postgres.connection import PostgresLink, qualified
+from persistence.postgres.connection import ask_once
 from persistence.settings import PostgresSettings
 
 _HOLD: Final = "SELECT times, for_s FROM {schema}.hold_actor(%s, %s, %s, %s::float8)"
@@ -30,12 +30,5 @@ def hold_actor(
         first_s: how long it is held after its first hang. Each further one takes ten times longer,
             up to a day.
     """
-    text = qualified(settings, _HOLD)
-    link = PostgresLink(settings)
-    try:
-        rows = link.run(
-            lambda connection: connection.execute(text, (kind, key, node, first_s)).fetchall()
-        )
-    finally:
-        link.close()
+    rows = ask_once(settings, _HOLD, (kind, key, node, first_s))
     return HangCount(*rows[0])
