@@ -7,9 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from protocol.server.addresses import networks
-from protocol.server.origin import canonical
-from protocol.server.settings import BindHost
+from protocol.server.settings import BindHost, canonical_origins, check_proxies
 
 
 class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,12 +47,5 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ValueError("tls_certificate and tls_key must be given together")
-        try:
-            networks(self.trusted_proxies)
-        except ValueError as error:
-            raise ValueError(f"trusted_proxies: {error}") from None
-        try:
-            origins = tuple(map(canonical, self.origins))
-        except ValueError as error:
-            raise ValueError(f"origins: {error}") from None
-        msgspec.structs.force_setattr(self, "origins", origins)
+        check_proxies(self.trusted_proxies)
+        msgspec.structs.force_setattr(self, "origins", canonical_origins(self.origins))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -31,6 +32,25 @@ BindHost = Annotated[
 
 
 DEFAULT_PAGES = "examples/web"
+
+
+def check_proxies(trusted_proxies: Sequence[str]) -> None:
+    """Raise ValueError, which names the key, for a proxy that is no network."""
+    try:
+        networks(trusted_proxies)
+    except ValueError as error:
+        raise ValueError(f"trusted_proxies: {error}") from None
+
+
+def canonical_origins(origins: Sequence[str]) -> tuple[str, ...]:
+    """Return origins in the form that browsers send.
+
+    Raises ValueError, which names the key, for an origin that no browser sends.
+    """
+    try:
+        return tuple(map(canonical, origins))
+    except ValueError as error:
+        raise ValueError(f"origins: {error}") from None
 
 
 class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,17 +116,8 @@ class WireSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Raise ValueError for a proxy that is no network, or an origin that no browser sends."""
-        try:
-            networks(self.trusted_proxies)
-        except ValueError as error:
-            raise ValueError(f"trusted_proxies: {error}") from None
-        origins = []
-        for origin in self.origins:
-            try:
-                origins.append(canonical(origin))
-            except ValueError as error:
-                raise ValueError(f"origins: {error}") from None
-        msgspec.structs.force_setattr(self, "origins", tuple(origins))
+        check_proxies(self.trusted_proxies)
+        msgspec.structs.force_setattr(self, "origins", canonical_origins(self.origins))
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
