@@ -114,9 +114,8 @@ def _messages(described: Mapping[str, Struct], meanings: Meanings) -> str:
 def _interface(struct: Struct, meanings: Mapping[str, str]) -> str:
     lines = [
         *_comment(python_inspect.getdoc(struct) or "", ""),
-        f"export interface {_name(struct)}",
+        f"export interface {struct.__name__} {{",
     ]
-    lines[-1] += " {"
     tag = struct.__struct_config__.tag
     if tag in EVERY_OP.pushes:
         lines.append(f"  op: {json.dumps(tag)};")
@@ -126,13 +125,9 @@ def _interface(struct: Struct, meanings: Mapping[str, str]) -> str:
         lines += _comment(meanings.get(field.name, ""), "  ")
         lines.append(f"  {field.name}{'' if field.required else '?'}: {typed(field.type)};")
     if lines[-1].endswith(" {"):  # an interface without members would take any value
-        lines[-1] = f"export type {_name(struct)} = Record<string, never>;\n"
+        lines[-1] = f"export type {struct.__name__} = Record<string, never>;\n"
         return "\n".join(lines)
     return "\n".join([*lines, "}\n"])
-
-
-def _name(struct: Struct) -> str:
-    return struct.__name__
 
 
 def _map(comment: str, name: str, rows: Mapping[str, str]) -> str:
