@@ -46,9 +46,6 @@ const commands = {
   },
   down: ({ page, key }) => pages.get(page).opened.keyboard.down(key),
   up: ({ page, key }) => pages.get(page).opened.keyboard.up(key),
-  async shot({ page, path }) {
-    await pages.get(page).opened.screenshot({ path });
-  },
   reload: ({ page }) => pages.get(page).opened.reload(),
 };
 

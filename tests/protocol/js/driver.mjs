@@ -68,13 +68,6 @@ const commands = {
     const answer = await topics.get(handle)[what](...given);
     return { answer, seen: seen(topics.get(handle)) };
   },
-  async store({ session, what, given }) {
-    const { storage } = sessions.get(session);
-    if (what !== "list") return storage[what](...given);
-    const found = [];
-    for await (const object of storage.list(...given)) found.push(object);
-    return found;
-  },
 };
 
 for await (const line of createInterface({ input: process.stdin })) {
