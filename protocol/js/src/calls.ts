@@ -164,8 +164,8 @@ export function refusal(op: string, reply: ErrorReply): RequestFailed {
 }
 
 /** The idempotency key of a request: undefined asks for a new one, null for none. */
-export function keyOrNew(key: string | null | undefined): string | undefined {
-  if (key !== undefined) return key ?? undefined;
+export function keyOrNew(key: string | null | undefined): string | null {
+  if (key !== undefined) return key;
   const bytes = crypto.getRandomValues(new Uint8Array(12));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -63,7 +63,7 @@ export class Room extends Topic<RoomMessage | RoomJoined | RoomLeft | RoomPresen
 
   /** Send a message; returns its offset and time once it is durable. */
   send(body: string, options: Keyed = {}): Promise<Sent> {
-    const key = keyOrNew(options.key) ?? null;
+    const key = keyOrNew(options.key);
     return this.caller.requestIn(this.topic, "room.send", { room: this.name, body, key });
   }
 

@@ -137,7 +137,7 @@ export class Session implements Caller {
     params: Record<string, unknown> = {},
     options: Keyed = {},
   ): Promise<Match> {
-    const key = keyOrNew(options.key) ?? null;
+    const key = keyOrNew(options.key);
     const { match } = await this.request("match.create", { game, params, key });
     return this.joinMatch(match);
   }

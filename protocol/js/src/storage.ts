@@ -48,7 +48,7 @@ export class Storage {
 
   /** Write objects, all or none; returns their versions. Their values are JSON as text. */
   async writeAll(objects: ObjectToWrite[], options: Keyed = {}): Promise<number[]> {
-    const key = keyOrNew(options.key) ?? null;
+    const key = keyOrNew(options.key);
     return (await this.#caller.request("storage.write", { objects, key })).versions;
   }
 
@@ -85,7 +85,7 @@ export class Storage {
 
   /** Delete objects of the user, all or none. */
   async deleteAll(objects: ObjectToDelete[], options: Keyed = {}): Promise<void> {
-    const key = keyOrNew(options.key) ?? null;
+    const key = keyOrNew(options.key);
     await this.#caller.request("storage.delete", { objects, key });
   }
 

@@ -63,4 +63,4 @@ export declare class Calls {
 /** The error that a request failed with. */
 export declare function refusal(op: string, reply: ErrorReply): RequestFailed;
 /** The idempotency key of a request: undefined asks for a new one, null for none. */
-export declare function keyOrNew(key: string | null | undefined): string | undefined;
+export declare function keyOrNew(key: string | null | undefined): string | null;
