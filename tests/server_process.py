@@ -103,6 +103,11 @@ def flags(*settings: str) -> list[str]:
     return [part for setting in settings for part in ("--set", setting)]
 
 
+def alone_in(folder: Path) -> list[str]:
+    """The settings of a server that shares neither data nor ports with others."""
+    return [f"server.data_dir={folder}", "listen.port=0", "http.port=0", "api.port=0"]
+
+
 class Server:
     """A running server on free ports, with its data in `folder`.
 
@@ -127,14 +132,7 @@ class Server:
         files: tuple[int, int] | None = None,
     ) -> None:
         self.folder = folder
-        chosen = [
-            f"server.data_dir={folder}",
-            "listen.port=0",
-            "http.port=0",
-            "api.port=0",
-            "server.drain_s=0",
-        ]
-        arguments = flags(*chosen, *settings)
+        arguments = flags(*alone_in(folder), "server.drain_s=0", *settings)
         (out, stdout), (err, stderr) = os.pipe(), os.pipe()
         self.process = start(
             "serve", *arguments, entry=entry, python=python, cwd=cwd, variables=variables,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from actors.node.exits import Exit
-from tests.server_process import Server, flags, run
+from tests.server_process import Server, alone_in, flags, run
 
 
 @pytest.fixture
@@ -21,9 +21,7 @@ def first(tmp_path: Path, same_stores: tuple[str, ...]) -> Iterator[Server]:
 
 
 def arguments(folder: Path, *settings: str) -> list[str]:
-    return flags(
-        f"server.data_dir={folder}", "listen.port=0", "http.port=0", "api.port=0", *settings
-    )
+    return flags(*alone_in(folder), *settings)
 
 
 def test_a_second_server_on_the_same_schema_does_not_start(

@@ -13,7 +13,7 @@ from actors.cluster.rules.slots import SLOTS
 from actors.node.exits import Exit
 from protocol.client import Session, connect
 from server import VERSION
-from tests.server_process import PATIENT, Server, flags, run, wait_until_gone
+from tests.server_process import PATIENT, Server, alone_in, flags, run, wait_until_gone
 from tests.test_cluster import LIMIT_S, bodies, node_of, send
 from tests.test_server import one_line
 
@@ -26,8 +26,7 @@ def of_machine(name: str, same_stores: Shared, *settings: str) -> tuple[str, ...
 
 def refused(folder: Path, *settings: str, code: Exit = Exit.NOT_ALONE) -> str:
     """Start a server that refuses to start beside others; returns its one line."""
-    ours = (f"server.data_dir={folder}", "listen.port=0", "http.port=0", "api.port=0", *settings)
-    ended = run("serve", *flags(*ours))
+    ended = run("serve", *flags(*alone_in(folder), *settings))
     assert ended.code == code, ended
     return one_line("\n".join(line for line in ended.err.splitlines() if line[0] != "{"))
 

@@ -25,8 +25,10 @@ from tests.server_process import (
     BANNER,
     ROOT,
     Server,
+    alone_in,
     descendants,
     environment,
+    flags,
     run,
     wait_until_gone,
 )
@@ -334,9 +336,8 @@ def test_a_node_that_cannot_start_in_the_beginning_ends_the_server(tmp_path: Pat
     )
     ended = subprocess.run(
         [
-            *[sys.executable, "-c", program, "serve", "--set", "server.nodes=2"],
-            *["--set", f"server.data_dir={tmp_path}", "--set", "listen.port=0"],
-            *["--set", "http.port=0", "--set", "api.port=0"],
+            *[sys.executable, "-c", program, "serve"],
+            *flags("server.nodes=2", *alone_in(tmp_path)),
         ],
         cwd=ROOT, env=environment(),
         capture_output=True, text=True, timeout=LIMIT_S, check=False,
@@ -383,9 +384,8 @@ async def test_a_first_ctrl_c_drains_all_nodes_a_second_one_hurries_them_and_eac
 def test_a_stop_while_nodes_start_leaves_no_child(after_s: float, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [
-            *[sys.executable, "server.py", "serve", "--set", "server.nodes=2"],
-            *["--set", f"server.data_dir={tmp_path}", "--set", "listen.port=0"],
-            *["--set", "http.port=0", "--set", "api.port=0"],
+            *[sys.executable, "server.py", "serve"],
+            *flags("server.nodes=2", *alone_in(tmp_path)),
         ],
         cwd=ROOT, env=environment(),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -405,10 +405,9 @@ def test_a_log_that_nobody_reads_stops_neither_parent_nor_nodes(tmp_path: Path) 
     read_end, write_end = full_pipe()
     process = subprocess.Popen(
         [
-            *[sys.executable, "server.py", "serve", "--set", "server.nodes=2"],
-            *["--set", f"server.data_dir={tmp_path}", "--set", "listen.port=0"],
-            *["--set", "http.port=0", "--set", "api.port=0", "--set", "log.queue_bytes=4096"],
-            *["--set", "log.level=debug"],
+            *[sys.executable, "server.py", "serve"],
+            *flags("server.nodes=2", *alone_in(tmp_path)),
+            *flags("log.queue_bytes=4096", "log.level=debug"),
         ],
         cwd=ROOT, env=environment(),
         stdout=subprocess.PIPE, stderr=write_end, text=True,

@@ -39,6 +39,7 @@ from tests.server_process import (
     PATIENT,
     ROOT,
     Server,
+    alone_in,
     descendants,
     environment,
     flags,
@@ -92,8 +93,9 @@ def test_a_standard_output_that_takes_nothing_stops_no_server(tmp_path: Path) ->
     with Path("/dev/full").open("w") as full:
         process = subprocess.Popen(
             [
-                *[sys.executable, "server.py", "--set", f"server.data_dir={tmp_path}"],
-                *["--set", "listen.port=0", "--set", "http.port=0", "--set", "api.port=0"],
+                sys.executable,
+                "server.py",
+                *flags(*alone_in(tmp_path)),
             ],
             cwd=ROOT,
             stdout=full,
@@ -230,10 +232,7 @@ def test_a_taken_port_is_one_line(running: Server, tmp_path: Path) -> None:
 
 
 def test_a_locked_data_directory_is_one_line(running: Server) -> None:
-    ended = run(
-        "serve", "--set", f"server.data_dir={running.folder}", "--set", "listen.port=0",
-        "--set", "http.port=0", "--set", "api.port=0",
-    )  # fmt: skip
+    ended = run("serve", *flags(*alone_in(running.folder)))
     assert ended.code == Exit.DATA_DIR
     assert one_line(ended.err) == (
         f"greenroom: data directory {running.folder} is in use by process {running.process.pid}"
@@ -250,11 +249,8 @@ def test_a_locked_data_directory_is_one_line(running: Server) -> None:
 def test_an_unreachable_store_is_one_line(
     key: str, url: str, store: str, free_port: int, tmp_path: Path
 ) -> None:
-    ended = run(
-        "serve", "--set", f"server.data_dir={tmp_path}", "--set", "listen.port=0",
-        "--set", "http.port=0", "--set", "api.port=0",
-        "--set", f"{key}.url={url.format(port=free_port)}",
-    )  # fmt: skip
+    unreachable = f"{key}.url={url.format(port=free_port)}"
+    ended = run("serve", *flags(*alone_in(tmp_path), unreachable))
     assert ended.code == Exit.STORE
     line = one_line(ended.err)
     assert line.startswith(f"greenroom: {store} is unavailable: ")
@@ -268,10 +264,7 @@ def test_a_url_that_can_be_none_is_refused_before_anything_is_touched(
     key: str, command: str, tmp_path: Path
 ) -> None:
     section, _, name = key.partition(".")
-    ended = run(
-        command, "--set", f"{key}=garbage-secret", "--set", f"server.data_dir={tmp_path / 'data'}",
-        "--set", "listen.port=0", "--set", "http.port=0", "--set", "api.port=0",
-    )  # fmt: skip
+    ended = run(command, *flags(f"{key}=garbage-secret", *alone_in(tmp_path / "data")))
     assert ended.code == Exit.CONFIG
     line = one_line(ended.err)
     assert line.startswith(f"greenroom: --set {key}: [{section}] {name} is not allowed: must be ")
@@ -611,18 +604,7 @@ async def test_a_stop_that_cannot_save_all_ends_in_time_and_says_so(tmp_path: Pa
 @pytest.mark.parametrize("after_s", [0.0, 0.1, 0.3])
 def test_a_stop_while_it_starts_leaves_no_child(after_s: float, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "server.py",
-            "--set",
-            f"server.data_dir={tmp_path}",
-            "--set",
-            "listen.port=0",
-            "--set",
-            "http.port=0",
-            "--set",
-            "api.port=0",
-        ],
+        [sys.executable, "server.py", *flags(*alone_in(tmp_path))],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -675,18 +657,8 @@ def test_a_log_that_nobody_reads_stops_no_server(tmp_path: Path) -> None:
     read_end, write_end = full_pipe()
     process = subprocess.Popen(
         [
-            *[sys.executable, "server.py", "--set", f"server.data_dir={tmp_path}"],
-            *[
-                "--set",
-                "listen.port=0",
-                "--set",
-                "http.port=0",
-                "--set",
-                "api.port=0",
-                "--set",
-                "log.queue_bytes=4096",
-            ],
-            *["--set", "log.level=debug"],
+            *[sys.executable, "server.py", *flags(*alone_in(tmp_path))],
+            *flags("log.queue_bytes=4096", "log.level=debug"),
         ],
         cwd=ROOT,
         env=environment(),

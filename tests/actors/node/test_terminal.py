@@ -15,7 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.server_process import BANNER, ROOT, alive, descendants, environment, wait_until_gone
+from tests.server_process import (
+    BANNER,
+    ROOT,
+    alive,
+    alone_in,
+    descendants,
+    environment,
+    flags,
+    wait_until_gone,
+)
 
 PROGRAM = (
     "import os, signal, sys, time\n"
@@ -128,8 +137,7 @@ def test_a_server_that_make_started_in_a_terminal_of_its_own_ends_with_it(
 ) -> None:
     """`xterm -e make run`, `tmux new 'make run'`."""
     makefile = tmp_path / "Makefile"
-    chosen = [f"server.data_dir={tmp_path}/data", "listen.port=0", "http.port=0", "api.port=0"]
-    sets = " ".join(f"--set {value}" for value in chosen)
+    sets = " ".join(flags(*alone_in(tmp_path / "data")))
     makefile.write_text(f"run:\n\t@exec {sys.executable} server.py serve {sets}\n", "utf-8")
     terminal = Terminal("/usr/bin/make", "-f", str(makefile), "run")
     terminals.append(terminal)
