@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from persistence.postgres.connection import ask_once
+from persistence.postgres.connection import run_once
 from persistence.settings import PostgresSettings
 
 _READ: Final = """
@@ -41,5 +41,5 @@ class Registered(NamedTuple):
 
 def registered_nodes(settings: PostgresSettings) -> list[Registered]:
     """Read the register. Blocks. Raises StoreUnavailable."""
-    rows = ask_once(settings, _READ)
+    rows = run_once(settings, _READ)
     return [Registered(id_, bytes(about), process, *rest) for id_, about, process, *rest in rows]

@@ -253,7 +253,7 @@ class PostgresLink:
             self._connection = None
 
 
-def ask_once(
+def run_once(
     settings: PostgresSettings, text: LiteralString, parameters: Sequence[Any] | None = None
 ) -> list[tuple[Any, ...]]:
     """Return the rows of one statement, by a connection of its own. It blocks.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from persistence.postgres.connection import ask_once
+from persistence.postgres.connection import run_once
 from persistence.settings import PostgresSettings
 
 _HOLD: Final = "SELECT times, for_s FROM {schema}.hold_actor(%s, %s, %s, %s::float8)"
@@ -30,5 +30,5 @@ def hold_actor(
         first_s: how long it is held after its first hang. Each further one takes ten times longer,
             up to a day.
     """
-    rows = ask_once(settings, _HOLD, (kind, key, node, first_s))
+    rows = run_once(settings, _HOLD, (kind, key, node, first_s))
     return HangCount(*rows[0])
