@@ -6,7 +6,6 @@ need a session are not in it: over HTTP they are only ever refused.
 
 from __future__ import annotations
 
-import copy
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -186,7 +185,7 @@ def _content(kind: type[msgspec.Struct]) -> Json:
 
 def _schemas(types: Sequence[type[msgspec.Struct]], requests: set[str]) -> Json:
     _, components = msgspec.json.schema_components(types, ref_template=_REF)
-    found: Json = _portable(copy.deepcopy(components))
+    found: Json = _portable(components)
     for name in requests:
         schema = found[name]
         for field in _ENVELOPE:
@@ -196,7 +195,7 @@ def _schemas(types: Sequence[type[msgspec.Struct]], requests: set[str]) -> Json:
 
 
 def _portable(schema: Any) -> Any:
-    """Return a schema with regular expressions as ECMA-262 has them, which OpenAPI asks for."""
+    """Return a copy with regular expressions as ECMA-262 has them, which OpenAPI asks for."""
     if isinstance(schema, Mapping):
         return {
             key: value.replace(r"\Z", "$") if key == "pattern" and isinstance(value, str)
