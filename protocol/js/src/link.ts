@@ -68,7 +68,7 @@ export class Link {
       socket.binaryType = "arraybuffer";
       const fail = (why: string, permanent = false): void => {
         clearTimeout(timer);
-        socket.onopen = socket.onerror = socket.onclose = null;
+        socket.onopen = socket.onclose = null;
         socket.onerror = () => {}; // `ws` throws what nobody listens to
         socket.close();
         reject(new CannotConnect(url, why, permanent));
