@@ -187,7 +187,7 @@ class SignInDesk:
             user,
             body.name,
             "" if way == "guest" else way,
-            hashlib.sha256(shown.encode()).digest(),
+            _hash(shown),
             secrets.token_urlsafe(12),
             body.label,
             _hash(refresh),
@@ -253,6 +253,9 @@ def _new_refresh() -> str:
     return REFRESH_PREFIX + secrets.token_urlsafe(32)
 
 
-def _hash(token: str) -> bytes:
-    """Return what is kept of a refresh token. It is random, so a plain hash is enough."""
-    return hashlib.sha256(token.encode()).digest()
+def _hash(shown: str) -> bytes:
+    """Return what is kept of a refresh token, or of the id of a device or of a back end's user.
+
+    The first two are random, so a plain hash is enough; the last is no secret.
+    """
+    return hashlib.sha256(shown.encode()).digest()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -18,11 +17,11 @@ from typing import Final
 import msgspec
 
 from actors.edge.access import Grant
+from actors.edge.tokens import MAC_BYTES, mac_of
 from protocol.errors import BAD_TOKEN, TOKEN_EXPIRED, RequestError
 
 PREFIX: Final = "gra_"
 VERSION: Final = 3
-MAC_BYTES: Final = 32
 AHEAD_S: Final = 60.0
 """How far the clock of the node that issued a token may be ahead."""
 
@@ -77,7 +76,7 @@ class AccessTokens:
         now = self._clock()
         claims = _Claims(keys.signing, user, name, roles, sign_in, now, now + self.valid_s)
         body = bytes((VERSION,)) + _encode(claims)
-        text = base64.urlsafe_b64encode(_mac(keys.keys[keys.signing], body) + body)
+        text = base64.urlsafe_b64encode(mac_of(keys.keys[keys.signing], body) + body)
         return PREFIX + text.decode("ascii").rstrip("=")
 
     def read(self, token: str) -> Grant:
@@ -97,7 +96,7 @@ class AccessTokens:
             raise RequestError(BAD_TOKEN) from None
         keys = self._keys()
         key = None if keys is None else keys.keys.get(claims.key)
-        if key is None or not hmac.compare_digest(mac, _mac(key, body)):
+        if key is None or not hmac.compare_digest(mac, mac_of(key, body)):
             raise RequestError(BAD_TOKEN)
         now = self._clock()
         if claims.issued > now + AHEAD_S:
@@ -122,7 +121,3 @@ def _raw(token: str) -> bytes:
     if base64.urlsafe_b64encode(raw).decode("ascii").rstrip("=") != text:
         raise RequestError(BAD_TOKEN)
     return raw
-
-
-def _mac(key: bytes, body: bytes) -> bytes:
-    return hmac.digest(key, body, hashlib.sha256)

@@ -75,7 +75,7 @@ class Tokens:
         of_account = () if grant is None else (grant.sign_in, grant.roles, grant.expires)
         claims = self._encoder.encode(Claims(session, user, name, self._clock(), *of_account))
         body = bytes((VERSION,)) + claims
-        return base64.urlsafe_b64encode(_mac(self._secrets[0], body) + body).decode("ascii")
+        return base64.urlsafe_b64encode(mac_of(self._secrets[0], body) + body).decode("ascii")
 
     def verify(self, token: str) -> Claims:
         """Return the claims of a token.
@@ -89,7 +89,7 @@ class Tokens:
         except (UnicodeEncodeError, binascii.Error):
             raise RequestError(BAD_TOKEN) from None
         mac, body = raw[:MAC_BYTES], raw[MAC_BYTES:]
-        if not any(hmac.compare_digest(mac, _mac(secret, body)) for secret in self._secrets):
+        if not any(hmac.compare_digest(mac, mac_of(secret, body)) for secret in self._secrets):
             raise RequestError(BAD_TOKEN)
         claims = self._read(body)
         if self._clock() - claims.issued > self._valid_s:
@@ -109,5 +109,6 @@ class Tokens:
             ) from None
 
 
-def _mac(secret: bytes, body: bytes) -> bytes:
+def mac_of(secret: bytes, body: bytes) -> bytes:
+    """Return the HMAC that signs the body of a token, `MAC_BYTES` long."""
     return hmac.digest(secret, body, hashlib.sha256)
