@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from persistence import PostgresSettings, RedisSettings
@@ -29,6 +30,15 @@ settings.register_profile("greenroom", deadline=None)
 # `--hypothesis-profile deep`: for models whose own number of examples follows from the profile's.
 settings.register_profile("deep", deadline=None, max_examples=2500)
 settings.load_profile("greenroom")
+
+# With rich installed, which a tool of the tests brings, structlog would draw each traceback with its
+# locals, which takes a sixth of a second.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 # A shell that starts a job in the background has it ignore Ctrl-C, and so would each process that a
 # test starts; what waits for a Ctrl-C would wait for ever.

@@ -34,8 +34,9 @@ class Pipe(io.StringIO):
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
     handlers, level = logging.root.handlers[:], logging.root.level
+    configured = structlog.get_config()
     yield
-    structlog.reset_defaults()
+    structlog.configure(**configured)
     logging.basicConfig(handlers=handlers, level=level, force=True)
 
 
