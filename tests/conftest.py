@@ -31,8 +31,8 @@ settings.register_profile("greenroom", deadline=None)
 settings.register_profile("deep", deadline=None, max_examples=2500)
 settings.load_profile("greenroom")
 
-# With rich installed, which a tool of the tests brings, structlog would draw each traceback with its
-# locals, which takes a sixth of a second.
+# With rich installed, which a tool of the tests brings, structlog would draw each traceback with
+# its locals, which takes a sixth of a second.
 structlog.configure(
     processors=[
         *structlog.get_config()["processors"][:-1],
