@@ -12,8 +12,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from time import perf_counter
 from typing import Final
 
@@ -88,8 +89,12 @@ def minded(charge: Charge) -> Iterator[None]:
         minder.wait()
 
 
-def mind(charge: Charge) -> None:
-    """Look after the process until the end of standard input, or that of the process."""
+def mind(charge: Charge, last_words: Callable[[], object]) -> None:
+    """Look after the process until the end of standard input, or that of the process.
+
+    `last_words` is called before it is killed. The kernel ends this process with it, and what the
+    log's thread has not written by then is lost.
+    """
     page = RunningPage(charge.page)
     seen: RunningBlock | None = None
     held: RunningBlock | None = None
@@ -104,6 +109,7 @@ def mind(charge: Charge) -> None:
             held = block if _hold(charge, block) else held
         if block == seen and charge.hung_after_s and for_s >= charge.hung_after_s:
             log.error("node is killed", node=charge.node, why=f"it hangs for {for_s:.0f} s")
+            last_words()
             os.kill(charge.pid, signal.SIGKILL)
             return
         seen = block
@@ -123,5 +129,5 @@ def _hold(charge: Charge, block: RunningBlock) -> bool:
 
 if __name__ == "__main__":
     _charge = msgspec.json.decode(sys.stdin.buffer.readline(), type=Charge)
-    logs.configure(_charge.log)
-    mind(_charge)
+    _writer = logs.configure(_charge.log)
+    mind(_charge, partial(_writer.drain, logs.LAST_WORDS_S))
