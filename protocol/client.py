@@ -28,6 +28,7 @@ if __name__ == "__main__":  # before the imports below, which take time and may 
             " pip install 'greenroom[client]' brings it, and in a checkout .venv/bin/python has it"
         )
 
+from protocol.remote.access import AccessToken
 from protocol.remote.backoff import ReconnectBackoff
 from protocol.remote.connecting import DEFAULT_URL, connect
 from protocol.remote.errors import (
@@ -49,6 +50,7 @@ from protocol.remote.storage import Storage, object_to_write
 
 __all__ = [
     "DEFAULT_URL",
+    "AccessToken",
     "CannotConnect",
     "ClientError",
     "ClientSettings",

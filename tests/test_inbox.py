@@ -106,8 +106,8 @@ async def test_a_client_has_its_inbox_on_all_devices(server: Server) -> None:
             token, who = first.opened.token, user(first)
         await tell(server.ws, who, 1, 2)
         async with (
-            connect(server.ws, token=token, settings=PATIENT) as desk,
-            connect(server.ws, token=token, encoding="json", settings=PATIENT) as phone,
+            connect(server.ws, resume=token, settings=PATIENT) as desk,
+            connect(server.ws, resume=token, encoding="json", settings=PATIENT) as phone,
         ):
             assert user(desk) == user(phone) == who
             hers, his = await desk.inbox(), await phone.inbox()

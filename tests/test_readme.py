@@ -38,6 +38,7 @@ GAMES = page("actors/matches/README.md")
 OPERATORS = page("actors/node/README.md")
 CLIENTS = page("protocol/README.md")
 DEFAULT_URL = "ws://127.0.0.1:7350/ws"
+API_URL = "http://127.0.0.1:7349"
 OURS = ("bench", "examples", "protocol", "tests")
 """Packages whose programs the pages may name."""
 
@@ -246,9 +247,9 @@ def test_the_games_are_played_on_a_server_and_a_copy_of_its_data_is_a_backup(
         done = run(play.text.replace(DEFAULT_URL, server.ws))
         assert (done.stdout.splitlines(), done.stderr) == (play.prints, "")
         talk, *others = CLIENTS.programs
-        assert len(others) == 2
+        assert len(others) == 3
         for program in others:
-            done = run(program.text.replace(DEFAULT_URL, server.ws))
+            done = run(program.text.replace(DEFAULT_URL, server.ws).replace(API_URL, server.api))
             assert (done.stdout.splitlines(), done.stderr) == (program.prints, "")
         with subprocess.Popen(
             [sys.executable, "-u", "-c", talk.text.replace(DEFAULT_URL, server.ws)],

@@ -15,11 +15,20 @@ from typing import Any, Protocol
 import msgspec
 import trio
 
-from protocol.errors import DRAIN, OVERLOADED, TOO_LONG
+from protocol.errors import DRAIN, OVERLOADED, TOKEN_EXPIRED, TOKEN_RAN_OUT, TOO_LONG
 from protocol.messages import AnyServerMessage
 from protocol.messages.envelope import ErrorReply, Ok, Position, Request
 from protocol.messages.op import op_of
-from protocol.messages.session import SessionClose, SessionOpened, SessionResume
+from protocol.messages.session import (
+    SessionClose,
+    SessionExpiring,
+    SessionOpen,
+    SessionOpened,
+    SessionRenew,
+    SessionRenewed,
+    SessionResume,
+)
+from protocol.remote.access import AccessSource
 from protocol.remote.calls import Calls
 from protocol.remote.errors import (
     CannotConnect,
@@ -52,12 +61,23 @@ class Follower(Protocol):
 
 
 class Channel:
-    """One session's requests. Any number of tasks may use it at once."""
+    """One session's requests. Any number of tasks may use it at once.
+
+    Arguments:
+        endpoint: where the server is.
+        greeting: opens the session on its first connection.
+        access: brings access tokens; None: the user is a guest.
+        settings: the time limits and bounds.
+        rng: for the random part of the back-off.
+        follower: takes the pushes.
+    """
 
     def __init__(
         self,
         endpoint: Endpoint,
-        greeting: Request,
+        greeting: SessionOpen | SessionResume,
+        access: AccessSource | None,
+        *,
         settings: ClientSettings,
         rng: random.Random,
         follower: Follower,
@@ -68,6 +88,9 @@ class Channel:
         """The server's answer to the open or resume on the newest connection; None: none yet."""
         self._endpoint = endpoint
         self._greeting = greeting
+        self._access = access
+        self._expiring = trio.Event()
+        self._denied: ClientError | None = None  # by what brings access tokens
         self._settings = settings
         self._rng = rng
         self._follower = follower
@@ -107,7 +130,7 @@ class Channel:
             with trio.move_on_after(limit_s):
                 async with self._slots:
                     if self._over is not None:
-                        raise Disconnected(self._over.why, self._over.close)
+                        raise self._over.again()
                     call = self._calls.add(request, self._encode, on_ok, on_lost)
                     self._writer.unpark()
                     await call.done.wait()
@@ -155,8 +178,8 @@ class Channel:
             error = await self._one_connection(task_status)
             if self.opened is None:
                 raise error
-            if self._leaving or not _worth_another(error):
-                self._end(error if isinstance(error, Disconnected) else Disconnected(str(error)))
+            if self._leaving or not self._worth_another(error):
+                self._end(_as_ending(error))
                 return
             now = trio.current_time()
             if self.connected:
@@ -179,8 +202,9 @@ class Channel:
     async def _one_connection(self, task_status: trio.TaskStatus[None]) -> ClientError:
         """Connect, open or resume, and serve until it ends; returns why it ended."""
         try:
+            greeting = await self._next_greeting()
             async with open_link(self._endpoint) as link:
-                opened = await self._greet(link)
+                opened = await self._greet(link, greeting)
                 first, self.opened = self.opened is None, opened
                 self.connected, self._up_at = True, trio.current_time()
                 if first:
@@ -190,11 +214,15 @@ class Channel:
                     self.statuses.put(Connected(opened.resumed))
                 async with carrying_nursery() as nursery:
                     nursery.start_soon(self._write, link)
+                    if self._access is not None and self._access.renewable:
+                        nursery.start_soon(self._renew, self._access, nursery)
                     if opened.keepalive_s > 0:
                         limit_s = SILENT_KEEPALIVES * opened.keepalive_s
                         nursery.start_soon(link.watch_silence, limit_s)
                     while True:
                         self._received(await link.receive(), nursery)
+                assert self._denied is not None  # it has cancelled the nursery
+                return self._denied
         except LinkClosed as closed:
             return Disconnected(str(closed), closed.close)
         except ClientError as error:
@@ -202,11 +230,16 @@ class Channel:
         finally:
             self._calls.broke()
 
-    async def _greet(self, link: Link) -> SessionOpened:
-        greeting = self._greeting
+    async def _next_greeting(self) -> SessionOpen | SessionResume:
+        token = None if self._access is None else await self._access.token()
         if self.opened is not None:
             positions = self._follower.positions()
-            greeting = SessionResume(token=self.opened.token, positions=positions)
+            return SessionResume(token=self.opened.token, positions=positions, access=token)
+        if isinstance(self._greeting, SessionOpen):
+            return msgspec.structs.replace(self._greeting, token=token)
+        return msgspec.structs.replace(self._greeting, access=token)
+
+    async def _greet(self, link: Link, greeting: SessionOpen | SessionResume) -> SessionOpened:
         payload = self._endpoint.encoding.encode(msgspec.structs.replace(greeting, ref=0))
         with trio.move_on_after(self._settings.connect_timeout_s):
             await link.send(payload)
@@ -233,12 +266,41 @@ class Channel:
         except LinkClosed:
             return  # the reader notices as well, after it has read the last messages
 
+    async def _renew(self, access: AccessSource, nursery: trio.Nursery) -> None:
+        """Go on with a new access token, whenever the last one is about to run out.
+
+        If that fails, it is tried again. A connection that is closed for it comes back with a new
+        token. If there will be none, the connection ends.
+        """
+        while True:
+            assert self.opened is not None
+            expires = self.opened.expires
+            wait_s = math.inf if expires is None else access.renew_in_s(expires)
+            with trio.move_on_after(wait_s):
+                await self._expiring.wait()
+            self._expiring = trio.Event()
+            try:
+                request = SessionRenew(access=await access.token())
+                await self.call(request, self._renewed)
+            except (CannotConnect, RequestFailed, RequestTimedOut):
+                continue
+            except ClientError as error:
+                self._denied = error
+                nursery.cancel_scope.cancel()
+
+    def _renewed(self, data: Any) -> None:
+        assert self.opened is not None
+        now = msgspec.convert(data, SessionRenewed)
+        self.opened = msgspec.structs.replace(self.opened, token=now.token, expires=now.expires)
+
     def _received(self, message: AnyServerMessage, nursery: trio.Nursery | None) -> None:
         if isinstance(message, ErrorReply):
             for reply in message.each():
                 self._calls.settle(reply)
         elif isinstance(message, Ok):
             self._calls.settle(message)
+        elif isinstance(message, SessionExpiring):
+            self._expiring.set()
         else:
             self._follower.pushed(message, nursery)
 
@@ -256,16 +318,26 @@ class Channel:
             return
         self._over = why
         self.connected = False
-        self._calls.end(lambda: Disconnected(why.why, why.close))
+        self._calls.end(why.again)
         self._follower.ended(None if self._leaving else why)
         self.statuses.close()
         self._ended.set()
 
+    def _worth_another(self, error: ClientError) -> bool:
+        """Whether to connect again, by the tables of closes and errors."""
+        renewable = self._access is not None and self._access.renewable
+        if isinstance(error, Disconnected):
+            if error.close is TOKEN_RAN_OUT:
+                return renewable
+            return error.close is not None and error.close.reconnect
+        if isinstance(error, RequestFailed):
+            return error.retry or (error.code == TOKEN_EXPIRED.code and renewable)
+        return isinstance(error, CannotConnect) and not error.permanent
 
-def _worth_another(error: ClientError) -> bool:
-    """Whether to connect again, by the tables of closes and errors."""
+
+def _as_ending(error: ClientError) -> Disconnected:
+    """Return how a session ends with this error."""
     if isinstance(error, Disconnected):
-        return error.close is not None and error.close.reconnect
-    if isinstance(error, RequestFailed):
-        return error.retry
-    return isinstance(error, CannotConnect) and not error.permanent
+        return error
+    code = error.code if isinstance(error, RequestFailed) else ""
+    return Disconnected(str(error), code=code)

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 from protocol.codec import JSON, MSGPACK
-from protocol.messages.envelope import Request
 from protocol.messages.session import SessionOpen, SessionResume
+from protocol.remote.access import AccessSource, AccessToken
 from protocol.remote.link import Endpoint, carrying_nursery
 from protocol.remote.session import Session
 from protocol.remote.settings import ClientSettings
@@ -24,7 +24,8 @@ async def connect(
     url: str = DEFAULT_URL,
     *,
     name: str | None = None,
-    token: str | None = None,
+    token: AccessToken | None = None,
+    resume: str | None = None,
     encoding: Literal["msgpack", "json"] = "msgpack",
     tls: ssl.SSLContext | None = None,
     settings: ClientSettings | None = None,
@@ -38,8 +39,12 @@ async def connect(
 
     Arguments:
         url: `ws://host:port/path`, or `wss://` for TLS.
-        name: open a new session as a guest of this name; 1 to 64 characters.
-        token: in place of a name, take over the session of this token (`session.opened.token`).
+        name: open a new session, with this name to show to others; 1 to 64 characters.
+        token: an access token of the server's accounts; without one the user is a guest. A function
+            is asked for a new one at each connection, and in time before the last one runs out; an
+            asynchronous one within `settings.connect_timeout_s`. If it raises, it is asked again,
+            except for `Disconnected`, with which the session ends.
+        resume: in place of a name, take over the session of this token (`session.opened.token`).
         encoding: msgpack is smaller, json is readable.
         tls: for `wss://`; None: the system's certificates.
         settings: timeouts, back-off, bounds.
@@ -51,13 +56,14 @@ async def connect(
         Disconnected: the server closed before the session was open.
     """
     settings = settings or ClientSettings()
-    greeting: Request
-    if name is not None and token is None:
+    greeting: SessionOpen | SessionResume
+    if name is not None and resume is None:
         greeting = SessionOpen(name=name)
-    elif token is not None and name is None:
-        greeting = SessionResume(token=token)
+    elif resume is not None and name is None:
+        greeting = SessionResume(token=resume)
     else:
-        raise ValueError("give either a name or a token")
+        raise ValueError("give either a name, or resume=session.opened.token")
+    access = None if token is None else AccessSource(token, url, settings.connect_timeout_s)
     endpoint = Endpoint(
         url=url,
         encoding={"msgpack": MSGPACK, "json": JSON}[encoding],
@@ -66,7 +72,7 @@ async def connect(
         close_timeout_s=settings.close_timeout_s,
         max_message_bytes=settings.max_message_bytes,
     )
-    session = Session(endpoint, greeting, settings, rng or random.Random())
+    session = Session(endpoint, greeting, access, settings, rng or random.Random())
     async with carrying_nursery() as nursery:
         await nursery.start(session.channel.run)
         try:

@@ -91,17 +91,25 @@ class ConnectionLost(ClientError):
 class Disconnected(ClientError):
     """The session is over, and the client makes no further attempt to connect.
 
-    `why`: a text for people. `close`: the row of the table of closes if the server closed the
-    connection, else None.
+    Attributes:
+        why: a text for people.
+        close: the row of the table of closes if the server closed the connection, else None.
+        code: the name of that row, such as "sign_in_ended"; or the code of the error with which the
+            server refused to resume the session, such as "banned"; empty: neither is the reason.
     """
 
-    def __init__(self, why: str, close: CloseCode | None = None) -> None:
+    def __init__(self, why: str, close: CloseCode | None = None, *, code: str = "") -> None:
         super().__init__(why, close)
         self.why = why
         self.close = close
+        self.code = code or (close.name if close is not None else "")
 
     def __str__(self) -> str:
         return self.why
+
+    def again(self) -> Disconnected:
+        """Return the same error for somebody else who waits."""
+        return Disconnected(self.why, self.close, code=self.code)
 
 
 class TopicGone(ClientError):

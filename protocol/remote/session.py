@@ -27,7 +27,15 @@ from protocol.messages.match import (
 )
 from protocol.messages.op import op_of
 from protocol.messages.room import RoomJoin, RoomState
-from protocol.messages.session import Ping, Pong, SessionOpened, TopicLost
+from protocol.messages.session import (
+    Ping,
+    Pong,
+    SessionOpen,
+    SessionOpened,
+    SessionResume,
+    TopicLost,
+)
+from protocol.remote.access import AccessSource
 from protocol.remote.calls import key_or_new
 from protocol.remote.channel import Channel
 from protocol.remote.errors import (
@@ -57,7 +65,12 @@ class Session:
     """
 
     def __init__(
-        self, endpoint: Endpoint, greeting: Request, settings: ClientSettings, rng: random.Random
+        self,
+        endpoint: Endpoint,
+        greeting: SessionOpen | SessionResume,
+        access: AccessSource | None,
+        settings: ClientSettings,
+        rng: random.Random,
     ) -> None:
         self._settings = settings
         self._rng = rng
@@ -67,7 +80,9 @@ class Session:
         self._rejoining: dict[str, trio.Event] = {}  # the topics that are lost for a moment
         self.storage = Storage(self)
         """The objects of the session's user on the server."""
-        self.channel = Channel(endpoint, greeting, settings, rng, self)
+        self.channel = Channel(
+            endpoint, greeting, access, settings=settings, rng=rng, follower=self
+        )
 
     @property
     def opened(self) -> SessionOpened:
@@ -254,7 +269,7 @@ class Session:
         for rejoining in self._rejoining.values():
             rejoining.set()
         for followed in self._topics.values():
-            followed.feed.close(None if why is None else Disconnected(why.why, why.close))
+            followed.feed.close(None if why is None else why.again())
         self._topics.clear()
 
     async def _rejoin(self, topic: str, over: trio.Event) -> None:

@@ -31,7 +31,9 @@ QUICK = ClientSettings(
 )
 
 
-def opened(*, resumed: bool = False, keepalive_s: float = 20.0) -> SessionOpened:
+def opened(
+    *, resumed: bool = False, keepalive_s: float = 20.0, expires: int | None = None
+) -> SessionOpened:
     return SessionOpened(
         session="s1",
         user="u1",
@@ -41,6 +43,7 @@ def opened(*, resumed: bool = False, keepalive_s: float = 20.0) -> SessionOpened
         resume_within_s=60.0,
         keepalive_s=keepalive_s,
         max_message_bytes=65_536,
+        expires=expires,
     )
 
 

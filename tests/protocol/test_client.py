@@ -215,14 +215,15 @@ async def test_a_refused_token_is_told_and_a_later_one_ends_the_session() -> Non
 
     async with scripted(refuses) as url:
         with pytest.raises(RequestFailed, match="bad_token"):
-            async with connect(url, token="old", settings=QUICK):
+            async with connect(url, resume="old", settings=QUICK):
                 pass
     async with (
         scripted(opens_and_breaks, refuses) as url,
         connect(url, name="ada", settings=QUICK) as session,
     ):
-        with pytest.raises(Disconnected, match="bad_token"):
+        with pytest.raises(Disconnected, match="bad_token") as over:
             await session.ping()
+        assert over.value.code == "bad_token"
 
 
 async def test_a_refused_greeting_says_when_to_come_again() -> None:
@@ -258,11 +259,11 @@ async def test_an_exception_of_the_body_comes_out_as_it_is() -> None:
                 raise LookupError("mine")
 
 
-async def test_a_wrong_address_or_neither_name_nor_token_is_a_mistake_of_the_caller() -> None:
+async def test_a_wrong_address_or_neither_name_nor_session_is_a_mistake_of_the_caller() -> None:
     for url in ("http://127.0.0.1/ws", "127.0.0.1:7350", "ws://"):
         with pytest.raises(ValueError, match="not a WebSocket address"):
             async with connect(url, name="ada"):
                 pass
-    with pytest.raises(ValueError, match="either a name or a token"):
+    with pytest.raises(ValueError, match="give either a name"):
         async with connect():
             pass

@@ -167,7 +167,7 @@ async def test_a_match_is_played_to_its_end_over_cuts(server: Server) -> None:
 async def test_a_newer_connection_takes_the_session_over(server: Server) -> None:
     async with connect(server.ws, name="ada", settings=PATIENT) as first:
         room = await first.join("taken")
-        async with connect(server.ws, token=first.opened.token, settings=PATIENT) as second:
+        async with connect(server.ws, resume=first.opened.token, settings=PATIENT) as second:
             assert second.opened.user == first.opened.user
             assert second.opened.resumed
             with pytest.raises(Disconnected) as over:
@@ -178,7 +178,7 @@ async def test_a_newer_connection_takes_the_session_over(server: Server) -> None
 async def test_leaving_ends_the_session_for_good(server: Server) -> None:
     async with connect(server.ws, name="ada", settings=PATIENT) as first:
         token = first.opened.token
-    async with connect(server.ws, token=token, settings=PATIENT) as second:
+    async with connect(server.ws, resume=token, settings=PATIENT) as second:
         assert not second.opened.resumed
         assert second.opened.user == first.opened.user
 

@@ -167,7 +167,7 @@ export class Channel {
         if (drained || downSince - this.#upAt >= this.#settings.stableAfterMs) attempt = 0;
       }
       if (this.#left.signal.aborted || !this.#worthAnother(error)) {
-        this.#finish(error instanceof Disconnected ? error : new Disconnected(error.message));
+        this.#finish(asEnding(error));
       } else if (performance.now() - downSince >= this.#settings.giveUpAfterMs) {
         this.#finish(new Disconnected(`gave up: ${error.message}`));
       }
@@ -336,7 +336,7 @@ export class Channel {
 
   #add<T>(request: Request, outcome: Outcome<T>): Call {
     try {
-      if (this.#over !== undefined) throw new Disconnected(this.#over.message, this.#over.close);
+      if (this.#over !== undefined) throw this.#over.again();
       return this.#calls.add(request, (one) => this.#encode(one), outcome);
     } catch (error) {
       outcome.lost?.();
@@ -361,7 +361,9 @@ export class Channel {
       const ranOut = error.close?.code === TOKEN_RAN_OUT && this.#access?.renewable;
       return ranOut || (error.close?.reconnect ?? false);
     }
-    if (error instanceof RequestFailed) return error.retry;
+    if (error instanceof RequestFailed) {
+      return error.retry || (error.code === "token_expired" && !!this.#access?.renewable);
+    }
     return error instanceof CannotConnect && !error.permanent;
   }
 
@@ -370,11 +372,18 @@ export class Channel {
     this.#over = why;
     this.connected = false;
     this.#open.abort();
-    this.#calls.end(() => new Disconnected(why.message, why.close));
+    this.#calls.end(() => why.again());
     this.#follower.ended(this.#left.signal.aborted ? undefined : why);
     this.statuses.close();
     this.#ended();
   }
+}
+
+/** How a session ends with this error. */
+function asEnding(error: ClientError): Disconnected {
+  if (error instanceof Disconnected) return error;
+  const code = error instanceof RequestFailed ? error.code : "";
+  return new Disconnected(error.message, undefined, code);
 }
 
 /** Wait; an aborted signal ends the wait. */

@@ -76,15 +76,23 @@ export class ConnectionLost extends ClientError {
 
 /**
  * The session is over, and the client makes no further attempt to connect. `close` says how, if
- * the server closed the connection.
+ * the server closed the connection. `code` is its name, such as "sign_in_ended", or the code of the
+ * error with which the server refused to resume, such as "banned"; empty: neither is the reason.
  */
 export class Disconnected extends ClientError {
   override readonly name = "Disconnected";
   readonly close: CloseCode | undefined;
+  readonly code: string;
 
-  constructor(why: string, close?: CloseCode) {
+  constructor(why: string, close?: CloseCode, code: string = close?.name ?? "") {
     super(why);
     this.close = close;
+    this.code = code;
+  }
+
+  /** The same error for somebody else who waits. */
+  again(): Disconnected {
+    return new Disconnected(this.message, this.close, this.code);
   }
 }
 

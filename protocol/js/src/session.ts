@@ -5,7 +5,8 @@ import { keyOrNew } from "./calls.ts";
 import { Channel, sleep } from "./channel.ts";
 import type { CallOptions, Follower } from "./channel.ts";
 import type { Request } from "./envelope.ts";
-import { Disconnected, RequestFailed, RequestTimedOut, TopicGone } from "./errors.ts";
+import type { Disconnected } from "./errors.ts";
+import { RequestFailed, RequestTimedOut, TopicGone } from "./errors.ts";
 import { Inbox } from "./inbox.ts";
 import type { Endpoint } from "./link.ts";
 import { Match } from "./match.ts";
@@ -267,7 +268,7 @@ export class Session implements Caller {
 
   #ended(why: Disconnected | undefined): void {
     for (const name of [...this.#topics.keys()]) {
-      this.#over(name, why && new Disconnected(why.message, why.close));
+      this.#over(name, why?.again());
     }
   }
 

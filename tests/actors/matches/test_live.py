@@ -64,7 +64,7 @@ async def test_what_was_created_is_there_after_any_kill_and_nothing_is_there_twi
             with await trio.to_thread.run_sync(Server, tmp_path, *ROOMY) as server:
                 async with (
                     connect(
-                        server.ws, name=None if token else "ada", token=token, settings=SETTINGS
+                        server.ws, name=None if token else "ada", resume=token, settings=SETTINGS
                     ) as session,
                     trio.open_nursery() as nursery,
                 ):
@@ -79,7 +79,7 @@ async def test_what_was_created_is_there_after_any_kill_and_nothing_is_there_twi
                     await trio.to_thread.run_sync(server.kill)
                     nursery.cancel_scope.cancel()
         with await trio.to_thread.run_sync(Server, tmp_path, *ROOMY) as server:
-            async with connect(server.ws, token=token, settings=SETTINGS) as session:
+            async with connect(server.ws, resume=token, settings=SETTINGS) as session:
                 listed = {match.match for match in await session.matches(limit=1000)}
                 assert listed >= set(creators.made.values())
                 # Those that were not answered are there or not; a retry finds each that is.

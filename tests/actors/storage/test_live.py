@@ -262,7 +262,7 @@ async def test_what_was_acknowledged_is_there_after_kills_of_postgresql_and_the_
             token = session.opened.token
             await trio.to_thread.run_sync(server.kill)
     with await trio.to_thread.run_sync(Server, tmp_path) as server:
-        async with connect(server.ws, token=token, settings=SETTINGS) as session:
+        async with connect(server.ws, resume=token, settings=SETTINGS) as session:
             found = {one.key: one.version async for one in session.storage.list("kept")}
             assert found == acknowledged
             assert len(found) == 30

@@ -21,7 +21,9 @@ function played(answers) {
     send(text) {
       const { ref, ...request } = JSON.parse(text);
       sent.push(request);
-      queueMicrotask(() => this.push({ op: "ok", ref, data: answers(request) }));
+      const data = answers(request);
+      const { op = "ok", ...refusal } = data.op === "error" ? data : { data };
+      queueMicrotask(() => this.push({ op, ref, ...refusal }));
     }
 
     push(message) {
@@ -94,6 +96,17 @@ test("after it ran out all the same, the session goes on with a fresh one", asyn
   server.sockets[0].onclose({ code: 4503, reason: "token_ran_out" });
   while (server.sent.length < 2) await new Promise((resolve) => setTimeout(resolve, 1));
   assert.deepEqual(server.sent[1].access, "gra_2");
+  void session.close();
+});
+
+test("a token that ran out on the way is replaced, not the end of the session", async () => {
+  const answers = [opened(), { op: "error", code: "token_expired", message: "" }, opened()];
+  const server = played(() => answers.shift());
+  const options = { name: "ada", token: counting(), encoding: "json", settings: SETTINGS };
+  const session = await connect("ws://x/ws", { ...options, WebSocket: server.WebSocket });
+  server.sockets[0].onclose({ code: 4000, reason: "drain" });
+  while (server.sent.length < 3) await new Promise((resolve) => setTimeout(resolve, 1));
+  assert.deepEqual(server.sent.map((one) => one.access), [undefined, "gra_2", "gra_3"]);
   void session.close();
 });
 

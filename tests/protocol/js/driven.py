@@ -340,7 +340,7 @@ async def connect(
     url: str,
     *,
     name: str | None = None,
-    token: str | None = None,
+    resume: str | None = None,
     encoding: Literal["msgpack", "json"] = "msgpack",
     settings: ClientSettings | None = None,
     rng: object = None,
@@ -351,7 +351,7 @@ async def connect(
         "encoding": encoding,
         "settings": _settings(settings or ClientSettings()),
     }
-    given |= {"name": name} if token is None else {"resume": token}
+    given |= {"name": name} if resume is None else {"resume": resume}
     raised: BaseException | None = None
     async with driver() as running:
         number = next(running.sessions)
@@ -422,7 +422,7 @@ def _raised(error: dict[str, Any]) -> Exception:
         case "ConnectionLost":
             return ConnectionLost(error["op"])
         case "Disconnected":
-            return Disconnected(message, _close(error.get("close")))
+            return Disconnected(message, _close(error.get("close")), code=error["code"])
         case "TopicGone":
             return TopicGone(error["topic"], error["code"])
         case "CannotConnect":

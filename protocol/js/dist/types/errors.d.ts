@@ -45,12 +45,16 @@ export declare class ConnectionLost extends ClientError {
 }
 /**
  * The session is over, and the client makes no further attempt to connect. `close` says how, if
- * the server closed the connection.
+ * the server closed the connection. `code` is its name, such as "sign_in_ended", or the code of the
+ * error with which the server refused to resume, such as "banned"; empty: neither is the reason.
  */
 export declare class Disconnected extends ClientError {
     readonly name = "Disconnected";
     readonly close: CloseCode | undefined;
-    constructor(why: string, close?: CloseCode);
+    readonly code: string;
+    constructor(why: string, close?: CloseCode, code?: string);
+    /** The same error for somebody else who waits. */
+    again(): Disconnected;
 }
 /** The session is no longer in a room, match or inbox. `code`: a code of the table of errors. */
 export declare class TopicGone extends ClientError {
