@@ -32,6 +32,7 @@ SERVICES: tuple[str, ...] = (
     "actors.accounts.service:ACCOUNTS",
     "actors.matches.service:MATCHES",
     "actors.storage.service:STORAGE",
+    "actors.audit.service:AUDIT",
 )
 """The services of a server. `actors/service.py` says what a service is.
 

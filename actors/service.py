@@ -17,9 +17,11 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from starlette.routing import Route as HttpRoute
 
+from actors.audit_trail import AuditTrail
 from actors.edge.access import Access
 from actors.edge.api.api_route import ApiRoute
 from actors.edge.api.callers import Authenticate
+from actors.edge.outcome import OnOutcome
 from actors.edge.routes import Route
 from actors.edge.topics import Topics
 from actors.facts import Facts, Pushes
@@ -64,6 +66,8 @@ class Frame:
         schedules: messages to actors at a given time.
         counters: count by name over all nodes, for limits. The names are shared by all services, so
             each begins with the service's.
+        audit: writes entries of the audit log that tell of no transaction: looks and refusals. A
+            command writes its own by `Transaction.record`.
         clock_ms: returns milliseconds since 1970, UTC.
     """
 
@@ -78,6 +82,7 @@ class Frame:
     pushes: Pushes
     schedules: ScheduleStore
     counters: Counters
+    audit: AuditTrail
     clock_ms: Callable[[], int]
 
 
@@ -100,6 +105,8 @@ class Running:
         api: its routes of the HTTP API, for players and back ends.
         authenticate: knows callers of the HTTP API by a kind of token of its own.
         access: knows the access tokens with which sessions are opened; one service has it.
+        watch: told what became of each request of the HTTP API, of each op of staff on the wire,
+            and of each connection that got no session.
         checks: its checks for `/readyz`, by name.
         placed: called when more actors were placed on this node, as another one is gone or leaves.
             Those that act without a message, as a match with ticks does, are to be woken.
@@ -115,6 +122,7 @@ class Running:
     api: Sequence[ApiRoute] = ()
     authenticate: Authenticate | None = None
     access: Access | None = None
+    watch: OnOutcome | None = None
     checks: Mapping[str, Check] = field(default_factory=dict)
     placed: Callable[[], None] = _none_wakes
     export: Callable[[str], Awaitable[Any]] | None = None

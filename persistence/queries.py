@@ -20,7 +20,7 @@ import msgspec
 import psycopg
 
 from persistence.batching import each_alone, in_groups
-from persistence.commands.transaction import Rows
+from persistence.commands.transaction import Parameters, Rows
 from persistence.errors import QueryExpired, RowRefused
 from persistence.postgres.actor import PostgresActor
 from persistence.postgres.connection import transaction
@@ -37,7 +37,7 @@ class ReadTransaction:
     def __init__(self, connection: psycopg.Connection) -> None:
         self._connection = connection
 
-    def read(self, query: LiteralString, parameters: Sequence[Any] = ()) -> Rows:
+    def read(self, query: LiteralString, parameters: Parameters = ()) -> Rows:
         """Run a query that changes nothing."""
         return Rows(self._connection.execute(query, parameters), None)
 

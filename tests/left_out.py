@@ -25,6 +25,7 @@ LEFT_OUT: Final = os.environ.get(VARIABLE, "")
 
 BESIDE: Final = {
     "accounts": (),
+    "audit": (),
     "chat": ("tests/protocol/test_client_membership.py",),
     "inbox": ("tests/test_inbox.py",),
     "keys": ("tests/actors/edge/api/test_walk.py",),

@@ -23,7 +23,7 @@ EVERYWHERE = {"msgspec", *sys.stdlib_module_names}
 LIBRARIES = {"pykka", "trio", "structlog"}
 LENT = {
     "actors.edge", "actors.runtime", "actors.service", "actors.facts", "actors.retention",
-    "actors.traces", "actors.quantities", "protocol", "persistence",
+    "actors.audit_trail", "actors.traces", "actors.quantities", "protocol", "persistence",
 }  # fmt: skip
 """The packages that services share."""
 SERVICES = [

@@ -47,10 +47,11 @@ SHARED_FUNCTIONS = {
     # One contract that several fulfil: the parts of a service, the stores.
     "start": {
         f"actors/{name}/service.py"
-        for name in ("accounts", "chat", "inbox", "keys", "matches", "storage")
+        for name in ("accounts", "audit", "chat", "inbox", "keys", "matches", "storage")
     },
     "readings": {
-        f"actors/{name}/service.py" for name in ("accounts", "inbox", "keys", "matches", "storage")
+        f"actors/{name}/service.py"
+        for name in ("accounts", "audit", "inbox", "keys", "matches", "storage")
     },
     "trimming": {"actors/chat/service.py", "actors/inbox/service.py"},
     "address_problem": {"persistence/postgres/address.py", "persistence/redis/address.py"},

@@ -107,8 +107,13 @@ async def status_of(client: Client, route: str) -> int:
     return await trio.to_thread.run_sync(ask)
 
 
+async def keeps_an_audit_log(client: Client) -> None:
+    assert await client.code("audit.list") == "forbidden"
+
+
 WORKS: dict[str, Callable[[Client], Awaitable[None]]] = {
     "accounts": knows_accounts,
+    "audit": keeps_an_audit_log,
     "chat": chats,
     "inbox": has_an_inbox,
     "keys": knows_keys,
@@ -117,6 +122,7 @@ WORKS: dict[str, Callable[[Client], Awaitable[None]]] = {
 }
 """For each service, what shows that it does its work."""
 ONE_OP: dict[str, tuple[str, dict[str, Any]]] = {
+    "audit": ("audit.list", {}),
     "chat": ("room.join", {"room": "lobby"}),
     "inbox": ("inbox.join", {}),
     "matches": ("match.list", {}),
@@ -166,7 +172,7 @@ def test_tests_can_be_run_with_a_service_left_out() -> None:
     unknown = python_without("chess", "-c", "import tests.conftest")
     assert (
         unknown.stderr
-        == "WITHOUT_SERVICE=chess: there is accounts, chat, inbox, keys, matches, storage\n"
+        == "WITHOUT_SERVICE=chess: there is accounts, audit, chat, inbox, keys, matches, storage\n"
     )
     assert unknown.returncode == 1
 

@@ -87,7 +87,7 @@ async def test_all_that_a_user_left_is_exported_and_then_erased(tmp_path: Path) 
     done = user("export", traces.user, tmp_path, "--out", str(file))
     assert (done.code, done.out) == (0, "")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert "chat 1, inbox 1, accounts 0, matches 6, storage 1" in done.err
+    assert "chat 1, inbox 1, accounts 0, matches 6, storage 1, audit 0" in done.err
     shown = user("export", traces.user, tmp_path)
     assert (shown.code, shown.out) == (0, file.read_text())
     found = msgspec.json.decode(shown.out)
@@ -105,7 +105,7 @@ async def test_all_that_a_user_left_is_exported_and_then_erased(tmp_path: Path) 
     done = user("erase", traces.user, tmp_path, "--yes")
     assert done.code == 0
     assert done.out == (
-        f"erased of {traces.user}: chat 1, inbox 1, accounts 0, matches 6, storage 1\n"
+        f"erased of {traces.user}: chat 1, inbox 1, accounts 0, matches 6, storage 1, audit 0\n"
     )
     with EmbeddedServers(tmp_path) as stores:
         where = (

@@ -94,10 +94,23 @@ def request_error(error: BaseException) -> RequestError:
     """
     if isinstance(error, RequestError):
         return error
-    for kind, row in _ROWS:
-        if isinstance(error, kind):
-            return RequestError(row)
-    # The actor has logged the error with its traceback; this line says that it reached a client.
-    # `Quarantined` ends here as well, as a request that crashes its actor must not be retried.
-    _log.warning("request failed", error=type(error).__name__)
-    return RequestError(INTERNAL)
+    row = _row_of(error)
+    if row is None:
+        # The actor has logged the error with its traceback; this line says that it reached a
+        # client. `Quarantined` ends elsewhere, as a request that crashes its actor is not retried.
+        _log.warning("request failed", error=type(error).__name__)
+        row = INTERNAL
+    return RequestError(row)
+
+
+def code_of(error: BaseException | None) -> str:
+    """Return the code that a client gets for `error`; empty: there is none."""
+    if error is None:
+        return ""
+    if isinstance(error, RequestError):
+        return error.error.code
+    return (_row_of(error) or INTERNAL).code
+
+
+def _row_of(error: BaseException) -> ErrorCode | None:
+    return next((row for kind, row in _ROWS if isinstance(error, kind)), None)

@@ -7,15 +7,17 @@ The session never waits: the answer goes from the asked actor straight into the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from actors.edge.connected_client import ConnectedClient
-from actors.edge.failures import Refused
+from actors.edge.failures import Refused, code_of
 from actors.edge.identity import Identity
 from actors.edge.memberships import Memberships
+from actors.edge.outcome import OnOutcome, RequestOutcome, nobody_told, subject_of
 from actors.edge.topic_messages import TopicMessage
 from actors.runtime.future import Future
 from protocol.errors import FORBIDDEN, RequestError
@@ -173,20 +175,55 @@ class AskService:
 
 @dataclass(frozen=True, slots=True)
 class OnlyFor:
-    """A route for those who have a role; everyone else is refused. Without a role, everyone is."""
+    """A route for those who have a role; everyone else is refused. Without a role, everyone is.
+
+    Attributes:
+        role, op: the role, and the op that needs it.
+        watch: told what became of each request.
+    """
 
     role: str | None
     route: Route
+    op: str = ""
+    watch: OnOutcome = nobody_told
 
     @property
     def outlives(self) -> bool:
         return self.route.outlives
 
     def serve(self, asker: Asker, client: ConnectedClient, request: Any) -> None:
-        if allows(self.role, asker.who.roles):
-            self.route.serve(asker, client, request)
-        else:
+        who = asker.who
+        told = partial(_told, self, who, client.connection.peer, subject_of(request))
+        if not allows(self.role, who.roles):
+            told(FORBIDDEN.code)
             client.refuse(RequestError(FORBIDDEN), request.ref)
+        else:
+            _followed(self.route, told).serve(asker, client, request)
+
+
+def _told(route: OnlyFor, who: Identity, peer: str, on_whom: str, code: str) -> None:
+    route.watch(RequestOutcome(who, route.op, route.role, peer, on_whom, code))
+
+
+def _followed(route: Route, told: Callable[[str], None]) -> Route:
+    """Return the route for one request, with `told` called with the code of its outcome.
+
+    A service answers every op of staff. What an actor answers is told as soon as it is asked.
+    """
+    if not isinstance(route, AskService):
+        told("")
+        return route
+
+    def answer(who: Identity, request: Any) -> Future[Any]:
+        try:
+            found = route.answer(who, request)
+        except Refused as refused:
+            told(refused.error.code)
+            raise
+        found.when_done(lambda done: told(code_of(done.exception())))
+        return found
+
+    return replace(route, answer=answer)
 
 
 @dataclass(frozen=True, slots=True)

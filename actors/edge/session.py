@@ -14,6 +14,7 @@ from actors.edge.connected_client import ConnectedClient
 from actors.edge.doorman import Share
 from actors.edge.identity import Identity
 from actors.edge.memberships import Memberships, PartAgain
+from actors.edge.outcome import OnOutcome, nobody_told
 from actors.edge.owner_answers import OwnerAnswered
 from actors.edge.put_off import Drained
 from actors.edge.routes import AskSession, Route
@@ -97,6 +98,7 @@ class Context(msgspec.Struct, frozen=True):
         max_message_bytes: the wire's limit, which clients are told.
         routes: the route of each type of request.
         access: knows the access tokens of accounts; None: there are guests only.
+        watch: told of tokens that were refused.
     """
 
     settings: SessionSettings
@@ -108,6 +110,7 @@ class Context(msgspec.Struct, frozen=True):
     activations: Activations
     routes: Mapping[type[Request], Route]
     access: Access | None = None
+    watch: OnOutcome = nobody_told
 
 
 class Session(Actor):

@@ -15,6 +15,7 @@ from actors.edge.admission import Admission
 from actors.edge.connected_client import ConnectedClient
 from actors.edge.doorman import Doorman, for_new
 from actors.edge.identity import Identity
+from actors.edge.outcome import RequestOutcome
 from actors.edge.rules.bucket import ClientLimits
 from actors.edge.session import KIND, Attach, Context, Detach, TakenOver, configured
 from actors.edge.tokens import Claims
@@ -39,9 +40,10 @@ from protocol.errors import (
     RequestError,
 )
 from protocol.messages import EVERY_OP, AnyRequest
+from protocol.messages.op import op_of
 from protocol.messages.op_table import OpTable
 from protocol.messages.session import SessionOpen, SessionResume
-from protocol.roles import with_included
+from protocol.roles import ANYONE, with_included
 from protocol.server.websocket import Connection
 
 _AGAIN_S = 0.01
@@ -156,6 +158,11 @@ class SessionGateway:
         topics.attach(Identity(claims.session, claims.user, claims.name), client)
         client.session = self._system.ref(KIND, claims.session)
         self._attach(client, request, claims, grant)
+
+    def told(self, client: ConnectedClient, request: AnyRequest, error: RequestError) -> None:
+        """Tell whoever keeps account of it that a connection got no session."""
+        peer, code = client.connection.peer, error.error.code
+        self._context.watch(RequestOutcome(None, op_of(request), ANYONE, peer, "", code))
 
     def detach(self, session: ActorRef, connection: int) -> None:
         """Tell a session that its connection has ended."""
@@ -371,6 +378,7 @@ class ClientHandler:
             else:
                 raise RequestError(NO_SESSION)
         except RequestError as error:
+            self._gateway.told(client, request, error)
             client.refuse(error, request.ref)
 
     def _over(self, now: float, size: int, cost: int, ref: int | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from actors.audit_trail import AuditTrail
 from actors.edge.topics import Topics
 from actors.edge.warden import warden_kind
 from actors.node.stores import NodeStores, StoreSettings
@@ -17,6 +18,7 @@ from actors.runtime.snapshots import SnapshotSettings
 from actors.runtime.system import ActorSystem
 from actors.service import Frame, Running, Service, ServiceSettings
 from persistence import PostgresSettings, RedisSettings, ScheduleSettings
+from persistence.commands import RECORD
 
 
 class HostSettings(ServiceSettings, Protocol):
@@ -55,7 +57,7 @@ def store_settings(
             recovery=settings.recovery,
         ),
         schedules=settings.schedules,
-        commands=[kind for one in services for kind in one.commands(settings)],
+        commands=[RECORD, *(kind for one in services for kind in one.commands(settings))],
         queries=[kind for one in services for kind in one.queries(settings)],
     )
 
@@ -93,6 +95,7 @@ def start_services(
         keeping=stores.keeping,
         schedules=stores.schedules,
         counters=stores.counters,
+        audit=AuditTrail(stores.facts, system.after),
         clock_ms=unix_ms,
     )
     return {service.name: service.start(frame) for service in services}

@@ -29,7 +29,8 @@ from actors.edge.access import Access
 from actors.edge.activations import Activations
 from actors.edge.doorman import Doorman
 from actors.edge.fanout import Fanout
-from actors.edge.routes import CallRoute, OnlyFor, Route
+from actors.edge.outcome import OnOutcome, all_of
+from actors.edge.routes import AskService, CallRoute, OnlyFor, Route
 from actors.edge.session import KIND as SESSION
 from actors.edge.session import ROUTES as SESSION_ROUTES
 from actors.edge.session import Context
@@ -64,7 +65,7 @@ from protocol.messages import session as session_messages
 from protocol.messages.envelope import Request
 from protocol.messages.op_table import OpTable
 from protocol.messages.session import Ping
-from protocol.roles import ANYONE, PLAYER
+from protocol.roles import ANYONE, PLAYER, STAFF
 from protocol.server.flusher import Flusher
 from protocol.server.gateway import Gateway
 from protocol.server.gathering import Window
@@ -326,7 +327,7 @@ class ServerNode:
         ops = OpTable([session_messages.AREA, *(service.area for service in self.services)])
         found = routes_of(ops, services.values())
         access = next((one.access for one in services.values() if one.access), None)
-        context = self._context(topics, found, access)
+        context = self._context(topics, found, access, watch_of(services.values()))
         sessions = SessionGateway(system, context, _new_id, doorman, ops)
         gateway = Gateway(
             sessions.accept,
@@ -370,7 +371,11 @@ class ServerNode:
         )
 
     def _context(
-        self, topics: Topics, routes: Mapping[type[Request], Route], access: Access | None
+        self,
+        topics: Topics,
+        routes: Mapping[type[Request], Route],
+        access: Access | None,
+        watch: OnOutcome,
     ) -> Context:
         settings = self.settings
         return Context(
@@ -385,6 +390,7 @@ class ServerNode:
             routes=routes,
             access=access,
             activations=Activations(settings.sessions),
+            watch=watch,
         )
 
 
@@ -392,9 +398,11 @@ def routes_of(ops: OpTable, services: Iterable[Running]) -> dict[type[Request], 
     """Return the route of each op.
 
     Raises:
-        ValueError: an op has no route, a route is for no op, or an op that is not `live` has a
-            route that needs a session, or the other way round.
+        ValueError: an op has no route, a route is for no op, an op that is not `live` has a route
+            that needs a session, or the other way round, or no service answers an op of staff.
     """
+    services = tuple(services)
+    watch = watch_of(services)
     found = dict(SESSION_ROUTES)
     for service in services:
         found.update(service.routes)
@@ -405,9 +413,16 @@ def routes_of(ops: OpTable, services: Iterable[Running]) -> dict[type[Request], 
         route = found[op.request]
         if op.live == isinstance(route, CallRoute) and op.request is not Ping:
             raise ValueError(f"{op.name}: `live` does not say what its route does")
+        if op.role in STAFF and not isinstance(route, AskService):
+            raise ValueError(f"{op.name}: an op of staff is answered by a service")
         if op.role not in (ANYONE, PLAYER):
-            found[op.request] = OnlyFor(op.role, route)
+            found[op.request] = OnlyFor(op.role, route, op.name, watch)
     return found
+
+
+def watch_of(services: Iterable[Running]) -> OnOutcome:
+    """Return what tells every service that keeps account of requests."""
+    return all_of(one.watch for one in services if one.watch is not None)
 
 
 def _new_id() -> str:

@@ -104,6 +104,7 @@ def open_api(
         admission=sessions.admission,
         doorman=sessions.doorman,
         cors=Cors(settings.origins),
+        watch=context.watch,
     )
     server = ApiServer(
         api.handle,

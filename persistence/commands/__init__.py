@@ -20,6 +20,7 @@ How to write a command that is correct and fast (bench/wallets.py is an example)
   row that may be missing before you lock it.
 - Refuse before the first write. A later refusal is safe as well, but then the whole batch is done
   again with a savepoint for each command.
+- `Transaction.record` writes an entry of the audit log with what it tells of.
 - Read the rows that `Transaction.write` returns only if you need them: other statements are not
   waited for.
 - For thousands of commands a second, write a `run_all` that passes the whole batch as arrays
@@ -27,12 +28,14 @@ How to write a command that is correct and fast (bench/wallets.py is an example)
 """
 
 from persistence.commands.kinds import CommandKind, CommandTable
+from persistence.commands.recording import RECORD, RecordEntries
 from persistence.commands.requests import Done, Execute
 from persistence.commands.transaction import Pushed, Rows, Transaction
 from persistence.commands.worker import CommandWorker
 from persistence.postgres.arrays import ByteaArray, Int8Array, TextArray
 
 __all__ = [
+    "RECORD",
     "ByteaArray",
     "CommandKind",
     "CommandTable",
@@ -41,6 +44,7 @@ __all__ = [
     "Execute",
     "Int8Array",
     "Pushed",
+    "RecordEntries",
     "Rows",
     "TextArray",
     "Transaction",

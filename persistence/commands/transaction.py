@@ -8,6 +8,7 @@ from typing import Any, Final, LiteralString, NamedTuple
 
 import psycopg
 
+from persistence import audit
 from persistence.postgres.arrays import check_text, columns, of_bytea, of_text
 from persistence.postgres.libpq import Statement, together, values_of
 from persistence.schedules.transaction import TransactionSchedules
@@ -64,8 +65,8 @@ class Transaction:
     """An open transaction, in which many commands may run one after the other.
 
     Names of tables without a schema are those of the server's schema. Lock rows in the same order
-    in all commands, and insert a row that may be missing before you lock it. Events of `emit` and
-    entries of `push` are written at the end of the transaction.
+    in all commands, and insert a row that may be missing before you lock it. Events of `emit`,
+    entries of `push` and those of `record` are written at the end of the transaction.
 
     A statement whose rows are not used is not waited for; it goes to PostgreSQL together with the
     next one. If it fails, the commands are done again one by one, so that the error goes to the
@@ -83,6 +84,7 @@ class Transaction:
         """Whether the present command has written, so that a refusal must be rolled back."""
         self._emitted: list[tuple[str, str, str, bytes]] = []
         self._pushed: list[tuple[str, str, bytes]] = []
+        self._recorded: list[audit.AuditEntry] = []
 
     def read(self, query: LiteralString, parameters: Parameters = ()) -> Rows:
         """Run a query that changes nothing. It may lock rows (`FOR UPDATE`)."""
@@ -114,6 +116,13 @@ class Transaction:
         check_text(user, type_)
         self._pushed.append((user, type_, payload))
 
+    def record(self, entry: audit.AuditEntry) -> None:
+        """Write an entry of the audit log, if the transaction commits.
+
+        A command that refuses leaves none; see `actors.audit_trail` for those.
+        """
+        self._recorded.append(entry)
+
     @contextmanager
     def pipelined(self) -> Iterator[None]:
         """Do not wait, inside the block, for statements whose rows are not used.
@@ -133,14 +142,14 @@ class Transaction:
             finally:
                 self._pipeline = None
 
-    def mark(self) -> tuple[int, int]:
-        """Return how many events and pushes there are so far, for `back_to`."""
+    def mark(self) -> tuple[int, int, int]:
+        """Return how many events, pushes and audit entries there are so far, for `back_to`."""
         self.wrote = False
-        return len(self._emitted), len(self._pushed)
+        return len(self._emitted), len(self._pushed), len(self._recorded)
 
-    def back_to(self, mark: tuple[int, int]) -> None:
-        """Drop the events and pushes since `mark`."""
-        del self._emitted[mark[0] :], self._pushed[mark[1] :]
+    def back_to(self, mark: tuple[int, int, int]) -> None:
+        """Drop the events, pushes and audit entries since `mark`."""
+        del self._emitted[mark[0] :], self._pushed[mark[1] :], self._recorded[mark[2] :]
 
     def finish(self) -> list[Pushed]:
         """Write the pushes. The worker calls this when all commands have run."""
@@ -155,11 +164,15 @@ class Transaction:
         ]
 
     def last_statements(self) -> Sequence[Statement]:
-        """Return the statements that write the emitted events.
+        """Return the statements that write the emitted events and the audit entries.
 
         The worker runs them before the commit.
         """
-        if not self._emitted:
-            return ()
-        kinds, keys, types, payloads = columns(self._emitted)
-        return (Statement(_EMIT, (*map(of_text, (kinds, keys, types)), of_bytea(payloads))),)
+        found: list[Statement] = []
+        if self._emitted:
+            kinds, keys, types, payloads = columns(self._emitted)
+            names = map(of_text, (kinds, keys, types))
+            found.append(Statement(_EMIT, (*names, of_bytea(payloads))))
+        if self._recorded:
+            found.append(audit.statement(self._recorded))
+        return found

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
-from protocol.messages import inbox, match, room, session, storage
+from protocol.messages import audit, inbox, match, room, session, storage
 from protocol.messages.envelope import ErrorReply, Ok, Push, Request
 from protocol.messages.op_table import OpTable
 
-EVERY_OP: Final = OpTable((session.AREA, room.AREA, match.AREA, inbox.AREA, storage.AREA))
+EVERY_OP: Final = OpTable(
+    (session.AREA, room.AREA, match.AREA, inbox.AREA, storage.AREA, audit.AREA)
+)
 """All ops.
 
 Clients, pages and fuzzers use this table; a server uses one with the ops of its services.

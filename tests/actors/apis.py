@@ -21,7 +21,7 @@ from actors.edge.tokens import Tokens
 from actors.edge.topics import Topics
 from actors.node.config import Loaded, load
 from actors.node.hosting import start_services, store_settings, unix_ms
-from actors.node.node import routes_of
+from actors.node.node import routes_of, watch_of
 from actors.node.scheduler import Bell
 from actors.node.services import load_services
 from actors.node.stores import NodeStores, start_stores
@@ -160,6 +160,7 @@ async def hosted(
             max_message_bytes=settings.wire.max_message_bytes,
             routes=found,
             activations=Activations(settings.sessions),
+            watch=watch_of(running.values()),
         )
         doorman = Doorman(settings.wire, settings.sessions)
         gateway = SessionGateway(system, context, secrets.token_hex, doorman, ops)

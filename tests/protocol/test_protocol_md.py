@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 import protocol
+from actors.audit.settings import AuditSettings
 from actors.chat.settings import RoomSettings
 from actors.edge.settings import SessionSettings
 from actors.inbox.settings import InboxSettings
@@ -228,6 +229,7 @@ def test_the_limits_are_the_defaults_of_the_settings() -> None:
         "A value of an object": (storage.object_bytes, "bytes of UTF-8"),
         "Objects of one request": (storage.batch, "objects"),
         "`limit` of `storage.list`": (storage.list_limit, "objects"),
+        "`limit` of `audit.list`": (AuditSettings().list_limit, "entries"),
         "Objects in one answer, their values and names": (storage.answer_bytes, "bytes of UTF-8"),
         "Objects of one user": (storage.user_objects, "objects"),
         "The same, their values and names": (storage.user_bytes, "bytes of UTF-8"),

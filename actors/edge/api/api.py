@@ -24,7 +24,8 @@ from actors.edge.connected_client import TOO_MUCH_TO_DO
 from actors.edge.doorman import Doorman
 from actors.edge.failures import request_error
 from actors.edge.identity import Identity
-from actors.edge.routes import CallRoute, Route
+from actors.edge.outcome import OnOutcome, RequestOutcome, nobody_told, subject_of
+from actors.edge.routes import CallRoute, OnlyFor, Route
 from actors.edge.settings import SessionSettings
 from actors.edge.traffic import ADDRESS_BUSY, Traffic
 from actors.runtime.future import Future
@@ -55,26 +56,6 @@ _BEARER: Final = "bearer "
 _KEY_CHARACTERS: Final = 64
 
 log = structlog.get_logger("actors.edge.api")
-
-OnOutcome = Callable[["ApiOutcome"], None]
-
-
-class ApiOutcome(msgspec.Struct, frozen=True, gc=False):
-    """What became of a request, for whoever keeps account of it.
-
-    Attributes:
-        who: who asked; None: it is not known.
-        what: the op, or the method and path of a route.
-        role: the role that it needs.
-        peer: the address of the client.
-        code: the code of the error; empty: it was answered.
-    """
-
-    who: Identity | None
-    what: str
-    role: str | None
-    peer: str
-    code: str
 
 
 class _Asking:
@@ -132,7 +113,7 @@ class Api:
         admission: Admission,
         doorman: Doorman,
         cors: Cors,
-        watch: Sequence[OnOutcome] = (),
+        watch: OnOutcome = nobody_told,
     ) -> None:
         self.system = system
         self.ask_timeout_s = settings.ask_timeout_s
@@ -140,14 +121,18 @@ class Api:
         self.refused: Counter[str] = Counter()
         self._ops = ops
         self._encoding = encoding
-        self._routes = routes
+        # The role was checked, and it is told what became of it, before a route is called.
+        self._routes = {
+            request: route.route if isinstance(route, OnlyFor) else route
+            for request, route in routes.items()
+        }
         self._paths = Paths(api_routes)
         self._authenticate = authenticate
         self._budgets = CallerBudgets(settings, activations)
         self._admission = admission
         self._doorman = doorman
         self._cors = cors
-        self._watch = tuple(watch)
+        self._watch = watch
         self._queries = {
             route.query: tuple(field.encode_name for field in msgspec.structs.fields(route.query))
             for route in api_routes
@@ -203,6 +188,7 @@ class Api:
         if op.live and not isinstance(route, CallRoute):
             raise RequestError(NEEDS_SESSION)
         asked = _with_key(self._decoded(request, op), op, request.headers.get(KEY_HEADER))
+        outcome.on_whom = subject_of(asked)
         budget = self._budgets.of(caller, now)
         budget.admit(now, op.cost_of(asked), len(request.body))
         assert isinstance(route, CallRoute)
@@ -241,9 +227,11 @@ class Api:
             if caller is not None:
                 budget = self._budgets.of(caller, now)
                 budget.admit(now, 1, len(request.body))
+            body = self._body(request, route)
+            outcome.on_whom = parameters.get("id") or subject_of(body)
             call = ApiCall(
                 who=outcome.who,
-                body=self._body(request, route),
+                body=body,
                 query=self._query(request, route),
                 path=parameters,
                 headers=request.headers,
@@ -287,10 +275,8 @@ class Api:
             code = error.error.code
             raise
         finally:
-            if self._watch:
-                told = ApiOutcome(outcome.who, what, role, request.peer, code)
-                for watch in self._watch:
-                    watch(told)
+            peer, on_whom = request.peer, outcome.on_whom
+            self._watch(RequestOutcome(outcome.who, what, role, peer, on_whom, code))
 
     def _traffic(self, request: HttpRequest, now: float, cost: int) -> Traffic | None:
         """Charge the address. Raises RequestError if it sends too much."""
@@ -350,11 +336,12 @@ class Api:
 class _Told:
     """Who asked for what, as far as it is known."""
 
-    __slots__ = ("what", "who")
+    __slots__ = ("on_whom", "what", "who")
 
     def __init__(self, what: str) -> None:
         self.what = what
         self.who: Identity | None = None
+        self.on_whom = ""
 
 
 def _check_type(request: HttpRequest) -> None:

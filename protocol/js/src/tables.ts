@@ -5,7 +5,7 @@ export const HARMLESS: ReadonlySet<string> = new Set(
   (
     "session.renew ping room.join room.leave room.history room.members match.list match.join " +
     "match.leave match.input inbox.join inbox.leave inbox.history inbox.read storage.read " +
-    "storage.list"
+    "storage.list audit.list"
   ).split(" "),
 );
 

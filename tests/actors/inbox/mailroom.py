@@ -211,6 +211,7 @@ async def open_mailroom(
                 keeping=nothing,
                 schedules=nothing,
                 counters=nothing,
+                audit=nothing,
                 clock_ms=house.context.clock_ms,
             )
         )

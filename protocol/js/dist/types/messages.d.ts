@@ -1,3 +1,55 @@
+/**
+ * List entries of the audit log, the newest first. Answered with `AuditListed`. A filter that is
+ * null, or not there, lets every entry pass. `who` is a user, or a key as "key-<id>"; `what` is a
+ * name, or the beginning of one with a `*` behind it; `refused`: only what was refused, or only
+ * what was done; `since` and `until` are times of entries.
+ */
+export interface AuditList {
+    /** only what this user or key did, also on behalf of others; null: whoever */
+    who?: string | null;
+    /** only what was done to this user or thing; null: whomever */
+    on_whom?: string | null;
+    /** only what has this name, or, with a `*` at the end, this beginning; null: whatever */
+    what?: string | null;
+    /** only what was refused, or only what was done; null: both */
+    refused?: boolean | null;
+    /** not what is older, in milliseconds since 1970, UTC */
+    since?: number | null;
+    /** only what is older */
+    until?: number | null;
+    /** how many at most */
+    limit?: number;
+    /** of the answer before; null: from the newest */
+    cursor?: string | null;
+}
+/** An entry. `at` is in milliseconds since 1970, UTC. */
+export interface AuditListEntry {
+    /** when, in milliseconds since 1970, UTC */
+    at: number;
+    /**
+     * the user who did it, or an API key as `key-<id>`; empty: nobody is known, or the command line
+     */
+    who: string;
+    /** the user on whose behalf a key asked; empty: for itself */
+    as_whom: string;
+    /** the network address it came from; empty: not known, or erased */
+    address: string;
+    /** an op, a route as `DELETE /v1/keys/{id}`, or a name as `account.banned` */
+    what: string;
+    /** the user or the thing it was done to; empty: nobody else */
+    on_whom: string;
+    /** the code of the refusal; empty: it was done */
+    outcome: string;
+    /** more, by the kind of entry */
+    details: Record<string, unknown>;
+}
+/** A page of the audit log. `cursor` is for the next page; null: this is the last one. */
+export interface AuditListed {
+    /** the newest first */
+    entries: AuditListEntry[];
+    /** where the list goes on; null: this is its end */
+    cursor?: string | null;
+}
 /** An entry of an inbox. `at` is in milliseconds since 1970, UTC. */
 export interface Entry {
     /** its place in the inbox */
@@ -748,6 +800,7 @@ export interface Requests {
     "storage.read": StorageRead;
     "storage.delete": StorageDelete;
     "storage.list": StorageList;
+    "audit.list": AuditList;
 }
 /** What each op is answered with. */
 export interface Answers {
@@ -774,6 +827,7 @@ export interface Answers {
     "storage.read": ObjectsRead;
     "storage.delete": null;
     "storage.list": ObjectsListed;
+    "audit.list": AuditListed;
 }
 /** Each push, by op. */
 export interface Pushes {
