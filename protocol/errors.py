@@ -157,6 +157,7 @@ UNAUTHENTICATED: Final = ErrorCode(
     "unauthenticated", "Say who asks: send a token or an API key.", status=401
 )
 NOT_FOUND: Final = ErrorCode("not_found", "There is nothing at this address.", status=404)
+BAD_USER: Final = ErrorCode("bad_user", "The text is no id of a user.")
 METHOD_NOT_ALLOWED: Final = ErrorCode(
     "method_not_allowed", "This address takes other methods.", status=405
 )
@@ -181,7 +182,7 @@ ERRORS: Final[dict[str, ErrorCode]] = {
         TOO_MANY_TOPICS, ROOM_FULL, UNKNOWN_GAME, UNKNOWN_MATCH, MATCH_FULL, MATCH_ENDED,
         TOO_MANY_MATCHES, BAD_INPUT, REJECTED, SEQ_TOO_OLD, BAD_CURSOR, VERSION_CONFLICT, FORBIDDEN,
         QUOTA_EXCEEDED, KEY_REUSED, TIMEOUT, BUSY, UNAVAILABLE, FAILED, NEEDS_SESSION,
-        UNAUTHENTICATED, NOT_FOUND, METHOD_NOT_ALLOWED, TOO_SLOW, BODY_TOO_BIG, NOT_JSON,
+        UNAUTHENTICATED, BAD_USER, NOT_FOUND, METHOD_NOT_ALLOWED, TOO_SLOW, BODY_TOO_BIG, NOT_JSON,
         HEAD_TOO_BIG, INTERNAL,
     )
 }  # fmt: skip

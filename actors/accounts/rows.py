@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from actors.accounts.access import ALL, Ending
+from actors.accounts.access import ALL, WHY, Ending
 from actors.edge.failures import Refused
 from persistence.commands import CommandKind, Transaction
 from persistence.queries import QueryKind, ReadTransaction
@@ -150,7 +150,7 @@ def _sign_in(tx: Transaction, command: SignIn) -> Let:
         )
     tx.write(
         "INSERT INTO account_sign_ins"
-        " VALUES (%s, %s, %s, now(), now(), now() + make_interval(secs => %s))",
+        " VALUES (%s, %s, %s, now(), now(), now() + make_interval(secs => %s), NULL)",
         (command.sign_in, user, command.label, command.valid_s),
     )
     tx.write(
@@ -163,7 +163,7 @@ def _sign_in(tx: Transaction, command: SignIn) -> Let:
 def _refresh(tx: Transaction, command: Refresh) -> Let:
     row = tx.read(
         """
-        SELECT a.user_id, a.name, a.roles, s.id, t.used_at IS NOT NULL
+        SELECT a.user_id, a.name, a.roles, s.id
         FROM account_refresh_tokens AS t
         JOIN account_sign_ins AS s ON s.id = t.sign_in
         JOIN accounts AS a USING (user_id)
@@ -174,12 +174,22 @@ def _refresh(tx: Transaction, command: Refresh) -> Let:
     ).fetchone()
     if row is None:
         raise Refused(BAD_TOKEN)
-    user, name, roles, sign_in, _ = row
+    user, name, roles, sign_in = row
     # Read again under the lock: of two who show the same token, the second waited for the first.
-    used = tx.read(
-        "SELECT used_at IS NOT NULL FROM account_refresh_tokens WHERE hash = %s", (command.hash,)
+    now = tx.read(
+        """
+        SELECT t.used_at IS NOT NULL, s.ended
+        FROM account_refresh_tokens AS t JOIN account_sign_ins AS s ON s.id = t.sign_in
+        WHERE t.hash = %s
+        """,
+        (command.hash,),
     ).fetchone()
-    if used is None or used[0]:
+    if now is None:
+        raise Refused(BAD_TOKEN)
+    used, ended = now
+    if ended is not None:
+        raise Refused(WHY[ended][0])
+    if used:
         _end(tx, user, sign_in, command.void_s)
         return Let(user, name, tuple(roles), sign_in, reused=True)
     tx.write("UPDATE account_refresh_tokens SET used_at = now() WHERE hash = %s", (command.hash,))
@@ -194,7 +204,8 @@ def _refresh(tx: Transaction, command: Refresh) -> Let:
 
 def _end(tx: Transaction, user: str, sign_in: str, void_s: float) -> list[Ending]:
     gone = tx.write(
-        "DELETE FROM account_sign_ins WHERE user_id = %s AND %s IN (id, %s) RETURNING id",
+        "UPDATE account_sign_ins SET ended = 'signed_out', label = ''"
+        " WHERE user_id = %s AND %s IN (id, %s) AND ended IS NULL RETURNING id",
         (user, sign_in, ALL),
     ).fetchall()
     endings = []
@@ -274,7 +285,8 @@ def _list(reading: ReadTransaction, query: ListSignIns) -> list[SignInRow]:
         SELECT id, label, (extract(epoch FROM created_at) * 1000)::bigint,
                (extract(epoch FROM used_at) * 1000)::bigint,
                (extract(epoch FROM expires_at) * 1000)::bigint
-        FROM account_sign_ins WHERE user_id = %s AND expires_at > now() ORDER BY used_at DESC
+        FROM account_sign_ins WHERE user_id = %s AND ended IS NULL AND expires_at > now()
+        ORDER BY used_at DESC
         """,
         (query.user,),
     )

@@ -120,6 +120,7 @@ class SignInDesk:
             *(
                 ApiRoute(
                     method="POST", path=f"/v1/sign-in/{way}", role=role, summary=summary,
+                    scope="account.sign_in",
                     handle=self._sign_in, body=body, answer=SignedIn,
                     errors=(FORBIDDEN, UNAVAILABLE),
                 )
@@ -132,15 +133,17 @@ class SignInDesk:
             ),
             ApiRoute(
                 method="GET", path="/v1/sign-ins", role=PLAYER, answer=SignInList,
+                scope="account.sign_ins",
                 summary="List the sign-ins of the account.", handle=self._list,
             ),
             ApiRoute(
                 method="DELETE", path="/v1/sign-ins/{id}", role=PLAYER, errors=(NOT_FOUND,),
+                scope="account.end_sign_ins",
                 summary="End a sign-in. Its sessions end on every node within a second.",
                 handle=self._end,
             ),
             ApiRoute(
-                method="DELETE", path="/v1/sign-ins", role=PLAYER,
+                method="DELETE", path="/v1/sign-ins", role=PLAYER, scope="account.end_sign_ins",
                 summary="End all sign-ins of the account.", handle=self._end_all,
             ),
         )  # fmt: skip

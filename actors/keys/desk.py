@@ -19,7 +19,7 @@ from protocol.errors import FORBIDDEN, NOT_FOUND
 from protocol.roles import OPERATOR, STAFF, with_included
 
 Scope = Annotated[str, Meta(pattern=r"^(\*|[a-z]+\.\*|[a-z]+(\.[a-z_]+)?)\Z")]
-"""An op, all ops of an area ("storage.*"), or everything ("*")."""
+"""An op or a route, all of an area ("storage.*"), or everything ("*")."""
 KeyRate = Annotated[float, Meta(gt=0, le=1_000_000)]
 StaffRole = Annotated[str, Meta(pattern=f"^({'|'.join(STAFF)})\\Z")]
 
@@ -66,6 +66,7 @@ class KeyDesk:
                 method="GET",
                 path="/v1/keys",
                 role=OPERATOR,
+                scope="keys.list",
                 summary="List all API keys.",
                 handle=self._list,
                 answer=KeyList,
@@ -74,6 +75,7 @@ class KeyDesk:
                 method="POST",
                 path="/v1/keys",
                 role=OPERATOR,
+                scope="keys.create",
                 summary="Make an API key. Its text is in the answer, and never shown again.",
                 handle=self._make,
                 body=NewKey,
@@ -84,6 +86,7 @@ class KeyDesk:
                 method="DELETE",
                 path="/v1/keys/{id}",
                 role=OPERATOR,
+                scope="keys.revoke",
                 summary="Revoke an API key. Every node refuses it within a second.",
                 handle=self._revoke,
                 errors=(NOT_FOUND,),

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hmac
-import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Final, cast
 
-from actors.edge.api.callers import ApiCaller, Credentials
+from actors.edge.api.callers import USER_HEADER, ApiCaller, Credentials
 from actors.edge.identity import Identity
 from actors.facts import Facts
 from actors.keys.key_text import PREFIX, parsed
 from actors.keys.rows import FindKey, KeyFound, NoteUse
-from protocol.errors import BAD_MESSAGE, BAD_TOKEN, FORBIDDEN, RequestError
+from protocol.errors import BAD_TOKEN, BAD_USER, FORBIDDEN, RequestError
+from protocol.messages.envelope import IDENT
 from protocol.roles import PLAYER, with_included
 
 KNOWN_S: Final = 1.0
@@ -23,7 +23,6 @@ NOTE_S: Final = 60.0
 ITSELF: Final = "key-"
 """How the user begins as which a key calls for itself; no player's id begins so."""
 _MOST: Final = 10_000
-_USER: Final = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
 
 
 class Gatekeeper:
@@ -67,10 +66,10 @@ class Gatekeeper:
             user, name, roles = f"{ITSELF}{key.id}", key.name, with_included((PLAYER, *key.roles))
         elif given.user.startswith(ITSELF):
             raise RequestError(FORBIDDEN, "a key calls on behalf of players, not of another key")
-        elif _USER.fullmatch(given.user):
-            user, name, roles = given.user, given.user[:64], frozenset((PLAYER,))
+        elif IDENT.fullmatch(given.user):
+            user, name, roles = given.user, given.user, frozenset((PLAYER,))
         else:
-            raise RequestError(BAD_MESSAGE, "greenroom-user is no id of a user")
+            raise RequestError(BAD_USER, f"{USER_HEADER}: letters, digits, and _.:-, at most 64")
         who = Identity("", user, name, roles=roles, address=given.address, key=key.id)
         return ApiCaller(
             who=who,

@@ -16,6 +16,7 @@ import msgspec
 from protocol.errors import (
     BAD_MESSAGE,
     BAD_TOKEN,
+    BAD_USER,
     BODY_TOO_BIG,
     BUSY,
     FORBIDDEN,
@@ -40,7 +41,7 @@ _ANY: Final = (
     BUSY, UNAVAILABLE, TIMEOUT,
 )  # fmt: skip
 """What any request may be answered with."""
-_OF_KNOWN: Final = (UNAUTHENTICATED, BAD_TOKEN, FORBIDDEN)
+_OF_KNOWN: Final = (UNAUTHENTICATED, BAD_TOKEN, BAD_USER, FORBIDDEN)
 """What a request that needs a role may be answered with."""
 _ENVELOPE: Final = ("op", "ref")
 _KEY: Final = {
@@ -62,6 +63,8 @@ class Address(Protocol):
     def path(self) -> str: ...
     @property
     def role(self) -> str | None: ...
+    @property
+    def scope(self) -> str: ...
     @property
     def summary(self) -> str: ...
     @property
@@ -127,7 +130,7 @@ def _of_route(route: Address) -> Json:
     found: Json = {
         "operationId": f"{route.method} {route.path}",
         "summary": route.summary,
-        "description": f"Role: {route.role or 'nobody'}.",
+        "description": f"Role: {route.role or 'nobody'}." + _scope(route),
         "tags": [route.path.split("/")[2]],
         "responses": _responses(route.answer, route.errors, route.role),
     }
@@ -155,6 +158,11 @@ def _of_route(route: Address) -> Json:
 def _typed(struct: type[msgspec.Struct]) -> Iterable[tuple[Any, Any]]:
     hints = get_type_hints(struct, include_extras=True)
     return [(field, hints[field.name]) for field in fields_of(struct)]
+
+
+def _scope(route: Address) -> str:
+    needed = route.role not in (None, ANYONE)
+    return f" Scope of an API key: {route.scope or '*'}." if needed else ""
 
 
 def _security(role: str | None) -> Json:

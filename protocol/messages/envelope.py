@@ -8,8 +8,9 @@ fields are ignored, so that client and server may be of different versions.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -23,8 +24,9 @@ Ref = Annotated[int, Meta(ge=0, le=MAX_REF)]
 Key = Annotated[str, Meta(min_length=1, max_length=64)]
 """An idempotency key. Requests with the same key act once."""
 Name = Annotated[str, Meta(min_length=1, max_length=64)]
-Ident = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:\-]{1,64}\Z")]
-"""The name of a room, a match or a game."""
+IDENT: Final = re.compile(r"[A-Za-z0-9_.:\-]{1,64}")
+Ident = Annotated[str, Meta(pattern=rf"^{IDENT.pattern}\Z")]
+"""The name of a room, a match or a game, or the id of a user."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", gc=False):

@@ -221,7 +221,7 @@ class Api:
             roles = frozenset[str]() if caller is None else caller.who.roles
             if not allows(route.role, roles):
                 raise RequestError(FORBIDDEN)
-            if caller is not None and route.role != ANYONE and not caller.covers(outcome.what):
+            if caller is not None and route.role != ANYONE and not caller.covers(route.scope):
                 raise RequestError(FORBIDDEN)
             budget = None
             if caller is not None:

@@ -47,6 +47,8 @@ class ApiRoute:
         handle: answers. What it returns is of the type `answer`, or is an `HttpResponse` of
             protocol.http.exchange. It raises RequestError to refuse.
         role: the role of `protocol.roles` that whoever asks must have; None: nobody may ask.
+        scope: what an API key must have among its scopes, such as "account.sign_in", unless the
+            route is for anyone; empty: only a key for everything may call it.
         summary: what it does, in a sentence.
         body, query: the types of the body and of the parameters behind the "?".
         answer: the type of the answer's body; None: it has none.
@@ -57,6 +59,7 @@ class ApiRoute:
     path: str
     handle: Callable[[ApiCall], Awaitable[Any]]
     role: str | None = None
+    scope: str = ""
     summary: str = ""
     body: type[msgspec.Struct] | None = None
     query: type[msgspec.Struct] | None = None

@@ -37,7 +37,8 @@ class ApiCaller:
 
     Attributes:
         who: its identity, which has a role for each that it may act in.
-        scopes: the ops that it may call, as "storage.read", "storage.*" or "*"; None: any.
+        scopes: the ops and routes that it may call, as "storage.read", "storage.*" or "*"; None:
+            any.
         requests_per_s, burst: its rate; None: that of a session.
     """
 
@@ -52,7 +53,7 @@ class ApiCaller:
         return f"key:{self.who.key}" if self.who.key else f"user:{self.who.user}"
 
     def covers(self, op: str) -> bool:
-        """Return whether an op is within its scopes."""
+        """Return whether an op, or the scope of a route, is within its scopes."""
         if self.scopes is None:
             return True
         area = f"{op.partition('.')[0]}.*"

@@ -965,6 +965,7 @@ export type ErrorCode =
   | "failed"
   | "needs_session"
   | "unauthenticated"
+  | "bad_user"
   | "not_found"
   | "method_not_allowed"
   | "too_slow"

@@ -127,7 +127,8 @@ async def test_a_refresh_token_is_used_once_and_a_second_use_ends_the_sign_in(
         assert third["sign_in"] == ada["sign_in"]
         stolen = await refreshed(api, ada["refresh_token"])
         assert (stolen.status, stolen.code) == (401, "signed_out")
-        assert (await refreshed(api, third["refresh_token"])).code == "bad_token"
+        for token in (ada, second, third):
+            assert (await refreshed(api, token["refresh_token"])).code == "signed_out"
         for node in (api, other):
             assert await refusal(node, third["access_token"]) == "signed_out"
 
@@ -162,6 +163,10 @@ async def test_sign_ins_are_listed_and_ended_one_by_one_and_all_at_once(
         strange = await api.send("DELETE", path, token=bob["access_token"])
         assert strange.code == "not_found"
         assert (await api.send("DELETE", path, token=token)).status == 204
+        assert (await api.send("DELETE", path, token=token)).code == "not_found"
+        assert (await refreshed(other, phone["refresh_token"])).code == "signed_out"
+        listed = (await api.send("GET", "/v1/sign-ins", token=token)).data["sign_ins"]
+        assert [one["label"] for one in listed] == ["desk"]
         for node in (api, other):
             assert await refusal(node, phone["access_token"]) == "signed_out"
         access_of(other).verify(token)
