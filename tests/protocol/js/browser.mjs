@@ -23,6 +23,7 @@ starting.catch(() => {}); // whoever asks is told
 
 const commands = {
   version: async () => (await starting).version(),
+  close: async () => (await starting).close(),
   async open({ page, url }) {
     const context = await (await starting).createBrowserContext();
     const opened = await context.newPage();

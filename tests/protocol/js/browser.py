@@ -75,7 +75,12 @@ class Browser:
 async def chromium() -> AsyncIterator[Browser]:
     """Run Chromium for the time of the block: the machine's own, or else npm's."""
     async with driver(BROWSER) as running:
-        yield Browser(running)
+        try:
+            yield Browser(running)
+        finally:
+            # It would outlive the driver, which is killed.
+            with trio.move_on_after(LIMIT_S, shield=True):
+                await running.ask("close")
 
 
 def why_not() -> str:
