@@ -63,7 +63,7 @@ class Broadcast(Protocol):
 class Listener:
     """A session as the hub knows it: its identity, and its present connection."""
 
-    __slots__ = ("budget", "link", "shared", "topics", "who")
+    __slots__ = ("budget", "link", "resumes", "shared", "topics", "who")
 
     def __init__(self, who: Identity) -> None:
         self.who = who
@@ -73,6 +73,8 @@ class Listener:
         self.shared: Bucket | None = None
         """The budget of all sessions of its address; None: the address has no limits."""
         self.topics: dict[str, Audience] = {}
+        self.resumes: dict[str, int] = {}
+        """By topic, the attempt of a resume whose owner has pushed nothing here yet."""
 
     def has(self, connection: int) -> bool:
         """Whether this connection is the session's now."""

@@ -76,6 +76,8 @@ class Recover(FromOwner, frozen=True, gc=False):
     """Push to one session what it missed since (`epoch`, `offset`), if there is room for all of it.
 
     If there is not, the session is told to resume from there once there is room (`PutOff`).
+
+    `attempt`: that of the resume; 0 from a node of an older version, which does not give it back.
     """
 
     session: str
@@ -83,6 +85,7 @@ class Recover(FromOwner, frozen=True, gc=False):
     epoch: int
     offset: int
     pushes: Sequence[bytes]
+    attempt: int = 0
 
 
 class NewIncarnation(FromOwner, frozen=True, gc=False):

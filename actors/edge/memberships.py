@@ -33,7 +33,7 @@ from actors.runtime.errors import AskTimeout
 from actors.runtime.future import Future
 from actors.runtime.ref import ActorRef
 from actors.runtime.restart import Backoff
-from protocol.errors import NOT_JOINED, TOO_MANY_TOPICS, RequestError
+from protocol.errors import NOT_JOINED, PART_LOST, TOO_MANY_TOPICS, RequestError
 from protocol.messages.envelope import Position
 from protocol.messages.session import TopicLost
 
@@ -257,10 +257,16 @@ class Memberships:
             resuming = None  # that client has gone
         membership = membership.answered_in(number, answer)
         newest = number == membership.entered  # else a later join answers the client
-        if resuming is not None and newest and self._is_lost(error, resuming):
-            held.membership = membership
-            self._resume(resuming.client, topic, resuming.position, resuming.until)
-            return
+        if resuming is not None and newest and error is not None:
+            if not self._topics.give_up_resume(self._who.session, topic, resuming.attempt):
+                # The owner has pushed something, so only the client knows its position now.
+                resuming.client.close(PART_LOST)
+                self._stands(topic, held, membership)
+                return
+            if self._is_lost(error, resuming):
+                held.membership = membership
+                self._resume(resuming.client, topic, resuming.position, resuming.until)
+                return
         if answer is AnswerMeaning.DONE:
             held.believed = True
         elif error is None:
@@ -354,7 +360,7 @@ class Memberships:
 
     def _is_lost(self, error: BaseException | None, resuming: Resuming) -> bool:
         """Whether no answer to a resume will come, though it is not late: its owner's node is gone,
-        or the way to it was. It may be repeated, so whoever owns the topic now is asked.
+        or the way to it was. Whoever owns the topic now is asked then.
         """
         return isinstance(error, AskTimeout) and self._actor.system.now() < resuming.until
 
@@ -378,8 +384,12 @@ class Memberships:
         now = self._actor.system.now()
         if until is None:
             until = now + self._settings.resume_timeout_s
-        message = Resume(self._who, client.id, position.epoch, position.offset, until=until)
-        self._ask_in(topic, held, message, until - now, Resuming(client, position, until))
+        attempt = self._topics.begin_resume(self._who.session, topic)
+        message = Resume(
+            self._who, client.id, position.epoch, position.offset, until=until, attempt=attempt
+        )
+        resuming = Resuming(client, position, until, attempt)
+        self._ask_in(topic, held, message, until - now, resuming)
         held.resumed = held.membership.last
         return True
 

@@ -17,11 +17,14 @@ from protocol.messages.envelope import Position
 
 
 class Resuming(NamedTuple):
-    """The client that comes back to a topic, its position there, and until when it is told."""
+    """The client that comes back to a topic, its position there, until when it is told, and the
+    number of this attempt (`Topics.begin_resume`).
+    """
 
     client: ConnectedClient
     position: Position
     until: float
+    attempt: int
 
 
 class OwnerAnswered(msgspec.Struct, frozen=True):

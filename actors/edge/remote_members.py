@@ -187,6 +187,7 @@ def recover_elsewhere(
     """
     who = asked.who
     message = Recover(
-        hubs.node, topic, who.session, asked.connection, asked.epoch, asked.offset, pushes
-    )
+        hubs.node, topic, who.session, asked.connection, asked.epoch, asked.offset, pushes,
+        asked.attempt,
+    )  # fmt: skip
     return hubs.tell(node, message)

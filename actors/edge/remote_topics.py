@@ -106,7 +106,9 @@ class RemoteTopics:
         if listener is None:  # the owner learns it as well, since it watches the session
             self._hubs.tell(message.owner, Gone(message.topic, message.session, message.number))
             return
-        there = self.audience(message)
+        there, present = self.audience(message), listener.topics.get(message.topic)
+        if present is not None and present is not there and present.epoch > message.epoch:
+            return  # that owner has been succeeded, and is about to learn it
         if there is None:
             there = RemoteAudience(message.owner, message.topic, self._hubs)
             self._of.setdefault(message.owner, {})[message.topic] = there
@@ -173,16 +175,23 @@ class RemoteTopics:
     def recover(self, message: Recover) -> bool:
         """Push to one session what it missed. Returns False if there is no room for that now: then
         it gets no pushes of the topic until the owner subscribes it again. Raises `EncodeError`.
+
+        Nothing is pushed for an attempt that the session has given up. It has resumed from the
+        same position once more, and would be pushed the same twice.
         """
-        link = self._topics.link(message.session)
-        if link is None or link.id != message.connection:
+        listener = self._topics.listener(message.session)
+        if listener is None or listener.link is None or not listener.has(message.connection):
             return True
-        if self._topics.push_all(link, [link.encoding.reframe(push) for push in message.pushes]):
+        awaited = self._topics.pushes_for(listener, message.topic, message.attempt)
+        link = listener.link
+        if awaited and self._topics.push_all(
+            link, [link.encoding.reframe(push) for push in message.pushes]
+        ):
             return True
         there = self.audience(message)
         if there is not None:
             there.pause(message.session)
-        return False
+        return not awaited
 
     # --- owners that move, and nodes that die ----------------------------------------------------
 

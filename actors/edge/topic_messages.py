@@ -83,6 +83,10 @@ class Resume(TopicMessage, frozen=True, gc=False):
     offset: int
     until: Deadline = math.inf
     """As for a join."""
+    attempt: int = 0
+    """Which attempt of the session this is (`Topics.begin_resume`). An owner on another node gives
+    it back with its pushes.
+    """
 
 
 class Resumed(enum.Enum):

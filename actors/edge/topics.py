@@ -76,6 +76,7 @@ class Topics:
             listener = self._listeners[who.session] = Listener(who)
         self._pause(listener)
         listener.link = link
+        listener.resumes.clear()
 
     def detach(self, session: str, connection: int) -> bool:
         """Take the session's connection away, if it is this one; returns whether it was."""
@@ -94,6 +95,37 @@ class Topics:
             listener.link = None
             if self.on_end is not None:
                 self.on_end(listener.who)
+
+    def begin_resume(self, session: str, topic: str) -> int:
+        """Note that the session asks to resume a topic; returns the number of this attempt.
+
+        What an owner on another node pushes for an earlier attempt is not pushed from here on.
+        """
+        listener = self._listeners.get(session)
+        if listener is None or self.hubs is None:
+            return 0
+        attempt = listener.resumes[topic] = self.hubs.number()
+        return attempt
+
+    def give_up_resume(self, session: str, topic: str, attempt: int) -> bool:
+        """Have nothing pushed for the newest attempt from here on.
+
+        Returns False if something has been pushed for it already.
+        """
+        listener = self._listeners.get(session)
+        if listener is None or not attempt:
+            return True
+        return listener.resumes.pop(topic, 0) == attempt
+
+    def pushes_for(self, listener: Listener, topic: str, attempt: int) -> bool:
+        """Note that the owner pushes for an attempt; returns whether it is the one that is awaited.
+
+        An attempt 0 is of a node of an older version, which does not say which one it answers.
+        """
+        if attempt and listener.resumes.get(topic) != attempt:
+            return False
+        listener.resumes.pop(topic, None)
+        return True
 
     def link(self, session: str) -> Recipient | None:
         """Return the session's connection; None: it has none, or there is no such session."""
@@ -377,6 +409,7 @@ class Topics:
         link = listener.link
         if link is None or link.id != asked.connection:
             return True
+        listener.resumes.pop(topic, None)
         frames = [link.encoding.frame(push) for push in pushes]
         if self.push_all(link, frames):
             return True

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import trio
 import trio.testing
 from trio.testing import MockClock
 
 from actors.edge import strangers
-from actors.edge.hub_messages import Dismissed, Gone, Publish
+from actors.edge.hub_messages import Dismissed, Gone, NewIncarnation, Publish, Subscribe
+from actors.edge.topic_messages import Resume
+from actors.runtime.errors import AskTimeout
+from actors.runtime.future import Future
 from actors.runtime.memory import MemoryEventStore
+from actors.runtime.ref import ActorRef
 from protocol.errors import PART_LOST, TAKEN_OVER
 from protocol.messages.envelope import ErrorReply, Ok, Position
 from protocol.messages.match import (
@@ -218,6 +224,90 @@ async def test_a_node_that_took_no_more_messages_has_its_clients_resume(
         for player in (again, cyd):
             await player.settle()
             assert bodies(player) == ["four"]
+
+
+async def test_a_resume_whose_answer_is_lost_after_its_pushes_came_is_the_clients_to_repeat(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_house() as house:
+        near, far = await joined(house, "ada", node=OWNERS), await joined(house, "bob", node=OTHERS)
+        far.leave()
+        await near.ask(RoomSend(room="lobby", body="one"))
+        ask, lost = ActorRef.ask, list[Future[Any]]()
+
+        def lose_the_answer(ref: ActorRef, message: Any, **options: Any) -> Any:
+            done = ask(ref, message, **options)
+            if not isinstance(message, Resume) or lost:
+                return done
+            lost.append(Future())
+            error = AskTimeout("room/lobby", "Resume", 30.0)
+            done.when_done(lambda _: lost[0].settle_quietly(error=error))
+            return lost[0]
+
+        monkeypatch.setattr(ActorRef, "ask", lose_the_answer)
+        again = house.connect(node=OTHERS)
+        await again.resume(token_of(far), lobby(1, 0))
+        await again.settle()
+        assert missed(again) == ["one"]
+        assert again.closed == PART_LOST
+        again.handler.disconnected(PART_LOST.code, "")
+        await near.ask(RoomSend(room="lobby", body="two"))
+        last = house.connect(node=OTHERS)
+        await last.resume(token_of(far), lobby(1, 1))
+        await last.settle()
+        assert missed(last) == ["two"]
+
+
+async def test_what_an_owner_pushes_for_a_resume_that_was_given_up_is_not_pushed(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_house() as house:
+        near, far = await joined(house, "ada", node=OWNERS), await joined(house, "bob", node=OTHERS)
+        far.leave()
+        await near.ask(RoomSend(room="lobby", body="one"))
+        ask, late = ActorRef.ask, list[Resume]()
+
+        def give_up_at_once(ref: ActorRef, message: Any, **options: Any) -> Any:
+            if not isinstance(message, Resume):
+                return ask(ref, message, **options)
+            late.append(message)
+            if len(late) == 2:
+                ask(ref, late[0], **options)
+                return ask(ref, message, **options)
+            answer: Future[Any] = Future()
+            answer.settle_quietly(error=AskTimeout("room/lobby", "Resume", 30.0))
+            return answer
+
+        monkeypatch.setattr(ActorRef, "ask", give_up_at_once)
+        again = house.connect(node=OTHERS)
+        await again.resume(token_of(far), lobby(1, 0))
+        await again.settle()
+        assert len(late) == 2
+        assert missed(again) == ["one"]
+        await near.ask(RoomSend(room="lobby", body="two"))
+        await again.settle()
+        assert bodies(again) == ["two"]
+        assert again.closed is None
+
+
+async def test_an_owner_that_was_succeeded_takes_no_members_from_its_successor(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        near, far = await joined(house, "ada", node=OWNERS), await joined(house, "bob", node=OTHERS)
+        await near.ask(RoomSend(room="lobby", body="one"))
+        remote = house.nodes.named(OTHERS).remote
+        assert remote is not None
+        await far.settle()
+        session = session_of(far)
+        audience = remote.audience(NewIncarnation(OWNERS, "room:lobby", 0))
+        assert audience is not None
+        connection = audience.live[session].id
+        older = Subscribe("c.1", "room:lobby", session, connection, 1, audience.epoch - 1)
+        remote.subscribe(older)
+        await near.ask(RoomSend(room="lobby", body="two"))
+        await far.settle()
+        assert bodies(far) == ["one", "two"]
 
 
 async def test_what_comes_behind_a_push_has_its_turn_once_the_push_is_in_the_outbox(
