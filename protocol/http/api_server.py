@@ -25,7 +25,10 @@ from protocol.server.listener import accept_from, close_listeners
 log = structlog.get_logger("protocol.http.api_server")
 
 _CLOSE_S: Final = 1.0
-"""How long the end of a TLS connection may take."""
+"""How long the end of a connection may take, by TLS or after a refusal."""
+MOST_LEAVING: Final = 256
+"""So many clients that were turned away may still be sending; others are closed at once."""
+_READ_BYTES: Final = 65_536
 
 
 class ApiServer:
@@ -62,6 +65,7 @@ class ApiServer:
         )
         self._connections: set[HttpConnection] = set()
         self._open = 0
+        self._leaving = 0
         self._listeners: Sequence[socket.socket] = ()
         self._nursery: trio.Nursery | None = None
         self._none_open = trio.Event()
@@ -122,11 +126,39 @@ class ApiServer:
         self._nursery.start_soon(self._run, sock, host, address)
 
     def _turn_away(self, sock: socket.socket) -> None:
+        """Answer that there are too many, without looking at the request.
+
+        What a client has sent and nobody has read would make the close a reset, which discards the
+        answer. So the rest is read for a moment, for as many clients at once as that may cost.
+        """
+        assert self._nursery is not None
         self.dropped += 1
-        if self._tls is None:
-            with contextlib.suppress(OSError):
+        try:
+            if self._tls is None:
+                with contextlib.suppress(BlockingIOError):
+                    sock.recv(_READ_BYTES)
                 sock.send(_FULL)
+                sock.shutdown(socket.SHUT_WR)
+                if self._leaving < MOST_LEAVING:
+                    self._leaving += 1
+                    self._nursery.start_soon(self._see_off, sock)
+                    return
+        except OSError:
+            pass
         sock.close()
+
+    async def _see_off(self, sock: socket.socket) -> None:
+        """Read what a client still sends, for a moment, and close the socket."""
+        try:
+            with trio.move_on_after(_CLOSE_S), contextlib.suppress(OSError):
+                open_ = True
+                while open_:
+                    await trio.lowlevel.wait_readable(sock)
+                    open_ = bool(sock.recv(_READ_BYTES))
+        finally:
+            self._leaving -= 1
+            trio.lowlevel.notify_closing(sock)
+            sock.close()
 
     async def _run(self, sock: socket.socket, host: str, address: str | None) -> None:
         stream: trio.abc.Stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))

@@ -224,6 +224,18 @@ async def test_more_connections_than_allowed_are_told_and_closed() -> None:
         assert server.dropped == 1
 
 
+async def test_who_is_turned_away_is_told_even_if_it_sends_much_before_it_reads() -> None:
+    async with served(Echo(), ApiSettings(max_connections=0)) as (server, port):
+        for number, size in enumerate((0, 1_000, 300_000), 1):
+            async with await trio.open_tcp_stream("127.0.0.1", port) as one:
+                await one.send_all(POST + b"content-length: %d\r\n\r\n" % size)
+                while server.dropped < number:
+                    await trio.lowlevel.checkpoint()
+                for _ in range(size // 1000):
+                    await one.send_all(bytes(1000))
+                assert (await Client(one).answer())[0] == 503
+
+
 async def test_a_drain_ends_idle_connections_and_waits_for_answers() -> None:
     echo = Echo()
     echo.gate = trio.Event()
