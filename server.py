@@ -60,6 +60,10 @@ USER_ALONE = """\
 The server must not run: this command opens its stores and starts its services for itself. If one
 does run, it ends with a line and exit code 10. Logs go to standard error."""
 
+KEY_BESIDE = """\
+The server may run: the command works in its PostgreSQL, and every node knows of the change within a
+second. If none runs, PostgreSQL is started for it. Logs go to standard error."""
+
 USER_EXPORT = f"""\
 The JSON is one object with a value for each service: messages in chat rooms, entries of the inbox,
 what was done in matches, stored objects, the account.
@@ -150,9 +154,9 @@ def add_key(
     add_parser: Callable[..., argparse.ArgumentParser], shared: argparse.ArgumentParser
 ) -> None:
     """Add the command `key` and its own commands."""
-    text = "make, list or revoke the API keys of back ends, while the server does not run"
+    text = "make, list or revoke the API keys of back ends, beside a running server or without one"
     add = add_group(add_parser, shared, "key", text)
-    create = add("create", "make a key and print it; it is never shown again", USER_ALONE)
+    create = add("create", "make a key and print it; it is never shown again", KEY_BESIDE)
     create.add_argument("name", metavar="NAME", help="what it is for, for people")
     create.add_argument(
         "--scope", dest="scopes", action="append", required=True, metavar="SCOPE",
@@ -163,11 +167,13 @@ def add_key(
         help="a role of staff beside that of a player: viewer, moderator, support, operator, owner",
     )  # fmt: skip
     create.add_argument(
-        "--rate", type=float, default=1000.0, metavar="N", help="requests a second of one node"
+        "--rate", type=float, default=1000.0, metavar="N", help="requests a second, over all nodes"
     )
-    add("list", "list all keys, revoked ones included", USER_ALONE)
-    revoke = add("revoke", "revoke a key for ever", USER_ALONE)
-    revoke.add_argument("key", metavar="ID", help="the part between gk_ and the second _")
+    add("list", "list all keys, revoked ones included", KEY_BESIDE)
+    revoke = add("revoke", "revoke a key for ever", KEY_BESIDE)
+    revoke.add_argument(
+        "key", metavar="ID", help="as key list shows it: what is between gk_ and the next _"
+    )
 
 
 def user_id(text: str) -> str:

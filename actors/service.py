@@ -35,6 +35,7 @@ from persistence.queries import QueryKind
 from persistence.schedules import ScheduleStore
 from protocol.http.application import Check
 from protocol.http.metrics import Histogram, Reading
+from protocol.messages import session
 from protocol.messages.envelope import Request
 from protocol.messages.op import Area
 
@@ -57,6 +58,7 @@ class Frame:
         folder: the folder of the configuration; paths in the configuration are relative to it.
         system: the system that the services' actors live in.
         topics: the node's hub of topics.
+        scopes: what an API key may be let call, by name: the ops and routes of this server.
         events: the events of each actor.
         open_log: returns a reader of all events, of actors and of commands, in one order. It has a
             connection of its own and blocks, so it is for a pykka.ThreadingActor.
@@ -75,6 +77,7 @@ class Frame:
     folder: Path
     system: ActorSystem
     topics: Topics
+    scopes: frozenset[str]
     events: EventStore
     open_log: Callable[[], LogReader]
     keeping: Keeping
@@ -112,8 +115,6 @@ class Running:
             Those that act without a message, as a match with ticks does, are to be woken.
         export: returns everything that it knows of a user, as plain values; None: it knows nothing.
         erase: deletes everything that it knows of a user, or makes it anonymous.
-        tools: what the command line has it do, by name. Each returns lines to print, and raises
-            ValueError for arguments that are wrong.
     """
 
     routes: Mapping[type[Request], Route]
@@ -127,7 +128,28 @@ class Running:
     placed: Callable[[], None] = _none_wakes
     export: Callable[[str], Awaitable[Any]] | None = None
     erase: Callable[[str], Awaitable[None]] | None = None
-    tools: Mapping[str, Callable[..., Awaitable[Iterable[str]]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolKit:
+    """What the tools of a service work with.
+
+    Attributes:
+        facts: runs its commands and queries.
+        scopes: as those of a `Frame`.
+        settings: the configuration.
+    """
+
+    facts: Facts
+    scopes: frozenset[str]
+    settings: ServiceSettings
+
+
+Tools = Mapping[str, Callable[..., Awaitable[Iterable[str]]]]
+
+
+def _no_tools(_: ToolKit) -> Tools:
+    return {}
 
 
 def _none(_: ServiceSettings) -> Iterable[Any]:
@@ -153,7 +175,11 @@ class Service:
         kinds: its kinds of actors, and the types of event that each of them writes.
         start: registers its kinds, starts its supervised children, and returns what runs. The
             stores are open by then; clients come later.
+        scopes: the scopes of its routes of the HTTP API, see `ApiRoute.scope`.
         commands, queries: return its kinds of commands and of queries for these settings.
+        tools: returns what the command line has it do, by name, also beside a server that runs.
+            Each returns lines to print, and raises ValueError or RequestError for arguments that
+            are wrong.
         check: raises CannotStart if the service could not start. It is called before the node
             starts anything.
     """
@@ -163,6 +189,15 @@ class Service:
     sections: Mapping[str, Any]
     kinds: Mapping[str, Sequence[type[msgspec.Struct]]]
     start: Callable[[Frame], Running]
+    scopes: tuple[str, ...] = ()
     commands: Callable[[ServiceSettings], Iterable[CommandKind]] = _none
     queries: Callable[[ServiceSettings], Iterable[QueryKind]] = _none
+    tools: Callable[[ToolKit], Tools] = _no_tools
     check: Callable[[ServiceSettings, Path], None] = _no_check
+
+
+def scopes_of(services: Sequence[Service]) -> frozenset[str]:
+    """Return what an API key may be let call, by name: the ops and routes of a server."""
+    areas = (session.AREA, *(service.area for service in services))
+    ops = {op.name for area in areas for op in area.ops}
+    return frozenset(ops.union(*(service.scopes for service in services)))

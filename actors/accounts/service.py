@@ -71,6 +71,7 @@ ACCOUNTS: Final = Service(
     sections={SERVICE: AccountSettings},
     kinds={},
     start=start,
+    scopes=("account.sign_in", "account.sign_ins", "account.end_sign_ins"),
     commands=lambda _: COMMANDS,
     queries=lambda _: QUERIES,
 )

@@ -10,8 +10,9 @@ from typing import Final, cast
 from actors.edge.api.callers import USER_HEADER, ApiCaller, Credentials
 from actors.edge.identity import Identity
 from actors.facts import Facts
-from actors.keys.key_text import PREFIX, parsed
+from actors.keys.key_text import ITSELF, PREFIX, parsed
 from actors.keys.rows import FindKey, KeyFound, NoteUse
+from actors.keys.shared_rate import SharedRates
 from protocol.errors import BAD_TOKEN, BAD_USER, FORBIDDEN, RequestError
 from protocol.messages.envelope import IDENT
 from protocol.roles import PLAYER, with_included
@@ -20,8 +21,6 @@ KNOWN_S: Final = 1.0
 """How long a key that was read is taken as it was: so long may a revoked one still be used."""
 NOTE_S: Final = 60.0
 """How often it is noted that a key is used."""
-ITSELF: Final = "key-"
-"""How the user begins as which a key calls for itself; no player's id begins so."""
 _MOST: Final = 10_000
 
 
@@ -30,24 +29,26 @@ class Gatekeeper:
 
     Arguments:
         facts: reads the keys.
+        rates: the rates of keys over all nodes.
         clock: seconds, on a clock that does not go back.
 
     Attributes:
         checked: how many keys were shown, by what became of it.
     """
 
-    def __init__(self, facts: Facts, clock: Callable[[], float]) -> None:
+    def __init__(self, facts: Facts, rates: SharedRates, clock: Callable[[], float]) -> None:
         self._facts = facts
+        self._rates = rates
         self._clock = clock
         self._known: dict[str, tuple[float, KeyFound | None]] = {}
-        self._noted: dict[str, float] = {}
+        self._noted: dict[tuple[str, str], float] = {}
         self.checked = Counter(valid=0, unknown=0, revoked=0)
 
     async def authenticate(self, given: Credentials) -> ApiCaller | None:
         """Return who calls by a key; None: the token is no key.
 
-        Raises RequestError: BAD_TOKEN, and the same whether there is no such key, its secret is
-        another one, or it was revoked.
+        Raises RequestError: RATE_LIMITED, or BAD_TOKEN, which is the same whether there is no such
+        key, its secret is another one, or it was revoked.
         """
         if not given.token.startswith(PREFIX):
             return None
@@ -55,13 +56,14 @@ class Gatekeeper:
         found = None if text is None else await self._find(text.id)
         if text is None or found is None or not hmac.compare_digest(found.hash, text.hash):
             self.checked["unknown"] += 1
-            raise RequestError(BAD_TOKEN, "no such key")
+            raise RequestError(BAD_TOKEN, "no such API key, or it was revoked")
         key = found.key
         if key.revoked is not None:
             self.checked["revoked"] += 1
-            raise RequestError(BAD_TOKEN, "no such key")
+            raise RequestError(BAD_TOKEN, "no such API key, or it was revoked")
         self.checked["valid"] += 1
-        self._note(key.id)
+        self._note(key.id, given.address or given.peer)
+        self._rates.admit(key)
         if given.user is None:
             user, name, roles = f"{ITSELF}{key.id}", key.name, with_included((PLAYER, *key.roles))
         elif given.user.startswith(ITSELF):
@@ -93,9 +95,13 @@ class Gatekeeper:
         self._known[key] = (now + KNOWN_S, found)
         return found
 
-    def _note(self, key: str) -> None:
-        now = self._clock()
-        if now >= self._noted.get(key, now):
-            self._noted[key] = now + NOTE_S
-            # Nobody waits: a use that could not be noted is noted a minute later.
-            self._facts.execute(NoteUse([key]), user=f"{ITSELF}{key}").when_done(lambda _: None)
+    def _note(self, key: str, address: str) -> None:
+        """Note a use: each minute, and the first one from an address at once."""
+        now, noted = self._clock(), self._noted
+        if now < noted.get((key, address), now):
+            return
+        if len(noted) >= _MOST:
+            noted.clear()
+        noted[key, address] = now + NOTE_S
+        # Nobody waits: a use that could not be noted is noted a minute later.
+        self._facts.execute(NoteUse(key, address), user=f"{ITSELF}{key}").when_done(lambda _: None)

@@ -12,6 +12,8 @@ import secrets
 from typing import Final, NamedTuple
 
 PREFIX: Final = "gk_"
+ITSELF: Final = "key-"
+"""How the user begins as which a key calls for itself; no player's id begins so."""
 _KEY: Final = re.compile(r"gk_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 
 

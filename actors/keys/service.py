@@ -9,6 +9,8 @@ from typing import Final
 from actors.keys.desk import KeyDesk
 from actors.keys.gatekeeper import Gatekeeper
 from actors.keys.rows import COMMANDS, QUERIES, SERVICE
+from actors.keys.shared_rate import SharedRates
+from actors.keys.tools import key_tools
 from actors.service import Frame, Running, Service
 from protocol.http.metrics import Reading, counter
 from protocol.messages.op import Area
@@ -16,21 +18,24 @@ from protocol.messages.op import Area
 
 def start(frame: Frame) -> Running:
     """Start the service. It has no actors and no ops of the wire."""
-    gatekeeper = Gatekeeper(frame.facts, frame.system.now)
-    desk = KeyDesk(frame.facts, gatekeeper)
+    system = frame.system
+    rates = SharedRates(frame.counters, system.nursery.start_soon, system.now)
+    gatekeeper = Gatekeeper(frame.facts, rates, system.now)
+    desk = KeyDesk(frame.facts, gatekeeper, frame.scopes)
     return Running(
         routes={},
         api=desk.routes(),
         authenticate=gatekeeper.authenticate,
-        tools={"create": desk.create_line, "list": desk.list_lines, "revoke": desk.revoke_line},
-        readings=partial(readings, gatekeeper),
+        readings=partial(readings, gatekeeper, rates),
     )
 
 
-def readings(gatekeeper: Gatekeeper) -> Iterator[Reading]:
+def readings(gatekeeper: Gatekeeper, rates: SharedRates) -> Iterator[Reading]:
     """Yield the metrics of API keys."""
     for what, count in gatekeeper.checked.items():
         yield counter("keys_checked", "API keys shown, by what became of it.", count, what=what)
+    text = "Requests of keys that were beyond their rate over all nodes."
+    yield counter("keys_over_rate", text, rates.refused)
 
 
 KEYS: Final = Service(
@@ -41,4 +46,6 @@ KEYS: Final = Service(
     start=start,
     commands=lambda _: COMMANDS,
     queries=lambda _: QUERIES,
+    tools=key_tools,
+    scopes=("keys.list", "keys.create", "keys.revoke"),
 )

@@ -16,7 +16,7 @@ from actors.runtime.journal_settings import JournalSettings
 from actors.runtime.read_budget import RecoverySettings
 from actors.runtime.snapshots import SnapshotSettings
 from actors.runtime.system import ActorSystem
-from actors.service import Frame, Running, Service, ServiceSettings
+from actors.service import Frame, Running, Service, ServiceSettings, scopes_of
 from persistence import PostgresSettings, RedisSettings, ScheduleSettings
 from persistence.commands import RECORD
 
@@ -88,6 +88,7 @@ def start_services(
         folder=folder,
         system=system,
         topics=topics,
+        scopes=scopes_of(services),
         events=stores.events,
         open_log=stores.open_log,
         facts=stores.facts,

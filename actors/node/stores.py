@@ -130,6 +130,23 @@ async def start_stores(system: ActorSystem, settings: StoreSettings, bell: Bell)
     )
 
 
+async def start_facts(
+    system: ActorSystem,
+    postgres: PostgresSettings,
+    commands: Iterable[CommandKind],
+    queries: Iterable[QueryKind],
+) -> Facts:
+    """Start what runs commands and queries alone, for a tool of the command line."""
+    table = CommandTable(commands, refusals=(RequestError,))
+    threads: Threads = {
+        "commands": partial(CommandWorker, postgres, table),
+        "queries": partial(QueryWorker, postgres, QueryTable(queries)),
+    }
+    specs = [ChildSpec(id=name, factory=factory) for name, factory in threads.items()]
+    await system.supervise(specs, key=KIND).started()
+    return Facts([system.ref(KIND, "commands")], [system.ref(KIND, "queries")])
+
+
 # --- the threads ---------------------------------------------------------------------------------
 
 

@@ -72,9 +72,7 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        password = self._password_file.read_text().strip()
-        host = quote(os.fspath(self._sockets), safe="")
-        return f"postgresql://{_USER}:{password}@/postgres?host={host}"
+        return url_of(self._password_file, self._sockets)
 
     def start(self) -> None:
         if not self._cluster.exists():
@@ -168,6 +166,12 @@ class EmbeddedPostgres:
         finally:
             handed.unlink(missing_ok=True)
         self._unfinished.rename(self._cluster)
+
+
+def url_of(password_file: Path, sockets: Path) -> str:
+    """Return the URL of an embedded PostgreSQL, by the folder of its socket."""
+    password = password_file.read_text().strip()
+    return f"postgresql://{_USER}:{password}@/postgres?host={quote(os.fspath(sockets), safe='')}"
 
 
 def _write_private(path: Path, text: str, owner: tuple[int, int] | None) -> None:

@@ -15,6 +15,14 @@ from pathlib import Path
 _MAX_SOCKET_PATH = 107
 _LONGEST_NAME = "/postgres/.s.PGSQL.5432"
 _PREFIX = "greenroom-"
+_ELSEWHERE = "run.elsewhere"
+
+
+def socket_folder(data_dir: Path) -> Path:
+    """Return where the sockets of the server in a data directory are, if one runs."""
+    with suppress(OSError):
+        return Path((data_dir / _ELSEWHERE).read_text())
+    return data_dir / "run"
 
 
 class SocketFolder:
@@ -27,7 +35,7 @@ class SocketFolder:
     """
 
     def __init__(self, data_dir: Path) -> None:
-        self._elsewhere = data_dir / "run.elsewhere"
+        self._elsewhere = data_dir / _ELSEWHERE
         self._remove_elsewhere()
         self.path = data_dir / "run"
         # Sockets of a server that was killed are useless, as nothing listens on them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -27,7 +27,7 @@ from actors.node.services import load_services
 from actors.node.stores import NodeStores, start_stores
 from actors.node.web_api import WebApi, open_api
 from actors.runtime.system import ActorSystem
-from actors.service import Running, Service
+from actors.service import Running, Service, ServiceSettings, ToolKit, scopes_of
 from persistence import PostgresSettings, RedisSettings
 from persistence.postgres import migrate
 from protocol.http.exchange import HttpRequest, HttpResponse
@@ -66,6 +66,15 @@ class HostedApi(NamedTuple):
     stores: NodeStores
     tokens: Tokens
     system: ActorSystem
+    settings: ServiceSettings
+
+    def tool(self, service: str, name: str) -> Callable[..., Awaitable[Iterable[str]]]:
+        """A tool of a service, as the command line uses it beside this server."""
+        (found,) = [one for one in all_services() if one.name == service]
+        kit = ToolKit(
+            facts=self.stores.facts, scopes=scopes_of(all_services()), settings=self.settings
+        )
+        return found.tools(kit)[name]
 
     def token(self, user: str, name: str = "Ada") -> str:
         """A token of a session, as `session.open` gives it."""
@@ -175,7 +184,7 @@ async def hosted(
             settings=settings.api,
             tls_context=None,
         )
-        yield HostedApi(web, ops, running, stores, tokens, system)
+        yield HostedApi(web, ops, running, stores, tokens, system, settings)
 
 
 def migrated(postgres_url: str, schema: str) -> PostgresSettings:

@@ -296,6 +296,7 @@ class Api:
             token=said[len(_BEARER) :].strip(),
             user=request.headers.get(USER_HEADER),
             address=request.address,
+            peer=request.peer,
         )
         return await self._authenticate(given)
 

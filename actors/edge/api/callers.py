@@ -24,11 +24,13 @@ class Credentials:
         token: the token or the API key, from `Authorization: Bearer`.
         user: the user on whose behalf it asks; None: it asks for itself.
         address: its network address, if it has limits of its own; else None.
+        peer: the address that it is known by, for a log.
     """
 
     token: str
     user: str | None
     address: str | None
+    peer: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,7 @@ def sql(postgres: PostgresSettings) -> Iterator[psycopg.Connection]:
 
 
 async def key_of(api: HostedApi, *roles: str) -> str:
-    create = api.services["keys"].tools["create"]
+    create = api.tool("keys", "create")
     (text,) = await create(name="staff", scopes=["*"], roles=list(roles), rate=1000.0)
     return str(text)
 

@@ -204,6 +204,7 @@ async def open_mailroom(
                 folder=Path(),
                 system=house.system,
                 topics=house.topics,
+                scopes=frozenset(),
                 events=nothing,
                 open_log=nothing,
                 facts=facts,

@@ -64,7 +64,7 @@ def try_all(document: Any, url: str, token: str) -> int:
 async def test_schemathesis_finds_nothing(postgres: PostgresSettings, redis: RedisSettings) -> None:
     async with served(postgres, redis) as (api, url):
         document = (await api.send("GET", "/v1/openapi.json")).data
-        create = api.services["keys"].tools["create"]
+        create = api.tool("keys", "create")
         (token,) = await create(name="walk", scopes=["*"], roles=["owner"], rate=1e5)
         tried = await trio.to_thread.run_sync(try_all, document, url, token)
         assert tried == sum(len(methods) for methods in document["paths"].values())
