@@ -27,6 +27,7 @@ INCOMPLETE = 9  # equals `Exit.INCOMPLETE`, which cannot be imported here; a tes
 
 SERVICES: tuple[str, ...] = (
     "actors.chat.service:CHAT",
+    "actors.friends.service:FRIENDS",
     "actors.inbox.service:INBOX",
     "actors.keys.service:KEYS",
     "actors.accounts.service:ACCOUNTS",
@@ -66,15 +67,15 @@ second. If none runs, PostgreSQL is started for it. Logs go to standard error.""
 
 USER_EXPORT = f"""\
 The JSON is one object with a value for each service: messages in chat rooms, entries of the inbox,
-what was done in matches, stored objects, the account.
+what was done in matches, friends and blocks, stored objects, the account.
 
 {USER_ALONE}"""
 
 USER_ERASE = f"""\
 Messages in chat rooms become empty and keep their place; the name goes out of matches, where the id
-stays; entries of the inbox, stored objects and the account are deleted. Backups hold what they
-held. The token of a guest's session stays valid until it expires, and with it the guest may come
-back.
+stays; entries of the inbox, friends, blocks, stored objects and the account are deleted. Where
+others have blocked the user, that stays. Backups hold what they held. The token of a guest's
+session stays valid until it expires, and with it the guest may come back.
 A line tells how much was found in each service, counted as export does, or that nothing was.
 To run it again is harmless, and erases what the first time left.
 

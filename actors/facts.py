@@ -157,5 +157,16 @@ class Facts:
             await asked
 
 
+def storable(key: str | None) -> str | None:
+    """Return a client's idempotency key as PostgreSQL can hold it.
+
+    Its text has no NUL. A key with one becomes hexadecimal digits, and longer than any key of a
+    client is, so that it is no other one's.
+    """
+    if key is None or "\0" not in key:
+        return key
+    return key.encode().hex().ljust(65, "-")
+
+
 def _answer(done: Done) -> Any:
     return done.answer

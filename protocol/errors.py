@@ -129,6 +129,12 @@ SEQ_TOO_OLD: Final = ErrorCode(
     "The seq is not above the last one, and no answer to this input is kept.",
     status=409,
 )
+NOT_ASKED: Final = ErrorCode("not_asked", "That user has not asked.", status=409)
+TOO_MANY_FRIENDS: Final = ErrorCode(
+    "too_many_friends",
+    "One of the two has as many friends or requests as is allowed.",
+    status=409,
+)
 BAD_CURSOR: Final = ErrorCode("bad_cursor", "The cursor is not valid, or is one of another list.")
 VERSION_CONFLICT: Final = ErrorCode(
     "version_conflict", "An object has another version than the request expects.", status=409
@@ -180,7 +186,8 @@ ERRORS: Final[dict[str, ErrorCode]] = {
         BANNED, ACCOUNT_CLOSED, TOO_MANY_SESSIONS, REF_IN_USE,
         TOO_MANY_REQUESTS, RATE_LIMITED, TOO_LONG, OUT_OF_RANGE, UNKNOWN_ROOM, NOT_JOINED,
         TOO_MANY_TOPICS, ROOM_FULL, UNKNOWN_GAME, UNKNOWN_MATCH, MATCH_FULL, MATCH_ENDED,
-        TOO_MANY_MATCHES, BAD_INPUT, REJECTED, SEQ_TOO_OLD, BAD_CURSOR, VERSION_CONFLICT, FORBIDDEN,
+        TOO_MANY_MATCHES, BAD_INPUT, REJECTED, SEQ_TOO_OLD, NOT_ASKED,
+        TOO_MANY_FRIENDS, BAD_CURSOR, VERSION_CONFLICT, FORBIDDEN,
         QUOTA_EXCEEDED, KEY_REUSED, TIMEOUT, BUSY, UNAVAILABLE, FAILED, NEEDS_SESSION,
         UNAUTHENTICATED, BAD_USER, NOT_FOUND, METHOD_NOT_ALLOWED, TOO_SLOW, BODY_TOO_BIG, NOT_JSON,
         HEAD_TOO_BIG, INTERNAL,

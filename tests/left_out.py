@@ -27,6 +27,7 @@ BESIDE: Final = {
     "accounts": (),
     "audit": (),
     "chat": ("tests/protocol/test_client_membership.py",),
+    "friends": (),
     "inbox": ("tests/test_inbox.py",),
     "keys": ("tests/actors/edge/api/test_walk.py",),
     "matches": ("tests/protocol/test_client_match.py",),

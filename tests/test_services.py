@@ -80,6 +80,14 @@ async def has_an_inbox(client: Client) -> None:
     assert (await client.ok("inbox.history"))["offset"] == state["offset"]
 
 
+async def has_friends(client: Client) -> None:
+    tie = await client.ok("friend.request", user="nobody")
+    (listed,) = (await client.ok("friend.list"))["friends"]
+    assert (listed["user"], listed["state"]) == (tie["user"], tie["state"])
+    await client.ok("block.add", user="nobody")
+    assert (await client.ok("friend.list"))["friends"] == []
+
+
 async def stores(client: Client) -> None:
     one = {"collection": "saves", "key": "1"}
     (version,) = (await client.ok("storage.write", objects=[{**one, "value": "[7]"}]))["versions"]
@@ -115,6 +123,7 @@ WORKS: dict[str, Callable[[Client], Awaitable[None]]] = {
     "accounts": knows_accounts,
     "audit": keeps_an_audit_log,
     "chat": chats,
+    "friends": has_friends,
     "inbox": has_an_inbox,
     "keys": knows_keys,
     "matches": plays,
@@ -124,6 +133,7 @@ WORKS: dict[str, Callable[[Client], Awaitable[None]]] = {
 ONE_OP: dict[str, tuple[str, dict[str, Any]]] = {
     "audit": ("audit.list", {}),
     "chat": ("room.join", {"room": "lobby"}),
+    "friends": ("friend.list", {}),
     "inbox": ("inbox.join", {}),
     "matches": ("match.list", {}),
     "storage": ("storage.read", {"objects": []}),
@@ -170,10 +180,8 @@ def test_tests_can_be_run_with_a_service_left_out() -> None:
     own = python_without("chat", "-c", "import tests.conftest, actors.chat.room")
     assert "'actors.chat' is not a package" in own.stderr
     unknown = python_without("chess", "-c", "import tests.conftest")
-    assert (
-        unknown.stderr
-        == "WITHOUT_SERVICE=chess: there is accounts, audit, chat, inbox, keys, matches, storage\n"
-    )
+    there = "accounts, audit, chat, friends, inbox, keys, matches, storage"
+    assert unknown.stderr == f"WITHOUT_SERVICE=chess: there is {there}\n"
     assert unknown.returncode == 1
 
 

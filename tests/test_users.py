@@ -26,6 +26,8 @@ from tests.test_services import Client, with_client
 NAME = "ada of the name"
 WORDS = "words that are nobody's business"
 KEY = "a-key-of-her-own"
+OTHERS = ("inbox_entries", "answered_commands")
+"""Where the id stays in what is another user's: what that one was told, and was answered."""
 
 
 def user(what: str, who: str, folder: Path, *more: str) -> Ended:
@@ -67,6 +69,9 @@ class Traces:
             await bob.ok("trial.tell", user=self.user, note=7, key="of bob")
             save = {"collection": "saves", "key": "1", "value": f'"{WORDS}"'}
             await ada.ok("storage.write", objects=[save], key=KEY)
+            await bob.ok("friend.request", user=ada.user, key="of bob")
+            await ada.ok("friend.accept", user=bob.user, key=KEY)
+            await ada.ok("block.add", user="somebody", key=f"{KEY}-block")
 
         await with_client(server, as_ada, name=NAME)
 
@@ -87,26 +92,25 @@ async def test_all_that_a_user_left_is_exported_and_then_erased(tmp_path: Path) 
     done = user("export", traces.user, tmp_path, "--out", str(file))
     assert (done.code, done.out) == (0, "")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert "chat 1, inbox 1, accounts 0, matches 6, storage 1, audit 0" in done.err
+    assert "chat 1, friends 2, inbox 4, accounts 0, matches 6, storage 1, audit 0" in done.err
     shown = user("export", traces.user, tmp_path)
     assert (shown.code, shown.out) == (0, file.read_text())
     found = msgspec.json.decode(shown.out)
     (said,) = found["chat"]
     assert (said["room"], said["offset"], said["name"], said["body"]) == ("lobby", 2, NAME, WORDS)
-    (entry_,) = found["inbox"]
+    entry_ = found["inbox"][0]
     assert (entry_["type"], entry_["payload"]) == ("trial.note", {"note": 7})
     for match, did in (
         (traces.ended, ["created", "joined", "moved", "left"]),
         (traces.running, ["created", "joined"]),
     ):
         assert [one["what"] for one in found["matches"] if one["match"] == match] == did
+    assert [one["state"] for one in found["friends"]] == ["friend", "blocked"]
     assert found["storage"][0]["value"] == f'"{WORDS}"'
 
     done = user("erase", traces.user, tmp_path, "--yes")
     assert done.code == 0
-    assert done.out == (
-        f"erased of {traces.user}: chat 1, inbox 1, accounts 0, matches 6, storage 1, audit 0\n"
-    )
+    assert done.out.startswith(f"erased of {traces.user}: chat 1, friends 2, inbox 4, accounts 0, ")
     with EmbeddedServers(tmp_path) as stores:
         where = (
             PostgresSettings(url=stores.postgres_url),
@@ -116,10 +120,18 @@ async def test_all_that_a_user_left_is_exported_and_then_erased(tmp_path: Path) 
             assert holding(word, *where) == {}, word
         # As the page for operators says: who played stays, and how many entries there were.
         left = holding(traces.user, *where)
-        assert set(left) <= {"events", "matches", "snapshot:match", "inboxes", "inbox_reads"}
+        assert set(left) <= {
+            "events",
+            "matches",
+            "snapshot:match",
+            "inboxes",
+            "inbox_reads",
+            *OTHERS,
+        }
         assert holding("his own", *where)["events"] == 1
     left_over = msgspec.json.decode(user("export", traces.user, tmp_path).out)
-    assert (left_over["chat"], left_over["inbox"], left_over["storage"]) == ([], [], [])
+    for service in ("chat", "friends", "inbox", "storage"):
+        assert left_over[service] == [], service
     names = {one["name"] for one in left_over["matches"] if one["what"] == "joined"}
     assert names == {""}
 

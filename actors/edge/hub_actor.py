@@ -9,6 +9,7 @@ import msgspec
 
 from actors.edge.hub_messages import (
     Adopt,
+    AskOnline,
     Dismissed,
     Dissolve,
     Gone,
@@ -17,6 +18,7 @@ from actors.edge.hub_messages import (
     Lapsed,
     NameMembers,
     NewIncarnation,
+    OnlineThere,
     Publish,
     PublishEach,
     PublishState,
@@ -150,6 +152,11 @@ class Hub(Actor):
     def gone(self, message: Gone) -> None:
         """Note that a member gets no pushes."""
         self._topics.gone(message.topic, message.session, message.number)
+
+    @handles(AskOnline)
+    def online(self, message: AskOnline) -> OnlineThere:
+        """Say which of these users have a connection here."""
+        return OnlineThere(self._topics.online_here(message.users))
 
     @handles(InTurn, local=True)
     def in_turn(self, message: InTurn) -> None:

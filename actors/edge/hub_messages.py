@@ -158,6 +158,18 @@ class NameMembers(msgspec.Struct, frozen=True, gc=False):
     adopt: Adopt
 
 
+class AskOnline(msgspec.Struct, frozen=True, gc=False):
+    """Asks a node which of these users have a connection there. Answered with `OnlineThere`."""
+
+    users: Sequence[str]
+
+
+class OnlineThere(msgspec.Struct, frozen=True, gc=False):
+    """Those of the users who have a connection on the node."""
+
+    users: Sequence[str]
+
+
 class InTurn(msgspec.Struct, frozen=True, gc=False):
     """To this node's own hub: call this, now that all that came before is done."""
 
@@ -166,5 +178,5 @@ class InTurn(msgspec.Struct, frozen=True, gc=False):
 
 TO_HUBS: Final[Sequence[type[msgspec.Struct]]] = (
     Subscribe, Unsubscribe, Publish, PublishState, PublishEach, PublishTo, Recover, NewIncarnation,
-    Dissolve, Dismissed, HandOver, Lapsed, Gone,
+    Dissolve, Dismissed, HandOver, Lapsed, Gone, AskOnline,
 )  # fmt: skip

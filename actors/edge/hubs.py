@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import pykka
 
-from actors.edge.hub_messages import InTurn, Lapsed
+from actors.edge.hub_messages import AskOnline, InTurn, Lapsed
 from actors.edge.identity import node_of
 from actors.runtime.errors import ActorFailed, MailboxFull
+from actors.runtime.future import Future
 from actors.runtime.ref import ActorRef
 from actors.runtime.system_view import SystemView
 
 KIND: Final = "hub"
 """The actor `hub/<node id>` is the hub of a node, as the hubs of other nodes reach it."""
+
+ONLINE_WITHIN_S: Final = 1.0
+"""How long a node may take to say who is online there."""
 
 AGAIN_S: Final = 0.1
 """The pause before a node that took no more messages is told so again."""
@@ -33,13 +37,17 @@ class Hubs:
     Arguments:
         system: where refs lead to the hubs.
         node: the id of this node.
+        nodes: returns the ids of all nodes that live.
 
     Attributes:
         lapses: how often a node took no more messages, for the metrics.
     """
 
-    def __init__(self, system: SystemView, node: str) -> None:
+    def __init__(
+        self, system: SystemView, node: str, nodes: Callable[[], Iterable[str]] = tuple
+    ) -> None:
         self.node = node
+        self._nodes = nodes
         self.lapses = 0
         self._system = system
         self._refs: dict[str, ActorRef] = {}
@@ -81,6 +89,15 @@ class Hubs:
         if ref is None:
             ref = self._refs[node] = self._system.ref(KIND, node)
         ref.tell(message)
+
+    def ask_online(self, users: Sequence[str]) -> list[Future[Any]]:
+        """Ask all other nodes which of these users have a connection there."""
+        question = AskOnline(users)
+        return [
+            self._system.ref(KIND, node).ask(question, timeout=ONLINE_WITHIN_S)
+            for node in self._nodes()
+            if node != self.node
+        ]
 
     def in_turn(self, call: Callable[[], object]) -> None:
         """Call this once this node's hub has done what other nodes have told it so far.

@@ -19,6 +19,7 @@ the hub's other half (remote_topics.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 import msgspec
 
@@ -30,6 +31,7 @@ from actors.edge.identity import Identity
 from actors.edge.remote_members import RemoteMember, RemoteMembers, recover_elsewhere
 from actors.edge.rules.bucket import Bucket
 from actors.edge.topic_messages import Join, Resume
+from actors.runtime.future import Future
 from protocol.codec import MSGPACK
 
 
@@ -60,6 +62,7 @@ class Topics:
         self._broadcast = broadcast or _one_by_one
         self._topics: dict[str, Audience] = {}
         self._listeners: dict[str, Listener] = {}
+        self._connected: dict[str, int] = {}  # how many connections each user has here
         self.published = 0
         self.delivered = 0
 
@@ -75,6 +78,9 @@ class Topics:
         if listener is None:
             listener = self._listeners[who.session] = Listener(who)
         self._pause(listener)
+        if listener.link is None:
+            user = listener.who.user
+            self._connected[user] = self._connected.get(user, 0) + 1
         listener.link = link
         listener.resumes.clear()
 
@@ -84,7 +90,7 @@ class Topics:
         if listener is None or not listener.has(connection):
             return False
         self._pause(listener)
-        listener.link = None
+        self._unlink(listener)
         return True
 
     def end_session(self, session: str) -> None:
@@ -92,7 +98,7 @@ class Topics:
         listener = self._listeners.pop(session, None)
         if listener is not None:
             self._pause(listener)
-            listener.link = None
+            self._unlink(listener)
             if self.on_end is not None:
                 self.on_end(listener.who)
 
@@ -126,6 +132,35 @@ class Topics:
             return False
         listener.resumes.pop(topic, None)
         return True
+
+    def online_here(self, users: Iterable[str]) -> list[str]:
+        """Return those of these users who have a connection on this node."""
+        return [user for user in users if user in self._connected]
+
+    def online(self, users: Sequence[str]) -> Future[Collection[str]]:
+        """Return a future of those of these users who have a connection, on any node.
+
+        All nodes are asked at once. One that does not answer in time counts as if nobody were
+        there.
+        """
+        found = set(self.online_here(users))
+        answer: Future[Collection[str]] = Future()
+        asked = [] if self.hubs is None or not users else self.hubs.ask_online(users)
+        waiting = len(asked)
+
+        def done(one: Future[Any]) -> None:
+            nonlocal waiting
+            waiting -= 1
+            if one.exception() is None:
+                found.update(one.result().users)
+            if not waiting:
+                answer.settle_quietly(found)
+
+        for one in asked:
+            one.when_done(done)
+        if not asked:
+            answer.settle_quietly(found)
+        return answer
 
     def link(self, session: str) -> Recipient | None:
         """Return the session's connection; None: it has none, or there is no such session."""
@@ -503,6 +538,18 @@ class Topics:
         there.members[who.session] = member
         self._topics[topic] = there
         return True
+
+    def _unlink(self, listener: Listener) -> None:
+        """Take a session's connection away, if it has one."""
+        if listener.link is None:
+            return
+        listener.link = None
+        user = listener.who.user
+        count = self._connected[user] - 1
+        if count:
+            self._connected[user] = count
+        else:
+            del self._connected[user]
 
     def _pause(self, listener: Listener) -> None:
         for there in listener.topics.values():

@@ -36,7 +36,7 @@ class Putting:
             transaction: the command's transaction.
             user: the user whose inbox it is.
             type_: the kind of entry, for clients. It begins with the service, as in
-                `friends.request`.
+                `friend.tie`.
             payload: a value that both msgpack and JSON can encode.
 
         Raises NoPayload, a ValueError, if the payload is too long or cannot be encoded.

@@ -133,7 +133,8 @@ async def join(
     cluster = Cluster(joining, redis, bus, errors=ERROR_FORMS)
     await system.use_cluster(cluster)
     membership = joining.membership
-    return ClusterNode(membership=membership, cluster=cluster, hubs=Hubs(system, membership.me))
+    hubs = Hubs(system, membership.me, lambda: tuple(membership.view().nodes))
+    return ClusterNode(membership=membership, cluster=cluster, hubs=hubs)
 
 
 def vacant(labels: Mapping[str, Sequence[str]]) -> str:

@@ -9,7 +9,7 @@ import msgspec
 
 from actors.edge.failures import Refused
 from actors.edge.identity import Identity
-from actors.facts import Facts
+from actors.facts import Facts, storable
 from actors.runtime.future import Future
 from actors.storage.commands import ChangeObjects, EraseObjects
 from actors.storage.queries import ExportObjects, ListedPage
@@ -92,7 +92,7 @@ class Desk:
         return self._facts.ask(self._requests.list(who, request)).map(done)
 
     def _run(self, command: ChangeObjects, key: str | None) -> Future[Any]:
-        changed = self._facts.execute(command, user=command.user, key=_storable(key))
+        changed = self._facts.execute(command, user=command.user, key=storable(key))
         changed.when_done(self._count_refusal)
         return changed
 
@@ -119,14 +119,3 @@ class Desk:
     async def erase(self, user: str) -> None:
         """Delete every object of a user."""
         await self._facts.execute(EraseObjects(user), user=user)
-
-
-def _storable(key: str | None) -> str | None:
-    """Return a client's idempotency key as PostgreSQL can hold it.
-
-    Its text has no NUL. A key with one becomes hexadecimal digits, and longer than any key of a
-    client is, so that it is no other one's.
-    """
-    if key is None or "\0" not in key:
-        return key
-    return key.encode().hex().ljust(65, "-")

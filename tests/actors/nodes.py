@@ -55,7 +55,7 @@ class CodedHubs(Hubs):
     """
 
     def __init__(self, system: ActorSystem, node: str, crossed: Counter[type]) -> None:
-        super().__init__(system, node)
+        super().__init__(system, node, lambda: (OWNERS, OTHERS))
         self._crossed = crossed
 
     def send(self, node: str, message: msgspec.Struct) -> None:

@@ -16,6 +16,7 @@ import protocol
 from actors.audit.settings import AuditSettings
 from actors.chat.settings import RoomSettings
 from actors.edge.settings import SessionSettings
+from actors.friends.settings import FriendSettings
 from actors.inbox.settings import InboxSettings
 from actors.matches.settings import MatchSettings
 from actors.storage.settings import StorageSettings
@@ -168,7 +169,7 @@ def test_every_message_has_an_example() -> None:
 def test_the_limits_are_the_defaults_of_the_settings() -> None:
     wire, session, room, match = WireSettings(), SessionSettings(), RoomSettings(), MatchSettings()
     inbox = InboxSettings()
-    storage = StorageSettings()
+    storage, friends = StorageSettings(), FriendSettings()
     table = {row[0]: row[1] for row in rows(sections()["Limits"])}
     expected: dict[str, tuple[float, str]] = {
         "One message of a client": (wire.max_message_bytes, "bytes"),
@@ -226,6 +227,11 @@ def test_the_limits_are_the_defaults_of_the_settings() -> None:
         "Entries kept, a user": (inbox.kept, "entries"),
         "Entries kept for": (inbox.kept_s / 86_400, "days"),
         "A place kept without a session": (match.rejoin_within_s, "seconds"),
+        "Friends of one user": (friends.friends, "friends"),
+        "Requests of one user without an answer": (friends.requested, "requests"),
+        "Requests that wait for one user's answer": (friends.asked, "requests"),
+        "Users that one user has blocked": (friends.blocks, "users"),
+        "`limit` of `friend.list` and `block.list`": (friends.list_limit, "users"),
         "A value of an object": (storage.object_bytes, "bytes of UTF-8"),
         "Objects of one request": (storage.batch, "objects"),
         "`limit` of `storage.list`": (storage.list_limit, "objects"),

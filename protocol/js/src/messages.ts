@@ -55,16 +55,134 @@ export interface AuditListed {
   cursor?: string | null;
 }
 
+/** Block a user, which ends a friendship and requests between the two. */
+export interface BlockAdd {
+  /** the other one */
+  user: string;
+  /** idempotency key */
+  key?: string | null;
+}
+
+/** List the users that the user has blocked, by their id. Answered with `BlocksListed`. */
+export interface BlockList {
+  /** how many at most */
+  limit?: number;
+  /** of the page before; null: begin */
+  cursor?: string | null;
+}
+
+/** Block a user no longer. It is no error if the user is not blocked. */
+export interface BlockRemove {
+  /** the other one */
+  user: string;
+  /** idempotency key */
+  key?: string | null;
+}
+
+/** A blocked user, since when, in milliseconds since 1970, UTC. */
+export interface Blocked {
+  /** the one who is blocked */
+  user: string;
+  /** since when, in milliseconds since 1970, UTC */
+  since: number;
+}
+
+/** A page of blocked users. `cursor` is for the next page; null: this is the last one. */
+export interface BlocksListed {
+  /** by id */
+  blocked: Blocked[];
+  /** where the list goes on; null: this is its end */
+  cursor?: string | null;
+}
+
 /** An entry of an inbox. `at` is in milliseconds since 1970, UTC. */
 export interface Entry {
   /** its place in the inbox */
   offset: number;
-  /** what it is, by the service that put it there: `friends.request` */
+  /** what it is, by the service that put it there: `friend.tie` */
   type: string;
   /** what that service says of it; null where it had something that cannot be told */
   payload: unknown;
   /** milliseconds since 1970, UTC */
   at: number;
+}
+
+/** A friend, or a request. `online`: a friend has a connection now; never true of a request. */
+export interface Friend {
+  /** the other one */
+  user: string;
+  /** how the user stands to the other */
+  state: "asked" | "friend" | "requested";
+  /** since when, in milliseconds since 1970, UTC */
+  since: number;
+  /** a friend who has a connection; false for requests */
+  online: boolean;
+}
+
+/** Accept the request of a user. Answered with `FriendTie`, once durable. */
+export interface FriendAccept {
+  /** the other one */
+  user: string;
+  /** idempotency key */
+  key?: string | null;
+}
+
+/** Decline the request of a user. It is no error if there is none. */
+export interface FriendDecline {
+  /** the other one */
+  user: string;
+  /** idempotency key */
+  key?: string | null;
+}
+
+/**
+ * List the user's friends and requests, by the id of the other. Answered with `FriendsListed`.
+ * `state`: only those; null: all.
+ */
+export interface FriendList {
+  /** only those; null: all */
+  state?: "asked" | "friend" | "requested" | null;
+  /** how many at most */
+  limit?: number;
+  /** of the page before; null: begin */
+  cursor?: string | null;
+}
+
+/** End a friendship, or take a request back. It is no error if there is neither. */
+export interface FriendRemove {
+  /** the other one */
+  user: string;
+  /** idempotency key */
+  key?: string | null;
+}
+
+/**
+ * Ask a user to be a friend. If that user has asked already, they are friends from now on.
+ * Answered with `FriendTie`, once durable.
+ */
+export interface FriendRequest {
+  /** the other one */
+  user: string;
+  /** idempotency key */
+  key?: string | null;
+}
+
+/** How the user stands to another one, since when, in milliseconds since 1970, UTC. */
+export interface FriendTie {
+  /** the other one */
+  user: string;
+  /** how the user stands to the other */
+  state: "asked" | "friend" | "requested";
+  /** since when, in milliseconds since 1970, UTC */
+  since: number;
+}
+
+/** A page of friends and requests. `cursor` is for the next page; null: this is the last one. */
+export interface FriendsListed {
+  /** by the id of the other */
+  friends: Friend[];
+  /** where the list goes on; null: this is its end */
+  cursor?: string | null;
 }
 
 /** Messages, the oldest first. `more` says whether there are older ones. */
@@ -866,6 +984,14 @@ export interface Requests {
   "inbox.leave": InboxLeave;
   "inbox.history": InboxHistory;
   "inbox.read": InboxRead;
+  "friend.request": FriendRequest;
+  "friend.accept": FriendAccept;
+  "friend.decline": FriendDecline;
+  "friend.remove": FriendRemove;
+  "friend.list": FriendList;
+  "block.add": BlockAdd;
+  "block.remove": BlockRemove;
+  "block.list": BlockList;
   "storage.write": StorageWrite;
   "storage.read": StorageRead;
   "storage.delete": StorageDelete;
@@ -894,6 +1020,14 @@ export interface Answers {
   "inbox.leave": null;
   "inbox.history": InboxPage;
   "inbox.read": InboxMark;
+  "friend.request": FriendTie;
+  "friend.accept": FriendTie;
+  "friend.decline": null;
+  "friend.remove": null;
+  "friend.list": FriendsListed;
+  "block.add": null;
+  "block.remove": null;
+  "block.list": BlocksListed;
   "storage.write": ObjectsWritten;
   "storage.read": ObjectsRead;
   "storage.delete": null;
@@ -954,6 +1088,8 @@ export type ErrorCode =
   | "bad_input"
   | "rejected"
   | "seq_too_old"
+  | "not_asked"
+  | "too_many_friends"
   | "bad_cursor"
   | "version_conflict"
   | "forbidden"

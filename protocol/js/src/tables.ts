@@ -4,15 +4,16 @@
 export const HARMLESS: ReadonlySet<string> = new Set(
   (
     "session.renew ping room.join room.leave room.history room.members match.list match.join " +
-    "match.leave match.input inbox.join inbox.leave inbox.history inbox.read storage.read " +
-    "storage.list audit.list"
+    "match.leave match.input inbox.join inbox.leave inbox.history inbox.read friend.list " +
+    "block.list storage.read storage.list audit.list"
   ).split(" "),
 );
 
 /** The ops that may be sent again if they bear a `key`. */
 export const BY_KEY: ReadonlySet<string> = new Set(
   (
-    "room.send match.create storage.write storage.delete"
+    "room.send match.create friend.request friend.accept friend.decline friend.remove block.add " +
+    "block.remove storage.write storage.delete"
   ).split(" "),
 );
 

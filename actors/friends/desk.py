@@ -1,0 +1,186 @@
+"""`FriendDesk`: answers clients' requests about friends and blocks by commands and queries."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Protocol
+
+from actors.edge.failures import Refused
+from actors.edge.identity import Identity
+from actors.facts import Facts, storable
+from actors.friends.commands import ChangeTie, EraseTies, Tied
+from actors.friends.queries import BlocksPage, ExportTies, ListBlocks, ListTies, TiesPage
+from actors.friends.rules.cursors import NotOfThisList, cursor_after, last_of
+from actors.friends.rules.ties import Act, TieCounts
+from actors.friends.settings import FriendSettings
+from actors.runtime.future import Future
+from protocol.errors import BAD_CURSOR, BAD_MESSAGE, OUT_OF_RANGE
+from protocol.messages.friend import (
+    BlockAdd,
+    BlockList,
+    BlockRemove,
+    BlocksListed,
+    Friend,
+    FriendAccept,
+    FriendDecline,
+    FriendList,
+    FriendRemove,
+    FriendRequest,
+    FriendsListed,
+    FriendTie,
+)
+
+Online = Callable[[Sequence[str]], Future[Collection[str]]]
+"""Returns a future of those of these users who have a connection, on any node."""
+
+
+class _Change(Protocol):
+    @property
+    def user(self) -> str: ...
+    @property
+    def key(self) -> str | None: ...
+
+
+class FriendDesk:
+    """Answers clients' requests, and counts them. The answers are futures.
+
+    Each method raises Refused if the request is over a limit.
+
+    Arguments:
+        settings: the limits.
+        facts: runs the commands and queries.
+        online: says who has a connection.
+
+    Attributes:
+        changed: how many changes were made, by what was asked.
+        refused: how many were refused, by the code of the error.
+    """
+
+    def __init__(self, settings: FriendSettings, facts: Facts, online: Online) -> None:
+        self._settings = settings
+        self._facts = facts
+        self._online = online
+        self._most = TieCounts(
+            settings.friends, settings.requested, settings.asked, settings.blocks
+        )
+        self.changed: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+
+    # --- changes ---------------------------------------------------------------------------------
+
+    def request(self, who: Identity, request: FriendRequest) -> Future[FriendTie]:
+        """Ask a user to be a friend."""
+        return self._change(who, request, "request").map(_tie_with(request.user))
+
+    def accept(self, who: Identity, request: FriendAccept) -> Future[FriendTie]:
+        """Accept a request."""
+        return self._change(who, request, "accept").map(_tie_with(request.user))
+
+    def decline(self, who: Identity, request: FriendDecline) -> Future[None]:
+        """Decline a request."""
+        return self._change(who, request, "decline").map(_nothing)
+
+    def remove(self, who: Identity, request: FriendRemove) -> Future[None]:
+        """End a friendship, or take a request back."""
+        return self._change(who, request, "remove").map(_nothing)
+
+    def block(self, who: Identity, request: BlockAdd) -> Future[None]:
+        """Block a user."""
+        return self._change(who, request, "block").map(_nothing)
+
+    def unblock(self, who: Identity, request: BlockRemove) -> Future[None]:
+        """Block a user no longer."""
+        return self._change(who, request, "unblock").map(_nothing)
+
+    def _change(self, who: Identity, request: _Change, act: Act) -> Future[Tied]:
+        if request.user == who.user:
+            raise Refused(BAD_MESSAGE, "user: it is the one who asks")
+        command = ChangeTie(who.user, request.user, act, self._most)
+        changed = self._facts.execute(command, user=who.user, key=storable(request.key))
+
+        def done(answer: Future[Any]) -> None:
+            error = answer.exception()
+            if error is None:
+                self.changed[act] += 1
+            elif isinstance(error, Refused):
+                self.refused[error.error.code] += 1
+
+        changed.when_done(done)
+        return changed
+
+    # --- lists -----------------------------------------------------------------------------------
+
+    def friends(self, who: Identity, request: FriendList) -> Future[FriendsListed]:
+        """List a page of friends and requests, and say which friends are online."""
+        self._check_limit(request.limit)
+        of = f"friends {request.state}"
+        query = ListTies(who.user, request.state, _after(of, request.cursor), request.limit)
+        listed: Future[FriendsListed] = Future()
+
+        def found(done: Future[TiesPage]) -> None:
+            error = done.exception()
+            if error is not None:
+                listed.settle_quietly(error=error)
+                return
+            page = done.result()
+            friends = [tie.user for tie in page.ties if tie.state == "friend"]
+            online = self._online(friends)
+            listed.follow(online.map(lambda there: _listed(of, page, there)))
+
+        self._facts.ask(query).when_done(found)
+        return listed
+
+    def blocks(self, who: Identity, request: BlockList) -> Future[BlocksListed]:
+        """List a page of blocked users."""
+        self._check_limit(request.limit)
+        of = "blocks"
+
+        def done(page: BlocksPage) -> BlocksListed:
+            last = cursor_after(of, page.blocked[-1].user) if page.more else None
+            return BlocksListed(page.blocked, last)
+
+        query = ListBlocks(who.user, _after(of, request.cursor), request.limit)
+        return self._facts.ask(query).map(done)
+
+    def _check_limit(self, limit: int) -> None:
+        if limit > self._settings.list_limit:
+            raise Refused(OUT_OF_RANGE, f"limit: at most {self._settings.list_limit}")
+
+    # --- export and erase ------------------------------------------------------------------------
+
+    async def export(self, user: str) -> list[dict[str, Any]]:
+        """Return every tie and every block of a user."""
+        found: list[dict[str, Any]] = await self._facts.ask(ExportTies(user))
+        return found
+
+    async def erase(self, user: str) -> None:
+        """Delete every tie and every block of a user."""
+        await self._facts.execute(EraseTies(user), user=user)
+
+
+def _tie_with(other: str) -> Callable[[Tied], FriendTie]:
+    def tie(tied: Tied) -> FriendTie:
+        assert tied.state is not None, "a request leaves a tie, and so does an acceptance"
+        return FriendTie(other, tied.state, tied.since)
+
+    return tie
+
+
+def _nothing(_: Tied) -> None:
+    return None
+
+
+def _listed(of: str, page: TiesPage, online: Collection[str]) -> FriendsListed:
+    friends = [
+        Friend(tie.user, tie.state, tie.since, tie.state == "friend" and tie.user in online)
+        for tie in page.ties
+    ]
+    return FriendsListed(friends, cursor_after(of, friends[-1].user) if page.more else None)
+
+
+def _after(of: str, cursor: str | None) -> str:
+    try:
+        return last_of(of, cursor)
+    except NotOfThisList:
+        raise Refused(BAD_CURSOR) from None

@@ -1,0 +1,1 @@
+"""Pure decisions about ties between users."""
