@@ -163,6 +163,16 @@ UNAUTHENTICATED: Final = ErrorCode(
     "unauthenticated", "Say who asks: send a token or an API key.", status=401
 )
 NOT_FOUND: Final = ErrorCode("not_found", "There is nothing at this address.", status=404)
+UNKNOWN_PROVIDER: Final = ErrorCode(
+    "unknown_provider", "The server knows no such way into an account.", status=404
+)
+IDENTITY_TAKEN: Final = ErrorCode("identity_taken", "Another account has this way in.", status=409)
+UNKNOWN_IDENTITY: Final = ErrorCode(
+    "unknown_identity", "The account has no such way in.", status=404
+)
+LAST_WAY: Final = ErrorCode(
+    "last_way", "Without this way in nobody could come back to the account.", status=409
+)
 BAD_USER: Final = ErrorCode("bad_user", "The text is no id of a user.")
 METHOD_NOT_ALLOWED: Final = ErrorCode(
     "method_not_allowed", "This address takes other methods.", status=405
@@ -189,7 +199,8 @@ ERRORS: Final[dict[str, ErrorCode]] = {
         TOO_MANY_MATCHES, BAD_INPUT, REJECTED, SEQ_TOO_OLD, NOT_ASKED,
         TOO_MANY_FRIENDS, BAD_CURSOR, VERSION_CONFLICT, FORBIDDEN,
         QUOTA_EXCEEDED, KEY_REUSED, TIMEOUT, BUSY, UNAVAILABLE, FAILED, NEEDS_SESSION,
-        UNAUTHENTICATED, BAD_USER, NOT_FOUND, METHOD_NOT_ALLOWED, TOO_SLOW, BODY_TOO_BIG, NOT_JSON,
+        UNAUTHENTICATED, UNKNOWN_PROVIDER, IDENTITY_TAKEN, UNKNOWN_IDENTITY, LAST_WAY, BAD_USER,
+        NOT_FOUND, METHOD_NOT_ALLOWED, TOO_SLOW, BODY_TOO_BIG, NOT_JSON,
         HEAD_TOO_BIG, INTERNAL,
     )
 }  # fmt: skip

@@ -100,6 +100,7 @@ async def knows_keys(client: Client) -> None:
 
 
 async def knows_accounts(client: Client) -> None:
+    assert await client.ok("account.identities") == {"identities": []}
     assert await status_of(client, "sign-ins") == 401
 
 
@@ -131,6 +132,7 @@ WORKS: dict[str, Callable[[Client], Awaitable[None]]] = {
 }
 """For each service, what shows that it does its work."""
 ONE_OP: dict[str, tuple[str, dict[str, Any]]] = {
+    "accounts": ("account.identities", {}),
     "audit": ("audit.list", {}),
     "chat": ("room.join", {"room": "lobby"}),
     "friends": ("friend.list", {}),
@@ -140,7 +142,7 @@ ONE_OP: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-WITHOUT_OPS = {"accounts": "sign-ins", "keys": "keys"}
+WITHOUT_OPS = {"keys": "keys"}
 """Services that have routes of the HTTP API alone, and one of these."""
 
 

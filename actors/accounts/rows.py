@@ -8,12 +8,20 @@ from typing import Any, Final
 import msgspec
 
 from actors.accounts.access import ALL, WHY, Ending
+from actors.accounts.identities import (
+    GUEST,
+    SERVICE,
+    ensure_account,
+    hash_of,
+    identity_locks,
+    put_identity,
+    user_of,
+)
 from actors.edge.failures import Refused
 from persistence.commands import CommandKind, Transaction
 from persistence.queries import QueryKind, ReadTransaction
 from protocol.errors import BAD_TOKEN
 
-SERVICE: Final = "accounts"
 OVERLAP_S: Final = 60
 """How far back a node looks for endings that committed late; a transaction takes 30 s at most."""
 
@@ -27,6 +35,7 @@ class SignIn(msgspec.Struct, frozen=True):
         provider, subject: the identity; an empty provider: a guest's, which has none.
         sign_in, label: the sign-in's id, and what its device is called.
         refresh: the hash of its refresh token, which is valid for `valid_s` seconds.
+        guest: the user is of a guest's session, which stays a way into an account that is made.
     """
 
     user: str
@@ -37,6 +46,7 @@ class SignIn(msgspec.Struct, frozen=True):
     label: str
     refresh: bytes
     valid_s: float
+    guest: bool = False
 
 
 class Refresh(msgspec.Struct, frozen=True):
@@ -129,25 +139,18 @@ class ExportAccount(msgspec.Struct, frozen=True):
 
 
 def _sign_in(tx: Transaction, command: SignIn) -> Let:
-    user, name, roles, created = command.user, command.name, (), False
+    user = command.user
     if command.provider:
-        row = tx.read(
-            "SELECT user_id FROM account_identities WHERE provider = %s AND subject = %s",
-            (command.provider, command.subject),
-        ).fetchone()
-        user = user if row is None else row[0]
-    row = tx.read("SELECT name, roles FROM accounts WHERE user_id = %s", (user,)).fetchone()
-    if row is None:
-        created = True
-        tx.write("INSERT INTO accounts VALUES (%s, %s, '{}', now(), now())", (user, name))
-    else:
-        name, roles = row[0], tuple(row[1])
-        tx.write("UPDATE accounts SET seen_at = now() WHERE user_id = %s", (user,))
+        user = user_of(tx, command.provider, command.subject) or user
+    created = ensure_account(tx, user, command.name)
+    if created and command.guest:
+        put_identity(tx, user, GUEST, hash_of(user))
     if command.provider:
-        tx.write(
-            "INSERT INTO account_identities VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-            (command.provider, command.subject, user),
-        )
+        put_identity(tx, user, command.provider, command.subject)
+    row = tx.write(
+        "UPDATE accounts SET seen_at = now() WHERE user_id = %s RETURNING name, roles", (user,)
+    ).fetchone()
+    assert row is not None
     tx.write(
         "INSERT INTO account_sign_ins"
         " VALUES (%s, %s, %s, now(), now(), now() + make_interval(secs => %s), NULL)",
@@ -157,7 +160,7 @@ def _sign_in(tx: Transaction, command: SignIn) -> Let:
         "INSERT INTO account_refresh_tokens VALUES (%s, %s, NULL)",
         (command.refresh, command.sign_in),
     )
-    return Let(user, name, roles, command.sign_in, created=created)
+    return Let(user, row[0], tuple(row[1]), command.sign_in, created=created)
 
 
 def _refresh(tx: Transaction, command: Refresh) -> Let:
@@ -314,10 +317,7 @@ def _export(reading: ReadTransaction, query: ExportAccount) -> list[dict[str, An
 
 
 def _lock(command: SignIn) -> Iterable[str]:
-    return (
-        f"{SERVICE}:{command.user}",
-        f"{SERVICE}:{command.provider}:{command.subject.hex()}",
-    )
+    return identity_locks(command.user, command.provider, command.subject)
 
 
 def _lock_user(command: EndSignIns | EraseAccount) -> Iterable[str]:

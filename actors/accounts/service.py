@@ -10,19 +10,23 @@ from typing import Final
 
 import pykka
 
+from actors.accounts import identities, rows
 from actors.accounts.access import AccountAccess
+from actors.accounts.identities import SERVICE
 from actors.accounts.keeper import KEEPER, AccessKeeper, KnownKeys
-from actors.accounts.rows import COMMANDS, QUERIES, SERVICE
+from actors.accounts.linking import LinkDesk
 from actors.accounts.settings import AccountSettings
 from actors.accounts.sign_in_desk import SignInDesk
 from actors.edge.access import AccessEnded
 from actors.edge.access_tokens import AccessTokens
+from actors.edge.routes import AskService
 from actors.edge.session import KIND as SESSION
 from actors.runtime.child import ChildSpec
 from actors.runtime.system import ActorSystem
 from actors.service import Frame, Running, Service
 from protocol.http.metrics import Reading, counter, gauge
-from protocol.messages.op import Area
+from protocol.messages import account
+from protocol.messages.identities import AccountIdentities, AccountLink, AccountUnlink
 
 AFTER_S: Final = 3_600.0
 """How long after its last access token a session of a sign-in could be resumed, at the most: with
@@ -30,16 +34,21 @@ AFTER_S: Final = 3_600.0
 
 
 def start(frame: Frame) -> Running:
-    """Start the keeper of keys and endings. Sign-in needs no session, so it has no ops."""
+    """Start the keeper of keys and endings. Sign-in needs no session, so it has routes of HTTP."""
     settings = frame.settings.section(SERVICE, AccountSettings)
     keys = KnownKeys()
     tokens = AccessTokens(lambda: keys.present, valid_s=settings.access_valid_s, clock=time.time)
     access = AccountAccess(tokens, partial(tell_ended, frame.system), time.time)
     desk = SignInDesk(frame.facts, access, settings, settings.access_valid_s + AFTER_S)
+    links = LinkDesk(frame.facts, access, settings)
     make = partial(AccessKeeper, frame.facts, keys, access, settings)
     frame.system.supervise([ChildSpec(id="0", factory=make)], key=KEEPER)
     return Running(
-        routes={},
+        routes={
+            AccountLink: AskService(links.link, outlives=True),
+            AccountUnlink: AskService(links.unlink, outlives=True),
+            AccountIdentities: AskService(links.identities),
+        },
         api=desk.routes(),
         authenticate=desk.authenticate,
         access=access,
@@ -67,11 +76,11 @@ def readings(desk: SignInDesk, access: AccountAccess) -> Iterator[Reading]:
 
 ACCOUNTS: Final = Service(
     name=SERVICE,
-    area=Area(ops=()),
+    area=account.AREA,
     sections={SERVICE: AccountSettings},
     kinds={},
     start=start,
     scopes=("account.sign_in", "account.sign_ins", "account.end_sign_ins"),
-    commands=lambda _: COMMANDS,
-    queries=lambda _: QUERIES,
+    commands=lambda _: (*rows.COMMANDS, *identities.COMMANDS),
+    queries=lambda _: (*rows.QUERIES, *identities.QUERIES),
 )

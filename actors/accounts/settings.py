@@ -21,3 +21,8 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How often the key that signs access tokens is replaced. Tokens of the last one stay valid."""
     look_every_s: Annotated[float, Meta(gt=0, le=1)] = 0.5
     """How often a node looks which sign-ins have ended on another node."""
+    identities: Annotated[int, Meta(ge=1, le=1000)] = 20
+    """Ways into one account."""
+    guest_void_s: PositiveSeconds = 30 * 86_400.0
+    """How long the tokens of a guest are refused after that way was taken: as long as
+    `sessions.token_valid_s`."""

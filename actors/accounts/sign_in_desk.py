@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections import Counter
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from actors.accounts.access import ALL, AccountAccess
+from actors.accounts.identities import CUSTOM, DEVICE, GUEST, hash_of
 from actors.accounts.rows import (
     EndSignIns,
     EraseAccount,
@@ -175,26 +175,28 @@ class SignInDesk:
     async def _sign_in(self, call: ApiCall) -> SignedIn:
         self._check_keys()  # before a sign-in is made that nobody is told of
         body, who = call.body, call.who
-        user, way, shown = f"guest-{secrets.token_urlsafe(12)}", "guest", ""
+        user, guest = f"guest-{secrets.token_urlsafe(12)}", False
+        way, shown = GUEST, ""
         if isinstance(body, CustomSignIn):
             if who is None or not who.key:
                 raise Refused(FORBIDDEN, "a back end with an API key asks for this")
-            way, shown = "custom", body.custom
+            way, shown = CUSTOM, body.custom
         else:
             if isinstance(body, DeviceSignIn):
-                way, shown = "device", body.device
+                way, shown = DEVICE, body.device
             if who is not None and not who.key and not who.sign_in:
-                user = who.user  # of the token of a guest's session
+                user, guest = who.user, True  # of the token of a guest's session
         refresh = _new_refresh()
         command = SignIn(
             user,
             body.name,
-            "" if way == "guest" else way,
-            _hash(shown),
+            "" if way == GUEST else way,
+            hash_of(shown),
             secrets.token_urlsafe(12),
             body.label,
-            _hash(refresh),
+            hash_of(refresh),
             self._settings.refresh_valid_s,
+            guest,
         )
         let: Let = await self._facts.execute(command, user=user)
         self.signed_in[way] += 1
@@ -204,8 +206,8 @@ class SignInDesk:
         self._check_keys()  # before the token is used up
         refresh = _new_refresh()
         command = Refresh(
-            _hash(call.body.refresh_token),
-            _hash(refresh),
+            hash_of(call.body.refresh_token),
+            hash_of(refresh),
             self._settings.refresh_valid_s,
             self._void_s,
         )
@@ -254,11 +256,3 @@ class SignInDesk:
 
 def _new_refresh() -> str:
     return REFRESH_PREFIX + secrets.token_urlsafe(32)
-
-
-def _hash(shown: str) -> bytes:
-    """Return what is kept of a refresh token, or of the id of a device or of a back end's user.
-
-    The first two are random, so a plain hash is enough; the last is no secret.
-    """
-    return hashlib.sha256(shown.encode()).digest()

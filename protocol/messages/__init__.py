@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Final, TypeAlias
 
-from protocol.messages import audit, friend, inbox, match, room, session, storage
+from protocol.messages import account, audit, friend, inbox, match, room, session, storage
 from protocol.messages.envelope import ErrorReply, Ok, Push, Request
 from protocol.messages.op_table import OpTable
 
 EVERY_OP: Final = OpTable(
-    (session.AREA, room.AREA, match.AREA, inbox.AREA, friend.AREA, storage.AREA, audit.AREA)
+    (
+        session.AREA,
+        account.AREA,
+        room.AREA,
+        match.AREA,
+        inbox.AREA,
+        friend.AREA,
+        storage.AREA,
+        audit.AREA,
+    )
 )
 """All ops.
 

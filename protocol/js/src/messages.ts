@@ -1,5 +1,48 @@
 // Made by `python -m protocol.tables` from the table of ops. Do not edit.
 
+/** List the ways into the account. Answered with `AccountIdentityList`. */
+export type AccountIdentities = Record<string, never>;
+
+/** A way into an account. `linked` is in milliseconds since 1970, UTC. */
+export interface AccountIdentity {
+  /** as in `account.link`, or `guest` */
+  provider: string;
+  /** names it in `account.unlink`; it does not tell the proof */
+  id: string;
+  /** when it was added, in milliseconds since 1970, UTC */
+  linked: number;
+}
+
+/** The ways into an account, the oldest first. */
+export interface AccountIdentityList {
+  /** the oldest first */
+  identities: AccountIdentity[];
+}
+
+/**
+ * Add a way into the account of the user who asks. Answered with `AccountIdentity`. A guest
+ * becomes an account by it, and keeps the user id with all that belongs to it.
+ */
+export interface AccountLink {
+  /**
+   * `device`; `custom`, for a back end that asks with a key; or one of the server's configuration
+   */
+  provider: string;
+  /**
+   * of `device`: the secret id of the device, 16 to 128 characters; of `custom`: the id that the
+   * back end vouches for, at most 128
+   */
+  proof: string;
+}
+
+/** Take a way into the account away. The last one stays. */
+export interface AccountUnlink {
+  /** of the way */
+  provider: string;
+  /** of the way, as `account.identities` lists it */
+  id: string;
+}
+
 /**
  * List entries of the audit log, the newest first. Answered with `AuditListed`. A filter that is
  * null, or not there, lets every entry pass. `who` is a user, or a key as "key-<id>"; `what` is a
@@ -970,6 +1013,9 @@ export interface Requests {
   "session.renew": SessionRenew;
   "session.close": SessionClose;
   "ping": Ping;
+  "account.link": AccountLink;
+  "account.unlink": AccountUnlink;
+  "account.identities": AccountIdentities;
   "room.join": RoomJoin;
   "room.leave": RoomLeave;
   "room.send": RoomSend;
@@ -1006,6 +1052,9 @@ export interface Answers {
   "session.renew": SessionRenewed;
   "session.close": null;
   "ping": Pong;
+  "account.link": AccountIdentity;
+  "account.unlink": null;
+  "account.identities": AccountIdentityList;
   "room.join": RoomState;
   "room.leave": null;
   "room.send": Sent;
@@ -1101,6 +1150,10 @@ export type ErrorCode =
   | "failed"
   | "needs_session"
   | "unauthenticated"
+  | "unknown_provider"
+  | "identity_taken"
+  | "unknown_identity"
+  | "last_way"
   | "bad_user"
   | "not_found"
   | "method_not_allowed"

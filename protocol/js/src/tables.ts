@@ -3,9 +3,9 @@
 /** The ops that may be sent again after a break without harm. */
 export const HARMLESS: ReadonlySet<string> = new Set(
   (
-    "session.renew ping room.join room.leave room.history room.members match.list match.join " +
-    "match.leave match.input inbox.join inbox.leave inbox.history inbox.read friend.list " +
-    "block.list storage.read storage.list audit.list"
+    "session.renew ping account.link account.identities room.join room.leave room.history " +
+    "room.members match.list match.join match.leave match.input inbox.join inbox.leave " +
+    "inbox.history inbox.read friend.list block.list storage.read storage.list audit.list"
   ).split(" "),
 );
 

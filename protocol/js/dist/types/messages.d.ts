@@ -1,3 +1,41 @@
+/** List the ways into the account. Answered with `AccountIdentityList`. */
+export type AccountIdentities = Record<string, never>;
+/** A way into an account. `linked` is in milliseconds since 1970, UTC. */
+export interface AccountIdentity {
+    /** as in `account.link`, or `guest` */
+    provider: string;
+    /** names it in `account.unlink`; it does not tell the proof */
+    id: string;
+    /** when it was added, in milliseconds since 1970, UTC */
+    linked: number;
+}
+/** The ways into an account, the oldest first. */
+export interface AccountIdentityList {
+    /** the oldest first */
+    identities: AccountIdentity[];
+}
+/**
+ * Add a way into the account of the user who asks. Answered with `AccountIdentity`. A guest
+ * becomes an account by it, and keeps the user id with all that belongs to it.
+ */
+export interface AccountLink {
+    /**
+     * `device`; `custom`, for a back end that asks with a key; or one of the server's configuration
+     */
+    provider: string;
+    /**
+     * of `device`: the secret id of the device, 16 to 128 characters; of `custom`: the id that the
+     * back end vouches for, at most 128
+     */
+    proof: string;
+}
+/** Take a way into the account away. The last one stays. */
+export interface AccountUnlink {
+    /** of the way */
+    provider: string;
+    /** of the way, as `account.identities` lists it */
+    id: string;
+}
 /**
  * List entries of the audit log, the newest first. Answered with `AuditListed`. A filter that is
  * null, or not there, lets every entry pass. `who` is a user, or a key as "key-<id>"; `what` is a
@@ -887,6 +925,9 @@ export interface Requests {
     "session.renew": SessionRenew;
     "session.close": SessionClose;
     "ping": Ping;
+    "account.link": AccountLink;
+    "account.unlink": AccountUnlink;
+    "account.identities": AccountIdentities;
     "room.join": RoomJoin;
     "room.leave": RoomLeave;
     "room.send": RoomSend;
@@ -922,6 +963,9 @@ export interface Answers {
     "session.renew": SessionRenewed;
     "session.close": null;
     "ping": Pong;
+    "account.link": AccountIdentity;
+    "account.unlink": null;
+    "account.identities": AccountIdentityList;
     "room.join": RoomState;
     "room.leave": null;
     "room.send": Sent;
@@ -972,4 +1016,4 @@ export interface Pushes {
 export type Op = keyof Requests;
 export type Push = Pushes[keyof Pushes];
 /** The codes of the table of errors; a newer server may have more. */
-export type ErrorCode = "bad_message" | "unknown_op" | "no_session" | "session_open" | "bad_token" | "token_expired" | "signed_out" | "banned" | "account_closed" | "too_many_sessions" | "ref_in_use" | "too_many_requests" | "rate_limited" | "too_long" | "out_of_range" | "unknown_room" | "not_joined" | "too_many_topics" | "room_full" | "unknown_game" | "unknown_match" | "match_full" | "match_ended" | "too_many_matches" | "bad_input" | "rejected" | "seq_too_old" | "not_asked" | "too_many_friends" | "bad_cursor" | "version_conflict" | "forbidden" | "quota_exceeded" | "key_reused" | "timeout" | "busy" | "unavailable" | "failed" | "needs_session" | "unauthenticated" | "bad_user" | "not_found" | "method_not_allowed" | "too_slow" | "body_too_big" | "not_json" | "head_too_big" | "internal" | (string & {});
+export type ErrorCode = "bad_message" | "unknown_op" | "no_session" | "session_open" | "bad_token" | "token_expired" | "signed_out" | "banned" | "account_closed" | "too_many_sessions" | "ref_in_use" | "too_many_requests" | "rate_limited" | "too_long" | "out_of_range" | "unknown_room" | "not_joined" | "too_many_topics" | "room_full" | "unknown_game" | "unknown_match" | "match_full" | "match_ended" | "too_many_matches" | "bad_input" | "rejected" | "seq_too_old" | "not_asked" | "too_many_friends" | "bad_cursor" | "version_conflict" | "forbidden" | "quota_exceeded" | "key_reused" | "timeout" | "busy" | "unavailable" | "failed" | "needs_session" | "unauthenticated" | "unknown_provider" | "identity_taken" | "unknown_identity" | "last_way" | "bad_user" | "not_found" | "method_not_allowed" | "too_slow" | "body_too_big" | "not_json" | "head_too_big" | "internal" | (string & {});

@@ -1,0 +1,241 @@
+"""The identities of an account: the ways into it. Each is of one account at most.
+
+An identity is (provider, subject), and a row has the hash of the subject. Providers are "guest",
+"device", "custom", and those of the configuration. Another part of the service that has a way of
+its own keeps an identity for it too, by `put_identity` in its own transaction; then nobody else has
+it, and the last way is never taken away. Such a command takes the locks `identity_locks`.
+
+A guest's way is the token of a session that was opened without an account. It runs out, so it is
+never the only one that is left; and once it was taken away, it does not come back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from actors.accounts.access import GUESTS, Ending
+from actors.edge.failures import Refused
+from persistence.audit import AuditEntry
+from persistence.commands import CommandKind, Transaction
+from persistence.queries import QueryKind, ReadTransaction
+from protocol.errors import (
+    IDENTITY_TAKEN,
+    LAST_WAY,
+    QUOTA_EXCEEDED,
+    UNKNOWN_IDENTITY,
+)
+from protocol.messages.identities import AccountIdentity, AccountIdentityList
+
+SERVICE: Final = "accounts"
+GUEST: Final = "guest"
+DEVICE: Final = "device"
+CUSTOM: Final = "custom"
+_ID_BYTES: Final = 8
+
+
+class LinkIdentity(msgspec.Struct, frozen=True):
+    """Adds an identity to the account of a user. Answer: `AccountIdentity`.
+
+    Attributes:
+        user, name: whose; the name is for the account of a guest, which is made.
+        guest: a guest's session asks, and not an account.
+        provider, subject: the identity.
+        most: how many an account may have.
+        by: who asks, for the audit log.
+    """
+
+    user: str
+    name: str
+    guest: bool
+    provider: str
+    subject: bytes
+    most: int
+    by: str
+
+
+class UnlinkIdentity(msgspec.Struct, frozen=True):
+    """Takes an identity from an account. Answer: `Unlinked`.
+
+    The tokens of a guest whose way is taken are void for `void_s` seconds.
+    """
+
+    user: str
+    provider: str
+    id: str
+    void_s: float
+    by: str
+
+
+class Unlinked(msgspec.Struct, frozen=True):
+    """What ended: the sessions of a guest, if that way was taken."""
+
+    endings: list[Ending]
+
+
+class ListIdentities(msgspec.Struct, frozen=True):
+    """Reads the identities of a user, the oldest first. Answer: `AccountIdentityList`."""
+
+    user: str
+
+
+def hash_of(subject: str) -> bytes:
+    """Return what is kept of a subject: its hash, so that whoever reads the rows cannot use it.
+
+    Those that are secrets, as a device's, are random, so a plain hash is enough.
+    """
+    return hashlib.sha256(subject.encode()).digest()
+
+
+def identity_locks(user: str, provider: str, subject: bytes) -> Iterable[str]:
+    """Return the locks of a command that changes an identity of a user."""
+    return (f"{SERVICE}:{user}", f"{SERVICE}:{provider}:{subject.hex()}")
+
+
+def ensure_account(tx: Transaction, user: str, name: str) -> bool:
+    """Make the account of a user if there is none. Returns whether it was made."""
+    made = tx.write(
+        "INSERT INTO accounts (user_id, name, created_at, seen_at) VALUES (%s, %s, now(), now())"
+        " ON CONFLICT DO NOTHING RETURNING user_id",
+        (user, name),
+    )
+    return made.fetchone() is not None
+
+
+def user_of(tx: Transaction, provider: str, subject: bytes) -> str | None:
+    """Return whose an identity is; None: nobody's."""
+    row = tx.read(
+        "SELECT user_id FROM account_identities WHERE provider = %s AND subject = %s",
+        (provider, subject),
+    ).fetchone()
+    return None if row is None else str(row[0])
+
+
+def put_identity(
+    tx: Transaction, user: str, provider: str, subject: bytes, *, most: int | None = None
+) -> AccountIdentity:
+    """Add an identity to an account, which must be there. One that it has already is left.
+
+    Raises:
+        Refused: IDENTITY_TAKEN; another account has it. QUOTA_EXCEEDED; this one has `most`.
+    """
+    owner = user_of(tx, provider, subject)
+    if owner not in (None, user):
+        raise Refused(IDENTITY_TAKEN)
+    if owner is None:
+        row = tx.read(
+            "SELECT count(*) FROM account_identities WHERE user_id = %s", (user,)
+        ).fetchone()
+        assert row is not None
+        if most is not None and row[0] >= most:
+            raise Refused(QUOTA_EXCEEDED, f"an account has {most} ways in at most")
+    row = tx.write(
+        "INSERT INTO account_identities (provider, subject, user_id) VALUES (%s, %s, %s)"
+        " ON CONFLICT (provider, subject) DO UPDATE SET provider = excluded.provider"
+        " RETURNING provider, subject, (extract(epoch FROM linked_at) * 1000)::bigint",
+        (provider, subject, user),
+    ).fetchone()
+    assert row is not None
+    return _shown(row)
+
+
+def drop_identity(tx: Transaction, user: str, provider: str, id_: str) -> None:
+    """Take an identity from an account.
+
+    Raises:
+        Refused: UNKNOWN_IDENTITY; it has no such. LAST_WAY; no other would be left but a guest's.
+    """
+    rows = tx.read(
+        "SELECT provider, subject FROM account_identities WHERE user_id = %s FOR UPDATE", (user,)
+    ).fetchall()
+    found = [row for row in rows if row[0] == provider and _id_of(row[1]) == id_]
+    if not found:
+        raise Refused(UNKNOWN_IDENTITY)
+    if not any(row[0] != GUEST for row in rows if row not in found):
+        raise Refused(LAST_WAY)
+    tx.write("DELETE FROM account_identities WHERE provider = %s AND subject = %s", found[0])
+
+
+def _link(tx: Transaction, command: LinkIdentity) -> AccountIdentity:
+    if user_of(tx, command.provider, command.subject) not in (None, command.user):
+        raise Refused(IDENTITY_TAKEN)
+    if ensure_account(tx, command.user, command.name) and command.guest:
+        put_identity(tx, command.user, GUEST, hash_of(command.user))
+    linked = put_identity(
+        tx, command.user, command.provider, command.subject, most=command.most
+    )  # fmt: skip
+    tx.record(
+        AuditEntry(
+            what="account.linked", who=command.by, on_whom=command.user,
+            details={"provider": command.provider, "id": linked.id},
+        )
+    )  # fmt: skip
+    return linked
+
+
+def _unlink(tx: Transaction, command: UnlinkIdentity) -> Unlinked:
+    drop_identity(tx, command.user, command.provider, command.id)
+    tx.record(
+        AuditEntry(
+            what="account.unlinked", who=command.by, on_whom=command.user,
+            details={"provider": command.provider, "id": command.id},
+        )
+    )  # fmt: skip
+    if command.provider != GUEST:
+        return Unlinked([])
+    row = tx.write(
+        """
+        INSERT INTO account_endings
+        VALUES (%s, %s, 'signed_out', now() + make_interval(secs => %s), clock_timestamp())
+        ON CONFLICT (user_id, sign_in) DO UPDATE
+        SET until = excluded.until, changed_at = excluded.changed_at
+        RETURNING extract(epoch FROM until)::float8
+        """,
+        (command.user, GUESTS, command.void_s),
+    ).fetchone()
+    assert row is not None
+    return Unlinked([Ending(command.user, GUESTS, "signed_out", row[0])])
+
+
+def _list(reading: ReadTransaction, query: ListIdentities) -> AccountIdentityList:
+    rows = reading.read(
+        "SELECT provider, subject, (extract(epoch FROM linked_at) * 1000)::bigint"
+        " FROM account_identities WHERE user_id = %s ORDER BY linked_at, provider, subject",
+        (query.user,),
+    )
+    return AccountIdentityList([_shown(row) for row in rows])
+
+
+def _shown(row: Sequence[object]) -> AccountIdentity:
+    provider, subject, linked = row
+    assert isinstance(subject, (bytes, memoryview))
+    assert isinstance(linked, int)
+    return AccountIdentity(str(provider), _id_of(bytes(subject)), linked)
+
+
+def _id_of(subject: bytes) -> str:
+    return subject[:_ID_BYTES].hex()
+
+
+def _lock_link(command: LinkIdentity) -> Iterable[str]:
+    return identity_locks(command.user, command.provider, command.subject)
+
+
+def _lock_user(command: UnlinkIdentity) -> Iterable[str]:
+    return (f"{SERVICE}:{command.user}",)
+
+
+COMMANDS: Final = (
+    CommandKind(
+        service=SERVICE, name="link", command=LinkIdentity, answer=AccountIdentity,
+        locks=_lock_link, run=_link,
+    ),
+    CommandKind(
+        service=SERVICE, name="unlink", command=UnlinkIdentity, answer=Unlinked,
+        locks=_lock_user, run=_unlink,
+    ),
+)  # fmt: skip
+QUERIES: Final = (QueryKind(ListIdentities, _list),)
