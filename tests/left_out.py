@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import server
+
 ROOT: Final = Path(__file__).parent.parent
 VARIABLE: Final = "WITHOUT_SERVICE"
 LEFT_OUT: Final = os.environ.get(VARIABLE, "")
@@ -42,12 +44,23 @@ def has(service: str) -> bool:
 
 
 def keep_out() -> None:
-    """Have every import of the service that is left out fail. Called before any test is."""
+    """Take the service that is left out from the list of services, and have its imports fail.
+
+    It is called before any module with tests is imported.
+    """
     if not LEFT_OUT:
         return
     if LEFT_OUT not in BESIDE:
         raise SystemExit(f"{VARIABLE}={LEFT_OUT}: there is {', '.join(BESIDE)}")
+    leave_out(LEFT_OUT)
     sys.modules[f"actors.{LEFT_OUT}"] = None  # type: ignore[assignment] # as Python documents it
+
+
+def leave_out(service: str) -> None:
+    """Take a service out of this process's list of services."""
+    kept = tuple(path for path in server.SERVICES if not path.startswith(f"actors.{service}."))
+    assert len(kept) < len(server.SERVICES), service
+    server.SERVICES = kept
 
 
 def paths_of(service: str) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -136,7 +137,8 @@ def loaded_with(
         f"redis.url={redis.url}",
         f"redis.prefix={redis.prefix}",
     )
-    return load(Path("config.toml"), {}, (*own, *overrides), services=all_services())
+    # config.toml has a section of a service that may be left out, and all its values are defaults.
+    return load(Path(os.devnull), {}, (*own, *overrides), services=all_services())
 
 
 @asynccontextmanager
@@ -155,7 +157,7 @@ async def hosted(
         )
         topics = Topics()
         running = start_services(
-            services, settings, folder=loaded.folder, system=system, topics=topics, stores=stores
+            services, settings, folder=Path(), system=system, topics=topics, stores=stores
         )
         ops = OpTable([session_messages.AREA, *(one.area for one in services)])
         found = routes_of(ops, running.values())

@@ -34,7 +34,7 @@ from protocol.http.metrics import counter
 from protocol.messages.envelope import Key, Request
 from protocol.messages.op import Area, Op
 from protocol.roles import PLAYER
-from tests.left_out import LEFT_OUT
+from tests.left_out import LEFT_OUT, leave_out
 
 # --- its messages --------------------------------------------------------------------------------
 
@@ -202,13 +202,6 @@ def main() -> int:
         case rest:
             pass
     return server.main(rest)
-
-
-def leave_out(name: str) -> None:
-    """Take a service out of the list of services."""
-    kept = tuple(path for path in server.SERVICES if not path.startswith(f"actors.{name}."))
-    assert len(kept) < len(server.SERVICES), name
-    server.SERVICES = kept
 
 
 if __name__ == "__main__":
