@@ -63,6 +63,10 @@ class Bus:
         current: says whether this node is still a member. It is asked before items are handled.
         handlers: the type of an item -> the function that is called with the sender and the item.
         lost: called with the id of a node when entries from it, or entries to it, were lost.
+
+    Attributes:
+        bounds: as given.
+        intake: what the thread that reads the node's stream and the event loop share.
     """
 
     def __init__(
@@ -82,7 +86,7 @@ class Bus:
         self._handlers = handlers
         self._lost = lost
         self._lanes: dict[str, Lane] = {}
-        self._intake = Intake(self._deliver)
+        self.intake = Intake(self._deliver)
         self._heard: dict[str, int] = {}  # the number of the last entry of each sender
         self._pages: deque[deque[bytes]] = deque()
         self._from = ""  # the sender of the entry that is being delivered
@@ -124,14 +128,14 @@ class Bus:
         return BusSender(self._settings, self.bounds, self._me)
 
     def _make_reader(self) -> BusReader:
-        return BusReader(self._settings, self.bounds, self._me, self._intake)
+        return BusReader(self._settings, self.bounds, self._me, self.intake)
 
     def beat(self) -> None:
         """Send a canary to this node itself; warn if none has come back for too long."""
         now = self._system.now()
         if self._canary_s and now - self._canary_s > self.bounds.canary_late_s:
             _log.warning("canary_late", s=round(now - self._canary_s, 1))
-            self._intake.rewind = True
+            self.intake.rewind = True
         self.send(self.lane(self._me), Canary(now))
 
     def healthy(self) -> bool:
@@ -240,7 +244,7 @@ class Bus:
             page = self._pages[0]
             if not page:
                 self._pages.popleft()
-                self._intake.done()
+                self.intake.done()
                 continue
             data = page.popleft()
             try:

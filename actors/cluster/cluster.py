@@ -77,6 +77,11 @@ class Cluster:
         errors: how the program's own exceptions cross between nodes. The runtime's cross without
             this.
 
+    Attributes:
+        bus: what connects this node with the others.
+        questions: the asks of this node that others have yet to answer.
+        flushes: the flushes that are under way.
+
     Raises ValueError for two errors of one name.
     """
 
@@ -114,7 +119,7 @@ class Cluster:
         self._kinds: dict[str, Kind] = {}
         self._in_turn: Callable[[Callable[[], None]], object] = _at_once
         self._gap_callbacks: list[Callable[[str], object]] = []
-        self._flushes = Flushes()
+        self.flushes = Flushes()
         self._beat: Alarm | None = None
         self._closed = False
         self.system: SystemView
@@ -163,7 +168,7 @@ class Cluster:
                 EntriesLost: lambda sender, _item: self._lost(sender),
                 Flush: lambda _sender, item: self._reception.flush(item),
                 Holders: self._take_holders,
-                Flushed: lambda _sender, item: self._open_up(self._flushes.done(item.number)),
+                Flushed: lambda _sender, item: self._open_up(self.flushes.done(item.number)),
             }
         )
         self.place.listen(self)
@@ -246,6 +251,11 @@ class Cluster:
         """Return how many actors this node would not start."""
         now = self.system.now()
         return sum(until > now for until in self._held.values())
+
+    @property
+    def misdirected(self) -> int:
+        """How many messages have come to this node while, as it knew, another held their actors."""
+        return self._reception.misdirected
 
     def _check_held(self, kind: str, key: str) -> None:
         """Raise ActorFailed if a node was caught in this actor's code, and its time is not over.
@@ -360,7 +370,7 @@ class Cluster:
         """Messages between that node and this one were lost, in the one direction or the other."""
         self.questions.lost("the bus has lost messages", node)
         self._watch_again(node)
-        for slots in self._flushes.give_up(node):
+        for slots in self.flushes.give_up(node):
             self._open_up(slots)
         for callback in self._gap_callbacks:
             callback(node)
@@ -387,7 +397,7 @@ class Cluster:
         self.bus.beat()
         self._vacant.look(self.place.view(), self._labels)
         self.questions.sweep()
-        for slots in self._flushes.older_than(now - HELD_S):
+        for slots in self.flushes.older_than(now - HELD_S):
             self._open_up(slots)
         for held in self._waiting.older_than(now - HELD_S):
             self._reception.turn_away_late(held)
@@ -403,7 +413,7 @@ class Cluster:
         self.bus.forget(node)
         self._reception.node_down(node)
         self.questions.lost(f"node {node} is gone", node)
-        for slots in self._flushes.give_up(node):
+        for slots in self.flushes.give_up(node):
             self._open_up(slots)
         for name in self.watches.on_node(node):
             self.watches.ended(name, "node_down")
@@ -468,7 +478,7 @@ class Cluster:
             if before is not None and holder is not None and before.node != holder:
                 behind.setdefault((before.node, holder), []).append(slot)
         for (old, new), some in behind.items():
-            number = self._flushes.begin(some, old, new, self.system.now())
+            number = self.flushes.begin(some, old, new, self.system.now())
             epochs = tuple(map(self.place.epoch, some))
             link = self.routes.link(old)
             assert link is not None  # `link_before` gives only living nodes

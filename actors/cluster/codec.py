@@ -87,6 +87,11 @@ class KindCodec:
                 raise ValueError(f"kind {kind.name!r}: two types of messages are named {way.name}")
             self._ways[message_type] = self._by_name[way.name] = way
 
+    @property
+    def taken(self) -> frozenset[type]:
+        """The types of messages that an actor of the kind takes from other nodes."""
+        return frozenset(self._ways)
+
     def _way(self, answer: Any, name: str, answers: dict[type, _Way]) -> _Way:
         if (why := problem(answer)) is not None:
             raise ValueError(f"kind {self.kind!r}: {name} cannot cross between nodes: {why}")

@@ -25,6 +25,9 @@ class Flushes:
         self._open: dict[int, _Open] = {}
         self._number = 0
 
+    def __len__(self) -> int:
+        return len(self._open)
+
     def begin(self, slots: Iterable[int], old: str, new: str, now_s: float) -> int:
         """Return the number of a new flush."""
         self._number += 1

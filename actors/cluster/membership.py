@@ -25,6 +25,7 @@ from actors.cluster.rules.answers import (
     NodeUp,
     Taken,
 )
+from actors.cluster.rules.lease import Lease
 from actors.cluster.rules.member import Change, Member
 from actors.cluster.rules.slot_table import Held
 from actors.cluster.rules.view import View
@@ -94,6 +95,11 @@ class NodeMembership:
     def ended(self) -> str | None:
         """Why this node is no member any more; None: it is one."""
         return self._member.ended
+
+    @property
+    def lease(self) -> Lease:
+        """This node's lease. Its times are of this node's clock, and only this node changes it."""
+        return self._member.lease
 
     def holder(self, slot: int) -> str | None:
         """Return who holds a slot as far as this node knows; None: nobody."""

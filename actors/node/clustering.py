@@ -90,6 +90,8 @@ class ClusterNode:
         yield counter("cluster_beats_missed", "Heartbeats that it did not.", member.missed)
         text = "Actors that no node starts for a time, since one was caught in their code."
         yield gauge("cluster_actors_held", text, self.cluster.held())
+        text = "Messages that came to this node while another held their actors."
+        yield counter("cluster_misdirected", text, self.cluster.misdirected)
         vacancies = sum(map(len, self.cluster.without_nodes().values()))
         text = "Kinds of actors that are kept to nodes with a label that no living node has."
         yield gauge("cluster_kinds_without_node", text, vacancies)

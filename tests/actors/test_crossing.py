@@ -69,12 +69,12 @@ def test_whether_a_resume_is_put_off_crosses(kind: Kind) -> None:
 
 def test_a_hub_takes_what_hubs_send() -> None:
     there = codec(hub_kind(Topics(), NOTHING))
-    assert set(TO_HUBS) == set(there._ways)
+    assert set(TO_HUBS) == there.taken
 
 
 def test_a_session_takes_what_other_nodes_tell_it_and_nothing_else() -> None:
     there = codec(Kind("session", lambda _: NOTHING, placement="node", actor=Session))
-    assert set(there._ways) == {TakenOver, RemovedFromTopic}
+    assert there.taken == {TakenOver, RemovedFromTopic}
 
 
 def _fields(message: Any) -> dict[str, Any]:

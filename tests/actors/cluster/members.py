@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence, Set
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import msgspec
@@ -155,12 +155,11 @@ async def settled(*nodes: MemberNode) -> None:
             node.place.view().nodes.keys() == ids and node.place.settled() for node in nodes
         )
     )
-    first = nodes[0].place._member.table._holders
-    await until(
-        lambda: (
-            len(first) == SLOTS
-            and set(first.values()) <= ids
-            and all(node.place._member.table._holders == first for node in nodes)
-        )
-    )
+    await until(lambda: _agreed(nodes, ids))
     assert sum(len(node.held()) for node in nodes) == SLOTS
+
+
+def _agreed(nodes: Sequence[MemberNode], ids: Set[str]) -> bool:
+    """Whether each of these nodes knows that they hold all slots, and which of them holds which."""
+    known = [[node.place.holder(slot) for slot in ALL] for node in nodes]
+    return set(known[0]) <= ids and all(holders == known[0] for holders in known)

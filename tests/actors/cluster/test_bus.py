@@ -68,15 +68,16 @@ def deaf(node: NodeUnderTest) -> Iterator[list[bytes]]:
         pages += 1
         kept.extend(page)
 
-    bus._intake.deliver = keep
+    deliver = bus.intake.deliver
+    bus.intake.deliver = keep
     try:
         yield kept
     finally:
-        bus._intake.deliver = bus._deliver
+        bus.intake.deliver = deliver
         for _ in range(pages - 1):
-            bus._intake.done()
+            bus.intake.done()
         if pages:
-            bus._deliver(kept)
+            deliver(kept)
 
 
 async def test_order_is_kept_and_nothing_comes_twice_while_connections_break(
@@ -206,7 +207,7 @@ async def test_a_stream_that_begins_again_is_read_from_its_beginning(
         ref = a.ref_to(b)
         await ref.ask(Get())
         # As after a failover to a store whose clock is behind: its ids come before the last one.
-        b.cluster.bus._intake.last = b"99999999999999-0"
+        b.cluster.bus.intake.last = b"99999999999999-0"
         ref.tell(Add(5))
         assert await ref.ask(Get(), timeout=20) == 5
 

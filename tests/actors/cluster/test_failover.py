@@ -97,11 +97,11 @@ async def test_a_node_that_finds_the_new_primary_later_than_others_lives_on(
             client: Any = connect(where.redis)  # the new primary has none of it
             client.delete(*client.keys(f"{where.redis.prefix}*"))
             client.close()
-            last = b.place._member.lease.renewed_s
+            last = b.place.lease.renewed_s
             link_a.mend()
-            await until(lambda: a.place._member.lease.renewed_s > last + SETTINGS.lease_s)
+            await until(lambda: a.place.lease.renewed_s > last + SETTINGS.lease_s)
             link_b.mend()
-            await until(lambda: b.place._member.lease.renewed_s > last + 2 * SETTINGS.lease_s)
+            await until(lambda: b.place.lease.renewed_s > last + 2 * SETTINGS.lease_s)
             for node, had in zip((a, b), held, strict=True):
                 assert node.place.ended is None
                 assert node.held() == had

@@ -13,6 +13,7 @@ import trio
 import actors
 from actors import ActorRef, AskTimeout, Future, Kind, MailboxFull, Terminated
 from actors.cluster import cluster as cluster_module
+from actors.cluster.codec import KindCodec, Names
 from actors.cluster.errors import DeliveryUnknown, NotHere
 from actors.cluster.fixed import FixedPlace
 from actors.cluster.items import Ask, Forwarded, encode_item
@@ -222,7 +223,7 @@ async def test_order_is_kept_while_a_slot_goes_from_node_to_node(
                 range(which, sent * len(refs), len(refs))
             )
         assert all(node.system.dead_letters.count == 0 for node in nodes)
-        assert not any(node.cluster._flushes._open for node in nodes)
+        assert not any(node.cluster.flushes for node in nodes)
 
 
 async def test_order_is_kept_where_the_bus_stands_still_while_a_slot_moves(
@@ -280,7 +281,7 @@ async def test_a_message_for_another_node_is_sent_on(redis: RedisSettings, uniqu
         ref.tell(Add(1))
         assert await ref.ask(Add(2)) == 3
         assert c.system.lookup("tally", ref.key) is not None
-        assert b.cluster._reception.misdirected == 2
+        assert b.cluster.misdirected == 2
 
 
 async def test_a_node_that_has_yet_to_hear_of_a_claim_keeps_what_others_send_by_it(
@@ -303,7 +304,7 @@ async def test_a_node_that_has_yet_to_hear_of_a_claim_keeps_what_others_send_by_
         await from_c
         assert await asked < await last
         assert sorted(await ref.ask(Log())) == [1, 2, 3, 4]
-        assert b.cluster._reception.misdirected == 3
+        assert b.cluster.misdirected == 3
 
 
 async def test_what_was_sent_on_too_often_is_turned_away(redis: RedisSettings, unique: str) -> None:
@@ -311,9 +312,8 @@ async def test_what_was_sent_on_too_often_is_turned_away(redis: RedisSettings, u
         ref = a.ref_to(a)
         payload = msgspec.msgpack.encode(Get())
         asked: Future[int] = Future(a.system.home)
-        number = a.cluster.questions.add(
-            Question(asked, a.cluster._codecs["tally"], ref.key, Get, b.id)
-        )
+        codec = KindCodec(KINDS[0], Names(a.system.ref, lambda _: True), a.system.now)
+        number = a.cluster.questions.add(Question(asked, codec, ref.key, Get, b.id))
         item = encode_item(Ask("tally", ref.key, 1, "Get", payload, number, 5.0))
         lane = a.cluster.bus.lane(b.id)
         a.cluster.bus.send(lane, Forwarded(a.id, 1, 3, item))
@@ -329,8 +329,7 @@ async def test_a_node_that_leaves_says_so_to_who_waits(redis: RedisSettings, uni
             await ref.ask(Add(1))
             # As a membership that leaves and could not hand over its slots: it still holds this
             # one.
-            for listener in b.place._listeners:
-                listener.moved(frozenset([slot_of("tally", "1")]))
+            b.cluster.moved(frozenset([slot_of("tally", "1")]))
             asked = ref.ask(Get(), timeout=20)
             await trio.sleep(0.1)
             assert b.system.lookup("tally", "1") is None
