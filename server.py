@@ -61,9 +61,16 @@ USER_ALONE = """\
 The server must not run: this command opens its stores and starts its services for itself. If one
 does run, it ends with a line and exit code 10. Logs go to standard error."""
 
-KEY_BESIDE = """\
+BESIDE = """\
 The server may run: the command works in its PostgreSQL, and every node knows of the change within a
 second. If none runs, PostgreSQL is started for it. Logs go to standard error."""
+
+OWNER = f"""\
+Whoever has an account signs in and sends the secret to POST /v1/owner of the HTTP API, as
+protocol/HTTP.md shows. It is valid once, for accounts.owner_secret_s; one that was made before is
+void.
+
+{BESIDE}"""
 
 USER_EXPORT = f"""\
 The JSON is one object with a value for each service: messages in chat rooms, entries of the inbox,
@@ -108,6 +115,11 @@ def parser() -> argparse.ArgumentParser:
         commands.add_parser(name, parents=[shared], help=text, description=text)
     add_user(commands.add_parser, shared)
     add_key(commands.add_parser, shared)
+    text = "print a one-time secret by which an account becomes that of an owner"
+    commands.add_parser(
+        "owner", parents=[shared], help=text, description=text, epilog=OWNER,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     return top
 
 
@@ -157,7 +169,7 @@ def add_key(
     """Add the command `key` and its own commands."""
     text = "make, list or revoke the API keys of back ends, beside a running server or without one"
     add = add_group(add_parser, shared, "key", text)
-    create = add("create", "make a key and print it; it is never shown again", KEY_BESIDE)
+    create = add("create", "make a key and print it; it is never shown again", BESIDE)
     create.add_argument("name", metavar="NAME", help="what it is for, for people")
     create.add_argument(
         "--scope", dest="scopes", action="append", required=True, metavar="SCOPE",
@@ -170,8 +182,8 @@ def add_key(
     create.add_argument(
         "--rate", type=float, default=1000.0, metavar="N", help="requests a second, over all nodes"
     )
-    add("list", "list all keys, revoked ones included", KEY_BESIDE)
-    revoke = add("revoke", "revoke a key for ever", KEY_BESIDE)
+    add("list", "list all keys, revoked ones included", BESIDE)
+    revoke = add("revoke", "revoke a key for ever", BESIDE)
     revoke.add_argument(
         "key", metavar="ID", help="as key list shows it: what is between gk_ and the next _"
     )
@@ -225,6 +237,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         own.pop("yes", None)
     elif command == "key":
         own = {"service": "keys", "tool": own.pop("what"), "given": own}
+        command = "tool"
+    elif command == "owner":
+        own = {"service": "accounts", "tool": "owner", "given": {}}
         command = "tool"
     return commands.run_command(
         command, file, overrides, services=SERVICES, version=VERSION, arguments=own

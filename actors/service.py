@@ -26,7 +26,7 @@ from actors.edge.routes import Route
 from actors.edge.topics import Topics
 from actors.facts import Facts, Pushes
 from actors.runtime.system import ActorSystem
-from persistence import EventStore
+from persistence import EventStore, PostgresSettings
 from persistence.commands import CommandKind
 from persistence.counters import Counters
 from persistence.keeping import Keeping
@@ -160,6 +160,10 @@ class CannotStart(Exception):  # noqa: N818 - said of the configuration
     """A service cannot start with this configuration. The text is one line for the operator."""
 
 
+def _no_greeting(_: PostgresSettings, __: ServiceSettings) -> Iterable[str]:
+    return ()
+
+
 def _no_check(_: ServiceSettings, __: Path) -> None:
     pass
 
@@ -180,6 +184,8 @@ class Service:
         tools: returns what the command line has it do, by name, also beside a server that runs.
             Each returns lines to print, and raises ValueError or RequestError for arguments that
             are wrong.
+        greeting: returns lines that a server prints when it starts. It blocks, and is called by
+            the process that has opened the stores, if there is an HTTP API.
         check: raises CannotStart if the service could not start. It is called before the node
             starts anything.
     """
@@ -193,6 +199,7 @@ class Service:
     commands: Callable[[ServiceSettings], Iterable[CommandKind]] = _none
     queries: Callable[[ServiceSettings], Iterable[QueryKind]] = _none
     tools: Callable[[ToolKit], Tools] = _no_tools
+    greeting: Callable[[PostgresSettings, ServiceSettings], Iterable[str]] = _no_greeting
     check: Callable[[ServiceSettings, Path], None] = _no_check
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -22,7 +23,8 @@ def call(server: Server, method: str, path: str, token: str, body: Any = None) -
         server.api + path,
         method=method,
         data=None if body is None else json.dumps(body).encode(),
-        headers={"authorization": f"Bearer {token}", "content-type": "application/json"},
+        headers={"content-type": "application/json"}
+        | ({"authorization": f"Bearer {token}"} if token else {}),
     )
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
@@ -52,5 +54,25 @@ def test_keys_are_made_and_revoked_beside_a_running_server_and_without_one(tmp_p
         assert tool(tmp_path, "key", "revoke", id_).out == f"revoked: {id_} shop\n"
         while call(server, "POST", "/v1/rpc/ping", key)[0] != 401:
             pass
+        becomes_an_owner(server, tmp_path)
         assert server.stop() == 0
     assert "revoked" in tool(tmp_path, "key", "list").out
+
+
+def becomes_an_owner(server: Server, folder: Path) -> None:
+    """By the secret that a new database is greeted with, and by one of the command."""
+    printed = tool(folder, "owner")
+    assert printed.code == 0, printed.err
+    secrets = [*re.findall(r"gro_\S+", server.out[1]), printed.out.strip()]
+    statuses, player = [], {}
+    for secret in secrets:
+        player = call(server, "POST", "/v1/sign-in/guest", "", {"name": "Ada"})[1]
+        token = player["access_token"]
+        statuses.append(call(server, "POST", "/v1/owner", token, {"secret": secret})[0])
+    assert statuses == [401, 204]  # a newer one makes the first void
+    refresh = {"refresh_token": player["refresh_token"]}
+    token = call(server, "POST", "/v1/refresh", "", refresh)[1]["access_token"]
+    listed = call(server, "POST", "/v1/rpc/audit.list", token, {"what": "owner.*"})[1]["entries"]
+    assert [one["what"] for one in listed] == ["owner.secret_made"]
+    said = "\n".join((*server.err, *server.out[2:]))
+    assert not any(secret in said for secret in secrets)

@@ -10,11 +10,12 @@ from typing import Final
 
 import pykka
 
-from actors.accounts import identities, rows
+from actors.accounts import identities, owner, rows
 from actors.accounts.access import AccountAccess
 from actors.accounts.identities import SERVICE
 from actors.accounts.keeper import KEEPER, AccessKeeper, KnownKeys
 from actors.accounts.linking import LinkDesk
+from actors.accounts.owner import OwnerDesk, greeting, owner_tools
 from actors.accounts.settings import AccountSettings
 from actors.accounts.sign_in_desk import SignInDesk
 from actors.edge.access import AccessEnded
@@ -49,7 +50,7 @@ def start(frame: Frame) -> Running:
             AccountUnlink: AskService(links.unlink, outlives=True),
             AccountIdentities: AskService(links.identities),
         },
-        api=desk.routes(),
+        api=(*desk.routes(), *OwnerDesk(frame.facts).routes()),
         authenticate=desk.authenticate,
         access=access,
         readings=partial(readings, desk, access),
@@ -80,7 +81,9 @@ ACCOUNTS: Final = Service(
     sections={SERVICE: AccountSettings},
     kinds={},
     start=start,
-    scopes=("account.sign_in", "account.sign_ins", "account.end_sign_ins"),
-    commands=lambda _: (*rows.COMMANDS, *identities.COMMANDS),
+    scopes=("account.sign_in", "account.sign_ins", "account.end_sign_ins", "account.claim_owner"),
+    commands=lambda _: (*rows.COMMANDS, *identities.COMMANDS, *owner.COMMANDS),
     queries=lambda _: (*rows.QUERIES, *identities.QUERIES),
+    tools=owner_tools,
+    greeting=greeting,
 )

@@ -93,3 +93,14 @@ def token_secrets(named: Sequence[str], where: PostgresSettings) -> list[bytes]:
         else name.encode()
         for name in named
     ]
+
+
+def greetings(loaded: Loaded, services: Sequence[Service], where: PostgresSettings) -> list[str]:
+    """Return the lines that a server prints when it starts, below its first line.
+
+    Raises:
+        StoreUnavailable: PostgreSQL does not answer.
+    """
+    if not loaded.config.api.enabled:
+        return []
+    return [line for service in services for line in service.greeting(where, loaded.config)]

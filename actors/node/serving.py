@@ -28,7 +28,7 @@ from actors.node.log_writer import LogWriter
 from actors.node.minder import Charge, minded
 from actors.node.names import node_names
 from actors.node.node import ServerNode
-from actors.node.opening import leased, stores, token_secrets
+from actors.node.opening import greetings, leased, stores, token_secrets
 from actors.node.printing import say
 from actors.node.program import Checked, Program, check_program
 from actors.node.stopping import Signals, Stopping
@@ -104,13 +104,14 @@ def serve_alone(program: Program, signals: Signals) -> Exit:
         lease = stack.enter_context(leased(loaded, found))
         signals.check()
         line = banner(loaded, clients, http, found, version, api=api)
+        lines = "\n".join((line, *greetings(loaded, services, found.postgres)))
         if settings.server.clustered:
             stack.enter_context(minded(charge_of_minder(loaded, found)))
         node = make_node(program, began, found, clients, http, lease=lease)
         # Signals are only noted from here to the end. After the loop the stores stop in a bounded
         # time, and nobody may interrupt them.
         signals.only_note()
-        started = partial(say, sys.stdout, line)
+        started = partial(say, sys.stdout, lines)
         saved = trio.run(node.run, clients, http, api, started, began.stopping)
         if lease is not None and lease.lost and lease.binding:
             raise Replaced

@@ -20,7 +20,7 @@ from actors.node.exits import Exit
 from actors.node.line import Assignment
 from actors.node.log_writer import LogWriter
 from actors.node.names import node_names
-from actors.node.opening import leased, stores
+from actors.node.opening import greetings, leased, stores
 from actors.node.parent.control import CannotBeControlled, control_socket
 from actors.node.parent.output import NodeOutput
 from actors.node.parent.parent import ParentProcess
@@ -93,8 +93,9 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
         line = banner(
             loaded, port.reserved, http, found, version, nodes=len(names), api=api_port.reserved
         )
+        lines = "\n".join((line, *greetings(loaded, services, found.postgres)))
         signals.only_note()  # as for a single node
-        code = trio.run(parent.run, lambda: say(sys.stdout, line))
+        code = trio.run(parent.run, lambda: say(sys.stdout, lines))
         if lease is not None and lease.lost and lease.binding:
             raise Replaced
         killed = end(began.stopping, found)
