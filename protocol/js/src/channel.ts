@@ -1,5 +1,5 @@
 import type { Access, Expiring } from "./access.ts";
-import { waitMs } from "./backoff.ts";
+import { waitAfterDrainMs, waitMs } from "./backoff.ts";
 import { Calls, refusal } from "./calls.ts";
 import type { Call, Outcome } from "./calls.ts";
 import type { Codec, Payload } from "./codec.ts";
@@ -160,10 +160,11 @@ export class Channel {
     let error = await this.#serve(link);
     let downSince = performance.now();
     for (;;) {
+      let drained = false;
       if (this.connected) {
         this.connected = false;
         downSince = performance.now();
-        const drained = error instanceof Disconnected && error.close?.code === DRAIN;
+        drained = error instanceof Disconnected && error.close?.code === DRAIN;
         if (drained || downSince - this.#upAt >= this.#settings.stableAfterMs) attempt = 0;
       }
       if (this.#left.signal.aborted || !this.#worthAnother(error)) {
@@ -175,7 +176,10 @@ export class Channel {
       if (error instanceof Disconnected && error.close?.code === OVERLOADED) {
         attempt = Math.max(attempt, OVERLOADED_ATTEMPTS);
       }
-      const wait = waitMs(this.#settings.backoff, attempt, this.#random);
+      const { backoff } = this.#settings;
+      const wait = drained
+        ? waitAfterDrainMs(backoff, this.#random)
+        : waitMs(backoff, attempt, this.#random);
       attempt += 1;
       this.statuses.put({ status: "reconnecting", attempt, waitMs: wait, error });
       await sleep(wait, this.#left.signal);

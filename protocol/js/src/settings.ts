@@ -24,7 +24,7 @@ export const DEFAULTS: Settings = {
   connectTimeoutMs: 10_000,
   requestTimeoutMs: 10_000,
   closeTimeoutMs: 2_000,
-  backoff: { firstMs: 500, factor: 2, maxMs: 30_000 },
+  backoff: { firstMs: 500, factor: 2, maxMs: 30_000, drainedMs: 100 },
   stableAfterMs: 5_000,
   giveUpAfterMs: Infinity,
   inFlight: 32,

@@ -382,6 +382,7 @@ def _settings(settings: ClientSettings) -> dict[str, Any]:
             "firstMs": backoff.first_s * 1000,
             "factor": backoff.factor,
             "maxMs": backoff.max_s * 1000,
+            "drainedMs": backoff.drained_s * 1000,
         },
     }
     if settings.give_up_after_s < math.inf:

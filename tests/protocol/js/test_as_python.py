@@ -39,6 +39,7 @@ from tests.protocol.test_client_breaks import (
     test_a_node_that_drains_is_no_failure_and_the_backoff_starts_anew,
     test_a_room_that_crashed_takes_back_what_was_not_durable,
     test_after_a_break_the_room_goes_on_where_it_stopped,
+    test_after_a_drain_the_first_wait_has_a_bound_of_its_own,
     test_requests_made_without_a_connection_wait_for_one,
     test_what_could_not_be_recovered_is_a_gap,
     test_what_is_sent_to_a_room_that_is_lost_for_a_moment_waits_for_it,

@@ -11,8 +11,15 @@ export interface Backoff {
     readonly factor: number;
     /** The largest bound. */
     readonly maxMs: number;
+    /**
+     * The bound of the first wait after a connection that the server closed because it drains;
+     * `firstMs` if that is shorter, or if none is given. The server spreads those over seconds itself.
+     */
+    readonly drainedMs?: number;
 }
 /** The longest wait before attempt number `attempt`, from 0. */
 export declare function boundMs(backoff: Backoff, attempt: number): number;
+/** The wait before the first attempt after a drain; `random` returns numbers from 0 to 1. */
+export declare function waitAfterDrainMs(backoff: Backoff, random: () => number): number;
 /** The wait before attempt number `attempt`, from 0; `random` returns numbers from 0 to 1. */
 export declare function waitMs(backoff: Backoff, attempt: number, random: () => number): number;
