@@ -105,7 +105,7 @@ class Topics:
     def begin_resume(self, session: str, topic: str) -> int:
         """Note that the session asks to resume a topic; returns the number of this attempt.
 
-        What an owner on another node pushes for an earlier attempt is not pushed from here on.
+        What an owner pushes for an earlier attempt is not pushed from here on.
         """
         listener = self._listeners.get(session)
         if listener is None or self.hubs is None:
@@ -427,7 +427,8 @@ class Topics:
 
         If there is no room, nothing is pushed, and the method returns False. The session stays a
         member, but gets no pushes of the topic until the owner subscribes it again. The method
-        returns True if the connection that asked is not the session's any more, and for a session
+        returns True if the connection that asked is not the session's any more, if the session has
+        given up this attempt, after which it gets no pushes of the topic either, and for a session
         of another node: if there is no room, that node has the session ask again.
 
         Raises:
@@ -444,14 +445,14 @@ class Topics:
         link = listener.link
         if link is None or link.id != asked.connection:
             return True
-        listener.resumes.pop(topic, None)
-        frames = [link.encoding.frame(push) for push in pushes]
-        if self.push_all(link, frames):
+        # The owner may have been on another node when it was asked for an attempt that was lost.
+        awaited = self.pushes_for(listener, topic, asked.attempt)
+        if awaited and self.push_all(link, [link.encoding.frame(push) for push in pushes]):
             return True
         there = self._topics.get(topic)
         if there is not None:
             there.pause(session)
-        return False
+        return not awaited
 
     def push_all(self, link: Recipient, frames: Sequence[bytes]) -> bool:
         """Push these to one connection, or none of them and return False if there is no room."""

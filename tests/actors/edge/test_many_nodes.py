@@ -258,11 +258,12 @@ async def test_a_resume_whose_answer_is_lost_after_its_pushes_came_is_the_client
         assert missed(last) == ["two"]
 
 
+@pytest.mark.parametrize("node", [OTHERS, OWNERS])
 async def test_what_an_owner_pushes_for_a_resume_that_was_given_up_is_not_pushed(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, node: str
 ) -> None:
     async with open_house() as house:
-        near, far = await joined(house, "ada", node=OWNERS), await joined(house, "bob", node=OTHERS)
+        near, far = await joined(house, "ada", node=OWNERS), await joined(house, "bob", node=node)
         far.leave()
         await near.ask(RoomSend(room="lobby", body="one"))
         ask, late = ActorRef.ask, list[Resume]()
@@ -279,7 +280,7 @@ async def test_what_an_owner_pushes_for_a_resume_that_was_given_up_is_not_pushed
             return answer
 
         monkeypatch.setattr(ActorRef, "ask", give_up_at_once)
-        again = house.connect(node=OTHERS)
+        again = house.connect(node=node)
         await again.resume(token_of(far), lobby(1, 0))
         await again.settle()
         assert len(late) == 2
