@@ -11,7 +11,7 @@ import dataclasses
 import enum
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -199,10 +199,15 @@ class PlacedSystem(ActorSystem):
 
     def register_instead(self, kind: Kind) -> None:
         """Register this kind in place of the kind of the same name."""
-        self.__dict__.setdefault("instead", {})[kind.name] = kind
+        self.register_as(kind.name, lambda _: kind)
+
+    def register_as(self, name: str, place: Callable[[Kind], Kind]) -> None:
+        """Register what `place` makes of the kind of this name."""
+        self.__dict__.setdefault("instead", {})[name] = place
 
     def register(self, kind: Kind) -> None:
-        super().register(self.__dict__.get("instead", {}).get(kind.name, kind))
+        place = self.__dict__.get("instead", {}).get(kind.name)
+        super().register(kind if place is None else place(kind))
 
 
 def _by_key(kinds: Mapping[str, Kind]) -> Kind:

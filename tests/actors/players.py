@@ -35,7 +35,6 @@ from actors.edge.topics import Topics
 from actors.runtime.durability import DurabilitySettings
 from actors.runtime.loop_cell import LoopCell
 from actors.runtime.memory import MemoryEventStore, MemorySnapshotStore
-from actors.runtime.system import ActorSystem
 from protocol.codec import MSGPACK, Encoding
 from protocol.errors import BAD_MESSAGE, CLOSES, CloseCode, RequestError
 from protocol.frames import CLOSE, parse_close
@@ -201,7 +200,7 @@ class House:
     """
 
     def __init__(
-        self, system: ActorSystem, nodes: Nodes, gateways: Mapping[str, SessionGateway]
+        self, system: PlacedSystem, nodes: Nodes, gateways: Mapping[str, SessionGateway]
     ) -> None:
         self.system = system
         self.nodes = nodes

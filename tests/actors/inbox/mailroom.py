@@ -18,10 +18,14 @@ from actors.edge.settings import SessionSettings
 from actors.facts import Facts, Pushes
 from actors.inbox import Putting
 from actors.inbox.entries import Newest
+from actors.inbox.host import InboxCounters, InboxHost
+from actors.inbox.messages import KIND
+from actors.inbox.online_users import OnlineUsers
 from actors.inbox.service import INBOX
 from actors.inbox.settings import InboxSettings
-from actors.inbox.user import UserInbox
+from actors.inbox.user import UserInbox, user_kind
 from actors.runtime.child import ChildSpec
+from actors.runtime.kinds import Kind
 from actors.service import Frame, Running
 from persistence import PostgresSettings
 from persistence.commands import CommandKind, CommandTable, CommandWorker, Transaction
@@ -197,6 +201,25 @@ async def open_mailroom(
         facts = Facts(
             [ref("stores", "commands-0"), ref("stores", "commands-1")], [ref("stores", "queries")]
         )
+
+        def placed(kind: Kind) -> Kind:
+            """Give each node inboxes that work with its own hub, as in a cluster."""
+            _, *others = house.nodes
+            kinds = [kind]
+            for node in others:
+                online = OnlineUsers(house.system)
+                pushes.listen(online.pushed)
+                host = InboxHost(
+                    topics=node.topics,
+                    facts=facts,
+                    settings=settings,
+                    online=online,
+                    counters=InboxCounters(),
+                )
+                kinds.append(user_kind(host))
+            return house.nodes.placed(kinds) if others else kind
+
+        house.system.register_as(KIND, placed)
         nothing = cast("Any", None)
         running = INBOX.start(
             Frame(
