@@ -73,8 +73,8 @@ class NodeStores:
 SAVING: Final = ("writer", "snapshots")
 """The threads that may still have something to save when the stores are stopped."""
 UNHEARD_S: Final = 0.5
-"""So long each of the others may take to stop. Whoever asked them has stopped before, and while
-PostgreSQL stands still each of them would take all the time that a thread has by default."""
+"""So long the others may take to stop. Whoever asked them has stopped before, and while PostgreSQL
+stands still they would take all the time that a thread has by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ async def start_stores(system: ActorSystem, settings: StoreSettings, bell: Bell)
         ChildSpec(id=name, factory=factory, shutdown_s=None if name in SAVING else UNHEARD_S)
         for name, factory in threads.items()
     ]
-    await system.supervise(specs, key=KIND).started()
+    await system.supervise(specs, key=KIND, stops_together=True).started()
 
     ref = partial(system.ref, KIND)
     events = _event_store(ref, settings.postgres, lag)
@@ -143,7 +143,7 @@ async def start_facts(
         "queries": partial(QueryWorker, postgres, QueryTable(queries)),
     }
     specs = [ChildSpec(id=name, factory=factory) for name, factory in threads.items()]
-    await system.supervise(specs, key=KIND).started()
+    await system.supervise(specs, key=KIND, stops_together=True).started()
     return Facts([system.ref(KIND, "commands")], [system.ref(KIND, "queries")])
 
 

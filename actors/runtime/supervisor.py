@@ -18,12 +18,12 @@ from .ref import ActorRef
 from .restart import RestartWindow
 from .round import Round, RoundOver
 from .runtime_hooks import NO_HOOKS, RuntimeHooks
-from .shutdown import stop_one
+from .shutdown import stop_one, stop_together
 
 
 class Supervisor(Actor):
     """Starts its children in their order, restarts those that fail, and stops them in reverse
-    order.
+    order, or together.
 
     The words and rules are Erlang/OTP's. If its children need more than `max_restarts` restarts in
     `within_s` seconds, all together, the supervisor gives up: it stops its children and fails
@@ -41,6 +41,8 @@ class Supervisor(Actor):
             keeps its mailbox.
         max_restarts: how many restarts of children are allowed in `within_s` seconds.
         within_s: see `max_restarts`.
+        stops_together: whether the children are all asked to stop at once. For children that do
+            not need one another: then a stop takes no longer than the slowest of them.
 
     A subclass can set these as class attributes instead.
 
@@ -52,6 +54,7 @@ class Supervisor(Actor):
     strategy: Strategy = "one_for_one"
     max_restarts: int = 3
     within_s: float = 5.0
+    stops_together: bool = False
     default_shutdown_s = math.inf  # its children have deadlines of their own
 
     def __init__(
@@ -61,10 +64,13 @@ class Supervisor(Actor):
         strategy: Strategy | None = None,
         max_restarts: int | None = None,
         within_s: float | None = None,
+        stops_together: bool | None = None,
     ) -> None:
         super().__init__()
         self.children = tuple(self.children if children is None else children)
         self.strategy = self.strategy if strategy is None else strategy
+        if stops_together is not None:
+            self.stops_together = stops_together
         self._window = RestartWindow(
             self.max_restarts if max_restarts is None else max_restarts,
             self.within_s if within_s is None else within_s,
@@ -105,7 +111,11 @@ class Supervisor(Actor):
     async def _leave(self, reason: Reason) -> None:
         self._cancel_rounds()
         why: Reason = "escalated" if reason == "failed" else "stopped"
-        for cell in reversed(self._cells()):
+        cells = self._cells()[::-1]
+        if self.stops_together:
+            await stop_together(cells, why)
+            return
+        for cell in cells:
             await stop_one(cell, why)
 
     def _kill_children(self) -> None:

@@ -295,6 +295,7 @@ class ActorSystem:
         *,
         max_restarts: int = 3,
         within_s: float = 5.0,
+        stops_together: bool = False,
         key: str | None = None,
     ) -> ActorRef:
         """Start a supervisor at the root, which starts these children in their order.
@@ -309,6 +310,8 @@ class ActorSystem:
             strategy: `one_for_one`, `one_for_all` or `rest_for_one`; see `Supervisor`.
             max_restarts: the supervisor gives up when its children need more restarts than this.
             within_s: the time in which those restarts are counted, in seconds.
+            stops_together: whether the children are asked to stop all at once, instead of one after
+                the other in reverse order.
             key: the supervisor's name, and the default `kind` of its children; by default a number.
 
         Raises ActorExists if the name is taken, and ValueError for another strategy, numbers out of
@@ -323,12 +326,18 @@ class ActorSystem:
                 strategy,
                 max_restarts=max_restarts,
                 within_s=within_s,
+                stops_together=stops_together,
                 key=key,
             )
             return self._from_thread(make)
         key = key or self._groups.number("supervisor")
         factory = functools.partial(
-            Supervisor, specs, strategy=strategy, max_restarts=max_restarts, within_s=within_s
+            Supervisor,
+            specs,
+            strategy=strategy,
+            max_restarts=max_restarts,
+            within_s=within_s,
+            stops_together=stops_together,
         )
         first = self.make(factory)
         group = RootGroup(self, f"supervisor/{key}")

@@ -226,6 +226,22 @@ async def test_a_supervisor_may_take_as_long_as_its_children(autojump_clock: obj
     assert diary == ["cid stops", "bob stops", "ann stops"]
 
 
+async def test_children_that_stop_together_share_their_deadline(autojump_clock: object) -> None:
+    class Stubborn(Counter):
+        async def on_stop(self) -> None:
+            await trio.sleep_forever()
+
+    names = ("ann", "bob", "cid")
+    async with open_system() as system:
+        specs = [ChildSpec(name, Stubborn, shutdown_s=2.0) for name in names]
+        tree = system.supervise(specs, key="t", stops_together=True)
+        await tree.started()
+        began = system.now()
+        await tree.stop()
+        assert system.now() - began == pytest.approx(2.0)
+        assert not any(system.ref("t", name).is_alive() for name in names)
+
+
 async def test_a_child_that_resists_cancellation_is_left_behind(autojump_clock: object) -> None:
     class Shielded(Counter):
         async def on_stop(self) -> None:
