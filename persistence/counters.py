@@ -20,10 +20,26 @@ class CounterValue(NamedTuple):
             proportion to the part of it that the last `window_s` seconds still cover.
         shared: whether this is the count of all nodes. False: the store is away, and this is the
             count of this node alone.
+        present, before: what was counted in the present fixed window, and in the one before it.
+        into_s: how much of the present one has passed.
+        window_s: the length of a window.
     """
 
     total: float
     shared: bool
+    present: int
+    before: int
+    into_s: float
+    window_s: float
+
+    def falls_to(self, limit: float) -> float:
+        """Return in how many seconds `total` is at most `limit`, if nothing more is counted."""
+        if self.total <= limit:
+            return 0.0
+        left_s = self.window_s - self.into_s
+        if self.present <= limit:
+            return left_s - self.window_s * (limit - self.present) / self.before
+        return left_s + self.window_s * (1.0 - limit / self.present)
 
 
 class Counters:
@@ -68,11 +84,11 @@ class Counters:
             found = await self._worker.ask(request, timeout=self._timeout_s)
         except Exception:  # any error of an ask: the store is away or late, or too much waits
             self.fallbacks += 1
-            return CounterValue(own, shared=False)
+            return own
         count, before, into_ms = cast("tuple[int, int, int]", found)
-        return CounterValue(_sliding(count, before, into_ms / request.window_ms), shared=True)
+        return _value(count, before, into_ms / 1000, request.window_ms / 1000, shared=True)
 
-    def _add_own(self, name: str, amount: int, window_s: float) -> float:
+    def _add_own(self, name: str, amount: int, window_s: float) -> CounterValue:
         slot, into_s = divmod(self._clock(), window_s)
         own = self._own.pop((name, window_s), None)
         if own is None or slot > own.slot + 1:
@@ -83,7 +99,7 @@ class Counters:
         self._own[name, window_s] = own  # at the end, so that the first is the oldest
         if len(self._own) > self._names:
             del self._own[next(iter(self._own))]
-        return _sliding(own.now, own.before, into_s / window_s)
+        return _value(own.now, own.before, into_s, window_s, shared=False)
 
 
 class _Own(NamedTuple):
@@ -92,6 +108,8 @@ class _Own(NamedTuple):
     before: int
 
 
-def _sliding(count: int, before: int, share: float) -> float:
-    """Return the count of a sliding window, when `share` of the present fixed window has passed."""
-    return count + before * (1.0 - share)
+def _value(
+    present: int, before: int, into_s: float, window_s: float, *, shared: bool
+) -> CounterValue:
+    total = present + before * (1.0 - into_s / window_s)
+    return CounterValue(total, shared, present, before, into_s, window_s)

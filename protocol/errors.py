@@ -92,6 +92,12 @@ ACCOUNT_CLOSED: Final = ErrorCode("account_closed", "The account is closed.", st
 TOO_MANY_SESSIONS: Final = ErrorCode(
     "too_many_sessions", "Too many sessions come from this address.", retry=True, status=429
 )
+TOO_MANY_SIGN_INS: Final = ErrorCode(
+    "too_many_sign_ins",
+    "Too many attempts to sign in: from this address, on this account, or on the server.",
+    retry=True,
+    status=429,
+)
 REF_IN_USE: Final = ErrorCode(
     "ref_in_use", "A request with this ref is still being answered.", status=409
 )
@@ -193,7 +199,8 @@ ERRORS: Final[dict[str, ErrorCode]] = {
     row.code: row
     for row in (
         BAD_MESSAGE, UNKNOWN_OP, NO_SESSION, SESSION_OPEN, BAD_TOKEN, TOKEN_EXPIRED, SIGNED_OUT,
-        BANNED, ACCOUNT_CLOSED, TOO_MANY_SESSIONS, REF_IN_USE,
+        BANNED, ACCOUNT_CLOSED, TOO_MANY_SESSIONS, TOO_MANY_SIGN_INS,
+        REF_IN_USE,
         TOO_MANY_REQUESTS, RATE_LIMITED, TOO_LONG, OUT_OF_RANGE, UNKNOWN_ROOM, NOT_JOINED,
         TOO_MANY_TOPICS, ROOM_FULL, UNKNOWN_GAME, UNKNOWN_MATCH, MATCH_FULL, MATCH_ENDED,
         TOO_MANY_MATCHES, BAD_INPUT, REJECTED, SEQ_TOO_OLD, NOT_ASKED,

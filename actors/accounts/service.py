@@ -18,6 +18,7 @@ from actors.accounts.linking import LinkDesk
 from actors.accounts.owner import OwnerDesk, greeting, owner_tools
 from actors.accounts.settings import AccountSettings
 from actors.accounts.sign_in_desk import SignInDesk
+from actors.accounts.sign_in_limits import SignInLimits, SignInLimitSettings
 from actors.edge.access import AccessEnded
 from actors.edge.access_tokens import AccessTokens
 from actors.edge.routes import AskService
@@ -29,6 +30,8 @@ from protocol.http.metrics import Reading, counter, gauge
 from protocol.messages import account
 from protocol.messages.identities import AccountIdentities, AccountLink, AccountUnlink
 
+LIMITS: Final = "sign_in_limits"
+"""The section of the limits."""
 AFTER_S: Final = 3_600.0
 """How long after its last access token a session of a sign-in could be resumed, at the most: with
 `sessions.token_grace_s`, and clocks that differ."""
@@ -40,7 +43,8 @@ def start(frame: Frame) -> Running:
     keys = KnownKeys()
     tokens = AccessTokens(lambda: keys.present, valid_s=settings.access_valid_s, clock=time.time)
     access = AccountAccess(tokens, partial(tell_ended, frame.system), time.time)
-    desk = SignInDesk(frame.facts, access, settings, settings.access_valid_s + AFTER_S)
+    limits = SignInLimits(frame.counters, frame.settings.section(LIMITS, SignInLimitSettings))
+    desk = SignInDesk(frame.facts, access, limits, settings, settings.access_valid_s + AFTER_S)
     links = LinkDesk(frame.facts, access, settings)
     make = partial(AccessKeeper, frame.facts, keys, access, settings)
     frame.system.supervise([ChildSpec(id="0", factory=make)], key=KEEPER)
@@ -53,7 +57,7 @@ def start(frame: Frame) -> Running:
         api=(*desk.routes(), *OwnerDesk(frame.facts).routes()),
         authenticate=desk.authenticate,
         access=access,
-        readings=partial(readings, desk, access),
+        readings=partial(readings, desk, access, limits),
         export=desk.export,
         erase=desk.erase,
     )
@@ -65,20 +69,23 @@ def tell_ended(system: ActorSystem, session: str, ended: AccessEnded) -> None:
         system.ref(SESSION, session).notify(ended)
 
 
-def readings(desk: SignInDesk, access: AccountAccess) -> Iterator[Reading]:
+def readings(desk: SignInDesk, access: AccountAccess, limits: SignInLimits) -> Iterator[Reading]:
     """Yield the metrics of accounts."""
     for way, count in desk.signed_in.items():
         yield counter("accounts_signed_in", "Sign-ins, by the way.", count, way=way)
     yield counter("accounts_refreshed", "Refresh tokens used.", desk.refreshed)
     text = "Refresh tokens that were used a second time, which ends their sign-in."
     yield counter("accounts_reused", text, desk.reused)
+    for budget, count in limits.refused.items():
+        text = "Attempts to sign in that were refused, by the budget that was used up."
+        yield counter("accounts_attempts_refused", text, count, budget=budget)
     yield gauge("accounts_endings", "Users with a sign-in that has just ended.", access.endings)
 
 
 ACCOUNTS: Final = Service(
     name=SERVICE,
     area=account.AREA,
-    sections={SERVICE: AccountSettings},
+    sections={SERVICE: AccountSettings, LIMITS: SignInLimitSettings},
     kinds={},
     start=start,
     scopes=("account.sign_in", "account.sign_ins", "account.end_sign_ins", "account.claim_owner"),

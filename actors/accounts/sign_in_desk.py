@@ -23,13 +23,21 @@ from actors.accounts.rows import (
     SignInRow,
 )
 from actors.accounts.settings import AccountSettings
+from actors.accounts.sign_in_limits import Attempt, SignInLimits
 from actors.edge.access_tokens import is_access_token
 from actors.edge.api.api_route import ApiCall, ApiRoute
 from actors.edge.api.callers import ApiCaller, Credentials
 from actors.edge.failures import Refused
 from actors.edge.identity import Identity
 from actors.facts import Facts
-from protocol.errors import BAD_TOKEN, FORBIDDEN, NOT_FOUND, SIGNED_OUT, UNAVAILABLE
+from protocol.errors import (
+    BAD_TOKEN,
+    FORBIDDEN,
+    NOT_FOUND,
+    SIGNED_OUT,
+    TOO_MANY_SIGN_INS,
+    UNAVAILABLE,
+)
 from protocol.roles import ANYONE, PLAYER, with_included
 
 REFRESH_PREFIX: Final = "grr_"
@@ -90,6 +98,7 @@ class SignInDesk:
     Arguments:
         facts: keeps the rows.
         access: issues access tokens, and is told at once what ends here.
+        limits: how often people may try.
         settings: the section of accounts.
         void_s: how long tokens of a sign-in that ends could be valid.
 
@@ -99,10 +108,16 @@ class SignInDesk:
     """
 
     def __init__(
-        self, facts: Facts, access: AccountAccess, settings: AccountSettings, void_s: float
+        self,
+        facts: Facts,
+        access: AccountAccess,
+        limits: SignInLimits,
+        settings: AccountSettings,
+        void_s: float,
     ) -> None:
         self._facts = facts
         self._access = access
+        self._limits = limits
         self._settings = settings
         self._void_s = void_s
         self.signed_in: Counter[str] = Counter(guest=0, device=0, custom=0)
@@ -122,7 +137,7 @@ class SignInDesk:
                     method="POST", path=f"/v1/sign-in/{way}", role=role, summary=summary,
                     scope="account.sign_in",
                     handle=self._sign_in, body=body, answer=SignedIn,
-                    errors=(FORBIDDEN, UNAVAILABLE),
+                    errors=(FORBIDDEN, TOO_MANY_SIGN_INS, UNAVAILABLE),
                 )
                 for way, body, role, summary in ways
             ),
@@ -176,16 +191,18 @@ class SignInDesk:
         self._check_keys()  # before a sign-in is made that nobody is told of
         body, who = call.body, call.who
         user, guest = f"guest-{secrets.token_urlsafe(12)}", False
-        way, shown = GUEST, ""
+        way, shown, attempt = GUEST, "", Attempt(call.address)
         if isinstance(body, CustomSignIn):
             if who is None or not who.key:
                 raise Refused(FORBIDDEN, "a back end with an API key asks for this")
-            way, shown = CUSTOM, body.custom
+            way, shown, attempt = CUSTOM, body.custom, Attempt()
         else:
             if isinstance(body, DeviceSignIn):
                 way, shown = DEVICE, body.device
+                attempt = Attempt(call.address, f"device {body.device}")
             if who is not None and not who.key and not who.sign_in:
                 user, guest = who.user, True  # of the token of a guest's session
+        await self._limits.count(attempt)
         refresh = _new_refresh()
         command = SignIn(
             user,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import trio
 
 import server
 from actors.edge.activations import Activations
@@ -34,6 +35,7 @@ from persistence.postgres import migrate
 from protocol.http.exchange import HttpRequest, HttpResponse
 from protocol.messages import session as session_messages
 from protocol.messages.op_table import OpTable
+from protocol.server.listener import listen
 
 PEER = "192.0.2.1"
 
@@ -188,6 +190,33 @@ async def hosted(
             tls_context=None,
         )
         yield HostedApi(web, ops, running, stores, tokens, system, settings)
+
+
+@asynccontextmanager
+async def on_a_port(api: HostedApi) -> AsyncIterator[int]:
+    """Serve it on a port of this machine, whose programs count as trusted proxies."""
+    async with trio.open_nursery() as nursery:
+        listeners = listen("127.0.0.1", 0)
+        await nursery.start(api.web.server.serve, listeners)
+        yield listeners[0].getsockname()[1]
+        nursery.cancel_scope.cancel()
+
+
+async def post(port: int, path: str, body: Any, *, address: str) -> ApiAnswer:
+    """Send a request over a socket, as a proxy does for a client of this address."""
+    data = msgspec.json.encode(body)
+    head = (
+        f"POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-forwarded-for: {address}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
+    )
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    async with stream:
+        await stream.send_all(head.encode() + data)
+        answer = b"".join([part async for part in stream])
+    head, _, text = answer.decode().partition("\r\n\r\n")
+    status, *lines = head.split("\r\n")
+    headers = {name.lower(): value for name, _, value in (one.partition(": ") for one in lines)}
+    return ApiAnswer(int(status.split()[1]), msgspec.json.decode(text) if text else None, headers)
 
 
 def migrated(postgres_url: str, schema: str) -> PostgresSettings:

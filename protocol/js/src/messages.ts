@@ -1120,6 +1120,7 @@ export type ErrorCode =
   | "banned"
   | "account_closed"
   | "too_many_sessions"
+  | "too_many_sign_ins"
   | "ref_in_use"
   | "too_many_requests"
   | "rate_limited"

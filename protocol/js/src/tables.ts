@@ -20,8 +20,8 @@ export const BY_KEY: ReadonlySet<string> = new Set(
 /** The codes of errors after which the same request may succeed later. */
 export const RETRY: ReadonlySet<string> = new Set(
   (
-    "too_many_sessions too_many_requests rate_limited room_full too_many_matches timeout busy " +
-    "unavailable failed too_slow"
+    "too_many_sessions too_many_sign_ins too_many_requests rate_limited room_full " +
+    "too_many_matches timeout busy unavailable failed too_slow"
   ).split(" "),
 );
 

@@ -182,7 +182,7 @@ async def test_without_valkey_the_rate_of_a_node_holds_alone() -> None:
         async def count(self, *_: Any, window_s: float) -> Any:
             from persistence.counters import CounterValue
 
-            return CounterValue(1e9, shared=False)
+            return CounterValue(1e9, False, 10**9, 0, 0.0, window_s)
 
     async with trio.open_nursery() as nursery:
         rates = SharedRates(Away(), nursery.start_soon, trio.current_time)

@@ -12,7 +12,7 @@ from pykka import ActorRef
 
 import actors
 from persistence import RedisSettings, RowRefused, StoreUnavailable
-from persistence.counters import Counters
+from persistence.counters import Counters, CounterValue
 from persistence.redis.connection import connect
 from persistence.redis.counters import CounterWorker
 from persistence.requests import Increment, LoadSnapshot, StoreCheck
@@ -75,7 +75,7 @@ async def test_while_the_store_is_away_a_node_counts_for_itself(unique: str) -> 
             worker = system.start(CounterWorker, settings)
             counters = Counters(worker, lambda: 0.0, timeout_s=60.0)
             for n in range(1, 4):
-                assert await counters.count(unique, window_s=1e6) == (n, False)
+                assert (await counters.count(unique, window_s=1e6))[:2] == (n, False)
             assert counters.fallbacks == 3
 
 
@@ -105,6 +105,24 @@ def test_a_window_slides(steps: list[tuple[float, int]]) -> None:
         assert total <= sum(n for at, n in came if at > now - 4.0)
 
 
+@given(st.integers(0, 50), st.integers(0, 50), st.floats(0, 9.99), st.integers(1, 40))
+def test_a_count_says_when_it_has_fallen_to_a_limit(
+    present: int, before: int, into_s: float, limit: int
+) -> None:
+    def total_at(at_s: float) -> float:
+        if at_s < 10.0:
+            return present + before * (1.0 - at_s / 10.0)
+        return max(0.0, present * (1.0 - (at_s - 10.0) / 10.0))
+
+    value = CounterValue(total_at(into_s), True, present, before, into_s, 10.0)
+    in_s = value.falls_to(limit)
+    assert in_s >= 0.0
+    if value.total > limit:
+        assert total_at(into_s + in_s) == pytest.approx(limit)
+    else:
+        assert in_s == 0.0
+
+
 async def test_a_node_keeps_no_more_names_than_it_may() -> None:
     counters = Counters(Away(), lambda: 0.0, names=2)
     for name, expected in (("a", 1), ("b", 1), ("a", 2), ("c", 1), ("a", 3), ("b", 1)):
@@ -131,6 +149,6 @@ async def test_a_node_has_counted_for_itself_all_along_and_hears_of_others_again
     counters = Counters(worker, lambda: 0.0)
     found = []
     for worker.away in (False, False, True, True, False):
-        found.append(await counters.count("n", window_s=60.0))
+        found.append((await counters.count("n", window_s=60.0))[:2])
     assert found == [(11, True), (22, True), (3, False), (4, False), (53, True)]
     assert counters.fallbacks == 2
