@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -142,14 +141,19 @@ class Room(PersistentActor):
             self.watch(self.system.ref(SESSION_KIND, listener.who.session))
         if members:
             before = self._topics.take_over(self._topic, self.epoch)
-            self._tell_of_restart(before, partial(self._topics.publish, self._topic))
+            topics, topic = self._topics, self._topic
+            self._tell_of_restart(
+                before, lambda push, about: topics.publish(topic, push, about=about)
+            )
             if self._gathers:  # what was gathered is lost, so tell at least how many they are
                 self._gather()
         elif not self.epoch:
             self.start_timer(0.0, LeaveIfEmpty())  # the message that started the room may be a join
 
-    def _tell_of_restart(self, before: int, publish: Callable[[Push], None]) -> None:
+    def _tell_of_restart(self, before: int, publish: Callable[[Push, Sequence[str]], None]) -> None:
         """Set members back to the last offset that still holds, and push the messages after it.
+
+        `publish` is given each push, and the users that it is of.
 
         The pushes of the incarnation `before` hold up to there; later ones were lost in the crash.
         There are messages after it only if a room of this name has run on another node since.
@@ -160,11 +164,13 @@ class Room(PersistentActor):
         if agreed is not None:
             missed = said.since(before, agreed, self._settings.answer_bytes)
         if agreed is None or missed is None:
-            publish(self._recovered(None))
+            state = self._recovered(None)
+            speakers = [message.user for message in state.messages]
+            publish(state, [*(member.user for member in state.members), *speakers])
             return
-        publish(RoomRestarted(room=self._name, epoch=said.epoch, offset=agreed))
+        publish(RoomRestarted(room=self._name, epoch=said.epoch, offset=agreed), ())
         for entry in missed:
-            publish(self._message(*entry))
+            publish(self._message(*entry), (entry.posted.user,))
 
     @handles(Adopt)
     def adopt(self, message: Adopt) -> None:
@@ -178,8 +184,10 @@ class Room(PersistentActor):
             self._roster.add(who.session, who.user, Member(who.user, who.name))
             self.watch(self.system.ref(SESSION_KIND, who.session))
         sessions = [who.session for who in adopted]
-        publish = partial(self._topics.publish_to, self._topic, sessions)
-        self._tell_of_restart(message.epoch, publish)
+        topics, topic = self._topics, self._topic  # which hides from each what is to be hidden
+        self._tell_of_restart(
+            message.epoch, lambda push, _: topics.publish_to(topic, sessions, push)
+        )
         self._strangers.known(sessions)
 
     @handles(ComeBack)
@@ -304,7 +312,7 @@ class Room(PersistentActor):
             self._gather()
         else:
             joined = RoomJoined(room=self._name, offset=self._said.offset, member=member)
-            self._topics.publish(self._topic, joined)
+            self._topics.publish(self._topic, joined, author=member.user)
 
     def _tell_left(self, member: Member) -> None:
         if self._gathers:
@@ -312,7 +320,7 @@ class Room(PersistentActor):
             self._gather()
         else:
             left = RoomLeft(room=self._name, offset=self._said.offset, member=member)
-            self._topics.publish(self._topic, left)
+            self._topics.publish(self._topic, left, author=member.user)
 
     def _gather(self) -> None:
         if not self._comings.due:
@@ -336,6 +344,7 @@ class Room(PersistentActor):
                 left=named.left,
                 members_total=users,
             ),
+            about=[member.user for member in (*named.joined, *named.left)],
         )
 
     @handles(LeaveIfEmpty, local=True)
@@ -378,7 +387,7 @@ class Room(PersistentActor):
         if key is not None:
             self._forget_committed()
             self._uncommitted[self.seq] = sent
-        self._topics.publish(self._topic, self._message(self.seq, said))
+        self._topics.publish(self._topic, self._message(self.seq, said), author=who.user)
         return sent
 
     async def _post_first(self, message: Post) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Collection, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 
+from actors.edge.blocks import Blocking
 from actors.edge.hub_messages import Adopt, Adopted
 from actors.edge.identity import Identity
 from actors.edge.remote_members import RemoteMember, RemoteMembers
@@ -60,13 +61,18 @@ class Broadcast(Protocol):
     def __call__(self, frame: bytes, outboxes: Sequence[Any], slot: str | None = None) -> None: ...
 
 
+OutboxGroups = Sequence[tuple[Framer, Sequence[PushQueue]]]
+"""Outboxes by encoding."""
+
+
 class Listener:
     """A session as the hub knows it: its identity, and its present connection."""
 
-    __slots__ = ("budget", "link", "resumes", "shared", "topics", "who")
+    __slots__ = ("blocking", "budget", "link", "resumes", "shared", "topics", "who")
 
-    def __init__(self, who: Identity) -> None:
+    def __init__(self, who: Identity, blocking: Blocking) -> None:
         self.who = who
+        self.blocking = blocking
         self.link: Recipient | None = None
         self.budget: Bucket | None = None
         """The session's budget of pushes to others; None: it has not been charged yet."""
@@ -81,6 +87,21 @@ class Listener:
         return self.link is not None and self.link.id == connection
 
 
+class Apart(NamedTuple):
+    """The outboxes of an audience that get a push as it is, and those that may not.
+
+    `changes`: how often blocks had changed when the two were told apart.
+    """
+
+    changes: int
+    shown: OutboxGroups
+    hidden: OutboxGroups
+
+
+APARTS: Final = 64
+"""For so many blocked users an audience keeps who has blocked them."""
+
+
 class Audience:
     """A topic's members in the order they came, and those with a connection here in `live`.
 
@@ -92,7 +113,7 @@ class Audience:
         elsewhere: the members on other nodes; None: there are none.
     """
 
-    __slots__ = ("_groups", "elsewhere", "epoch", "live", "members", "topic")
+    __slots__ = ("_aparts", "_groups", "elsewhere", "epoch", "live", "members", "topic")
 
     def __init__(self, topic: str) -> None:
         self.topic = topic
@@ -100,7 +121,8 @@ class Audience:
         self.members: dict[str, Listener | RemoteMember] = {}
         self.live: dict[str, Recipient] = {}
         self.elsewhere: RemoteMembers | None = None
-        self._groups: Sequence[tuple[Framer, Sequence[PushQueue]]] | None = None
+        self._groups: OutboxGroups | None = None
+        self._aparts: dict[str, Apart] | None = None
 
     @property
     def reached(self) -> int:
@@ -117,7 +139,7 @@ class Audience:
         self.members[session] = listener
         if listener.link is not None:
             self.live[session] = listener.link
-            self._groups = None
+            self._groups = self._aparts = None
 
     def remove(self, session: str) -> bool:
         """End a membership; returns whether it was one."""
@@ -132,14 +154,14 @@ class Audience:
         if member.topics.get(self.topic) is self:
             del member.topics[self.topic]
         if self.live.pop(session, None) is not None:
-            self._groups = None
+            self._groups = self._aparts = None
         return True
 
     def pause(self, session: str) -> bool:
         """Let a member of this node get no pushes; returns whether it got them until now."""
         if self.live.pop(session, None) is None:
             return False
-        self._groups = None
+        self._groups = self._aparts = None
         return True
 
     def release(self) -> list[Listener]:
@@ -150,7 +172,7 @@ class Audience:
                 del listener.topics[self.topic]
         self.members.clear()
         self.live.clear()
-        self.elsewhere = self._groups = None
+        self.elsewhere = self._groups = self._aparts = None
         return here
 
     def hand_over(self) -> Adopt | None:
@@ -167,7 +189,33 @@ class Audience:
         self.release()
         return Adopt(members, self.epoch) if members else None
 
-    def groups(self) -> Sequence[tuple[Framer, Sequence[PushQueue]]]:
+    def apart(self, author: str, blockers: Collection[str], changes: int) -> Apart:
+        """Return the outboxes of those who have blocked an author apart from all others.
+
+        It is kept until somebody comes or goes, or blocks change, so a push of a blocked user costs
+        no more than any other.
+
+        Arguments:
+            author: the author; "": the push has several, and nothing is kept.
+            blockers: the users who have blocked the author.
+            changes: how often blocks have changed.
+        """
+        known = None if self._aparts is None else self._aparts.get(author)
+        if known is not None and known.changes == changes:
+            return known
+        shown: dict[Framer, list[PushQueue]] = {}
+        hidden: dict[Framer, list[PushQueue]] = {}
+        for session, link in self.live.items():
+            groups = hidden if self.members[session].who.user in blockers else shown
+            groups.setdefault(link.encoding, []).append(link.outbox)
+        apart = Apart(changes, tuple(shown.items()), tuple(hidden.items()))
+        if author:
+            if self._aparts is None or len(self._aparts) >= APARTS:
+                self._aparts = {}
+            self._aparts[author] = apart
+        return apart
+
+    def groups(self) -> OutboxGroups:
         """Return the outboxes of this node by encoding.
 
         The result is kept until somebody comes or goes, so a publish copies nothing. It is a tuple

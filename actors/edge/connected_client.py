@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from actors.edge.admission import Admission
+from actors.edge.blocks import UNBLOCKING, Blocking, without
 from actors.edge.failures import request_error
 from actors.edge.rules.bucket import ClientLimits
 from actors.edge.traffic import ADDRESS_BUSY, Traffic, read_next_in
@@ -44,8 +45,8 @@ class ConnectedClient:
     """
 
     __slots__ = (
-        "_late", "_unasked", "admission", "clock", "connection", "encoding", "id", "in_flight",
-        "limits", "max_in_flight", "outbox", "session", "traffic",
+        "_late", "_unasked", "admission", "blocking", "clock", "connection", "encoding", "id",
+        "in_flight", "limits", "max_in_flight", "outbox", "session", "traffic",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +67,8 @@ class ConnectedClient:
         self.encoding: Encoding = connection.encoding
         self.outbox: Outbox = connection.outbox
         self.limits = limits
+        self.blocking: Blocking = UNBLOCKING
+        """Whom its user has blocked."""
         self.session: ActorRef | None = None
         """The session of this connection; None: it has none yet, or none any more."""
         self.in_flight: set[int] = set()
@@ -185,6 +188,8 @@ class ConnectedClient:
         error = done.exception()
         if error is None and mark >= 0:
             data = done.result()
+            if users := self.blocking.users:
+                data = without(data, users)
             try:
                 frame = self.encoding.frame(Ok(mark, data))
             except EncodeError as unencodable:

@@ -45,11 +45,13 @@ class Unsubscribe(FromOwner, frozen=True, gc=False):
     session: str
 
 
-class Publish(FromOwner, frozen=True, gc=False):
-    """Push to all members of the topic. `more`: see `Topics.publish`."""
+class Publish(FromOwner, frozen=True, gc=False, omit_defaults=True):
+    """Push to all members of the topic. `more`, `author` and `about`: see `Topics.publish`."""
 
     push: bytes
     more: bool = False
+    author: str = ""
+    about: Sequence[str] = ()
 
 
 class PublishState(FromOwner, frozen=True, gc=False):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -116,9 +116,9 @@ class RemoteMembers:
 
     # --- pushes, encoded by the caller once it is known that they can be -------------------------
 
-    def publish(self, push: bytes, *, more: bool) -> None:
+    def publish(self, push: bytes, *, more: bool, author: str, about: Sequence[str]) -> None:
         """Push to all of them."""
-        self._tell_live(Publish(self._hubs.node, self._topic, push, more))
+        self._tell_live(Publish(self._hubs.node, self._topic, push, more, author, about))
 
     def publish_state(self, push: bytes) -> None:
         """Push a state to all of them, conflated."""

@@ -7,13 +7,14 @@ topic of this node. What is for a connection that has gone is not done, and the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from typing import Final
 
 import structlog
 
-from actors.edge.audience import Audience, Listener
+from actors.edge.audience import Audience, Listener, Recipient
+from actors.edge.blocks import without
 from actors.edge.hub_messages import (
     Adopt,
     Dissolve,
@@ -32,6 +33,7 @@ from actors.edge.hub_messages import (
 from actors.edge.hubs import Hubs
 from actors.edge.topics import Topics
 from actors.runtime.system_view import SystemView
+from protocol.codec import MSGPACK
 from protocol.errors import PART_LOST
 
 SPREAD_S: Final = 1.0
@@ -137,7 +139,9 @@ class RemoteTopics:
         """Push to all members. Raises `EncodeError`."""
         there = self.audience(message)
         if there is not None:
-            self._topics.relay(there, message.push, more=message.more)
+            self._topics.relay(
+                there, message.push, more=message.more, author=message.author, about=message.about
+            )
 
     def publish_state(self, message: PublishState) -> None:
         """Push a state to all members. Raises `EncodeError`."""
@@ -169,8 +173,10 @@ class RemoteTopics:
         for session in message.sessions:
             link = there.live.get(session)
             if link is not None:
-                link.outbox.push(link.encoding.reframe(message.push))
-                self._topics.delivered += 1
+                users = self._topics.blocks.of(there.members[session].who.user)
+                for frame in reframed(link, [message.push], users):
+                    link.outbox.push(frame)
+                    self._topics.delivered += 1
 
     def recover(self, message: Recover) -> bool:
         """Push to one session what it missed. Returns False if there is no room for that now: then
@@ -183,10 +189,8 @@ class RemoteTopics:
         if listener is None or listener.link is None or not listener.has(message.connection):
             return True
         awaited = self._topics.pushes_for(listener, message.topic, message.attempt)
-        link = listener.link
-        if awaited and self._topics.push_all(
-            link, [link.encoding.reframe(push) for push in message.pushes]
-        ):
+        link, users = listener.link, listener.blocking.users
+        if awaited and self._topics.push_all(link, reframed(link, message.pushes, users)):
             return True
         there = self.audience(message)
         if there is not None:
@@ -253,3 +257,14 @@ class RemoteTopics:
         if topics is not None and not topics:
             del self._of[message.owner]
         return there
+
+
+def reframed(link: Recipient, pushes: Iterable[bytes], users: Collection[str]) -> list[bytes]:
+    """Frame pushes of another node for a connection, without what is of these users.
+
+    Raises `EncodeError`.
+    """
+    if not users:
+        return [link.encoding.reframe(push) for push in pushes]
+    shown = (without(MSGPACK.decode_server(push), users) for push in pushes)
+    return [link.encoding.frame(push) for push in shown if push is not None]

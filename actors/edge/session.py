@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -12,6 +12,7 @@ from actors.edge.access import Access, AccessEnded, Grant
 from actors.edge.activations import Activations
 from actors.edge.connected_client import ConnectedClient
 from actors.edge.doorman import Share
+from actors.edge.failures import request_error
 from actors.edge.identity import Identity
 from actors.edge.memberships import Memberships, PartAgain
 from actors.edge.outcome import OnOutcome, nobody_told
@@ -24,6 +25,7 @@ from actors.edge.tokens import Tokens
 from actors.edge.topic_messages import PutOff, RemovedFromTopic
 from actors.edge.topics import Topics
 from actors.runtime.actor import Actor
+from actors.runtime.future import Future
 from actors.runtime.handlers import handles
 from actors.runtime.mailbox import MailboxSpec
 from protocol.errors import (
@@ -116,9 +118,9 @@ class Context(msgspec.Struct, frozen=True):
 class Session(Actor):
     """Knows its client and the topics that it is in, and passes its requests on to their actors.
 
-    No handler waits: a request becomes an `ask`, and its reply goes from the asked actor straight
-    into the connection's outbox. The gateway passes on decoded requests that are within the rate
-    limits.
+    No handler of a request waits: a request becomes an `ask`, and its reply goes from the asked
+    actor straight into the connection's outbox. The gateway passes on decoded requests that are
+    within the rate limits.
 
     Arguments:
         who: the session and its user; `who.session` is the actor's key.
@@ -159,8 +161,33 @@ class Session(Actor):
         )
 
     @handles(Attach, local=True)
-    def attach(self, message: Attach) -> None:
+    def attach(self, message: Attach) -> Coroutine[Any, Any, None] | None:
         """Serve the connection from here on."""
+        listener = self._topics.listener(self.who.session)
+        if listener is not None and (loading := listener.blocking.loading) is not None:
+            return self._serve_once_known(message, loading)
+        self._serve(message)
+        return None
+
+    async def _serve_once_known(self, message: Attach, loading: Future[None]) -> None:
+        """Serve the connection once it is known whom the user has blocked.
+
+        Nothing may come from those. If that cannot be read, the session ends, and the client tries
+        again.
+        """
+        try:
+            await loading
+        except Exception as error:
+            client = self._topics.link(self.who.session)
+            if isinstance(client, ConnectedClient) and client.id == message.connection:
+                client.refuse(request_error(error), message.ref)
+                self._client = client
+            self._end(SESSION_FAILED)
+            self.stop()
+        else:
+            self._serve(message)
+
+    def _serve(self, message: Attach) -> None:
         who = self.who
         client = self._topics.link(who.session)
         if not isinstance(client, ConnectedClient) or client.id != message.connection:
@@ -169,6 +196,9 @@ class Session(Actor):
             return  # no topic is resumed for a client that has gone; a `Detach` is on its way
         self._client = client
         client.limits = self._limits
+        listener = self._topics.listener(who.session)
+        if listener is not None:
+            client.blocking = listener.blocking
         self.cancel_timer("expire")
         context = self._context
         if message.grant is not None:

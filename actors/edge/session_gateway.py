@@ -130,7 +130,7 @@ class SessionGateway:
             return
         self.doorman.charge_session(client.connection.address)
         if request.token is None:
-            self._start(client, request.ref, f"guest-{self._new_id()}", request.name)
+            self._start(client, request.ref, f"guest-{self._new_id()}", request.name, new_user=True)
         else:
             grant = self._verify(request.token)
             self._start(client, request.ref, grant.user, grant.name or request.name, grant=grant)
@@ -257,6 +257,7 @@ class SessionGateway:
         *,
         resume: SessionResume | None = None,
         grant: Grant | None = None,
+        new_user: bool = False,
     ) -> None:
         context = self._context
         if len(context.topics.sessions) >= context.settings.max_sessions:
@@ -271,7 +272,7 @@ class SessionGateway:
             who = msgspec.structs.replace(who, roles=roles, sign_in=grant.sign_in)
         if context.access is not None:
             context.access.entered(who)
-        context.topics.attach(who, client)
+        context.topics.attach(who, client, new_user=new_user)
         if share is not None:
             context.topics.share(key, share.deliveries)
         client.session = self._system.start(

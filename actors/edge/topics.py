@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from actors.edge.audience import Audience, Broadcast, Listener, PushQueue, Recipient
+from actors.edge.blocks import NOBODY, Blocks, without
 from actors.edge.fanout import FREE, Fanout
 from actors.edge.hub_messages import Adopt, Dismissed, NameMembers
 from actors.edge.hubs import Hubs
@@ -46,6 +47,7 @@ class Topics:
 
     Attributes:
         on_end: called with the identity of each session that ends.
+        blocks: whom the users of this node have blocked.
         published: how many pushes the owners of this node have published.
         delivered: how many frames were put into outboxes of this node.
     """
@@ -62,21 +64,25 @@ class Topics:
         self._broadcast = broadcast or _one_by_one
         self._topics: dict[str, Audience] = {}
         self._listeners: dict[str, Listener] = {}
+        self.blocks = Blocks()
         self._connected: dict[str, int] = {}  # how many connections each user has here
         self.published = 0
         self.delivered = 0
 
     # --- a session and its connection ----------------------------------------------------------
 
-    def attach(self, who: Identity, link: Recipient) -> None:
+    def attach(self, who: Identity, link: Recipient, *, new_user: bool = False) -> None:
         """Make `link` the session's connection, in place of any other.
+
+        `new_user`: the id of the session's user has just been made.
 
         Pushes to the session pause on all its topics. The new connection's client says how far it
         has read each topic, and the topic's owner subscribes it from there.
         """
         listener = self._listeners.get(who.session)
         if listener is None:
-            listener = self._listeners[who.session] = Listener(who)
+            blocking = self.blocks.come(who.user, new_user=new_user)
+            listener = self._listeners[who.session] = Listener(who, blocking)
         self._pause(listener)
         if listener.link is None:
             user = listener.who.user
@@ -99,6 +105,7 @@ class Topics:
         if listener is not None:
             self._pause(listener)
             self._unlink(listener)
+            self.blocks.go(listener.who.user)
             if self.on_end is not None:
                 self.on_end(listener.who)
 
@@ -353,7 +360,15 @@ class Topics:
 
     # --- pushes ----------------------------------------------------------------------------------
 
-    def publish(self, topic: str, push: msgspec.Struct, *, more: bool = False) -> None:
+    def publish(
+        self,
+        topic: str,
+        push: msgspec.Struct,
+        *,
+        more: bool = False,
+        author: str = "",
+        about: Sequence[str] = (),
+    ) -> None:
         """Push to every subscribed member.
 
         A push may wait a few milliseconds for others that go to the same connection.
@@ -362,11 +377,14 @@ class Topics:
             topic: the topic; without members it may be unknown.
             push: the message.
             more: another push to the topic follows in this step, and they should leave together.
+            author: the user whose doing it is. Those who have blocked this one get what is left of
+                it (`without`).
+            about: the same, if it is of several users.
 
         Raises:
             EncodeError: `push` cannot be encoded; nobody got it.
         """
-        self._publish(topic, push, more=more)
+        self._publish(topic, push, more=more, author=author, about=about)
 
     def publish_state(self, topic: str, push: msgspec.Struct) -> None:
         """Push a state to every subscribed member, conflated.
@@ -411,8 +429,10 @@ class Topics:
         for session in sessions:
             link = there.live.get(session)
             if link is not None:
-                link.outbox.push(link.encoding.frame(push))
-                self.delivered += 1
+                shown = without(push, self.blocks.of(there.members[session].who.user))
+                if shown is not None:
+                    link.outbox.push(link.encoding.frame(shown))
+                    self.delivered += 1
             elif isinstance(member := there.members.get(session), RemoteMember):
                 far.append(member)
         if far and there.elsewhere is not None:
@@ -447,6 +467,9 @@ class Topics:
             return True
         # The owner may have been on another node when it was asked for an attempt that was lost.
         awaited = self.pushes_for(listener, topic, asked.attempt)
+        if users := listener.blocking.users:
+            left = (without(push, users) for push in pushes)
+            pushes = tuple(push for push in left if push is not None)
         if awaited and self.push_all(link, [link.encoding.frame(push) for push in pushes]):
             return True
         there = self._topics.get(topic)
@@ -474,7 +497,14 @@ class Topics:
         return 0 if listener.link is None else max(0, listener.link.outbox.room_bytes)
 
     def _publish(
-        self, topic: str, push: msgspec.Struct, *, more: bool = False, state: bool = False
+        self,
+        topic: str,
+        push: msgspec.Struct,
+        *,
+        more: bool = False,
+        state: bool = False,
+        author: str = "",
+        about: Sequence[str] = (),
     ) -> None:
         there = self._topics.get(topic)
         if there is None:
@@ -482,20 +512,31 @@ class Topics:
         broadcast = _one_by_one if more else self._broadcast
         slot = topic if state else None
         # All frames first: what cannot be encoded goes to nobody.
-        framed = [(encoding.frame(push), outboxes) for encoding, outboxes in there.groups()]
+        blockers = self.blocks.blockers
+        if blockers and (author in blockers or about):
+            framed = self._framed_apart(there, push, author, about, push)
+        else:
+            framed = [(encoding.frame(push), outboxes) for encoding, outboxes in there.groups()]
         if there.elsewhere is not None and there.elsewhere.live:
             payload = MSGPACK.encode(push)
             if state:
                 there.elsewhere.publish_state(payload)
             else:
-                there.elsewhere.publish(payload, more=more)
+                there.elsewhere.publish(payload, more=more, author=author, about=about)
         self.published += 1
         for frame, outboxes in framed:
             self.delivered += len(outboxes)
             broadcast(frame, outboxes, slot)
 
     def relay(
-        self, there: Audience, push: bytes, *, more: bool = False, state: bool = False
+        self,
+        there: Audience,
+        push: bytes,
+        *,
+        more: bool = False,
+        state: bool = False,
+        author: str = "",
+        about: Sequence[str] = (),
     ) -> None:
         """Push to an audience of another node's topic what its owner has published, as msgpack.
 
@@ -504,10 +545,50 @@ class Topics:
         """
         broadcast = _one_by_one if more else self._broadcast
         slot = there.topic if state else None
-        framed = [(encoding.reframe(push), outboxes) for encoding, outboxes in there.groups()]
+        blockers = self.blocks.blockers
+        if blockers and (author in blockers or about):
+            decoded = MSGPACK.decode_server(push)
+            framed = self._framed_apart(there, decoded, author, about, push)
+        else:
+            framed = [(encoding.reframe(push), outboxes) for encoding, outboxes in there.groups()]
         for frame, outboxes in framed:
             self.delivered += len(outboxes)
             broadcast(frame, outboxes, slot)
+
+    def _framed_apart(
+        self,
+        there: Audience,
+        push: msgspec.Struct,
+        author: str,
+        about: Sequence[str],
+        whole: msgspec.Struct | bytes,
+    ) -> list[tuple[bytes, Sequence[PushQueue]]]:
+        """Return the frames of a push that some members here may not get as it is.
+
+        `whole` is the push as it is framed for all others.
+        """
+        blocks = self.blocks
+        blockers = blocks.of_any((author, *about)) or NOBODY
+        apart = there.apart("" if about else author, blockers, blocks.changes)
+        framed = [
+            (
+                encoding.reframe(whole) if isinstance(whole, bytes) else encoding.frame(whole),
+                outboxes,
+            )
+            for encoding, outboxes in apart.shown
+        ]
+        if not about:
+            left = without(push, (author,))
+            if left is not None:
+                framed += [(encoding.frame(left), outboxes) for encoding, outboxes in apart.hidden]
+            return framed
+        for session, link in there.live.items():
+            user = there.members[session].who.user
+            if user in blockers:
+                left = without(push, blocks.of(user))
+                if left is not None:
+                    framed.append((link.encoding.frame(left), (link.outbox,)))
+        return framed
 
     def _each(
         self, topic: str, push_for: Callable[[str], msgspec.Struct], *, state: bool

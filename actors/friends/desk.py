@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
+from actors.edge.blocks import Blocks
 from actors.edge.failures import Refused
 from actors.edge.identity import Identity
 from actors.facts import Facts, storable
@@ -51,13 +52,17 @@ class FriendDesk:
         settings: the limits.
         facts: runs the commands and queries.
         online: says who has a connection.
+        blocks: told of each block, so that it holds on this node before it is answered.
 
     Attributes:
         changed: how many changes were made, by what was asked.
         refused: how many were refused, by the code of the error.
     """
 
-    def __init__(self, settings: FriendSettings, facts: Facts, online: Online) -> None:
+    def __init__(
+        self, settings: FriendSettings, facts: Facts, online: Online, blocks: Blocks
+    ) -> None:
+        self._blocks = blocks
         self._settings = settings
         self._facts = facts
         self._online = online
@@ -87,11 +92,23 @@ class FriendDesk:
 
     def block(self, who: Identity, request: BlockAdd) -> Future[None]:
         """Block a user."""
-        return self._change(who, request, "block").map(_nothing)
+        return self._change(who, request, "block").map(
+            lambda _: self._blocked(who.user, request.user, blocks=True)
+        )
 
     def unblock(self, who: Identity, request: BlockRemove) -> Future[None]:
         """Block a user no longer."""
-        return self._change(who, request, "unblock").map(_nothing)
+        return self._change(who, request, "unblock").map(
+            lambda _: self._blocked(who.user, request.user, blocks=False)
+        )
+
+    def _blocked(self, user: str, other: str, *, blocks: bool) -> None:
+        """Have a change hold on this node.
+
+        It may be the answer to a retry, after which other changes came. So the rows are read too.
+        """
+        self._blocks.change(user, other, blocks=blocks)
+        self._blocks.reload((user,))
 
     def _change(self, who: Identity, request: _Change, act: Act) -> Future[Tied]:
         if request.user == who.user:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from actors.friends.commands import STATES
+from persistence.postgres.arrays import TextArray
 from persistence.queries import QueryKind, ReadTransaction
 from protocol.messages.friend import Blocked, FriendTie, TieState
 
@@ -40,6 +42,28 @@ class ExportTies(msgspec.Struct, frozen=True, gc=False):
     user: str
 
 
+class BlocksOf(msgspec.Struct, frozen=True, gc=False):
+    """Reads whom a user has blocked. Answer: a list of users."""
+
+    user: str
+
+
+class ChangedBlocks(msgspec.Struct, frozen=True, gc=False):
+    """Reads whose blocks have changed since a time. Answer: `BlockChanges`.
+
+    `since`: in seconds since 1970, by PostgreSQL's clock; 0: only the time is asked for.
+    """
+
+    since: float
+
+
+class BlockChanges(NamedTuple):
+    """Users whose blocks have changed, with the times of the changes; and the database's time."""
+
+    users: dict[str, float]
+    now: float
+
+
 class TiesPage(NamedTuple):
     """A page of ties. `more` says whether the list goes on after it."""
 
@@ -63,6 +87,14 @@ _LIST_BLOCKS: Final = """
     SELECT other_id, since_ms FROM friend_blocks
     WHERE user_id = %s AND other_id > %s ORDER BY other_id LIMIT %s
 """
+_BLOCKS_OF: Final = """
+    SELECT user_id, other_id FROM friend_blocks WHERE user_id = ANY(%b::text[])
+"""
+_CHANGED_BLOCKS: Final = """
+    SELECT n.now, c.user_id, extract(epoch FROM c.changed_at)::float8
+    FROM (SELECT extract(epoch FROM clock_timestamp())::float8 AS now) AS n
+    LEFT JOIN friend_block_changes AS c ON %s > 0 AND c.changed_at > to_timestamp(%s)
+"""
 _EXPORT: Final = """
     SELECT other_id, state, since_ms FROM friend_ties WHERE user_id = %s
     UNION ALL
@@ -84,6 +116,18 @@ def _list_blocks(reading: ReadTransaction, query: ListBlocks) -> BlocksPage:
     return BlocksPage([Blocked(*row) for row in found[: query.limit]], len(found) > query.limit)
 
 
+def _blocks_of_all(reading: ReadTransaction, queries: Sequence[BlocksOf]) -> Sequence[list[str]]:
+    found: dict[str, list[str]] = {query.user: [] for query in queries}
+    for user, other in reading.read(_BLOCKS_OF, [TextArray(list(found))]):
+        found[user].append(other)
+    return [found[query.user] for query in queries]
+
+
+def _changed_blocks(reading: ReadTransaction, query: ChangedBlocks) -> BlockChanges:
+    rows = reading.read(_CHANGED_BLOCKS, (query.since, query.since)).fetchall()
+    return BlockChanges({user: at for _, user, at in rows if user is not None}, rows[0][0])
+
+
 def _export(reading: ReadTransaction, query: ExportTies) -> list[dict[str, Any]]:
     return [
         {"user": other, "state": "blocked" if state is None else STATES[state], "since": since}
@@ -94,5 +138,7 @@ def _export(reading: ReadTransaction, query: ExportTies) -> list[dict[str, Any]]
 QUERIES: Final = (
     QueryKind(ListTies, _list_ties),
     QueryKind(ListBlocks, _list_blocks),
+    QueryKind(BlocksOf, answer_all=_blocks_of_all),
+    QueryKind(ChangedBlocks, _changed_blocks),
     QueryKind(ExportTies, _export),
 )

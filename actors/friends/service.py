@@ -9,8 +9,10 @@ from typing import Final
 from actors.edge.routes import AskService
 from actors.friends.commands import COMMANDS, SERVICE
 from actors.friends.desk import FriendDesk
-from actors.friends.queries import QUERIES
+from actors.friends.queries import QUERIES, BlocksOf
 from actors.friends.settings import FriendSettings
+from actors.friends.watch import BlockWatch
+from actors.runtime.child import ChildSpec
 from actors.service import Frame, Running, Service
 from protocol.http.metrics import Reading, counter
 from protocol.messages import friend
@@ -27,9 +29,14 @@ from protocol.messages.friend import (
 
 
 def start(frame: Frame) -> Running:
-    """Start the service. It has no actors, since ties are rows."""
+    """Have the hub know of blocks, and on a node of a cluster look for those of other nodes."""
     settings = frame.settings.section(SERVICE, FriendSettings)
-    desk = FriendDesk(settings, frame.facts, frame.topics.online)
+    facts, blocks = frame.facts, frame.topics.blocks
+    blocks.source = lambda user: facts.ask(BlocksOf(user))
+    desk = FriendDesk(settings, facts, frame.topics.online, blocks)
+    if frame.system.clustered:
+        make = partial(BlockWatch, facts, blocks, settings.look_every_s)
+        frame.system.supervise([ChildSpec(id="0", factory=make)], key="block-watch")
     return Running(
         routes={
             FriendRequest: AskService(desk.request, outlives=True),

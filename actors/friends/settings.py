@@ -21,5 +21,7 @@ class FriendSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """How many requests may wait for one user's answers. Others cannot ask beyond that."""
     blocks: Count = 1000
     """How many users one user may block."""
+    look_every_s: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    """How often a node of a cluster looks for users who have blocked others on other nodes."""
     list_limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     """How many friends or blocked users one request may ask for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Final
 
 import msgspec
@@ -71,7 +72,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     """A chat message.
 
     `offset` is its place in the room; `at` is in milliseconds since 1970, UTC. `user`, `name` and
-    `body` are empty if the message was erased.
+    `body` are empty if the message was erased, or if the reader has blocked its user.
     """
 
     offset: int
@@ -82,8 +83,16 @@ class Message(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def erased(self) -> bool:
-        """Whether its user was erased, and with the user what the message said."""
+        """Whether its user was erased or is blocked, and with the user what the message said."""
         return not self.user
+
+    def without(self, users: Collection[str]) -> Message:
+        """Return it, or what is left of it if it is of one of these users: its place and time."""
+        return self if self.user not in users else Message(self.offset, "", "", "", self.at)
+
+
+def _others(members: list[Member], users: Collection[str]) -> list[Member]:
+    return [member for member in members if member.user not in users]
 
 
 class RoomState(msgspec.Struct, frozen=True, gc=False):
@@ -99,6 +108,14 @@ class RoomState(msgspec.Struct, frozen=True, gc=False):
     messages: list[Message]
     """The oldest first. The offset of the last one is `offset`."""
 
+    def without(self, users: Collection[str]) -> RoomState:
+        """Return it without what is of these users."""
+        return msgspec.structs.replace(
+            self,
+            members=_others(self.members, users),
+            messages=[message.without(users) for message in self.messages],
+        )
+
 
 class Sent(msgspec.Struct, frozen=True, gc=False):
     """The message is durable at this offset."""
@@ -113,6 +130,10 @@ class History(msgspec.Struct, frozen=True, gc=False):
     messages: list[Message]
     more: bool
 
+    def without(self, users: Collection[str]) -> History:
+        """Return it without what is of these users."""
+        return History([message.without(users) for message in self.messages], self.more)
+
 
 class Members(msgspec.Struct, frozen=True, gc=False):
     """The first of `members_total` members, in the order in which they joined."""
@@ -120,9 +141,16 @@ class Members(msgspec.Struct, frozen=True, gc=False):
     members: list[Member]
     members_total: int
 
+    def without(self, users: Collection[str]) -> Members:
+        """Return it without these users."""
+        return Members(_others(self.members, users), self.members_total)
+
 
 class RoomMessage(Push, frozen=True, kw_only=True, tag="room.message", gc=False):
-    """A message was sent to the room. Its offset is now the topic's."""
+    """A message was sent to the room. Its offset is now the topic's.
+
+    `user`, `name` and `body` are empty if the reader has blocked its user.
+    """
 
     room: str
     offset: int
@@ -130,6 +158,12 @@ class RoomMessage(Push, frozen=True, kw_only=True, tag="room.message", gc=False)
     name: str
     body: str
     at: int
+
+    def without(self, users: Collection[str]) -> RoomMessage:
+        """Return it, or what is left of it if it is of one of these users: its place and time."""
+        if self.user not in users:
+            return self
+        return msgspec.structs.replace(self, user="", name="", body="")
 
 
 class RoomJoined(Push, frozen=True, kw_only=True, tag="room.joined", gc=False):
@@ -139,6 +173,10 @@ class RoomJoined(Push, frozen=True, kw_only=True, tag="room.joined", gc=False):
     offset: int
     member: Member
 
+    def without(self, users: Collection[str]) -> RoomJoined | None:
+        """Return it, or None if it is of one of these users."""
+        return None if self.member.user in users else self
+
 
 class RoomLeft(Push, frozen=True, kw_only=True, tag="room.left", gc=False):
     """A user left. This push is volatile; its `offset` is that of the durable push before it."""
@@ -146,6 +184,10 @@ class RoomLeft(Push, frozen=True, kw_only=True, tag="room.left", gc=False):
     room: str
     offset: int
     member: Member
+
+    def without(self, users: Collection[str]) -> RoomLeft | None:
+        """Return it, or None if it is of one of these users."""
+        return None if self.member.user in users else self
 
 
 class RoomPresence(Push, frozen=True, kw_only=True, tag="room.presence", gc=False):
@@ -164,6 +206,12 @@ class RoomPresence(Push, frozen=True, kw_only=True, tag="room.presence", gc=Fals
     left: list[Member]
     members_total: int
 
+    def without(self, users: Collection[str]) -> RoomPresence:
+        """Return it without these users."""
+        return msgspec.structs.replace(
+            self, joined=_others(self.joined, users), left=_others(self.left, users)
+        )
+
 
 class RoomRecovered(Push, frozen=True, kw_only=True, tag="room.recovered", gc=False):
     """The state of the room after a resume.
@@ -180,6 +228,14 @@ class RoomRecovered(Push, frozen=True, kw_only=True, tag="room.recovered", gc=Fa
     members: list[Member]
     members_total: int
     messages: list[Message]
+
+    def without(self, users: Collection[str]) -> RoomRecovered:
+        """Return it without what is of these users."""
+        return msgspec.structs.replace(
+            self,
+            members=_others(self.members, users),
+            messages=[message.without(users) for message in self.messages],
+        )
 
 
 class RoomRestarted(Push, frozen=True, kw_only=True, tag="room.restarted", gc=False):

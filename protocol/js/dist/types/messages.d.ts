@@ -527,7 +527,8 @@ export interface Members {
 }
 /**
  * A chat message. `offset` is its place in the room; `at` is in milliseconds since 1970, UTC.
- * `user`, `name` and `body` are empty if the message was erased.
+ * `user`, `name` and `body` are empty if the message was erased, or if the reader has blocked its
+ * user.
  */
 export interface Message {
     /** its place in the room */
@@ -668,7 +669,10 @@ export interface RoomMembers {
     /** which room */
     room: string;
 }
-/** A message was sent to the room. Its offset is now the topic's. */
+/**
+ * A message was sent to the room. Its offset is now the topic's. `user`, `name` and `body` are
+ * empty if the reader has blocked its user.
+ */
 export interface RoomMessage {
     op: "room.message";
     /** which room */
