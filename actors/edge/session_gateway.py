@@ -33,7 +33,7 @@ from protocol.errors import (
     NO_SESSION,
     OVERLOADED,
     RATE_LIMITED,
-    SESSION_ENDED,
+    SESSION_FAILED,
     TAKEN_OVER,
     TOKEN_EXPIRED,
     CloseCode,
@@ -337,7 +337,7 @@ class ClientHandler:
         except MailboxFull:
             return self._wait_for_room(session, request)
         except pykka.ActorDeadError:
-            client.close(SESSION_ENDED)
+            client.close(SESSION_FAILED)
         return None
 
     def undecodable(self, error: RequestError, ref: int | None) -> None:
@@ -412,4 +412,4 @@ class ClientHandler:
         try:
             await session.send(request)
         except pykka.ActorDeadError:
-            self.client.close(SESSION_ENDED)
+            self.client.close(SESSION_FAILED)

@@ -24,7 +24,7 @@ from actors.runtime.kinds import Kind
 from actors.runtime.messages import Terminated
 from actors.runtime.ref import ActorRef
 from actors.runtime.system_view import SystemView
-from protocol.errors import FAILED
+from protocol.errors import FAILED, SESSION_FAILED
 from protocol.messages.session import TopicLost
 
 KIND = "warden"
@@ -57,8 +57,12 @@ class Warden(Actor):
     def ended(self, message: Terminated) -> None:
         """Remove what an actor has left behind in the hub."""
         if message.ref.kind == SESSION_KIND:
-            # A session ends itself in the hub in `on_stop`, but that hook can fail.
+            # A session ends itself in the hub and closes its connection in `on_stop`. That hook can
+            # fail, and is not called in a node that is cut off. The client may come back.
+            link = self._topics.link(message.ref.key)
             self._topics.end_session(message.ref.key)
+            if link is not None:
+                link.close(SESSION_FAILED)
         else:
             self._owner_ended(message)
 

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 import trio
 
+from protocol.errors import SESSION_ENDED
 from tests.chaos import known
 from tests.chaos.checker import Violation, check
 from tests.chaos.clockwork import HZ
@@ -317,7 +318,15 @@ class Run:
             memory=memory,
             leaks=leaked,
             violations=violations,
-            wrong=self.stage.wrong + ([] if sends["ok"] else ["no send was acknowledged at all"]),
+            wrong=[
+                *self.stage.wrong,
+                *([] if sends["ok"] else ["no send was acknowledged at all"]),
+                *(
+                    ["a client was told not to come back"]
+                    if closes[str(SESSION_ENDED.code)]
+                    else []
+                ),
+            ],
             tracebacks=self.stage.tracebacks,
         )
 

@@ -10,11 +10,13 @@ from trio.testing import MockClock
 from actors.chat.settings import RoomSettings
 from actors.edge.session import Session
 from actors.edge.settings import SessionSettings
+from actors.runtime.loop_cell import LoopCell
 from actors.runtime.memory import MemoryEventStore
 from protocol.codec import JSON, MSGPACK, Encoding
 from protocol.errors import (
     FLOODING,
     OVERLOADED,
+    SESSION_FAILED,
 )
 from protocol.messages import EVERY_OP
 from protocol.messages.envelope import ErrorReply, Ok
@@ -59,6 +61,25 @@ async def test_a_session_whose_hook_fails_leaves_nothing_behind(
             await ada.ask(SessionClose())
             await trio.sleep(1)
         assert not house.topics.sessions
+
+
+@pytest.mark.parametrize("asks", [True, False], ids=["one that asks", "one that listens"])
+async def test_the_client_of_a_session_that_was_cut_off_with_its_node_is_told_to_come_back(
+    autojump_clock: MockClock, asks: bool
+) -> None:
+    async with open_house() as house:
+        ada = await house.player("ada")
+        (session,) = sessions(house)
+        cell = house.system.lookup("session", session)
+        assert isinstance(cell, LoopCell)
+        cell.kill("fenced")
+        if asks:
+            ada.tell(Ping())
+        await ada.settle()
+        assert ada.closed is SESSION_FAILED
+        again = house.connect()
+        opened = await again.resume(token_of(ada))
+        assert opened.user == (ada.opened and ada.opened.user)
 
 
 # --- opening -------------------------------------------------------------------------------------
