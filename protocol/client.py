@@ -29,6 +29,7 @@ if __name__ == "__main__":  # before the imports below, which take time and may 
         )
 
 from protocol.remote.access import AccessToken
+from protocol.remote.accounts import Accounts
 from protocol.remote.backoff import ReconnectBackoff
 from protocol.remote.connecting import DEFAULT_URL, connect
 from protocol.remote.errors import (
@@ -51,6 +52,7 @@ from protocol.remote.storage import Storage, object_to_write
 __all__ = [
     "DEFAULT_URL",
     "AccessToken",
+    "Accounts",
     "CannotConnect",
     "ClientError",
     "ClientSettings",

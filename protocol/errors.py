@@ -89,6 +89,14 @@ TOKEN_EXPIRED: Final = ErrorCode(
 SIGNED_OUT: Final = ErrorCode("signed_out", "This sign-in has ended; sign in again.", status=401)
 BANNED: Final = ErrorCode("banned", "The account is banned.", status=403)
 ACCOUNT_CLOSED: Final = ErrorCode("account_closed", "The account is closed.", status=403)
+NO_ACCOUNT: Final = ErrorCode(
+    "no_account", "This user has no account; sign in to get one.", status=404
+)
+BAD_USERNAME: Final = ErrorCode("bad_username", "The username has what none may have.")
+NAME_RESERVED: Final = ErrorCode("name_reserved", "Nobody may have this username.", status=409)
+NAME_TAKEN: Final = ErrorCode(
+    "name_taken", "Another account has this username, or one that looks like it.", status=409
+)
 TOO_MANY_SESSIONS: Final = ErrorCode(
     "too_many_sessions", "Too many sessions come from this address.", retry=True, status=429
 )
@@ -199,8 +207,8 @@ ERRORS: Final[dict[str, ErrorCode]] = {
     row.code: row
     for row in (
         BAD_MESSAGE, UNKNOWN_OP, NO_SESSION, SESSION_OPEN, BAD_TOKEN, TOKEN_EXPIRED, SIGNED_OUT,
-        BANNED, ACCOUNT_CLOSED, TOO_MANY_SESSIONS, TOO_MANY_SIGN_INS,
-        REF_IN_USE,
+        BANNED, ACCOUNT_CLOSED, NO_ACCOUNT, BAD_USERNAME, NAME_RESERVED, NAME_TAKEN,
+        TOO_MANY_SESSIONS, TOO_MANY_SIGN_INS, REF_IN_USE,
         TOO_MANY_REQUESTS, RATE_LIMITED, TOO_LONG, OUT_OF_RANGE, UNKNOWN_ROOM, NOT_JOINED,
         TOO_MANY_TOPICS, ROOM_FULL, UNKNOWN_GAME, UNKNOWN_MATCH, MATCH_FULL, MATCH_ENDED,
         TOO_MANY_MATCHES, BAD_INPUT, REJECTED, SEQ_TOO_OLD, NOT_ASKED,

@@ -26,7 +26,7 @@ LEFT_OUT: Final = os.environ.get(VARIABLE, "")
 """The service that is left out; empty: none."""
 
 BESIDE: Final = {
-    "accounts": (),
+    "accounts": ("tests/protocol/test_client_accounts.py",),
     "audit": (),
     "chat": ("tests/protocol/test_client_membership.py",),
     "friends": (),

@@ -132,7 +132,7 @@ WORKS: dict[str, Callable[[Client], Awaitable[None]]] = {
 }
 """For each service, what shows that it does its work."""
 ONE_OP: dict[str, tuple[str, dict[str, Any]]] = {
-    "accounts": ("account.identities", {}),
+    "accounts": ("account.get", {}),
     "audit": ("audit.list", {}),
     "chat": ("room.join", {"room": "lobby"}),
     "friends": ("friend.list", {}),

@@ -17,6 +17,8 @@ from actors.accounts.identities import (
     put_identity,
     user_of,
 )
+from actors.accounts.profile_rows import ReadAccount, claim, locks_of, read_account
+from actors.accounts.rules.usernames import Username
 from actors.edge.failures import Refused
 from persistence.commands import CommandKind, Transaction
 from persistence.queries import QueryKind, ReadTransaction
@@ -36,6 +38,7 @@ class SignIn(msgspec.Struct, frozen=True):
         sign_in, label: the sign-in's id, and what its device is called.
         refresh: the hash of its refresh token, which is valid for `valid_s` seconds.
         guest: the user is of a guest's session, which stays a way into an account that is made.
+        username: the username of an account that is made; None: none yet.
     """
 
     user: str
@@ -47,6 +50,7 @@ class SignIn(msgspec.Struct, frozen=True):
     refresh: bytes
     valid_s: float
     guest: bool = False
+    username: Username | None = None
 
 
 class Refresh(msgspec.Struct, frozen=True):
@@ -145,6 +149,8 @@ def _sign_in(tx: Transaction, command: SignIn) -> Let:
     created = ensure_account(tx, user, command.name)
     if created and command.guest:
         put_identity(tx, user, GUEST, hash_of(user))
+    if created and command.username is not None:
+        claim(tx, user, command.username)
     if command.provider:
         put_identity(tx, user, command.provider, command.subject)
     row = tx.write(
@@ -297,27 +303,27 @@ def _list(reading: ReadTransaction, query: ListSignIns) -> list[SignInRow]:
 
 
 def _export(reading: ReadTransaction, query: ExportAccount) -> list[dict[str, Any]]:
-    rows = reading.read(
-        """
-        SELECT name, roles, (extract(epoch FROM created_at) * 1000)::bigint,
-               (extract(epoch FROM seen_at) * 1000)::bigint,
-               ARRAY(SELECT provider FROM account_identities AS i WHERE i.user_id = a.user_id)
-        FROM accounts AS a WHERE user_id = %s
-        """,
-        (query.user,),
+    account = read_account(reading, ReadAccount(query.user))
+    if account is None:
+        return []
+    ways = reading.read(
+        "SELECT provider FROM account_identities WHERE user_id = %s", (query.user,)
     ).fetchall()
-    sign_ins = [msgspec.structs.asdict(one) for one in _list(reading, ListSignIns(query.user))]
+    sign_ins = _list(reading, ListSignIns(query.user))
     return [
         {
-            "name": name, "roles": roles, "created": created, "seen": seen,
-            "ways": ways, "sign_ins": sign_ins,
+            **msgspec.structs.asdict(account),
+            "ways": [way for (way,) in ways],
+            "sign_ins": [msgspec.structs.asdict(one) for one in sign_ins],
         }
-        for name, roles, created, seen, ways in rows
-    ]  # fmt: skip
+    ]
 
 
 def _lock(command: SignIn) -> Iterable[str]:
-    return identity_locks(command.user, command.provider, command.subject)
+    return (
+        *identity_locks(command.user, command.provider, command.subject),
+        *locks_of(command.username),
+    )
 
 
 def _lock_user(command: EndSignIns | EraseAccount) -> Iterable[str]:

@@ -10,12 +10,13 @@ from typing import Final
 
 import pykka
 
-from actors.accounts import identities, owner, rows
+from actors.accounts import identities, owner, profile_rows, rows
 from actors.accounts.access import AccountAccess
 from actors.accounts.identities import SERVICE
 from actors.accounts.keeper import KEEPER, AccessKeeper, KnownKeys
 from actors.accounts.linking import LinkDesk
 from actors.accounts.owner import OwnerDesk, greeting, owner_tools
+from actors.accounts.profile_desk import ProfileDesk
 from actors.accounts.settings import AccountSettings
 from actors.accounts.sign_in_desk import SignInDesk
 from actors.accounts.sign_in_limits import SignInLimits, SignInLimitSettings
@@ -29,6 +30,7 @@ from actors.service import Frame, Running, Service
 from protocol.http.metrics import Reading, counter, gauge
 from protocol.messages import account
 from protocol.messages.identities import AccountIdentities, AccountLink, AccountUnlink
+from protocol.messages.profile import AccountGet, AccountRead, AccountSearch, AccountUpdate
 
 LIMITS: Final = "sign_in_limits"
 """The section of the limits."""
@@ -46,6 +48,7 @@ def start(frame: Frame) -> Running:
     limits = SignInLimits(frame.counters, frame.settings.section(LIMITS, SignInLimitSettings))
     desk = SignInDesk(frame.facts, access, limits, settings, settings.access_valid_s + AFTER_S)
     links = LinkDesk(frame.facts, access, settings)
+    profiles = ProfileDesk(settings, frame.facts)
     make = partial(AccessKeeper, frame.facts, keys, access, settings)
     frame.system.supervise([ChildSpec(id="0", factory=make)], key=KEEPER)
     return Running(
@@ -53,11 +56,15 @@ def start(frame: Frame) -> Running:
             AccountLink: AskService(links.link, outlives=True),
             AccountUnlink: AskService(links.unlink, outlives=True),
             AccountIdentities: AskService(links.identities),
+            AccountGet: AskService(profiles.own),
+            AccountRead: AskService(profiles.read),
+            AccountUpdate: AskService(profiles.update, outlives=True),
+            AccountSearch: AskService(profiles.search),
         },
         api=(*desk.routes(), *OwnerDesk(frame.facts).routes()),
         authenticate=desk.authenticate,
         access=access,
-        readings=partial(readings, desk, access, limits),
+        readings=partial(readings, desk, access, limits, profiles),
         export=desk.export,
         erase=desk.erase,
     )
@@ -69,11 +76,15 @@ def tell_ended(system: ActorSystem, session: str, ended: AccessEnded) -> None:
         system.ref(SESSION, session).notify(ended)
 
 
-def readings(desk: SignInDesk, access: AccountAccess, limits: SignInLimits) -> Iterator[Reading]:
+def readings(
+    desk: SignInDesk, access: AccountAccess, limits: SignInLimits, profiles: ProfileDesk
+) -> Iterator[Reading]:
     """Yield the metrics of accounts."""
     for way, count in desk.signed_in.items():
         yield counter("accounts_signed_in", "Sign-ins, by the way.", count, way=way)
     yield counter("accounts_refreshed", "Refresh tokens used.", desk.refreshed)
+    for what, count in profiles.counted.items():
+        yield counter("accounts_profiles", "Accounts changed, read, found.", count, what=what)
     text = "Refresh tokens that were used a second time, which ends their sign-in."
     yield counter("accounts_reused", text, desk.reused)
     for budget, count in limits.refused.items():
@@ -89,8 +100,13 @@ ACCOUNTS: Final = Service(
     kinds={},
     start=start,
     scopes=("account.sign_in", "account.sign_ins", "account.end_sign_ins", "account.claim_owner"),
-    commands=lambda _: (*rows.COMMANDS, *identities.COMMANDS, *owner.COMMANDS),
-    queries=lambda _: (*rows.QUERIES, *identities.QUERIES),
+    commands=lambda _: (
+        *rows.COMMANDS,
+        *identities.COMMANDS,
+        *owner.COMMANDS,
+        *profile_rows.COMMANDS,
+    ),
+    queries=lambda _: (*rows.QUERIES, *identities.QUERIES, *profile_rows.QUERIES),
     tools=owner_tools,
     greeting=greeting,
 )

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from actors.quantities import PositiveSeconds
+from actors.quantities import Count, PositiveSeconds
 
 
 class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,3 +28,17 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     guest_void_s: PositiveSeconds = 30 * 86_400.0
     """How long the tokens of a guest are refused after that way was taken: as long as
     `sessions.token_valid_s`."""
+    username_least: Count = 3
+    """How many characters a username has at least."""
+    username_most: Annotated[int, Meta(ge=1, le=64)] = 32
+    """How many characters a username may have."""
+    reserved_names: tuple[str, ...] = ()
+    """Usernames that nobody may have, beside those of actors/accounts/rules/usernames.py."""
+    avatar_url_characters: Annotated[int, Meta(ge=1, le=2048)] = 512
+    """How long the address of an avatar may be."""
+    metadata_bytes: Annotated[int, Meta(ge=2, le=65_536)] = 4096
+    """How long the public metadata of an account may be, and how long the private ones."""
+    read_batch: Count = 100
+    """How many accounts one account.read may ask for."""
+    list_limit: Count = 100
+    """How many accounts one account.search may ask for."""

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from actors.accounts.access import ALL, AccountAccess
 from actors.accounts.identities import CUSTOM, DEVICE, GUEST, hash_of
+from actors.accounts.profile_desk import shown_name, username_of
 from actors.accounts.rows import (
     EndSignIns,
     EraseAccount,
@@ -32,7 +33,10 @@ from actors.edge.identity import Identity
 from actors.facts import Facts
 from protocol.errors import (
     BAD_TOKEN,
+    BAD_USERNAME,
     FORBIDDEN,
+    NAME_RESERVED,
+    NAME_TAKEN,
     NOT_FOUND,
     SIGNED_OUT,
     TOO_MANY_SIGN_INS,
@@ -49,10 +53,12 @@ class GuestSignIn(msgspec.Struct, frozen=True, kw_only=True):
     """A sign-in without anything to show.
 
     With the token of a guest's session, that guest becomes the account and keeps the user id.
+    `username` is for an account that is made.
     """
 
     name: _Shown
     label: _Label = ""
+    username: _Shown | None = None
 
 
 class DeviceSignIn(GuestSignIn, frozen=True, kw_only=True):
@@ -137,7 +143,10 @@ class SignInDesk:
                     method="POST", path=f"/v1/sign-in/{way}", role=role, summary=summary,
                     scope="account.sign_in",
                     handle=self._sign_in, body=body, answer=SignedIn,
-                    errors=(FORBIDDEN, TOO_MANY_SIGN_INS, UNAVAILABLE),
+                    errors=(
+                        FORBIDDEN, BAD_USERNAME, NAME_RESERVED, NAME_TAKEN, TOO_MANY_SIGN_INS,
+                        UNAVAILABLE,
+                    ),
                 )
                 for way, body, role, summary in ways
             ),
@@ -206,7 +215,7 @@ class SignInDesk:
         refresh = _new_refresh()
         command = SignIn(
             user,
-            body.name,
+            shown_name(body.name),
             "" if way == GUEST else way,
             hash_of(shown),
             secrets.token_urlsafe(12),
@@ -214,6 +223,7 @@ class SignInDesk:
             hash_of(refresh),
             self._settings.refresh_valid_s,
             guest,
+            None if body.username is None else username_of(body.username, self._settings),
         )
         let: Let = await self._facts.execute(command, user=user)
         self.signed_in[way] += 1

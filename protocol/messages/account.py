@@ -1,10 +1,10 @@
-"""Accounts: who players are, and how they come in."""
+"""Accounts: who players are, how they come in, and what they tell of themselves."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from protocol.messages import identities
+from protocol.messages import identities, profile
 from protocol.messages.op import Area
 
-AREA: Final = Area(ops=identities.OPS)
+AREA: Final = Area(ops=(*identities.OPS, *profile.OPS))

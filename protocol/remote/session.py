@@ -36,6 +36,7 @@ from protocol.messages.session import (
     TopicLost,
 )
 from protocol.remote.access import AccessSource
+from protocol.remote.accounts import Accounts
 from protocol.remote.calls import key_or_new
 from protocol.remote.channel import Channel
 from protocol.remote.errors import (
@@ -80,6 +81,8 @@ class Session:
         self._rejoining: dict[str, trio.Event] = {}  # the topics that are lost for a moment
         self.storage = Storage(self)
         """The objects of the session's user on the server."""
+        self.accounts = Accounts(self)
+        """The account of the session's user, and those of others."""
         self.channel = Channel(
             endpoint, greeting, access, settings=settings, rng=rng, follower=self
         )

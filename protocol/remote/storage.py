@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 import msgspec
-import trio
 
-from protocol.errors import RATE_LIMITED
-from protocol.messages.envelope import Request
 from protocol.messages.storage import (
     ObjectsListed,
     ObjectsRead,
@@ -27,9 +25,8 @@ from protocol.messages.storage import (
     Writers,
 )
 from protocol.remote.calls import Caller, key_or_new
-from protocol.remote.errors import ClientError, RequestFailed
-
-T = TypeVar("T")
+from protocol.remote.errors import ClientError
+from protocol.remote.patience import patiently
 
 
 class Storage:
@@ -103,7 +100,7 @@ class Storage:
         ask = self._caller.request
         while left:
             answer = await ask(StorageRead(objects=left), ObjectsRead)
-            ask = self._patiently
+            ask = partial(patiently, self._caller)
             if answer.unread >= len(left):
                 raise ClientError("storage.read: the answer breaks the protocol: nothing was read")
             found += answer.objects
@@ -150,22 +147,12 @@ class Storage:
             request = StorageList(
                 collection=collection, user=user, everyone=everyone, limit=page, cursor=cursor
             )
-            answer = await self._patiently(request, ObjectsListed)
+            answer = await patiently(self._caller, request, ObjectsListed)
             for one in answer.objects:
                 yield one
             cursor = answer.cursor
             if cursor is None:
                 return
-
-    async def _patiently(self, request: Request, answer: type[T]) -> T:
-        """Send a request; send it again for as long as the server only finds it too fast."""
-        while True:
-            try:
-                return await self._caller.request(request, answer)
-            except RequestFailed as failed:
-                if failed.code != RATE_LIMITED.code or failed.retry_in_s is None:
-                    raise
-                await trio.sleep(failed.retry_in_s)
 
 
 def object_to_write(

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 import protocol
+from actors.accounts.settings import AccountSettings
 from actors.audit.settings import AuditSettings
 from actors.chat.settings import RoomSettings
 from actors.edge.settings import SessionSettings
@@ -170,6 +171,7 @@ def test_the_limits_are_the_defaults_of_the_settings() -> None:
     wire, session, room, match = WireSettings(), SessionSettings(), RoomSettings(), MatchSettings()
     inbox = InboxSettings()
     storage, friends = StorageSettings(), FriendSettings()
+    account = AccountSettings()
     table = {row[0]: row[1] for row in rows(sections()["Limits"])}
     expected: dict[str, tuple[float, str]] = {
         "One message of a client": (wire.max_message_bytes, "bytes"),
@@ -236,6 +238,15 @@ def test_the_limits_are_the_defaults_of_the_settings() -> None:
         "Objects of one request": (storage.batch, "objects"),
         "`limit` of `storage.list`": (storage.list_limit, "objects"),
         "`limit` of `audit.list`": (AuditSettings().list_limit, "entries"),
+        "Accounts of one `account.read`": (account.read_batch, "accounts"),
+        "`limit` of `account.search`": (account.list_limit, "accounts"),
+        "A username, at least": (account.username_least, "characters"),
+        "A username, at most": (account.username_most, "characters"),
+        "The address of an avatar": (account.avatar_url_characters, "characters"),
+        "Metadata of an account, the public and the private ones each": (
+            account.metadata_bytes,
+            "bytes of UTF-8",
+        ),
         "Objects in one answer, their values and names": (storage.answer_bytes, "bytes of UTF-8"),
         "Objects of one user": (storage.user_objects, "objects"),
         "The same, their values and names": (storage.user_bytes, "bytes of UTF-8"),

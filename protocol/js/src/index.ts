@@ -1,5 +1,6 @@
 /** The client of Greenroom, a real-time game server. `connect` is where to begin. */
 export type { AccessToken } from "./access.ts";
+export type { Accounts } from "./accounts.ts";
 export type { Backoff } from "./backoff.ts";
 export type { Keyed, Page } from "./caller.ts";
 export type { CallOptions } from "./channel.ts";

@@ -1,3 +1,4 @@
+import { Accounts } from "./accounts.ts";
 import type { Access } from "./access.ts";
 import { waitMs } from "./backoff.ts";
 import type { Caller, Keyed } from "./caller.ts";
@@ -50,6 +51,8 @@ interface Followed {
 export class Session implements Caller {
   /** The objects of the session's user on the server. */
   readonly storage: Storage;
+  /** The account of the session's user, and those of others. */
+  readonly accounts: Accounts;
   readonly #settings: Settings;
   readonly #random: () => number;
   readonly #channel: Channel;
@@ -65,6 +68,7 @@ export class Session implements Caller {
     this.#settings = settings;
     this.#random = random;
     this.storage = new Storage(this);
+    this.accounts = new Accounts(this);
     const follower: Follower = {
       positions: () => this.#positions(),
       pushed: (push, open) => this.#pushed(push, open),

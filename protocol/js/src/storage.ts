@@ -1,16 +1,15 @@
 import type { Caller, Keyed } from "./caller.ts";
 import { keyOrNew } from "./calls.ts";
-import { sleep } from "./channel.ts";
-import { ClientError, RequestFailed } from "./errors.ts";
+import { ClientError } from "./errors.ts";
 import type {
   Answers,
   ObjectToDelete,
   ObjectToRead,
   ObjectToWrite,
-  Op,
   Requests,
   StoredObject,
 } from "./messages.ts";
+import { patiently } from "./patience.ts";
 
 /** Options of the write of an object. */
 export interface WriteOptions extends Keyed {
@@ -65,7 +64,7 @@ export class Storage {
       const request = { objects: left };
       const answer = first
         ? await this.#caller.request("storage.read", request)
-        : await this.#patiently("storage.read", request);
+        : await patiently(this.#caller, "storage.read", request);
       const unread = answer.unread ?? 0;
       if (unread >= left.length) throw new ClientError("storage.read: nothing was read");
       found.push(...answer.objects);
@@ -103,23 +102,12 @@ export class Storage {
       const request: Requests["storage.list"] = {
         collection, user: user ?? null, everyone, limit: page, cursor,
       };
-      const answer: Answers["storage.list"] = await this.#patiently("storage.list", request);
+      const answer: Answers["storage.list"] = await patiently(
+        this.#caller, "storage.list", request,
+      );
       yield* answer.objects;
       cursor = answer.cursor ?? null;
     } while (cursor !== null);
-  }
-
-  /** Send a request; send it again for as long as the server only finds it too fast. */
-  async #patiently<O extends Op>(op: O, fields: Requests[O]): Promise<Answers[O]> {
-    for (;;) {
-      try {
-        return await this.#caller.request(op, fields);
-      } catch (error) {
-        const failed = error instanceof RequestFailed ? error : undefined;
-        if (failed?.code !== "rate_limited" || failed.retryInMs === undefined) throw error;
-        await sleep(failed.retryInMs);
-      }
-    }
   }
 }
 

@@ -3,17 +3,18 @@
 /** The ops that may be sent again after a break without harm. */
 export const HARMLESS: ReadonlySet<string> = new Set(
   (
-    "session.renew ping account.link account.identities room.join room.leave room.history " +
-    "room.members match.list match.join match.leave match.input inbox.join inbox.leave " +
-    "inbox.history inbox.read friend.list block.list storage.read storage.list audit.list"
+    "session.renew ping account.link account.identities account.get account.read account.search " +
+    "room.join room.leave room.history room.members match.list match.join match.leave match.input " +
+    "inbox.join inbox.leave inbox.history inbox.read friend.list block.list storage.read " +
+    "storage.list audit.list"
   ).split(" "),
 );
 
 /** The ops that may be sent again if they bear a `key`. */
 export const BY_KEY: ReadonlySet<string> = new Set(
   (
-    "room.send match.create friend.request friend.accept friend.decline friend.remove block.add " +
-    "block.remove storage.write storage.delete"
+    "account.update room.send match.create friend.request friend.accept friend.decline " +
+    "friend.remove block.add block.remove storage.write storage.delete"
   ).split(" "),
 );
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import Any
 
 from msgspec import inspect
@@ -40,8 +41,8 @@ def value(dice: random.Random, kind: inspect.Type, idents: list[str]) -> Any:
             return dice.choice((low, high, dice.randint(low, min(high, low + 50))))
         case inspect.FloatType():
             return dice.uniform(-1e3, 1e3)
-        case inspect.StrType(pattern=str()):
-            return dice.choice(idents)
+        case inspect.StrType(pattern=str(pattern)):
+            return dice.choice([one for one in idents if re.search(pattern, one)] or idents)
         case inspect.StrType(min_length=low, max_length=high):
             low, high = low or 0, min(high or 20, 20)
             return "".join(dice.choices(_LETTERS, k=dice.randint(low, max(low, high))))

@@ -104,7 +104,7 @@ def _expected(dice: random.Random, world: World) -> Plain:
     elif kind < 0.70:
         request = {"op": dice.choice(["match.join", "match.join", "match.leave"]), "match": match}
     elif kind < 0.77:
-        request = _of_objects(dice)
+        request = _of_objects(dice) if dice.random() < 0.7 else _of_accounts(dice)
     elif kind < 0.88:
         push = {"x": dice.uniform(-1, 1), "y": dice.uniform(-1, 1)}
         value: Plain = {"cell": dice.randrange(9)} if dice.random() < 0.4 else push
@@ -147,6 +147,24 @@ def _of_objects(dice: random.Random) -> Plain:
         request["everyone"] = dice.random() < 0.5
         if dice.random() < 0.2:
             request["cursor"] = dice.choice(["rbwTQHrQWyJtYWluIiwgImd1ZXN0LXgyIl0", "x", "é"])
+    return request
+
+
+def _of_accounts(dice: random.Random) -> Plain:
+    """Return a request of a guest who has no account, and looks at those of others."""
+    what = dice.random()
+    if what < 0.3:
+        request: Plain = {"op": "account.update", "key": f"k-{dice.randrange(1000)}"}
+        request["username"] = dice.choice(["ada", "раураl", "admin", "x" * 64, "\u0301", "é"])
+        request["public_metadata"] = dice.choice(["{}", "[]", "{" * 500, '{"a":1e999}'])
+    elif what < 0.6:
+        request = {"op": "account.read", "users": ["guest-x"] * dice.randrange(4)}
+    elif what < 0.9:
+        request = {"op": "account.search", "prefix": dice.choice(["a", "ﷺ", "é", "\U0010ffff"])}
+        if dice.random() < 0.3:
+            request["cursor"] = dice.choice(["a", "zz", "é"])
+    else:
+        request = {"op": "account.get"}
     return request
 
 

@@ -187,6 +187,11 @@ test("objects are written, read, listed and deleted", async () => {
   assert.equal(await storage.read("saves", "one"), undefined);
   await assert.rejects(storage.write("saves", "nan", { depth: [NaN] }), TypeError);
   await assert.rejects(storage.write("saves", "none", undefined), TypeError);
+  const { accounts } = ada;
+  await assert.rejects(accounts.own(), { code: "no_account" });
+  await assert.rejects(accounts.update({ username: "root" }), { code: "name_reserved" });
+  assert.deepEqual(await accounts.read(["guest-nobody"]), []);
+  for await (const profile of accounts.search("nobody-yet")) assert.fail(profile.user);
   const inbox = await ada.inbox();
   assert.deepEqual([inbox.unread, inbox.backlog.length], [0, 0]);
   await ada.close();

@@ -1,5 +1,6 @@
 /** The client of Greenroom, a real-time game server. `connect` is where to begin. */
 export type { AccessToken } from "./access.js";
+export type { Accounts } from "./accounts.js";
 export type { Backoff } from "./backoff.js";
 export type { Keyed, Page } from "./caller.js";
 export type { CallOptions } from "./channel.js";

@@ -1,3 +1,36 @@
+/**
+ * One's own account. `username` is null until one is chosen. `name` is the display name. Metadata
+ * are objects of JSON as text; others see the public ones. `roles` are those of staff. Times are
+ * in milliseconds since 1970, UTC.
+ */
+export interface Account {
+    /** the id of the user, which never changes */
+    user: string;
+    /** null: none chosen yet */
+    username: string | null;
+    /** the display name */
+    name: string;
+    /** the address of a picture, by https; empty: none */
+    avatar_url: string;
+    /** a tag of BCP 47; empty: not known */
+    language: string;
+    /** a zone of the IANA database; empty: not known */
+    time_zone: string;
+    /** an object of JSON as text, which everyone may read */
+    public_metadata: string;
+    /** an object of JSON as text, for the user alone */
+    private_metadata: string;
+    /** the roles of staff */
+    roles: string[];
+    /** one more with each change */
+    version: number;
+    /** when it was made, in milliseconds since 1970, UTC */
+    created: number;
+    /** when the user last signed in */
+    seen: number;
+}
+/** Read one's own account. Answered with `Account`. */
+export type AccountGet = Record<string, never>;
 /** List the ways into the account. Answered with `AccountIdentityList`. */
 export type AccountIdentities = Record<string, never>;
 /** A way into an account. `linked` is in milliseconds since 1970, UTC. */
@@ -29,12 +62,54 @@ export interface AccountLink {
      */
     proof: string;
 }
+/** Read what others may see of accounts, by the ids of their users. Answered with `Profiles`. */
+export interface AccountRead {
+    /** ids of users */
+    users: string[];
+}
+/**
+ * Find accounts whose usernames begin so, in whatever case, by username. Answered with
+ * `ProfilesFound`.
+ */
+export interface AccountSearch {
+    /** how they begin */
+    prefix: string;
+    /** how many at most */
+    limit?: number;
+    /** of the answer before; null: from the first */
+    cursor?: string | null;
+}
 /** Take a way into the account away. The last one stays. */
 export interface AccountUnlink {
     /** of the way */
     provider: string;
     /** of the way, as `account.identities` lists it */
     id: string;
+}
+/**
+ * Change one's own account, all of the fields that are given or none. Answered with `Account`. A
+ * field that is null, or not there, stays. `avatar_url`, `language` and `time_zone` may be empty.
+ * `version`: change it only if this is its version; null: in any case.
+ */
+export interface AccountUpdate {
+    /** the version that the change is made to; null: any */
+    version?: number | null;
+    /** letters and digits, with `_`, `-` or `.` between them */
+    username?: string | null;
+    /** the display name */
+    name?: string | null;
+    /** an address that begins with `https://`, without a password; empty: none */
+    avatar_url?: string | null;
+    /** a tag of BCP 47, which is kept in its usual spelling; empty: not known */
+    language?: string | null;
+    /** a name of the IANA database, as `Europe/Berlin`; empty: not known */
+    time_zone?: string | null;
+    /** an object of JSON as text */
+    public_metadata?: string | null;
+    /** an object of JSON as text */
+    private_metadata?: string | null;
+    /** [makes it idempotent](#idempotency) */
+    key?: string | null;
 }
 /**
  * List entries of the audit log, the newest first. Answered with `AuditListed`. A filter that is
@@ -625,6 +700,33 @@ export interface Position {
     /** the last durable push taken; 0: none */
     offset: number;
 }
+/** What others may see of an account. */
+export interface Profile {
+    /** the id of the user */
+    user: string;
+    /** null: none chosen yet */
+    username: string | null;
+    /** the display name */
+    name: string;
+    /** the address of a picture; empty: none */
+    avatar_url: string;
+    /** the public metadata, an object of JSON as text */
+    metadata: string;
+    /** when the account was made, in milliseconds since 1970, UTC */
+    created: number;
+}
+/** The accounts that there are, in the order of the request. */
+export interface Profiles {
+    /** in the order of the request */
+    profiles: Profile[];
+}
+/** A page of accounts. `cursor` is for the next page; null: this is the last one. */
+export interface ProfilesFound {
+    /** in the order of their usernames */
+    profiles: Profile[];
+    /** where the list goes on; null: this is its end */
+    cursor?: string | null;
+}
 /** Ask for the `limit` messages before offset `before` (0: the newest). Answered with `History`. */
 export interface RoomHistory {
     /** which room */
@@ -932,6 +1034,10 @@ export interface Requests {
     "account.link": AccountLink;
     "account.unlink": AccountUnlink;
     "account.identities": AccountIdentities;
+    "account.get": AccountGet;
+    "account.read": AccountRead;
+    "account.update": AccountUpdate;
+    "account.search": AccountSearch;
     "room.join": RoomJoin;
     "room.leave": RoomLeave;
     "room.send": RoomSend;
@@ -970,6 +1076,10 @@ export interface Answers {
     "account.link": AccountIdentity;
     "account.unlink": null;
     "account.identities": AccountIdentityList;
+    "account.get": Account;
+    "account.read": Profiles;
+    "account.update": Account;
+    "account.search": ProfilesFound;
     "room.join": RoomState;
     "room.leave": null;
     "room.send": Sent;
@@ -1020,4 +1130,4 @@ export interface Pushes {
 export type Op = keyof Requests;
 export type Push = Pushes[keyof Pushes];
 /** The codes of the table of errors; a newer server may have more. */
-export type ErrorCode = "bad_message" | "unknown_op" | "no_session" | "session_open" | "bad_token" | "token_expired" | "signed_out" | "banned" | "account_closed" | "too_many_sessions" | "too_many_sign_ins" | "ref_in_use" | "too_many_requests" | "rate_limited" | "too_long" | "out_of_range" | "unknown_room" | "not_joined" | "too_many_topics" | "room_full" | "unknown_game" | "unknown_match" | "match_full" | "match_ended" | "too_many_matches" | "bad_input" | "rejected" | "seq_too_old" | "not_asked" | "too_many_friends" | "bad_cursor" | "version_conflict" | "forbidden" | "quota_exceeded" | "key_reused" | "timeout" | "busy" | "unavailable" | "failed" | "needs_session" | "unauthenticated" | "unknown_provider" | "identity_taken" | "unknown_identity" | "last_way" | "bad_user" | "not_found" | "method_not_allowed" | "too_slow" | "body_too_big" | "not_json" | "head_too_big" | "internal" | (string & {});
+export type ErrorCode = "bad_message" | "unknown_op" | "no_session" | "session_open" | "bad_token" | "token_expired" | "signed_out" | "banned" | "account_closed" | "no_account" | "bad_username" | "name_reserved" | "name_taken" | "too_many_sessions" | "too_many_sign_ins" | "ref_in_use" | "too_many_requests" | "rate_limited" | "too_long" | "out_of_range" | "unknown_room" | "not_joined" | "too_many_topics" | "room_full" | "unknown_game" | "unknown_match" | "match_full" | "match_ended" | "too_many_matches" | "bad_input" | "rejected" | "seq_too_old" | "not_asked" | "too_many_friends" | "bad_cursor" | "version_conflict" | "forbidden" | "quota_exceeded" | "key_reused" | "timeout" | "busy" | "unavailable" | "failed" | "needs_session" | "unauthenticated" | "unknown_provider" | "identity_taken" | "unknown_identity" | "last_way" | "bad_user" | "not_found" | "method_not_allowed" | "too_slow" | "body_too_big" | "not_json" | "head_too_big" | "internal" | (string & {});

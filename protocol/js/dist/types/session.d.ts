@@ -1,3 +1,4 @@
+import { Accounts } from "./accounts.js";
 import type { Caller, Keyed } from "./caller.js";
 import type { CallOptions } from "./channel.js";
 import { Inbox } from "./inbox.js";
@@ -17,6 +18,8 @@ export declare class Session implements Caller {
     #private;
     /** The objects of the session's user on the server. */
     readonly storage: Storage;
+    /** The account of the session's user, and those of others. */
+    readonly accounts: Accounts;
     private constructor();
     /** The session's `user` and `name`, its `token`, and the server's limits. */
     get opened(): SessionOpened;

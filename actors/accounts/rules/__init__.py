@@ -1,0 +1,1 @@
+"""Decisions about accounts that know nothing of stores or clients."""
