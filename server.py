@@ -34,6 +34,7 @@ SERVICES: tuple[str, ...] = (
     "actors.matches.service:MATCHES",
     "actors.storage.service:STORAGE",
     "actors.audit.service:AUDIT",
+    "actors.webhooks.service:WEBHOOKS",
 )
 """The services of a server. `actors/service.py` says what a service is.
 

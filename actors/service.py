@@ -59,6 +59,7 @@ class Frame:
         system: the system that the services' actors live in.
         topics: the node's hub of topics.
         scopes: what an API key may be let call, by name: the ops and routes of this server.
+        announced: the types of events that this server tells webhooks of.
         events: the events of each actor.
         open_log: returns a reader of all events, of actors and of commands, in one order. It has a
             connection of its own and blocks, so it is for a pykka.ThreadingActor.
@@ -78,6 +79,7 @@ class Frame:
     system: ActorSystem
     topics: Topics
     scopes: frozenset[str]
+    announced: frozenset[str]
     events: EventStore
     open_log: Callable[[], LogReader]
     keeping: Keeping
@@ -180,6 +182,8 @@ class Service:
         start: registers its kinds, starts its supervised children, and returns what runs. The
             stores are open by then; clients come later.
         scopes: the scopes of its routes of the HTTP API, see `ApiRoute.scope`.
+        announces: the types of events that its commands tell webhooks of, by
+            `Transaction.announce`, such as "match.ended".
         commands, queries: return its kinds of commands and of queries for these settings.
         tools: returns what the command line has it do, by name, also beside a server that runs.
             Each returns lines to print, and raises ValueError or RequestError for arguments that
@@ -196,6 +200,7 @@ class Service:
     kinds: Mapping[str, Sequence[type[msgspec.Struct]]]
     start: Callable[[Frame], Running]
     scopes: tuple[str, ...] = ()
+    announces: tuple[str, ...] = ()
     commands: Callable[[ServiceSettings], Iterable[CommandKind]] = _none
     queries: Callable[[ServiceSettings], Iterable[QueryKind]] = _none
     tools: Callable[[ToolKit], Tools] = _no_tools

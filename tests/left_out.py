@@ -34,6 +34,7 @@ BESIDE: Final = {
     "keys": ("tests/actors/edge/api/test_walk.py",),
     "matches": ("tests/protocol/test_client_match.py",),
     "storage": ("tests/protocol/test_client_storage.py",),
+    "webhooks": ("tests/protocol/http/test_destinations.py",),
 }
 """The tests of each service beside its folder in tests/actors."""
 

@@ -47,11 +47,30 @@ SHARED_FUNCTIONS = {
     # One contract that several fulfil: the parts of a service, the stores.
     "start": {
         f"actors/{name}/service.py"
-        for name in ("accounts", "audit", "chat", "friends", "inbox", "keys", "matches", "storage")
+        for name in (
+            "accounts",
+            "audit",
+            "chat",
+            "friends",
+            "inbox",
+            "keys",
+            "matches",
+            "storage",
+            "webhooks",
+        )
     },
     "readings": {
         f"actors/{name}/service.py"
-        for name in ("accounts", "audit", "friends", "inbox", "keys", "matches", "storage")
+        for name in (
+            "accounts",
+            "audit",
+            "friends",
+            "inbox",
+            "keys",
+            "matches",
+            "storage",
+            "webhooks",
+        )
     },
     "trimming": {"actors/chat/service.py", "actors/inbox/service.py"},
     "address_problem": {"persistence/postgres/address.py", "persistence/redis/address.py"},

@@ -116,6 +116,10 @@ async def status_of(client: Client, route: str) -> int:
     return await trio.to_thread.run_sync(ask)
 
 
+async def knows_webhooks(client: Client) -> None:
+    assert await status_of(client, "webhooks") == 401
+
+
 async def keeps_an_audit_log(client: Client) -> None:
     assert await client.code("audit.list") == "forbidden"
 
@@ -129,6 +133,7 @@ WORKS: dict[str, Callable[[Client], Awaitable[None]]] = {
     "keys": knows_keys,
     "matches": plays,
     "storage": stores,
+    "webhooks": knows_webhooks,
 }
 """For each service, what shows that it does its work."""
 ONE_OP: dict[str, tuple[str, dict[str, Any]]] = {
@@ -142,7 +147,7 @@ ONE_OP: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-WITHOUT_OPS = {"keys": "keys"}
+WITHOUT_OPS = {"keys": "keys", "webhooks": "webhooks"}
 """Services that have routes of the HTTP API alone, and one of these."""
 
 

@@ -101,8 +101,10 @@ def ensure_account(tx: Transaction, user: str, name: str) -> bool:
         "INSERT INTO accounts (user_id, name, created_at, seen_at) VALUES (%s, %s, now(), now())"
         " ON CONFLICT DO NOTHING RETURNING user_id",
         (user, name),
-    )
-    return made.fetchone() is not None
+    ).fetchone()
+    if made is not None:
+        tx.announce("account.created", {"user": user})
+    return made is not None
 
 
 def user_of(tx: Transaction, provider: str, subject: bytes) -> str | None:

@@ -240,7 +240,9 @@ def _end_sign_ins(tx: Transaction, command: EndSignIns) -> Endings:
 
 def _erase(tx: Transaction, command: EraseAccount) -> Endings:
     endings = _end(tx, command.user, ALL, command.void_s)
-    tx.write("DELETE FROM accounts WHERE user_id = %s", (command.user,))
+    gone = tx.write("DELETE FROM accounts WHERE user_id = %s RETURNING 1", (command.user,))
+    if gone.fetchone() is not None:
+        tx.announce("account.erased", {"user": command.user})
     return Endings(endings)
 
 

@@ -99,6 +99,7 @@ ACCOUNTS: Final = Service(
     sections={SERVICE: AccountSettings, LIMITS: SignInLimitSettings},
     kinds={},
     start=start,
+    announces=("account.created", "account.erased"),
     scopes=("account.sign_in", "account.sign_ins", "account.end_sign_ins", "account.claim_owner"),
     commands=lambda _: (
         *rows.COMMANDS,

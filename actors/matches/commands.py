@@ -153,6 +153,13 @@ _END: Final = """
     )
     UPDATE match_directory SET running = running - (SELECT count(*) FROM gone)
 """
+_TELL_ENDED: Final = """
+    SELECT announce_events(
+        array_agg('match.ended'::text),
+        array_agg(json_build_object('match', match, 'game', game, 'user', user_id)::text)
+    ) FROM matches WHERE match = ANY(%b::text[]) HAVING count(*) > 0
+"""
+"""Tells webhooks of the matches whose rows are about to go, so of each once."""
 _FORGET: Final = """
     DELETE FROM ended_match_keys WHERE ctid = ANY(ARRAY(
         SELECT ctid FROM ended_match_keys
@@ -274,6 +281,7 @@ def _report(tx: Transaction, command: ReportMatches) -> None:
         tx.write(_NOTE, [TextArray(matches), Int8Array(players)])
     if command.ended:
         matches, keeps = columns(command.ended)
+        tx.write(_TELL_ENDED, [TextArray(matches)])
         tx.write(_END, [TextArray(matches), Int8Array(keeps)])
 
 

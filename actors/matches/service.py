@@ -143,6 +143,7 @@ MATCHES: Final = Service(
     kinds={"match": Match.events},
     check=check_games,
     start=start,
+    announces=("match.ended",),
     commands=lambda _: COMMANDS,
     queries=lambda _: QUERIES,
 )

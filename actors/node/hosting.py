@@ -89,6 +89,7 @@ def start_services(
         system=system,
         topics=topics,
         scopes=scopes_of(services),
+        announced=frozenset(one for service in services for one in service.announces),
         events=stores.events,
         open_log=stores.open_log,
         facts=stores.facts,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, LiteralString, NamedTuple
 
+import msgspec
 import psycopg
 
 from persistence import audit
@@ -19,6 +20,7 @@ Parameters = Sequence[Any] | Mapping[str, Any]
 
 _EMIT: Final = b"SELECT emit_events($1, $2, $3, $4)"
 _PUSH: Final = b"SELECT pushed_user, pushed_offset FROM push_entries($1, $2, $3)"
+_ANNOUNCE: Final = b"SELECT announce_events($1, $2)"
 
 
 class Pushed(NamedTuple):
@@ -66,7 +68,7 @@ class Transaction:
 
     Names of tables without a schema are those of the server's schema. Lock rows in the same order
     in all commands, and insert a row that may be missing before you lock it. Events of `emit`,
-    entries of `push` and those of `record` are written at the end of the transaction.
+    entries of `push` and `record`, and what is announced, are written at the end of it.
 
     A statement whose rows are not used is not waited for; it goes to PostgreSQL together with the
     next one. If it fails, the commands are done again one by one, so that the error goes to the
@@ -85,6 +87,7 @@ class Transaction:
         self._emitted: list[tuple[str, str, str, bytes]] = []
         self._pushed: list[tuple[str, str, bytes]] = []
         self._recorded: list[audit.AuditEntry] = []
+        self._announced: list[tuple[str, str]] = []
 
     def read(self, query: LiteralString, parameters: Parameters = ()) -> Rows:
         """Run a query that changes nothing. It may lock rows (`FOR UPDATE`)."""
@@ -123,6 +126,14 @@ class Transaction:
         """
         self._recorded.append(entry)
 
+    def announce(self, type_: str, data: Mapping[str, Any]) -> None:
+        """Tell webhooks of an event, if the transaction commits.
+
+        `type_` is one of `Service.announces`; `data` are plain values, which name users by their
+        ids alone. Raises what msgspec raises for data that cannot be JSON.
+        """
+        self._announced.append((type_, msgspec.json.encode(data).decode()))
+
     @contextmanager
     def pipelined(self) -> Iterator[None]:
         """Do not wait, inside the block, for statements whose rows are not used.
@@ -142,14 +153,18 @@ class Transaction:
             finally:
                 self._pipeline = None
 
-    def mark(self) -> tuple[int, int, int]:
-        """Return how many events, pushes and audit entries there are so far, for `back_to`."""
+    def mark(self) -> Sequence[int]:
+        """Return how much is to be written at the end so far, for `back_to`."""
         self.wrote = False
-        return len(self._emitted), len(self._pushed), len(self._recorded)
+        return [len(waiting) for waiting in self._waiting()]
 
-    def back_to(self, mark: tuple[int, int, int]) -> None:
-        """Drop the events, pushes and audit entries since `mark`."""
-        del self._emitted[mark[0] :], self._pushed[mark[1] :], self._recorded[mark[2] :]
+    def back_to(self, mark: Sequence[int]) -> None:
+        """Drop the events, pushes, audit entries and announcements since `mark`."""
+        for waiting, length in zip(self._waiting(), mark, strict=True):
+            del waiting[length:]
+
+    def _waiting(self) -> Sequence[list[Any]]:
+        return self._emitted, self._pushed, self._recorded, self._announced
 
     def finish(self) -> list[Pushed]:
         """Write the pushes. The worker calls this when all commands have run."""
@@ -164,7 +179,7 @@ class Transaction:
         ]
 
     def last_statements(self) -> Sequence[Statement]:
-        """Return the statements that write the emitted events and the audit entries.
+        """Return the statements that write events, audit entries and announcements.
 
         The worker runs them before the commit.
         """
@@ -175,4 +190,6 @@ class Transaction:
             found.append(Statement(_EMIT, (*names, of_bytea(payloads))))
         if self._recorded:
             found.append(audit.statement(self._recorded))
+        if self._announced:
+            found.append(Statement(_ANNOUNCE, [of_text(one) for one in columns(self._announced)]))
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 
 from actors.accounts.owner import greeting
@@ -10,6 +11,11 @@ from persistence.postgres.connection import connect, transaction
 from tests.actors.accounts.test_sign_in import refreshed, signed_in
 from tests.actors.apis import ApiAnswer, HostedApi, hosted, migrated
 from tests.conftest import Stores
+from tests.left_out import has
+
+pytestmark = pytest.mark.skipif(
+    not (has("keys") and has("audit")), reason="what an owner may do is left out"
+)
 
 
 async def claim(api: HostedApi, token: str, secret: str) -> ApiAnswer:

@@ -20,6 +20,7 @@ from persistence.audit import MOST_CHARACTERS, AuditEntry, statement
 from persistence.commands import RecordEntries
 from persistence.postgres.connection import connect, transaction
 from tests.actors.apis import PEER, HostedApi, hosted
+from tests.left_out import has
 
 WITHIN_S = 30.0
 
@@ -28,12 +29,6 @@ WITHIN_S = 30.0
 def sql(postgres: PostgresSettings) -> Iterator[psycopg.Connection]:
     with connect(postgres) as connection, transaction(connection, postgres):
         yield connection
-
-
-async def key_of(api: HostedApi, *roles: str) -> str:
-    create = api.tool("keys", "create")
-    (text,) = await create(name="staff", scopes=["*"], roles=list(roles), rate=1000.0)
-    return str(text)
 
 
 async def listed(api: HostedApi, viewer: str, **filters: Any) -> Any:
@@ -53,27 +48,38 @@ async def test_what_staff_looks_at_and_what_strangers_are_refused_is_written_dow
     postgres: PostgresSettings, redis: RedisSettings, unique: str
 ) -> None:
     async with hosted(postgres, redis) as api:
-        viewer = await key_of(api, "viewer")
-        own = f"key-{viewer.split('_')[1]}"
+        viewer = api.staff("viewer")
         await listed(api, viewer)
-        looked = await entry(api, viewer, who=own, what="audit.list")
+        looked = await entry(api, viewer, who=viewer, what="audit.list")
         assert (looked["outcome"], looked["address"], looked["as_whom"]) == ("", PEER, "")
         assert (await api.call("audit.list", token=api.token(unique))).code == "forbidden"
         refused = await entry(api, viewer, who=unique, what="audit.*", refused=True)
         assert refused["outcome"] == "forbidden"
-        await api.send("DELETE", "/v1/keys/none", token=await key_of(api, "operator"))
+
+
+@pytest.mark.skipif(not has("keys"), reason="it is left out")
+async def test_what_keys_do_and_on_whose_behalf_is_written_down(
+    postgres: PostgresSettings, redis: RedisSettings, unique: str
+) -> None:
+    async with hosted(postgres, redis) as api:
+        viewer = api.staff("viewer")
+        create = api.tool("keys", "create")
+        (key,) = await create(name="staff", scopes=["*"], roles=["operator"], rate=1000.0)
+        own = f"key-{key.split('_')[1]}"
+        await api.send("DELETE", "/v1/keys/none", token=key)
         failed = await entry(api, viewer, on_whom="none")
         assert (failed["what"], failed["outcome"]) == ("DELETE /v1/keys/{id}", "not_found")
+        assert failed["who"] == own
         as_user = {"greenroom-user": unique}
-        assert (await api.call("audit.list", token=viewer, headers=as_user)).code == "forbidden"
-        assert (await entry(api, viewer, who=own, refused=True))["as_whom"] == unique
+        assert (await api.call("audit.list", token=key, headers=as_user)).code == "forbidden"
+        assert (await entry(api, viewer, who=own, what="audit.list"))["as_whom"] == unique
 
 
 async def test_what_players_do_is_not_written_down(
     postgres: PostgresSettings, redis: RedisSettings, unique: str
 ) -> None:
     async with hosted(postgres, redis) as api:
-        viewer = await key_of(api, "viewer")
+        viewer = api.staff("viewer")
         await api.call("ping", token=api.token(unique))
         assert (await api.call("ping", token=api.token(unique)[:-2])).code == "bad_token"
         assert (await entry(api, viewer, what="ping"))["outcome"] == "bad_token"
@@ -85,7 +91,7 @@ async def test_refusals_beyond_the_rate_are_counted_and_what_staff_does_never_is
 ) -> None:
     few = ("audit.refusals_per_s=0.001", "audit.refusals_burst=3")
     async with hosted(postgres, redis, few) as api:
-        viewer = await key_of(api, "viewer")
+        viewer = api.staff("viewer")
         for _ in range(8):
             await api.call("audit.list", token=api.token(unique))
             await listed(api, viewer)
@@ -97,7 +103,7 @@ async def test_pages_follow_one_another_without_a_gap(
     postgres: PostgresSettings, redis: RedisSettings, unique: str
 ) -> None:
     async with hosted(postgres, redis) as api:
-        viewer = await key_of(api, "viewer")
+        viewer = api.staff("viewer")
         entries = [AuditEntry(what=f"{unique}.{number}", who=unique) for number in range(7)]
         await api.stores.facts.execute(RecordEntries(entries), user="test")
         found: list[str] = []

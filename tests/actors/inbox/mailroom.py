@@ -228,6 +228,7 @@ async def open_mailroom(
                 system=house.system,
                 topics=house.topics,
                 scopes=frozenset(),
+                announced=frozenset(),
                 events=nothing,
                 open_log=nothing,
                 facts=facts,

@@ -14,6 +14,7 @@ from persistence import PostgresSettings, RedisSettings
 from persistence.postgres.connection import connect, transaction
 from protocol.errors import RequestError
 from tests.actors.apis import HostedApi, hosted
+from tests.left_out import has
 
 WITHIN_S = 30.0
 
@@ -102,6 +103,7 @@ async def test_a_key_is_revoked_by_its_whole_text_as_well(
         assert line == f"revoked: {id_of(key)} back end"
 
 
+@pytest.mark.skipif(not has("audit"), reason="it is left out")
 async def test_what_becomes_of_a_key_is_in_the_audit_log(
     postgres: PostgresSettings, redis: RedisSettings
 ) -> None:
@@ -118,6 +120,7 @@ async def test_what_becomes_of_a_key_is_in_the_audit_log(
         assert entry["who"] == f"key-{id_of(operator)}"
 
 
+@pytest.mark.skipif(not has("audit"), reason="it is left out")
 async def test_a_use_from_a_new_address_is_in_the_audit_log_once(
     postgres: PostgresSettings, redis: RedisSettings
 ) -> None:
