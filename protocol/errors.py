@@ -181,6 +181,23 @@ UNKNOWN_PROVIDER: Final = ErrorCode(
     "unknown_provider", "The server knows no such way into an account.", status=404
 )
 IDENTITY_TAKEN: Final = ErrorCode("identity_taken", "Another account has this way in.", status=409)
+PROVIDER_AWAY: Final = ErrorCode(
+    "provider_away", "The provider of the identity does not answer.", retry=True, status=503
+)
+PROVIDER_FAILED: Final = ErrorCode(
+    "provider_failed", "The provider of the identity has answered nonsense.", retry=True, status=502
+)
+BAD_PROOF: Final = ErrorCode(
+    "bad_proof", "The provider of the identity does not take this proof.", status=401
+)
+BAD_STATE: Final = ErrorCode(
+    "bad_state", "The sign-in was not begun like this, or has run out; begin again.", status=401
+)
+STATE_USED: Final = ErrorCode(
+    "state_used", "This sign-in has been ended once; begin again.", status=409
+)
+BAD_ID_TOKEN: Final = ErrorCode("bad_id_token", "The ID token is not valid.", status=401)
+ID_TOKEN_EXPIRED: Final = ErrorCode("id_token_expired", "The ID token has run out.", status=401)
 UNKNOWN_IDENTITY: Final = ErrorCode(
     "unknown_identity", "The account has no such way in.", status=404
 )
@@ -214,8 +231,9 @@ ERRORS: Final[dict[str, ErrorCode]] = {
         TOO_MANY_MATCHES, BAD_INPUT, REJECTED, SEQ_TOO_OLD, NOT_ASKED,
         TOO_MANY_FRIENDS, BAD_CURSOR, VERSION_CONFLICT, FORBIDDEN,
         QUOTA_EXCEEDED, KEY_REUSED, TIMEOUT, BUSY, UNAVAILABLE, FAILED, NEEDS_SESSION,
-        UNAUTHENTICATED, UNKNOWN_PROVIDER, IDENTITY_TAKEN, UNKNOWN_IDENTITY, LAST_WAY, BAD_USER,
-        NOT_FOUND, METHOD_NOT_ALLOWED, TOO_SLOW, BODY_TOO_BIG, NOT_JSON,
+        UNAUTHENTICATED, UNKNOWN_PROVIDER, PROVIDER_AWAY, PROVIDER_FAILED, BAD_PROOF, BAD_STATE,
+        STATE_USED, BAD_ID_TOKEN, ID_TOKEN_EXPIRED, IDENTITY_TAKEN, UNKNOWN_IDENTITY, LAST_WAY,
+        BAD_USER, NOT_FOUND, METHOD_NOT_ALLOWED, TOO_SLOW, BODY_TOO_BIG, NOT_JSON,
         HEAD_TOO_BIG, INTERNAL,
     )
 }  # fmt: skip

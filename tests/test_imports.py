@@ -46,6 +46,9 @@ MAY_IMPORT = {
         "actors.edge", "actors.runtime", "actors.quantities", "protocol", "persistence", *LIBRARIES,
     },
     **{f"actors/{name}": {f"actors.{name}", *LENT, *LIBRARIES} for name in SERVICES},
+    "actors/accounts": {
+        "actors.accounts", *LENT, *LIBRARIES, "cryptography", "httpcore2", "jwt",
+    },
     "actors/node": {"actors.node", *LENT, *LIBRARIES, "actors", "starlette"},
     "actors": {*LENT, *LIBRARIES, "starlette"},
     "examples": {"actors", "persistence", *LIBRARIES},

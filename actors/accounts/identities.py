@@ -1,9 +1,10 @@
 """The identities of an account: the ways into it. Each is of one account at most.
 
 An identity is (provider, subject), and a row has the hash of the subject. Providers are "guest",
-"device", "custom", and those of the configuration. Another part of the service that has a way of
-its own keeps an identity for it too, by `put_identity` in its own transaction; then nobody else has
-it, and the last way is never taken away. Such a command takes the locks `identity_locks`.
+"device", "custom", and those of the configuration; an issuer of OpenID Connect is kept by its
+address, since its name in the configuration may change. Another part of the service that has a way
+of its own keeps an identity for it too, by `put_identity` in its own transaction; then nobody else
+has it, and the last way is never taken away. Such a command takes the locks `identity_locks`.
 
 A guest's way is the token of a session that was opened without an account. It runs out, so it is
 never the only one that is left; and once it was taken away, it does not come back.
@@ -26,6 +27,7 @@ from protocol.errors import (
     IDENTITY_TAKEN,
     LAST_WAY,
     QUOTA_EXCEEDED,
+    STATE_USED,
     UNKNOWN_IDENTITY,
 )
 from protocol.messages.identities import AccountIdentity, AccountIdentityList
@@ -46,6 +48,7 @@ class LinkIdentity(msgspec.Struct, frozen=True):
         provider, subject: the identity.
         most: how many an account may have.
         by: who asks, for the audit log.
+        flow, flow_until: the sign-in by which it was shown, see `use_flow`; empty: none was.
     """
 
     user: str
@@ -55,6 +58,8 @@ class LinkIdentity(msgspec.Struct, frozen=True):
     subject: bytes
     most: int
     by: str
+    flow: bytes = b""
+    flow_until: float = 0.0
 
 
 class UnlinkIdentity(msgspec.Struct, frozen=True):
@@ -116,6 +121,21 @@ def user_of(tx: Transaction, provider: str, subject: bytes) -> str | None:
     return None if row is None else str(row[0])
 
 
+def use_flow(tx: Transaction, flow: bytes, until: float) -> None:
+    """Note that a sign-in has ended, until it would have run out (seconds since 1970).
+
+    Raises Refused: STATE_USED; it has ended before.
+    """
+    if flow:
+        used = tx.write(
+            "INSERT INTO account_used_flows VALUES (%s, to_timestamp(%s))"
+            " ON CONFLICT DO NOTHING RETURNING id",
+            (flow, until),
+        )
+        if used.fetchone() is None:
+            raise Refused(STATE_USED)
+
+
 def put_identity(
     tx: Transaction, user: str, provider: str, subject: bytes, *, most: int | None = None
 ) -> AccountIdentity:
@@ -164,6 +184,7 @@ def drop_identity(tx: Transaction, user: str, provider: str, id_: str) -> None:
 def _link(tx: Transaction, command: LinkIdentity) -> AccountIdentity:
     if user_of(tx, command.provider, command.subject) not in (None, command.user):
         raise Refused(IDENTITY_TAKEN)
+    use_flow(tx, command.flow, command.flow_until)
     if ensure_account(tx, command.user, command.name) and command.guest:
         put_identity(tx, command.user, GUEST, hash_of(command.user))
     linked = put_identity(

@@ -15,6 +15,7 @@ from actors.accounts.identities import (
     hash_of,
     identity_locks,
     put_identity,
+    use_flow,
     user_of,
 )
 from actors.accounts.profile_rows import ReadAccount, claim, locks_of, read_account
@@ -37,6 +38,7 @@ class SignIn(msgspec.Struct, frozen=True):
         provider, subject: the identity; an empty provider: a guest's, which has none.
         sign_in, label: the sign-in's id, and what its device is called.
         refresh: the hash of its refresh token, which is valid for `valid_s` seconds.
+        flow, flow_until: see `use_flow`.
         guest: the user is of a guest's session, which stays a way into an account that is made.
         username: the username of an account that is made; None: none yet.
     """
@@ -51,6 +53,8 @@ class SignIn(msgspec.Struct, frozen=True):
     valid_s: float
     guest: bool = False
     username: Username | None = None
+    flow: bytes = b""
+    flow_until: float = 0.0
 
 
 class Refresh(msgspec.Struct, frozen=True):
@@ -143,6 +147,7 @@ class ExportAccount(msgspec.Struct, frozen=True):
 
 
 def _sign_in(tx: Transaction, command: SignIn) -> Let:
+    use_flow(tx, command.flow, command.flow_until)
     user = command.user
     if command.provider:
         user = user_of(tx, command.provider, command.subject) or user
@@ -269,6 +274,7 @@ def _rotate(tx: Transaction, command: RotateKeys) -> None:
     )
     tx.write("DELETE FROM account_endings WHERE until < now() - interval '1 hour'")
     tx.write("DELETE FROM account_sign_ins WHERE expires_at < now()")
+    tx.write("DELETE FROM account_used_flows WHERE until < now() - interval '1 hour'")
 
 
 def _look(reading: ReadTransaction, query: Lookup) -> AccessNews:

@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import pykka
 
 from actors.accounts import identities, owner, profile_rows, rows
 from actors.accounts.access import AccountAccess
+from actors.accounts.flows import Flows
 from actors.accounts.identities import SERVICE
 from actors.accounts.keeper import KEEPER, AccessKeeper, KnownKeys
 from actors.accounts.linking import LinkDesk
+from actors.accounts.oidc import OidcSettings
+from actors.accounts.outgoing import Outgoing
 from actors.accounts.owner import OwnerDesk, greeting, owner_tools
 from actors.accounts.profile_desk import ProfileDesk
+from actors.accounts.provider_desk import ProviderDesk
+from actors.accounts.providers import ProviderSettings
 from actors.accounts.settings import AccountSettings
 from actors.accounts.sign_in_desk import SignInDesk
 from actors.accounts.sign_in_limits import SignInLimits, SignInLimitSettings
+from actors.accounts.vouchers import Vouchers, load_vouchers
 from actors.edge.access import AccessEnded
-from actors.edge.access_tokens import AccessTokens
+from actors.edge.access_tokens import AccessKeys, AccessTokens
 from actors.edge.routes import AskService
 from actors.edge.session import KIND as SESSION
 from actors.runtime.child import ChildSpec
 from actors.runtime.system import ActorSystem
-from actors.service import Frame, Running, Service
+from actors.service import Frame, Running, Service, ServiceSettings
 from protocol.http.metrics import Reading, counter, gauge
 from protocol.messages import account
 from protocol.messages.identities import AccountIdentities, AccountLink, AccountUnlink
@@ -47,7 +54,9 @@ def start(frame: Frame) -> Running:
     access = AccountAccess(tokens, partial(tell_ended, frame.system), time.time)
     limits = SignInLimits(frame.counters, frame.settings.section(LIMITS, SignInLimitSettings))
     desk = SignInDesk(frame.facts, access, limits, settings, settings.access_valid_s + AFTER_S)
-    links = LinkDesk(frame.facts, access, settings)
+    vouchers = vouchers_of(frame.settings, frame.folder, lambda: keys.present)
+    provided = ProviderDesk(desk, vouchers)
+    links = LinkDesk(frame.system, frame.facts, access, settings, vouchers)
     profiles = ProfileDesk(settings, frame.facts)
     make = partial(AccessKeeper, frame.facts, keys, access, settings)
     frame.system.supervise([ChildSpec(id="0", factory=make)], key=KEEPER)
@@ -61,13 +70,34 @@ def start(frame: Frame) -> Running:
             AccountUpdate: AskService(profiles.update, outlives=True),
             AccountSearch: AskService(profiles.search),
         },
-        api=(*desk.routes(), *OwnerDesk(frame.facts).routes()),
+        api=(*desk.routes(), *provided.routes(), *OwnerDesk(frame.facts).routes()),
         authenticate=desk.authenticate,
         access=access,
-        readings=partial(readings, desk, access, limits, profiles),
+        readings=partial(readings, desk, provided, access, limits, profiles),
         export=desk.export,
         erase=desk.erase,
     )
+
+
+def vouchers_of(
+    settings: ServiceSettings, folder: Path, keys: Callable[[], AccessKeys | None]
+) -> Vouchers:
+    """Return the providers of the configuration. Raises NoSuchProvider."""
+    own = settings.section(SERVICE, AccountSettings)
+    outgoing = Outgoing(
+        timeout_s=own.provider_timeout_s,
+        answer_bytes=own.provider_answer_bytes,
+        at_once=own.provider_requests,
+    )
+    flows = Flows(keys, own.flow_valid_s, time.time)
+    issuers: dict[str, OidcSettings] = settings.section("oidc", dict)
+    others: dict[str, ProviderSettings] = settings.section("providers", dict)
+    return load_vouchers(issuers, others, folder, flows, outgoing)
+
+
+def check(settings: ServiceSettings, folder: Path) -> None:
+    """Raise NoSuchProvider if a provider of the configuration cannot be used."""
+    vouchers_of(settings, folder, lambda: None)
 
 
 def tell_ended(system: ActorSystem, session: str, ended: AccessEnded) -> None:
@@ -77,7 +107,11 @@ def tell_ended(system: ActorSystem, session: str, ended: AccessEnded) -> None:
 
 
 def readings(
-    desk: SignInDesk, access: AccountAccess, limits: SignInLimits, profiles: ProfileDesk
+    desk: SignInDesk,
+    provided: ProviderDesk,
+    access: AccountAccess,
+    limits: SignInLimits,
+    profiles: ProfileDesk,
 ) -> Iterator[Reading]:
     """Yield the metrics of accounts."""
     for way, count in desk.signed_in.items():
@@ -90,13 +124,21 @@ def readings(
     for budget, count in limits.refused.items():
         text = "Attempts to sign in that were refused, by the budget that was used up."
         yield counter("accounts_attempts_refused", text, count, budget=budget)
+    for code, count in provided.refused.items():
+        yield counter("accounts_refused", "Proofs of providers refused, by why.", count, code=code)
     yield gauge("accounts_endings", "Users with a sign-in that has just ended.", access.endings)
 
 
 ACCOUNTS: Final = Service(
     name=SERVICE,
     area=account.AREA,
-    sections={SERVICE: AccountSettings, LIMITS: SignInLimitSettings},
+    sections={
+        SERVICE: AccountSettings,
+        "oidc": dict[str, OidcSettings],
+        "providers": dict[str, ProviderSettings],
+        LIMITS: SignInLimitSettings,
+    },
+    check=check,
     kinds={},
     start=start,
     announces=("account.created", "account.erased"),

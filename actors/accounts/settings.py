@@ -42,3 +42,11 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How many accounts one account.read may ask for."""
     list_limit: Count = 100
     """How many accounts one account.search may ask for."""
+    provider_timeout_s: PositiveSeconds = 5.0
+    """How long a provider of identities may take to say who somebody is."""
+    provider_answer_bytes: Annotated[int, Meta(ge=1024, le=16_777_216)] = 262_144
+    """How long an answer of such a provider may be."""
+    provider_requests: Annotated[int, Meta(ge=1, le=10_000)] = 32
+    """Requests to providers that a node has under way; more of them wait."""
+    flow_valid_s: PositiveSeconds = 600.0
+    """How long a sign-in by a provider may take, from its begin to its end."""

@@ -197,40 +197,73 @@ class SignInDesk:
     # --- routes ----------------------------------------------------------------------------------
 
     async def _sign_in(self, call: ApiCall) -> SignedIn:
-        self._check_keys()  # before a sign-in is made that nobody is told of
-        body, who = call.body, call.who
-        user, guest = f"guest-{secrets.token_urlsafe(12)}", False
-        way, shown, attempt = GUEST, "", Attempt(call.address)
+        body = call.body
         if isinstance(body, CustomSignIn):
-            if who is None or not who.key:
+            if call.who is None or not call.who.key:
                 raise Refused(FORBIDDEN, "a back end with an API key asks for this")
-            way, shown, attempt = CUSTOM, body.custom, Attempt()
-        else:
-            if isinstance(body, DeviceSignIn):
-                way, shown = DEVICE, body.device
-                attempt = Attempt(call.address, f"device {body.device}")
-            if who is not None and not who.key and not who.sign_in:
-                user, guest = who.user, True  # of the token of a guest's session
+            await self.count(Attempt())
+            return await self.sign_in(call, CUSTOM, CUSTOM, body.custom)
+        if isinstance(body, DeviceSignIn):
+            await self.count(Attempt(call.address, f"device {body.device}"))
+            return await self.sign_in(call, DEVICE, DEVICE, body.device)
+        await self.count(Attempt(call.address))
+        return await self.sign_in(call, GUEST, "", "")
+
+    async def count(self, attempt: Attempt) -> None:
+        """Count an attempt to sign in.
+
+        Raises Refused: there were too many, or no token could be issued yet.
+        """
+        self.check_keys()
         await self._limits.count(attempt)
-        refresh = _new_refresh()
+
+    async def sign_in(
+        self,
+        call: ApiCall,
+        way: str,
+        provider: str,
+        subject: str,
+        *,
+        flow: tuple[bytes, float] = (b"", 0.0),
+    ) -> SignedIn:
+        """Sign somebody in, into the account of an identity, which is made if there is none.
+
+        With the token of a guest's session, the guest becomes that account.
+
+        Arguments:
+            call: its body is a `GuestSignIn`.
+            way: what it is counted as.
+            provider: the first half of the identity; empty: a guest's, which has none.
+            subject: the second half.
+            flow: see `actors.accounts.identities.use_flow`.
+        """
+        self.check_keys()  # before a sign-in is made that nobody is told of
+        who = call.who
+        user, guest = f"guest-{secrets.token_urlsafe(12)}", False
+        if who is not None and not who.key and not who.sign_in:
+            user, guest = who.user, True  # of the token of a guest's session
+        refresh, body = _new_refresh(), call.body
+        username = None if body.username is None else username_of(body.username, self._settings)
         command = SignIn(
-            user,
-            shown_name(body.name),
-            "" if way == GUEST else way,
-            hash_of(shown),
-            secrets.token_urlsafe(12),
-            body.label,
-            hash_of(refresh),
-            self._settings.refresh_valid_s,
-            guest,
-            None if body.username is None else username_of(body.username, self._settings),
+            user=user,
+            name=shown_name(body.name),
+            provider=provider,
+            subject=hash_of(subject),
+            sign_in=secrets.token_urlsafe(12),
+            label=body.label,
+            refresh=hash_of(refresh),
+            valid_s=self._settings.refresh_valid_s,
+            guest=guest,
+            username=username,
+            flow=flow[0],
+            flow_until=flow[1],
         )
         let: Let = await self._facts.execute(command, user=user)
         self.signed_in[way] += 1
         return self._tokens(let, refresh)
 
     async def _refresh(self, call: ApiCall) -> SignedIn:
-        self._check_keys()  # before the token is used up
+        self.check_keys()  # before the token is used up
         refresh = _new_refresh()
         command = Refresh(
             hash_of(call.body.refresh_token),
@@ -245,7 +278,8 @@ class SignInDesk:
             raise Refused(SIGNED_OUT, "the refresh token was used before")
         return self._tokens(let, refresh)
 
-    def _check_keys(self) -> None:
+    def check_keys(self) -> None:
+        """Raise Refused: UNAVAILABLE; no token could be issued yet."""
         if not self._access.tokens.ready:
             raise Refused(UNAVAILABLE, "the keys are not read yet")
 

@@ -30,6 +30,8 @@ def _describe(info: inspect.Type) -> str:
             text = f"a table, each {_describe(value)}"
         case inspect.UnionType(types=kinds):
             text = " or ".join(_describe(kind) for kind in kinds)
+        case inspect.StructType(cls=kind):
+            text = f"a table with {', '.join(kind.__struct_fields__)}"
         case _:
             text = "true or false"  # a test checks that sections have no other types
     return text

@@ -243,6 +243,8 @@ def _convert(sections: Sections, section: str, key: str, value: Value) -> Any:
             raise msgspec.ValidationError("not finite")
         return converted
     except msgspec.ValidationError as error:
+        if isinstance(inspect.type_info(kind), inspect.StructType):  # its values may be secrets
+            raise ConfigError(f"{value.origin}: [{section}.{key}] {error}") from error
         shown = "" if key in SECRET_KEYS else f" = {raw!r}"
         raise ConfigError(
             f"{value.origin}: [{section}] {key}{shown} is not allowed: must be {allowed(kind)}"

@@ -8,10 +8,17 @@ import msgspec
 from msgspec import Meta
 
 from protocol.errors import (
+    BAD_ID_TOKEN,
+    BAD_PROOF,
+    BAD_STATE,
     FORBIDDEN,
+    ID_TOKEN_EXPIRED,
     IDENTITY_TAKEN,
     LAST_WAY,
+    PROVIDER_AWAY,
+    PROVIDER_FAILED,
     QUOTA_EXCEEDED,
+    STATE_USED,
     UNKNOWN_IDENTITY,
     UNKNOWN_PROVIDER,
 )
@@ -20,8 +27,16 @@ from protocol.messages.op import Op
 from protocol.roles import PLAYER
 
 ProviderName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_\-]{0,31}\Z")]
-Proof = Annotated[str, Meta(min_length=1, max_length=8192)]
+ProofText = Annotated[str, Meta(min_length=1, max_length=8192)]
+FlowText = Annotated[str, Meta(max_length=2048)]
 IdentityId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
+
+
+PROVIDED: Final = (
+    UNKNOWN_PROVIDER, PROVIDER_AWAY, PROVIDER_FAILED, BAD_PROOF, BAD_STATE, STATE_USED,
+    BAD_ID_TOKEN, ID_TOKEN_EXPIRED,
+)  # fmt: skip
+"""Errors of what a provider says of a proof."""
 
 
 class AccountLink(Request, frozen=True, kw_only=True, tag="account.link", gc=False):
@@ -31,13 +46,16 @@ class AccountLink(Request, frozen=True, kw_only=True, tag="account.link", gc=Fal
     """
 
     provider: ProviderName
-    proof: Proof
+    proof: ProofText
+    code: bool = False
+    state: FlowText = ""
+    secret: FlowText = ""
 
 
 class AccountUnlink(Request, frozen=True, kw_only=True, tag="account.unlink", gc=False):
     """Take a way into the account away. The last one stays."""
 
-    provider: ProviderName
+    provider: Annotated[str, Meta(min_length=1, max_length=512)]
     id: IdentityId
 
 
@@ -64,8 +82,7 @@ OPS: Final = (
         request=AccountLink,
         role=PLAYER,
         answer=AccountIdentity,
-        errors=(UNKNOWN_PROVIDER, IDENTITY_TAKEN, QUOTA_EXCEEDED, FORBIDDEN),
-        repeat="harmless",
+        errors=(IDENTITY_TAKEN, QUOTA_EXCEEDED, FORBIDDEN, *PROVIDED),
         cost=20,
     ),
     Op(

@@ -65,9 +65,16 @@ export interface AccountLink {
   provider: string;
   /**
    * of `device`: the secret id of the device, 16 to 128 characters; of `custom`: the id that the
-   * back end vouches for, at most 128
+   * back end vouches for, at most 128; else what the provider gave: an ID token, a code or a
+   * ticket
    */
   proof: string;
+  /** whether the proof is a code of OpenID Connect, and not an ID token */
+  code?: boolean;
+  /** for OpenID Connect: as [the begin of a sign-in](HTTP.md#sign-in-by-a-provider) gave it */
+  state?: string;
+  /** likewise */
+  secret?: string;
 }
 
 /** Read what others may see of accounts, by the ids of their users. Answered with `Profiles`. */
@@ -1278,6 +1285,13 @@ export type ErrorCode =
   | "needs_session"
   | "unauthenticated"
   | "unknown_provider"
+  | "provider_away"
+  | "provider_failed"
+  | "bad_proof"
+  | "bad_state"
+  | "state_used"
+  | "bad_id_token"
+  | "id_token_expired"
   | "identity_taken"
   | "unknown_identity"
   | "last_way"

@@ -3,8 +3,8 @@
 /** The ops that may be sent again after a break without harm. */
 export const HARMLESS: ReadonlySet<string> = new Set(
   (
-    "session.renew ping account.link account.identities account.get account.read account.search " +
-    "room.join room.leave room.history room.members match.list match.join match.leave match.input " +
+    "session.renew ping account.identities account.get account.read account.search room.join " +
+    "room.leave room.history room.members match.list match.join match.leave match.input " +
     "inbox.join inbox.leave inbox.history inbox.read friend.list block.list storage.read " +
     "storage.list audit.list"
   ).split(" "),
@@ -22,7 +22,7 @@ export const BY_KEY: ReadonlySet<string> = new Set(
 export const RETRY: ReadonlySet<string> = new Set(
   (
     "too_many_sessions too_many_sign_ins too_many_requests rate_limited room_full " +
-    "too_many_matches timeout busy unavailable failed too_slow"
+    "too_many_matches timeout busy unavailable failed provider_away provider_failed too_slow"
   ).split(" "),
 );
 

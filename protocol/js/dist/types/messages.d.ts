@@ -58,9 +58,16 @@ export interface AccountLink {
     provider: string;
     /**
      * of `device`: the secret id of the device, 16 to 128 characters; of `custom`: the id that the
-     * back end vouches for, at most 128
+     * back end vouches for, at most 128; else what the provider gave: an ID token, a code or a
+     * ticket
      */
     proof: string;
+    /** whether the proof is a code of OpenID Connect, and not an ID token */
+    code?: boolean;
+    /** for OpenID Connect: as [the begin of a sign-in](HTTP.md#sign-in-by-a-provider) gave it */
+    state?: string;
+    /** likewise */
+    secret?: string;
 }
 /** Read what others may see of accounts, by the ids of their users. Answered with `Profiles`. */
 export interface AccountRead {
@@ -1130,4 +1137,4 @@ export interface Pushes {
 export type Op = keyof Requests;
 export type Push = Pushes[keyof Pushes];
 /** The codes of the table of errors; a newer server may have more. */
-export type ErrorCode = "bad_message" | "unknown_op" | "no_session" | "session_open" | "bad_token" | "token_expired" | "signed_out" | "banned" | "account_closed" | "no_account" | "bad_username" | "name_reserved" | "name_taken" | "too_many_sessions" | "too_many_sign_ins" | "ref_in_use" | "too_many_requests" | "rate_limited" | "too_long" | "out_of_range" | "unknown_room" | "not_joined" | "too_many_topics" | "room_full" | "unknown_game" | "unknown_match" | "match_full" | "match_ended" | "too_many_matches" | "bad_input" | "rejected" | "seq_too_old" | "not_asked" | "too_many_friends" | "bad_cursor" | "version_conflict" | "forbidden" | "quota_exceeded" | "key_reused" | "timeout" | "busy" | "unavailable" | "failed" | "needs_session" | "unauthenticated" | "unknown_provider" | "identity_taken" | "unknown_identity" | "last_way" | "bad_user" | "not_found" | "method_not_allowed" | "too_slow" | "body_too_big" | "not_json" | "head_too_big" | "internal" | (string & {});
+export type ErrorCode = "bad_message" | "unknown_op" | "no_session" | "session_open" | "bad_token" | "token_expired" | "signed_out" | "banned" | "account_closed" | "no_account" | "bad_username" | "name_reserved" | "name_taken" | "too_many_sessions" | "too_many_sign_ins" | "ref_in_use" | "too_many_requests" | "rate_limited" | "too_long" | "out_of_range" | "unknown_room" | "not_joined" | "too_many_topics" | "room_full" | "unknown_game" | "unknown_match" | "match_full" | "match_ended" | "too_many_matches" | "bad_input" | "rejected" | "seq_too_old" | "not_asked" | "too_many_friends" | "bad_cursor" | "version_conflict" | "forbidden" | "quota_exceeded" | "key_reused" | "timeout" | "busy" | "unavailable" | "failed" | "needs_session" | "unauthenticated" | "unknown_provider" | "provider_away" | "provider_failed" | "bad_proof" | "bad_state" | "state_used" | "bad_id_token" | "id_token_expired" | "identity_taken" | "unknown_identity" | "last_way" | "bad_user" | "not_found" | "method_not_allowed" | "too_slow" | "body_too_big" | "not_json" | "head_too_big" | "internal" | (string & {});
