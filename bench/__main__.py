@@ -7,7 +7,7 @@ import sys
 
 SCENARIOS = (
     "connect", "idle", "echo", "rooms", "chat", "matches", "mixed", "soak", "hundred_thousand",
-    "actors", "stores", "waiting", "cluster", "thousand_nodes", "rolling",
+    "http", "actors", "stores", "waiting", "cluster", "thousand_nodes", "rolling",
 )  # fmt: skip
 
 
