@@ -20,6 +20,7 @@ for (const [format, extension] of [["esm", "js"], ["cjs", "cjs"]]) {
     format,
     bundle: true,
     minify: true,
+    lineLimit: 500, // Node prints the line of an error that nobody catches
     target: "es2022",
     legalComments: "none",
     banner: {

@@ -2,6 +2,7 @@ import { Access } from "./access.ts";
 import type { AccessToken } from "./access.ts";
 import { CODECS } from "./codec.ts";
 import type { Request } from "./envelope.ts";
+import { ClientError } from "./errors.ts";
 import type { WebSocketClass } from "./link.ts";
 import { Session } from "./session.ts";
 import { DEFAULTS } from "./settings.ts";
@@ -42,7 +43,7 @@ export interface ConnectOptions {
 export async function connect(url: string, options: ConnectOptions): Promise<Session> {
   const settings = { ...DEFAULTS, ...options.settings };
   const WebSocket = options.WebSocket ?? (globalThis.WebSocket as WebSocketClass | undefined);
-  if (WebSocket === undefined) throw new TypeError("no WebSocket here; give one as an option");
+  if (WebSocket === undefined) throw new ClientError("no WebSocket here; give one as an option");
   const endpoint = {
     url,
     codec: CODECS[options.encoding ?? "msgpack"],
@@ -56,7 +57,7 @@ export async function connect(url: string, options: ConnectOptions): Promise<Ses
 
 function greeting({ name, resume }: ConnectOptions): Request {
   if ((name === undefined) === (resume === undefined)) {
-    throw new TypeError("give either a name or a session to resume");
+    throw new ClientError("give either a name or a session to resume");
   }
   if (resume !== undefined) return { op: "session.resume", token: resume };
   return { op: "session.open", name };

@@ -48,10 +48,10 @@ export class Link {
       try {
         received(decoded(codec, data));
       } catch (error) {
-        this.close(error as ClientError);
+        this.close(clientError(error));
       }
     };
-    socket.onerror = null;
+    socket.onerror = unheard; // a close follows
     socket.onclose = ({ code, reason }) => this.close(closed(code, reason));
   }
 
@@ -64,12 +64,18 @@ export class Link {
   static open(endpoint: Endpoint, received: (message: ServerMessage) => void): Promise<Link> {
     const { url, codec, timeoutMs } = endpoint;
     return new Promise((resolve, reject) => {
-      const socket = new endpoint.WebSocket(url, [codec.subprotocol]);
+      let socket: WebSocketLike;
+      try {
+        socket = new endpoint.WebSocket(url, [codec.subprotocol]);
+      } catch (error) {
+        reject(new CannotConnect(url, `${error}`, true));
+        return;
+      }
       socket.binaryType = "arraybuffer";
       const fail = (why: string, permanent = false): void => {
         clearTimeout(timer);
         socket.onopen = socket.onclose = null;
-        socket.onerror = () => {}; // `ws` throws what nobody listens to
+        socket.onerror = unheard;
         socket.close();
         reject(new CannotConnect(url, why, permanent));
       };
@@ -95,10 +101,17 @@ export class Link {
   close(why: ClientError): void {
     const socket = this.#socket;
     socket.onmessage = socket.onclose = null;
-    socket.onerror = () => {};
+    socket.onerror = unheard;
     socket.close();
     this.#end(why);
   }
+}
+
+/** The handler of an error that matters no more. `ws` throws one that has no handler. */
+function unheard(): void {}
+
+function clientError(error: unknown): ClientError {
+  return error instanceof ClientError ? error : new ClientError(`${error}`);
 }
 
 const REFUSED = "nobody listens there, or the server refused the handshake";

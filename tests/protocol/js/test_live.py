@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["live.test.mjs", "access.test.mjs"])
+@pytest.mark.parametrize("name", ["live.test.mjs", "access.test.mjs", "errors.test.mjs"])
 def test_the_tests_that_node_runs_pass(name: str, server: Server, folder: Path) -> None:
     shutil.copy(Path(__file__).with_name(name), folder)
     done = subprocess.run(
