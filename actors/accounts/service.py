@@ -15,6 +15,7 @@ from actors.accounts import identities, owner, profile_rows, rows
 from actors.accounts.access import AccountAccess
 from actors.accounts.flows import Flows
 from actors.accounts.identities import SERVICE
+from actors.accounts.introspection import IntrospectionDesk
 from actors.accounts.keeper import KEEPER, AccessKeeper, KnownKeys
 from actors.accounts.linking import LinkDesk
 from actors.accounts.oidc import OidcSettings
@@ -70,7 +71,12 @@ def start(frame: Frame) -> Running:
             AccountUpdate: AskService(profiles.update, outlives=True),
             AccountSearch: AskService(profiles.search),
         },
-        api=(*desk.routes(), *provided.routes(), *OwnerDesk(frame.facts).routes()),
+        api=(
+            *desk.routes(),
+            *provided.routes(),
+            *IntrospectionDesk(access).routes(),
+            *OwnerDesk(frame.facts).routes(),
+        ),
         authenticate=desk.authenticate,
         access=access,
         readings=partial(readings, desk, provided, access, limits, profiles),
@@ -142,7 +148,13 @@ ACCOUNTS: Final = Service(
     kinds={},
     start=start,
     announces=("account.created", "account.erased"),
-    scopes=("account.sign_in", "account.sign_ins", "account.end_sign_ins", "account.claim_owner"),
+    scopes=(
+        "account.sign_in",
+        "account.sign_ins",
+        "account.end_sign_ins",
+        "account.introspect",
+        "account.claim_owner",
+    ),
     commands=lambda _: (
         *rows.COMMANDS,
         *identities.COMMANDS,
