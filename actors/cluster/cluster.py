@@ -427,7 +427,8 @@ class Cluster:
             await stop_together(cells, "moved")
             if self.system.durability is not None:
                 # The next owner begins a new epoch, which would refuse what is still on its way.
-                await self.system.durability.all_settled()
+                # Other actors go on, so what they have queued is not waited for.
+                await self.system.durability.all_settled(partial(self._is_in, slots))
 
     def taken(self, slots: frozenset[int]) -> None:
         """This node holds these slots."""
@@ -466,6 +467,11 @@ class Cluster:
                     if cell is not None and self.routes.where(kind, ref.key) in slots:
                         found.append(cell)
         return found
+
+    def _is_in(self, slots: frozenset[int], kind: str, key: str) -> bool:
+        """Whether the slot of an actor is among these."""
+        known = self._kinds.get(kind)
+        return known is not None and self.routes.where(known, key) in slots
 
     def _settled(self, slots: frozenset[int]) -> None:
         """These slots have a new holder: send what waits for them there, and what follows, too.

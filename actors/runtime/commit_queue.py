@@ -11,6 +11,15 @@ from .stores import EventRow
 
 T = TypeVar("T")
 
+Which: TypeAlias = Callable[[str, str], bool]
+"""Picks actors by kind and key."""
+
+
+def everyone(_kind: str, _key: str) -> bool:
+    """Pick every actor."""
+    return True
+
+
 ROW_OVERHEAD_BYTES = 512
 """Bytes that are counted for a waiting event beside its payload.
 

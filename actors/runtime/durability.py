@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from .checks import check_seconds, check_type
+from .commit_queue import Which, everyone
 from .journal import Journal
 from .journal_settings import STORE_BACKOFF, JournalSettings
 from .read_budget import ReadBudget, RecoverySettings
@@ -98,11 +99,13 @@ class Durability:
             if self.snapshotter is not None:
                 nursery.start_soon(self.snapshotter.run)
 
-    async def all_settled(self) -> None:
-        """Wait until all events and snapshots that are queued now are in the stores, or refused."""
-        await self.journal.all_settled()
+    async def all_settled(self, which: Which = everyone) -> None:
+        """Wait until all events and snapshots that are queued now, of the actors `which` picks by
+        kind and key, are in the stores, or refused.
+        """
+        await self.journal.all_settled(which)
         if self.snapshotter is not None:
-            await self.snapshotter.all_settled()
+            await self.snapshotter.all_settled(which)
 
     async def recover(self, actor: A, another: Callable[[], A]) -> tuple[A, int]:
         """Bring an actor to the end of its log.

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import structlog
 import trio
 
-from .commit_queue import CommitOutcome, CommitQueue, Writer
+from .commit_queue import CommitOutcome, CommitQueue, Which, Writer, everyone
 from .errors import Fenced, JournalClosed, StoreBusy, Unstorable
 from .future import Future
 from .home import Home
@@ -97,10 +97,17 @@ class Journal:
             writer.when_committed(writer.queued, done.set)
             await done.wait()
 
-    async def all_settled(self) -> None:
-        """Wait until all that is queued now is durable, or refused."""
-        for kind, key in [name for name, one in self._writers.items() if not one.settled]:
-            await self.settled(kind, key)
+    async def all_settled(self, which: Which = everyone) -> None:
+        """Wait until all that is queued now by the actors `which` picks is durable, or refused."""
+        queued = [
+            (writer, writer.queued)
+            for name, writer in self._writers.items()
+            if not writer.settled and which(*name)
+        ]
+        for writer, seq in queued:
+            done = trio.Event()
+            writer.when_committed(seq, done.set)
+            await done.wait()
 
     def open_writer(
         self,

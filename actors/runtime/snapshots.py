@@ -11,7 +11,7 @@ import structlog
 import trio
 
 from .checks import check_count, check_seconds, check_type
-from .commit_queue import Writer
+from .commit_queue import Which, Writer, everyone
 from .panic import ends_task, presentable, shown
 from .restart import Backoff
 from .stores import SnapshotRow, SnapshotStore
@@ -173,9 +173,11 @@ class Snapshotter:
         while self._held:
             await self._changed.wait()
 
-    async def all_settled(self) -> None:
-        """Wait until every snapshot that is held now is in the store, or a newer one is."""
-        for name, held in list(self._held.items()):
+    async def all_settled(self, which: Which = everyone) -> None:
+        """Wait until every snapshot that is held now, of the actors `which` picks, is in the store,
+        or a newer one is.
+        """
+        for name, held in [each for each in self._held.items() if which(*each[0])]:
             while self._held.get(name) is held:
                 await self._changed.wait()
 

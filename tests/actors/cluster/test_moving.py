@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from itertools import islice
 
 import msgspec
 import pykka
@@ -139,6 +140,29 @@ async def test_what_an_actor_has_logged_is_durable_before_another_node_has_it(
         moved(nodes, slot, c)
         assert await entering == 3
         assert await ref.ask(Enter(3)) == 6
+
+
+async def test_a_slot_is_handed_over_without_waiting_for_what_actors_of_others_have_logged(
+    redis: RedisSettings, unique: str
+) -> None:
+    events = MemoryEventStore()
+    kind = Kind("ledger", Ledger, placement="hashed")
+    async with open_nodes(redis, unique, "ab", kinds=[kind]) as nodes:
+        a, b = nodes
+        for node in nodes:
+            node.system.use_stores(events)
+        quiet, busy = islice(b.keys("ledger"), 2)
+        for key in (quiet, busy):
+            assert await b.system.ref("ledger", key).ask(Enter(1)) == 1
+        events.away = True
+        entering = b.system.ref("ledger", busy).ask(Enter(2), timeout=20)
+        with trio.fail_after(20):
+            while not b.system.journal.statistics().waiting_events:
+                await trio.sleep(0.005)
+            await b.place.give_up([slot_of("ledger", quiet)], a.id)
+        assert not entering.done
+        events.away = False
+        assert await entering == 3
 
 
 class Gate(Tally):
