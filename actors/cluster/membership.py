@@ -354,10 +354,8 @@ class NodeMembership:
             member.giving.update(dict.fromkeys((slot for slot, _ in changes), to))
         async with trio.open_nursery() as nursery:
             for to, changes in giving.items():
-                slots = frozenset(slot for slot, _ in changes)
-                for listener in self._listeners:
-                    nursery.start_soon(listener.give_up, slots, to or "")
-        # Slots of an earlier hand-over that the store did not answer are among them.
+                nursery.start_soon(self._give_to, to, changes)
+        # What the store did not answer, now or in an earlier hand-over.
         still: dict[str | None, list[Change]] = {}
         for slot, node in member.giving.items():
             still.setdefault(node, []).append(Change(slot, member.table.epoch(slot)))
@@ -365,6 +363,15 @@ class NodeMembership:
             if self.current():
                 await self._change(changes, node)
         return bool(giving)
+
+    async def _give_to(self, to: str | None, changes: list[Change]) -> None:
+        """Hand over slots to one node, without waiting for those that others get."""
+        slots = frozenset(slot for slot, _ in changes)
+        async with trio.open_nursery() as nursery:
+            for listener in self._listeners:
+                nursery.start_soon(listener.give_up, slots, to or "")
+        if self.current():
+            await self._try("hand-over", partial(self._change, changes, to))
 
     # --- stores ----------------------------------------------------------------------------------
 

@@ -29,6 +29,8 @@ class Recorder:
     def __init__(self) -> None:
         self.told: list[tuple[str, object]] = []
         self.given: dict[int, str] = {}
+        self.slow: dict[str, trio.Event] = {}
+        """Until when the actors of what a node gets do not stop."""
 
     def node_up(self, node: str) -> None:
         self.told.append(("up", node))
@@ -39,6 +41,8 @@ class Recorder:
     async def give_up(self, slots: frozenset[int], to: str) -> None:
         self.told.append(("give up", slots))
         self.given.update(dict.fromkeys(slots, to))
+        if to in self.slow:
+            await self.slow[to].wait()
 
     def taken(self, slots: frozenset[int]) -> None:
         self.told.append(("taken", slots))

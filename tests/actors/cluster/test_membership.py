@@ -117,6 +117,23 @@ async def test_a_node_that_leaves_hands_over_all_it_has(steady: Where) -> None:
         assert a.recorder.slots_of("taken") == held
 
 
+async def test_what_one_node_gets_does_not_wait_for_the_actors_that_another_gets(
+    steady: Where,
+) -> None:
+    async with members(steady, "abc") as (a, b, c):
+        b.recorder.forget()
+        c.recorder.forget()
+        held = a.held()
+        a.recorder.slow[c.place.me] = stopped = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(a.place.leave)
+            await until(lambda: b.recorder.slots_of("taken"))
+            assert not c.recorder.slots_of("taken")
+            stopped.set()
+        await settled(b, c)
+        assert b.recorder.slots_of("taken") | c.recorder.slots_of("taken") == held
+
+
 async def test_nodes_that_start_at_once_agree(steady: Where) -> None:
     nodes: list[MemberNode] = []
     over = trio.Event()
