@@ -102,7 +102,7 @@ class ChildServer:
             cpu_s=(user + kernel) / TICKS_A_SECOND,
             kernel_s=kernel / TICKS_A_SECOND,
             rss_bytes=int(fields[21]) * os.sysconf("SC_PAGE_SIZE"),
-            files=_files(Path(f"/proc/{self.process.pid}/fd")),
+            files=count_files(Path(f"/proc/{self.process.pid}/fd")),
         )
 
     def stop(self, timeout_s: float = 20.0) -> int:
@@ -172,7 +172,7 @@ def make_realtime(pid: int) -> None:
     each_thread(pid, lambda thread: os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(1)))
 
 
-def _files(listing: Path) -> int:
+def count_files(listing: Path) -> int:
     """Return how many files a process has open, given its `/proc/PID/fd`.
 
     Since Linux 6.2 the size of the folder says so (proc(5)). Listing 10,000 files instead takes 20

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("actors", "protocol", "persistence", "bench", "examples")
+FOLDERS = ("actors", "protocol", "persistence", "bench", "examples", "tests")
+
+MARK = "noqa: " + "SLF001"  # not as one text, or this file would be marked
 
 EXCEPTIONS = {
     # sys._current_frames is the documented way to another thread's stack.
@@ -19,6 +21,10 @@ EXCEPTIONS = {
     "actors/runtime/watchdog.py": 1,
     # Pykka has no other way to say who an actor is.
     "actors/runtime/thread_cell.py": 1,
+    # A process has one guard, and what it has logged in the last second keeps it silent.
+    "tests/actors/runtime/test_watchdog.py": 1,
+    # trio-websocket sends no message in fragments otherwise.
+    "tests/protocol/peers.py": 1,
 }
 """How many lines of a module reach for a private member all the same, and why."""
 
@@ -40,7 +46,7 @@ def private_imports(source: str) -> Iterator[str]:
 
 
 def test_private_members_are_reached_for_where_it_is_listed_and_nowhere_else() -> None:
-    marked = {path: text.count("noqa: SLF001") for path, text in sources()}
+    marked = {path: text.count(MARK) for path, text in sources()}
     assert {path: count for path, count in marked.items() if count} == EXCEPTIONS
 
 

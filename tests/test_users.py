@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from actors.node.exits import Exit
-from actors.node.users import _private
+from actors.node.users import private_file
 from persistence import PostgresSettings, RedisSettings
 from persistence.embedded import EmbeddedServers
 from tests.conftest import Stores
@@ -213,7 +213,7 @@ def test_an_export_that_fails_leaves_the_file_that_was_there(tmp_path: Path) -> 
     old.write_text("old")
 
     def fail() -> None:
-        with _private(old) as file:
+        with private_file(old) as file:
             file.write(b"half of a n")
             raise RuntimeError
 
@@ -226,7 +226,7 @@ def test_an_export_that_fails_leaves_the_file_that_was_there(tmp_path: Path) -> 
 def test_an_export_through_a_link_writes_what_it_leads_to(tmp_path: Path) -> None:
     place, link = tmp_path / "place", tmp_path / "link"
     link.symlink_to(place)
-    with _private(link) as file:
+    with private_file(link) as file:
         file.write(b"new")
     assert link.is_symlink()
     assert place.read_text() == "new"
@@ -234,7 +234,7 @@ def test_an_export_through_a_link_writes_what_it_leads_to(tmp_path: Path) -> Non
 
 
 def test_an_export_to_a_device_leaves_it_one() -> None:
-    with _private(Path(os.devnull)) as file:
+    with private_file(Path(os.devnull)) as file:
         file.write(b"new")
     assert Path(os.devnull).is_char_device()
 

@@ -115,6 +115,11 @@ class Room(PersistentActor):
         """The sessions that are members."""
         return self._roster
 
+    @property
+    def uncommitted(self) -> int:
+        """How many keyed messages it remembers because they were not durable yet."""
+        return len(self._uncommitted)
+
     # --- state -----------------------------------------------------------------------------------
 
     def apply(self, event: Posted) -> None:

@@ -125,6 +125,11 @@ class Match(PersistentActor):
         return self._play.record
 
     @property
+    def goes_on(self) -> bool:
+        """Whether it has not ended. Its end may not be in the log yet."""
+        return self._play.goes_on
+
+    @property
     def sessions(self) -> Attendance:
         """The sessions that are here."""
         return self._attendance

@@ -77,7 +77,7 @@ def export_user(program: Program, signals: Signals, *, user: str, out: Path | No
     """
     with ExitStack() as stack:
         try:  # before anything is started
-            target = sys.stdout.buffer if out is None else stack.enter_context(_private(out))
+            target = sys.stdout.buffer if out is None else stack.enter_context(private_file(out))
         except OSError as error:
             raise CannotWrite(f"cannot write {out}: {error.strerror}") from error
         found = with_services(program, signals, lambda running, _: exported(running, user))
@@ -240,7 +240,7 @@ class _Hosting(NamedTuple):
 
 
 @contextmanager
-def _private(path: Path) -> Iterator[BinaryIO]:
+def private_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file to write, which only its owner may read.
 
     It takes the place of `path` at the end, so a file that is there keeps its text if the block

@@ -60,6 +60,11 @@ class Writer:
         """Whether nothing is on its way."""
         return self.committed == self.queued
 
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody waits for an event to be durable."""
+        return self._waiters is not None
+
     def when_committed(self, seq: int, callback: Callable[[], None]) -> None:
         """Call back once `seq` is durable or the writer is fenced; at once if it is so already."""
         if self.fenced or self.committed >= seq:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import structlog
@@ -88,6 +89,11 @@ class Journal:
         self._closed = False
 
     # --- events in, from persistent actors -------------------------------------------------------
+
+    @property
+    def writers(self) -> Mapping[tuple[str, str], Writer]:
+        """(kind, key) -> the incarnation that may append, or whose last events are on their way."""
+        return MappingProxyType(self._writers)
 
     async def settled(self, kind: str, key: str) -> None:
         """Wait until no event of an earlier incarnation on this node is on its way to the store."""

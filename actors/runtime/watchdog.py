@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _log = structlog.get_logger("actors")
 
 _NOBODY: Final[Mapping[str, str]] = {}
-_LOOK_EVERY_S: Final = 0.02
+LOOK_EVERY_S: Final = 0.02
 """How late an interruption may come. To wake a thread 50 times a second costs 0.1 % of a core."""
 _RETIRE_AFTER: Final = 100
 """The helper thread ends after so many looks without a guarded block. The next block starts it."""
@@ -164,7 +164,7 @@ class _Guard:
         idle = 0
         pause = threading.Event()
         while True:
-            pause.wait(_LOOK_EVERY_S)
+            pause.wait(LOOK_EVERY_S)
             if idle >= _RETIRE_AFTER:
                 self._thread = None
                 if self.armed is None:

@@ -188,7 +188,7 @@ def end_leftovers(directory: Path, program: str, *, timeout_s: float) -> None:
     Raises `EmbeddedStartFailed` if one of them does not end in time.
     """
     deadline = time.monotonic() + timeout_s / 2
-    while left := list(_working_in(directory, program)):
+    while left := list(working_in(directory, program)):
         if time.monotonic() > deadline:
             for pid in left:
                 with suppress(ProcessLookupError, PermissionError):
@@ -198,7 +198,8 @@ def end_leftovers(directory: Path, program: str, *, timeout_s: float) -> None:
         time.sleep(0.01)
 
 
-def _working_in(directory: Path, program: str) -> Iterable[int]:
+def working_in(directory: Path, program: str) -> Iterable[int]:
+    """Yield the processes of this program whose working directory this is."""
     target = os.path.realpath(directory)
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():

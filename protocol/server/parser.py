@@ -70,6 +70,11 @@ class FrameReader:
         self._parts: bytearray | None = None
         self._ended = False
 
+    @property
+    def kept_bytes(self) -> int:
+        """How many bytes of messages that are not complete it keeps."""
+        return len(self._rest) + len(self._parts or b"")
+
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
         """Take the bytes of a read, and return the complete messages. Never raises."""
         messages: list[tuple[int, bytes]] = []

@@ -71,10 +71,10 @@ class Connection:
     """
 
     __slots__ = (
-        "_close", "_control", "_flushed", "_handler", "_heard", "_held_back", "_last_reads",
-        "_messages", "_over", "_peer_closed", "_read_next_in", "_reader", "_reason", "_scope",
+        "_close", "_control", "_flushed", "_handler", "_heard", "_held_back", "_messages",
+        "_over", "_peer_closed", "_read_next_in", "_reader", "_reason", "_scope",
         "_sent", "_settings", "_shed", "_silent", "_socket", "_wheel", "address", "closed",
-        "deadline", "encoding", "id", "message_bytes", "outbox", "peer", "send",
+        "deadline", "encoding", "id", "last_reads", "message_bytes", "outbox", "peer", "send",
     )  # fmt: skip
 
     def __init__(
@@ -99,6 +99,8 @@ class Connection:
         """Whether the connection is closed or closing, so that pushed frames are dropped."""
         self.message_bytes = 0
         """The payload size of the message that `Handler.received` is called with."""
+        self.last_reads = 0
+        """How often it was read from while it was closing."""
         self.deadline = NEVER
         self._socket = sock
         self._settings = settings
@@ -112,7 +114,6 @@ class Connection:
         self._over = False  # the stream has ended
         self._peer_closed = False  # the client's close frame has come, or its stream has ended
         self._sent = False  # our close frame has been handed to the socket
-        self._last_reads = 0  # reads while it is closing
         self._flushed: trio.Event | None = None
         self._scope: trio.CancelScope | None = None  # while the handler holds reading back
         self._heard = True
@@ -245,7 +246,7 @@ class Connection:
                 self._handle()
             if self._over:
                 return
-            if self._last_reads > _LAST_READS:
+            if self.last_reads > _LAST_READS:
                 await self._rest()
             if not (tls and readable()):
                 await poller.wait(self._socket, readable)
@@ -283,7 +284,7 @@ class Connection:
             return
         self._heard = True
         if self.closed:
-            self._last_reads += 1
+            self.last_reads += 1
         if self._peer_closed:
             return
         reader = self._reader

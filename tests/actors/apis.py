@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
+import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
@@ -16,7 +17,7 @@ import trio
 
 import server
 from actors.edge.activations import Activations
-from actors.edge.api.callers import ApiCaller, Credentials
+from actors.edge.api.callers import ApiCaller, Authenticate, Credentials
 from actors.edge.doorman import Doorman
 from actors.edge.identity import Identity
 from actors.edge.session import Context
@@ -39,8 +40,11 @@ from protocol.messages import session as session_messages
 from protocol.messages.op_table import OpTable
 from protocol.roles import PLAYER, with_included
 from protocol.server.listener import listen
+from tests.left_out import has
 
 PEER = "192.0.2.1"
+STAFF = "staff-"
+"""What the tokens of `HostedApi.staff` begin with."""
 
 
 class ApiAnswer(NamedTuple):
@@ -84,17 +88,7 @@ class HostedApi(NamedTuple):
 
     def staff(self, role: str) -> str:
         """The token of somebody with a role of staff, whatever services there are."""
-        api, token = self.web.api, f"staff-{role}"
-        known = api._authenticate
-
-        async def authenticate(given: Credentials) -> ApiCaller | None:
-            if given.token != token:
-                return await known(given)
-            roles = with_included((PLAYER, role))
-            return ApiCaller(who=Identity("", token, role, roles=roles, address=given.address))
-
-        api._authenticate = authenticate
-        return token
+        return f"{STAFF}{role}"
 
     def token(self, user: str, name: str = "Ada") -> str:
         """A token of a session, as `session.open` gives it."""
@@ -156,15 +150,24 @@ def loaded_with(
         f"redis.url={redis.url}",
         f"redis.prefix={redis.prefix}",
     )
-    # config.toml has a section of a service that may be left out, and all its values are defaults.
-    return load(Path(os.devnull), {}, (*own, *overrides), services=all_services())
+    # config.toml has a section of a service that may be left out. But for the games, its values are
+    # the defaults.
+    games = tomllib.loads(Path("config.toml").read_text(encoding="utf-8"))["games"]
+    named = [f"games.{name}={path}" for name, path in games.items()] if has("matches") else []
+    return load(Path(os.devnull), {}, (*own, *named, *overrides), services=all_services())
 
 
 @asynccontextmanager
 async def hosted(
-    postgres: PostgresSettings, redis: RedisSettings, overrides: Sequence[str] = ()
+    postgres: PostgresSettings,
+    redis: RedisSettings,
+    overrides: Sequence[str] = (),
+    authenticate: Authenticate | None = None,
 ) -> AsyncIterator[HostedApi]:
-    """Run all services and the API in this process. The schema must have been migrated."""
+    """Run all services and the API in this process. The schema must have been migrated.
+
+    `authenticate` is asked who calls before those of the services are.
+    """
     services = all_services()
     loaded = loaded_with(postgres, redis, overrides)
     settings = loaded.config
@@ -195,11 +198,13 @@ async def hosted(
         )
         doorman = Doorman(settings.wire, settings.sessions)
         gateway = SessionGateway(system, context, secrets.token_hex, doorman, ops)
+        ways = [_staff] if authenticate is None else [_staff, authenticate]
+        first = {f"the test's {n}": Running(routes={}, authenticate=w) for n, w in enumerate(ways)}
         web = open_api(
             system,
             ops,
             routes=found,
-            services=running,
+            services={**first, **running},
             sessions=gateway,
             context=context,
             wire=settings.wire,
@@ -234,6 +239,14 @@ async def post(port: int, path: str, body: Any, *, address: str) -> ApiAnswer:
     status, *lines = head.split("\r\n")
     headers = {name.lower(): value for name, _, value in (one.partition(": ") for one in lines)}
     return ApiAnswer(int(status.split()[1]), msgspec.json.decode(text) if text else None, headers)
+
+
+async def _staff(given: Credentials) -> ApiCaller | None:
+    if not given.token.startswith(STAFF):
+        return None
+    role = given.token.removeprefix(STAFF)
+    roles = with_included((PLAYER, role))
+    return ApiCaller(who=Identity("", given.token, role, roles=roles, address=given.address))
 
 
 def migrated(postgres_url: str, schema: str) -> PostgresSettings:

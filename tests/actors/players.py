@@ -196,17 +196,22 @@ class House:
         nodes: the nodes, and where things live.
         gateways: node id -> the gateway of that node.
         gateway: the gateway where clients connect. With two nodes it is not on the owners' node.
+        context: what the sessions of that gateway share.
         topics: the hub of the owners' node.
     """
 
     def __init__(
-        self, system: PlacedSystem, nodes: Nodes, gateways: Mapping[str, SessionGateway]
+        self,
+        system: PlacedSystem,
+        nodes: Nodes,
+        gateways: Mapping[str, SessionGateway],
+        context: Context,
     ) -> None:
         self.system = system
         self.nodes = nodes
         self.gateways = gateways
         self.gateway = list(gateways.values())[-1]
-        self.context: Context = self.gateway._context
+        self.context = context
         self.topics: Topics = next(iter(nodes)).topics
         self.exits = ExitStack()
         self._ids = itertools.count(1)
@@ -367,16 +372,14 @@ async def open_house(
             routes.update(inboxes())
         if has("matches"):
             routes.update(played(ground, games, matches, rows, seed))
+        contexts = {node.name: context(node.topics) for node in nodes}
         gateways = {
-            node.name: SessionGateway(
-                system,
-                context(node.topics),
-                lambda: f"id{next(numbers)}",
-                Doorman(WireSettings(), settings),
+            name: SessionGateway(
+                system, shared, lambda: f"id{next(numbers)}", Doorman(WireSettings(), settings)
             )
-            for node in nodes
+            for name, shared in contexts.items()
         }
-        house = House(system, nodes, gateways)
+        house = House(system, nodes, gateways, list(contexts.values())[-1])
         with house.exits:
             yield house
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 import pytest
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket
+from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from actors.edge.activations import Activations
 from actors.edge.doorman import Doorman
@@ -46,6 +46,7 @@ from protocol.server.listener import listen
 from protocol.server.settings import WireSettings
 from tests.actors.replies import code_of, data_of
 from tests.left_out import has
+from tests.protocol.websockets import websocket_over_stream
 
 if TYPE_CHECKING:
     from actors.chat.settings import RoomSettings
@@ -57,8 +58,11 @@ P = TypeVar("P", bound=Push)
 class Caller:
     """One client connection."""
 
-    def __init__(self, websocket: WebSocketConnection, encoding: Encoding) -> None:
+    def __init__(
+        self, websocket: WebSocketConnection, stream: trio.SocketStream, encoding: Encoding
+    ) -> None:
         self.websocket = websocket
+        self.stream = stream  # the one under the WebSocket
         self.encoding = encoding
         self.pushes: list[Push] = []
         self.token = ""
@@ -137,24 +141,19 @@ class Caller:
 class Served:
     """A node that serves, and the handles by which a test disturbs it."""
 
-    def __init__(self, system: ActorSystem, sessions: SessionGateway, gateway: Gateway) -> None:
+    def __init__(
+        self, system: ActorSystem, topics: Topics, sessions: SessionGateway, gateway: Gateway
+    ) -> None:
         self.system = system
+        self.topics = topics
         self.sessions = sessions
         self.gateway = gateway
         self.port = 0
 
     @asynccontextmanager
     async def caller(self, encoding: Encoding = MSGPACK) -> AsyncIterator[Caller]:
-        async with open_websocket(
-            "127.0.0.1", self.port, "/ws", use_ssl=False, subprotocols=[encoding.subprotocol]
-        ) as websocket:
-            try:
-                yield Caller(websocket, encoding)
-            finally:
-                # Pushes that nobody has read would keep the reader waiting for room for them.
-                await websocket._recv_channel.aclose()
-                # Without this, a connection that the server closed keeps its socket.
-                await trio.aclose_forcefully(websocket._stream)
+        async with websocket_over_stream(self.port, encoding.subprotocol) as (websocket, stream):
+            yield Caller(websocket, stream, encoding)
 
     @asynccontextmanager
     async def guest(self, name: str, encoding: Encoding = MSGPACK) -> AsyncIterator[Caller]:
@@ -246,7 +245,7 @@ async def serve(
         )
         doorman = Doorman(wire, settings)
         gateway = SessionGateway(system, context, lambda: secrets.token_urlsafe(12), doorman)
-        served = Served(system, gateway, Gateway(gateway.accept, wire, door=doorman))
+        served = Served(system, topics, gateway, Gateway(gateway.accept, wire, door=doorman))
         listeners = listen("127.0.0.1", 0)
         served.port = listeners[0].getsockname()[1]
         async with trio.open_nursery() as nursery:

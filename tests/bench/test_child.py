@@ -80,9 +80,9 @@ def test_what_others_take_from_a_process_is_seen(busy: subprocess.Popen[bytes]) 
 
 def test_open_files_are_counted(tmp_path: Path) -> None:
     listing = Path("/proc/self/fd")
-    before = child._files(listing)
+    before = child.count_files(listing)
     files = [(tmp_path / f"{number}").open("w") for number in range(50)]
-    assert child._files(listing) - before == 50
+    assert child.count_files(listing) - before == 50
     for file in files:
         file.close()
 

@@ -55,6 +55,7 @@ class Player:
         self._listens = False
         self._matches: set[str] = set()
         self._socket: WebSocketConnection | None = None
+        self._stream: trio.SocketStream | None = None  # the one under the WebSocket
         self._open = trio.Event()
         self._refs = 0
         self._waiting: dict[int, trio.MemorySendChannel[dict[str, Any]]] = {}
@@ -148,8 +149,8 @@ class Player:
 
     def cut(self) -> None:
         """Break the connection without a close frame, as a network would."""
-        if self._socket is not None:
-            self._socket._stream.socket.close()  # type: ignore[attr-defined]  # TCP
+        if self._stream is not None:
+            self._stream.socket.close()
 
     # --- the connection ---
 
@@ -168,7 +169,7 @@ class Player:
                             subprotocols=["greenroom.v1.msgpack"],
                         )  # fmt: skip
                         connecting.deadline = math.inf
-                        self._socket = socket
+                        self._socket, self._stream = socket, stream
                         self.connections += 1
                         nursery.start_soon(self._introduce)
                         await self._read(socket)
@@ -230,7 +231,7 @@ class Player:
     def _lost(self) -> None:
         if self._open.is_set():  # one that is not set is kept: others wait for it
             self._open = trio.Event()
-        self._socket = None
+        self._socket = self._stream = None
         waiting, self._waiting = self._waiting, {}
         for channel in waiting.values():
             channel.close()

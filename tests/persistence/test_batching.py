@@ -14,23 +14,21 @@ from persistence.requests import LastSeq, StoreCheck, StoreRequest
 
 
 class Gate(BatchingActor):
-    """Keeps its first batch until it is opened, so that the rest queues up behind it."""
+    """Keeps its first batch until `held` opens it, so that the rest queues up behind it."""
 
     batch_weight = 8
 
-    def __init__(self, capacity: int = 100) -> None:
+    def __init__(self, held: Held, capacity: int) -> None:
         super().__init__(capacity=capacity)
-        self.opened = threading.Event()
-        self.begun = threading.Event()
-        self.batches: list[int] = []
+        self.held = held
 
     def weigh(self, request: StoreRequest) -> int:
         return 1
 
     def answer(self, requests: Sequence[StoreRequest]) -> Sequence[Any]:
-        self.begun.set()
-        self.opened.wait(5)
-        self.batches.append(len(requests))
+        self.held.begun.set()
+        self.held.opened.wait(5)
+        self.held.batches.append(len(requests))
         keys = [request.key for request in requests if isinstance(request, LastSeq)]
         if "spoilt" in keys:
             raise ZeroDivisionError("the whole batch")
@@ -39,12 +37,12 @@ class Gate(BatchingActor):
 
 class Held:
     def __init__(self, capacity: int = 100) -> None:
-        self.actor = Gate(capacity)
-        self.ref: ActorRef[Any] = self.actor.actor_ref
-        pykka.ActorRegistry.register(self.ref)
-        self.actor._start_actor_loop()
+        self.opened = threading.Event()
+        self.begun = threading.Event()
+        self.batches: list[int] = []
+        self.ref: ActorRef[Any] = Gate.start(self, capacity)
         self.first = self.ask("first")
-        assert self.actor.begun.wait(5)
+        assert self.begun.wait(5)
 
     def ask(self, key: str) -> pykka.Future[Any]:
         return self.ref.ask(LastSeq("k", key), block=False)
@@ -54,28 +52,28 @@ class Held:
 def held() -> Iterator[Held]:
     one = Held()
     yield one
-    one.actor.opened.set()
+    one.opened.set()
     one.ref.stop()
 
 
 def test_what_queued_up_is_one_batch(held: Held) -> None:
     others = [held.ask(str(n)) for n in range(5)]
-    held.actor.opened.set()
+    held.opened.set()
     assert [future.get(timeout=5) for future in others] == ["0", "1", "2", "3", "4"]
     assert held.first.get(timeout=5) == "first"
-    assert held.actor.batches == [1, 5]
+    assert held.batches == [1, 5]
 
 
 def test_a_batch_ends_at_its_weight(held: Held) -> None:
     others = [held.ask(str(n)) for n in range(10)]
-    held.actor.opened.set()
+    held.opened.set()
     assert [future.get(timeout=5) for future in others] == [str(n) for n in range(10)]
-    assert held.actor.batches == [1, 8, 2]
+    assert held.batches == [1, 8, 2]
 
 
 def test_an_error_goes_to_its_asker_only(held: Held) -> None:
     good, bad = held.ask("good"), held.ask("away")
-    held.actor.opened.set()
+    held.opened.set()
     assert good.get(timeout=5) == "good"
     with pytest.raises(StoreUnavailable, match="x is unavailable: away"):
         bad.get(timeout=5)
@@ -83,7 +81,7 @@ def test_an_error_goes_to_its_asker_only(held: Held) -> None:
 
 def test_an_unforeseen_error_goes_to_all_and_the_actor_goes_on(held: Held) -> None:
     asked = [held.ask("good"), held.ask("spoilt"), held.ask("too")]
-    held.actor.opened.set()
+    held.opened.set()
     for future in asked:
         with pytest.raises(ZeroDivisionError):
             future.get(timeout=5)
@@ -93,7 +91,7 @@ def test_an_unforeseen_error_goes_to_all_and_the_actor_goes_on(held: Held) -> No
 def test_a_stop_among_requests_is_not_lost(held: Held) -> None:
     before = held.ask("before")
     stopped = held.ref.stop(block=False)
-    held.actor.opened.set()
+    held.opened.set()
     assert before.get(timeout=5) == "before"
     assert stopped.get(timeout=5)
     with pytest.raises(pykka.ActorDeadError):
@@ -106,12 +104,12 @@ def test_a_full_inbox_refuses_requests_but_takes_a_stop() -> None:
     with pytest.raises(StoreInboxFull, match="3 calls are waiting already"):
         held.ask("one too many")
     stopped = held.ref.stop(block=False)
-    held.actor.opened.set()
+    held.opened.set()
     assert [future.get(timeout=5) for future in asked] == ["0", "1", "2"]
     assert stopped.get(timeout=5)
 
 
 def test_a_message_that_is_no_request_is_left_to_pykka(held: Held) -> None:
-    held.actor.opened.set()
+    held.opened.set()
     assert held.ref.proxy().batch_weight.get(timeout=5) == 8
     assert held.ref.ask("what is this?", timeout=5) is None

@@ -27,7 +27,7 @@ class Way:
     def connections(self) -> int:
         return len(self._through)
 
-    async def _carry(self, client: trio.SocketStream) -> None:
+    async def carry(self, client: trio.SocketStream) -> None:
         try:
             server = await trio.open_tcp_stream("127.0.0.1", self.port)
         except OSError:
@@ -63,7 +63,7 @@ async def way_to(port: int) -> AsyncIterator[Way]:
     async with trio.open_nursery() as nursery:
         (listener, *_) = await nursery.start(
             lambda task_status: trio.serve_tcp(
-                way._carry, 0, host="127.0.0.1", task_status=task_status
+                way.carry, 0, host="127.0.0.1", task_status=task_status
             )
         )
         way.url = f"ws://127.0.0.1:{listener.socket.getsockname()[1]}/ws"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -243,12 +243,6 @@ class Live:
             await stream.send_all(request)
             return await Raw(stream).rest()
 
-    async def narrow(self, number: int = 0) -> Echo:
-        """Return a handler whose connection's socket takes little at once, as on a slow line."""
-        handler = await self.handler(number)
-        handler.connection._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        return handler
-
     async def handler(self, number: int = 0) -> Echo:
         while len(self.handlers) <= number:
             await trio.sleep(0.001)
@@ -263,9 +257,22 @@ async def live(
     tls_context: ssl.SSLContext | None = None,
     door: Door | None = None,
     patient: bool = True,
+    narrow: bool = False,
+    also: Sequence[socket.socket] = (),
     **settings: Any,
 ) -> AsyncIterator[Live]:
-    """Run a gateway while the block runs. `patient`: clients need not open sessions."""
+    """Run a gateway while the block runs.
+
+    Arguments:
+        opened: called with each handler when its connection is open.
+        accept: makes a handler; None: an `Echo`.
+        tls_context: the certificate; None: no TLS.
+        door: counts the clients of an address; None: nobody does.
+        patient: clients need not open sessions.
+        narrow: the server's sockets take little at once, as on slow lines.
+        also: listeners beside the one that clients of `Live` connect to.
+        settings: of the wire.
+    """
     handlers: list[Echo] = []
 
     def handle(connection: Connection) -> Echo:
@@ -278,7 +285,9 @@ async def live(
     gateway = Gateway(
         accept or handle, WireSettings(**settings), tls_context=tls_context, door=door
     )
-    listeners = listen("127.0.0.1", 0)
+    listeners = [*listen("127.0.0.1", 0), *also]
+    if narrow:
+        listeners[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # accepted ones inherit
     here = Live(gateway, listeners[0].getsockname()[1], handlers)
     with trio.fail_after(LIMIT_S):
         async with trio.open_nursery() as nursery:

@@ -24,6 +24,7 @@ from wsproto.events import BytesMessage, TextMessage
 from protocol import frames
 from protocol.codec import Encoding
 from tests.protocol.live import Live, Raw
+from tests.protocol.websockets import websocket_over_stream
 
 _SILENT: Final = logging.getLogger("greenroom.peers")
 _SILENT.disabled = True
@@ -99,20 +100,23 @@ class RawPeer:
 class TrioWebsocketPeer:
     """trio-websocket, on wsproto."""
 
-    def __init__(self, websocket: trio_websocket.WebSocketConnection) -> None:
+    def __init__(
+        self, websocket: trio_websocket.WebSocketConnection, stream: trio.SocketStream
+    ) -> None:
         self._websocket = websocket
+        self._stream = stream
 
     async def send(self, fragments: Sequence[str | bytes], ping: bytes | None = None) -> None:
         for place, part in enumerate(fragments):
             if place and ping is not None:
                 await self._websocket.ping(ping)
             kind: Any = TextMessage if isinstance(part, str) else BytesMessage
-            await self._websocket._send(
-                kind(data=part, message_finished=place == len(fragments) - 1)
-            )
+            whole = place == len(fragments) - 1
+            # The library itself never fragments; this is what sends its messages.
+            await self._websocket._send(kind(data=part, message_finished=whole))  # noqa: SLF001
 
     async def put(self, data: bytes) -> None:
-        await self._websocket._stream.send_all(data)
+        await self._stream.send_all(data)
 
     async def message(self) -> bytes:
         message = await self._websocket.get_message()
@@ -236,15 +240,9 @@ async def raw(server: Live, encoding: Encoding) -> AsyncIterator[Peer]:
 
 @asynccontextmanager
 async def by_trio_websocket(server: Live, encoding: Encoding) -> AsyncIterator[Peer]:
-    async with trio_websocket.open_websocket(
-        "127.0.0.1", server.port, "/ws", use_ssl=False, subprotocols=[encoding.subprotocol]
-    ) as websocket:
+    async with websocket_over_stream(server.port, encoding.subprotocol) as (websocket, stream):
         assert websocket.subprotocol == encoding.subprotocol
-        try:
-            yield TrioWebsocketPeer(websocket)
-        finally:
-            # One that the server closed keeps its socket otherwise.
-            await trio.aclose_forcefully(websocket._stream)
+        yield TrioWebsocketPeer(websocket, stream)
 
 
 @asynccontextmanager

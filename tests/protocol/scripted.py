@@ -7,7 +7,6 @@ codec's. A script is an async function of one `Peer`.
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -80,10 +79,12 @@ class Peer:
     def __init__(
         self,
         websocket: trio_websocket.WebSocketConnection,
+        stream: trio.abc.AsyncResource,
         encoding: Encoding,
         end_server: Callable[[], None],
     ) -> None:
         self._websocket = websocket
+        self._stream = stream
         self.encoding = encoding
         self.end_server = end_server
         """Cut every connection and listen no more."""
@@ -131,7 +132,7 @@ class Peer:
 
     async def cut(self) -> None:
         """End the TCP connection without a close frame."""
-        await trio.aclose_forcefully(self._websocket._stream)
+        await trio.aclose_forcefully(self._stream)
 
     async def silence(self) -> None:
         """Send nothing more until the client has gone."""
@@ -161,24 +162,29 @@ async def scripted(*scripts: Script, tls: ssl.SSLContext | None = None) -> Async
     """
     waiting = list(scripts)
 
-    async def serve(request: trio_websocket.WebSocketRequest) -> None:
-        assert waiting, "one connection too many"
-        script = waiting.pop(0)
-        (subprotocol,) = request.proposed_subprotocols
-        websocket = await request.accept(subprotocol=subprotocol)
-        # Closed: the client left while the script waited for more.
-        with contextlib.suppress(trio_websocket.ConnectionClosed):
-            await script(Peer(websocket, ENCODINGS[subprotocol], scope.cancel))
+    async def serve(stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
+        async with trio.open_nursery() as nursery:
+            request = await trio_websocket.wrap_server_stream(nursery, stream)
+            assert waiting, "one connection too many"
+            script = waiting.pop(0)
+            (subprotocol,) = request.proposed_subprotocols
+            websocket = await request.accept(subprotocol=subprotocol)
+            try:
+                await script(Peer(websocket, stream, ENCODINGS[subprotocol], scope.cancel))
+            except trio_websocket.ConnectionClosed:
+                pass  # the client left while the script waited for more
+            finally:
+                await websocket.aclose()
 
     scope = trio.CancelScope()
 
     async def listen(task_status: trio.TaskStatus[int]) -> None:
         with scope:
             async with trio.open_nursery() as nursery:
-                server = await nursery.start(
-                    trio_websocket.serve_websocket, serve, "127.0.0.1", 0, tls
-                )
-                task_status.started(server.port)
+                (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+                listening = [listener if tls is None else trio.SSLListener(listener, tls)]
+                nursery.start_soon(trio.serve_listeners, serve, listening)
+                task_status.started(listener.socket.getsockname()[1])
 
     async with trio.open_nursery() as nursery:
         port = await nursery.start(listen)

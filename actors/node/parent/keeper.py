@@ -153,10 +153,10 @@ class NodeKeeper:
             before.ask_to_stop()
         self._hurry.set()
         # No time-out here: the node itself bounds how long it drains.
-        await self._until(lambda: self._failing or self.process not in (before, None))
+        await self.until(lambda: self._failing or self.process not in (before, None))
         found: Readiness | None = None
         with trio.move_on_after(START_S):
-            await self._until(lambda: self._failing or self.state == "up")
+            await self.until(lambda: self._failing or self.state == "up")
             while not (self._failing or ((found := await self.look()) and found.ready)):
                 await trio.sleep(LOOK_EVERY_S)
         if self._stopping:
@@ -194,9 +194,10 @@ class NodeKeeper:
 
     async def until_up(self) -> None:
         """Wait until the node serves clients."""
-        await self._until(lambda: self.state == "up")
+        await self.until(lambda: self.state == "up")
 
-    async def _until(self, reached: Callable[[], bool]) -> None:
+    async def until(self, reached: Callable[[], bool]) -> None:
+        """Wait until a condition is true. It is looked at whenever the node's process changes."""
         while not reached():
             await self._changed.wait()
 

@@ -38,7 +38,7 @@ def cursor(list_: tuple[str, ...], bookmark: Bookmark) -> str:
     `list_` has the parts of the request that define the list.
     """
     text = json.dumps(bookmark, ensure_ascii=False).encode()
-    return base64.urlsafe_b64encode(_check(list_, text) + text).decode().rstrip("=")
+    return base64.urlsafe_b64encode(check_of(list_, text) + text).decode().rstrip("=")
 
 
 def bookmark(list_: tuple[str, ...], cursor: str) -> Bookmark:
@@ -49,11 +49,12 @@ def bookmark(list_: tuple[str, ...], cursor: str) -> Bookmark:
         found = Bookmark(*msgspec.json.decode(text, type=tuple[str, str]))
     except ValueError:
         raise NoCursor from None
-    if check != _check(list_, text) or "\0" in found.key + found.user:
+    if check != check_of(list_, text) or "\0" in found.key + found.user:
         raise NoCursor
     return found
 
 
-def _check(list_: tuple[str, ...], text: bytes) -> bytes:
+def check_of(list_: tuple[str, ...], text: bytes) -> bytes:
+    """Return the bytes by which a cursor is known to be of this list, and whole. No secret."""
     name = json.dumps(list_).encode()
     return hashlib.blake2b(name + b"\0" + text, digest_size=_CHECK_BYTES).digest()

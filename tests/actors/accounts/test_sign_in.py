@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 import trio
 
+import actors
 from actors.accounts.access import AccountAccess
+from actors.edge.access import AccessEnded
 from actors.edge.identity import Identity
 from actors.edge.session import KIND as SESSION
 from persistence import PostgresSettings, RedisSettings
 from persistence.postgres.connection import connect, transaction
-from protocol.errors import RequestError
+from protocol.errors import SIGN_IN_ENDED, RequestError
 from tests.actors.apis import HostedApi, hosted
 
 WITHIN_S = 30.0
@@ -179,21 +181,24 @@ async def test_sign_ins_are_listed_and_ended_one_by_one_and_all_at_once(
 async def test_a_session_of_another_node_ends_with_its_sign_in(
     postgres: PostgresSettings, redis: RedisSettings
 ) -> None:
-    from tests.actors.table import SessionActor
+    told = trio.Event()
+
+    class Told(actors.Actor):
+        """Stands for the session."""
+
+        @actors.handles(AccessEnded)
+        def end(self, message: AccessEnded) -> None:
+            assert message.close is SIGN_IN_ENDED
+            told.set()
 
     async with hosted(postgres, redis) as api, hosted(postgres, redis) as other:
         ada = await signed_in(api)
-        ref = other.system.start(SessionActor, kind=SESSION, key="s1")
+        other.system.start(Told, kind=SESSION, key="s1")
         who = Identity("s1", ada["user"], "Ada", sign_in=ada["sign_in"])
         access_of(other).entered(who)
-        told: list[str] = []
-        access_of(other)._tell = lambda session, _: told.append(session)
         await api.send("DELETE", "/v1/sign-ins", token=ada["access_token"])
         with trio.fail_after(WITHIN_S):
-            while not told:
-                await trio.sleep(0.01)
-        assert set(told) == {"s1"}
-        await ref.stop()
+            await told.wait()
 
 
 async def test_tokens_stay_valid_over_a_restart_and_on_every_node(

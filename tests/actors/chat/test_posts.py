@@ -231,7 +231,7 @@ async def test_what_waits_for_its_commit_is_erased_as_well(own: Own) -> None:
             await posts.erase(ada.user)
             erased.set()
 
-        writer = served.system.journal._writers["room", "lobby"]
+        writer = served.system.journal.writers["room", "lobby"]
         with psycopg.connect(own[0].url) as other:
             other.execute(f"LOCK TABLE {own[0].schema}.events IN SHARE MODE")
             for number in range(50):
@@ -239,7 +239,7 @@ async def test_what_waits_for_its_commit_is_erased_as_well(own: Own) -> None:
             await until(lambda: writer.queued == 51)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(erase)
-                await until(lambda: bool(writer._waiters) or erased.is_set())
+                await until(lambda: writer.awaited or erased.is_set())
                 other.rollback()
         assert holding(WORDS, *own) == {}
         assert [one.body for one in await page(bob, "lobby")] == ["his"] + [""] * 50

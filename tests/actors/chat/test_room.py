@@ -55,7 +55,7 @@ async def test_a_room_does_not_keep_the_answers_of_what_is_committed(
         ada = await joined(house, "ada")
         for number in range(50):
             await ada.ask(RoomSend(room="lobby", body="hello", key=f"k{number}"))
-        assert len(house.instance("room", "lobby")._uncommitted) == 1  # until the next one is sent
+        assert house.instance("room", "lobby").uncommitted == 1  # until the next one is sent
 
 
 async def test_joining_twice_is_harmless(autojump_clock: MockClock) -> None:

@@ -205,7 +205,7 @@ class World:
                 assert len(set(views.values())) == 1, (who, name, views, stages)
                 assert stages.get(name, "out") in ("joined", "out")
             assert len(members) == len(self.house.topics.members(name))
-            if topic == "match" and owner is not None and owner._play.ending is None:
+            if topic == "match" and owner is not None and owner.goes_on:
                 here = {
                     owner.sessions.player(m.who.session) for m in self.house.topics.members(name)
                 }

@@ -94,7 +94,7 @@ async def test_a_client_that_broke_off_gets_what_it_missed(
         async with served.guest("ada") as ada:
             token = ada.token
             state: RoomState = await ada.ask(RoomJoin(room=unique))
-            ada.websocket._stream.socket.close()  # type: ignore[attr-defined]  # as a network breaks
+            ada.stream.socket.close()  # as a network breaks
         await bob.ask(RoomSend(room=unique, body="missed"))
         async with served.caller(JSON) as ada:
             opened = await ada.resume(token, **{unique: Position(state.epoch, state.offset)})
@@ -327,9 +327,7 @@ async def test_a_message_in_fragments_counts_as_many(
         for whole in ([ping[:3], ping[3:5], ping[5:]], [ping[:1], *[b""] * 7, ping[1:]]):
             for place, part in enumerate(whole):
                 opcode = frames.CONT if place else frames.BINARY
-                await ada.websocket._stream.send_all(
-                    masked(opcode, part, fin=place == len(whole) - 1)
-                )
+                await ada.stream.send_all(masked(opcode, part, fin=place == len(whole) - 1))
         first, second = await ada.reply(), await ada.reply()
         assert isinstance(first, Ok)
         assert isinstance(second, ErrorReply)
@@ -345,7 +343,7 @@ async def test_a_client_that_half_closes_can_come_back(
         served.caller() as again,
     ):
         state: RoomState = await ada.ask(RoomJoin(room=unique))
-        await ada.websocket._stream.send_eof()  # type: ignore[attr-defined]  # what it is about
+        await ada.stream.send_eof()
         assert (await ada.closed())[0] == 1000
         await until(lambda: len(served.gateway.connections) == 1)
         opened = await again.resume(ada.token, **{unique: Position(state.epoch, 0)})
@@ -400,7 +398,7 @@ async def test_a_session_that_crashes_is_resumed(
         state: RoomState = await ada.ask(RoomJoin(room=unique))
         await bob.ask(RoomJoin(room=unique))
         for ref in served.system.actors("session"):
-            if served.sessions._context.topics.members(f"room:{unique}")[0].who.session == ref.key:
+            if served.topics.members(f"room:{unique}")[0].who.session == ref.key:
                 ref.tell(RemovedFromTopic(topic=["not hashable"]))  # type: ignore[arg-type]  # that is the point
         assert await ada.closed() == (4003, "session_failed")
         await bob.ask(RoomSend(room=unique, body="meanwhile"))

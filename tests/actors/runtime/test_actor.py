@@ -4,6 +4,7 @@ from typing import Any
 
 import pykka
 import pytest
+import structlog
 import trio
 
 import actors
@@ -327,7 +328,7 @@ def test_handles_wants_types() -> None:
 async def test_an_actor_logs_under_its_name(autojump_clock: object) -> None:
     class Talker(actors.Actor):
         def on_receive(self, message: Any) -> Any:
-            return self.log._context
+            return structlog.get_context(self.log)
 
     async with open_system() as system:
         ref = system.start(Talker, kind="talker", key="ann")

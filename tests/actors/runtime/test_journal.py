@@ -279,7 +279,7 @@ async def test_settled_waits_for_what_an_earlier_incarnation_has_on_its_way(
         assert trio.current_time() == pytest.approx(1.0)
         successor = journal.open_writer("k", "a", epoch=2, seq=1)
         journal.release(successor)
-        assert not journal._writers
+        assert not journal.writers
 
 
 async def test_drain_waits_for_everything_and_close_fails_what_is_left(

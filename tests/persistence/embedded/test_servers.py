@@ -282,8 +282,8 @@ def test_a_start_that_fails_tells_what_the_server_said_and_leaves_nothing(folder
         servers.start()
     assert "\n" not in str(caught.value)
     assert "embedded PostgreSQL did not start: it ended with status 1" in str(caught.value)
-    assert not list(server_process._working_in(folder / "valkey", "valkey-server"))
-    assert not list(server_process._working_in(folder / "postgres", "postgres"))
+    assert not list(server_process.working_in(folder / "valkey", "valkey-server"))
+    assert not list(server_process.working_in(folder / "postgres", "postgres"))
     assert not (folder / "run").exists()
     with EmbeddedServers(folder, postgres=False):
         pass

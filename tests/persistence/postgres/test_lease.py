@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import msgspec
@@ -44,6 +45,17 @@ def lease_of(settings: PostgresSettings) -> Iterator[LeaseOf]:
             return stack.enter_context(SchemaLease(settings, holder, sleep=clock or Listener()))
 
         yield make
+
+
+WAITING = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
+
+
+class TooLateError(Exception):
+    """A lease was not to be had at the first try."""
+
+
+def too_late(_now: float) -> None:
+    raise TooLateError
 
 
 def elsewhere(name: str) -> Holder:
@@ -172,11 +184,26 @@ def test_a_lease_that_somebody_cleared_is_taken_again(
     assert not lease.lost
 
 
-def test_of_two_that_find_it_free_one_gets_it(lease_of: LeaseOf) -> None:
-    one, two = lease_of(elsewhere("a")), lease_of(elsewhere("b"))
-    assert one._read() is None
-    one.take()
-    assert not two._claim(None)
+def test_of_two_that_find_it_free_one_gets_it(
+    lease_of: LeaseOf, settings: PostgresSettings
+) -> None:
+    """Neither can write before both have read."""
+    table = f"{settings.schema}.lease"
+    leases = [lease_of(elsewhere(name), Listener(too_late)) for name in "ab"]
+    with (
+        psycopg.connect(settings.url) as other,
+        psycopg.connect(settings.url, autocommit=True) as witness,
+        ThreadPoolExecutor() as pool,
+    ):
+        other.execute(f"LOCK TABLE {table} IN SHARE MODE")
+        takes = [pool.submit(lease.take) for lease in leases]
+        while (waiting := witness.execute(WAITING, (table,)).fetchone()) != (2,):
+            assert waiting is not None
+            assert not any(take.done() for take in takes)
+        other.rollback()
+        failures = [take.exception() for take in takes]
+    assert [type(failure) for failure in failures].count(TooLateError) == 1
+    assert failures.count(None) == 1
 
 
 # --- a cluster's ---------------------------------------------------------------------------------

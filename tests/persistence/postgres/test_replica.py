@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 import psycopg
 import pytest
+import structlog
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
@@ -175,8 +176,10 @@ async def test_what_is_no_replica_is_never_fresh(postgres: PostgresSettings) -> 
     settings = msgspec.structs.replace(postgres, replica_url=postgres.url, replica_lag_s=0.1)
     lag = ReplicaLag(clock=lambda: 0.0)
     async with ActorSystem() as system:
-        watch = system.start(ReplicaWatch, settings, lag)
-        await until(lambda: len(lag._samples) == 0)
+        with structlog.testing.capture_logs() as logs:
+            watch = system.start(ReplicaWatch, settings, lag)
+            await until(lambda: len(logs) > 0)
+        assert [entry["reason"] for entry in logs] == ["it is no replica"]
         assert math.isinf(lag.seconds())
         await watch.stop()
 

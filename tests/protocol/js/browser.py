@@ -26,35 +26,35 @@ class Tab:
         self._driver = driver
         self._number = number
 
-    async def _ask(self, command: str, **fields: Any) -> Any:
+    async def ask(self, command: str, **fields: Any) -> Any:
         with trio.fail_after(LIMIT_S):
             return await self._driver.ask(command, page=self._number, **fields)
 
     async def until(self, script: str) -> None:
         """Wait until an expression is true in the page."""
-        await self._ask("until", script=script)
+        await self.ask("until", script=script)
 
     async def evaluate(self, script: str) -> Any:
-        return await self._ask("evaluate", script=script)
+        return await self.ask("evaluate", script=script)
 
     async def say(self, text: str) -> None:
-        await self._ask("say", selector="#body", text=text)
+        await self.ask("say", selector="#body", text=text)
 
     async def click(self, selector: str) -> None:
-        await self._ask("click", selector=selector)
+        await self.ask("click", selector=selector)
 
     async def down(self, key: str) -> None:
-        await self._ask("down", key=key)
+        await self.ask("down", key=key)
 
     async def up(self, key: str) -> None:
-        await self._ask("up", key=key)
+        await self.ask("up", key=key)
 
     async def reload(self) -> None:
-        await self._ask("reload")
+        await self.ask("reload")
 
     async def faults(self) -> list[str]:
         """What scripts threw or the browser noted, refusals by the page's policy included."""
-        found: list[str] = await self._ask("faults")
+        found: list[str] = await self.ask("faults")
         return found
 
 
@@ -67,7 +67,7 @@ class Browser:
 
     async def open(self, url: str) -> Tab:
         tab = Tab(self._driver, next(self._numbers))
-        await tab._ask("open", url=url)
+        await tab.ask("open", url=url)
         return tab
 
 

@@ -110,11 +110,11 @@ async def test_a_client_that_reads_a_little_now_and_then_stays(
 
 async def test_a_client_that_answers_pings_and_reads_nothing_leaves_as_a_slow_consumer() -> None:
     async with (
-        live(stalled_s=0.5, close_timeout_s=0.2) as server,
+        live(narrow=True, stalled_s=0.5, close_timeout_s=0.2) as server,
         server.client() as bystander,
         server.client(receive_buffer=4096) as client,
     ):
-        handler = await server.narrow(1)
+        handler = await server.handler(1)
         _push(handler.connection, 100)  # more than the sockets take, and far from an outbox's bound
         while not handler.gone.is_set():
             await client.send(PONG, b"")
@@ -129,12 +129,12 @@ async def test_a_client_that_answers_pings_and_reads_nothing_leaves_as_a_slow_co
 async def test_clients_that_together_hold_too_much_are_closed_until_they_do_not(key: str) -> None:
     bounds: dict[str, Any] = {key: 250_000}
     async with (
-        live(trusted_proxies=(), close_timeout_s=0.2, **bounds) as server,
+        live(narrow=True, trusted_proxies=(), close_timeout_s=0.2, **bounds) as server,
         server.client(receive_buffer=4096),
         server.client(receive_buffer=4096),
         server.client(receive_buffer=4096),
     ):
-        handlers = [await server.narrow(number) for number in range(3)]
+        handlers = [await server.handler(number) for number in range(3)]
         for handler, count in zip(handlers, (100, 220, 140), strict=True):
             _push(handler.connection, count)
         await handlers[1].gone.wait()

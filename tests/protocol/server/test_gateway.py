@@ -194,13 +194,12 @@ async def test_clients_over_a_unix_socket_are_served(tmp_path: Path) -> None:
     listener.bind(str(tmp_path / "socket"))
     listener.listen()
     door = Narrow()
-    async with live(door=door) as server, trio.open_nursery() as nursery:
-        nursery.start_soon(accept_from, listener, server.gateway._take)
-        async with await trio.open_unix_socket(str(tmp_path / "socket")) as stream:
-            await stream.send_all(upgrade(X_Forwarded_For="192.0.2.1"))
-            client = Raw(stream)
-            assert (await client.head()).startswith(b"HTTP/1.1 101 ")
-            await client.pong()
-            assert door.came == ["192.0.2.1"]
-        nursery.cancel_scope.cancel()
-    listener.close()
+    async with (
+        live(door=door, also=[listener]),
+        await trio.open_unix_socket(str(tmp_path / "socket")) as stream,
+    ):
+        await stream.send_all(upgrade(X_Forwarded_For="192.0.2.1"))
+        client = Raw(stream)
+        assert (await client.head()).startswith(b"HTTP/1.1 101 ")
+        await client.pong()
+        assert door.came == ["192.0.2.1"]

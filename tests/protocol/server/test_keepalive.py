@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 import trio
@@ -11,9 +12,10 @@ from protocol.codec import MSGPACK
 from protocol.frames import PONG
 from protocol.server.flusher import Flusher
 from protocol.server.keepalive import NEVER, Wheel
+from protocol.server.poller import Poller
 from protocol.server.settings import WireSettings
 from protocol.server.websocket import Connection
-from tests.protocol.live import masked
+from tests.protocol.live import Echo, masked
 
 
 class Clocked:
@@ -132,14 +134,18 @@ async def test_a_silent_client_is_closed_between_a_minute_and_the_next_ping(
     settings = WireSettings()
     wheel = Wheel(settings.keepalive_s)
     await nursery.start(wheel.run)
+    poller = Poller(nullcontext())
+    await nursery.start(poller.run)
     near, far = socket.socketpair()
+    near.setblocking(False)
     with near, far:
         connection = Connection(
             1, MSGPACK, "nowhere", near, settings=settings, flusher=Flusher(), wheel=wheel
         )
         connection.expect_within(None)
+        nursery.start_soon(connection.run, Echo(connection, lambda _: None), poller)
         await trio.sleep(40.0 + phase_s)
-        connection._feed(masked(PONG, b""))
+        far.send(masked(PONG, b""))
         heard_at = trio.current_time()
         while not connection.closed:
             await trio.sleep(0.25)

@@ -59,14 +59,14 @@ async def test_tls_carries_a_backlog_and_many_records(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
     async with (
-        live(tls_context=contexts[0], outbox_bytes=10_000_000) as server,
+        live(narrow=True, tls_context=contexts[0], outbox_bytes=10_000_000) as server,
         await server.socket(receive_buffer=4096) as tcp,
     ):
         stream = trio.SSLStream(tcp, contexts[1], server_hostname="localhost")
         client = Raw(stream)
         await stream.send_all(upgrade())
         await client.head()
-        handler = await server.narrow()
+        handler = await server.handler()
         for number in range(2000):
             handler.connection.reply(Ok(number, "x" * 1000))
         for number in range(2000):

@@ -445,7 +445,7 @@ async def test_a_client_that_sends_on_after_it_was_closed_is_read_from_slowly() 
                 await client.stream.send_all(bytes(65_536))
         await handler.gone.wait()
         pauses = (trio.current_time() - began) / 0.05
-        assert 8 < connection._last_reads <= 9 + pauses
+        assert 8 < connection.last_reads <= 9 + pauses
 
 
 async def test_a_flood_of_requests_does_not_keep_others_waiting() -> None:

@@ -20,11 +20,11 @@ FRAME = MSGPACK.frame(RoomMessage(room="r", offset=1, user="u", name="n", body="
 
 async def test_a_client_that_never_reads_leaves_as_a_slow_consumer() -> None:
     async with (
-        live(outbox_bytes=100_000, close_timeout_s=0.2) as server,
+        live(narrow=True, outbox_bytes=100_000, close_timeout_s=0.2) as server,
         server.client() as bystander,
         server.client(receive_buffer=4096) as client,
     ):
-        handler = await server.narrow(1)
+        handler = await server.handler(1)
         connection = handler.connection
         while not connection.closed:
             connection.outbox.push(FRAME)
@@ -42,8 +42,11 @@ async def test_a_client_that_never_reads_leaves_as_a_slow_consumer() -> None:
 
 
 async def test_a_slow_consumer_that_reads_again_learns_why() -> None:
-    async with live(outbox_bytes=100_000) as server, server.client(receive_buffer=4096) as client:
-        handler = await server.narrow()
+    async with (
+        live(narrow=True, outbox_bytes=100_000) as server,
+        server.client(receive_buffer=4096) as client,
+    ):
+        handler = await server.handler()
         while not handler.connection.closed:
             handler.connection.outbox.push(FRAME)
             await trio.lowlevel.checkpoint()
@@ -55,10 +58,10 @@ async def test_a_slow_consumer_that_reads_again_learns_why() -> None:
 async def test_a_slow_client_gets_a_big_backlog_whole_and_in_order() -> None:
     count = 3000
     async with (
-        live(outbox_bytes=10_000_000) as server,
+        live(narrow=True, outbox_bytes=10_000_000) as server,
         server.client(receive_buffer=4096) as client,
     ):
-        handler = await server.narrow()
+        handler = await server.handler()
         for number in range(count):
             handler.connection.reply(Ok(number, "x" * 1000))
         for number in range(count):
@@ -71,8 +74,11 @@ async def test_a_slow_client_gets_a_big_backlog_whole_and_in_order() -> None:
 
 
 async def test_a_slow_client_gets_the_newest_state_only() -> None:
-    async with live(outbox_bytes=3_000_000) as server, server.client(receive_buffer=4096) as client:
-        outbox = (await server.narrow()).connection.outbox
+    async with (
+        live(narrow=True, outbox_bytes=3_000_000) as server,
+        server.client(receive_buffer=4096) as client,
+    ):
+        outbox = (await server.handler()).connection.outbox
         while not server.gateway.statistics().flusher.writers:
             outbox.push(FRAME)
             await trio.lowlevel.checkpoint()

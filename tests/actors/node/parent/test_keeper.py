@@ -64,8 +64,7 @@ async def test_a_node_that_is_killed_is_back() -> None:
     async with keeping(house) as keeper:
         await keeper.until_up()
         os.kill(house.pids[0], signal.SIGKILL)
-        while keeper.restarts < 1:
-            await keeper._changed.wait()
+        await keeper.until(lambda: keeper.restarts >= 1)
         await keeper.until_up()
         assert (keeper.restarts, str(keeper.last)) == (1, "killed by SIGKILL")
     assert len(house.failures) == 1
@@ -75,8 +74,7 @@ async def test_a_node_that_keeps_dying_is_started_again_after_longer_and_longer_
     house = House(DIES)
     began = trio.current_time()
     async with keeping(house) as keeper:
-        while len(house.failures) < HOPELESS:
-            await keeper._changed.wait()
+        await keeper.until(lambda: len(house.failures) >= HOPELESS)
         assert keeper.backoff.hopeless
         assert {one.code for one in house.failures} == {3}
     # At least half of 0.1 + 0.2 + 0.4 + 0.8 s, which sleeping itself guarantees.
@@ -93,8 +91,7 @@ async def test_one_that_cannot_even_be_started_is_tried_again() -> None:
 async def test_one_that_hangs_is_replaced() -> None:
     house = House(HANGS, SERVES, hung_after_s=0.3)
     async with keeping(house) as keeper:
-        while not house.failures:
-            await keeper._changed.wait()
+        await keeper.until(lambda: bool(house.failures))
         assert "stood still" in str(house.failures[0])
         await keeper.until_up()
 
@@ -104,8 +101,7 @@ async def test_a_node_that_is_down_when_it_is_stopped_has_ended_well() -> None:
     with trio.fail_after(LIMIT_S):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(house.keeper.run)
-            while len(house.failures) < HOPELESS:
-                await house.keeper._changed.wait()
+            await house.keeper.until(lambda: len(house.failures) >= HOPELESS)
             house.keeper.stop()
     assert house.keeper.stopped_as == Exit.OK
     assert len(house.pids) == HOPELESS
@@ -170,8 +166,7 @@ async def test_a_restart_waits_until_the_node_is_ready_and_a_stop_ends_the_wait(
         await keeper.until_up()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(restart, keeper)
-            while keeper.restarts < 1:
-                await keeper._changed.wait()
+            await keeper.until(lambda: keeper.restarts >= 1)
             await keeper.until_up()
             keeper.stop()
     assert said == ["n-1: the server is being stopped"]
@@ -180,8 +175,7 @@ async def test_a_restart_waits_until_the_node_is_ready_and_a_stop_ends_the_wait(
 async def test_a_node_that_is_down_is_restarted_without_a_pause() -> None:
     house = House(DIES)
     async with keeping(house) as keeper:
-        while len(house.failures) < HOPELESS + 1:
-            await keeper._changed.wait()
+        await keeper.until(lambda: len(house.failures) > HOPELESS)
         house.programs = [SERVES]
         await keeper.restart()
         assert (keeper.state, keeper.backoff.failures) == ("up", 0)

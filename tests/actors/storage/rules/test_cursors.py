@@ -36,6 +36,6 @@ def test_what_is_no_cursor_is_refused(sent: str) -> None:
 )
 def test_a_forged_check_does_not_let_nonsense_through(forged: bytes) -> None:
     """The check is no secret, since it only guards against mistakes."""
-    sent = base64.urlsafe_b64encode(cursors._check(LIST, forged) + forged).decode().rstrip("=")
+    sent = base64.urlsafe_b64encode(cursors.check_of(LIST, forged) + forged).decode().rstrip("=")
     with pytest.raises(NoCursor):
         bookmark(LIST, sent)
