@@ -112,8 +112,8 @@ class OidcProvider:
         self.name = name
         self.settings = settings
         self._secret = secret
-        self._flows = flows
-        self._outgoing = outgoing
+        self.flows = flows
+        self.outgoing = outgoing
         self._clock = clock
         self._configuration = _Kept()
         self._keys = _Kept()
@@ -131,7 +131,7 @@ class OidcProvider:
         if redirect and redirect not in redirects:
             raise Refused(BAD_MESSAGE, "the configuration does not have this redirect")
         redirect = redirect or next(iter(redirects), "")
-        flow = self._flows.begin(self.name, redirect)
+        flow = self.flows.begin(self.name, redirect)
         if not redirect:
             return flow, ""
         at = (await self._read_configuration()).authorization_endpoint
@@ -149,7 +149,7 @@ class OidcProvider:
 
     async def shown(self, proof: Proof) -> Shown:
         """Return who has an ID token, or a code for one. Raises Refused."""
-        flow = self._flows.find(self.name, proof.state, proof.secret)
+        flow = self.flows.find(self.name, proof.state, proof.secret)
         token = await self._redeemed(proof.text, flow) if proof.is_code else proof.text
         key_id, algorithm = key_id_of(token, self.settings.algorithms)
         subject = verified_subject(
@@ -182,7 +182,7 @@ class OidcProvider:
             pair = f"{quote(self.settings.client_id, safe='')}:{quote(self._secret, safe='')}"
             headers["authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
         at = (await self._read_configuration()).token_endpoint
-        answer = await self._outgoing.post(at, form, headers=headers)
+        answer = await self.outgoing.post(at, form, headers=headers)
         if answer.status != 200:
             raise Refused(BAD_PROOF, "the issuer does not take the code")
         token = (answer.body or {}).get("id_token")
@@ -208,7 +208,7 @@ class OidcProvider:
     async def _read_configuration(self) -> _Configuration:
         async def read() -> _Configuration:
             issuer = self.settings.issuer
-            answer = await self._outgoing.get(
+            answer = await self.outgoing.get(
                 f"{issuer.rstrip('/')}/.well-known/openid-configuration"
             )
             try:
@@ -226,7 +226,7 @@ class OidcProvider:
         return kept
 
     async def _read_keys(self) -> list[dict[str, Any]]:
-        answer = await self._outgoing.get((await self._read_configuration()).jwks_uri)
+        answer = await self.outgoing.get((await self._read_configuration()).jwks_uri)
         keys = (answer.body or {}).get("keys")
         if answer.status != 200 or not isinstance(keys, list) or len(keys) > MOST_KEYS:
             raise Refused(PROVIDER_FAILED, "it has no keys, or too many")

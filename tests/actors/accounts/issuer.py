@@ -185,4 +185,4 @@ def provider_of(
 def flows(provider: OidcProvider) -> Iterator[Flow]:
     """New sign-ins of a client that gets ID tokens by itself."""
     while True:
-        yield provider._flows.begin("test", "")
+        yield provider.flows.begin("test", "")

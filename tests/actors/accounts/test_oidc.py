@@ -260,10 +260,10 @@ async def test_an_issuer_that_is_gone_is_told_and_asked_again_later() -> None:
     proof = brought(flow, issuer.id_token(flow.nonce))
     for _ in range(5):
         assert (await refusal(provider, proof)).startswith("provider_away: 127.0.0.1 cannot be")
-    assert provider._outgoing.asked == 1
+    assert provider.outgoing.asked == 1
     clock.now += AFTER_FAILURE_S
     await refusal(provider, proof)
-    assert provider._outgoing.asked == 2
+    assert provider.outgoing.asked == 2
 
 
 async def test_while_an_issuer_is_away_its_keys_hold_on() -> None:
