@@ -23,26 +23,27 @@ from protocol.errors import (
 )
 
 GUESTS: Final = ""
-"""Instead of a sign-in: the sessions of the user that were opened as a guest's."""
+"""Stands where the id of a sign-in does, for the sessions that the user opened as a guest."""
 ALL: Final = "*"
-"""Instead of a sign-in: all sessions of the user."""
+"""Stands where the id of a sign-in does, for all sessions of the user."""
 WHY: Final[dict[str, tuple[ErrorCode, CloseCode]]] = {
     "signed_out": (SIGNED_OUT, SIGN_IN_ENDED),
     "banned": (BANNED, ACCOUNT_BANNED),
     "closed": (ACCOUNT_CLOSED, ACCOUNT_GONE),
 }
-"""Why sessions end: what a request is answered with, and what a connection is closed with."""
+"""Why sessions end -> the error that answers a request, and the code that closes a connection."""
 
 
 class Ending(msgspec.Struct, frozen=True):
     """Says that a sign-in is over, or that a user may not be here.
 
     Attributes:
-        user: whose.
-        sign_in: which sign-in; GUESTS or ALL.
+        user: the user.
+        sign_in: the id of the sign-in; or GUESTS, or ALL.
         why: a key of WHY.
-        until: until when it holds, in seconds since 1970, UTC: the end of a ban, or when no token
-            can be valid any more. A ban that was lifted has a time in the past.
+        until: when the ending ceases to hold, in seconds since 1970, UTC. For a ban this is its
+            end, and a time in the past if it was lifted. For a sign-in it is the time at which the
+            last of its tokens has run out.
     """
 
     user: str
@@ -52,9 +53,9 @@ class Ending(msgspec.Struct, frozen=True):
 
 
 class AccountAccess:
-    """Reads access tokens, and refuses those of sign-ins and users that have ended.
+    """Reads access tokens, and refuses those whose sign-in or user has an ending.
 
-    All is in memory, so a session is opened even while PostgreSQL is away.
+    Everything is in memory, so sessions are opened even while PostgreSQL is away.
 
     Arguments:
         tokens: reads access tokens.
@@ -77,7 +78,7 @@ class AccountAccess:
 
     @property
     def endings(self) -> int:
-        """How many users have an ending that is kept."""
+        """How many users have an ending that this node keeps."""
         return len(self._endings)
 
     # --- see `actors.edge.access.Access` -------------------------------------------------------
@@ -114,7 +115,7 @@ class AccountAccess:
     # --- endings -------------------------------------------------------------------------------
 
     def apply(self, endings: Iterable[Ending]) -> None:
-        """Have endings take effect. It does no harm to apply one again."""
+        """Keep endings, and end the sessions that they concern. To repeat it is harmless."""
         now = self._clock()
         for ending in endings:
             of_user = self._endings.setdefault(ending.user, {})
@@ -127,7 +128,7 @@ class AccountAccess:
                     del self._endings[ending.user]
 
     def forget_old(self) -> None:
-        """Forget the endings that hold no longer."""
+        """Forget the endings that have ceased to hold."""
         now = self._clock()
         for user, endings in list(self._endings.items()):
             kept = {which: one for which, one in endings.items() if now < one.until}

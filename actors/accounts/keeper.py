@@ -1,4 +1,4 @@
-"""`AccessKeeper`: keeps a node's keys and endings as PostgreSQL has them."""
+"""`AccessKeeper`: reads the keys and the endings from PostgreSQL, again and again."""
 
 from __future__ import annotations
 
@@ -18,19 +18,26 @@ from actors.runtime.handlers import handles
 
 KEEPER: Final = "access-keeper"
 SETTLES_S: Final = 10.0
-"""A new key signs once it is so old, since every node knows it by then."""
+"""The age at which a new key begins to sign. Every node has read it by then."""
 ROTATE_EVERY_S: Final = 60.0
 """How often a node asks whether a new key is due."""
 
 
 class KnownKeys:
-    """The keys that a node knows; None: none yet."""
+    """The keys that a node knows.
+
+    Attributes:
+        present: the keys; None: they have not been read yet.
+    """
 
     def __init__(self) -> None:
         self.present: AccessKeys | None = None
 
     def remember(self, looked: AccessNews) -> None:
-        """Take the keys over. The newest that has settled signs, or else the oldest."""
+        """Take the keys over.
+
+        The newest one of at least `SETTLES_S` signs; if there is none, the oldest of all does.
+        """
         if looked.keys:
             settled = [key for key, _, age in looked.keys if age >= SETTLES_S]
             signing = settled[0] if settled else looked.keys[-1][0]
@@ -56,11 +63,12 @@ class _Found(msgspec.Struct, frozen=True):
 class AccessKeeper(Actor):
     """Reads keys and endings in rounds.
 
-    While PostgreSQL is away, sessions are opened by what was known last.
+    While PostgreSQL is away, sessions are opened by the keys and endings that were read last.
 
     Arguments:
         facts: asks PostgreSQL.
-        keys, access: what is kept.
+        keys: takes the keys that were read.
+        access: takes the endings that were read.
         settings: the section of accounts.
     """
 
@@ -79,7 +87,7 @@ class AccessKeeper(Actor):
 
     @handles(_Rotate, local=True)
     def rotate(self, _: _Rotate) -> None:
-        """Add a key if one is due."""
+        """Have PostgreSQL add a key if the newest is old enough."""
         settings = self._settings
         command = RotateKeys(
             secrets.token_urlsafe(6),

@@ -26,21 +26,26 @@ from persistence.queries import QueryKind, ReadTransaction
 from protocol.errors import BAD_TOKEN
 
 OVERLAP_S: Final = 60
-"""How far back a node looks for endings that committed late; a transaction takes 30 s at most."""
+"""How far back a node looks again in each round. A transaction takes at most 30 s, so an ending
+that was written before a look and committed after it is found by a later one."""
 
 
 class SignIn(msgspec.Struct, frozen=True):
-    """Signs a device in, into the account of an identity, which is made if there is none.
+    """Signs a device in, and makes the account if there is none yet. Answer: `Let`.
 
     Attributes:
-        user: the user of an account that is made.
-        name: its name.
-        provider, subject: the identity; an empty provider: a guest's, which has none.
-        sign_in, label: the sign-in's id, and what its device is called.
-        refresh: the hash of its refresh token, which is valid for `valid_s` seconds.
+        user: the user id of the account, if it has to be made.
+        name: its name then.
+        provider, subject: the identity by which an account is found. A guest has none: `provider`
+            is empty.
+        sign_in: the id of the sign-in.
+        label: the name of the device, for lists of sign-ins.
+        refresh: the hash of the refresh token.
+        valid_s: how long the refresh token is valid, in seconds.
+        guest: whether `user` comes from the token of a guest's session. That session then stays a
+            way into the account, if it is made.
         flow, flow_until: see `use_flow`.
-        guest: the user is of a guest's session, which stays a way into an account that is made.
-        username: the username of an account that is made; None: none yet.
+        username: the username of the account, if it has to be made; None: none yet.
     """
 
     user: str
@@ -58,9 +63,10 @@ class SignIn(msgspec.Struct, frozen=True):
 
 
 class Refresh(msgspec.Struct, frozen=True):
-    """Takes a refresh token, by its hash, and puts another one in its place. Answer: `Let`.
+    """Replaces a refresh token with a new one. Both are given by their hashes. Answer: `Let`.
 
-    One that was used before ends its sign-in, whose access tokens are void for `void_s` seconds.
+    If the token was used before, its sign-in ends instead. Nodes then refuse the access tokens of
+    that sign-in for `void_s` seconds, after which all of them have run out.
     """
 
     hash: bytes
@@ -70,7 +76,7 @@ class Refresh(msgspec.Struct, frozen=True):
 
 
 class EndSignIns(msgspec.Struct, frozen=True):
-    """Ends sign-ins of a user; ALL: each. Answer: `Endings`."""
+    """Ends one sign-in of a user, or `ALL`. Answer: `Endings`."""
 
     user: str
     sign_in: str
@@ -78,14 +84,18 @@ class EndSignIns(msgspec.Struct, frozen=True):
 
 
 class EraseAccount(msgspec.Struct, frozen=True):
-    """Deletes all that is kept of a user. Their access tokens are void. Answer: `Endings`."""
+    """Deletes the account of a user, and ends all sign-ins. Answer: `Endings`."""
 
     user: str
     void_s: float
 
 
 class RotateKeys(msgspec.Struct, frozen=True):
-    """Adds this key if the newest is older than `every_s`, and drops those of no valid token."""
+    """Adds this key if the newest one is older than `every_s` seconds.
+
+    It also drops each key that a newer one replaced more than `keep_s` seconds ago, since no token
+    that it has signed is valid any more.
+    """
 
     id: str
     secret: bytes
@@ -94,7 +104,14 @@ class RotateKeys(msgspec.Struct, frozen=True):
 
 
 class Let(msgspec.Struct, frozen=True):
-    """Who signed in, or came back. `reused`: the token was used before, and the sign-in ended."""
+    """The answer to `SignIn` and `Refresh`: who has signed in.
+
+    Attributes:
+        user, name, roles: of the account.
+        sign_in: the id of the sign-in.
+        reused: whether the refresh token had been used before, so that the sign-in has ended.
+        created: whether the account is new.
+    """
 
     user: str
     name: str
@@ -117,7 +134,13 @@ class Lookup(msgspec.Struct, frozen=True):
 
 
 class AccessNews(msgspec.Struct, frozen=True):
-    """Keys as (id, secret, age in seconds), the newest first; endings; the database's time."""
+    """The answer to `Lookup`.
+
+    Attributes:
+        keys: (id, secret, age in seconds) of each key, the newest first.
+        endings: the endings since the time that was asked for.
+        now: the database's time, in seconds since 1970.
+    """
 
     keys: list[tuple[str, bytes, float]]
     endings: list[Ending]
@@ -189,7 +212,8 @@ def _refresh(tx: Transaction, command: Refresh) -> Let:
     if row is None:
         raise Refused(BAD_TOKEN)
     user, name, roles, sign_in = row
-    # Read again under the lock: of two who show the same token, the second waited for the first.
+    # Of two who show the same token at once, the second has waited here for the lock that the first
+    # one held. So whether the token was used is read again.
     now = tx.read(
         """
         SELECT t.used_at IS NOT NULL, s.ended
@@ -261,7 +285,8 @@ def _rotate(tx: Transaction, command: RotateKeys) -> None:
         """,
         (command.id, command.secret, command.every_s),
     )
-    # A key signs until a newer one has taken over, and its tokens are valid for a while after that.
+    # A key signs until a newer one does, and the last token that it signed is valid for a while
+    # after that.
     tx.write(
         """
         DELETE FROM account_keys AS k WHERE EXISTS (

@@ -43,8 +43,8 @@ from protocol.messages.profile import AccountGet, AccountRead, AccountSearch, Ac
 LIMITS: Final = "sign_in_limits"
 """The section of the limits."""
 AFTER_S: Final = 3_600.0
-"""How long after its last access token a session of a sign-in could be resumed, at the most: with
-`sessions.token_grace_s`, and clocks that differ."""
+"""The longest time after the end of a sign-in's last access token in which a session of it could be
+resumed. It covers `sessions.token_grace_s` and clocks that differ."""
 
 
 def start(frame: Frame) -> Running:

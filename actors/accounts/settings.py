@@ -18,7 +18,7 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     refresh_valid_s: PositiveSeconds = 60 * 86_400.0
     """How long a refresh token is valid, and so how long a sign-in lasts without being used."""
     key_every_s: PositiveSeconds = 7 * 86_400.0
-    """How often the key that signs access tokens is replaced. Tokens of the last one stay valid."""
+    """How often a new key begins to sign access tokens. Tokens of the key before stay valid."""
     owner_secret_s: PositiveSeconds = 86_400.0
     """How long the one-time secret is valid by which an account becomes that of an owner."""
     look_every_s: Annotated[float, Meta(gt=0, le=1)] = 0.5

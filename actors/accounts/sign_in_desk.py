@@ -50,9 +50,9 @@ _Label = Annotated[str, Meta(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 
 
 class GuestSignIn(msgspec.Struct, frozen=True, kw_only=True):
-    """A sign-in without anything to show.
+    """Signs a guest in, who has nothing to prove who they are.
 
-    With the token of a guest's session, that guest becomes the account and keeps the user id.
+    If the request bears the token of a guest's session, the account gets that guest's user id.
     `username` is for an account that is made.
     """
 
@@ -62,13 +62,13 @@ class GuestSignIn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeviceSignIn(GuestSignIn, frozen=True, kw_only=True):
-    """A sign-in by the id of a device: a secret, random text that the client keeps."""
+    """Signs in by the id of a device: a secret, random text that the client keeps."""
 
     device: Annotated[str, Meta(min_length=16, max_length=128)]
 
 
 class CustomSignIn(GuestSignIn, frozen=True, kw_only=True):
-    """A sign-in by an id that a back end with an API key vouches for."""
+    """Signs a user in by an id that a back end vouches for with its API key."""
 
     custom: Annotated[str, Meta(min_length=1, max_length=128)]
 
@@ -80,7 +80,7 @@ class RefreshGiven(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens. The refresh token is used once, and the answer to that has the next one."""
+    """The tokens of a sign-in. A refresh token is used once: the answer brings the next one."""
 
     user: str
     name: str
@@ -102,15 +102,16 @@ class SignInDesk:
     """Answers the routes of accounts.
 
     Arguments:
-        facts: keeps the rows.
-        access: issues access tokens, and is told at once what ends here.
-        limits: how often people may try.
+        facts: runs the commands and queries of accounts.
+        access: issues access tokens, and takes the endings that are made on this node.
+        limits: bounds how often somebody may try.
         settings: the section of accounts.
-        void_s: how long tokens of a sign-in that ends could be valid.
+        void_s: the time after the end of a sign-in in which its tokens could be valid, in seconds.
 
     Attributes:
-        signed_in: how many sign-ins there were, by the way.
-        refreshed, reused: how many refresh tokens were used, and how many of them a second time.
+        signed_in: way to sign in -> how many times it was taken.
+        refreshed: how many refresh tokens were shown.
+        reused: how many of them had been used before.
     """
 
     def __init__(
@@ -173,7 +174,7 @@ class SignInDesk:
         )  # fmt: skip
 
     async def authenticate(self, given: Credentials) -> ApiCaller | None:
-        """Know a caller by an access token; see `Authenticate`."""
+        """Return who calls with an access token, as an `Authenticate` does."""
         if not is_access_token(given.token):
             return None
         grant = self._access.verify(given.token)
@@ -186,7 +187,7 @@ class SignInDesk:
         return ApiCaller(who=who)
 
     async def export(self, user: str) -> Any:
-        """Return what is known of a user, as plain values. Of tokens only their times."""
+        """Return what is kept of a user, as plain values: of tokens, only their times."""
         return await self._facts.ask(ExportAccount(user))
 
     async def erase(self, user: str) -> None:
@@ -237,7 +238,7 @@ class SignInDesk:
             subject: the second half.
             flow: see `actors.accounts.identities.use_flow`.
         """
-        self.check_keys()  # before a sign-in is made that nobody is told of
+        self.check_keys()  # without keys, a sign-in would be made whose tokens nobody gets
         who = call.who
         user, guest = f"guest-{secrets.token_urlsafe(12)}", False
         if who is not None and not who.key and not who.sign_in:
@@ -263,7 +264,7 @@ class SignInDesk:
         return self._tokens(let, refresh)
 
     async def _refresh(self, call: ApiCall) -> SignedIn:
-        self.check_keys()  # before the token is used up
+        self.check_keys()  # without keys, the token would be used up for nothing
         refresh = _new_refresh()
         command = Refresh(
             hash_of(call.body.refresh_token),
@@ -311,7 +312,7 @@ class SignInDesk:
         assert call.who is not None
         command = EndSignIns(call.who.user, sign_in, self._void_s)
         done = await self._facts.execute(command, user=call.who.user)
-        self._access.apply(done.endings)  # other nodes look for it
+        self._access.apply(done.endings)  # the keepers of other nodes read it
         return len(done.endings)
 
 

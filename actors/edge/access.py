@@ -1,7 +1,8 @@
 """Access: who a session belongs to, by a token of the service that knows accounts.
 
-The edge asks an `Access` and knows nothing of accounts. A server without such a service has guests
-only. Every call is answered from memory, because a session opens in one turn of the loop.
+The edge asks an `Access`, and knows nothing else of accounts. A server without such a service has
+only guests. Every call is answered from memory, because a session opens within one turn of the
+loop.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
         user: the account, whose sessions have this user.
         name: the name that others see; empty: the account has none yet.
         roles: the roles of the account, without those that they include.
-        sign_in: the sign-in that the token came from. Sessions end with it.
+        sign_in: the sign-in that the token came from. When it ends, so do its sessions.
         expires: when the token runs out, in seconds since 1970, UTC.
     """
 
@@ -33,9 +34,9 @@ class Grant(msgspec.Struct, frozen=True, gc=False):
 
 
 class AccessEnded(msgspec.Struct, frozen=True, gc=False):
-    """To a session: its sign-in has ended, or its account may not be here any more.
+    """Tells a session that its sign-in has ended, or that its account may not be here any more.
 
-    `close` is the code that its connection is closed with.
+    `close` is the code with which its connection is closed.
     """
 
     close: CloseCode
@@ -61,7 +62,10 @@ class Access(Protocol):
         """
 
     def entered(self, who: Identity) -> None:
-        """Note a session that has begun on this node. `AccessEnded` is told to it when it ends."""
+        """Note a session of this node. It is told `AccessEnded` when its access ends.
+
+        It is called when the session begins, and again when it has another sign-in.
+        """
 
     def left(self, who: Identity) -> None:
         """Note that a session of this node has ended."""

@@ -1,9 +1,10 @@
 """Access tokens: signed, short-lived, and the same for all nodes. Version 3 of a token.
 
-The text is `gra_`, by which it is told from tokens of sessions and found in what was published by
-mistake, and then base64url of an HMAC-SHA256 (32 bytes, RFC 2104) and of what it signs: a byte with
-the version, and the claims in msgpack. The claims begin with the id of the key that signed them. So
-keys can be replaced while tokens of older ones are valid.
+A token is the prefix `gra_` and a base64url text. The prefix tells it from the tokens of sessions,
+and lets scanners find tokens that were published by mistake. The text holds an HMAC-SHA256 (32
+bytes, RFC 2104) and what it signs: a byte with the version, and the claims in msgpack. The claims
+begin with the id of the key that signed them, so keys can be replaced while tokens of older keys
+are valid.
 """
 
 from __future__ import annotations
@@ -27,7 +28,12 @@ AHEAD_S: Final = 60.0
 
 
 class AccessKeys(msgspec.Struct, frozen=True):
-    """The keys of a server. `keys` are accepted, by their ids; the one of `signing` signs."""
+    """The keys of a server.
+
+    Attributes:
+        signing: the id of the key that signs new tokens.
+        keys: id -> the key; tokens of all of them are accepted.
+    """
 
     signing: str
     keys: Mapping[str, bytes]
@@ -51,7 +57,7 @@ class AccessTokens:
     """Issues access tokens and reads them.
 
     Arguments:
-        keys: returns the present keys; None: they are not known yet.
+        keys: returns the keys of this moment; None: they are not known yet.
         valid_s: how long a token is valid, in seconds.
         clock: seconds since 1970, UTC.
     """

@@ -23,7 +23,7 @@ KeyRate = Annotated[float, Meta(gt=0, le=1_000_000)]
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True):
-    """The API key that is asked for."""
+    """A request for a new API key."""
 
     name: Annotated[str, Meta(min_length=1, max_length=64)]
     scopes: Annotated[list[_Word], Meta(min_length=1, max_length=64)]
@@ -77,8 +77,8 @@ class KeyDesk:
     """Answers the routes of keys.
 
     Arguments:
-        facts: keeps them.
-        gatekeeper: is told of a key that is revoked here.
+        facts: runs the commands and queries of keys.
+        gatekeeper: told of each key that is revoked on this node, so that it refuses it at once.
         names: those of the server's ops and routes.
     """
 

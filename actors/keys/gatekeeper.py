@@ -18,9 +18,10 @@ from protocol.messages.envelope import IDENT
 from protocol.roles import PLAYER, with_included
 
 KNOWN_S: Final = 1.0
-"""How long a key that was read is taken as it was: so long may a revoked one still be used."""
+"""How long a node uses what it has read of a key. So another node may accept a key for so long
+after it was revoked."""
 NOTE_S: Final = 60.0
-"""How often it is noted that a key is used."""
+"""How often the use of a key is noted, at most."""
 _MOST: Final = 10_000
 
 
@@ -30,10 +31,10 @@ class Gatekeeper:
     Arguments:
         facts: reads the keys.
         rates: the rates of keys over all nodes.
-        clock: seconds, on a clock that does not go back.
+        clock: seconds of a clock that never goes back.
 
     Attributes:
-        checked: how many keys were shown, by what became of it.
+        checked: what became of a key that was shown -> how many times.
     """
 
     def __init__(self, facts: Facts, rates: SharedRates, clock: Callable[[], float]) -> None:
@@ -45,10 +46,10 @@ class Gatekeeper:
         self.checked = Counter(valid=0, unknown=0, revoked=0)
 
     async def authenticate(self, given: Credentials) -> ApiCaller | None:
-        """Return who calls by a key; None: the token is no key.
+        """Return who calls with a key; None: the token is no key.
 
-        Raises RequestError: RATE_LIMITED, or BAD_TOKEN, which is the same whether there is no such
-        key, its secret is another one, or it was revoked.
+        Raises RequestError: RATE_LIMITED, or BAD_TOKEN. The caller is not told whether the key is
+        unknown, has another secret, or was revoked.
         """
         if not given.token.startswith(PREFIX):
             return None
@@ -103,5 +104,5 @@ class Gatekeeper:
         if len(noted) >= _MOST:
             noted.clear()
         noted[key, address] = now + NOTE_S
-        # Nobody waits: a use that could not be noted is noted a minute later.
+        # Nobody waits for this. If it fails, the next use in a minute is noted.
         self._facts.execute(NoteUse(key, address), user=f"{ITSELF}{key}").when_done(lambda _: None)

@@ -1,7 +1,8 @@
 """The text of an API key: `gk_<id>_<secret>`.
 
-The prefix lets scanners of leaked secrets find it. The id is no secret, and names the key in lists
-and logs. The secret has 256 random bits, so its plain SHA-256 can be kept: nobody can try so many.
+Scanners for leaked secrets find it by the prefix. The id is no secret, and names the key in lists
+and logs. The server keeps only the SHA-256 of the secret. It has 256 random bits, which nobody can
+guess by trial, so a slow hash is not needed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _KEY: Final = re.compile(r"gk_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 
 
 class KeyText(NamedTuple):
-    """A key, taken apart."""
+    """The parts of a key."""
 
     id: str
     hash: bytes
@@ -34,7 +35,7 @@ def new_key() -> tuple[str, KeyText]:
 
 
 def parsed(text: str) -> KeyText | None:
-    """Return the parts of a key; None: it is no text of a key."""
+    """Return the parts of a key; None: the text is no key."""
     found = _KEY.fullmatch(text)
     if found is None:
         return None

@@ -17,7 +17,7 @@ from protocol.messages.op import Area
 
 
 def start(frame: Frame) -> Running:
-    """Start the service. It has no actors and no ops of the wire."""
+    """Start the service. It has no actors and no ops."""
     system = frame.system
     rates = SharedRates(frame.counters, system.nursery.start_soon, system.now)
     gatekeeper = Gatekeeper(frame.facts, rates, system.now)

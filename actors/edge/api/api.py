@@ -1,7 +1,8 @@
-"""The HTTP API: finds what a request is for, who asks, whether they may, and answers.
+"""The HTTP API: finds what a request asks for and who asks, checks that they may, and answers.
 
 Every op is at `POST /v1/rpc/<op>`, with the types, limits, errors and idempotency that it has on
-the wire. The routes of services are beside them. What names no role is for nobody.
+the wire. Services bring routes of their own beside the ops. An op or route that names no role
+refuses everybody.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ class Api:
         self.refused: Counter[str] = Counter()
         self._ops = ops
         self._encoding = encoding
-        # The role was checked, and it is told what became of it, before a route is called.
+        # `OnlyFor` checks roles and tells of outcomes for sessions. Here `_ask` and `_told` do it.
         self._routes = {
             request: route.route if isinstance(route, OnlyFor) else route
             for request, route in routes.items()
@@ -177,7 +178,7 @@ class Api:
 
     async def _ask(self, request: HttpRequest, op: Op, outcome: _Told) -> HttpResponse:
         now = self.system.now()
-        # Before the token is looked at, which may take a query.
+        # The address is charged before the token is looked at, which may take a query.
         traffic = self._traffic(request, now, op.cost)
         caller = await self._caller(request)
         assert caller is not None
@@ -286,7 +287,7 @@ class Api:
         return traffic
 
     async def _caller(self, request: HttpRequest, *, optional: bool = False) -> ApiCaller | None:
-        """Return who asks; None: nobody says so, and it is `optional`."""
+        """Return who asks; None: the request does not say so, and need not (`optional`)."""
         said = request.headers.get("authorization", "")
         if said[: len(_BEARER)].lower() != _BEARER:
             if optional and not said:
@@ -306,7 +307,10 @@ class Api:
         budget: CallerBudget | None,
         traffic: Traffic | None,
     ) -> Any:
-        """Ask, and wait for the answer. Raises RequestError; an error of an actor becomes one."""
+        """Call `ask` and return its answer.
+
+        Raises RequestError, also for an error of an actor, and if too much is under way.
+        """
         admission = self._admission
         if admission.full():
             admission.shed += 1
@@ -346,7 +350,7 @@ class _Told:
 
 
 def _check_type(request: HttpRequest) -> None:
-    """Raise RequestError for a body that says it is no JSON. One that says nothing is taken."""
+    """Raise RequestError if the content type is another one than JSON. It may be missing."""
     said = request.headers.get("content-type", JSON_TYPE)
     if said.partition(";")[0].strip().lower() != JSON_TYPE:
         raise RequestError(NOT_JSON)
@@ -355,7 +359,7 @@ def _check_type(request: HttpRequest) -> None:
 def _with_key(asked: Request, op: Op, header: str | None) -> Request:
     """Return the request with the idempotency key that the header names.
 
-    The header is a string of RFC 9651 in quotes; the bare text, which many send, is taken too.
+    It is a string in quotes (RFC 9651). Many clients send the bare text, which is taken as well.
     """
     if header is None or op.repeat == "harmless":
         return asked

@@ -1,6 +1,7 @@
-"""`ApiRoute`: what a service answers over HTTP beside its ops, such as a sign-in.
+"""`ApiRoute`: an address at which a service answers over HTTP, beside its ops: such as a sign-in.
 
-The types of a route are checked before its handler is called, and OpenAPI is made of them.
+The body and the query are checked against the route's types before its handler is called. The
+description in OpenAPI is made from the same types.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class ApiCall:
     """A request for a route.
 
     Attributes:
-        who: who asks; None: nobody has said so, which only a route for anyone allows.
+        who: who asks; None: the request does not say so, which only a route for anyone allows.
         body: the body, of the route's type; None: the route takes none.
         query: the parameters behind the "?", of the route's type; None: the route takes none.
         path: the parameters of the path.
@@ -46,7 +47,7 @@ class ApiRoute:
         method, path: such as "POST" and "/v1/sign-in/guest"; `{name}` in the path is a parameter.
         handle: answers. What it returns is of the type `answer`, or is an `HttpResponse` of
             protocol.http.exchange. It raises RequestError to refuse.
-        role: the role of `protocol.roles` that whoever asks must have; None: nobody may ask.
+        role: the role of `protocol.roles` that a caller must have; None: every caller is refused.
         scope: what an API key must have among its scopes, such as "account.sign_in", unless the
             route is for anyone; empty: only a key for everything may call it.
         summary: what it does, in a sentence.

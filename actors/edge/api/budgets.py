@@ -1,8 +1,8 @@
-"""What one caller of the HTTP API may ask for: its rate, and how many requests at once.
+"""The budget of one caller of the HTTP API: its rate, and how many of its requests run at once.
 
-A caller has no connection that its budget could hang on. So budgets are kept by the caller's name
-while something is missing in them, and a full one is forgotten. They are of one node: behind one
-port, the kernel spreads a caller's connections over all of them.
+A caller may come with any number of connections, so its budget is kept under its name. A budget
+that is full again is forgotten. Each node has budgets of its own. Behind one port, the kernel
+spreads the connections of a caller over all nodes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from actors.edge.settings import SessionSettings
 from protocol.errors import RATE_LIMITED, TOO_MANY_REQUESTS, RequestError
 
 _SPARE: Final = 4096
-"""How many budgets are kept before it is asked which of them are full."""
+"""How many budgets are kept before the full ones are looked for and forgotten."""
 
 
 class CallerBudget:
     """The budget of one caller.
 
     Attributes:
-        activations: for what it brings to life.
+        activations: the budget for actors that its requests bring to life.
         under_way: how many of its requests are being answered.
     """
 
@@ -49,7 +49,7 @@ class CallerBudget:
         self.under_way = 0
 
     def admit(self, now: float, cost: int, size: int) -> None:
-        """Count a request. Raises RequestError if it is over a limit."""
+        """Charge a request of this cost and size in bytes. Raises RequestError over a limit."""
         if self.under_way >= self._most:
             raise RequestError(TOO_MANY_REQUESTS)
         for bucket, amount in ((self._requests, cost), (self._bytes, size)):
@@ -58,7 +58,7 @@ class CallerBudget:
                 raise RequestError(RATE_LIMITED, "this caller", retry_in_s=retry_in_s)
 
     def full(self, now: float) -> bool:
-        """Whether nothing is missing, as in a new one."""
+        """Whether it is as full as a new one, and no request is under way."""
         buckets = (self._requests, self._bytes, self.activations)
         return not self.under_way and all(bucket.full(now) for bucket in buckets)
 

@@ -18,13 +18,13 @@ USER_HEADER: Final = "greenroom-user"
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """What a caller says of itself.
+    """What a request says of its caller.
 
     Attributes:
         token: the token or the API key, from `Authorization: Bearer`.
-        user: the user on whose behalf it asks; None: it asks for itself.
-        address: its network address, if it has limits of its own; else None.
-        peer: the address that it is known by, for a log.
+        user: the user on whose behalf the caller asks; None: it asks for itself.
+        address: the caller's network address, if that has limits of its own; else None.
+        peer: the address that the caller is known by, for a log.
     """
 
     token: str
@@ -38,7 +38,7 @@ class ApiCaller:
     """Somebody whom the server knows.
 
     Attributes:
-        who: its identity, which has a role for each that it may act in.
+        who: its identity, with all roles that it may act in.
         scopes: the ops and routes that it may call, as "storage.read", "storage.*" or "*"; None:
             any.
         requests_per_s, burst: its rate; None: that of a session.
@@ -51,7 +51,7 @@ class ApiCaller:
 
     @property
     def budget(self) -> str:
-        """The name of what its requests are counted under: its key, or else its user."""
+        """The name under which its requests are counted: that of its key, or else of its user."""
         return f"key:{self.who.key}" if self.who.key else f"user:{self.who.user}"
 
     def covers(self, op: str) -> bool:
@@ -63,16 +63,17 @@ class ApiCaller:
 
 
 Authenticate = Callable[[Credentials], Awaitable[ApiCaller | None]]
-"""Returns who calls; None: the token is of another kind, and the next one is asked.
+"""Returns who calls; None: the token is of another kind, so the next `Authenticate` is asked.
 
-Raises RequestError: the token is of this kind, and is not valid.
+Raises RequestError if the token is of its kind and not valid.
 """
 
 
 def session_tokens(tokens: Tokens, access: Access | None = None) -> Authenticate:
-    """Return what knows the tokens of `session.open`. It is asked last, since it takes any text.
+    """Return the `Authenticate` of session tokens. It is asked last, since it refuses other texts.
 
-    These are for guests: who has an account shows an access token, which ends with its sign-in.
+    They are for guests only. Whoever has an account shows an access token, because that ends with
+    its sign-in.
     """
 
     async def authenticate(given: Credentials) -> ApiCaller:
@@ -92,7 +93,7 @@ def session_tokens(tokens: Tokens, access: Access | None = None) -> Authenticate
 
 
 def first_of(ways: tuple[Authenticate, ...]) -> Authenticate:
-    """Return what asks each of these in turn. A token that none knows is refused."""
+    """Return an `Authenticate` that asks these in turn, and refuses a token that none knows."""
 
     async def authenticate(given: Credentials) -> ApiCaller:
         for way in ways:

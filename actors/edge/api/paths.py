@@ -14,8 +14,8 @@ _MOST_PARAMETERS: Final = 64
 class Paths:
     """The routes of the HTTP API, by their segments.
 
-    A segment `{name}` takes any text but an empty one. Where two routes fit, the one with the text
-    itself is found before the one with a parameter.
+    A segment `{name}` takes any text but an empty one. If two routes fit a path, the one that has
+    its very text wins over the one with a parameter.
 
     Raises ValueError: two routes have the same address.
     """
@@ -43,7 +43,7 @@ class Paths:
         return route, {name[1:-1]: part for name, part in named if name.startswith("{")}
 
     def methods(self, path: str) -> list[str]:
-        """Return the methods that a path takes; none: there is nothing."""
+        """Return the methods that a path takes; none: there is no route at that path."""
         found = sorted(self._methods(_parts(path)))
         return [*found, "HEAD"] if "GET" in found else found
 
@@ -63,7 +63,7 @@ class Paths:
 
 
 def _parts(path: str) -> list[str] | None:
-    """Return the segments of a path, decoded; None: a segment is no UTF-8."""
+    """Return the decoded segments of a path; None: one of them is no UTF-8."""
     try:
         return [unquote(part, errors="strict") for part in path.split("/")]
     except UnicodeDecodeError:
@@ -71,9 +71,9 @@ def _parts(path: str) -> list[str] | None:
 
 
 def parsed_query(query: str, known: Sequence[str]) -> dict[str, str]:
-    """Return the parameters behind the "?" that are known; of one that comes twice, the last.
+    """Return the known parameters behind the "?". Of one that comes twice, the last counts.
 
-    Raises ValueError: it has too many, or one is no UTF-8.
+    Raises ValueError if there are too many, or if one is no UTF-8.
     """
     pairs = parse_qsl(
         query, keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS
