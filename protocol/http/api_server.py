@@ -39,12 +39,12 @@ class ApiServer:
         settings: the bounds.
         ipv6_prefix: how many bits of an IPv6 address count as one address.
         tls_context: the certificate; None: no TLS.
-        door: lets connections in by their address; None: it lets in all.
+        door: counts the connections of an address, and refuses too many; None: it refuses none.
 
     Attributes:
         opened: how many connections were accepted.
-        dropped: how many were closed at once: beyond `max_connections`, or by the door.
-        answered: how many requests were answered, by status.
+        dropped: how many were closed at once, beyond `max_connections` or by the door.
+        answered: status -> how many requests were answered with it.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class ApiServer:
             close_listeners(self._listeners)
 
     async def drain(self) -> None:
-        """Accept no more, close what is idle, and wait for what is being answered."""
+        """Accept no more connections, close idle ones, and wait for answers that are under way."""
         close_listeners(self._listeners)
         for connection in list(self._connections):
             connection.drain()

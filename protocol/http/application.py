@@ -1,6 +1,6 @@
-"""The HTTP end: health, readiness, metrics, pages; on Hypercorn's trio worker in the same loop.
+"""Health, readiness, metrics and web pages, served by Hypercorn's trio worker in the same loop.
 
-It does not know actors. Its answers come from the checks and readings that it is given.
+It knows nothing of actors. Its answers come from the checks and readings that it is given.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Readiness(msgspec.Struct, frozen=True):
 
     Attributes:
         ready: whether clients may be sent here.
-        degraded: whether something is wrong all the same.
+        degraded: whether something is wrong although clients may be sent here.
         checks: name -> "ok", or what is wrong.
     """
 
@@ -50,7 +50,7 @@ async def readiness(checks: Mapping[str, Check], may_fail: Collection[str] = ())
 
     Arguments:
         checks: the checks by name. The server is ready while all of them return None.
-        may_fail: the names of checks whose failure makes the server degraded, still ready.
+        may_fail: the names of checks whose failure leaves the server ready, but degraded.
     """
     wrong: dict[str, str | None] = dict.fromkeys(checks)
 
@@ -135,9 +135,9 @@ async def serve_http(
         application: the result of `application()`.
         listeners: sockets of `protocol.server.listener.listen`. They are closed in the end. The
             caller opens them, so that it can report a port that is taken.
-        stop: awaited once. When it returns, no more connections are accepted.
-        grace_s: how long requests that are being answered may take after that, in seconds.
-        task_status: told the addresses once connections are accepted.
+        stop: called once. When it returns, no more connections are accepted.
+        grace_s: the seconds that requests under way may still take after that.
+        task_status: gets the addresses once connections are accepted.
     """
     config = hypercorn.Config()
     # Hypercorn takes an open socket by its file descriptor.

@@ -1,8 +1,8 @@
 """One connection of the HTTP API: reads requests one after the other, and sends the answers.
 
-The protocol is h11's, a state machine without I/O that refuses what is not HTTP/1.1. What is added
-here are the bounds that h11 leaves to its user: how long each part may take, how much a body may
-have, and how a connection ends so that the client can read why.
+h11 does the protocol: a state machine without I/O, which refuses everything that is not HTTP/1.1.
+This module adds what h11 leaves to its user: how long each part may take, how large a body may be,
+and how to end a connection so that the client can read why.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ Handle = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 READ_BYTES: Final = 65_536
 _LINGER_S: Final = 1.0
-"""How long a client that was refused may go on sending, so that it reads why."""
+"""How long a refused client may go on sending. It reads the refusal meanwhile."""
 _LINGER_BYTES: Final = 4_194_304
 _HEAD_ERROR: Final = 431
 _LINE_BYTES: Final = 4
-"""What a header has beside its name and its value."""
+"""The bytes of a header line beside its name and its value: a colon, a space and the line's end."""
 _ALWAYS: Final = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
 
 log = structlog.get_logger("protocol.http.connection")
@@ -84,13 +84,13 @@ class HttpConnection:
         self._draining = False
 
     def drain(self) -> None:
-        """Close the connection as soon as no request is being answered on it."""
+        """Close the connection now if it is idle, and else after the answer that is under way."""
         self._draining = True
         if self._idle:
             self._scope.cancel()
 
     async def run(self) -> None:
-        """Serve until the client closes, takes too long, or sends what is no HTTP."""
+        """Serve until the client closes, takes too long, or sends something that is not HTTP."""
         try:
             with self._scope:
                 self._limit(self._settings.head_timeout_s)
@@ -141,10 +141,10 @@ class HttpConnection:
             size += len(raw_name) + len(raw_value) + _LINE_BYTES
             name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        if size > self._settings.max_head_bytes:  # h11 bounds a head that is not complete
+        if size > self._settings.max_head_bytes:  # h11 checks only heads that are incomplete
             raise _Over(refused(RequestError(HEAD_TOO_BIG)))
         if "transfer-encoding" in headers and "content-length" in headers:
-            # Two programs in a row could disagree where the request ends (RFC 9112, section 6.1).
+            # A proxy and this server could disagree where the request ends (RFC 9112, section 6.1).
             raise self._malformed("both transfer-encoding and content-length")
         target = _origin_form(head.target.decode("ascii"))
         if target is None:
@@ -164,7 +164,7 @@ class HttpConnection:
     async def _body(self, headers: dict[str, str]) -> bytes:
         most = self._settings.max_body_bytes
         announced = headers.get("content-length", "0")
-        if len(announced) > 18 or int(announced) > most:  # h11 lets digits through only
+        if len(announced) > 18 or int(announced) > most:  # h11 has checked that it is digits
             raise self._too_big()
         self._limit(self._settings.body_timeout_s)
         parts: list[bytes] = []
@@ -184,7 +184,7 @@ class HttpConnection:
         return self._addresses.named_in(headers)
 
     async def _next(self) -> object:
-        """Return the next event of the protocol, and read as much as it needs."""
+        """Return the next event of the protocol, after reading as much as that takes."""
         wire = self._wire
         while True:
             try:
@@ -238,10 +238,10 @@ class HttpConnection:
             await self._stream.send_all(data)
 
     async def _farewell(self, response: HttpResponse | None) -> None:
-        """Answer what cannot be served, and give the client time to read it.
+        """Send a refusal, and give the client time to read it.
 
-        A socket that is closed while bytes of the client wait in it resets the connection, and with
-        it goes the answer.
+        If a socket is closed while bytes from the client wait in it unread, the connection is
+        reset, and the client may lose the answer. So they are read first.
         """
         if response is None or self._wire.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
@@ -261,7 +261,7 @@ class HttpConnection:
 def _origin_form(target: str) -> str | None:
     """Return the path of a target; None: it has none.
 
-    It may name scheme and host as well, which servers must take (RFC 9112, section 3.2.2).
+    A target may also name scheme and host, and servers must take that (RFC 9112, section 3.2.2).
     """
     if target.startswith("/"):
         return target

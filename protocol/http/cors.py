@@ -1,8 +1,8 @@
 """CORS: which web pages may call the API from a browser, by the allow-list of the configuration.
 
-A page of another origin is not refused: a browser keeps the answer from it, and asks before it
-sends anything that a form could not (the Fetch standard, section 3.2). The API takes no cookies, so
-a page can do nothing in the name of who looks at it.
+The server does not refuse pages of other origins. Their browsers do: they keep the answer from the
+page, and ask the server before they send anything that a form could not send (the Fetch standard,
+section 3.2). The API takes no cookies, so a page cannot act in the name of its visitor.
 """
 
 from __future__ import annotations
@@ -17,17 +17,20 @@ _FOR_S = 600
 
 
 class Cors:
-    """What the answers say to browsers.
+    """Makes the headers that tell browsers which pages may read an answer.
 
     Arguments:
-        origins: the origins that may read them, as `protocol.server.origin.canonical` writes them.
+        origins: the origins of these pages, as `protocol.server.origin.canonical` writes them.
     """
 
     def __init__(self, origins: Collection[str]) -> None:
         self._origins = frozenset(origins)
 
     def preflight(self, request: HttpRequest, methods: Iterable[str]) -> HttpResponse | None:
-        """Return the answer to a browser that asks what it may send; None: it does not ask that."""
+        """Return the answer to a preflight, in which a browser asks what it may send.
+
+        None: the request is no preflight.
+        """
         if request.method != "OPTIONS" or "access-control-request-method" not in request.headers:
             return None
         told: tuple[tuple[str, str], ...] = ()
@@ -40,7 +43,7 @@ class Cors:
         return HttpResponse(204, b"", (*told, *self.headers(request)))
 
     def headers(self, request: HttpRequest) -> tuple[tuple[str, str], ...]:
-        """Return the headers of each answer to this request."""
+        """Return the headers that are added to the answer of this request."""
         if not self._origins:
             return ()
         if not self._allowed(request):

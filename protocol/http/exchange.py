@@ -1,4 +1,4 @@
-"""A request of HTTP and its answer, as values."""
+"""An HTTP request and its answer, as values."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     Attributes:
         method: such as "POST".
-        path: what stands before the "?", not decoded.
-        query: what stands behind it.
-        headers: the headers by their names in small letters. Those of one name are joined by ", ".
+        path: the part before the "?", not decoded.
+        query: the part after it.
+        headers: name in small letters -> value. Several headers of one name are joined by ", ".
         body: the body.
         address: the network address of the client, if it has limits of its own; None: a proxy's.
         peer: the address that the client is known by, for a log.
@@ -36,7 +36,7 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class HttpResponse(msgspec.Struct, frozen=True, gc=False):
-    """An answer. Its length and the date are added when it is sent."""
+    """An answer. The length and the date are added when it is sent."""
 
     status: int
     body: bytes = b""
@@ -46,8 +46,8 @@ class HttpResponse(msgspec.Struct, frozen=True, gc=False):
 class ApiError(msgspec.Struct, frozen=True, gc=False):
     """The body of an answer that refuses: a row of the table of errors.
 
-    `retry` says whether the same request may succeed later, and `retry_in_s` in how many seconds,
-    if that is known.
+    `retry` says whether the same request may succeed later, and `retry_in_s` after how many
+    seconds, if that is known.
     """
 
     code: str
@@ -66,7 +66,7 @@ def answered(body: object) -> HttpResponse:
 
 
 def refused(error: RequestError, status: int | None = None) -> HttpResponse:
-    """Return the answer that says how a request failed; `status` in place of the error's own."""
+    """Return the answer that tells of an error. `status` replaces the error's own status."""
     reply = ErrorReply.of(error, None)
     headers = [_TYPE]
     if reply.retry_in_s is not msgspec.UNSET:

@@ -1,7 +1,7 @@
 """OpenAPI 3.1 of the HTTP API, made from the table of ops and the routes of services.
 
-It is made when a server starts, from what that server has, so it cannot be out of date. Ops that
-need a session are not in it: over HTTP they are only ever refused.
+Each server makes it at its start from its own ops and routes, so it cannot be out of date. Ops that
+need a session are left out, because they are always refused over HTTP.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _ANY: Final = (
     BAD_MESSAGE, BODY_TOO_BIG, NOT_JSON, HEAD_TOO_BIG, RATE_LIMITED, TOO_MANY_REQUESTS, INTERNAL,
     BUSY, UNAVAILABLE, TIMEOUT,
 )  # fmt: skip
-"""What any request may be answered with."""
+"""The errors that any request may get."""
 _OF_KNOWN: Final = (UNAUTHENTICATED, BAD_TOKEN, BAD_USER, FORBIDDEN)
-"""What a request that needs a role may be answered with."""
+"""The further errors of a request that needs a role."""
 _ENVELOPE: Final = ("op", "ref")
 _KEY: Final = {
     "name": "Idempotency-Key",
@@ -55,7 +55,7 @@ Json = dict[str, Any]
 
 
 class Address(Protocol):
-    """A route that is described: see `ApiRoute` of actors.edge.api.api_route."""
+    """What the description needs of an `ApiRoute` (actors.edge.api.api_route)."""
 
     @property
     def method(self) -> str: ...
@@ -82,7 +82,7 @@ def document(ops: OpTable, routes: Sequence[Address], version: str) -> Json:
 
     Arguments:
         ops: the ops of the server.
-        routes: the other addresses.
+        routes: the routes of its services.
         version: the server's version.
     """
     called = [op for op in ops.ops.values() if not op.live]
@@ -203,7 +203,7 @@ def _schemas(types: Sequence[type[msgspec.Struct]], requests: set[str]) -> Json:
 
 
 def _portable(schema: Any) -> Any:
-    """Return a copy with regular expressions as ECMA-262 has them, which OpenAPI asks for."""
+    """Return a copy with regular expressions in the form of ECMA-262, as OpenAPI asks for."""
     if isinstance(schema, Mapping):
         return {
             key: value.replace(r"\Z", "$") if key == "pattern" and isinstance(value, str)

@@ -1,7 +1,7 @@
 """Web pages: the files of a folder, read once at the start and served from memory.
 
-What is not in the folder then cannot be asked for, so no path leads out of it, and no request
-touches the disk.
+No request touches the disk, and a path cannot lead out of the folder, since only the files that
+were read at the start can be asked for.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 
 MAX_FILES: Final = 200
 MAX_BYTES: Final = 8 * 2**20
-"""Of all files together."""
+"""The size of all files together."""
 INDEX: Final = "/index.html"
 
 MEDIA_TYPES: Final = {
@@ -36,7 +36,7 @@ MEDIA_TYPES: Final = {
     ".webp": "image/webp",
     ".woff2": "font/woff2",
 }
-"""The files that are served, by their ending. Others in the folder are not."""
+"""File ending -> media type. Files with another ending are not served."""
 
 HEADERS: Final = {
     "Cache-Control": "no-cache",  # kept, and asked for by ETag: an update shows at once
@@ -66,7 +66,7 @@ class PageFile(msgspec.Struct, frozen=True):
     etag: str
 
     def answer(self, request: Request, **headers: str) -> Response:
-        """Answer a GET or HEAD; 304 if the browser has this very file (RFC 9110, 13.1.2)."""
+        """Answer a GET or HEAD: with 304 if the browser has this version (RFC 9110, 13.1.2)."""
         known = request.headers.get("if-none-match", "")
         tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
         told = {**HEADERS, "ETag": self.etag, **headers}
