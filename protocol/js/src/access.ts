@@ -1,15 +1,15 @@
 import { CannotConnect } from "./errors.ts";
 import type { SessionOpened } from "./messages.ts";
 
-/** An access token of the server's accounts, or what brings a fresh one. */
+/** An access token of an account, or a function that returns a fresh one. */
 export type AccessToken = string | (() => string | Promise<string>);
 
-/** A token is renewed when this part of its time is over. */
+/** A token is renewed when this part of its lifetime is over. */
 const RENEWED_AFTER = 0.8;
-/** At the soonest: this machine's clock may be wrong, and then the server says when it is time. */
+/** The least time before a renewal, since this machine's clock may be wrong. */
 const AT_LEAST_MS = 10_000;
 
-/** When the session's access token runs out, by the server's clock; a guest has none. */
+/** The part of an answer that says when the access token runs out; a guest has none. */
 export type Expiring = Pick<SessionOpened, "token" | "expires">;
 
 /** Renews the access token of a session on its open connection. */
@@ -28,7 +28,7 @@ export class Access {
     return typeof this.#token === "function";
   }
 
-  /** A token for now. @throws CannotConnect there is none, and another attempt may bring one. */
+  /** Return a token. @throws CannotConnect there is none now; another attempt may bring one. */
   async token(): Promise<string> {
     try {
       return typeof this.#token === "function" ? await this.#token() : this.#token;
@@ -37,7 +37,7 @@ export class Access {
     }
   }
 
-  /** Call `renew` in time, if there is something to renew and a way to get a fresh token. */
+  /** Call `renew` before the token runs out, if it does and there is a way to get another. */
   watch({ expires }: Expiring, renew: () => void): void {
     this.stop();
     if (expires == null || !this.renewable) return;

@@ -2,7 +2,7 @@ import type { Answers, Op, Requests } from "./messages.ts";
 
 /** The part of a session that rooms, matches, the inbox and storage use. */
 export interface Caller {
-  /** @internal How many updates of a topic wait to be read at most. */
+  /** @internal The most updates of a topic that may wait to be read. */
   readonly buffer: number;
 
   /** Send a request; returns its answer. */
@@ -15,19 +15,19 @@ export interface Caller {
   leave<O extends Op>(topic: string, op: O, fields: Requests[O]): Promise<void>;
 }
 
-/** Options of a request that may be made to act once, however often it is sent. */
+/** Options of a request that can act just once, however often it is sent. */
 export interface Keyed {
   /**
-   * The idempotency key. By default one is made, so that the request is sent again after a break
-   * and acts once. null: no key, and it is never sent twice.
+   * The idempotency key. By default the client makes one, so that it can send the request again
+   * after a break, and the request acts once. null: no key; the request is sent once at most.
    */
   key?: string | null | undefined;
 }
 
 /** Options of a page of history. */
 export interface Page {
-  /** What is older than this offset; 0, which is the default: the newest. */
+  /** The page ends before this offset; 0, which is the default: it ends with the newest. */
   before?: number;
-  /** How many at most. */
+  /** The most entries of the page. */
   limit?: number;
 }

@@ -3,15 +3,15 @@ import type { ErrorReply, Ok, Request } from "./envelope.ts";
 import { ConnectionLost, RequestFailed } from "./errors.ts";
 import { BY_KEY, HARMLESS } from "./tables.ts";
 
-/** What becomes of a request, besides its promise. */
+/** What the answer of a request does, besides settling the promise. */
 export interface Outcome<T> {
   /**
-   * Takes the data of the answer and returns the request's result. It runs at once, so that it
-   * has set everything up before the next push is read.
+   * Takes the data of the answer, and returns the result of the request. It runs before the next
+   * push is read, so that it can set up what takes that push.
    */
   ok(data: unknown): T;
   /**
-   * Called in place of `ok` once no `ok` can come. It is for a join or a leave, whose `ok` counts
+   * Called instead of `ok` once no `ok` can come. A join or a leave has it, because its `ok` counts
    * even if nobody waits for it any more.
    */
   lost?: (() => void) | undefined;
@@ -59,7 +59,7 @@ export class Call {
     this.outcome.lost?.();
   }
 
-  /** Tell who waits that the wait is over, whatever becomes of the request. */
+  /** End the wait with an error. The request itself may still be answered. */
   abandon(error: Error): void {
     this.#reject(error);
   }
@@ -74,10 +74,10 @@ export class Calls {
   #nextRef = 1;
   #queued = new Map<number, Call>();
   #sent = new Map<number, Call>();
-  /** Sent ones that nobody waits for, and whose `ok` counts all the same. */
+  /** Requests that were sent and that nobody waits for, but whose `ok` still counts. */
   #late = new Map<number, Call>();
 
-  /** @param inFlight so many requests may be without an answer; others wait. */
+  /** @param inFlight how many requests may be without an answer; further ones wait. */
   constructor(inFlight: number) {
     this.#inFlight = inFlight;
   }
@@ -91,7 +91,7 @@ export class Calls {
     return call;
   }
 
-  /** The oldest request that was not given to this connection yet and may be now. */
+  /** The oldest queued request, if it may be sent now; the caller sends it. */
   nextToSend(): Call | undefined {
     if (this.#sent.size >= this.#inFlight) return undefined;
     for (const call of this.#queued.values()) {
@@ -116,8 +116,8 @@ export class Calls {
   }
 
   /**
-   * Note that nobody waits for a request any more. It is not sent if it was not sent yet. If it
-   * was sent and has a `lost`, its `ok` is still taken, until the connection breaks.
+   * Note that nobody waits for a request any more. If it is still queued, it is never sent. If it
+   * was sent and has a `lost`, its `ok` still counts until the connection breaks.
    */
   forget(call: Call): void {
     call.repeatable = false;
@@ -126,8 +126,8 @@ export class Calls {
   }
 
   /**
-   * Note that the connection is gone, and queue the requests that may be repeated, before those
-   * that were never sent.
+   * Note that the connection is gone. Requests that may be repeated are queued again, in front of
+   * those that were never sent; the others fail.
    */
   broke(): void {
     const sent = [...this.#sent.values(), ...this.#late.values()];

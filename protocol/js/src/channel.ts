@@ -24,14 +24,17 @@ const SILENT_KEEPALIVES = 3;
 const OVERLOADED_ATTEMPTS = 4;
 const DRAIN = 4000;
 const OVERLOADED = 4004;
-/** The close of a session whose access token ran out: it goes on with a fresh one. */
+/** Closes a session whose access token has run out. With a fresh one the session goes on. */
 const TOKEN_RAN_OUT = 4503;
 
 /** Takes the pushes of a channel. No method waits. */
 export interface Follower {
   /** The position on each topic, for a resume. */
   positions(): Record<string, Position>;
-  /** Take a push. `open`: aborted when the connection ends; undefined: the session is not open yet. */
+  /**
+   * Take a push. `open` is aborted when the connection ends; it is undefined before the session is
+   * open.
+   */
   pushed(push: Push, open: AbortSignal | undefined): void;
   /** Note that no more pushes come. undefined: the user has left the session. */
   ended(why: Disconnected | undefined): void;
@@ -40,7 +43,7 @@ export interface Follower {
 export interface CallOptions {
   /** The deadline; by default the settings'. */
   timeoutMs?: number | undefined;
-  /** Aborted: nobody waits for the answer any more. */
+  /** When it is aborted, nobody waits for the answer any more. */
   signal?: AbortSignal | undefined;
 }
 
@@ -137,7 +140,7 @@ export class Channel {
     }
   }
 
-  /** End the session, on the server as well if it can be reached at once. */
+  /** End the session: here, and on the server too if there is a connection. */
   async leave(): Promise<void> {
     if (this.#over === undefined && this.connected) {
       const timeoutMs = this.#settings.closeTimeoutMs;
@@ -218,9 +221,11 @@ export class Channel {
   }
 
   /**
-   * Find out that nothing comes any more. A browser does not show the server's pings to its page,
-   * so the client sends some. It counts its own looks instead of the time, as a browser that
-   * sleeps, or has the page in the background, looks late.
+   * Return a function that looks whether anything was heard, and closes a silent connection.
+   *
+   * A browser hides the server's pings from its page, so the client sends pings of its own. It
+   * counts looks and not seconds, because a browser that sleeps, or has the page in the background,
+   * looks late.
    */
   #watch(link: Link): () => void {
     let silent = 0;
@@ -245,14 +250,15 @@ export class Channel {
     return { op: "session.resume", token: this.opened.token, positions, access: token };
   }
 
-  /** Go on with a fresh access token. If that fails, the server says when the old one ran out. */
+  /** Give the session a fresh access token. */
   async #renew(): Promise<void> {
     try {
       const request = { op: "session.renew", access: await this.#access?.token() };
       const ok = (data: unknown): void => this.#renewed(data as Expiring);
       await this.call(request, { ok }, { signal: this.#open.signal });
     } catch {
-      // A connection that is closed for it comes back with a fresh one.
+      // When the old token runs out, the server closes the connection, and the next connection
+      // begins with a fresh token.
     }
   }
 

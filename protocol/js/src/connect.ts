@@ -12,15 +12,15 @@ export interface ConnectOptions {
   /** Open a new session, with this name to show to others; 1 to 64 characters. */
   name?: string;
   /**
-   * An access token of the server's accounts; without one the user is a guest. A function is asked
-   * for a fresh one at each connection, and in time before the last one runs out.
+   * An access token of an account; without one the user is a guest. A function is called for a
+   * fresh token at each connection, and before the last token runs out.
    */
   token?: AccessToken;
   /** In place of a name, take over the session of this token (`session.opened.token`). */
   resume?: string;
   /** msgpack, which is the default, is smaller; json is readable. */
   encoding?: "msgpack" | "json";
-  /** Time limits, back-off, bounds; what is left out is as in `DEFAULTS`. */
+  /** Time limits, back-off and bounds. Those of `DEFAULTS` hold where nothing is given. */
   settings?: Partial<Settings>;
   /** The WebSocket to use where there is no global one (Node.js before 22). */
   WebSocket?: WebSocketClass;
@@ -31,9 +31,9 @@ export interface ConnectOptions {
 /**
  * Open a session and keep a connection to it, until `session.close()`.
  *
- * There is one attempt for the first connection, so that a wrong address fails at once. After a
- * break there are attempts until one succeeds, `settings.giveUpAfterMs` have passed, or the server
- * forbids another.
+ * The first connection is tried once, so that a wrong address fails at once. After a break the
+ * client tries until it succeeds, until `settings.giveUpAfterMs` have passed, or until the server
+ * forbids another attempt.
  *
  * @param url `ws://host:port/path`, or `wss://` for TLS.
  * @throws CannotConnect the first connection failed.

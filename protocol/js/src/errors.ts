@@ -8,8 +8,8 @@ export class ClientError extends Error {
 }
 
 /**
- * A connection failed: nobody listens, the handshake was refused. A browser does not tell which;
- * plain HTTP to the same address shows the reason to people.
+ * A connection failed: nobody listens there, or the handshake was refused. A browser does not tell
+ * which. Open the same address with `http://` to read the reason.
  */
 export class CannotConnect extends ClientError {
   override readonly name = "CannotConnect";

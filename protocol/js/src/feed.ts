@@ -11,13 +11,14 @@ interface Item<T> {
 /**
  * The updates of a topic that the program has not read yet, in a bounded queue.
  *
- * A full feed drops its oldest items; one value, which is read next, stands for all of them. Each
- * item goes to one of several readers. A reader may stop (`break`) and another one go on.
+ * A full feed drops its oldest items. One value stands for all of them, and is read next. If there
+ * are several readers, each item goes to one of them. If a reader stops (`break`), another one can
+ * go on.
  */
 export class Feed<T> implements AsyncIterable<T> {
   /** How many items were dropped because the reader was behind. */
   dropped = 0;
-  /** How many items were replaced by a newer one of their slot. */
+  /** How many items were dropped because a newer one of their slot came. */
   conflated = 0;
   readonly #capacity: number;
   readonly #standIn: (missing: T | undefined, dropped: T) => T | undefined;

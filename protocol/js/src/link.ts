@@ -6,7 +6,7 @@ import { CannotConnect, ClientError, closeCode, Disconnected } from "./errors.ts
 export interface WebSocketLike {
   binaryType: string;
   readonly protocol: string;
-  // A handler's type is a matter of whose WebSocket it is.
+  // The types of events differ between these WebSockets.
   onopen: ((event: any) => void) | null;
   onmessage: ((event: any) => void) | null;
   onerror: ((event: any) => void) | null;
@@ -27,7 +27,7 @@ export interface Endpoint {
 
 /** One connection to the server: messages in and out. */
 export class Link {
-  /** Why it ended, once it has. */
+  /** Settles with the reason when the connection ends. */
   readonly ended: Promise<ClientError>;
   /** Whether a message has come since this was last set to false. */
   heard = true;
@@ -97,7 +97,7 @@ export class Link {
     this.#socket.send(payload);
   }
 
-  /** End the connection. It counts as ended at once, whatever the network does. */
+  /** End the connection. `ended` settles at once, without waiting for the network. */
   close(why: ClientError): void {
     const socket = this.#socket;
     socket.onmessage = socket.onclose = null;

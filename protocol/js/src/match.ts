@@ -40,7 +40,7 @@ export class Match extends Topic<MatchStatePush | MatchEvent | MatchEnded> {
   /** How it ended, once it has. */
   ended: MatchEnded | undefined;
   readonly #user: string;
-  // A player's seq only grows, also when another program comes back to the player's place.
+  // The seq of a player only grows, even if another program takes over the player's place.
   #seq: number;
 
   /** @internal */

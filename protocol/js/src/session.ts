@@ -35,9 +35,9 @@ interface Followed {
   topic: Topic<Numbered> | undefined;
   /** Leaves that are under way. */
   leaving: number;
-  /** How often it was lost for a moment. */
+  /** How often it was lost for a reason that may pass. */
   losses: number;
-  /** Settles once a topic that is lost for a moment is joined again, or lost for good. */
+  /** While it is lost: settles once it is joined again, or lost for good. */
   rejoining: Promise<void> | undefined;
 }
 
@@ -231,7 +231,7 @@ export class Session implements Caller {
     }
   }
 
-  /** Follow a topic no more; its iteration ends, or throws `error`. */
+  /** Stop following a topic. Its iteration ends, or throws `error`. */
   #over(name: string, error?: Error): void {
     const followed = this.#topics.get(name);
     if (followed?.topic === undefined) return;
@@ -247,7 +247,7 @@ export class Session implements Caller {
   ): Promise<T> {
     const known = this.#topics.get(name);
     if (known?.topic !== undefined && !known.leaving) return known.topic as unknown as T;
-    // Known by then: another join was answered first, or a leave was refused.
+    // There is a topic already if another join was answered first, or if a leave was refused.
     const ok = (data: unknown): T => (this.#followed(name).topic ??= make(data)) as unknown as T;
     return this.#channel.call(request, { ok, lost: () => {} });
   }
@@ -294,7 +294,7 @@ export class Session implements Caller {
       await sleep(waitMs(this.#settings.backoff, attempt, this.#random), open);
       const { topic, leaving } = this.#followed(name);
       if (topic === undefined || open.aborted) return;
-      if (leaving) continue; // a join behind the leave would undo it
+      if (leaving) continue; // a join sent after the leave would undo it
       try {
         const ok = (data: unknown): void => topic.rejoined(data);
         await this.#channel.call(topic.joinRequest(), { ok }, { signal: open });

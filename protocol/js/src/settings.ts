@@ -3,20 +3,20 @@ import type { ClientError } from "./errors.ts";
 
 /** The time limits and bounds of the client. Times are in milliseconds. */
 export interface Settings {
-  /** How long an attempt may take: once for the WebSocket, once to open the session. */
+  /** How long the WebSocket may take to open, and then how long the session may. */
   readonly connectTimeoutMs: number;
   /** How long a request may take, the wait for a connection included. */
   readonly requestTimeoutMs: number;
-  /** How long the client tries to end the session on the server. */
+  /** How long the client waits for the server to end the session. */
   readonly closeTimeoutMs: number;
   readonly backoff: Backoff;
   /** After a connection that lasted so long, the back-off starts from its first step. */
   readonly stableAfterMs: number;
   /** The session ends after so long without a connection. */
   readonly giveUpAfterMs: number;
-  /** Requests without an answer. Further ones wait. The server refuses more than 64. */
+  /** The most requests without an answer; further ones wait. The server refuses more than 64. */
   readonly inFlight: number;
-  /** Updates of one topic that wait to be read. Beyond it, a `Gap` replaces the oldest. */
+  /** The most updates of one topic that wait to be read. A `Gap` replaces the oldest of more. */
   readonly buffer: number;
 }
 
@@ -32,8 +32,8 @@ export const DEFAULTS: Settings = {
 };
 
 /**
- * There is a connection again. `resumed`: it is the same session. False: it is a new one of the
- * same user, in the same rooms and matches.
+ * There is a connection again. `resumed` says whether it has the same session. If not, it has a new
+ * session of the same user, in the same rooms and matches.
  */
 export interface Connected {
   readonly status: "connected";

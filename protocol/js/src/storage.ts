@@ -51,13 +51,16 @@ export class Storage {
     return (await this.#caller.request("storage.write", { objects, key })).versions;
   }
 
-  /** Read an object of the session's user, or of `user`; undefined: none that it may read. */
+  /**
+   * Read an object of the session's user, or of `user`; undefined: there is none, or the session's
+   * user may not read it.
+   */
   async read(collection: string, name: string, user?: string): Promise<StoredObject | undefined> {
     const object = { collection, key: name, user: user ?? null };
     return (await this.readAll([object]))[0];
   }
 
-  /** The objects that exist and that the user may read, in this order. */
+  /** Read objects; returns, in this order, those that exist and that the user may read. */
   async readAll(objects: ObjectToRead[]): Promise<StoredObject[]> {
     const found: StoredObject[] = [];
     for (let left = objects, first = true; left.length; first = false) {

@@ -6,8 +6,8 @@ import { recover, restart, take, widen } from "./positions.ts";
 import type { Gap, Numbered, Step } from "./positions.ts";
 
 /**
- * The part of `Room`, `Match` and `Inbox` that is the same: the position on the topic, and the
- * feed of what has come. Each durable push comes once.
+ * What `Room`, `Match` and `Inbox` have in common: the position on the topic, and the feed of its
+ * updates. Each durable push is yielded once.
  */
 export abstract class Topic<P extends Numbered> {
   /** The position of the last push received; the iterator may be behind it. */
@@ -45,7 +45,7 @@ export abstract class Topic<P extends Numbered> {
   /** @internal Take the answer to a join of the topic after it was lost. */
   abstract rejoined(data: unknown): void;
 
-  /** Move to a durable push, over a gap that is yielded; false: it was taken before. */
+  /** Move to a durable push, and yield the gap before it, if any; false: it was taken before. */
   protected take(offset: number): boolean {
     const step = take(this.position, offset);
     if (step === undefined) return false;

@@ -1,7 +1,7 @@
 import type { SessionOpened } from "./messages.js";
-/** An access token of the server's accounts, or what brings a fresh one. */
+/** An access token of an account, or a function that returns a fresh one. */
 export type AccessToken = string | (() => string | Promise<string>);
-/** When the session's access token runs out, by the server's clock; a guest has none. */
+/** The part of an answer that says when the access token runs out; a guest has none. */
 export type Expiring = Pick<SessionOpened, "token" | "expires">;
 /** Renews the access token of a session on its open connection. */
 export declare class Access {
@@ -9,9 +9,9 @@ export declare class Access {
     constructor(token: AccessToken, url: string);
     /** Whether there is a way to get a fresh token. */
     get renewable(): boolean;
-    /** A token for now. @throws CannotConnect there is none, and another attempt may bring one. */
+    /** Return a token. @throws CannotConnect there is none now; another attempt may bring one. */
     token(): Promise<string>;
-    /** Call `renew` in time, if there is something to renew and a way to get a fresh token. */
+    /** Call `renew` before the token runs out, if it does and there is a way to get another. */
     watch({ expires }: Expiring, renew: () => void): void;
     stop(): void;
 }

@@ -1,9 +1,10 @@
 /**
  * How long to wait before the next attempt to connect: a random time below a bound that doubles.
  *
- * If many clients lose one server at once, full jitter spreads them best and costs the server
- * least (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). The first
- * wait is random as well, because a server that drains sends everyone away within seconds.
+ * If many clients lose a server at the same moment, fully random waits spread them best and cost
+ * the server least (Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+ * The first wait is random as well, because a server that drains sends everyone away within
+ * seconds.
  */
 export interface Backoff {
     /** The bound of the first wait. */

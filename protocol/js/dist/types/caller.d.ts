@@ -6,18 +6,18 @@ export interface Caller {
     /** Send a request about a topic that the session is in; returns its answer. */
     requestIn<O extends Op>(topic: string, op: O, fields: Requests[O]): Promise<Answers[O]>;
 }
-/** Options of a request that may be made to act once, however often it is sent. */
+/** Options of a request that can act just once, however often it is sent. */
 export interface Keyed {
     /**
-     * The idempotency key. By default one is made, so that the request is sent again after a break
-     * and acts once. null: no key, and it is never sent twice.
+     * The idempotency key. By default the client makes one, so that it can send the request again
+     * after a break, and the request acts once. null: no key; the request is sent once at most.
      */
     key?: string | null | undefined;
 }
 /** Options of a page of history. */
 export interface Page {
-    /** What is older than this offset; 0, which is the default: the newest. */
+    /** The page ends before this offset; 0, which is the default: it ends with the newest. */
     before?: number;
-    /** How many at most. */
+    /** The most entries of the page. */
     limit?: number;
 }

@@ -1,15 +1,15 @@
 import type { Payload } from "./codec.js";
 import type { ErrorReply, Ok, Request } from "./envelope.js";
 import { RequestFailed } from "./errors.js";
-/** What becomes of a request, besides its promise. */
+/** What the answer of a request does, besides settling the promise. */
 export interface Outcome<T> {
     /**
-     * Takes the data of the answer and returns the request's result. It runs at once, so that it
-     * has set everything up before the next push is read.
+     * Takes the data of the answer, and returns the result of the request. It runs before the next
+     * push is read, so that it can set up what takes that push.
      */
     ok(data: unknown): T;
     /**
-     * Called in place of `ok` once no `ok` can come. It is for a join or a leave, whose `ok` counts
+     * Called instead of `ok` once no `ok` can come. A join or a leave has it, because its `ok` counts
      * even if nobody waits for it any more.
      */
     lost?: (() => void) | undefined;
@@ -30,7 +30,7 @@ export declare class Call {
     constructor(ref: number, request: Request, payload: Payload, outcome: Outcome<unknown>);
     succeed(data: unknown): void;
     fail(error: Error): void;
-    /** Tell who waits that the wait is over, whatever becomes of the request. */
+    /** End the wait with an error. The request itself may still be answered. */
     abandon(error: Error): void;
 }
 /**
@@ -39,22 +39,22 @@ export declare class Call {
  */
 export declare class Calls {
     #private;
-    /** @param inFlight so many requests may be without an answer; others wait. */
+    /** @param inFlight how many requests may be without an answer; further ones wait. */
     constructor(inFlight: number);
     /** Queue a request. Throws what `encode` throws. */
     add(request: Request, encode: (request: Request) => Payload, outcome: Outcome<unknown>): Call;
-    /** The oldest request that was not given to this connection yet and may be now. */
+    /** The oldest queued request, if it may be sent now; the caller sends it. */
     nextToSend(): Call | undefined;
     /** Give a reply to its request, if somebody still waits for it. */
     settle(reply: Ok | ErrorReply): void;
     /**
-     * Note that nobody waits for a request any more. It is not sent if it was not sent yet. If it
-     * was sent and has a `lost`, its `ok` is still taken, until the connection breaks.
+     * Note that nobody waits for a request any more. If it is still queued, it is never sent. If it
+     * was sent and has a `lost`, its `ok` still counts until the connection breaks.
      */
     forget(call: Call): void;
     /**
-     * Note that the connection is gone, and queue the requests that may be repeated, before those
-     * that were never sent.
+     * Note that the connection is gone. Requests that may be repeated are queued again, in front of
+     * those that were never sent; the others fail.
      */
     broke(): void;
     /** Fail all requests, because the session is over. `error` makes an error for each of them. */

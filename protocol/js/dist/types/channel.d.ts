@@ -10,7 +10,10 @@ import type { Settings, Status } from "./settings.js";
 export interface Follower {
     /** The position on each topic, for a resume. */
     positions(): Record<string, Position>;
-    /** Take a push. `open`: aborted when the connection ends; undefined: the session is not open yet. */
+    /**
+     * Take a push. `open` is aborted when the connection ends; it is undefined before the session is
+     * open.
+     */
     pushed(push: Push, open: AbortSignal | undefined): void;
     /** Note that no more pushes come. undefined: the user has left the session. */
     ended(why: Disconnected | undefined): void;
@@ -18,7 +21,7 @@ export interface Follower {
 export interface CallOptions {
     /** The deadline; by default the settings'. */
     timeoutMs?: number | undefined;
-    /** Aborted: nobody waits for the answer any more. */
+    /** When it is aborted, nobody waits for the answer any more. */
     signal?: AbortSignal | undefined;
 }
 /**
@@ -47,7 +50,7 @@ export declare class Channel {
     start(): Promise<void>;
     /** Send a request; returns the result of `outcome.ok` for the answer. */
     call<T>(request: Request, outcome: Outcome<T>, options?: CallOptions): Promise<T>;
-    /** End the session, on the server as well if it can be reached at once. */
+    /** End the session: here, and on the server too if there is a connection. */
     leave(): Promise<void>;
 }
 /** Wait; an aborted signal ends the wait. */

@@ -4,8 +4,8 @@ export declare class ClientError extends Error {
     readonly name: string;
 }
 /**
- * A connection failed: nobody listens, the handshake was refused. A browser does not tell which;
- * plain HTTP to the same address shows the reason to people.
+ * A connection failed: nobody listens there, or the handshake was refused. A browser does not tell
+ * which. Open the same address with `http://` to read the reason.
  */
 export declare class CannotConnect extends ClientError {
     readonly name = "CannotConnect";

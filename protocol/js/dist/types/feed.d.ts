@@ -1,14 +1,15 @@
 /**
  * The updates of a topic that the program has not read yet, in a bounded queue.
  *
- * A full feed drops its oldest items; one value, which is read next, stands for all of them. Each
- * item goes to one of several readers. A reader may stop (`break`) and another one go on.
+ * A full feed drops its oldest items. One value stands for all of them, and is read next. If there
+ * are several readers, each item goes to one of them. If a reader stops (`break`), another one can
+ * go on.
  */
 export declare class Feed<T> implements AsyncIterable<T> {
     #private;
     /** How many items were dropped because the reader was behind. */
     dropped: number;
-    /** How many items were replaced by a newer one of their slot. */
+    /** How many items were dropped because a newer one of their slot came. */
     conflated: number;
     /**
      * @param capacity the most items that wait.

@@ -23,7 +23,7 @@ export interface Endpoint {
 /** One connection to the server: messages in and out. */
 export declare class Link {
     #private;
-    /** Why it ended, once it has. */
+    /** Settles with the reason when the connection ends. */
     readonly ended: Promise<ClientError>;
     /** Whether a message has come since this was last set to false. */
     heard: boolean;
@@ -36,6 +36,6 @@ export declare class Link {
      */
     static open(endpoint: Endpoint, received: (message: ServerMessage) => void): Promise<Link>;
     send(payload: Payload): void;
-    /** End the connection. It counts as ended at once, whatever the network does. */
+    /** End the connection. `ended` settles at once, without waiting for the network. */
     close(why: ClientError): void;
 }

@@ -19,9 +19,12 @@ export declare class Storage {
     write(collection: string, name: string, value: unknown, { key, ...options }?: WriteOptions): Promise<number>;
     /** Write objects, all or none; returns their versions. Their values are JSON as text. */
     writeAll(objects: ObjectToWrite[], options?: Keyed): Promise<number[]>;
-    /** Read an object of the session's user, or of `user`; undefined: none that it may read. */
+    /**
+     * Read an object of the session's user, or of `user`; undefined: there is none, or the session's
+     * user may not read it.
+     */
     read(collection: string, name: string, user?: string): Promise<StoredObject | undefined>;
-    /** The objects that exist and that the user may read, in this order. */
+    /** Read objects; returns, in this order, those that exist and that the user may read. */
     readAll(objects: ObjectToRead[]): Promise<StoredObject[]>;
     /** Delete an object of the user; with `version`, only if the object has this version. */
     delete(collection: string, name: string, { version, key }?: Keyed & {

@@ -2,8 +2,8 @@ import type { Caller } from "./caller.js";
 import type { Position } from "./messages.js";
 import type { Numbered } from "./positions.js";
 /**
- * The part of `Room`, `Match` and `Inbox` that is the same: the position on the topic, and the
- * feed of what has come. Each durable push comes once.
+ * What `Room`, `Match` and `Inbox` have in common: the position on the topic, and the feed of its
+ * updates. Each durable push is yielded once.
  */
 export declare abstract class Topic<P extends Numbered> {
     #private;
@@ -18,7 +18,7 @@ export declare abstract class Topic<P extends Numbered> {
     constructor(caller: Caller, position: Position, seen: readonly P[], remembered: number);
     /** The topic's name in positions: `room:lobby`. */
     abstract readonly topic: string;
-    /** Move to a durable push, over a gap that is yielded; false: it was taken before. */
+    /** Move to a durable push, and yield the gap before it, if any; false: it was taken before. */
     protected take(offset: number): boolean;
     /** Go on from the position of the topic's actor after its restart. */
     protected restart(now: Position): void;
