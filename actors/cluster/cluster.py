@@ -15,6 +15,7 @@ from actors.cluster.codec import KindCodec, Names
 from actors.cluster.error_forms import ErrorCodec, ErrorForm
 from actors.cluster.errors import NoNode
 from actors.cluster.flushes import Flushes
+from actors.cluster.held_actors import HeldActors
 from actors.cluster.items import (
     ActorEnded,
     Answer,
@@ -47,7 +48,6 @@ from actors.cluster.vacancies import Vacancies
 from actors.cluster.watches import Watches
 from actors.cluster.ways import HoldingWay, Way
 from actors.runtime.cell import Cell
-from actors.runtime.errors import ActorFailed, HandlerHung
 from actors.runtime.kinds import CHOSEN, Kind
 from actors.runtime.reasons import Reason
 from actors.runtime.shutdown import stop_together
@@ -81,6 +81,7 @@ class Cluster:
         bus: what connects this node with the others.
         questions: the asks of this node that others have yet to answer.
         flushes: the flushes that are under way.
+        held_actors: the actors that no node starts for a time.
 
     Raises ValueError for two errors of one name.
     """
@@ -114,7 +115,6 @@ class Cluster:
         self._kept = {} if self._joining is None else self._joining.descriptor.kept
         self._labels: dict[str, str] = {}
         self._vacant = Vacancies()
-        self._held: dict[tuple[str, str], float] = {}  # with the time until when
         self._codecs: dict[str, KindCodec] = {}
         self._kinds: dict[str, Kind] = {}
         self._in_turn: Callable[[Callable[[], None]], object] = _at_once
@@ -125,6 +125,7 @@ class Cluster:
         self.system: SystemView
         self.routes: Routes
         self.watches: Watches
+        self.held_actors: HeldActors
         self._behind: HoldingWay
         self._waiting: HoldingWay
         self._reception: Reception
@@ -145,6 +146,7 @@ class Cluster:
         self._behind = HoldingWay(me, MOST_HELD, system.now())
         self.routes = Routes(self.place, self.bus, self._waiting, self._behind)
         self.watches = Watches(system.ref)
+        self.held_actors = HeldActors(system)
         self._reception = Reception(
             system,
             me,
@@ -173,7 +175,7 @@ class Cluster:
         )
         self.place.listen(self)
         self.place.on_change(self._tell_of_holders)
-        self.place.on_hold(self.hold)
+        self.place.on_hold(self.held_actors.hold)
         try:
             await self.bus.open(system, me)
         except BaseException:
@@ -234,38 +236,18 @@ class Cluster:
             return None
         where, way = self.way(kind, key)
         if way is None:
-            if self._held:
-                self._check_held(kind, key)
+            if self.held_actors:
+                self.held_actors.check(kind, key)
             return None
         if way is self._waiting:
             self._check_served(kind, key)
         self._check_known(kind, key, way.node)
         return RemoteTarget(self, self._codecs[kind], key, where, way)
 
-    def hold(self, held: Mapping[tuple[str, str], float]) -> None:
-        """Start none of these actors on this node, each for so many seconds."""
-        now = self.system.now()
-        self._held = {name: now + left_s for name, left_s in held.items()}
-
-    def held(self) -> int:
-        """Return how many actors this node would not start."""
-        now = self.system.now()
-        return sum(until > now for until in self._held.values())
-
     @property
     def misdirected(self) -> int:
         """How many messages have come to this node while, as it knew, another held their actors."""
         return self._reception.misdirected
-
-    def _check_held(self, kind: str, key: str) -> None:
-        """Raise ActorFailed if a node was caught in this actor's code, and its time is not over.
-
-        One that runs here all the same is reached: only a start is refused.
-        """
-        left_s = self._held.get((kind, key), 0.0) - self.system.now()
-        if left_s > 0 and self.system.lookup(kind, key) is None:
-            hung = HandlerHung("a node was caught in its code and had to be killed")
-            raise ActorFailed(f"{kind}/{key}", left_s, hung)
 
     def _check_served(self, kind: str, key: str) -> None:
         """Raise NoNode if no living node, not even one that starts, is for this kind."""

@@ -89,7 +89,7 @@ class ClusterNode:
         yield counter("cluster_beats", "Heartbeats that Valkey answered.", member.beats)
         yield counter("cluster_beats_missed", "Heartbeats that it did not.", member.missed)
         text = "Actors that no node starts for a time, since one was caught in their code."
-        yield gauge("cluster_actors_held", text, self.cluster.held())
+        yield gauge("cluster_actors_held", text, self.cluster.held_actors.count())
         text = "Messages that came to this node while another held their actors."
         yield counter("cluster_misdirected", text, self.cluster.misdirected)
         vacancies = sum(map(len, self.cluster.without_nodes().values()))

@@ -291,7 +291,7 @@ async def test_an_actor_that_a_node_was_caught_in_is_started_by_no_node_before_i
         await a.ref("tally", "1").ask(Add(1))
         hold("1", 3600.0)
         hold("3", 3600.0)
-        await until(lambda: in_a.held() == in_b.held() == 3)
+        await until(lambda: in_a.held_actors.count() == in_b.held_actors.count() == 3)
         with pytest.raises(ActorFailed):
             await a.ref("tally", "3").ask(Add(1))
         assert await a.ref("tally", "1").ask(Get()) == 1, "it runs, so it is no danger"
@@ -300,7 +300,7 @@ async def test_an_actor_that_a_node_was_caught_in_is_started_by_no_node_before_i
             for key in map(str, range(10, SLOTS))
             if in_a.place.holder(slot_of("tally", key)) == in_a.place.me
         )
-        in_a.hold({("tally", key): 0.2})
+        in_a.held_actors.hold({("tally", key): 0.2})
         refused = a.ref("tally", key).ask(Add(1))
         assert isinstance(refused.exception(), ActorFailed)
         await until(lambda: a.belongs_here("tally", key))
