@@ -116,25 +116,9 @@ class NodeProcess:
         self._assignment = msgspec.structs.replace(assignment, page=memory.fileno())
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pipes = [os.pipe(), os.pipe()]
+        lent = (*assignment.clients, *assignment.http, *assignment.api)
         try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=pipes[0][1],
-                stderr=pipes[1][1],
-                pass_fds=(
-                    theirs.fileno(),
-                    memory.fileno(),
-                    *assignment.clients,
-                    *assignment.http,
-                    *assignment.api,
-                ),
-                env={**os.environ, VARIABLE: str(theirs.fileno())},
-                start_new_session=True,
-                # PDEATHSIG is sent when the thread ends that started the process: here the main
-                # one, in which trio runs.
-                preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - no lock is taken
-            )
+            self._process = _start(command, theirs, pipes, (memory.fileno(), *lent))
         except BaseException:
             ours.close()
             self._page.close()
@@ -281,6 +265,34 @@ class NodeProcess:
             self._process.send_signal(STACK_SIGNAL)
             await trio.sleep(STACK_S)
         self._process.kill()
+
+
+def _start(
+    command: Sequence[str],
+    line: socket.socket,
+    pipes: Sequence[tuple[int, int]],
+    lent: Sequence[int],
+) -> subprocess.Popen[bytes]:
+    """Start a node's process.
+
+    Arguments:
+        command: the command.
+        line: its end of the line to the parent.
+        pipes: what takes its standard output and its standard error, as (read end, write end).
+        lent: the other files that it gets.
+    """
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=pipes[0][1],
+        stderr=pipes[1][1],
+        pass_fds=(line.fileno(), *lent),
+        env={**os.environ, VARIABLE: str(line.fileno())},
+        start_new_session=True,
+        # PDEATHSIG is sent when the thread ends that started the process: here the main one, in
+        # which trio runs.
+        preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - no lock is taken
+    )
 
 
 async def _read(stream: trio.lowlevel.FdStream, output: NodeOutput) -> None:
