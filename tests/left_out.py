@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 import server
 
 ROOT: Final = Path(__file__).parent.parent
@@ -42,6 +44,11 @@ BESIDE: Final = {
 def has(service: str) -> bool:
     """Whether a service takes part in this run."""
     return service != LEFT_OUT
+
+
+def together_with(*services: str) -> pytest.MarkDecorator:
+    """Mark a test of several services together. It is skipped where one of them is left out."""
+    return pytest.mark.skipif(LEFT_OUT in services, reason=f"without {LEFT_OUT}")
 
 
 def keep_out() -> None:

@@ -22,7 +22,6 @@ import server
 from actors.edge.failures import Refused
 from actors.edge.identity import Identity
 from actors.edge.routes import AskActor, AskService
-from actors.inbox import Putting
 from actors.runtime.actor import Actor
 from actors.runtime.handlers import handles
 from actors.runtime.kinds import Kind
@@ -100,6 +99,8 @@ class Tell(msgspec.Struct, frozen=True, gc=False):
 
 
 def commands(settings: ServiceSettings) -> Iterable[CommandKind]:
+    from actors.inbox import Putting  # here, since a test may have the inbox left out
+
     putting = Putting(settings)
 
     def tell(transaction: Transaction, command: Tell) -> TrialTold:

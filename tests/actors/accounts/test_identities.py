@@ -12,6 +12,7 @@ from persistence import PostgresSettings, RedisSettings
 from tests.actors.accounts.test_sign_in import access_of, refreshed, refusal, signed_in
 from tests.actors.apis import ApiAnswer, HostedApi, hosted
 from tests.actors.edge.api.test_walk import made
+from tests.left_out import together_with
 
 
 async def link(api: HostedApi, token: str, proof: str, provider: str = "device") -> ApiAnswer:
@@ -74,6 +75,7 @@ async def test_an_identity_that_another_account_has_is_refused_and_stays_there(
         assert theirs != other
 
 
+@together_with("storage", "matches")
 async def test_a_guest_becomes_an_account_in_place_and_loses_nothing(
     postgres: PostgresSettings, redis: RedisSettings, unique: str
 ) -> None:
@@ -130,6 +132,7 @@ async def test_a_guest_that_signs_in_to_an_account_it_has_elsewhere_stays_as_it_
         assert await providers(api, guest) == []
 
 
+@together_with("keys")
 async def test_only_a_back_end_adds_a_custom_id_and_only_for_a_user(
     postgres: PostgresSettings, redis: RedisSettings, unique: str
 ) -> None:
@@ -219,6 +222,7 @@ async def test_of_two_ways_taken_at_once_on_two_nodes_one_stays(
             assert len(await identities(two, token)) == 1
 
 
+@together_with("keys", "audit")
 async def test_links_are_in_the_audit_log_without_the_proof(
     postgres: PostgresSettings, redis: RedisSettings, unique: str
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import trio
 
 from actors.accounts.owner import greeting
@@ -11,11 +10,9 @@ from persistence.postgres.connection import connect, transaction
 from tests.actors.accounts.test_sign_in import refreshed, signed_in
 from tests.actors.apis import ApiAnswer, HostedApi, hosted, migrated
 from tests.conftest import Stores
-from tests.left_out import has
+from tests.left_out import together_with
 
-pytestmark = pytest.mark.skipif(
-    not (has("keys") and has("audit")), reason="what an owner may do is left out"
-)
+pytestmark = together_with("keys", "audit")
 
 
 async def claim(api: HostedApi, token: str, secret: str) -> ApiAnswer:

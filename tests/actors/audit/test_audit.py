@@ -20,7 +20,7 @@ from persistence.audit import MOST_CHARACTERS, AuditEntry, statement
 from persistence.commands import RecordEntries
 from persistence.postgres.connection import connect, transaction
 from tests.actors.apis import PEER, HostedApi, hosted
-from tests.left_out import has
+from tests.left_out import together_with
 
 WITHIN_S = 30.0
 
@@ -57,7 +57,7 @@ async def test_what_staff_looks_at_and_what_strangers_are_refused_is_written_dow
         assert refused["outcome"] == "forbidden"
 
 
-@pytest.mark.skipif(not has("keys"), reason="it is left out")
+@together_with("keys")
 async def test_what_keys_do_and_on_whose_behalf_is_written_down(
     postgres: PostgresSettings, redis: RedisSettings, unique: str
 ) -> None:

@@ -14,7 +14,7 @@ from persistence import PostgresSettings, RedisSettings
 from persistence.postgres.connection import connect, transaction
 from protocol.errors import RequestError
 from tests.actors.apis import HostedApi, hosted
-from tests.left_out import has
+from tests.left_out import together_with
 
 WITHIN_S = 30.0
 
@@ -43,10 +43,10 @@ async def audited(api: HostedApi, viewer: str, key: str, what: str, count: int =
 @pytest.mark.parametrize(
     ("scope", "hint"),
     [
-        ("storage.raed", "perhaps storage.read"),
-        ("storag.*", "perhaps storage.*"),
-        ("Storage.read", "perhaps storage.read"),
-        ("storage", ""),
+        ("keys.lsit", "perhaps keys.list"),
+        ("kesy.*", "perhaps keys.*"),
+        ("Keys.list", "perhaps keys.list"),
+        ("keys", ""),
         ("**", ""),
         ("", ""),
     ],
@@ -103,24 +103,24 @@ async def test_a_key_is_revoked_by_its_whole_text_as_well(
         assert line == f"revoked: {id_of(key)} back end"
 
 
-@pytest.mark.skipif(not has("audit"), reason="it is left out")
+@together_with("audit")
 async def test_what_becomes_of_a_key_is_in_the_audit_log(
     postgres: PostgresSettings, redis: RedisSettings
 ) -> None:
     async with hosted(postgres, redis) as api:
         viewer, operator = await made(api, roles=("viewer",)), await made(api, roles=("operator",))
-        new = {"name": "shop", "scopes": ["storage.*"], "roles": ["support"]}
+        new = {"name": "shop", "scopes": ["keys.*"], "roles": ["support"]}
         key = (await api.send("POST", "/v1/keys", new, token=operator)).data["key"]
         (entry,) = await audited(api, viewer, key, "key.made")
         assert entry["who"] == f"key-{id_of(operator)}"
         assert entry["address"]
-        assert entry["details"] == {"name": "shop", "scopes": ["storage.*"], "roles": ["support"]}
+        assert entry["details"] == {"name": "shop", "scopes": ["keys.*"], "roles": ["support"]}
         await api.send("DELETE", f"/v1/keys/{id_of(key)}", token=operator)
         (entry,) = await audited(api, viewer, key, "key.revoked")
         assert entry["who"] == f"key-{id_of(operator)}"
 
 
-@pytest.mark.skipif(not has("audit"), reason="it is left out")
+@together_with("audit")
 async def test_a_use_from_a_new_address_is_in_the_audit_log_once(
     postgres: PostgresSettings, redis: RedisSettings
 ) -> None:

@@ -35,7 +35,7 @@ from tests.actors.webhooks.receiver import (
     Receiver,
     receiving,
 )
-from tests.left_out import has
+from tests.left_out import together_with
 
 WITHIN_S = 30.0
 QUICK = (
@@ -229,7 +229,7 @@ async def test_too_many_waiting_events_are_left_out_until_half_have_gone(
         await dropped(api, token, id_)
 
 
-@pytest.mark.skipif(not has("accounts"), reason="it is left out")
+@together_with("accounts")
 async def test_a_webhook_is_told_of_an_account_that_is_made_and_of_one_that_is_erased(
     postgres: PostgresSettings, redis: RedisSettings
 ) -> None:
@@ -249,7 +249,7 @@ async def test_a_webhook_is_told_of_an_account_that_is_made_and_of_one_that_is_e
         await dropped(api, token, id_)
 
 
-@pytest.mark.skipif(not has("matches"), reason="it is left out")
+@together_with("matches")
 async def test_a_webhook_is_told_of_the_end_of_a_match(
     postgres: PostgresSettings, redis: RedisSettings, unique: str
 ) -> None:

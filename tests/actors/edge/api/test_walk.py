@@ -23,6 +23,7 @@ from protocol.messages.op_table import OpTable
 from protocol.roles import ANYONE, PLAYER, ROLES, with_included
 from tests.actors import trial
 from tests.actors.apis import HostedApi, all_services, hosted
+from tests.left_out import together_with
 
 WITHIN_S = 30.0
 NOT_ALLOWED = {"forbidden", "unauthenticated"}
@@ -118,7 +119,7 @@ SCOPES: Mapping[str, tuple[list[str], bool]] = {
     "the op": (["ping"], True),
     "everything": (["*"], True),
     "its area": (["ping.*"], True),
-    "another op": (["storage.read"], False),
+    "another op": (["keys.list"], False),
 }
 
 
@@ -133,6 +134,7 @@ async def test_a_key_calls_what_is_within_its_scopes(
         assert found.status == (200 if allowed else FORBIDDEN.status)
 
 
+@together_with("accounts")
 async def test_a_key_calls_the_routes_of_its_scopes_and_each_route_has_one(
     postgres: PostgresSettings, redis: RedisSettings, unique: str
 ) -> None:
@@ -151,7 +153,7 @@ async def test_a_key_calls_the_routes_of_its_scopes_and_each_route_has_one(
 
 SCOPES_OF_CUSTOM = (
     (["account.sign_in"], True), (["account.*"], True), (["*"], True),
-    (["account.sign_ins", "storage.*"], False),
+    (["account.sign_ins", "keys.*"], False),
 )  # fmt: skip
 
 
@@ -169,6 +171,7 @@ async def made(api: HostedApi, scopes: list[str], *roles: str, rate: float = 100
 ONE = {"collection": "saves", "key": "1"}
 
 
+@together_with("storage")
 async def test_a_back_end_acts_for_itself_and_on_behalf_of_a_user(
     postgres: PostgresSettings, redis: RedisSettings, unique: str
 ) -> None:
@@ -200,6 +203,7 @@ async def test_a_text_that_is_no_id_of_a_user_is_refused(
         assert (found.status, found.code) == (400, "bad_user")
 
 
+@together_with("storage")
 async def test_a_key_does_not_act_as_another_key(
     postgres: PostgresSettings, redis: RedisSettings, unique: str
 ) -> None:
@@ -259,7 +263,7 @@ async def test_an_operator_makes_lists_and_revokes_keys_but_none_above_itself(
 ) -> None:
     async with hosted(postgres, redis) as api:
         operator = await made(api, ["*"], "operator")
-        new = {"name": unique, "scopes": ["match.create"], "roles": ["support"]}
+        new = {"name": unique, "scopes": ["keys.list"], "roles": ["support"]}
         made_ = (await api.send("POST", "/v1/keys", new, token=operator)).data
         listed = (await api.send("GET", "/v1/keys", token=operator)).data["keys"]
         (found,) = [one for one in listed if one["name"] == unique]
