@@ -10,11 +10,12 @@ READY_BENCH := $(VENV)/.ready-bench
 JS     := protocol/js
 # npm writes it last.
 READY_JS := $(JS)/node_modules/.package-lock.json
+LOCK   := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 --no-header --no-annotate pyproject.toml
 NPM    := cd $(JS) && PATH="$(abspath $(BIN)):$$PATH" npm
 # Tests wait more than they compute, so one process more than there are cores is at work.
 WORKERS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: run test lint format types pytest test-failover test-services js bench chaos fuzz help clean
+.PHONY: run test lint format types pytest test-failover test-services js lock audit bench chaos fuzz help clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -50,6 +51,14 @@ test-services: $(READY_DEV) ## the tests of every service, with each of the othe
 
 js: $(READY_DEV) $(READY_JS) ## build the TypeScript client from its sources
 	@$(NPM) run --silent build
+
+lock: $(READY_DEV) ## write the locks of deploy/ anew: the newest versions that pyproject.toml allows, with hashes
+	@$(LOCK) --extra server --output-file deploy/requirements.lock
+	@$(LOCK) --extra server --extra embedded --output-file deploy/requirements-embedded.lock
+
+audit: $(READY_DEV) $(READY_JS) ## ask PyPI and npm for known faults of what is locked
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement deploy/requirements-embedded.lock
+	@$(NPM) audit
 
 bench: $(READY_BENCH) ## set up if needed, then measure a bit of everything (ARGS='--seconds 20')
 	@$(BIN)/python -m bench.suite $(ARGS)

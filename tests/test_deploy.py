@@ -273,7 +273,7 @@ def test_the_container_builds_from_what_it_copies(tmp_path: Path) -> None:
                 ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__")
             )
         else:
-            shutil.copy(ROOT / name, source / name)
+            shutil.copy(ROOT / name, source / Path(name).name)
     wheel: Sequence[str] = (
         sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation",
         "--wheel-dir", str(tmp_path), str(source),
