@@ -193,7 +193,7 @@ async def hosted(
             max_message_bytes=settings.wire.max_message_bytes,
             routes=found,
             activations=Activations(settings.sessions),
-            access=next(one.access for one in running.values() if one.access is not None),
+            access=next((one.access for one in running.values() if one.access), None),
             watch=watch_of(running.values()),
         )
         doorman = Doorman(settings.wire, settings.sessions)
