@@ -1,8 +1,8 @@
 """The stores by themselves: events, snapshots and commands a second, on embedded servers.
 
-    python -m bench.stores                      batches of 1, 50 and 500, two seconds each python -m
-    bench.stores --json               the same as JSON python -m bench.stores --only transfers
-    --workers 1 --realtime
+    python -m bench.stores                                    batches of 1, 50 and 500, 2 s each
+    python -m bench.stores --json                             the same as JSON
+    python -m bench.stores --only transfers --workers 1 --realtime
 
 One batch is in flight at a time, as with a node's journal. The next one is sent when the last has
 committed, so a player's acknowledgement waits as long as a batch takes. The last two columns are

@@ -1,8 +1,8 @@
 """Durable schedules: the cost of a million that wait, and how late and how fast they fire.
 
-    python -m bench.waiting                     a million rows, about half a minute python -m
-    bench.waiting --waiting 10000     fewer python -m bench.waiting --json              the same as
-    JSON
+    python -m bench.waiting                    a million rows, about half a minute
+    python -m bench.waiting --waiting 10000    fewer
+    python -m bench.waiting --json             the same as JSON
 
 The scheduler, its targets and the store's thread run in this process. PostgreSQL is embedded and
 runs on the same machine, so that its clock is this process's.
