@@ -89,23 +89,26 @@ class ProviderDesk:
         return (
             ApiRoute(
                 method="POST", path=at, role=ANYONE, scope="account.sign_in",
+                elsewhere=True,
                 summary="Begin a sign-in by an issuer of OpenID Connect.",
                 handle=self._begin, body=OidcBegin, answer=OidcBegun,
                 errors=(BAD_MESSAGE, *errors),
             ),
             ApiRoute(
                 method="POST", path=f"{at}/callback", role=ANYONE, scope="account.sign_in",
+                elsewhere=True,
                 summary="End it with the code that the player came back with.",
                 handle=self._code, body=OidcCode, answer=SignedIn, errors=errors,
             ),
             ApiRoute(
                 method="POST", path=f"{at}/token", role=ANYONE, scope="account.sign_in",
+                elsewhere=True,
                 summary="End it with an ID token that the client has got by itself.",
                 handle=self._token, body=OidcToken, answer=SignedIn, errors=errors,
             ),
             ApiRoute(
                 method="POST", path="/v1/sign-in/with/{provider}", role=ANYONE,
-                scope="account.sign_in",
+                scope="account.sign_in", elsewhere=True,
                 summary="Sign in by the ticket of another provider.",
                 handle=self._ticket, body=ProviderSignIn, answer=SignedIn, errors=errors,
             ),
@@ -113,7 +116,8 @@ class ProviderDesk:
 
     async def _begin(self, call: ApiCall) -> OidcBegun:
         provider = self._vouchers.issuer(call.path["provider"])
-        flow, url = await provider.begin(call.body.redirect)
+        with self._vouchers.waiting():
+            flow, url = await provider.begin(call.body.redirect)
         return OidcBegun(
             url=url,
             state=flow.state,

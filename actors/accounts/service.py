@@ -98,7 +98,9 @@ def vouchers_of(
     flows = Flows(keys, own.flow_valid_s, time.time)
     issuers: dict[str, OidcSettings] = settings.section("oidc", dict)
     others: dict[str, ProviderSettings] = settings.section("providers", dict)
-    return load_vouchers(issuers, others, folder, flows, outgoing)
+    return load_vouchers(
+        issuers, others, folder, flows, outgoing, most_waiting=own.provider_waiting
+    )
 
 
 def check(settings: ServiceSettings, folder: Path) -> None:

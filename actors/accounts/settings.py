@@ -48,5 +48,7 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How long an answer of such a provider may be."""
     provider_requests: Annotated[int, Meta(ge=1, le=10_000)] = 32
     """Requests to providers that a node has under way; more of them wait."""
+    provider_waiting: Annotated[int, Meta(ge=1, le=100_000)] = 256
+    """Sign-ins that wait for providers at once, on each node; more are answered busy."""
     flow_valid_s: PositiveSeconds = 600.0
     """How long a sign-in by a provider may take, from its begin to its end."""

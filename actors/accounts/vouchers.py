@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ from actors.accounts.providers import (
     load_providers,
 )
 from actors.edge.failures import Refused
-from protocol.errors import PROVIDER_AWAY, UNKNOWN_PROVIDER
+from protocol.errors import BUSY, PROVIDER_AWAY, UNKNOWN_PROVIDER
 
 SECTION: Final = "oidc"
 
@@ -35,6 +36,7 @@ class Vouchers:
         others: those of [providers].
         timeout_s: how long one may take, whatever it asks for meanwhile.
         flow_valid_s: how long a sign-in may take.
+        most_waiting: how many may wait for what providers say; more are refused.
 
     Raises NoSuchProvider: two have the same name.
     """
@@ -46,6 +48,7 @@ class Vouchers:
         *,
         timeout_s: float,
         flow_valid_s: float,
+        most_waiting: int = 256,
     ) -> None:
         for name in issuers.keys() & others.keys():
             raise NoSuchProvider(f"[providers] {name} is in [oidc] too")
@@ -54,6 +57,8 @@ class Vouchers:
         self._names = {one.settings.issuer: name for name, one in issuers.items()}
         self.timeout_s = timeout_s
         self.flow_valid_s = flow_valid_s
+        self._most_waiting = most_waiting
+        self._waiting = 0
 
     def __contains__(self, name: str) -> bool:
         return name in self._all
@@ -73,9 +78,20 @@ class Vouchers:
         provider = self._all.get(name)
         if provider is None:
             raise Refused(UNKNOWN_PROVIDER)
-        with trio.move_on_after(self.timeout_s):
+        with self.waiting(), trio.move_on_after(self.timeout_s):
             return await provider.shown(proof)
         raise Refused(PROVIDER_AWAY, f"{name} has not answered in time")
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count somebody who waits for a provider. Raises Refused: BUSY; too many do."""
+        if self._waiting >= self._most_waiting:
+            raise Refused(BUSY, "too many wait for providers")
+        self._waiting += 1
+        try:
+            yield
+        finally:
+            self._waiting -= 1
 
     def name_of(self, issuer: str) -> str:
         """Return what the configuration calls the first half of an identity."""
@@ -120,6 +136,8 @@ def load_vouchers(
     folder: Path,
     flows: Flows,
     outgoing: Outgoing,
+    *,
+    most_waiting: int,
 ) -> Vouchers:
     """Make everybody of [oidc] and [providers]. Raises NoSuchProvider."""
     return Vouchers(
@@ -127,4 +145,5 @@ def load_vouchers(
         load_providers(others, folder, outgoing),
         timeout_s=outgoing.timeout_s,
         flow_valid_s=flows.valid_s,
+        most_waiting=most_waiting,
     )

@@ -17,6 +17,7 @@ import trio
 
 import server
 from actors.edge.activations import Activations
+from actors.edge.admission import Admission
 from actors.edge.api.callers import ApiCaller, Authenticate, Credentials
 from actors.edge.doorman import Doorman
 from actors.edge.identity import Identity
@@ -77,6 +78,7 @@ class HostedApi(NamedTuple):
     tokens: Tokens
     system: ActorSystem
     settings: ServiceSettings
+    admission: Admission
 
     def tool(self, service: str, name: str) -> Callable[..., Awaitable[Iterable[str]]]:
         """A tool of a service, as the command line uses it beside this server."""
@@ -211,7 +213,7 @@ async def hosted(
             settings=settings.api,
             tls_context=None,
         )
-        yield HostedApi(web, ops, running, stores, tokens, system, settings)
+        yield HostedApi(web, ops, running, stores, tokens, system, settings, gateway.admission)
 
 
 @asynccontextmanager

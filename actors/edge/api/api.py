@@ -239,7 +239,9 @@ class Api:
                 address=request.address,
                 peer=request.peer,
             )
-            answer = await self._answered(lambda: route.handle(call), budget, traffic)
+            answer = await self._answered(
+                lambda: route.handle(call), budget, traffic, elsewhere=route.elsewhere
+            )
         if isinstance(answer, HttpResponse):
             return answer
         return HttpResponse(204) if answer is None else _encoded(answer)
@@ -306,6 +308,8 @@ class Api:
         ask: Callable[[], Awaitable[Any]],
         budget: CallerBudget | None,
         traffic: Traffic | None,
+        *,
+        elsewhere: bool = False,
     ) -> Any:
         """Call `ask` and return its answer.
 
@@ -321,7 +325,8 @@ class Api:
                 raise ADDRESS_BUSY
             traffic.under_way += 1
         began_at = self.system.now()
-        admission.begin()
+        if not elsewhere:
+            admission.begin()
         if budget is not None:
             budget.under_way += 1
         try:
@@ -331,7 +336,8 @@ class Api:
         except Exception as error:
             raise request_error(error) from None
         finally:
-            admission.end(began_at, self.system.now())
+            if not elsewhere:
+                admission.end(began_at, self.system.now())
             if budget is not None:
                 budget.under_way -= 1
             if traffic is not None:

@@ -50,6 +50,8 @@ class ApiRoute:
         role: the role of `protocol.roles` that a caller must have; None: every caller is refused.
         scope: what an API key must have among its scopes, such as "account.sign_in", unless the
             route is for anyone; empty: only a key for everything may call it.
+        elsewhere: its answer waits for somebody outside of this server. So it tells nothing of how
+            busy the node is, and is not counted by it; the handler bounds how many wait.
         summary: what it does, in a sentence.
         body, query: the types of the body and of the parameters behind the "?".
         answer: the type of the answer's body; None: it has none.
@@ -61,6 +63,7 @@ class ApiRoute:
     handle: Callable[[ApiCall], Awaitable[Any]]
     role: str | None = None
     scope: str = ""
+    elsewhere: bool = False
     summary: str = ""
     body: type[msgspec.Struct] | None = None
     query: type[msgspec.Struct] | None = None

@@ -9,6 +9,7 @@ import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -190,7 +191,9 @@ async def test_a_ticket_of_another_provider_signs_in_and_is_linked(
 async def test_a_provider_that_is_slow_is_cut_off_and_holds_up_nobody(
     postgres: PostgresSettings, redis: RedisSettings, issuer: str, unique: str
 ) -> None:
-    limits = (*configured(issuer), "accounts.provider_timeout_s=0.5")
+    limits = (
+        *configured(issuer), "accounts.provider_timeout_s=0.5", "accounts.provider_waiting=4",
+    )  # fmt: skip
     async with hosted(postgres, redis, limits) as api:
         ada = await signed_in(api)
         slow = {"name": "Ada", "proof": "sesame:slow"}
@@ -200,8 +203,13 @@ async def test_a_provider_that_is_slow_is_cut_off_and_holds_up_nobody(
                 return await api.send("POST", "/v1/sign-in/with/tickets", slow)
             return await link(api, ada["access_token"], "sesame:slow", "tickets")
 
+        admission = api.admission
+        answered = sum(admission.answer_s.counts)
         answers = await on_both(ask, 6)
-        assert {(one.status, one.code) for one in answers} == {(503, "provider_away")}
+        assert Counter(one.code for one in answers) == {"provider_away": 4, "busy": 2}
+        # How long an answer took elsewhere does not make this node believe that it is overloaded.
+        assert sum(admission.answer_s.counts) <= answered + 1
+        assert (await api.call("ping", token=ada["access_token"])).status == 200
 
 
 async def test_one_sign_in_by_an_issuer_ends_once_on_two_nodes(
