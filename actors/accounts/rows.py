@@ -21,6 +21,7 @@ from actors.accounts.identities import (
 from actors.accounts.profile_rows import ReadAccount, claim, locks_of, read_account
 from actors.accounts.rules.usernames import Username
 from actors.edge.failures import Refused
+from persistence.audit import AuditEntry
 from persistence.commands import CommandKind, Transaction
 from persistence.queries import QueryKind, ReadTransaction
 from protocol.errors import BAD_TOKEN
@@ -46,6 +47,7 @@ class SignIn(msgspec.Struct, frozen=True):
             way into the account, if it is made.
         flow, flow_until: see `use_flow`.
         username: the username of the account, if it has to be made; None: none yet.
+        address: the network address of the device.
     """
 
     user: str
@@ -60,6 +62,7 @@ class SignIn(msgspec.Struct, frozen=True):
     username: Username | None = None
     flow: bytes = b""
     flow_until: float = 0.0
+    address: str = ""
 
 
 class Refresh(msgspec.Struct, frozen=True):
@@ -73,6 +76,7 @@ class Refresh(msgspec.Struct, frozen=True):
     new: bytes
     valid_s: float
     void_s: float
+    address: str = ""
 
 
 class EndSignIns(msgspec.Struct, frozen=True):
@@ -81,6 +85,7 @@ class EndSignIns(msgspec.Struct, frozen=True):
     user: str
     sign_in: str
     void_s: float
+    address: str = ""
 
 
 class EraseAccount(msgspec.Struct, frozen=True):
@@ -194,6 +199,15 @@ def _sign_in(tx: Transaction, command: SignIn) -> Let:
         "INSERT INTO account_refresh_tokens VALUES (%s, %s, NULL)",
         (command.refresh, command.sign_in),
     )
+    way = command.provider or GUEST
+    tx.record(
+        AuditEntry(
+            what="account.signed_in",
+            who=user,
+            address=command.address,
+            details={"way": way, "sign_in": command.sign_in, "created": created},
+        )
+    )
     return Let(user, row[0], tuple(row[1]), command.sign_in, created=created)
 
 
@@ -228,7 +242,7 @@ def _refresh(tx: Transaction, command: Refresh) -> Let:
     if ended is not None:
         raise Refused(WHY[ended][0])
     if used:
-        _end(tx, user, sign_in, command.void_s)
+        _end(tx, user, sign_in, command.void_s, why="reused", address=command.address)
         return Let(user, name, tuple(roles), sign_in, reused=True)
     tx.write("UPDATE account_refresh_tokens SET used_at = now() WHERE hash = %s", (command.hash,))
     tx.write("INSERT INTO account_refresh_tokens VALUES (%s, %s, NULL)", (command.new, sign_in))
@@ -240,7 +254,10 @@ def _refresh(tx: Transaction, command: Refresh) -> Let:
     return Let(user, name, tuple(roles), sign_in)
 
 
-def _end(tx: Transaction, user: str, sign_in: str, void_s: float) -> list[Ending]:
+def _end(
+    tx: Transaction, user: str, sign_in: str, void_s: float, *, why: str, address: str = ""
+) -> list[Ending]:
+    """End sign-ins. `why`: for the audit log."""
     gone = tx.write(
         "UPDATE account_sign_ins SET ended = 'signed_out', label = ''"
         " WHERE user_id = %s AND %s IN (id, %s) AND ended IS NULL RETURNING id",
@@ -260,18 +277,22 @@ def _end(tx: Transaction, user: str, sign_in: str, void_s: float) -> list[Ending
         ).fetchone()
         assert row is not None
         endings.append(Ending(user, one, "signed_out", row[0]))
+        details = {"sign_in": one, "why": why}
+        tx.record(AuditEntry(what="account.signed_out", who=user, address=address, details=details))
     return endings
 
 
 def _end_sign_ins(tx: Transaction, command: EndSignIns) -> Endings:
-    return Endings(_end(tx, command.user, command.sign_in, command.void_s))
+    user, sign_in, void_s = command.user, command.sign_in, command.void_s
+    return Endings(_end(tx, user, sign_in, void_s, why="asked", address=command.address))
 
 
 def _erase(tx: Transaction, command: EraseAccount) -> Endings:
-    endings = _end(tx, command.user, ALL, command.void_s)
+    endings = _end(tx, command.user, ALL, command.void_s, why="erased")
     gone = tx.write("DELETE FROM accounts WHERE user_id = %s RETURNING 1", (command.user,))
     if gone.fetchone() is not None:
         tx.announce("account.erased", {"user": command.user})
+        tx.record(AuditEntry(what="account.erased", on_whom=command.user))
     return Endings(endings)
 
 

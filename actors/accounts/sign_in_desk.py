@@ -258,6 +258,7 @@ class SignInDesk:
             username=username,
             flow=flow[0],
             flow_until=flow[1],
+            address=call.peer,
         )
         let: Let = await self._facts.execute(command, user=user)
         self.signed_in[way] += 1
@@ -271,6 +272,7 @@ class SignInDesk:
             hash_of(refresh),
             self._settings.refresh_valid_s,
             self._void_s,
+            call.peer,
         )
         let: Let = await self._facts.execute(command, user=call.body.refresh_token[-16:])
         self.refreshed += 1
@@ -310,7 +312,7 @@ class SignInDesk:
 
     async def _end_some(self, call: ApiCall, sign_in: str) -> int:
         assert call.who is not None
-        command = EndSignIns(call.who.user, sign_in, self._void_s)
+        command = EndSignIns(call.who.user, sign_in, self._void_s, call.peer)
         done = await self._facts.execute(command, user=call.who.user)
         self._access.apply(done.endings)  # the keepers of other nodes read it
         return len(done.endings)
