@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -12,7 +14,7 @@ import trio
 from actors.edge.api.api_route import ApiCall, ApiRoute
 from actors.edge.api.callers import ApiCaller, Credentials
 from actors.edge.identity import Identity
-from actors.edge.routes import AskActor, OnlyFor
+from actors.edge.routes import AskActor, AskSession, OnlyFor
 from actors.node.node import routes_of
 from actors.service import Running, scopes_of
 from persistence import PostgresSettings, RedisSettings
@@ -79,6 +81,40 @@ async def test_every_op_and_route_is_for_those_who_have_its_role_and_nobody_else
                 )
                 refused = found.status >= 400 and found.code in NOT_ALLOWED
                 assert refused != expected(route.role, role), (route.path, role, found)
+
+
+async def test_over_the_wire_every_op_is_for_those_who_have_its_role_and_nobody_else(
+    postgres: PostgresSettings, redis: RedisSettings
+) -> None:
+    class Client:
+        refused = 0
+        connection = SimpleNamespace(peer="192.0.2.1")
+
+        def refuse(self, error: RequestError, _: Any) -> None:
+            assert error.error is FORBIDDEN
+            self.refused += 1
+
+    walked = 0
+    async with hosted(postgres, redis) as api:
+        found = routes_of(api.ops, api.services.values())
+        for name, op in api.ops.ops.items():
+            if op.role in (ANYONE, PLAYER):  # every session is a player's
+                continue
+            route = found[op.request]
+            assert isinstance(route, OnlyFor), name
+            served: list[str] = []
+            route = replace(route, route=AskSession(lambda *_, served=served: served.append("")))
+            for role in ROLES:
+                client: Any = Client()
+                who = Identity("s", "u", "n", roles=with_included([role]))
+                asker: Any = SimpleNamespace(who=who)
+                served.clear()
+                route.serve(asker, client, SimpleNamespace(ref=1))
+                assert (len(served), client.refused) == (
+                    (1, 0) if expected(op.role, role) else (0, 1)
+                ), (name, role)
+                walked += 1
+    assert walked
 
 
 async def test_every_scope_of_a_route_is_one_that_its_service_lists(
