@@ -7,7 +7,8 @@ import sys
 
 SCENARIOS = (
     "connect", "idle", "echo", "rooms", "chat", "matches", "mixed", "soak", "hundred_thousand",
-    "http", "actors", "stores", "waiting", "cluster", "thousand_nodes", "rolling", "compare",
+    "http", "actors", "stores", "graph", "waiting", "cluster", "thousand_nodes", "rolling",
+    "compare",
 )  # fmt: skip
 
 

@@ -23,7 +23,8 @@ EVERYWHERE = {"msgspec", *sys.stdlib_module_names}
 LIBRARIES = {"pykka", "trio", "structlog"}
 LENT = {
     "actors.edge", "actors.runtime", "actors.service", "actors.facts", "actors.retention",
-    "actors.audit_trail", "actors.traces", "actors.quantities", "protocol", "persistence",
+    "actors.acquaintances", "actors.audit_trail", "actors.traces", "actors.quantities", "protocol",
+    "persistence",
 }  # fmt: skip
 """The packages that services share."""
 SERVICES = [

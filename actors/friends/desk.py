@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from actors.acquaintances import Fellow, PlayedWith
 from actors.edge.blocks import Blocks
 from actors.edge.failures import Refused
 from actors.edge.identity import Identity
 from actors.facts import Facts, storable
 from actors.friends.commands import ChangeTie, EraseTies, Tied
+from actors.friends.graph import MutualFriends, MutualPage, NotBlocked, SuggestUsers
 from actors.friends.queries import BlocksPage, ExportTies, ListBlocks, ListTies, TiesPage
 from actors.friends.rules.cursors import NotOfThisList, cursor_after, last_of
 from actors.friends.rules.ties import Act, TieCounts
@@ -22,16 +24,25 @@ from protocol.messages.friend import (
     BlockList,
     BlockRemove,
     BlocksListed,
+    FellowsFound,
     Friend,
     FriendAccept,
     FriendDecline,
     FriendList,
+    FriendMutual,
+    FriendPlayed,
     FriendRemove,
     FriendRequest,
     FriendsListed,
+    FriendsSuggested,
+    FriendSuggest,
     FriendTie,
+    MutualFriendsFound,
+    PlayedTogether,
+    Suggestion,
 )
 
+T = TypeVar("T")
 Online = Callable[[Sequence[str]], Future[Collection[str]]]
 """Returns a future of those of these users who have a connection, on any node."""
 
@@ -159,6 +170,62 @@ class FriendDesk:
 
         query = ListBlocks(who.user, _after(of, request.cursor), request.limit)
         return self._facts.ask(query).map(done)
+
+    # --- the graph -------------------------------------------------------------------------------
+
+    def mutual(self, who: Identity, request: FriendMutual) -> Future[MutualFriendsFound]:
+        """List the friends that the user shares with another one."""
+        self._check_limit(request.limit)
+        found: Future[MutualPage] = self._facts.ask(
+            MutualFriends(who.user, request.user, request.limit)
+        )
+        return found.map(lambda page: MutualFriendsFound(*page))
+
+    def suggest(self, who: Identity, request: FriendSuggest) -> Future[FriendsSuggested]:
+        """List whom the user might know."""
+        self._check_limit(request.limit)
+
+        def ask(fellows: Sequence[Fellow]) -> Future[FriendsSuggested]:
+            found: Future[list[Suggestion]] = self._facts.ask(
+                SuggestUsers(who.user, fellows, request.limit)
+            )
+            return found.map(FriendsSuggested)
+
+        return self._with_fellows(who.user, self._settings.list_limit, ask)
+
+    def played(self, who: Identity, request: FriendPlayed) -> Future[FellowsFound]:
+        """List with whom the user has played lately, without those who are blocked either way."""
+        self._check_limit(request.limit)
+
+        def ask(fellows: Sequence[Fellow]) -> Future[FellowsFound]:
+            asked: Future[set[str]] = self._facts.ask(
+                NotBlocked(who.user, [fellow.user for fellow in fellows])
+            )
+            return asked.map(
+                lambda shown: FellowsFound(
+                    [PlayedTogether(*fellow) for fellow in fellows if fellow.user in shown]
+                )
+            )
+
+        return self._with_fellows(who.user, request.limit, ask)
+
+    def _with_fellows(
+        self, user: str, limit: int, ask: Callable[[Sequence[Fellow]], Future[T]]
+    ) -> Future[T]:
+        """Find out with whom a user has played, and then ask on."""
+        answer: Future[T] = Future()
+
+        def found(done: Future[Sequence[Fellow]]) -> None:
+            error = done.exception()
+            if error is None:
+                answer.follow(ask(done.result()))
+            elif isinstance(error, LookupError):  # a server without games
+                answer.follow(ask(()))
+            else:
+                answer.settle_quietly(error=error)
+
+        self._facts.ask(PlayedWith(user, limit)).when_done(found)
+        return answer
 
     def _check_limit(self, limit: int) -> None:
         if limit > self._settings.list_limit:

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from actors.friends.commands import STATES
+from actors.friends.graph import GRAPH_QUERIES
 from persistence.postgres.arrays import TextArray
 from persistence.queries import QueryKind, ReadTransaction
 from protocol.messages.friend import Blocked, FriendTie, TieState
@@ -141,4 +142,5 @@ QUERIES: Final = (
     QueryKind(BlocksOf, answer_all=_blocks_of_all),
     QueryKind(ChangedBlocks, _changed_blocks),
     QueryKind(ExportTies, _export),
+    *GRAPH_QUERIES,
 )

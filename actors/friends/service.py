@@ -23,8 +23,11 @@ from protocol.messages.friend import (
     FriendAccept,
     FriendDecline,
     FriendList,
+    FriendMutual,
+    FriendPlayed,
     FriendRemove,
     FriendRequest,
+    FriendSuggest,
 )
 
 
@@ -44,6 +47,9 @@ def start(frame: Frame) -> Running:
             FriendDecline: AskService(desk.decline, outlives=True),
             FriendRemove: AskService(desk.remove, outlives=True),
             FriendList: AskService(desk.friends),
+            FriendMutual: AskService(desk.mutual),
+            FriendSuggest: AskService(desk.suggest),
+            FriendPlayed: AskService(desk.played),
             BlockAdd: AskService(desk.block, outlives=True),
             BlockRemove: AskService(desk.unblock, outlives=True),
             BlockList: AskService(desk.blocks),

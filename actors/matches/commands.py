@@ -49,6 +49,8 @@ class ReportMatches(msgspec.Struct, frozen=True, gc=False):
 
     running: Sequence[tuple[str, int]]
     ended: Sequence[tuple[str, bool]]
+    joined: Sequence[tuple[str, str]] = ()
+    """Users who have joined matches, as (user, match)."""
 
 
 class ForgetKeys(msgspec.Struct, frozen=True, gc=False):
@@ -61,6 +63,16 @@ class ForgetKeys(msgspec.Struct, frozen=True, gc=False):
     most: int
 
 
+class ForgetPlayers(msgspec.Struct, frozen=True, gc=False):
+    """Delete who has joined a match more than `age_ms` ago, at most `most` at once.
+
+    Answer: `KeysForgotten`.
+    """
+
+    age_ms: int
+    most: int
+
+
 class KeysForgotten(msgspec.Struct, frozen=True, gc=False):
     """How many keys were deleted. `reached` is None if there are no more to delete for now."""
 
@@ -69,7 +81,9 @@ class KeysForgotten(msgspec.Struct, frozen=True, gc=False):
 
 
 class ForgetCreator(msgspec.Struct, frozen=True, gc=False):
-    """Delete a user's keys, and the addresses from which the user created matches."""
+    """Delete a user's keys, the addresses from which the user created matches, and which ones the
+    user has joined.
+    """
 
     user: str
 
@@ -168,6 +182,19 @@ _FORGET: Final = """
             (SELECT ended_ms + 1 FROM ended_match_keys ORDER BY ended_ms DESC OFFSET %s LIMIT 1)
         )
         ORDER BY ended_ms LIMIT %s
+    ))
+"""
+_JOINED: Final = """
+    INSERT INTO match_players (user_id, match, joined_ms)
+    SELECT user_id, match, (extract(epoch FROM clock_timestamp()) * 1000)::bigint
+    FROM unnest(%b::text[], %b::text[]) AS n (user_id, match) ORDER BY user_id, match
+    ON CONFLICT (user_id, match) DO UPDATE SET joined_ms = excluded.joined_ms
+"""
+_FORGET_PLAYERS: Final = """
+    DELETE FROM match_players WHERE ctid = ANY(ARRAY(
+        SELECT ctid FROM match_players
+        WHERE joined_ms < (extract(epoch FROM clock_timestamp()) * 1000)::bigint - %s
+        ORDER BY joined_ms LIMIT %s
     ))
 """
 _FORGET_KEYS: Final = "DELETE FROM ended_match_keys WHERE user_id = %s"
@@ -283,6 +310,8 @@ def _report(tx: Transaction, command: ReportMatches) -> None:
         matches, keeps = columns(command.ended)
         tx.write(_TELL_ENDED, [TextArray(matches)])
         tx.write(_END, [TextArray(matches), Int8Array(keeps)])
+    if command.joined:
+        tx.write(_JOINED, [TextArray(column) for column in columns(command.joined)])
 
 
 def _forget(tx: Transaction, command: ForgetKeys) -> KeysForgotten:
@@ -293,6 +322,12 @@ def _forget(tx: Transaction, command: ForgetKeys) -> KeysForgotten:
 def _forget_creator(tx: Transaction, command: ForgetCreator) -> None:
     tx.write(_FORGET_CREATOR, (command.user,))
     tx.write(_FORGET_KEYS, (command.user,))
+    tx.write("DELETE FROM match_players WHERE user_id = %s", (command.user,))
+
+
+def _forget_players(tx: Transaction, command: ForgetPlayers) -> KeysForgotten:
+    deleted = tx.write(_FORGET_PLAYERS, (command.age_ms, command.most)).rowcount
+    return KeysForgotten(None if deleted < command.most else "", deleted)
 
 
 def _take_over(tx: Transaction, command: TakeOver) -> None:
@@ -322,6 +357,13 @@ COMMANDS: Final = (
     CommandKind(service=SERVICE, name="open", command=OpenMatch, locks=_lock, run_all=_open_all),
     CommandKind(service=SERVICE, name="report", command=ReportMatches, locks=_lock, run=_report),
     CommandKind(service=SERVICE, name="forget", command=ForgetKeys, locks=_lock, run=_forget),
+    CommandKind(
+        service=SERVICE,
+        name="forget-players",
+        command=ForgetPlayers,
+        locks=_lock,
+        run=_forget_players,
+    ),
     CommandKind(
         service=SERVICE,
         name="forget-creator",

@@ -111,6 +111,7 @@ class Players:
         self._arrivals.put(who.user, self._match_log.write(event))
         self._match.follow_up(outcome)
         self._reports.tell()
+        self._reports.tell_joined(who.user)
 
     def arrived(self, message: Arrived) -> None:
         """Answer a join whose place is durable now, unless it has failed."""

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from actors.acquaintances import Fellow, PlayedWith
 from actors.matches.entry import MatchEntry
 from persistence.queries import QueryKind, ReadTransaction
 
@@ -124,7 +125,33 @@ def _is_taken_over(reading: ReadTransaction, _: IsTakenOver) -> bool:
     return reading.read("SELECT 1 FROM match_directory WHERE taken_over").fetchone() is not None
 
 
+LATEST_MATCHES: Final = 50
+LATEST_PLAYERS: Final = 100
+"""Of the last matches of a user so many are looked at, and in each of them so many players."""
+
+_PLAYED_WITH: Final = """
+    SELECT theirs.user_id, max(greatest(own.joined_ms, theirs.joined_ms))
+    FROM (
+        SELECT match, joined_ms FROM match_players
+        WHERE user_id = %s ORDER BY joined_ms DESC LIMIT %s
+    ) AS own
+    CROSS JOIN LATERAL (
+        SELECT p.user_id, p.joined_ms FROM match_players AS p
+        WHERE p.match = own.match ORDER BY p.joined_ms DESC LIMIT %s
+    ) AS theirs
+    WHERE theirs.user_id <> %s
+    GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT %s
+"""
+
+
+def _played_with(reading: ReadTransaction, query: PlayedWith) -> list[Fellow]:
+    user = query.user
+    given = (user, LATEST_MATCHES, LATEST_PLAYERS, user, query.limit)
+    return [Fellow(*row) for row in reading.read(_PLAYED_WITH, given)]
+
+
 QUERIES: Final = (
+    QueryKind(PlayedWith, _played_with),
     QueryKind(ListMatches, _list),
     QueryKind(MatchOfKey, _of_key),
     QueryKind(MatchesOfCreator, _of_creator),

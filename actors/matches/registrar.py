@@ -58,10 +58,10 @@ class Registrar(Actor):
     def write(self, _: Write) -> None:
         """Begin a write, unless nothing waits or a write is under way."""
         batch = self._standing.to_write(MOST)
-        if self._writing or not (batch.running or batch.ended):
+        if self._writing or not any(batch):
             return
         self._writing = True
-        written = self._facts.execute(ReportMatches(batch.running, batch.ended), user=SERVICE)
+        written = self._facts.execute(ReportMatches(*batch), user=SERVICE)
         self.pipe_to_self(written, partial(_Written, batch))
 
     @handles(_Written)
@@ -73,5 +73,7 @@ class Registrar(Actor):
             self.log.warning("matches_not_written", reason=repr(error))
             return
         self._standing.written(message.batch)
-        if self._standing.ended() or len(message.batch.running) + len(message.batch.ended) == MOST:
+        batch = message.batch
+        full = MOST in (len(batch.running) + len(batch.ended), len(batch.joined))
+        if self._standing.ended() or full:
             self.write(Write())

@@ -27,6 +27,10 @@ class Reports:
         self._standing.runs(name, len(record.places))
         return MatchReport(name, len(record.places))
 
+    def tell_joined(self, user: str) -> None:
+        """Report that a user has joined the match."""
+        self._standing.joins(self._name, user)
+
     def tell_refused(self) -> None:
         """Report that the game refused the match."""
         self._standing.ends(self._name, keeps_key=False)

@@ -12,7 +12,7 @@ import structlog
 from pykka import ActorDeadError
 
 from actors.facts import Facts
-from actors.matches.commands import COMMANDS, SERVICE, ForgetKeys
+from actors.matches.commands import COMMANDS, SERVICE, ForgetKeys, ForgetPlayers
 from actors.matches.directory import Directory
 from actors.matches.games import load_games
 from actors.matches.host import MatchCounters, MatchHost
@@ -74,6 +74,7 @@ def start_matches(
     children: dict[str, Callable[[], Any]] = {
         REGISTRAR: partial(Registrar, standing, facts, settings.list_refresh_s),
         "match-keys": partial(Retention, "keys of matches", forget, every_s=FORGET_EVERY_S),
+        "match-players": partial(Retention, "players of matches", forget_players(facts, settings)),
     }
     for key, make in children.items():  # before the matches, so that they stop after them
         system.supervise([ChildSpec(id="0", factory=make)], key=key)
@@ -120,6 +121,12 @@ def dropping(
 def forgetting(facts: Facts, settings: MatchSettings) -> Callable[[str], Future[Did]]:
     """Return a step of `Retention`: it deletes the keys of matches that ended long ago."""
     command = ForgetKeys(round(settings.remember_ended_s * 1000), settings.ended_keys, EVENTS)
+    return lambda _: facts.execute(command, user=SERVICE)
+
+
+def forget_players(facts: Facts, settings: MatchSettings) -> Callable[[str], Future[Did]]:
+    """Return a step of `Retention`: it deletes who has joined matches long ago."""
+    command = ForgetPlayers(round(settings.played_s * 1000), EVENTS)
     return lambda _: facts.execute(command, user=SERVICE)
 
 

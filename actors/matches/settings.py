@@ -50,6 +50,8 @@ class MatchSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
     remember_ended_s: PositiveSeconds = 3_600.0
     """How long the idempotency key of an ended match is known."""
+    played_s: PositiveSeconds = 2_592_000.0
+    """How long it is known who has joined a match, for those who ask with whom they have played."""
     log_s: Seconds = 0.0
     """How long the log of an ended match is kept.
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+MOST_JOINED: Final = 10_000
+"""So many joins wait to be written at most; then the oldest are forgotten."""
 
 
 class ReportBatch(NamedTuple):
     """Reports that are written together.
 
     `running` has matches with their numbers of players. `ended` has matches that are over, each
-    with whether the key that it was created with is kept.
+    with whether the key that it was created with is kept. `joined` has users and the matches that
+    they have joined.
     """
 
     running: list[tuple[str, int]]
     ended: list[tuple[str, bool]]
+    joined: Sequence[tuple[str, str]] = ()
 
 
 class Standing:
@@ -34,6 +39,7 @@ class Standing:
         self._changed: dict[str, int] = {}
         self._ended: dict[str, bool] = {}
         self._unheard: set[str] = set()
+        self._joined: dict[tuple[str, str], None] = {}
 
     # --- reports ---------------------------------------------------------------------------------
 
@@ -42,6 +48,13 @@ class Standing:
         self._players[match] = players
         self._changed[match] = players
         self._unheard.discard(match)
+
+    def joins(self, match: str, user: str) -> None:
+        """Take the report that a user has joined a match."""
+        self._joined.pop((user, match), None)
+        self._joined[user, match] = None
+        if len(self._joined) > MOST_JOINED:
+            del self._joined[next(iter(self._joined))]
 
     def ends(self, match: str, *, keeps_key: bool = True) -> None:
         """Take the report that a match is over.
@@ -84,7 +97,8 @@ class Standing:
     def to_write(self, most: int) -> ReportBatch:
         """Return the next reports to be written, at most so many. Ends come first."""
         ended = list(islice(self._ended.items(), most))
-        return ReportBatch(list(islice(self._changed.items(), most - len(ended))), ended)
+        running = list(islice(self._changed.items(), most - len(ended)))
+        return ReportBatch(running, ended, tuple(islice(self._joined, most)))
 
     def written(self, batch: ReportBatch) -> None:
         """Forget reports that are in the rows now."""
@@ -93,3 +107,5 @@ class Standing:
                 del self._changed[match]
         for match, _ in batch.ended:
             self._ended.pop(match, None)
+        for joined in batch.joined:
+            self._joined.pop(joined, None)

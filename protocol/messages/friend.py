@@ -69,6 +69,25 @@ class FriendList(Request, frozen=True, kw_only=True, tag="friend.list", gc=False
     cursor: Cursor | None = None
 
 
+class FriendMutual(Request, frozen=True, kw_only=True, tag="friend.mutual", gc=False):
+    """Ask for friends shared with another user. Answered with `MutualFriendsFound`."""
+
+    user: OtherUser
+    limit: Annotated[int, Meta(ge=1)] = 50
+
+
+class FriendSuggest(Request, frozen=True, kw_only=True, tag="friend.suggest", gc=False):
+    """Ask whom the user might know. Answered with `FriendsSuggested`."""
+
+    limit: Annotated[int, Meta(ge=1)] = 20
+
+
+class FriendPlayed(Request, frozen=True, kw_only=True, tag="friend.played", gc=False):
+    """Ask with whom the user has played lately. Answered with `FellowsFound`."""
+
+    limit: Annotated[int, Meta(ge=1)] = 20
+
+
 class BlockAdd(Request, frozen=True, kw_only=True, tag="block.add", gc=False):
     """Block a user, which ends a friendship and requests between the two."""
 
@@ -112,6 +131,44 @@ class FriendsListed(msgspec.Struct, frozen=True, gc=False):
 
     friends: list[Friend]
     cursor: str | None = None
+
+
+class MutualFriendsFound(msgspec.Struct, frozen=True, gc=False):
+    """The first of `total` shared friends, by id."""
+
+    friends: list[str]
+    total: int
+
+
+class Suggestion(msgspec.Struct, frozen=True, gc=False):
+    """A user whom the user might know.
+
+    `mutual`: how many friends they share. `played`: when they last came together in a match, in
+    milliseconds since 1970, UTC; null: not lately.
+    """
+
+    user: str
+    mutual: int
+    played: int | None = None
+
+
+class FriendsSuggested(msgspec.Struct, frozen=True, gc=False):
+    """Who shares more friends comes first, then who was played with later."""
+
+    users: list[Suggestion]
+
+
+class PlayedTogether(msgspec.Struct, frozen=True, gc=False):
+    """A user, and when the two came together in a match, in milliseconds since 1970, UTC."""
+
+    user: str
+    at: int
+
+
+class FellowsFound(msgspec.Struct, frozen=True, gc=False):
+    """With whom the user has played, the latest first."""
+
+    users: list[PlayedTogether]
 
 
 class Blocked(msgspec.Struct, frozen=True, gc=False):
@@ -172,6 +229,33 @@ AREA: Final = Area(
             repeat="harmless",
             sheddable=True,
             cost=5,
+        ),
+        Op(
+            request=FriendMutual,
+            role=PLAYER,
+            answer=MutualFriendsFound,
+            errors=(OUT_OF_RANGE,),
+            repeat="harmless",
+            sheddable=True,
+            cost=10,
+        ),
+        Op(
+            request=FriendSuggest,
+            role=PLAYER,
+            answer=FriendsSuggested,
+            errors=(OUT_OF_RANGE,),
+            repeat="harmless",
+            sheddable=True,
+            cost=20,
+        ),
+        Op(
+            request=FriendPlayed,
+            role=PLAYER,
+            answer=FellowsFound,
+            errors=(OUT_OF_RANGE,),
+            repeat="harmless",
+            sheddable=True,
+            cost=10,
         ),
         Op(
             request=BlockAdd,

@@ -16,6 +16,7 @@ from actors.facts import Facts
 from actors.matches.commands import (
     ForgetCreator,
     ForgetKeys,
+    ForgetPlayers,
     KeysForgotten,
     OpenMatch,
     ReportMatches,
@@ -102,6 +103,8 @@ class MatchRows(Facts):
                 self._report(asked)
             case ForgetKeys():
                 return self._forget(asked)
+            case ForgetPlayers():
+                return KeysForgotten(None, 0)  # it knows no players
             case ForgetCreator(user):
                 self._forget_creator(user)
             case TakeOver():

@@ -233,7 +233,7 @@ def test_the_limits_are_the_defaults_of_the_settings() -> None:
         "Requests of one user without an answer": (friends.requested, "requests"),
         "Requests that wait for one user's answer": (friends.asked, "requests"),
         "Users that one user has blocked": (friends.blocks, "users"),
-        "`limit` of `friend.list` and `block.list`": (friends.list_limit, "users"),
+        "`limit` of `friend.list` and of what is like it": (friends.list_limit, "users"),
         "A value of an object": (storage.object_bytes, "bytes of UTF-8"),
         "Objects of one request": (storage.batch, "objects"),
         "`limit` of `storage.list`": (storage.list_limit, "objects"),

@@ -237,6 +237,12 @@ export interface Entry {
   at: number;
 }
 
+/** With whom the user has played, the latest first. */
+export interface FellowsFound {
+  /** the latest first */
+  users: PlayedTogether[];
+}
+
 /** A friend, or a request. `online`: a friend has a connection now; never true of a request. */
 export interface Friend {
   /** the other one */
@@ -278,6 +284,20 @@ export interface FriendList {
   cursor?: string | null;
 }
 
+/** Ask for friends shared with another user. Answered with `MutualFriendsFound`. */
+export interface FriendMutual {
+  /** the other one */
+  user: string;
+  /** how many at most */
+  limit?: number;
+}
+
+/** Ask with whom the user has played lately. Answered with `FellowsFound`. */
+export interface FriendPlayed {
+  /** how many at most */
+  limit?: number;
+}
+
 /** End a friendship, or take a request back. It is no error if there is neither. */
 export interface FriendRemove {
   /** the other one */
@@ -297,6 +317,12 @@ export interface FriendRequest {
   key?: string | null;
 }
 
+/** Ask whom the user might know. Answered with `FriendsSuggested`. */
+export interface FriendSuggest {
+  /** how many at most */
+  limit?: number;
+}
+
 /** How the user stands to another one, since when, in milliseconds since 1970, UTC. */
 export interface FriendTie {
   /** the other one */
@@ -313,6 +339,12 @@ export interface FriendsListed {
   friends: Friend[];
   /** where the list goes on; null: this is its end */
   cursor?: string | null;
+}
+
+/** Who shares more friends comes first, then who was played with later. */
+export interface FriendsSuggested {
+  /** the best first */
+  users: Suggestion[];
 }
 
 /** Messages, the oldest first. `more` says whether there are older ones. */
@@ -682,6 +714,14 @@ export interface Message {
   at: number;
 }
 
+/** The first of `total` shared friends, by id. */
+export interface MutualFriendsFound {
+  /** by id */
+  friends: string[];
+  /** how many there are */
+  total: number;
+}
+
 /**
  * An object of the user's own to delete. `version`: delete it only if this is the present version;
  * null: in any case.
@@ -755,6 +795,14 @@ export interface ObjectsWritten {
 
 /** Measure the round trip. Answered with `Pong`. (WebSocket's own ping keeps connections alive.) */
 export type Ping = Record<string, never>;
+
+/** A user, and when the two came together in a match, in milliseconds since 1970, UTC. */
+export interface PlayedTogether {
+  /** who it is */
+  user: string;
+  /** when the two last came together, in milliseconds since 1970, UTC */
+  at: number;
+}
 
 /** The server's wall clock in milliseconds since 1970, UTC. */
 export interface Pong {
@@ -1117,6 +1165,21 @@ export interface StoredObject {
 }
 
 /**
+ * A user whom the user might know. `mutual`: how many friends they share. `played`: when they last
+ * came together in a match, in milliseconds since 1970, UTC; null: not lately.
+ */
+export interface Suggestion {
+  /** who it is */
+  user: string;
+  /** how many friends the two share */
+  mutual: number;
+  /**
+   * when the two last came together in a match, in milliseconds since 1970, UTC; null: not lately
+   */
+  played?: number | null;
+}
+
+/**
  * The session is not in this topic any more. `code` says why; it is a code of the table of errors.
  */
 export interface TopicLost {
@@ -1160,6 +1223,9 @@ export interface Requests {
   "friend.decline": FriendDecline;
   "friend.remove": FriendRemove;
   "friend.list": FriendList;
+  "friend.mutual": FriendMutual;
+  "friend.suggest": FriendSuggest;
+  "friend.played": FriendPlayed;
   "block.add": BlockAdd;
   "block.remove": BlockRemove;
   "block.list": BlockList;
@@ -1203,6 +1269,9 @@ export interface Answers {
   "friend.decline": null;
   "friend.remove": null;
   "friend.list": FriendsListed;
+  "friend.mutual": MutualFriendsFound;
+  "friend.suggest": FriendsSuggested;
+  "friend.played": FellowsFound;
   "block.add": null;
   "block.remove": null;
   "block.list": BlocksListed;

@@ -5,8 +5,8 @@ export const HARMLESS: ReadonlySet<string> = new Set(
   (
     "session.renew ping account.identities account.get account.read account.search room.join " +
     "room.leave room.history room.members match.list match.join match.leave match.input " +
-    "inbox.join inbox.leave inbox.history inbox.read friend.list block.list storage.read " +
-    "storage.list audit.list"
+    "inbox.join inbox.leave inbox.history inbox.read friend.list friend.mutual friend.suggest " +
+    "friend.played block.list storage.read storage.list audit.list"
   ).split(" "),
 );
 

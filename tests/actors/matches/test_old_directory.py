@@ -161,7 +161,7 @@ async def test_the_first_start_after_the_upgrade_takes_over_and_later_ones_do_no
     entry = read_entry(2, "directory-running")
     with opened_register(settings) as before:
         before.do("DELETE FROM applied_migrations WHERE file LIKE 'matches/%'")
-        before.do("DROP TABLE matches, ended_match_keys, match_directory")
+        before.do("DROP TABLE matches, ended_match_keys, match_directory, match_players")
         before.do("DROP FUNCTION list_matches")
         for kind, key, seq, epoch, name, payload, at_us in entry.events:
             before.do(

@@ -8,8 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from actors.acquaintances import PlayedWith
 from actors.edge.failures import Refused
-from actors.matches.commands import ForgetCreator, ForgetKeys, KeysForgotten, ReportMatches
+from actors.matches.commands import (
+    ForgetCreator,
+    ForgetKeys,
+    ForgetPlayers,
+    KeysForgotten,
+    ReportMatches,
+)
 from actors.matches.entry import MatchEntry
 from actors.matches.messages import RollCall, StartMatch
 from actors.matches.queries import (
@@ -175,6 +182,26 @@ def test_who_finds_no_room_is_told_when_there_may_be_some(register: Register) ->
     with pytest.raises(Refused) as caught:
         register.open(opening(limits=limits))
     assert caught.value.retry_in_s is None
+
+
+def test_with_whom_a_user_has_played_is_known_for_a_while(register: Register) -> None:
+    def played_with(user: str) -> list[str]:
+        return [fellow.user for fellow in register.ask(PlayedWith(user, 10))]
+
+    def join(*joined: tuple[str, str]) -> None:
+        register.run(ReportMatches([], [], joined))
+
+    join(("ada", "one"), ("bob", "one"))
+    join(("ada", "two"), ("cyd", "two"), ("dan", "three"))
+    assert played_with("ada") == ["cyd", "bob"]
+    assert played_with("dan") == []
+    join(("bob", "two"))
+    assert played_with("ada") == ["bob", "cyd"]
+    register.run(ForgetCreator("bob"))
+    assert played_with("ada") == ["cyd"]
+    assert register.run(ForgetPlayers(3_600_000, 10)).deleted == 0
+    assert register.run(ForgetPlayers(-1, 10)).deleted == 4
+    assert played_with("ada") == []
 
 
 def test_what_rows_know_of_a_user_is_exported_and_erased(register: Register) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.matches.standing import ReportBatch, Standing
+from actors.matches.standing import MOST_JOINED, ReportBatch, Standing
 
 NAMES = ("a", "b", "c")
 names = st.sampled_from(NAMES)
@@ -29,6 +29,19 @@ def test_of_each_match_the_last_report_is_written_and_ends_come_first() -> None:
     assert standing.to_write(10) == ReportBatch([("b", 3)], [])
     standing.ends("b", keeps_key=False)
     assert standing.to_write(10) == ReportBatch([], [("b", False)])
+
+
+def test_who_has_joined_is_written_once_and_the_oldest_are_given_up_first() -> None:
+    standing = Standing()
+    standing.joins("a", "ada")
+    standing.joins("a", "bob")
+    standing.joins("a", "ada")
+    assert standing.to_write(1).joined == (("bob", "a"),)
+    standing.written(standing.to_write(1))
+    assert standing.to_write(10).joined == (("ada", "a"),)
+    for number in range(MOST_JOINED):
+        standing.joins("b", str(number))
+    assert standing.to_write(1).joined == (("0", "b"),)
 
 
 def test_the_first_end_that_waits_rings() -> None:
