@@ -41,6 +41,7 @@ from protocol.remote.errors import (
     RequestTimedOut,
     TopicGone,
 )
+from protocol.remote.friends import Friends
 from protocol.remote.inbox import Inbox
 from protocol.remote.match import Match, MatchUpdate
 from protocol.remote.positions import Gap
@@ -59,6 +60,7 @@ __all__ = [
     "Connected",
     "ConnectionLost",
     "Disconnected",
+    "Friends",
     "Gap",
     "Inbox",
     "Match",

@@ -7,7 +7,7 @@ import getpass
 import signal
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +16,7 @@ import trio
 
 from protocol.codec import EncodeError
 from protocol.messages.envelope import Ident, Name
+from protocol.messages.friend import Friend
 from protocol.messages.room import Message, RoomJoined, RoomPresence
 from protocol.prompt import Prompt, plain
 from protocol.remote.connecting import DEFAULT_URL, connect
@@ -36,6 +37,11 @@ Beyond that no input is read.
 """
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HELP = "/who: who is here   /more: older messages   /quit, Ctrl-D or Ctrl-C: leave"
+HELP_FRIENDS = (
+    "/friends: friends and requests   /friend NAME: ask or accept   /unfriend NAME: end it"
+    "   /block NAME, /unblock NAME: show nothing of somebody"
+)
+"""NAME is that of a member of the room, or the id of a user."""
 
 
 def line_of(update: RoomUpdate) -> str:
@@ -70,6 +76,17 @@ def described_members(room: Room) -> str:
     names = ", ".join(plain(member.name) for member in room.members)
     others = room.members_total - len(room.members)
     return f"* here: {names}" + (f" and {others} more" if others > 0 else "")
+
+
+def described_friend(friend: Friend, names: Mapping[str, str]) -> str:
+    """Return one line that says how a user stands to one."""
+    name = names.get(friend.user, friend.user)
+    how = {
+        "friend": "is online" if friend.online else "is not online",
+        "requested": "has not answered yet",
+        "asked": "asks to be a friend",
+    }[friend.state]
+    return f"* {plain(name)} {how}"
 
 
 class Chat:
@@ -129,10 +146,47 @@ class Chat:
                     self._oldest = page.messages[0].offset
                 else:
                     self._prompt.say("* there is nothing older")
+            case "/friends":
+                await self._list_friends()
             case command if command.startswith("/"):
-                self._prompt.say(HELP)
+                verb, _, name = command.partition(" ")
+                if not name or not await self._do(verb, self._user_of(name.strip())):
+                    self._prompt.say(HELP)
+                    self._prompt.say(HELP_FRIENDS)
             case _:
                 await self._room.send(line)
+
+    async def _list_friends(self) -> None:
+        names = {member.user: member.name for member in self._room.members}
+        lines = [described_friend(one, names) async for one in self._session.friends.list()]
+        for line in lines or ["* nobody yet"]:
+            self._prompt.say(line)
+
+    async def _do(self, verb: str, user: str) -> bool:
+        """Do something about another user, and say so; returns whether there is such a command."""
+        friends = self._session.friends
+        match verb:
+            case "/friend":
+                tie = await friends.request(user)
+                done = "you are friends" if tie.state == "friend" else "you have asked"
+            case "/unfriend":
+                await friends.remove(user)
+                done = "you are no friends any more"
+            case "/block":
+                await friends.block(user)
+                done = "nothing of this one is shown any more"
+            case "/unblock":
+                await friends.unblock(user)
+                done = "this one is shown again"
+            case _:
+                return False
+        self._prompt.say(f"* {done}: {plain(user)}")
+        return True
+
+    def _user_of(self, name: str) -> str:
+        """Return the id of the member of this name; else what was typed, as it may be an id."""
+        found = [member.user for member in self._room.members if member.name == name]
+        return found[0] if len(found) == 1 else name
 
     async def _show_updates(self, over: trio.CancelScope) -> None:
         try:

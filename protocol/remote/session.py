@@ -46,6 +46,7 @@ from protocol.remote.errors import (
     RequestTimedOut,
     TopicGone,
 )
+from protocol.remote.friends import Friends
 from protocol.remote.inbox import Inbox, InboxPush
 from protocol.remote.link import Endpoint
 from protocol.remote.match import Match, MatchPush
@@ -81,6 +82,8 @@ class Session:
         self._rejoining: dict[str, trio.Event] = {}  # the topics that are lost for a moment
         self.storage = Storage(self)
         """The objects of the session's user on the server."""
+        self.friends = Friends(self)
+        """The friends, requests and blocks of the session's user."""
         self.accounts = Accounts(self)
         """The account of the session's user, and those of others."""
         self.channel = Channel(

@@ -15,6 +15,11 @@ from itertools import pairwise
 
 import msgspec
 
+from tests.chaos.friend_rules import (
+    acknowledged_blocks_are_kept,
+    no_one_befriends_a_blocker,
+    ties_are_symmetric,
+)
 from tests.chaos.history import History, Placed, Row, Saw, Send
 from tests.chaos.inbox_rules import acknowledged_entries_are_kept, no_entry_is_there_twice
 from tests.chaos.object_rules import (
@@ -356,6 +361,9 @@ RULES: tuple[Callable[[History], Iterator[str]], ...] = (
     no_write_meets_another_version,
     acknowledged_entries_are_kept,
     no_entry_is_there_twice,
+    ties_are_symmetric,
+    no_one_befriends_a_blocker,
+    acknowledged_blocks_are_kept,
 )
 
 

@@ -118,6 +118,29 @@ class Kept(msgspec.Struct, frozen=True):
     version: int
 
 
+class Mingled(msgspec.Struct, frozen=True):
+    """What a user did with another one, and whether it was done or refused."""
+
+    client: str
+    user: str
+    other: str
+    op: str
+    called_at: float
+    answered_at: float
+    outcome: Outcome
+
+
+class TieRow(msgspec.Struct, frozen=True):
+    """How a user stands to another one, read from PostgreSQL when all is over.
+
+    `state`: friend, requested, asked or blocked.
+    """
+
+    user: str
+    other: str
+    state: str
+
+
 class Told(msgspec.Struct, frozen=True):
     """A note was to be put into the inbox of `user`, and what was answered."""
 
@@ -152,6 +175,10 @@ class History(msgspec.Struct):
     writes: list[Write] = []
     kept: list[Kept] = []
     told: list[Told] = []
+    mingled: list[Mingled] = []
+    ties: list[TieRow] = []
+    undecided: set[tuple[str, str]] = set()
+    """Pairs of users of whom the first did something that was never answered."""
     tick_hz: dict[str, float] = {}
     snapshot_interval_s: float = 1.0
     unwritten: list[tuple[float, float]] = []

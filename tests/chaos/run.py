@@ -27,6 +27,7 @@ from tests.chaos.checker import Violation, check
 from tests.chaos.clockwork import HZ
 from tests.chaos.faults import KILL
 from tests.chaos.history import History
+from tests.chaos.mingler import Mingler
 from tests.chaos.plan import Plan, draw_plan
 from tests.chaos.player import Player
 from tests.chaos.report import Memory, Report
@@ -82,6 +83,10 @@ class Run:
             ]
             for number in range(2):
                 self._hire(nursery, url, f"teller-{number}", partial(self._tell, listeners))
+            minglers: list[Player] = []
+            for number in range(3):
+                mingle = partial(self._mingle, minglers)
+                minglers.append(self._hire(nursery, url, f"mingler-{number}", mingle))
             if NODE is not None:
                 self._hire_typescript(nursery, url)
             await trio.sleep(2.0)
@@ -100,6 +105,7 @@ class Run:
         self.history.unwritten = self.stage.unwritten
         self.history.servers_ended = self.stage.servers_ended
         self.history.log = await trio.to_thread.run_sync(self.stage.read_log)
+        self.history.ties = await trio.to_thread.run_sync(self.stage.read_ties)
         self.history.kept = await trio.to_thread.run_sync(self.stage.read_objects)
         violations = await trio.to_thread.run_sync(check, self.history)
         return self._report(time.monotonic() - started, violations, memory, leaked)
@@ -217,6 +223,13 @@ class Run:
         """Put notes into the inboxes of those who listen, with pauses."""
         await self._go_on(Teller(player, listeners, rng).tell, rng)
 
+    async def _mingle(self, others: Sequence[Player], player: Player, rng: random.Random) -> None:
+        """Make friends and lose them."""
+        mingler = Mingler(player, others, rng)
+        await self._go_on(mingler.mingle, rng)
+        if mingler.under_way is not None:
+            self.history.undecided.add((mingler.user, mingler.under_way[1]))
+
     async def _go_on(self, act: Callable[[], Awaitable[object]], rng: random.Random) -> None:
         """Act, pause, and act again, until the run ends."""
         while not self.quiet:
@@ -300,6 +313,9 @@ class Run:
                 "creations of matches acknowledged": len(self.history.made),
                 "writes of objects acknowledged": sum(
                     write.outcome == "ok" for write in self.history.writes
+                ),
+                "changes of friends and blocks acknowledged": sum(
+                    act.outcome == "ok" for act in self.history.mingled
                 ),
                 "entries of inboxes acknowledged": sum(
                     told.outcome == "ok" for told in self.history.told

@@ -30,7 +30,7 @@ from persistence import Replaced
 from persistence.embedded import EmbeddedServers
 from tests.chaos import known
 from tests.chaos.faulty import SOCKET_VARIABLE, WAYS_VARIABLE, Order, orders_of
-from tests.chaos.history import Kept, Row
+from tests.chaos.history import Kept, Row, TieRow
 from tests.chaos.node_links import NodeLinks
 from tests.chaos.proxy import Proxy
 from tests.chaos.saver import COLLECTION, KEY
@@ -45,7 +45,13 @@ _NAMES = re.compile(r"urn:uuid:[0-9a-f-]+|0x[0-9a-f]+")
 _EVENTS = "SELECT kind, key, seq, epoch, type, payload FROM greenroom.events ORDER BY 1, 2, 3"
 
 _ENTRIES = """
-    SELECT user_id, entry_offset, payload FROM greenroom.inbox_entries ORDER BY 1, 2
+    SELECT user_id, entry_offset, payload FROM greenroom.inbox_entries
+    WHERE type = 'trial.note' ORDER BY 1, 2
+"""
+_TIES = """
+    SELECT user_id, other_id, (ARRAY['friend', 'requested', 'asked'])[state + 1]
+    FROM greenroom.friend_ties
+    UNION ALL SELECT user_id, other_id, 'blocked' FROM greenroom.friend_blocks
 """
 _OBJECTS = """
     SELECT user_id, value, version FROM greenroom.storage_objects WHERE (collection, key) = (%s, %s)
@@ -263,6 +269,11 @@ class Stage(AbstractContextManager["Stage"]):
                 Kept(user, int(value), version)
                 for user, value, version in connection.execute(_OBJECTS, (COLLECTION, KEY))
             ]
+
+    def read_ties(self) -> list[TieRow]:
+        """Every tie and every block that PostgreSQL holds."""
+        with self._connect() as connection:
+            return [TieRow(*row) for row in connection.execute(_TIES)]
 
     def _connect(self) -> psycopg.Connection[Any]:
         """A connection of our own, once PostgreSQL is through with its recovery."""

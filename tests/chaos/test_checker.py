@@ -17,11 +17,13 @@ from tests.chaos.history import (
     Input,
     Kept,
     Made,
+    Mingled,
     Placed,
     Row,
     Saw,
     Send,
     State,
+    TieRow,
     Told,
     Write,
 )
@@ -58,6 +60,18 @@ def _true_history(length: int = 6) -> History:
     history.made = [Made("ada", "u-ada", "k", "m"), Made("ada", "u-ada", "k", "m")]
     history.writes = [_write(1, 4), _write(1, 4, at=1.3), _write(2, 7)]
     history.kept = [Kept("u-ada", 2, 7)]
+    history.mingled = [
+        Mingled("ada", "u-ada", "u-cyd", "block.add", 1, 2, "ok"),
+        Mingled("ada", "u-ada", "u-dan", "block.add", 3, 4, "ok"),
+        Mingled("ada", "u-ada", "u-dan", "block.remove", 5, 6, "ok"),
+    ]
+    history.ties = [
+        TieRow("u-ada", "u-bob", "friend"),
+        TieRow("u-bob", "u-ada", "friend"),
+        TieRow("u-cyd", "u-bob", "requested"),
+        TieRow("u-bob", "u-cyd", "asked"),
+        TieRow("u-ada", "u-cyd", "blocked"),
+    ]
     return history
 
 
@@ -293,6 +307,27 @@ def _entry_of_nobody(history: History) -> None:
     history.stream.append(Saw("bob", "user:u-bob", 3, "3"))
 
 
+def _one_side_of_a_tie(history: History) -> None:
+    history.ties.remove(TieRow("u-bob", "u-ada", "friend"))
+
+
+def _two_sides_that_differ(history: History) -> None:
+    history.ties.remove(TieRow("u-bob", "u-cyd", "asked"))
+    history.ties.append(TieRow("u-bob", "u-cyd", "friend"))
+
+
+def _friend_of_a_blocker(history: History) -> None:
+    history.ties.append(TieRow("u-bob", "u-ada", "blocked"))
+
+
+def _block_gone(history: History) -> None:
+    history.ties.remove(TieRow("u-ada", "u-cyd", "blocked"))
+
+
+def _block_that_was_taken_back(history: History) -> None:
+    history.ties.append(TieRow("u-ada", "u-dan", "blocked"))
+
+
 LIES: list[tuple[str, Callable[[History], None]]] = [
     ("log_has_no_gap", _drop_row),
     ("log_has_one_writer_at_a_time", _fork),
@@ -341,6 +376,11 @@ LIES: list[tuple[str, Callable[[History], None]]] = [
     ("versions_only_grow", _version_falls),
     ("no_write_acts_twice", _write_acts_twice),
     ("no_write_meets_another_version", _write_was_forgotten),
+    ("ties_are_symmetric", _one_side_of_a_tie),
+    ("ties_are_symmetric", _two_sides_that_differ),
+    ("no_one_befriends_a_blocker", _friend_of_a_blocker),
+    ("acknowledged_blocks_are_kept", _block_gone),
+    ("acknowledged_blocks_are_kept", _block_that_was_taken_back),
 ]
 
 

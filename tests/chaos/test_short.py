@@ -26,6 +26,7 @@ def test_what_was_acknowledged_is_kept_under_faults() -> None:
     assert report.operations["sends acknowledged"] > 0, report.text()
     assert report.operations["writes of objects acknowledged"] > 0, report.text()
     assert report.operations["entries of inboxes acknowledged"] > 0, report.text()
+    assert report.operations["changes of friends and blocks acknowledged"] > 0, report.text()
     if NODE is not None:
         assert report.operations["messages read by the TypeScript client"] > 0, report.text()
     assert report.operations["durable inputs acknowledged"] > 0, report.text()

@@ -16,6 +16,16 @@ import trio
 from protocol.client import Disconnected, Gap
 from protocol.errors import CLOSES
 from protocol.messages.envelope import ErrorReply, Ok
+from protocol.messages.friend import (
+    BlockAdd,
+    BlockRemove,
+    Friend,
+    FriendList,
+    FriendRemove,
+    FriendRequest,
+    FriendsListed,
+    FriendTie,
+)
 from protocol.messages.room import (
     History,
     Member,
@@ -30,7 +40,7 @@ from protocol.messages.room import (
     Sent,
 )
 from protocol.messages.session import SessionClose, SessionOpen, SessionResume
-from protocol.terminal import check_names, line_of
+from protocol.terminal import HELP, HELP_FRIENDS, check_names, line_of
 from protocol.words import in_words
 from tests.protocol.scripted import BOB, Peer, opened, push, recovered, said, scripted
 
@@ -60,6 +70,39 @@ async def part(peer: Peer) -> None:
     """Answer the last requests: perhaps `room.leave`, then `session.close`."""
     await peer.answer_until(SessionClose)
     await peer.close(1000)
+
+
+async def test_friends_are_asked_listed_and_blocked_by_name_or_by_id() -> None:
+    async def server(peer: Peer) -> None:
+        await enter(peer)
+        asked = await peer.answer(FriendRequest, FriendTie("u1", "requested", 1))
+        assert (asked.user, asked.key is None) == ("u1", False)
+        tied = Friend("u9", "friend", 1, online=True)
+        await peer.answer(FriendList, FriendsListed([tied, Friend("u1", "asked", 1, online=False)]))
+        assert (await peer.answer(BlockAdd, None)).user == "u9"
+        assert (await peer.answer(BlockRemove, None)).user == "u9"
+        assert (await peer.answer(FriendRemove, None)).user == "u9"
+        await part(peer)
+
+    typed = b"/friend ada\n/friends\n/block u9\n/unblock u9\n/unfriend u9\n/dance u9\n/friend\n"
+    async with scripted(server) as url:
+        done = await run(url, typed)
+    lines = done.stdout.decode().splitlines()
+    assert (
+        lines[-9:]
+        == [
+            "* you have asked: u1",
+            "* u9 is online",
+            "* ada asks to be a friend",
+            "* nothing of this one is shown any more: u9",
+            "* this one is shown again: u9",
+            "* you are no friends any more: u9",
+            HELP,
+            HELP_FRIENDS,
+            HELP,
+            HELP_FRIENDS,
+        ][-9:]
+    )
 
 
 async def test_with_a_pipe_it_says_what_comes_in_and_prints_what_is_said() -> None:

@@ -16,6 +16,7 @@ export {
   TopicGone,
 } from "./errors.ts";
 export type { CloseCode } from "./errors.ts";
+export type { Friends } from "./friends.ts";
 export type { Inbox } from "./inbox.ts";
 export type { WebSocketClass, WebSocketLike } from "./link.ts";
 export type { Match, MatchUpdate } from "./match.ts";

@@ -8,6 +8,7 @@ import type { CallOptions, Follower } from "./channel.ts";
 import type { Request } from "./envelope.ts";
 import type { Disconnected } from "./errors.ts";
 import { RequestFailed, RequestTimedOut, TopicGone } from "./errors.ts";
+import { Friends } from "./friends.ts";
 import { Inbox } from "./inbox.ts";
 import type { Endpoint } from "./link.ts";
 import { Match } from "./match.ts";
@@ -51,6 +52,8 @@ interface Followed {
 export class Session implements Caller {
   /** The objects of the session's user on the server. */
   readonly storage: Storage;
+  /** The friends, requests and blocks of the session's user. */
+  readonly friends: Friends;
   /** The account of the session's user, and those of others. */
   readonly accounts: Accounts;
   readonly #settings: Settings;
@@ -68,6 +71,7 @@ export class Session implements Caller {
     this.#settings = settings;
     this.#random = random;
     this.storage = new Storage(this);
+    this.friends = new Friends(this);
     this.accounts = new Accounts(this);
     const follower: Follower = {
       positions: () => this.#positions(),

@@ -8,6 +8,7 @@ export { connect } from "./connect.js";
 export type { ConnectOptions } from "./connect.js";
 export { CannotConnect, ClientError, ConnectionLost, Disconnected, RequestFailed, RequestTimedOut, TopicGone, } from "./errors.js";
 export type { CloseCode } from "./errors.js";
+export type { Friends } from "./friends.js";
 export type { Inbox } from "./inbox.js";
 export type { WebSocketClass, WebSocketLike } from "./link.js";
 export type { Match, MatchUpdate } from "./match.js";

@@ -1,6 +1,7 @@
 import { Accounts } from "./accounts.js";
 import type { Caller, Keyed } from "./caller.js";
 import type { CallOptions } from "./channel.js";
+import { Friends } from "./friends.js";
 import { Inbox } from "./inbox.js";
 import { Match } from "./match.js";
 import type { Answers, MatchSummary, Op, Requests, SessionOpened } from "./messages.js";
@@ -18,6 +19,8 @@ export declare class Session implements Caller {
     #private;
     /** The objects of the session's user on the server. */
     readonly storage: Storage;
+    /** The friends, requests and blocks of the session's user. */
+    readonly friends: Friends;
     /** The account of the session's user, and those of others. */
     readonly accounts: Accounts;
     private constructor();
