@@ -14,22 +14,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, NamedTuple
+from typing import IO
+
+from bench.family import Family, ProcessUsage, family, total, usage_of
 
 ROOT = Path(__file__).parent.parent
-TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 ADDRESS = re.compile(r"wss?://[^\s/,]+(?:/[^\s,]*)?")
-
-
-class ProcessUsage(NamedTuple):
-    """What a process has used: CPU seconds since its start, resident bytes now."""
-
-    cpu_s: float
-    kernel_s: float
-    """The part of `cpu_s` that was spent in system calls."""
-    rss_bytes: int
-    files: int = 0
-    """Open file descriptors."""
 
 
 class ChildServer:
@@ -37,8 +27,8 @@ class ChildServer:
 
     Arguments:
         command: arguments after the interpreter.
-        core: the core that all its threads are pinned to once it listens; None: they are not
-            pinned. Processes that it has started by then (embedded stores) are not pinned.
+        core: the core that all its threads, and those of its nodes, are pinned to once it listens;
+            None: they are not pinned. Its embedded stores are not pinned.
         start_timeout_s: seconds it may take to print the address.
         interpreter: the program that runs it; by default this Python.
 
@@ -67,7 +57,8 @@ class ChildServer:
         try:
             self.url = self._wait_for_address(start_timeout_s)
             if core is not None:
-                each_thread(self.process.pid, lambda thread: os.sched_setaffinity(thread, {core}))
+                for pid in self.family().working:
+                    each_thread(pid, lambda thread: os.sched_setaffinity(thread, {core}))
         except BaseException:
             self.stop(timeout_s=0)
             raise
@@ -93,17 +84,12 @@ class ChildServer:
         raise RuntimeError(f"{self.name} did not start: {told[-2000:]}")
 
     def usage(self) -> ProcessUsage:
-        """Return what the process itself has used, without its children."""
-        stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii")
-        fields = stat.rpartition(")")[2].split()
-        # Fields 14, 15 and 24 of proc(5); three stand before the cut.
-        user, kernel = int(fields[11]), int(fields[12])
-        return ProcessUsage(
-            cpu_s=(user + kernel) / TICKS_A_SECOND,
-            kernel_s=kernel / TICKS_A_SECOND,
-            rss_bytes=int(fields[21]) * os.sysconf("SC_PAGE_SIZE"),
-            files=count_files(Path(f"/proc/{self.process.pid}/fd")),
-        )
+        """Return what the server has used, all of its nodes together, without its stores."""
+        return total(map(usage_of, self.family().working))
+
+    def family(self) -> Family:
+        """Return the processes that it consists of now, its stores included."""
+        return family(self.process.pid)
 
     def stop(self, timeout_s: float = 20.0) -> int:
         """Send SIGTERM, and SIGKILL if it has not ended in time; return the exit code."""
@@ -170,13 +156,3 @@ def make_realtime(pid: int) -> None:
     Ordinary programs cannot take the core from them then.
     """
     each_thread(pid, lambda thread: os.sched_setscheduler(thread, os.SCHED_RR, os.sched_param(1)))
-
-
-def count_files(listing: Path) -> int:
-    """Return how many files a process has open, given its `/proc/PID/fd`.
-
-    Since Linux 6.2 the size of the folder says so (proc(5)). Listing 10,000 files instead takes 20
-    ms, during which the process cannot use its own files. Once a second, that pause was the p99.9
-    of the latencies that were to be measured.
-    """
-    return listing.stat().st_size or sum(1 for _ in listing.iterdir())

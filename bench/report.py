@@ -87,6 +87,16 @@ def server_table(outcomes: Sequence[ServerResult]) -> list[str]:
     return aligned(rows)
 
 
+def part_lines(outcomes: Sequence[ServerResult]) -> list[str]:
+    """Return a line for each server that has nodes or stores, with the CPU of each part."""
+    return [
+        f"{one.server}, CPU % of each part: "
+        + ", ".join(f"{name} {number(percent, 1)}" for name, percent in one.parts_percent.items())
+        for one in outcomes
+        if len(one.parts_percent) > 1
+    ]
+
+
 def ratios(outcomes: Sequence[ServerResult]) -> list[str]:
     """Return a line for each peer that compares it with the run of Greenroom before it."""
     lines = []
@@ -132,7 +142,12 @@ def table(result: Report) -> str:
     """Return the whole report for people: figures, ratios and notes."""
     outcomes = result.outcomes
     blocks = [climb_table(result.climbs)] if result.climbs else []
-    blocks += [latency_table(outcomes), server_table(outcomes), ratios(outcomes)]
+    blocks += [
+        latency_table(outcomes),
+        server_table(outcomes),
+        part_lines(outcomes),
+        ratios(outcomes),
+    ]
     blocks.append([f"{one.server}: {note}" for one in outcomes for note in one.notes])
     return "\n\n".join("\n".join(block) for block in blocks if block)
 

@@ -91,7 +91,10 @@ class ServerResult(msgspec.Struct, kw_only=True):
     kernel_us: float | None = None
     """The part of `cpu_us` that was spent in system calls."""
     cpu_percent: float | None = None
-    """Server CPU during the measured time, in per cent of one core."""
+    """Server CPU during the measured time, all nodes together, in per cent of one core."""
+    parts_percent: dict[str, float] = {}
+    """The CPU of each part, in per cent of one core: `server`, or `parent` and `node 1` and so on,
+    and each store that the server has started."""
     waited_percent: float | None = None
     """Per cent of the time that the server waited while other programs had its core.
 

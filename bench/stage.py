@@ -13,8 +13,9 @@ from functools import partial
 import msgspec
 
 from bench import peers
-from bench.child import ChildServer, ProcessUsage, make_realtime, waited_s
+from bench.child import ChildServer, make_realtime, waited_s
 from bench.crew import Crew
+from bench.family import ProcessUsage, total
 from bench.folder import temporary_data
 from bench.histogram import LatencyHistogram, merged
 from bench.result import Measure, Options, Sample, ServerResult, notes
@@ -82,13 +83,15 @@ class Usages:
         """Return the use so far, None if the bench did not start the server."""
         if not self.servers:
             return None
-        used = [server.usage() for server in self.servers]
-        return ProcessUsage(
-            sum(one.cpu_s for one in used),
-            sum(one.kernel_s for one in used),
-            sum(one.rss_bytes for one in used),
-            sum(one.files for one in used),
-        )
+        return total(server.usage() for server in self.servers)
+
+    def parts_s(self) -> dict[str, float]:
+        """Return the CPU seconds of each part so far: of a server, its nodes and its stores."""
+        found: dict[str, float] = {}
+        for server in self.servers:
+            for name, used in server.family().parts().items():
+                found[name] = found.get(name, 0.0) + used.cpu_s
+        return found
 
 
 class Waits:
@@ -166,13 +169,14 @@ def load(
             progress(f"{name}: {clients:,} clients in place after {ready_s:.1f} s")
         pids = [one.pid for one in (*[server.process for server in servers], *crew.processes)]
         if options.realtime:
-            for pid in pids:
+            nodes = [pid for server in servers for pid in server.family().nodes]
+            for pid in (*pids, *nodes):
                 make_realtime(pid)
         warm_up(crew, plan)
-        before = usages.now()
+        before, parts_s = usages.now(), usages.parts_s()
         waits = Waits(pids)
         samples = list(sampled(scenario, plan, crew, usages, waits))
-        after = usages.now()
+        after, parts_after_s = usages.now(), usages.parts_s()
         seconds = time.monotonic() - waits.from_s
         counts = crew.results(timeout_s=plan.seconds + 60.0)
     outcome = ServerResult(
@@ -194,6 +198,10 @@ def load(
     )
     if rest and before and after:
         tell_usage(outcome, rest, before, after, seconds)
+        outcome.parts_percent = {
+            name: (used - parts_s.get(name, 0.0)) / seconds * 100
+            for name, used in parts_after_s.items()
+        }
         outcome.waited_percent = waits.percent([server.process.pid for server in servers])
     outcome.extras = scenario.extras(plan, outcome)
     outcome.notes = notes(plan, outcome)

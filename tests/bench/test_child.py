@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import child
 from bench.child import ChildServer, check_realtime, each_thread, make_realtime
+from bench.family import count_files
 from bench.stage import Waits, confined
 
 
@@ -78,11 +78,11 @@ def test_what_others_take_from_a_process_is_seen(busy: subprocess.Popen[bytes]) 
     assert waits.percent([busy.pid]) == pytest.approx(waits.most_ms / 10)
 
 
-def test_open_files_are_counted(tmp_path: Path) -> None:
+def test_count_files_are_counted(tmp_path: Path) -> None:
     listing = Path("/proc/self/fd")
-    before = child.count_files(listing)
+    before = count_files(listing)
     files = [(tmp_path / f"{number}").open("w") for number in range(50)]
-    assert child.count_files(listing) - before == 50
+    assert count_files(listing) - before == 50
     for file in files:
         file.close()
 
