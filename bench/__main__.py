@@ -8,7 +8,7 @@ import sys
 SCENARIOS = (
     "connect", "idle", "echo", "rooms", "chat", "matches", "mixed", "soak", "hundred_thousand",
     "http", "actors", "stores", "graph", "waiting", "cluster", "thousand_nodes", "rolling",
-    "compare",
+    "compare", "nodes",
 )  # fmt: skip
 
 
