@@ -123,6 +123,8 @@ class BusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     `stream_entries`: with so many unread entries in its stream a node gets no more for a while, and
     its senders' queues fill. It is passed by as many entries as there are senders.
     `page_entries`: the most entries that are read at once.
+    `gather_s`: how long after the last entry to a node patient messages to it wait for others, so
+    that they leave together; 0: they never wait.
     `block_s`: a reader looks whether it is to stop this often.
     `canary_s`: a node sends itself a message through the store this often.
     `canary_late_s`: one that is not back after this long says that the way is not open.
@@ -133,6 +135,7 @@ class BusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     queue_bytes: Count = 16_777_216
     stream_entries: Count = 1_000
     page_entries: Count = 16
+    gather_s: Annotated[float, Meta(ge=0)] = 0.005
     block_s: PositiveSeconds = 0.25
     canary_s: PositiveSeconds = 1.0
     canary_late_s: PositiveSeconds = 3.0

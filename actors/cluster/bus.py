@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -170,14 +171,34 @@ class Bus:
         if not lane.called:
             self._call(lane)
 
-    def send_encoded(self, lane: Lane, item: bytes) -> None:
-        """Send an item that is already encoded."""
+    def send_encoded(self, lane: Lane, item: bytes, *, patient: bool = False) -> None:
+        """Send an item that is already encoded.
+
+        One that is patient waits for others if something has left for the node just now.
+        """
         lane.enqueue(item)
-        if not lane.called:
+        if not (lane.called or (patient and self._gathers(lane))):
+            self._call(lane)
+
+    def _gathers(self, lane: Lane) -> bool:
+        """Whether what waits in a lane may wait on; it leaves with the next item that may not."""
+        if lane.gathering:
+            return True
+        wait_s = lane.called_s + self.bounds.gather_s - self._system.now()
+        if wait_s <= 0:
+            return False
+        lane.gathering = True
+        self._system.after(wait_s, partial(self._gathered, lane))
+        return True
+
+    def _gathered(self, lane: Lane) -> None:
+        lane.gathering = False
+        if lane.has_work() and not lane.called:
             self._call(lane)
 
     def _call(self, lane: Lane) -> None:
         lane.called = True
+        lane.called_s = self._system.now()
         try:
             self._sender.tell(Ship(lane))
         except (pykka.ActorDeadError, MailboxFull):  # the sender is restarting, or has ended

@@ -75,6 +75,7 @@ class KindCodec:
     def __init__(self, kind: Kind, names: Names, now: Callable[[], float]) -> None:
         self.kind = kind.name
         self.hints = kind.hints
+        self.patient = kind.patient
         self._names = names
         self._now = now
         self._encoder = msgspec.msgpack.Encoder(enc_hook=names.dump)

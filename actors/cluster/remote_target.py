@@ -100,7 +100,8 @@ class RemoteTarget:
             return
         if len(payload) > exchange.message_bytes or way.full():
             self._refuse(name, payload)
-        way.carry(self._where, encode(Tell(codec.kind, self.key, self._epoch, name, payload)))
+        item = encode(Tell(codec.kind, self.key, self._epoch, name, payload))
+        way.carry(self._where, item, patient=codec.patient)
 
     tell = put
 

@@ -19,8 +19,8 @@ class Way(Protocol):
     def full(self) -> bool:
         """Whether messages must be refused, if they can be."""
 
-    def carry(self, where: int | str, item: bytes) -> None:
-        """Accept an item, even when full."""
+    def carry(self, where: int | str, item: bytes, *, patient: bool = False) -> None:
+        """Accept an item, even when full. One that is patient may wait a little for others."""
 
 
 class NodeWay:
@@ -37,9 +37,15 @@ class NodeWay:
     def full(self) -> bool:
         return self._lane.full()
 
-    def carry(self, where: int | str, item: bytes) -> None:  # noqa: ARG002 -- the node knows
+    def carry(
+        self,
+        where: int | str,  # noqa: ARG002 -- the node knows
+        item: bytes,
+        *,
+        patient: bool = False,
+    ) -> None:
         if self.alive:
-            self._bus.send_encoded(self._lane, item)
+            self._bus.send_encoded(self._lane, item, patient=patient)
 
 
 class HeldItem(NamedTuple):
@@ -74,7 +80,13 @@ class HoldingWay:
     def full(self) -> bool:
         return self.count >= self._capacity
 
-    def carry(self, where: int | str, item: bytes) -> None:
+    def carry(
+        self,
+        where: int | str,
+        item: bytes,
+        *,
+        patient: bool = False,  # noqa: ARG002 -- all of them wait
+    ) -> None:
         self.hold(where, HeldItem(self._me, 0, 0, item, self.now_s))
 
     def hold(self, where: int | str, held: HeldItem) -> None:

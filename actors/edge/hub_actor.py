@@ -182,4 +182,6 @@ def hub_kind(topics: Topics, remote: RemoteTopics) -> Kind:
         def __init__(self, _node: str) -> None:
             super().__init__(topics, remote)
 
-    return Kind(name=KIND, factory=ConfiguredHub, restart="permanent", placement="node")
+    return Kind(
+        name=KIND, factory=ConfiguredHub, restart="permanent", placement="node", patient=True
+    )

@@ -37,6 +37,7 @@ class _KindFields(RestartPolicy):
     actor: type[Any] | None = None
     answers: tuple[Any, ...] = ()
     hints: tuple[type[Any], ...] = ()
+    patient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class Kind(_KindFields):
         answers: types that handlers answer with, beyond what their annotations say.
         hints: types of messages that start no actor if they are told from another node: they are
             dropped where there is none, as they tell it only what it finds out at its start.
+        patient: what is told to the actors from another node may wait there a few milliseconds, to
+            leave together with what follows (`bus.gather_s`). Questions do not wait.
 
     The other fields are those of `RestartPolicy`.
 

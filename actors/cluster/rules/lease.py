@@ -81,19 +81,22 @@ class Lease:
     Arguments:
         timing: the times of the cluster.
         asked_s: when the heartbeat that began the lease was sent.
+
+    Attributes:
+        until_s: the end of the lease, less the margin. It is kept, since each pass of the event
+            loop looks at it twice.
     """
 
-    __slots__ = ("_timing", "excused_s", "lapsed", "renewed_s")
+    __slots__ = ("_timing", "excused_s", "lapsed", "renewed_s", "until_s")
 
     def __init__(self, timing: Timing, asked_s: float) -> None:
         self._timing = timing
         self.renewed_s = asked_s
         self.excused_s = -math.inf
         self.lapsed = False
+        self.until_s = self._end()
 
-    @property
-    def until_s(self) -> float:
-        """The end of the lease, less the margin."""
+    def _end(self) -> float:
         timing = self._timing
         return max(self.renewed_s, self.excused_s) + timing.lease_s - timing.margin_s
 
@@ -107,11 +110,13 @@ class Lease:
         """Valkey has taken a heartbeat that was sent at `asked_s`. A lapsed lease stays lapsed."""
         if self.holds(now_s):
             self.renewed_s = max(self.renewed_s, asked_s)
+            self.until_s = self._end()
 
     def excuse(self, asked_s: float, now_s: float) -> None:
         """The register has excused this node, which asked at `asked_s`."""
         if self.holds(now_s):
             self.excused_s = max(self.excused_s, asked_s)
+            self.until_s = self._end()
 
     def doubtful(self, now_s: float) -> bool:
         """Whether heartbeats have failed, so that the register should be asked for an excuse."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Final
 
@@ -28,9 +29,12 @@ class Lane:
         "_taken",
         "_waiting",
         "called",
+        "called_s",
         "closed",
         "congested",
         "entries",
+        "gathering",
+        "more",
         "node",
         "number",
         "under_way",
@@ -41,9 +45,14 @@ class Lane:
         self.node = node
         self.called = False
         """The sender has been told that something waits and has not looked since."""
+        self.called_s = -math.inf
+        """When the sender was last told so."""
+        self.gathering = False
+        """Messages wait for others, and a timer runs that will tell the sender of them."""
         self.closed = False
         """The node is gone: what waits is let go, and its stream with it."""
         self.congested = False  # the sender's: the stream is full
+        self.more = False  # the sender's: something waits behind the entry under way
         self.number = 0  # the sender's: of the last entry
         self.under_way = b""  # the sender's: the entry whose arrival in the stream is not known
         self.under_way_bytes = 0
@@ -90,6 +99,7 @@ class Lane:
             message = waiting.popleft()
             size += len(message)
             messages.append(message)
+        self.more = bool(waiting)
         self.under_way_bytes = size + _BESIDE * len(messages)
         head = b"\x93%b\xcf%b\xdd%b" % (
             self._encoded_me, self.number.to_bytes(8, "big"), len(messages).to_bytes(4, "big"),

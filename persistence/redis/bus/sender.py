@@ -58,9 +58,11 @@ class BusSender(pykka.ThreadingActor):
         self._connection = open_line(settings)
         self._reconnect = Reconnect(settings.first_retry_s, settings.max_retry_s)
         self._lanes: dict[Lane, None] = {}  # that have work
+        self._known: dict[Lane, None] = {}  # that may have: it has not been told yet
 
     def on_stop(self) -> None:
         """Send what still waits, if the store and the receivers take it soon."""
+        self._lanes |= self._known
         until = time.monotonic() + _LAST_S
         while self._lanes and not self._reconnect.waiting and time.monotonic() < until:
             self._round()
@@ -88,7 +90,8 @@ class BusSender(pykka.ThreadingActor):
 
     def _take(self, message: Ship) -> None:
         message.lane.called = False  # before the look at what waits: see `Lane.called`
-        self._lanes[message.lane] = None
+        message.lane.more = True  # behind an entry that is sent again, if there is one
+        self._lanes[message.lane] = self._known[message.lane] = None
 
     def _take_others(self, inbox: Any) -> None:
         while True:
@@ -153,6 +156,8 @@ class BusSender(pykka.ThreadingActor):
             lane.congested = True  # not yet there, or not any more: ask again
         else:
             lane.arrived()
+            if not lane.more:  # what has come since is told of in its time: it may gather others
+                del self._lanes[lane]
 
     def _measured(self, lane: Lane, length: int) -> None:
         # Zero may be a stream that is not there; the next entry tells.
@@ -160,6 +165,7 @@ class BusSender(pykka.ThreadingActor):
 
     def _deleted(self, lane: Lane, _count: int) -> None:
         self._lanes.pop(lane, None)
+        self._known.pop(lane, None)
 
     def _key(self, lane: Lane) -> str:
         return f"{self._prefix}bus:{lane.node}"

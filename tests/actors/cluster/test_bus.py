@@ -292,6 +292,54 @@ async def test_what_waits_when_a_node_leaves_still_leaves(
                 await trio.sleep(0.01)
 
 
+async def test_what_is_patient_waits_for_others_and_leaves_in_order_with_what_is_not(
+    redis: RedisSettings, unique: str
+) -> None:
+    kinds = (Kind("tally", Tally, placement="hashed", patient=True),)
+    bus = BusSettings(block_s=0.02, gather_s=1000.0)
+    async with open_nodes(redis, unique, bus=bus, kinds=kinds) as (a, b):
+        ref, lane = a.ref_to(b), a.cluster.bus.lane(b.id)
+        ref.tell(Add(0))
+        await until(
+            lambda: lane.entries == 1 and not lane.waiting_bytes
+        )  # it found none to wait for
+        for number in range(1, 20):
+            ref.tell(Add(number))
+            await trio.lowlevel.checkpoint()
+        assert (lane.entries, lane.called) == (1, False)
+        assert await ref.ask(Log()) == list(range(20))
+        assert lane.entries == 2
+
+
+async def test_what_is_patient_leaves_by_itself_after_a_while(
+    redis: RedisSettings, unique: str
+) -> None:
+    kinds = (Kind("tally", Tally, placement="hashed", patient=True),)
+    bus = BusSettings(block_s=0.02, gather_s=0.02)
+    async with open_nodes(redis, unique, bus=bus, kinds=kinds) as (a, b):
+        ref, lane = a.ref_to(b), a.cluster.bus.lane(b.id)
+        for number in range(50):
+            ref.tell(Add(number))
+            await trio.lowlevel.checkpoint()
+        await until(lambda: not lane.waiting_bytes)
+        assert await ref.ask(Log()) == list(range(50))
+
+
+async def test_what_is_patient_leaves_when_its_node_does(redis: RedisSettings, unique: str) -> None:
+    kinds = (Kind("tally", Tally, placement="hashed", patient=True),)
+    bus = BusSettings(block_s=0.02, gather_s=1000.0)
+    a_id, b_id = nodes = [f"{unique}a.1", f"{unique}b.1"]
+    async with open_node(redis, FixedPlace(b_id, nodes), bus, kinds) as b:
+        key = b.key()
+        async with open_node(redis, FixedPlace(a_id, nodes), bus, kinds) as a:
+            for number in range(30):
+                a.system.ref("tally", key).tell(Add(number))
+                await trio.lowlevel.checkpoint()
+        with trio.fail_after(20):
+            while await b.system.ref("tally", key).ask(Log()) != list(range(30)):
+                await trio.sleep(0.01)
+
+
 async def test_a_node_that_holds_nothing_reaches_all(redis: RedisSettings, unique: str) -> None:
     nodes = [f"{unique}{name}.1" for name in "abc"]
     places = [FixedPlace(node, nodes, nodes[:2]) for node in nodes]
