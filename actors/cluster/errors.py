@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pykka
-
-from actors.runtime.errors import AskTimeout, Refusal
+from actors.runtime.errors import AskTimeout, NoHost, Refusal
 
 
 class _Remote(Exception):  # noqa: N818 -- named like what is made of it
@@ -74,17 +72,9 @@ class NotHere(Refusal):
     """
 
 
-class NoNode(pykka.ActorDeadError):
-    """The kind is kept to nodes with a label, and no such node lives.
-
-    Nobody has acted on the message. It may succeed once there is such a node.
-    """
+class NoNode(NoHost):
+    """The kind is kept to nodes with a label, and no such node lives."""
 
     def __init__(self, name: str, label: str) -> None:
-        super().__init__(name, label)
-        self.name = name
-        self.label = label
-
-    def __str__(self) -> str:
-        which = f"has the label {self.label!r}" if self.label else "is for kinds without a label"
-        return f"{self.name}: no living node {which}"
+        which = f"has the label {label!r}" if label else "is for kinds without a label"
+        super().__init__(name, f"no living node {which}")

@@ -13,6 +13,7 @@ from actors.runtime.errors import (
     Fenced,
     JournalClosed,
     MailboxFull,
+    NoHost,
     Quarantined,
     Refusal,
     StoreBusy,
@@ -94,6 +95,9 @@ def request_error(error: BaseException) -> RequestError:
     """
     if isinstance(error, RequestError):
         return error
+    if isinstance(error, NoHost):
+        what = error.name.partition("/")[0]
+        return RequestError(UNAVAILABLE, f"a {what} cannot be reached: {error.why}")
     row = _row_of(error)
     if row is None:
         # The actor has logged the error with its traceback; this line says that it reached a

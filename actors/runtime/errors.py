@@ -32,6 +32,25 @@ class ActorFailed(pykka.ActorDeadError):
         return f"{self.name} failed{why}; it is tried again in {self.retry_after_s:.1f} s"
 
 
+class NoHost(pykka.ActorDeadError):
+    """No node of the cluster is for this kind of actor.
+
+    Nobody has acted on the message. It may succeed once there is such a node.
+
+    Attributes:
+        name: the actor's name, kind/key.
+        why: which nodes it would take, for people.
+    """
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(name, why)
+        self.name = name
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.why}"
+
+
 class StartFailed(Exception):  # noqa: N818 -- named for what happened
     """An actor did not start: its constructor, its recovery, `on_start` or a child of it failed.
 

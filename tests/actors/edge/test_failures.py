@@ -12,6 +12,7 @@ from actors.runtime.errors import (
     Fenced,
     JournalClosed,
     MailboxFull,
+    NoHost,
     Quarantined,
     Refusal,
     StoreBusy,
@@ -27,6 +28,7 @@ from protocol.errors import ERRORS, ROOM_FULL, RequestError
         (AskTimeout("room/lobby", "Send", 5.0), "timeout", True),
         (ActorFailed("room/lobby", 3.0), "failed", True),
         (pykka.ActorDeadError("gone"), "unavailable", True),
+        (NoHost("match/1", "no living node has the label 'games'"), "unavailable", True),
         (MailboxFull("full"), "busy", True),
         (StoreBusy("full"), "unavailable", True),
         (Fenced("another"), "unavailable", True),
@@ -48,3 +50,8 @@ def test_a_refusal_is_an_answer_and_not_a_crash() -> None:
     assert isinstance(refusal, Refusal)
     assert request_error(refusal) is refusal
     assert str(refusal) == "room_full: it is"
+
+
+def test_a_missing_label_is_named() -> None:
+    told = request_error(NoHost("match/secret", "no living node has the label 'games'"))
+    assert told.detail == "a match cannot be reached: no living node has the label 'games'"
