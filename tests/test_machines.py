@@ -130,6 +130,11 @@ def test_two_nodes_of_one_name_are_refused_by_one_line(tmp_path: Path, same_stor
         line = refused(tmp_path / "b", *one)
         assert line.startswith("greenroom: twin-1.")
         assert line.endswith(" lives and has this name: give each node a name of its own")
+        ended = run("serve", *flags(*alone_in(tmp_path / "c"), *one, "server.nodes=2"))
+        assert ended.code == Exit.NOT_ALONE
+        last = ended.err.splitlines()[-1]  # of all that the parent and its nodes have told
+        assert last.startswith("greenroom: twin-1 cannot be kept running: exit code 10: twin-1.")
+        assert last.endswith(" lives and has this name: give each node a name of its own")
         assert a.stop() == Exit.OK
 
 
@@ -180,6 +185,8 @@ def test_the_command_shows_the_nodes_of_all_machines(tmp_path: Path, same_stores
             assert set(pids[1:]) <= b.family()
             assert sum(int(row[6]) for row in rows) <= SLOTS
             assert {row[7] for row in rows} == {VERSION}
+        ended = run("cluster", *flags(f"server.data_dir={tmp_path / 'b'}"))
+        assert "the cluster: 3 nodes" in ended.out, "a server knows the stores that it was given"
         assert {b.stop(), a.stop()} == {Exit.OK}
     ended = run("cluster", *flags(f"server.data_dir={tmp_path / 'a'}", *same_stores, one))
     assert (ended.code, ended.out) == (Exit.NO_SERVER, "")

@@ -91,24 +91,23 @@ def serve(program: Program, signals: Signals) -> Exit:
 def show_cluster(program: Program, _: Signals) -> Exit:
     """Print what the nodes of a running server do, and who else is in its cluster.
 
-    The server's own nodes are asked of it; those of all machines are in the stores. A server alone
-    has neither.
+    A server of several nodes is asked, also for the nodes of other machines: it knows its stores,
+    which this command knows only if it is given the same settings. If none runs here, the stores of
+    these settings are asked.
     """
     config = program.loaded.config
     everywhere = bool(config.server.clustered and config.postgres.url and config.redis.url)
     try:
-        code = ask_server(program, Show())
+        return ask_server(program, Show())
     except NoServer:
         if not everywhere:
             raise
-        code = Exit.OK
-    if everywhere:
-        found = census.members(config.redis, config.postgres)
-        if not found:
-            raise NoServer("no node of the cluster lives")
-        for line in census.cluster_table(found, config.cluster.lease_s):
-            print(line, flush=True)
-    return code
+    found = census.members(config.redis, config.postgres)
+    if not found:
+        raise NoServer("no node of the cluster lives")
+    for line in census.cluster_table(found, config.cluster.lease_s):
+        print(line, flush=True)
+    return Exit.OK
 
 
 def restart(program: Program, _: Signals) -> Exit:

@@ -18,11 +18,13 @@ class ProcessEnd(msgspec.Struct, frozen=True):
         code: its exit code; below 0 the signal that killed it; None: it could not be started.
         why: why the parent killed it, or why it could not be started; "": neither.
         up_s: how long it had served clients; 0.0: it never did.
+        words: the last line that it printed for people on its standard error; "": none.
     """
 
     code: int | None
     why: str = ""
     up_s: float = 0.0
+    words: str = ""
 
     def __str__(self) -> str:
         if self.code is None:
@@ -33,7 +35,7 @@ class ProcessEnd(msgspec.Struct, frozen=True):
             except ValueError:  # a realtime signal, which has no name
                 name = f"signal {-self.code}"
             return f"killed by {name}" + (f": {self.why}" if self.why else "")
-        return f"exit code {self.code}"
+        return f"exit code {self.code}" + (f": {self.words}" if self.code and self.words else "")
 
     @property
     def exit(self) -> Exit:

@@ -11,6 +11,8 @@ import msgspec
 
 LONGEST_BYTES: Final = 1_048_576
 """A longer line is cut into pieces."""
+LAST_WORDS: Final = "greenroom: "
+"""What the line of a command begins with that cannot go on."""
 
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -27,9 +29,14 @@ class NodeOutput:
         name: the node's.
         write: takes a line. It must neither wait nor raise.
         people: whether the log is for people.
+
+    Attributes:
+        words: the last line by which a command says what it ends of, without its first word; "":
+            there was none.
     """
 
     def __init__(self, name: str, write: Callable[[str], None], *, people: bool) -> None:
+        self.words = ""
         self._name = name
         self._write = write
         self._people = people
@@ -53,6 +60,8 @@ class NodeOutput:
 
     def _tell(self, raw: bytes) -> None:
         line = raw.decode(errors="backslashreplace")
+        if line.startswith(LAST_WORDS):
+            self.words = line.removeprefix(LAST_WORDS).strip()
         if self._people:
             self._write(f"{self._name} | {line}\n")
         elif _is_object(raw):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import trio
@@ -18,13 +18,19 @@ from protocol.http.metrics import Reading, counter, gauge
 
 LOOK_TIMEOUT_S: Final = 0.7
 """A node that takes longer to answer is not ready. Probes wait longer than this for the parent."""
+SILENT_PULSES: Final = 3
+"""A node of which so many pulses in a row are missing is shown as silent. Its process is frozen, or
+its loop stands still; others may hold its slots by now."""
+
+RowState = NodeState | Literal["silent"]
 
 
 class NodeRow(msgspec.Struct, frozen=True):
     """One node.
 
     Attributes:
-        for_s: how long the node has been in its state.
+        state: what it does; `silent`: `SILENT_PULSES` are missing.
+        for_s: how long the node has been in its state. A silent one: since its last pulse.
         pid: the id of its process; 0: there is none.
         slots: how many of the cluster's 16,384 slots it holds.
         restarts: how often it was started again.
@@ -33,7 +39,7 @@ class NodeRow(msgspec.Struct, frozen=True):
     """
 
     name: str
-    state: NodeState
+    state: RowState
     for_s: float
     pid: int
     connections: int
@@ -50,11 +56,14 @@ class Overview(msgspec.Struct, frozen=True, tag="overview"):
     """All nodes of a server, in order.
 
     `kept`: the label that each kind is kept to, if these nodes are all of their cluster.
+    `everywhere`: lines on the nodes of all machines; none if there are no others, and none of an
+    older server.
     """
 
     version: str
     nodes: tuple[NodeRow, ...]
     kept: dict[str, str] = {}
+    everywhere: tuple[str, ...] = ()
 
 
 def row(keeper: NodeKeeper) -> NodeRow:
@@ -68,9 +77,12 @@ def row(keeper: NodeKeeper) -> NodeRow:
             keeper.name, keeper.state, for_s, *none, keeper.restarts, "", last, keeper.labels
         )
     pulse = process.pulse
+    state: RowState = keeper.state
+    if state == "up" and process.silent_s > SILENT_PULSES * process.pulse_s:
+        state, for_s = "silent", process.silent_s
     return NodeRow(
         keeper.name,
-        keeper.state,
+        state,
         for_s,
         process.pid,
         pulse.connections,
@@ -118,13 +130,14 @@ def readings_of_parent(
     keepers: Sequence[NodeKeeper], log: LogWriter, caught: Callable[[], int]
 ) -> Iterator[Reading]:
     """Yield the parent's own readings. Each node has more, on its own port."""
-    up = sum(keeper.state == "up" for keeper in keepers)
+    rows = list(map(row, keepers))
+    up = sum(one.state == "up" for one in rows)
     yield gauge("nodes", "Nodes that there should be.", len(keepers))
     yield gauge("nodes_up", "Nodes that serve clients.", up)
     for keeper in keepers:
         text = "Times that a node was started again."
         yield counter("node_restarts", text, keeper.restarts, node=keeper.name)
-    for one in map(row, keepers):
+    for one in rows:
         text = "Open connections, as the node said last."
         yield gauge("node_connections", text, one.connections, node=one.name)
     text = "Times that a node was caught in the code of an actor, which was held then."
@@ -146,10 +159,7 @@ def overview_table(found: Overview) -> Iterator[str]:
                 node.state,
                 f"{node.for_s:.0f} s",
                 str(node.pid or "-"),
-                str(node.connections),
-                str(node.sessions),
-                str(node.actors),
-                str(node.slots),
+                *_numbers(node),
                 " ".join(node.labels) or "-",
                 str(node.restarts),
                 node.version or "-",
@@ -162,3 +172,11 @@ def overview_table(found: Overview) -> Iterator[str]:
     yield from kept_lines(
         found.kept, {node.name: node.labels for node in found.nodes if node.state == "up"}
     )
+    yield from found.everywhere
+
+
+def _numbers(node: NodeRow) -> tuple[str, ...]:
+    """Return how much there is on a node; nobody knows that of a silent one."""
+    if node.state == "silent":
+        return ("-",) * 4
+    return str(node.connections), str(node.sessions), str(node.actors), str(node.slots)

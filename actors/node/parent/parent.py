@@ -28,6 +28,7 @@ from actors.node.parent.overview import Overview, readiness_of_all, readings_of_
 from actors.node.parent.process import NodeProcess
 from actors.node.stopping import Stopping
 from actors.node.upkeep import Revivable, hold_lease, keep_alive
+from persistence import StoreUnavailable
 from persistence.postgres import SchemaLease
 from protocol.http.application import Readiness, application, serve_http
 from protocol.http.pages import Pages
@@ -58,7 +59,10 @@ class ParentProcess:
         kept: the label that each kind is kept to, if these nodes are all of their cluster.
         hold: holds an actor that a node is caught in; None: none is held.
         caught_after_s: how long a node has to be in its code.
+        census: returns lines on the nodes of all machines; it blocks, and raises StoreUnavailable.
+            None: there are no other machines.
         failure: the exit code, if the server cannot go on.
+        cause: why it cannot, for people.
     """
 
     nodes: Mapping[str, tuple[str, ...]]
@@ -75,7 +79,9 @@ class ParentProcess:
     kept: dict[str, str] = field(default_factory=dict)
     hold: HoldActor | None = None
     caught_after_s: float = 2.0
+    census: Callable[[], Sequence[str]] | None = None
     failure: Exit | None = field(default=None, init=False)
+    cause: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         self._up = False
@@ -153,7 +159,8 @@ class ParentProcess:
         hopeless = all(one.process is None and one.backoff.hopeless for one in self.keepers)
         if self.failure is None and (hopeless or not self._up):
             self.failure = ended.exit or Exit.FAILED  # one that ends by itself is not as it should
-            self.stopping.ask(f"{keeper.name} cannot be kept running: {ended}")
+            self.cause = f"{keeper.name} cannot be kept running: {ended}"
+            self.stopping.ask(self.cause)
 
     async def answer(
         self, question: ControlRequest, tell: Callable[[ControlReply], Awaitable[None]]
@@ -161,9 +168,19 @@ class ParentProcess:
         """Answer a command: call `tell` with each answer."""
         match question:
             case Show():
-                await tell(Overview(self.version, tuple(map(row, self.keepers)), self.kept))
+                await tell(await self.overview())
             case RestartAll():
                 await self.restart_all(tell)
+
+    async def overview(self) -> Overview:
+        """Return what there is to say of the nodes, and of those of other machines."""
+        everywhere: Sequence[str] = ()
+        if self.census is not None:
+            try:
+                everywhere = await trio.to_thread.run_sync(self.census, abandon_on_cancel=True)
+            except StoreUnavailable as error:
+                everywhere = [f"the cluster: not known, {error}"]
+        return Overview(self.version, tuple(map(row, self.keepers)), self.kept, tuple(everywhere))
 
     async def restart_all(self, tell: Callable[[Progress], Awaitable[None]]) -> None:
         """Restart all nodes, one after the other, each when the one before is ready again."""

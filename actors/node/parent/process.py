@@ -80,6 +80,8 @@ class NodeProcess:
         up_at: when it began to serve clients; None: not yet.
         asked: whether it was asked to stop.
         pulse: the last pulse that it sent.
+        pulse_at: when it came; None: none has.
+        pulse_s: the time between two.
         version: the version of Greenroom that it runs; "": it is not up yet.
 
     Raises:
@@ -101,6 +103,8 @@ class NodeProcess:
         self.up_at: float | None = None
         self.asked = False
         self.pulse = Pulse(0, 0, 0)
+        self.pulse_at: float | None = None
+        self.pulse_s = assignment.pulse_s
         self.version = ""
         self._why = ""
         self._begun_at = math.inf
@@ -164,7 +168,8 @@ class NodeProcess:
             for take in self._looks.values():
                 take(None)
             up_s = 0.0 if self.up_at is None else trio.current_time() - self.up_at
-            self.ended = ProcessEnd(code, self._why, up_s)
+            _, (_, errors) = self._outputs
+            self.ended = ProcessEnd(code, self._why, up_s, errors.words)
             self.over.set()
 
     def ask_to_stop(self) -> None:
@@ -176,6 +181,11 @@ class NodeProcess:
     def kill(self) -> None:
         """End it by force."""
         self._process.kill()
+
+    @property
+    def silent_s(self) -> float:
+        """How long ago its last pulse came; 0.0 before the first one."""
+        return 0.0 if self.pulse_at is None else trio.current_time() - self.pulse_at
 
     def caught(self, after_s: float) -> RunningBlock | None:
         """Return the block that it has run for so long; None: it has not.
@@ -252,7 +262,7 @@ class NodeProcess:
                 log.info("node is up", node=self._assignment.name, pid=self.pid, took_s=took_s)
                 self._changed()
             case Pulse():
-                self.pulse = message
+                self.pulse, self.pulse_at = message, trio.current_time()
                 self._limit_s = self._hung_after_s or math.inf
             case Looked(number, found):
                 if number in self._looks:

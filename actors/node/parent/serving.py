@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from actors.cluster.rules.labels import serves
-from actors.node import logs
+from actors.node import census, logs
 from actors.node.addresses import banner, clients_url, ports_of
 from actors.node.config import Config, Loaded
 from actors.node.exits import Exit
@@ -89,6 +89,7 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
             hold=_holder(settings, found),
             caught_after_s=settings.cluster.lease_s / 2,
             kept={} if found.embedded is None else settings.cluster.kept,
+            census=_census(settings, found),
         )
         line = banner(
             loaded, port.reserved, http, found, version, nodes=len(names), api=api_port.reserved
@@ -99,7 +100,10 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
         if lease is not None and lease.lost and lease.binding:
             raise Replaced
         killed = end(began.stopping, found)
-    return _say_how_it_stopped(code, killed)
+    ended = _say_how_it_stopped(code, killed)
+    if parent.failure is not None:  # last of all, so that whoever started it reads it
+        say(sys.stderr, f"greenroom: {parent.cause}", wait_s=logs.LAST_WORDS_S)
+    return ended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +182,18 @@ def _holder(settings: Config, found: Stores) -> Callable[[str, str, str], HangCo
         return hold_actor(found.postgres, kind, key, node=node, first_s=first_s)
 
     return hold
+
+
+def _census(settings: Config, found: Stores) -> Callable[[], Sequence[str]] | None:
+    """Return what says who is in the cluster; None: embedded stores are this machine's alone."""
+    if found.embedded is not None:
+        return None
+
+    def lines() -> Sequence[str]:
+        there = census.members(found.redis, found.postgres)
+        return list(census.cluster_table(there, settings.cluster.lease_s))
+
+    return lines
 
 
 def _say_how_it_stopped(code: Exit, killed: list[str]) -> Exit:

@@ -18,6 +18,8 @@ from actors.node.parent.ended import ProcessEnd, exit_of_all
         (ProcessEnd(0), "exit code 0", Exit.OK),
         (ProcessEnd(11), "exit code 11", Exit.UNSAVED),
         (ProcessEnd(99), "exit code 99", Exit.FAILED),
+        (ProcessEnd(10, words="n-1 lives"), "exit code 10: n-1 lives", Exit.NOT_ALONE),
+        (ProcessEnd(0, words="n-1 lives"), "exit code 0", Exit.OK),
         (ProcessEnd(-signal.SIGSEGV), "killed by SIGSEGV", Exit.FAILED),
         (ProcessEnd(-signal.SIGTERM), "killed by SIGTERM", Exit.OK),
         (ProcessEnd(-40), "killed by signal 40", Exit.FAILED),

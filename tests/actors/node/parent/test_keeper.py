@@ -14,6 +14,7 @@ from actors.node.exits import Exit
 from actors.node.parent.backoff import HOPELESS
 from actors.node.parent.ended import ProcessEnd
 from actors.node.parent.keeper import NodeKeeper, RestartFailed
+from actors.node.parent.overview import Overview, overview_table, row
 from actors.node.parent.process import NodeProcess
 from tests.actors.node.parent.nodes import BROKEN, DIES, HANGS, SERVES, process
 from tests.server_process import alive
@@ -179,3 +180,21 @@ async def test_a_node_that_is_down_is_restarted_without_a_pause() -> None:
         house.programs = [SERVES]
         await keeper.restart()
         assert (keeper.state, keeper.backoff.failures) == ("up", 0)
+
+
+async def test_one_that_is_frozen_is_shown_as_silent_until_it_goes_on() -> None:
+    house = House(SERVES)
+    async with keeping(house) as keeper:
+        await keeper.until_up()
+
+        async def shown(state: str) -> None:
+            while row(keeper).state != state:
+                await trio.sleep(0.02)
+
+        await shown("up")
+        os.kill(house.pids[0], signal.SIGSTOP)
+        await shown("silent")
+        (_, _, line) = overview_table(Overview("0.1.0", (row(keeper),)))
+        assert line.split()[5:9] == ["-"] * 4  # how much is there, nobody knows
+        os.kill(house.pids[0], signal.SIGCONT)
+        await shown("up")

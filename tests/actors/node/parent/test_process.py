@@ -212,3 +212,12 @@ def test_a_parent_that_is_killed_takes_it_along() -> None:
         finally:
             parent.kill()
     assert wait_until_gone({pid}) == set()
+
+
+async def test_the_line_that_it_ends_with_is_its_words() -> None:
+    program = """
+sys.stderr.write('{"event": "up"}\\ngreenroom: no\\ngreenroom: n-1.3 lives\\n{"event": "over"}\\n')
+sys.exit(10)
+"""
+    how, _ = await ended(program)
+    assert str(how) == "exit code 10: n-1.3 lives"
