@@ -76,6 +76,11 @@ class Reception:
         where: where actors are.
         message_bytes: the longest answer.
         take_answer: takes an answer to a question that this node has sent to itself.
+
+    Attributes:
+        misdirected: how many items came for actors that are not on this node, for the metrics. Some
+            do whenever slots move.
+        admit: see `Cluster.admit_starts`.
     """
 
     def __init__(
