@@ -43,12 +43,13 @@ class LinkIdentity(msgspec.Struct, frozen=True):
     """Adds an identity to the account of a user. Answer: `AccountIdentity`.
 
     Attributes:
-        user, name: whose; the name is for the account of a guest, which is made.
-        guest: a guest's session asks, and not an account.
+        user: the user who gets the identity.
+        name: the name of the account, if it has to be made for a guest.
+        guest: whether a guest's session asks, and not an account.
         provider, subject: the identity.
         most: how many an account may have.
         by: who asks, for the audit log.
-        flow, flow_until: the sign-in by which it was shown, see `use_flow`; empty: none was.
+        flow, flow_until: the sign-in at a provider that proved it, see `use_flow`; empty: none did.
     """
 
     user: str
@@ -65,7 +66,7 @@ class LinkIdentity(msgspec.Struct, frozen=True):
 class UnlinkIdentity(msgspec.Struct, frozen=True):
     """Takes an identity from an account. Answer: `Unlinked`.
 
-    The tokens of a guest whose way is taken are void for `void_s` seconds.
+    If it is the way of a guest, the guest's tokens are refused for `void_s` seconds.
     """
 
     user: str
@@ -76,7 +77,7 @@ class UnlinkIdentity(msgspec.Struct, frozen=True):
 
 
 class Unlinked(msgspec.Struct, frozen=True):
-    """What ended: the sessions of a guest, if that way was taken."""
+    """The answer to `UnlinkIdentity`: an ending of the guest's sessions, if that way was taken."""
 
     endings: list[Ending]
 
@@ -88,9 +89,10 @@ class ListIdentities(msgspec.Struct, frozen=True):
 
 
 def hash_of(subject: str) -> bytes:
-    """Return what is kept of a subject: its hash, so that whoever reads the rows cannot use it.
+    """Return the hash that is kept of a subject, so that nobody who reads the rows can use it.
 
-    Those that are secrets, as a device's, are random, so a plain hash is enough.
+    Some subjects are secrets, such as the id of a device. They are random, so a plain hash is
+    enough.
     """
     return hashlib.sha256(subject.encode()).digest()
 
@@ -113,7 +115,7 @@ def ensure_account(tx: Transaction, user: str, name: str) -> bool:
 
 
 def user_of(tx: Transaction, provider: str, subject: bytes) -> str | None:
-    """Return whose an identity is; None: nobody's."""
+    """Return the user who has an identity; None: nobody has it."""
     row = tx.read(
         "SELECT user_id FROM account_identities WHERE provider = %s AND subject = %s",
         (provider, subject),
@@ -122,9 +124,9 @@ def user_of(tx: Transaction, provider: str, subject: bytes) -> str | None:
 
 
 def use_flow(tx: Transaction, flow: bytes, until: float) -> None:
-    """Note that a sign-in has ended, until it would have run out (seconds since 1970).
+    """Note that a sign-in at a provider was used. The note is kept until the sign-in runs out.
 
-    Raises Refused: STATE_USED; it has ended before.
+    `until` is that time, in seconds since 1970. Raises Refused: STATE_USED if it was used before.
     """
     if flow:
         used = tx.write(
@@ -139,7 +141,7 @@ def use_flow(tx: Transaction, flow: bytes, until: float) -> None:
 def put_identity(
     tx: Transaction, user: str, provider: str, subject: bytes, *, most: int | None = None
 ) -> AccountIdentity:
-    """Add an identity to an account, which must be there. One that it has already is left.
+    """Add an identity to an account that exists. If the account has it already, nothing changes.
 
     Raises:
         Refused: IDENTITY_TAKEN; another account has it. QUOTA_EXCEEDED; this one has `most`.
@@ -168,7 +170,8 @@ def drop_identity(tx: Transaction, user: str, provider: str, id_: str) -> None:
     """Take an identity from an account.
 
     Raises:
-        Refused: UNKNOWN_IDENTITY; it has no such. LAST_WAY; no other would be left but a guest's.
+        Refused: UNKNOWN_IDENTITY; the account does not have it. LAST_WAY; nothing, or only the way
+            of a guest, would be left.
     """
     rows = tx.read(
         "SELECT provider, subject FROM account_identities WHERE user_id = %s FOR UPDATE", (user,)

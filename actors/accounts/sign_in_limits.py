@@ -3,15 +3,16 @@
 An attempt is counted before it is decided, so that of many at the same time no more pass than a
 limit allows. Attempts that are refused count too.
 
-An attempt counts for its network address, then for the account that it names, and then for the
-whole server. What a narrow budget refuses does not count for a wider one; so one address cannot use
-up what an account or the server has for all. Others can use up an account's budget, but not lock
-its owner out: a device that was signed in before shows the token that it was given, and then has a
-budget of its own instead of those of the address and the account, and of the server's one that is
-kept for such devices.
+An attempt is counted against the budget of its network address, then against that of the account
+that it names, and then against that of the whole server. If a narrow budget refuses it, it is not
+counted against a wider one. So one address cannot use up the budget of an account or of the server.
 
-While Valkey is away each node counts for itself, with the same limits: it lets nobody in uncounted,
-and locks nobody out. With N nodes an attacker has up to N budgets in that time.
+Others can use up the budget of an account, but they cannot lock its owner out. A device that was
+signed in before shows the token that it was given then. Its attempts are counted against a budget
+of its own, and against a second one of the server that is kept for such devices.
+
+While Valkey is away, each node counts for itself with the same limits. So nobody gets in uncounted,
+and nobody is locked out, but with N nodes an attacker has up to N budgets.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ class SignInLimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     window_s: PositiveSeconds = 600.0
     """The length of the window, which slides."""
     address: Limit = 300
-    """From one network address; of IPv6 `wire.ipv6_prefix` bits count as one."""
+    """Attempts from one network address: of an IPv6 address, its first `wire.ipv6_prefix` bits."""
     account: Limit = 15
-    """On one account, from all devices that it was not used on before."""
+    """Attempts on one account from all devices together on which it was not used before."""
     device: Limit = 15
-    """On one account, from one device that it was used on before."""
+    """Attempts on one account from one device on which it was used before."""
     server: Limit = 60_000
-    """On the whole server; and as many again from devices that their account was used on before."""
+    """Attempts on the whole server; and as many again from devices that were signed in before."""
 
 
 class Attempt(NamedTuple):
@@ -50,8 +51,8 @@ class Attempt(NamedTuple):
 
     Attributes:
         address: the network address that it comes from; None: it has no limits.
-        account: what the account is known by; empty: the attempt is on no certain account.
-        device: what a device is known by that the account was used on before; empty: none is shown.
+        account: a name for the account; empty: the attempt names no account.
+        device: a name for the device, if the account was used on it before; empty: it was not.
     """
 
     address: str | None = None
@@ -67,7 +68,7 @@ class SignInLimits:
         settings: the limits.
 
     Attributes:
-        refused: how many attempts were refused, by the budget that was used up.
+        refused: budget -> how many attempts were refused because it was used up.
     """
 
     def __init__(self, counters: Counters, settings: SignInLimitSettings) -> None:
@@ -76,7 +77,10 @@ class SignInLimits:
         self.refused: Counter[str] = Counter(dict.fromkeys(BUDGETS, 0))
 
     async def count(self, attempt: Attempt) -> None:
-        """Count an attempt. Raises Refused: TOO_MANY_SIGN_INS, and when the next one may pass."""
+        """Count an attempt.
+
+        Raises Refused: TOO_MANY_SIGN_INS, with the time after which the next attempt may pass.
+        """
         limits = self._settings
         if attempt.device:
             await self._count("device", limits.device, f"{attempt.account} {attempt.device}")

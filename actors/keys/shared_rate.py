@@ -1,8 +1,8 @@
 """`SharedRates`: the rate of each key over all nodes.
 
-A node counts what it lets in, and adds it to a counter that all share a few times a second. So no
-request waits for Valkey. What the nodes let in between two of these may be too much; it counts
-towards what comes after it.
+Each node counts the requests that it lets in, and adds its count to a shared counter in Valkey a
+few times a second. So no request waits for Valkey. Between two additions the nodes may together let
+in too many requests. These count too, so fewer are let in afterwards.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from persistence.counters import CounterValue
 from protocol.errors import RATE_LIMITED, RequestError
 
 BURSTS: Final = 10.0
-"""The window has so many bursts. In each window a key may exceed its rate by one."""
+"""The length of the window, in bursts. In each window a key may exceed its rate by one burst."""
 PAUSE_S: Final = 0.05
 """The pause between two additions for one key."""
 LONGEST_S: Final = 60.0
@@ -26,10 +26,10 @@ _MOST: Final = 10_000
 
 
 class SharedCounters(Protocol):
-    """What counts over all nodes."""
+    """Counters that all nodes share."""
 
     async def count(self, name: str, amount: int = 1, *, window_s: float) -> CounterValue:
-        """Count, and return the result."""
+        """Add to a counter, and return its value."""
 
 
 class _Rate:
@@ -90,7 +90,7 @@ class SharedRates:
                 name = f"keys.{key.id}"
                 found = await self._counters.count(name, amount, window_s=window_s)
                 if found.shared and found.total > most:
-                    # It falls as the window moves on, by its own rate at least.
+                    # As the window moves on, the total falls at the key's rate or faster.
                     over_s = (found.total - most) / key.requests_per_s
                     rate.over_until = self._clock() + min(window_s, max(0.05, over_s))
                 await trio.sleep(PAUSE_S)

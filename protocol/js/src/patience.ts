@@ -3,7 +3,7 @@ import { sleep } from "./channel.ts";
 import { RequestFailed } from "./errors.ts";
 import type { Answers, Op, Requests } from "./messages.ts";
 
-/** Send a request; send it again for as long as the server only finds it too fast. */
+/** Send a request, and send it again when the server has said that it came too soon. */
 export async function patiently<O extends Op>(
   caller: Caller,
   op: O,
