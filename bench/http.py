@@ -75,7 +75,7 @@ class HttpReport(msgspec.Struct, frozen=True):
         return [f"{self.connections} connections, {how}, {self.seconds:g} s each", head, *rows]
 
 
-class Load:
+class OpCalls:
     """The calls of one op."""
 
     def __init__(self, port: int, key: str, op: str, *, rate: float) -> None:
@@ -126,7 +126,7 @@ class Load:
         return due
 
 
-def measured(server: ChildServer, load: Load, op: str, options: argparse.Namespace) -> HttpRow:
+def measured(server: ChildServer, load: OpCalls, op: str, options: argparse.Namespace) -> HttpRow:
     """Return the figures of one op."""
     warm = time.monotonic() + options.warmup
     end = warm + options.seconds
@@ -189,7 +189,7 @@ def report(options: argparse.Namespace) -> HttpReport:
                 make_realtime(os.getpid())
             key = new_key(settings)
             for op in options.op or BODIES:
-                load = Load(port, key, op, rate=options.rate)
+                load = OpCalls(port, key, op, rate=options.rate)
                 rows.append(measured(server, load, op, options))
     return HttpReport(machine.about(), options.connections, options.rate, options.seconds, rows)
 

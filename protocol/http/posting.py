@@ -53,7 +53,7 @@ class Poster:
     ) -> None:
         self._networks = networks
         self._timeout_s = timeout_s
-        self._tls = tls or ssl.create_default_context()
+        self._tls = tls
 
     async def post(self, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> PostOutcome:
         """Send a POST, and return what became of it. It does not raise."""
@@ -74,6 +74,8 @@ class Poster:
     ) -> PostOutcome:
         stream: trio.abc.Stream = await self._connected(to)
         if to.secure:
+            if self._tls is None:  # it reads some hundred certificates
+                self._tls = await trio.to_thread.run_sync(ssl.create_default_context)
             stream = trio.SSLStream(
                 stream, self._tls, server_hostname=to.host, https_compatible=True
             )
