@@ -97,6 +97,9 @@ NAME_RESERVED: Final = ErrorCode("name_reserved", "Nobody may have this username
 NAME_TAKEN: Final = ErrorCode(
     "name_taken", "Another account has this username, or one that looks like it.", status=409
 )
+SIGN_INS_FULL: Final = ErrorCode(
+    "sign_ins_full", "The account has as many sign-ins as it may have; end one.", status=409
+)
 TOO_MANY_SESSIONS: Final = ErrorCode(
     "too_many_sessions", "Too many sessions come from this address.", retry=True, status=429
 )
@@ -225,7 +228,7 @@ ERRORS: Final[dict[str, ErrorCode]] = {
     for row in (
         BAD_MESSAGE, UNKNOWN_OP, NO_SESSION, SESSION_OPEN, BAD_TOKEN, TOKEN_EXPIRED, SIGNED_OUT,
         BANNED, ACCOUNT_CLOSED, NO_ACCOUNT, BAD_USERNAME, NAME_RESERVED, NAME_TAKEN,
-        TOO_MANY_SESSIONS, TOO_MANY_SIGN_INS, REF_IN_USE,
+        SIGN_INS_FULL, TOO_MANY_SESSIONS, TOO_MANY_SIGN_INS, REF_IN_USE,
         TOO_MANY_REQUESTS, RATE_LIMITED, TOO_LONG, OUT_OF_RANGE, UNKNOWN_ROOM, NOT_JOINED,
         TOO_MANY_TOPICS, ROOM_FULL, UNKNOWN_GAME, UNKNOWN_MATCH, MATCH_FULL, MATCH_ENDED,
         TOO_MANY_MATCHES, BAD_INPUT, REJECTED, SEQ_TOO_OLD, NOT_ASKED,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
 from actors.edge.access import AccessEnded, Grant
 from actors.edge.access_tokens import AccessTokens
+from actors.edge.failures import Refused
 from actors.edge.identity import Identity
 from protocol.errors import (
     ACCOUNT_BANNED,
@@ -19,8 +21,8 @@ from protocol.errors import (
     SIGNED_OUT,
     CloseCode,
     ErrorCode,
-    RequestError,
 )
+from protocol.messages.standing import FOR_EVER_MS
 
 GUESTS: Final = ""
 """Stands where the id of a sign-in does, for the sessions that the user opened as a guest."""
@@ -44,12 +46,37 @@ class Ending(msgspec.Struct, frozen=True):
         until: when the ending ceases to hold, in seconds since 1970, UTC. For a ban this is its
             end, and a time in the past if it was lifted. For a sign-in it is the time at which the
             last of its tokens has run out.
+        ends: the end of a ban, or 0 for all else. It may be long after `until`: by then no token is
+            valid, and the account itself says that it is banned.
+        reason: why a user is banned, for that user.
     """
 
     user: str
     sign_in: str
     why: str
     until: float
+    ends: float = 0.0
+    reason: str = ""
+
+    def refusal(self, now: float) -> Refused:
+        """Return what a request is answered with."""
+        if self.why == "banned":
+            return ban_refusal(self.ends, self.reason, self.ends - now)
+        return Refused(WHY[self.why][0])
+
+
+def ban_refusal(ends: float, reason: str, left_s: float) -> Refused:
+    """Return what a banned user is told: until when, and why.
+
+    Arguments:
+        ends: the end of the ban, in seconds since 1970, UTC.
+        reason: why, in the words of whoever banned the user.
+        left_s: how long the ban lasts still.
+    """
+    if ends >= FOR_EVER_MS / 1000:
+        return Refused(BANNED, f"for ever: {reason}")
+    until = datetime.fromtimestamp(ends, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Refused(BANNED, f"until {until}: {reason}", retry_in_s=max(0.0, left_s))
 
 
 class AccountAccess:
@@ -95,8 +122,8 @@ class AccountAccess:
         if endings is not None:
             for which in (ALL, sign_in):
                 ending = endings.get(which)
-                if ending is not None and self._clock() < ending.until:
-                    raise RequestError(WHY[ending.why][0])
+                if ending is not None and (now := self._clock()) < ending.until:
+                    raise ending.refusal(now)
 
     def entered(self, who: Identity) -> None:
         """Note a session that has begun, or that has another sign-in now."""

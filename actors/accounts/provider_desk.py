@@ -14,7 +14,15 @@ from actors.accounts.sign_in_desk import GuestSignIn, SignedIn, SignInDesk
 from actors.accounts.sign_in_limits import Attempt
 from actors.accounts.vouchers import Vouchers
 from actors.edge.api.api_route import ApiCall, ApiRoute
-from protocol.errors import BAD_MESSAGE, TOO_MANY_SIGN_INS, UNAVAILABLE, RequestError
+from protocol.errors import (
+    ACCOUNT_CLOSED,
+    BAD_MESSAGE,
+    BANNED,
+    SIGN_INS_FULL,
+    TOO_MANY_SIGN_INS,
+    UNAVAILABLE,
+    RequestError,
+)
 from protocol.messages.identities import PROVIDED
 from protocol.roles import ANYONE
 
@@ -84,7 +92,9 @@ class ProviderDesk:
 
     def routes(self) -> Sequence[ApiRoute]:
         """Return the routes of the HTTP API."""
-        errors = (*PROVIDED, UNAVAILABLE, TOO_MANY_SIGN_INS)
+        errors = (
+            *PROVIDED, BANNED, ACCOUNT_CLOSED, SIGN_INS_FULL, UNAVAILABLE, TOO_MANY_SIGN_INS,
+        )  # fmt: skip
         at = "/v1/sign-in/oidc/{provider}"
         return (
             ApiRoute(

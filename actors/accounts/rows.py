@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from actors.accounts.access import ALL, WHY, Ending
+from actors.accounts.endings import SignInCapacity, end_sign_ins, make_room, refuse_if_out
 from actors.accounts.identities import (
     GUEST,
     SERVICE,
@@ -48,6 +49,7 @@ class SignIn(msgspec.Struct, frozen=True):
         flow, flow_until: see `use_flow`.
         username: the username of the account, if it has to be made; None: none yet.
         address: the network address of the device.
+        capacity: how many sign-ins the account may have; None: any number.
     """
 
     user: str
@@ -63,6 +65,7 @@ class SignIn(msgspec.Struct, frozen=True):
     flow: bytes = b""
     flow_until: float = 0.0
     address: str = ""
+    capacity: SignInCapacity | None = None
 
 
 class Refresh(msgspec.Struct, frozen=True):
@@ -80,12 +83,17 @@ class Refresh(msgspec.Struct, frozen=True):
 
 
 class EndSignIns(msgspec.Struct, frozen=True):
-    """Ends one sign-in of a user, or `ALL`. Answer: `Endings`."""
+    """Ends one sign-in of a user, or `ALL` but the one that is kept. Answer: `Endings`.
+
+    `by`: who asks, for the audit log.
+    """
 
     user: str
     sign_in: str
     void_s: float
     address: str = ""
+    kept: str = ""
+    by: str = ""
 
 
 class EraseAccount(msgspec.Struct, frozen=True):
@@ -124,6 +132,8 @@ class Let(msgspec.Struct, frozen=True):
     sign_in: str
     reused: bool = False
     created: bool = False
+    endings: tuple[Ending, ...] = ()
+    """The sign-ins that have given way."""
 
 
 class Endings(msgspec.Struct, frozen=True):
@@ -180,6 +190,7 @@ def _sign_in(tx: Transaction, command: SignIn) -> Let:
     if command.provider:
         user = user_of(tx, command.provider, command.subject) or user
     created = ensure_account(tx, user, command.name)
+    refuse_if_out(tx, user)
     if created and command.guest:
         put_identity(tx, user, GUEST, hash_of(user))
     if created and command.username is not None:
@@ -190,6 +201,7 @@ def _sign_in(tx: Transaction, command: SignIn) -> Let:
         "UPDATE accounts SET seen_at = now() WHERE user_id = %s RETURNING name, roles", (user,)
     ).fetchone()
     assert row is not None
+    endings = () if command.capacity is None else tuple(make_room(tx, user, command.capacity))
     tx.write(
         "INSERT INTO account_sign_ins"
         " VALUES (%s, %s, %s, now(), now(), now() + make_interval(secs => %s), NULL)",
@@ -208,7 +220,8 @@ def _sign_in(tx: Transaction, command: SignIn) -> Let:
             details={"way": way, "sign_in": command.sign_in, "created": created},
         )
     )
-    return Let(user, row[0], tuple(row[1]), command.sign_in, created=created)
+    roles = tuple(row[1])
+    return Let(user, row[0], roles, command.sign_in, created=created, endings=endings)
 
 
 def _refresh(tx: Transaction, command: Refresh) -> Let:
@@ -238,11 +251,14 @@ def _refresh(tx: Transaction, command: Refresh) -> Let:
     ).fetchone()
     if now is None:
         raise Refused(BAD_TOKEN)
+    refuse_if_out(tx, user)
     used, ended = now
     if ended is not None:
         raise Refused(WHY[ended][0])
     if used:
-        _end(tx, user, sign_in, command.void_s, why="reused", address=command.address)
+        end_sign_ins(
+            tx, user, sign_in, void_s=command.void_s, why="reused", address=command.address
+        )
         return Let(user, name, tuple(roles), sign_in, reused=True)
     tx.write("UPDATE account_refresh_tokens SET used_at = now() WHERE hash = %s", (command.hash,))
     tx.write("INSERT INTO account_refresh_tokens VALUES (%s, %s, NULL)", (command.new, sign_in))
@@ -254,41 +270,23 @@ def _refresh(tx: Transaction, command: Refresh) -> Let:
     return Let(user, name, tuple(roles), sign_in)
 
 
-def _end(
-    tx: Transaction, user: str, sign_in: str, void_s: float, *, why: str, address: str = ""
-) -> list[Ending]:
-    """End sign-ins. `why`: for the audit log."""
-    gone = tx.write(
-        "UPDATE account_sign_ins SET ended = 'signed_out', label = ''"
-        " WHERE user_id = %s AND %s IN (id, %s) AND ended IS NULL RETURNING id",
-        (user, sign_in, ALL),
-    ).fetchall()
-    endings = []
-    for (one,) in gone:
-        row = tx.write(
-            """
-            INSERT INTO account_endings
-            VALUES (%s, %s, 'signed_out', now() + make_interval(secs => %s), clock_timestamp())
-            ON CONFLICT (user_id, sign_in) DO UPDATE
-            SET until = excluded.until, changed_at = excluded.changed_at
-            RETURNING extract(epoch FROM until)::float8
-            """,
-            (user, one, void_s),
-        ).fetchone()
-        assert row is not None
-        endings.append(Ending(user, one, "signed_out", row[0]))
-        details = {"sign_in": one, "why": why}
-        tx.record(AuditEntry(what="account.signed_out", who=user, address=address, details=details))
-    return endings
-
-
 def _end_sign_ins(tx: Transaction, command: EndSignIns) -> Endings:
-    user, sign_in, void_s = command.user, command.sign_in, command.void_s
-    return Endings(_end(tx, user, sign_in, void_s, why="asked", address=command.address))
+    return Endings(
+        end_sign_ins(
+            tx,
+            command.user,
+            command.sign_in,
+            void_s=command.void_s,
+            why="asked",
+            kept=command.kept,
+            by=command.by,
+            address=command.address,
+        )
+    )
 
 
 def _erase(tx: Transaction, command: EraseAccount) -> Endings:
-    endings = _end(tx, command.user, ALL, command.void_s, why="erased")
+    endings = end_sign_ins(tx, command.user, ALL, void_s=command.void_s, why="erased")
     gone = tx.write("DELETE FROM accounts WHERE user_id = %s RETURNING 1", (command.user,))
     if gone.fetchone() is not None:
         tx.announce("account.erased", {"user": command.user})
@@ -329,7 +327,8 @@ def _look(reading: ReadTransaction, query: Lookup) -> AccessNews:
         " FROM account_keys ORDER BY created_at DESC, id"
     ).fetchall()
     endings = reading.read(
-        "SELECT user_id, sign_in, why, extract(epoch FROM until)::float8 FROM account_endings"
+        "SELECT user_id, sign_in, why, extract(epoch FROM until)::float8,"
+        " coalesce(extract(epoch FROM ends_at), 0)::float8, reason FROM account_endings"
         " WHERE changed_at > to_timestamp(%s)",
         (query.since,),
     ).fetchall()

@@ -11,7 +11,7 @@ from typing import Final
 
 import pykka
 
-from actors.accounts import identities, owner, profile_rows, rows
+from actors.accounts import identities, owner, profile_rows, rows, standing_rows
 from actors.accounts.access import AccountAccess
 from actors.accounts.flows import Flows
 from actors.accounts.identities import SERVICE
@@ -24,9 +24,11 @@ from actors.accounts.owner import OwnerDesk, greeting, owner_tools
 from actors.accounts.profile_desk import ProfileDesk
 from actors.accounts.provider_desk import ProviderDesk
 from actors.accounts.providers import ProviderSettings
+from actors.accounts.session_desk import SessionDesk
 from actors.accounts.settings import AccountSettings
 from actors.accounts.sign_in_desk import SignInDesk
 from actors.accounts.sign_in_limits import SignInLimits, SignInLimitSettings
+from actors.accounts.standing_desk import StandingDesk
 from actors.accounts.vouchers import Vouchers, load_vouchers
 from actors.edge.access import AccessEnded
 from actors.edge.access_tokens import AccessKeys, AccessTokens
@@ -39,6 +41,16 @@ from protocol.http.metrics import Reading, counter, gauge
 from protocol.messages import account
 from protocol.messages.identities import AccountIdentities, AccountLink, AccountUnlink
 from protocol.messages.profile import AccountGet, AccountRead, AccountSearch, AccountUpdate
+from protocol.messages.sign_ins import AccountEndSession, AccountEndSessions, AccountSessions
+from protocol.messages.standing import (
+    AccountBan,
+    AccountClose,
+    AccountGrant,
+    AccountReopen,
+    AccountRevoke,
+    AccountStandingGet,
+    AccountUnban,
+)
 
 LIMITS: Final = "sign_in_limits"
 """The section of the limits."""
@@ -54,7 +66,10 @@ def start(frame: Frame) -> Running:
     tokens = AccessTokens(lambda: keys.present, valid_s=settings.access_valid_s, clock=time.time)
     access = AccountAccess(tokens, partial(tell_ended, frame.system), time.time)
     limits = SignInLimits(frame.counters, frame.settings.section(LIMITS, SignInLimitSettings))
-    desk = SignInDesk(frame.facts, access, limits, settings, settings.access_valid_s + AFTER_S)
+    void_s = settings.access_valid_s + AFTER_S
+    desk = SignInDesk(frame.facts, access, limits, settings, void_s)
+    sessions = SessionDesk(frame.facts, access, void_s)
+    standing = StandingDesk(frame.facts, access, void_s=void_s, guest_void_s=settings.guest_void_s)
     vouchers = vouchers_of(frame.settings, frame.folder, lambda: keys.present)
     provided = ProviderDesk(desk, vouchers)
     links = LinkDesk(frame.system, frame.facts, access, settings, vouchers)
@@ -70,6 +85,16 @@ def start(frame: Frame) -> Running:
             AccountRead: AskService(profiles.read),
             AccountUpdate: AskService(profiles.update, outlives=True),
             AccountSearch: AskService(profiles.search),
+            AccountBan: AskService(standing.ban, outlives=True),
+            AccountUnban: AskService(standing.unban, outlives=True),
+            AccountClose: AskService(standing.close, outlives=True),
+            AccountReopen: AskService(standing.reopen, outlives=True),
+            AccountStandingGet: AskService(standing.look),
+            AccountSessions: AskService(sessions.list),
+            AccountEndSession: AskService(sessions.end, outlives=True),
+            AccountEndSessions: AskService(sessions.end_all, outlives=True),
+            AccountGrant: AskService(standing.grant, outlives=True),
+            AccountRevoke: AskService(standing.revoke, outlives=True),
         },
         api=(
             *desk.routes(),
@@ -162,8 +187,14 @@ ACCOUNTS: Final = Service(
         *identities.COMMANDS,
         *owner.COMMANDS,
         *profile_rows.COMMANDS,
+        *standing_rows.COMMANDS,
     ),
-    queries=lambda _: (*rows.QUERIES, *identities.QUERIES, *profile_rows.QUERIES),
+    queries=lambda _: (
+        *rows.QUERIES,
+        *identities.QUERIES,
+        *profile_rows.QUERIES,
+        *standing_rows.QUERIES,
+    ),
     tools=owner_tools,
     greeting=greeting,
 )

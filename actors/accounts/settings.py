@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -28,6 +28,10 @@ class AccountSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     guest_void_s: PositiveSeconds = 30 * 86_400.0
     """How long the tokens of a guest are refused after that way was taken: as long as
     `sessions.token_valid_s`."""
+    sign_ins: Count = 20
+    """How many sign-ins one account may have."""
+    sign_ins_full: Literal["end_oldest", "refuse_new"] = "end_oldest"
+    """Which sign-in gives way to that: the one that was not used for longest, or the new one."""
     username_least: Count = 3
     """How many characters a username has at least."""
     username_most: Annotated[int, Meta(ge=1, le=64)] = 32

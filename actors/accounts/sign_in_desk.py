@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from actors.accounts.access import ALL, AccountAccess
+from actors.accounts.endings import SignInCapacity
 from actors.accounts.identities import CUSTOM, DEVICE, GUEST, hash_of
 from actors.accounts.profile_desk import shown_name, username_of
 from actors.accounts.rows import (
@@ -32,12 +33,15 @@ from actors.edge.failures import Refused
 from actors.edge.identity import Identity
 from actors.facts import Facts
 from protocol.errors import (
+    ACCOUNT_CLOSED,
     BAD_TOKEN,
     BAD_USERNAME,
+    BANNED,
     FORBIDDEN,
     NAME_RESERVED,
     NAME_TAKEN,
     NOT_FOUND,
+    SIGN_INS_FULL,
     SIGNED_OUT,
     TOO_MANY_SIGN_INS,
     UNAVAILABLE,
@@ -145,7 +149,8 @@ class SignInDesk:
                     scope="account.sign_in",
                     handle=self._sign_in, body=body, answer=SignedIn,
                     errors=(
-                        FORBIDDEN, BAD_USERNAME, NAME_RESERVED, NAME_TAKEN, TOO_MANY_SIGN_INS,
+                        FORBIDDEN, BAD_USERNAME, NAME_RESERVED, NAME_TAKEN, BANNED,
+                        ACCOUNT_CLOSED, SIGN_INS_FULL, TOO_MANY_SIGN_INS,
                         UNAVAILABLE,
                     ),
                 )
@@ -154,7 +159,8 @@ class SignInDesk:
             ApiRoute(
                 method="POST", path="/v1/refresh", role=ANYONE, body=RefreshGiven, answer=SignedIn,
                 summary="Get new tokens for a refresh token. One that was used ends its sign-in.",
-                handle=self._refresh, errors=(BAD_TOKEN, SIGNED_OUT, UNAVAILABLE),
+                handle=self._refresh,
+                errors=(BAD_TOKEN, SIGNED_OUT, BANNED, ACCOUNT_CLOSED, UNAVAILABLE),
             ),
             ApiRoute(
                 method="GET", path="/v1/sign-ins", role=PLAYER, answer=SignInList,
@@ -259,9 +265,11 @@ class SignInDesk:
             flow=flow[0],
             flow_until=flow[1],
             address=call.peer,
+            capacity=capacity_of(self._settings, self._void_s),
         )
         let: Let = await self._facts.execute(command, user=user)
         self.signed_in[way] += 1
+        self._access.apply(let.endings)
         return self._tokens(let, refresh)
 
     async def _refresh(self, call: ApiCall) -> SignedIn:
@@ -316,6 +324,11 @@ class SignInDesk:
         done = await self._facts.execute(command, user=call.who.user)
         self._access.apply(done.endings)  # the keepers of other nodes read it
         return len(done.endings)
+
+
+def capacity_of(settings: AccountSettings, void_s: float) -> SignInCapacity:
+    """Return how many sign-ins an account may have."""
+    return SignInCapacity(settings.sign_ins, settings.sign_ins_full == "refuse_new", void_s)
 
 
 def _new_refresh() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from protocol.messages import identities, profile
+from protocol.messages import identities, profile, sign_ins, standing
 from protocol.messages.op import Area
 
-AREA: Final = Area(ops=(*identities.OPS, *profile.OPS))
+AREA: Final = Area(ops=(*identities.OPS, *profile.OPS, *standing.OPS, *sign_ins.OPS))

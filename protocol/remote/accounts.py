@@ -14,6 +14,15 @@ from protocol.messages.profile import (
     Profiles,
     ProfilesFound,
 )
+from protocol.messages.sign_ins import (
+    AccountEndSession,
+    AccountEndSessions,
+    AccountSessions,
+    SignInEntry,
+    SignIns,
+    SignInsEnded,
+)
+from protocol.messages.standing import AccountClose
 from protocol.remote.calls import Caller, key_or_new
 from protocol.remote.patience import patiently
 
@@ -72,6 +81,22 @@ class Accounts:
             private_metadata=private_metadata, key=key_or_new(key),
         )  # fmt: skip
         return await self._caller.request(request, Account)
+
+    async def sessions(self) -> list[SignInEntry]:
+        """Return where the user is signed in, the last used first."""
+        return (await self._caller.request(AccountSessions(), SignIns)).sessions
+
+    async def end_session(self, sign_in: str) -> None:
+        """End a sign-in. Its sessions are closed as `sign_in_ended`."""
+        await self._caller.request(AccountEndSession(sign_in=sign_in), SignInsEnded)
+
+    async def end_sessions(self, *, others: bool = False) -> int:
+        """End all sign-ins, or all others; returns how many."""
+        return (await self._caller.request(AccountEndSessions(others=others), SignInsEnded)).ended
+
+    async def close(self) -> None:
+        """Close the account. The session ends."""
+        await self._caller.request(AccountClose(), type(None))
 
     async def search(self, prefix: str, *, page: int = 20) -> AsyncIterator[Profile]:
         """Yield the accounts whose usernames begin so. It waits where the server finds it too fast.

@@ -18,6 +18,15 @@ from protocol.messages.profile import (
     ProfilesFound,
 )
 from protocol.messages.session import Ping, Pong, SessionOpen, SessionResume
+from protocol.messages.sign_ins import (
+    AccountEndSession,
+    AccountEndSessions,
+    AccountSessions,
+    SignInEntry,
+    SignIns,
+    SignInsEnded,
+)
+from protocol.messages.standing import AccountClose
 from protocol.remote.errors import RequestFailed
 from tests.protocol.scripted import QUICK, Peer, opened, part, scripted
 
@@ -25,6 +34,8 @@ ADA = Account(
     user="u1", username="ada", name="Ada", avatar_url="", language="en", time_zone="",
     public_metadata="{}", private_metadata="{}", roles=[], version=2, created=1, seen=2,
 )  # fmt: skip
+
+DEVICE = SignInEntry(sign_in="s1", label="phone", created=1, used=2, expires=3, current=True)
 
 
 def profile(user: str) -> Profile:
@@ -40,6 +51,10 @@ async def test_an_account_is_read_and_changed() -> None:
         changed = await peer.answer(AccountUpdate, ADA)
         assert (changed.version, changed.username, changed.name) == (1, "ada", None)
         assert changed.key
+        await peer.answer(AccountSessions, SignIns([DEVICE]))
+        assert (await peer.answer(AccountEndSession, SignInsEnded(1))).sign_in == "s1"
+        assert (await peer.answer(AccountEndSessions, SignInsEnded(2))).others
+        await peer.answer(AccountClose)
         refused = await peer.expect(AccountGet)
         await peer.send(ErrorReply.of(RequestError(NO_ACCOUNT), refused.ref))
         await part(peer)
@@ -49,6 +64,10 @@ async def test_an_account_is_read_and_changed() -> None:
         assert await accounts.own() == ADA
         assert await accounts.read(("u2", "u3")) == [profile("u2")]
         assert await accounts.update(version=1, username="ada") == ADA
+        assert await accounts.sessions() == [DEVICE]
+        await accounts.end_session("s1")
+        assert await accounts.end_sessions(others=True) == 2
+        await accounts.close()
         with pytest.raises(RequestFailed) as failed:
             await accounts.own()
         assert failed.value.code == "no_account"

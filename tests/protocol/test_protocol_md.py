@@ -88,7 +88,7 @@ def test_what_is_made_for_an_op_stands_before_its_examples() -> None:
 def test_what_may_be_sent_again_is_as_the_ops_have_it() -> None:
     named = re.search(r"Send again only .+?\.\n", TEXT, re.DOTALL)
     assert named is not None
-    assert set(re.findall(r"`([a-z]+(?:\.[a-z]+)?)`", named[0])) - {"key"} == {
+    assert set(re.findall(r"`([a-z]+(?:\.[a-z_]+)?)`", named[0])) - {"key"} == {
         name for name, op in EVERY_OP.ops.items() if op.repeat != "acts again"
     }
     assert written(TEXT.replace(named[0], "Send again only `ping`.\n")) == TEXT
@@ -111,7 +111,7 @@ def test_a_message_without_a_heading_is_named() -> None:
 
 
 def test_no_section_is_about_something_that_does_not_exist() -> None:
-    ops = {name for name in sections() if re.fullmatch(r"[a-z]+(\.[a-z]+)?", name)}
+    ops = {name for name in sections() if re.fullmatch(r"[a-z]+(\.[a-z_]+)?", name)}
     assert ops - {"ok", "error"} == set(EVERY_OP.requests) | set(EVERY_OP.pushes)
 
 

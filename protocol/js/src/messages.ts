@@ -32,8 +32,50 @@ export interface Account {
   seen: number;
 }
 
+/**
+ * Ban a user until a time, in milliseconds since 1970, UTC; null: for ever. The user is told the
+ * reason. Answered with `AccountStanding`.
+ */
+export interface AccountBan {
+  /** the id of the user */
+  user: string;
+  /** why, as the user is told */
+  reason: string;
+  /** when it ends, in milliseconds since 1970, UTC; null: never */
+  until?: number | null;
+}
+
+/** Close one's own account. Nobody signs in to it until staff opens it again. */
+export type AccountClose = Record<string, never>;
+
+/**
+ * End a sign-in of one's own account. It is no error if there is none. Answered with
+ * `SignInsEnded`.
+ */
+export interface AccountEndSession {
+  /** its id */
+  sign_in: string;
+}
+
+/**
+ * End all sign-ins of one's own account; `others`: all but that of whoever asks. Answered with
+ * `SignInsEnded`.
+ */
+export interface AccountEndSessions {
+  /** all but one's own */
+  others?: boolean;
+}
+
 /** Read one's own account. Answered with `Account`. */
 export type AccountGet = Record<string, never>;
+
+/** Give a user a role. Answered with `AccountStanding`. */
+export interface AccountGrant {
+  /** the id of the user */
+  user: string;
+  /** as `moderator` */
+  role: string;
+}
 
 /** List the ways into the account. Answered with `AccountIdentityList`. */
 export type AccountIdentities = Record<string, never>;
@@ -83,6 +125,20 @@ export interface AccountRead {
   users: string[];
 }
 
+/** Open an account that its user has closed. Answered with `AccountStanding`. */
+export interface AccountReopen {
+  /** the id of the user */
+  user: string;
+}
+
+/** Take a role from a user, whose sign-ins end. Answered with `AccountStanding`. */
+export interface AccountRevoke {
+  /** the id of the user */
+  user: string;
+  /** as `moderator` */
+  role: string;
+}
+
 /**
  * Find accounts whose usernames begin so, in whatever case, by username. Answered with
  * `ProfilesFound`.
@@ -94,6 +150,38 @@ export interface AccountSearch {
   limit?: number;
   /** of the answer before; null: from the first */
   cursor?: string | null;
+}
+
+/** List the sign-ins of one's own account, the last used first. Answered with `SignIns`. */
+export type AccountSessions = Record<string, never>;
+
+/**
+ * Whether a user may be here, and the roles of staff that they have. `until` is the end of the
+ * ban, in milliseconds since 1970, UTC; null: there is none, or no end.
+ */
+export interface AccountStanding {
+  /** the id of the user */
+  user: string;
+  /** `closed` also while a ban lasts */
+  state: "active" | "banned" | "closed";
+  /** when the ban ends, in milliseconds since 1970, UTC; null: not banned, or for ever */
+  until?: number | null;
+  /** why, as the user is told; empty: not banned */
+  reason?: string;
+  /** the roles of staff */
+  roles?: string[];
+}
+
+/** Look at the standing of an account. Answered with `AccountStanding`. */
+export interface AccountStandingGet {
+  /** the id of the user */
+  user: string;
+}
+
+/** Lift a ban. Answered with `AccountStanding`. */
+export interface AccountUnban {
+  /** the id of the user */
+  user: string;
 }
 
 /** Take a way into the account away. The last one stays. */
@@ -1102,6 +1190,37 @@ export interface SessionResume {
   access?: string | null;
 }
 
+/**
+ * A sign-in: a device on which the user is signed in. `label` is what the device calls itself.
+ * Times are in milliseconds since 1970, UTC. `current`: it is the one that asks.
+ */
+export interface SignInEntry {
+  /** its id */
+  sign_in: string;
+  /** what the device calls itself */
+  label: string;
+  /** when the device signed in, in milliseconds since 1970, UTC */
+  created: number;
+  /** when it last got new tokens */
+  used: number;
+  /** when it ends if it is not used until then */
+  expires: number;
+  /** whether the session that asks hangs on it */
+  current: boolean;
+}
+
+/** The sign-ins of an account, the last used first. */
+export interface SignIns {
+  /** the last used first */
+  sessions: SignInEntry[];
+}
+
+/** How many sign-ins have ended. */
+export interface SignInsEnded {
+  /** how many have ended */
+  ended: number;
+}
+
 /** Delete objects of the user's own, all or none. It is no error if an object does not exist. */
 export interface StorageDelete {
   /** which ones, each once */
@@ -1204,6 +1323,16 @@ export interface Requests {
   "account.read": AccountRead;
   "account.update": AccountUpdate;
   "account.search": AccountSearch;
+  "account.ban": AccountBan;
+  "account.unban": AccountUnban;
+  "account.close": AccountClose;
+  "account.reopen": AccountReopen;
+  "account.standing": AccountStandingGet;
+  "account.grant": AccountGrant;
+  "account.revoke": AccountRevoke;
+  "account.sessions": AccountSessions;
+  "account.end_session": AccountEndSession;
+  "account.end_sessions": AccountEndSessions;
   "room.join": RoomJoin;
   "room.leave": RoomLeave;
   "room.send": RoomSend;
@@ -1250,6 +1379,16 @@ export interface Answers {
   "account.read": Profiles;
   "account.update": Account;
   "account.search": ProfilesFound;
+  "account.ban": AccountStanding;
+  "account.unban": AccountStanding;
+  "account.close": null;
+  "account.reopen": AccountStanding;
+  "account.standing": AccountStanding;
+  "account.grant": AccountStanding;
+  "account.revoke": AccountStanding;
+  "account.sessions": SignIns;
+  "account.end_session": SignInsEnded;
+  "account.end_sessions": SignInsEnded;
   "room.join": RoomState;
   "room.leave": null;
   "room.send": Sent;
@@ -1321,6 +1460,7 @@ export type ErrorCode =
   | "bad_username"
   | "name_reserved"
   | "name_taken"
+  | "sign_ins_full"
   | "too_many_sessions"
   | "too_many_sign_ins"
   | "ref_in_use"

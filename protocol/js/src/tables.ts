@@ -3,10 +3,12 @@
 /** The ops that may be sent again after a break without harm. */
 export const HARMLESS: ReadonlySet<string> = new Set(
   (
-    "session.renew ping account.identities account.get account.read account.search room.join " +
-    "room.leave room.history room.members match.list match.join match.leave match.input " +
-    "inbox.join inbox.leave inbox.history inbox.read friend.list friend.mutual friend.suggest " +
-    "friend.played block.list storage.read storage.list audit.list"
+    "session.renew ping account.identities account.get account.read account.search account.ban " +
+    "account.unban account.close account.reopen account.standing account.grant account.revoke " +
+    "account.sessions account.end_session account.end_sessions room.join room.leave room.history " +
+    "room.members match.list match.join match.leave match.input inbox.join inbox.leave " +
+    "inbox.history inbox.read friend.list friend.mutual friend.suggest friend.played block.list " +
+    "storage.read storage.list audit.list"
   ).split(" "),
 );
 

@@ -20,6 +20,7 @@ from protocol.errors import (
     TOKEN_RAN_OUT,
     CloseCode,
 )
+from protocol.messages.match import MatchCreate, MatchEnded, MatchEvent, MatchInput, MatchJoin
 from protocol.messages.session import (
     Ping,
     Pong,
@@ -31,11 +32,14 @@ from protocol.messages.session import (
     SessionResume,
 )
 from tests.actors.players import House, Player, open_house
+from tests.actors.replies import Refusal
+from tests.left_out import has
 
 VALID_S, GRACE_S = 600.0, 30.0
 SETTINGS = SessionSettings(messages_per_s=0, bytes_per_s=0, token_grace_s=GRACE_S)
 KEYS = AccessKeys("k1", {"k1": b"one" * 11})
 FOREVER = 1e12
+REJOIN_WITHIN_S = 60.0
 
 
 class Scene(NamedTuple):
@@ -274,3 +278,35 @@ async def test_a_guest_who_gets_an_account_goes_on_in_the_same_session(
         assert (opened.resumed, opened.user) == (True, user)
         here.access.apply([Ending(user, "s1", "signed_out", FOREVER)])
         assert await here.close_of(again) is SIGN_IN_ENDED
+
+
+@pytest.mark.skipif(not has("matches"), reason="there are no matches")
+async def test_a_ban_while_a_match_is_on_throws_the_player_out_and_the_match_goes_on(
+    autojump_clock: MockClock,
+) -> None:
+    async with scene() as here:
+        ada, bob = await here.player("ada", "s1"), await here.player("bob", "s2")
+        match = (await ada.ask(MatchCreate(game="tictactoe"))).match
+        for player in (ada, bob):
+            await player.ask(MatchJoin(match=match))
+        await ada.ask(MatchInput(match=match, seq=1, input={"cell": 0}))
+        until = here.now() + 3600
+        here.access.apply([Ending("ada", ALL, "banned", until, until, "cheating")])
+        assert await here.close_of(ada) is ACCOUNT_BANNED
+        # Her place is kept for a while, but she cannot take it; the other one plays on.
+        again = here.house.connect()
+        assert ada.opened is not None
+        for attempt in (
+            SessionOpen(name="n", token=here.token("ada", "s1")),
+            SessionResume(token=ada.opened.token),
+        ):
+            with pytest.raises(Refusal, match="cheating") as refused:
+                await again.ask(attempt)
+            assert refused.value.code == "banned"
+        await bob.ask(MatchInput(match=match, seq=1, input={"cell": 4}))
+        await trio.sleep(REJOIN_WITHIN_S + 1)
+        await bob.settle()
+        assert await here.close_of(bob) is None
+        (left,) = [one for one in bob.got(MatchEvent) if one.kind == "left"]
+        (ended,) = bob.got(MatchEnded)
+        assert (left.player, ended.result["winner"]) == ("ada", "bob")
