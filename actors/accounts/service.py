@@ -174,7 +174,13 @@ ACCOUNTS: Final = Service(
     check=check,
     kinds={},
     start=start,
-    announces=("account.created", "account.erased"),
+    announces=(
+        "account.created",
+        "account.banned",
+        "account.unbanned",
+        "account.closed",
+        "account.erased",
+    ),
     scopes=(
         "account.sign_in",
         "account.sign_ins",

@@ -107,6 +107,7 @@ def _ban(tx: Transaction, command: BanUser) -> StandingChanged:
     tx.record(
         AuditEntry(what="account.banned", who=command.by, on_whom=user, details={"until": until})
     )
+    tx.announce("account.banned", {"user": user})
     standing = _standing(tx, user) or AccountStanding(
         user=user, state="banned", until=until, reason=command.reason
     )
@@ -120,6 +121,7 @@ def _unban(tx: Transaction, command: UnbanUser) -> StandingChanged:
     standing = _standing(tx, user) or AccountStanding(user=user, state="active")
     endings = [] if standing.state == "closed" else forgive(tx, user)
     tx.record(AuditEntry(what="account.unbanned", who=command.by, on_whom=user))
+    tx.announce("account.unbanned", {"user": user})
     return StandingChanged(standing, endings)
 
 
@@ -133,6 +135,7 @@ def _close(tx: Transaction, command: CloseAccount) -> StandingChanged:
     )
     ending = end_all(tx, user, "closed", command.void_s)
     tx.record(AuditEntry(what="account.closed", who=command.by, on_whom=user))
+    tx.announce("account.closed", {"user": user})
     return StandingChanged(_there(tx, user), [ending])
 
 
