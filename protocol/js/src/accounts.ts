@@ -1,6 +1,6 @@
 import type { Caller, Keyed } from "./caller.ts";
 import { keyOrNew } from "./calls.ts";
-import type { Account, Answers, Profile, Requests, SignInEntry } from "./messages.ts";
+import type { Account, Answers, Profile, Requests } from "./messages.ts";
 import { patiently } from "./patience.ts";
 
 /**
@@ -28,26 +28,6 @@ export class Accounts {
   /** Change the account of the session's user; returns it as it is then. What is left out stays. */
   update({ key, ...fields }: Requests["account.update"] & Keyed): Promise<Account> {
     return this.#caller.request("account.update", { ...fields, key: keyOrNew(key) });
-  }
-
-  /** Where the user is signed in, the last used first. */
-  async sessions(): Promise<SignInEntry[]> {
-    return (await this.#caller.request("account.sessions", {})).sessions;
-  }
-
-  /** End a sign-in. Its sessions are closed as `sign_in_ended`. */
-  async endSession(sign_in: string): Promise<void> {
-    await this.#caller.request("account.end_session", { sign_in });
-  }
-
-  /** End all sign-ins, or all `others`; returns how many. */
-  async endSessions({ others = false }: { others?: boolean } = {}): Promise<number> {
-    return (await this.#caller.request("account.end_sessions", { others })).ended;
-  }
-
-  /** Close the account. The session ends. */
-  async close(): Promise<void> {
-    await this.#caller.request("account.close", {});
   }
 
   /** The accounts whose usernames begin so; `page` is how many each request asks for. */
