@@ -8,8 +8,10 @@ from persistence import PostgresSettings, RedisSettings
 from tests.actors.accounts.test_sign_in import refusal, signed_in
 from tests.actors.apis import hosted
 from tests.actors.edge.api.test_walk import made
+from tests.left_out import together_with
 
 
+@together_with("keys")
 async def test_a_back_end_is_told_whose_a_token_is_and_when_it_is_void(
     postgres: PostgresSettings, redis: RedisSettings
 ) -> None:
