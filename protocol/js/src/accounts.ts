@@ -15,26 +15,13 @@ export class Accounts {
     this.#caller = caller;
   }
 
-  /** The account of the session's user. */
-  own(): Promise<Account> {
-    return this.#caller.request("account.get", {});
-  }
-
-  /** What these users tell of themselves. Those without an account are left out. */
-  async read(users: string[]): Promise<Profile[]> {
-    return (await this.#caller.request("account.read", { users })).profiles;
-  }
-
   /** Change the account of the session's user; returns it as it is then. What is left out stays. */
   update({ key, ...fields }: Requests["account.update"] & Keyed): Promise<Account> {
     return this.#caller.request("account.update", { ...fields, key: keyOrNew(key) });
   }
 
   /** The accounts whose usernames begin so; `page` is how many each request asks for. */
-  async *search(
-    prefix: string,
-    { page = 20 }: { page?: number } = {},
-  ): AsyncGenerator<Profile, void> {
+  async *search(prefix: string, page = 20): AsyncGenerator<Profile, void> {
     let cursor: string | null = null;
     do {
       const request: Requests["account.search"] = { prefix, limit: page, cursor };

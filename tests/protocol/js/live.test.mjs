@@ -188,9 +188,10 @@ test("objects are written, read, listed and deleted", async () => {
   await assert.rejects(storage.write("saves", "nan", { depth: [NaN] }), TypeError);
   await assert.rejects(storage.write("saves", "none", undefined), TypeError);
   const { accounts } = ada;
-  await assert.rejects(accounts.own(), { code: "no_account" });
+  await assert.rejects(ada.request("account.get", {}), { code: "no_account" });
   await assert.rejects(accounts.update({ username: "root" }), { code: "name_reserved" });
-  assert.deepEqual(await accounts.read(["guest-nobody"]), []);
+  const { profiles } = await ada.request("account.read", { users: ["guest-nobody"] });
+  assert.deepEqual(profiles, []);
   assert.deepEqual((await ada.request("account.sessions", {})).sessions, []);
   for await (const profile of accounts.search("nobody-yet")) assert.fail(profile.user);
   const inbox = await ada.inbox();

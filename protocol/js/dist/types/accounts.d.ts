@@ -6,14 +6,8 @@ import type { Account, Profile, Requests } from "./messages.js";
  */
 export declare class Accounts {
     #private;
-    /** The account of the session's user. */
-    own(): Promise<Account>;
-    /** What these users tell of themselves. Those without an account are left out. */
-    read(users: string[]): Promise<Profile[]>;
     /** Change the account of the session's user; returns it as it is then. What is left out stays. */
     update({ key, ...fields }: Requests["account.update"] & Keyed): Promise<Account>;
     /** The accounts whose usernames begin so; `page` is how many each request asks for. */
-    search(prefix: string, { page }?: {
-        page?: number;
-    }): AsyncGenerator<Profile, void>;
+    search(prefix: string, page?: number): AsyncGenerator<Profile, void>;
 }
