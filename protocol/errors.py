@@ -87,6 +87,17 @@ TOKEN_EXPIRED: Final = ErrorCode(
     "token_expired", "The access token has run out; refresh it.", status=401
 )
 SIGNED_OUT: Final = ErrorCode("signed_out", "This sign-in has ended; sign in again.", status=401)
+BAD_CREDENTIALS: Final = ErrorCode(
+    "bad_credentials", "The address or the password is wrong.", status=401
+)
+BAD_CODE: Final = ErrorCode("bad_code", "The code is wrong, was used, or has run out.", status=401)
+SECOND_FACTOR: Final = ErrorCode(
+    "second_factor", "The account asks for its second factor; show it.", status=401
+)
+SECOND_FACTOR_ON: Final = ErrorCode(
+    "second_factor_on", "The account has a second factor already.", status=409
+)
+WEAK_PASSWORD: Final = ErrorCode("weak_password", "The password is too easy to guess.")
 BANNED: Final = ErrorCode("banned", "The account is banned.", status=403)
 ACCOUNT_CLOSED: Final = ErrorCode("account_closed", "The account is closed.", status=403)
 NO_ACCOUNT: Final = ErrorCode(
@@ -227,6 +238,7 @@ ERRORS: Final[dict[str, ErrorCode]] = {
     row.code: row
     for row in (
         BAD_MESSAGE, UNKNOWN_OP, NO_SESSION, SESSION_OPEN, BAD_TOKEN, TOKEN_EXPIRED, SIGNED_OUT,
+        BAD_CREDENTIALS, BAD_CODE, WEAK_PASSWORD, SECOND_FACTOR, SECOND_FACTOR_ON,
         BANNED, ACCOUNT_CLOSED, NO_ACCOUNT, BAD_USERNAME, NAME_RESERVED, NAME_TAKEN,
         SIGN_INS_FULL, TOO_MANY_SESSIONS, TOO_MANY_SIGN_INS, REF_IN_USE,
         TOO_MANY_REQUESTS, RATE_LIMITED, TOO_LONG, OUT_OF_RANGE, UNKNOWN_ROOM, NOT_JOINED,

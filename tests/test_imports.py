@@ -48,7 +48,8 @@ MAY_IMPORT = {
     },
     **{f"actors/{name}": {f"actors.{name}", *LENT, *LIBRARIES} for name in SERVICES},
     "actors/accounts": {
-        "actors.accounts", *LENT, *LIBRARIES, "cryptography", "httpcore2", "jwt",
+        "actors.accounts", *LENT, *LIBRARIES, "argon2", "cryptography", "httpcore2", "jwt", "pyotp",
+        "segno", "zxcvbn",
     },
     "actors/node": {"actors.node", *LENT, *LIBRARIES, "actors", "starlette"},
     "actors": {*LENT, *LIBRARIES, "starlette"},

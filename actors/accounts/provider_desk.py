@@ -10,19 +10,22 @@ import msgspec
 from msgspec import Meta
 
 from actors.accounts.providers import Proof, Shown
-from actors.accounts.sign_in_desk import GuestSignIn, SignedIn, SignInDesk
+from actors.accounts.sign_in_desk import GuestSignIn, SignInDesk
 from actors.accounts.sign_in_limits import Attempt
+from actors.accounts.signing_in import SignedIn
 from actors.accounts.vouchers import Vouchers
 from actors.edge.api.api_route import ApiCall, ApiRoute
 from protocol.errors import (
     ACCOUNT_CLOSED,
     BAD_MESSAGE,
     BANNED,
+    SECOND_FACTOR,
     SIGN_INS_FULL,
     TOO_MANY_SIGN_INS,
     UNAVAILABLE,
     RequestError,
 )
+from protocol.http.exchange import HttpResponse
 from protocol.messages.identities import PROVIDED
 from protocol.roles import ANYONE
 
@@ -93,7 +96,8 @@ class ProviderDesk:
     def routes(self) -> Sequence[ApiRoute]:
         """Return the routes of the HTTP API."""
         errors = (
-            *PROVIDED, BANNED, ACCOUNT_CLOSED, SIGN_INS_FULL, UNAVAILABLE, TOO_MANY_SIGN_INS,
+            *PROVIDED, BANNED, ACCOUNT_CLOSED, SECOND_FACTOR, SIGN_INS_FULL, UNAVAILABLE,
+            TOO_MANY_SIGN_INS,
         )  # fmt: skip
         at = "/v1/sign-in/oidc/{provider}"
         return (
@@ -136,23 +140,23 @@ class ProviderDesk:
             valid_s=self._vouchers.flow_valid_s,
         )
 
-    async def _code(self, call: ApiCall) -> SignedIn:
+    async def _code(self, call: ApiCall) -> SignedIn | HttpResponse:
         body: OidcCode = call.body
         proof = Proof(text=body.code, is_code=True, state=body.state, secret=body.secret)
         self._vouchers.issuer(call.path["provider"])
         return await self._sign_in(call, proof)
 
-    async def _token(self, call: ApiCall) -> SignedIn:
+    async def _token(self, call: ApiCall) -> SignedIn | HttpResponse:
         body: OidcToken = call.body
         self._vouchers.issuer(call.path["provider"])
         proof = Proof(text=body.id_token, state=body.state, secret=body.secret)
         return await self._sign_in(call, proof)
 
-    async def _ticket(self, call: ApiCall) -> SignedIn:
+    async def _ticket(self, call: ApiCall) -> SignedIn | HttpResponse:
         body: ProviderSignIn = call.body
         return await self._sign_in(call, Proof(text=body.proof))
 
-    async def _sign_in(self, call: ApiCall, proof: Proof) -> SignedIn:
+    async def _sign_in(self, call: ApiCall, proof: Proof) -> SignedIn | HttpResponse:
         await self._sign_ins.count(Attempt(call.address))  # before the provider is asked
         name = call.path["provider"]
         try:

@@ -21,6 +21,7 @@ from actors.accounts.identities import (
 )
 from actors.accounts.profile_rows import ReadAccount, claim, locks_of, read_account
 from actors.accounts.rules.usernames import Username
+from actors.accounts.second_factor.tickets import has_second_factor, put_ticket
 from actors.edge.failures import Refused
 from persistence.audit import AuditEntry
 from persistence.commands import CommandKind, Transaction
@@ -124,6 +125,7 @@ class Let(msgspec.Struct, frozen=True):
         sign_in: the id of the sign-in.
         reused: whether the refresh token had been used before, so that the sign-in has ended.
         created: whether the account is new.
+        waits: the account asks for a second factor first; there is no sign-in yet.
     """
 
     user: str
@@ -134,6 +136,7 @@ class Let(msgspec.Struct, frozen=True):
     created: bool = False
     endings: tuple[Ending, ...] = ()
     """The sign-ins that have given way."""
+    waits: bool = False
 
 
 class Endings(msgspec.Struct, frozen=True):
@@ -184,7 +187,11 @@ class ExportAccount(msgspec.Struct, frozen=True):
     user: str
 
 
-def _sign_in(tx: Transaction, command: SignIn) -> Let:
+def sign_in(tx: Transaction, command: SignIn) -> Let:
+    """Sign a device in, or have it wait for the second factor of the account.
+
+    Then the refresh token is the ticket with which the second factor is shown.
+    """
     use_flow(tx, command.flow, command.flow_until)
     user = command.user
     if command.provider:
@@ -197,6 +204,14 @@ def _sign_in(tx: Transaction, command: SignIn) -> Let:
         claim(tx, user, command.username)
     if command.provider:
         put_identity(tx, user, command.provider, command.subject)
+    if not created and has_second_factor(tx, user):
+        put_ticket(tx, user, command.refresh, command.label)
+        return Let(user, "", (), "", waits=True)
+    return sign_in_at_last(tx, user, command, created=created)
+
+
+def sign_in_at_last(tx: Transaction, user: str, command: SignIn, *, created: bool = False) -> Let:
+    """Sign a device in, once all is shown that the account asks for."""
     row = tx.write(
         "UPDATE accounts SET seen_at = now() WHERE user_id = %s RETURNING name, roles", (user,)
     ).fetchone()
@@ -393,7 +408,7 @@ def _lock_keys(_: RotateKeys) -> Iterable[str]:
 
 COMMANDS: Final[Sequence[CommandKind]] = (
     CommandKind(
-        service=SERVICE, name="sign in", command=SignIn, answer=Let, locks=_lock, run=_sign_in
+        service=SERVICE, name="sign in", command=SignIn, answer=Let, locks=_lock, run=sign_in
     ),
     CommandKind(
         service=SERVICE, name="refresh", command=Refresh, answer=Let, locks=_lock_token,

@@ -6,8 +6,9 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pykka
 
@@ -18,16 +19,27 @@ from actors.accounts.identities import SERVICE
 from actors.accounts.introspection import IntrospectionDesk
 from actors.accounts.keeper import KEEPER, AccessKeeper, KnownKeys
 from actors.accounts.linking import LinkDesk
+from actors.accounts.mail import rows as mail_rows
+from actors.accounts.mail.office import MAIL, MailOffice
+from actors.accounts.mail.settings import MailSettings
 from actors.accounts.oidc import OidcSettings
 from actors.accounts.outgoing import Outgoing
 from actors.accounts.owner import OwnerDesk, greeting, owner_tools
+from actors.accounts.passwords import rows as password_rows
+from actors.accounts.passwords.desk import PasswordDesk
+from actors.accounts.passwords.hashing import PasswordPool
+from actors.accounts.passwords.settings import PasswordSettings
 from actors.accounts.profile_desk import ProfileDesk
 from actors.accounts.provider_desk import ProviderDesk
 from actors.accounts.providers import ProviderSettings
+from actors.accounts.second_factor import rows as factor_rows
+from actors.accounts.second_factor.desk import SecondFactorDesk
+from actors.accounts.second_factor.settings import SecondFactorSettings
 from actors.accounts.session_desk import SessionDesk
 from actors.accounts.settings import AccountSettings
 from actors.accounts.sign_in_desk import SignInDesk
 from actors.accounts.sign_in_limits import SignInLimits, SignInLimitSettings
+from actors.accounts.signing_in import SigningIn
 from actors.accounts.standing_desk import StandingDesk
 from actors.accounts.vouchers import Vouchers, load_vouchers
 from actors.edge.access import AccessEnded
@@ -52,6 +64,10 @@ from protocol.messages.standing import (
     AccountUnban,
 )
 
+PASSWORDS: Final = "passwords"
+"""The section of passwords."""
+FACTORS: Final = "second_factor"
+"""The section of second factors."""
 LIMITS: Final = "sign_in_limits"
 """The section of the limits."""
 AFTER_S: Final = 3_600.0
@@ -67,7 +83,31 @@ def start(frame: Frame) -> Running:
     access = AccountAccess(tokens, partial(tell_ended, frame.system), time.time)
     limits = SignInLimits(frame.counters, frame.settings.section(LIMITS, SignInLimitSettings))
     void_s = settings.access_valid_s + AFTER_S
-    desk = SignInDesk(frame.facts, access, limits, settings, void_s)
+    signing = SigningIn(access, settings, void_s)
+    desk = SignInDesk(
+        facts=frame.facts, access=access, signing=signing, limits=limits, settings=settings,
+        void_s=void_s,
+    )  # fmt: skip
+    kept = frame.settings.section(PASSWORDS, PasswordSettings)
+    pool, mail = PasswordPool(frame.system, kept), MailOffice(frame)
+    passwords = PasswordDesk(
+        facts=frame.facts, access=access, signing=signing, limits=limits, pool=pool, mail=mail,
+        record=frame.audit.record, settings=kept, void_s=void_s,
+    )  # fmt: skip
+    factors = SecondFactorDesk(
+        facts=frame.facts, signing=signing, limits=limits, passwords=passwords, mail=mail,
+        record=frame.audit.record,
+        settings=frame.settings.section(FACTORS, SecondFactorSettings),
+    )  # fmt: skip
+
+    async def export(user: str) -> list[dict[str, Any]]:
+        parts = [await desk.export(user), await passwords.export(user), await factors.export(user)]
+        return [dict(chain(*(one.items() for part in parts for one in part)))] if parts[0] else []
+
+    async def erase(user: str) -> None:
+        await passwords.erase(user)
+        await desk.erase(user)
+
     sessions = SessionDesk(frame.facts, access, void_s)
     standing = StandingDesk(frame.facts, access, void_s=void_s, guest_void_s=settings.guest_void_s)
     vouchers = vouchers_of(frame.settings, frame.folder, lambda: keys.present)
@@ -100,13 +140,19 @@ def start(frame: Frame) -> Running:
             *desk.routes(),
             *provided.routes(),
             *IntrospectionDesk(access).routes(),
+            *passwords.routes(),
+            *factors.routes(),
             *OwnerDesk(frame.facts).routes(),
         ),
         authenticate=desk.authenticate,
         access=access,
-        readings=partial(readings, desk, provided, access, limits, profiles),
-        export=desk.export,
-        erase=desk.erase,
+        readings=lambda: chain(
+            readings(desk, provided, access, limits, profiles),
+            password_readings(passwords, pool, factors),
+            mail.readings(),
+        ),
+        export=export,
+        erase=erase,
     )
 
 
@@ -162,6 +208,20 @@ def readings(
     yield gauge("accounts_endings", "Users with a sign-in that has just ended.", access.endings)
 
 
+def password_readings(
+    desk: PasswordDesk, pool: PasswordPool, factors: SecondFactorDesk
+) -> Iterator[Reading]:
+    """Yield the metrics of passwords and second factors."""
+    for what, count in factors.counts.items():
+        text = "What became of second factors."
+        yield counter("accounts_second_factors", text, count, what=what)
+    for what, count in desk.counts.items():
+        yield counter("accounts_passwords", "What became of passwords.", count, what=what)
+    yield gauge("accounts_passwords_waiting", "Passwords that wait for a thread.", pool.waiting)
+    text = "Sign-ins refused because too many passwords waited."
+    yield counter("accounts_passwords_busy", text, pool.refused)
+
+
 ACCOUNTS: Final = Service(
     name=SERVICE,
     area=account.AREA,
@@ -169,6 +229,9 @@ ACCOUNTS: Final = Service(
         SERVICE: AccountSettings,
         "oidc": dict[str, OidcSettings],
         "providers": dict[str, ProviderSettings],
+        PASSWORDS: PasswordSettings,
+        MAIL: MailSettings,
+        FACTORS: SecondFactorSettings,
         LIMITS: SignInLimitSettings,
     },
     check=check,
@@ -182,25 +245,20 @@ ACCOUNTS: Final = Service(
         "account.erased",
     ),
     scopes=(
-        "account.sign_in",
-        "account.sign_ins",
-        "account.end_sign_ins",
+        "account.sign_in", "account.sign_ins", "account.end_sign_ins", "account.claim_owner",
         "account.introspect",
-        "account.claim_owner",
+        "account.change_password", "account.second_factor",
     ),
     commands=lambda _: (
-        *rows.COMMANDS,
-        *identities.COMMANDS,
-        *owner.COMMANDS,
-        *profile_rows.COMMANDS,
+        *rows.COMMANDS, *identities.COMMANDS, *owner.COMMANDS, *password_rows.COMMANDS,
+        *factor_rows.COMMANDS, *mail_rows.COMMANDS, *profile_rows.COMMANDS,
         *standing_rows.COMMANDS,
     ),
     queries=lambda _: (
-        *rows.QUERIES,
-        *identities.QUERIES,
-        *profile_rows.QUERIES,
+        *rows.QUERIES, *identities.QUERIES, *password_rows.QUERIES,
+        *factor_rows.QUERIES, *profile_rows.QUERIES,
         *standing_rows.QUERIES,
     ),
     tools=owner_tools,
     greeting=greeting,
-)
+)  # fmt: skip

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from actors.accounts.access import ALL, AccountAccess
-from actors.accounts.endings import SignInCapacity
 from actors.accounts.identities import CUSTOM, DEVICE, GUEST, hash_of
 from actors.accounts.profile_desk import shown_name, username_of
 from actors.accounts.rows import (
@@ -21,11 +19,18 @@ from actors.accounts.rows import (
     Let,
     ListSignIns,
     Refresh,
-    SignIn,
     SignInRow,
 )
 from actors.accounts.settings import AccountSettings
 from actors.accounts.sign_in_limits import Attempt, SignInLimits
+from actors.accounts.signing_in import (
+    Label,
+    ShownName,
+    SignedIn,
+    SigningIn,
+    new_refresh,
+    new_user,
+)
 from actors.edge.access_tokens import is_access_token
 from actors.edge.api.api_route import ApiCall, ApiRoute
 from actors.edge.api.callers import ApiCaller, Credentials
@@ -41,16 +46,14 @@ from protocol.errors import (
     NAME_RESERVED,
     NAME_TAKEN,
     NOT_FOUND,
+    SECOND_FACTOR,
     SIGN_INS_FULL,
     SIGNED_OUT,
     TOO_MANY_SIGN_INS,
     UNAVAILABLE,
 )
+from protocol.http.exchange import HttpResponse
 from protocol.roles import ANYONE, PLAYER, with_included
-
-REFRESH_PREFIX: Final = "grr_"
-_Shown = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
-_Label = Annotated[str, Meta(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 
 
 class GuestSignIn(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,9 +63,9 @@ class GuestSignIn(msgspec.Struct, frozen=True, kw_only=True):
     `username` is for an account that is made.
     """
 
-    name: _Shown
-    label: _Label = ""
-    username: _Shown | None = None
+    name: ShownName
+    label: Label = ""
+    username: ShownName | None = None
 
 
 class DeviceSignIn(GuestSignIn, frozen=True, kw_only=True):
@@ -83,19 +86,6 @@ class RefreshGiven(msgspec.Struct, frozen=True, kw_only=True):
     refresh_token: Annotated[str, Meta(min_length=1, max_length=128)]
 
 
-class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
-    """The tokens of a sign-in. A refresh token is used once: the answer brings the next one."""
-
-    user: str
-    name: str
-    sign_in: str
-    created: bool
-    access_token: str
-    access_valid_s: float
-    refresh_token: str
-    refresh_valid_s: float
-
-
 class SignInList(msgspec.Struct, frozen=True):
     """The sign-ins of the account, the last used first."""
 
@@ -108,6 +98,7 @@ class SignInDesk:
     Arguments:
         facts: runs the commands and queries of accounts.
         access: issues access tokens, and takes the endings that are made on this node.
+        signing: makes sign-ins.
         limits: bounds how often somebody may try.
         settings: the section of accounts.
         void_s: the time after the end of a sign-in in which its tokens could be valid, in seconds.
@@ -120,14 +111,17 @@ class SignInDesk:
 
     def __init__(
         self,
+        *,
         facts: Facts,
         access: AccountAccess,
+        signing: SigningIn,
         limits: SignInLimits,
         settings: AccountSettings,
         void_s: float,
     ) -> None:
         self._facts = facts
         self._access = access
+        self._signing = signing
         self._limits = limits
         self._settings = settings
         self._void_s = void_s
@@ -150,7 +144,8 @@ class SignInDesk:
                     handle=self._sign_in, body=body, answer=SignedIn,
                     errors=(
                         FORBIDDEN, BAD_USERNAME, NAME_RESERVED, NAME_TAKEN, BANNED,
-                        ACCOUNT_CLOSED, SIGN_INS_FULL, TOO_MANY_SIGN_INS,
+                        ACCOUNT_CLOSED, SECOND_FACTOR, SIGN_INS_FULL,
+                        TOO_MANY_SIGN_INS,
                         UNAVAILABLE,
                     ),
                 )
@@ -203,7 +198,7 @@ class SignInDesk:
 
     # --- routes ----------------------------------------------------------------------------------
 
-    async def _sign_in(self, call: ApiCall) -> SignedIn:
+    async def _sign_in(self, call: ApiCall) -> SignedIn | HttpResponse:
         body = call.body
         if isinstance(body, CustomSignIn):
             if call.who is None or not call.who.key:
@@ -221,7 +216,7 @@ class SignInDesk:
 
         Raises Refused: there were too many, or no token could be issued yet.
         """
-        self.check_keys()
+        self._signing.check_keys()
         await self._limits.count(attempt)
 
     async def sign_in(
@@ -232,7 +227,7 @@ class SignInDesk:
         subject: str,
         *,
         flow: tuple[bytes, float] = (b"", 0.0),
-    ) -> SignedIn:
+    ) -> SignedIn | HttpResponse:
         """Sign somebody in, into the account of an identity, which is made if there is none.
 
         With the token of a guest's session, the guest becomes that account.
@@ -244,37 +239,31 @@ class SignInDesk:
             subject: the second half.
             flow: see `actors.accounts.identities.use_flow`.
         """
-        self.check_keys()  # without keys, a sign-in would be made whose tokens nobody gets
-        who = call.who
-        user, guest = f"guest-{secrets.token_urlsafe(12)}", False
+        self._signing.check_keys()  # without keys, a sign-in would be made whose tokens nobody gets
+        who, body = call.who, call.body
+        user, guest = new_user(), False
         if who is not None and not who.key and not who.sign_in:
             user, guest = who.user, True  # of the token of a guest's session
-        refresh, body = _new_refresh(), call.body
         username = None if body.username is None else username_of(body.username, self._settings)
-        command = SignIn(
-            user=user,
-            name=shown_name(body.name),
+        begun, refresh = self._signing.begin(
+            user,
+            shown_name(body.name),
+            body.label,
             provider=provider,
             subject=hash_of(subject),
-            sign_in=secrets.token_urlsafe(12),
-            label=body.label,
-            refresh=hash_of(refresh),
-            valid_s=self._settings.refresh_valid_s,
             guest=guest,
             username=username,
-            flow=flow[0],
-            flow_until=flow[1],
-            address=call.peer,
-            capacity=capacity_of(self._settings, self._void_s),
+        )
+        command = msgspec.structs.replace(
+            begun, flow=flow[0], flow_until=flow[1], address=call.peer
         )
         let: Let = await self._facts.execute(command, user=user)
         self.signed_in[way] += 1
-        self._access.apply(let.endings)
-        return self._tokens(let, refresh)
+        return self._signing.tokens(let, refresh)
 
-    async def _refresh(self, call: ApiCall) -> SignedIn:
-        self.check_keys()  # without keys, the token would be used up for nothing
-        refresh = _new_refresh()
+    async def _refresh(self, call: ApiCall) -> SignedIn | HttpResponse:
+        self._signing.check_keys()  # without keys, the token would be used up for nothing
+        refresh = new_refresh()
         command = Refresh(
             hash_of(call.body.refresh_token),
             hash_of(refresh),
@@ -287,25 +276,7 @@ class SignInDesk:
         if let.reused:
             self.reused += 1
             raise Refused(SIGNED_OUT, "the refresh token was used before")
-        return self._tokens(let, refresh)
-
-    def check_keys(self) -> None:
-        """Raise Refused: UNAVAILABLE; no token could be issued yet."""
-        if not self._access.tokens.ready:
-            raise Refused(UNAVAILABLE, "the keys are not read yet")
-
-    def _tokens(self, let: Let, refresh: str) -> SignedIn:
-        access = self._access.tokens.issue(let.user, let.name, let.roles, let.sign_in)
-        return SignedIn(
-            user=let.user,
-            name=let.name,
-            sign_in=let.sign_in,
-            created=let.created,
-            access_token=access,
-            access_valid_s=self._settings.access_valid_s,
-            refresh_token=refresh,
-            refresh_valid_s=self._settings.refresh_valid_s,
-        )
+        return self._signing.tokens(let, refresh)
 
     async def _list(self, call: ApiCall) -> SignInList:
         assert call.who is not None
@@ -324,12 +295,3 @@ class SignInDesk:
         done = await self._facts.execute(command, user=call.who.user)
         self._access.apply(done.endings)  # the keepers of other nodes read it
         return len(done.endings)
-
-
-def capacity_of(settings: AccountSettings, void_s: float) -> SignInCapacity:
-    """Return how many sign-ins an account may have."""
-    return SignInCapacity(settings.sign_ins, settings.sign_ins_full == "refuse_new", void_s)
-
-
-def _new_refresh() -> str:
-    return REFRESH_PREFIX + secrets.token_urlsafe(32)

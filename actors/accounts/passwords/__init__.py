@@ -1,0 +1,1 @@
+"""Sign-in by e-mail and password: the hashes, the codes by mail, and the routes."""

@@ -1,0 +1,1 @@
+"""The second factor of an account: TOTP and recovery codes, asked for by every way in."""
