@@ -7,8 +7,8 @@ import sys
 
 SCENARIOS = (
     "connect", "idle", "echo", "rooms", "chat", "matches", "mixed", "soak", "hundred_thousand",
-    "http", "actors", "stores", "graph", "waiting", "cluster", "thousand_nodes", "rolling",
-    "compare", "nodes",
+    "http", "sign_in", "actors", "stores", "graph", "waiting", "cluster", "thousand_nodes",
+    "rolling", "compare", "nodes",
 )  # fmt: skip
 
 
