@@ -268,7 +268,16 @@ async def test_beyond_the_queue_a_password_is_refused_at_once() -> None:
         assert (pool.waiting, pool.refused) == (0, 7)
 
 
-async def test_an_unknown_address_costs_as_many_hashes_as_a_wrong_password() -> None:
+async def test_an_unknown_address_costs_as_many_hashes_as_a_wrong_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    verify, verified = argon2.PasswordHasher.verify, list[Any]()
+
+    def counted(hasher: argon2.PasswordHasher, kept: str, password: str) -> Any:
+        verified.append(argon2.extract_parameters(kept))
+        return verify(hasher, kept, password)
+
+    monkeypatch.setattr(argon2.PasswordHasher, "verify", counted)
     async with ActorSystem() as system:
         pool = PasswordPool(system, settings())
         await pool.started()
@@ -276,6 +285,8 @@ async def test_an_unknown_address_costs_as_many_hashes_as_a_wrong_password() -> 
         assert (await pool.verify(kept, SECRET)).right
         assert not (await pool.verify(kept, OTHER)).right
         assert not (await pool.verify(None, SECRET)).right
+    right, wrong, unknown = verified
+    assert right == wrong == unknown
 
 
 def test_a_password_is_the_same_from_every_keyboard() -> None:
