@@ -57,3 +57,8 @@ def allows(required: str | None, roles: Set[str]) -> bool:
     `required` is the role of the op or the route. None: nobody may.
     """
     return required is not None and (required == ANYONE or required in roles)
+
+
+def role_needed(required: str | None) -> str:
+    """Return what somebody is told who may not ask."""
+    return "nobody may" if required is None else f"it needs the role {required}"

@@ -21,7 +21,7 @@ from actors.edge.outcome import OnOutcome, RequestOutcome, nobody_told, subject_
 from actors.edge.topic_messages import TopicMessage
 from actors.runtime.future import Future
 from protocol.errors import FORBIDDEN, RequestError
-from protocol.roles import allows
+from protocol.roles import allows, role_needed
 
 TopicOf = Callable[[Identity, Any], str]
 """Returns the topic that a request names, or the topic that belongs to the user who asks."""
@@ -196,7 +196,7 @@ class OnlyFor:
         told = partial(_told, self, who, client.connection.peer, subject_of(request))
         if not allows(self.role, who.roles):
             told(FORBIDDEN.code)
-            client.refuse(RequestError(FORBIDDEN), request.ref)
+            client.refuse(RequestError(FORBIDDEN, role_needed(self.role)), request.ref)
         else:
             _followed(self.route, told).serve(asker, client, request)
 

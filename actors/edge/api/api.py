@@ -49,7 +49,7 @@ from protocol.http.exchange import JSON_TYPE, HttpRequest, HttpResponse, answere
 from protocol.messages.envelope import Request
 from protocol.messages.op import Op
 from protocol.messages.op_table import OpTable
-from protocol.roles import ANYONE, allows
+from protocol.roles import ANYONE, allows, role_needed
 
 RPC: Final = "/v1/rpc/"
 KEY_HEADER: Final = "idempotency-key"
@@ -183,8 +183,7 @@ class Api:
         caller = await self._caller(request)
         assert caller is not None
         outcome.who = caller.who
-        if not allows(op.role, caller.who.roles) or not caller.covers(op.name):
-            raise RequestError(FORBIDDEN)
+        _check_rights(op.role, op.name, caller)
         route = self._routes[op.request]
         if op.live and not isinstance(route, CallRoute):
             raise RequestError(NEEDS_SESSION)
@@ -219,10 +218,9 @@ class Api:
             traffic = self._traffic(request, now, 1)
             caller = await self._caller(request, optional=route.role == ANYONE)
             outcome.who = None if caller is None else caller.who
-            roles = frozenset[str]() if caller is None else caller.who.roles
-            if not allows(route.role, roles):
-                raise RequestError(FORBIDDEN)
-            if caller is not None and route.role != ANYONE and not caller.covers(route.scope):
+            if caller is not None and route.role != ANYONE:
+                _check_rights(route.role, route.scope, caller)
+            elif not allows(route.role, frozenset()):
                 raise RequestError(FORBIDDEN)
             budget = None
             if caller is not None:
@@ -353,6 +351,14 @@ class _Told:
         self.what = what
         self.who: Identity | None = None
         self.on_whom = ""
+
+
+def _check_rights(role: str | None, scope: str, caller: ApiCaller) -> None:
+    """Raise RequestError if a caller lacks the role of an op or a route, or a key its scope."""
+    if not allows(role, caller.who.roles):
+        raise RequestError(FORBIDDEN, role_needed(role))
+    if not caller.covers(scope):
+        raise RequestError(FORBIDDEN, f"the key lacks the scope {scope}")
 
 
 def _check_type(request: HttpRequest) -> None:

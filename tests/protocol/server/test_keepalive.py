@@ -139,16 +139,17 @@ async def test_a_silent_client_is_closed_between_a_minute_and_the_next_ping(
     near, far = socket.socketpair()
     near.setblocking(False)
     with near, far:
-        connection = Connection(
-            1, MSGPACK, "nowhere", near, settings=settings, flusher=Flusher(), wheel=wheel
-        )
-        connection.expect_within(None)
-        nursery.start_soon(connection.run, Echo(connection, lambda _: None), poller)
-        await trio.sleep(40.0 + phase_s)
-        far.send(masked(PONG, b""))
-        heard_at = trio.current_time()
-        while not connection.closed:
-            await trio.sleep(0.25)
-        silent_s = trio.current_time() - heard_at
-        assert 60.0 <= silent_s <= 80.5
-        connection.discard()
+        async with trio.open_nursery() as reading:
+            connection = Connection(
+                1, MSGPACK, "nowhere", near, settings=settings, flusher=Flusher(), wheel=wheel
+            )
+            connection.expect_within(None)
+            reading.start_soon(connection.run, Echo(connection, lambda _: None), poller)
+            await trio.sleep(40.0 + phase_s)
+            far.send(masked(PONG, b""))
+            heard_at = trio.current_time()
+            while not connection.closed:
+                await trio.sleep(0.25)
+            silent_s = trio.current_time() - heard_at
+            assert 60.0 <= silent_s <= 80.5
+            reading.cancel_scope.cancel()
