@@ -24,6 +24,7 @@ from persistence.audit import AuditEntry
 from persistence.commands import CommandKind, Transaction
 from persistence.queries import QueryKind, ReadTransaction
 from protocol.errors import (
+    FORBIDDEN,
     IDENTITY_TAKEN,
     LAST_WAY,
     QUOTA_EXCEEDED,
@@ -184,7 +185,20 @@ def drop_identity(tx: Transaction, user: str, provider: str, id_: str) -> None:
     tx.write("DELETE FROM account_identities WHERE provider = %s AND subject = %s", found[0])
 
 
+def refuse_for_staff(tx: Transaction, user: str, by: str) -> None:
+    """Raise Refused if a key asks on behalf of a user who has a role.
+
+    Otherwise a key could get any role, by a way of its own into such an account.
+    """
+    if not by.startswith("key-"):
+        return
+    row = tx.read("SELECT roles FROM accounts WHERE user_id = %s FOR UPDATE", (user,)).fetchone()
+    if row is not None and row[0]:
+        raise Refused(FORBIDDEN, "a key does not change the account of a user who has a role")
+
+
 def _link(tx: Transaction, command: LinkIdentity) -> AccountIdentity:
+    refuse_for_staff(tx, command.user, command.by)
     if user_of(tx, command.provider, command.subject) not in (None, command.user):
         raise Refused(IDENTITY_TAKEN)
     use_flow(tx, command.flow, command.flow_until)
@@ -203,6 +217,7 @@ def _link(tx: Transaction, command: LinkIdentity) -> AccountIdentity:
 
 
 def _unlink(tx: Transaction, command: UnlinkIdentity) -> Unlinked:
+    refuse_for_staff(tx, command.user, command.by)
     drop_identity(tx, command.user, command.provider, command.id)
     tx.record(
         AuditEntry(

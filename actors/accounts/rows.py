@@ -16,6 +16,7 @@ from actors.accounts.identities import (
     hash_of,
     identity_locks,
     put_identity,
+    refuse_for_staff,
     use_flow,
     user_of,
 )
@@ -286,6 +287,7 @@ def _refresh(tx: Transaction, command: Refresh) -> Let:
 
 
 def _end_sign_ins(tx: Transaction, command: EndSignIns) -> Endings:
+    refuse_for_staff(tx, command.user, command.by)
     return Endings(
         end_sign_ins(
             tx,

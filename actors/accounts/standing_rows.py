@@ -9,7 +9,7 @@ import msgspec
 
 from actors.accounts.access import ALL, Ending
 from actors.accounts.endings import end_all, end_sign_ins, forgive
-from actors.accounts.identities import SERVICE
+from actors.accounts.identities import SERVICE, refuse_for_staff
 from actors.edge.failures import Refused
 from persistence.audit import AuditEntry
 from persistence.commands import CommandKind, Transaction
@@ -127,6 +127,7 @@ def _unban(tx: Transaction, command: UnbanUser) -> StandingChanged:
 
 def _close(tx: Transaction, command: CloseAccount) -> StandingChanged:
     user = command.user
+    refuse_for_staff(tx, user, command.by)
     standing = _there(tx, user)
     if OWNER in standing.roles:
         _check_not_last_owner(tx, user)

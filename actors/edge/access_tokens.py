@@ -19,7 +19,7 @@ import msgspec
 
 from actors.edge.access import Grant
 from actors.edge.tokens import MAC_BYTES, mac_of
-from protocol.errors import BAD_TOKEN, TOKEN_EXPIRED, RequestError
+from protocol.errors import BAD_TOKEN, TOKEN_EXPIRED, UNAVAILABLE, RequestError
 
 PREFIX: Final = "gra_"
 VERSION: Final = 3
@@ -90,7 +90,8 @@ class AccessTokens:
 
         Raises:
             RequestError: BAD_TOKEN; the token is forged, changed, of another server, of the future,
-                or of a version that is not understood. TOKEN_EXPIRED: it has run out.
+                or of a version that is not understood. TOKEN_EXPIRED: it has run out. UNAVAILABLE:
+                the keys have not been read yet, as the server has just started.
         """
         raw = _raw(token)
         mac, body = raw[:MAC_BYTES], raw[MAC_BYTES:]
@@ -101,7 +102,9 @@ class AccessTokens:
         except (msgspec.MsgspecError, ValueError):  # text that is no UTF-8 is the latter
             raise RequestError(BAD_TOKEN) from None
         keys = self._keys()
-        key = None if keys is None else keys.keys.get(claims.key)
+        if keys is None:
+            raise RequestError(UNAVAILABLE, "the keys of tokens are not read yet")
+        key = keys.keys.get(claims.key)
         if key is None or not hmac.compare_digest(mac, mac_of(key, body)):
             raise RequestError(BAD_TOKEN)
         now = self._clock()

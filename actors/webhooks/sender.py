@@ -6,11 +6,13 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
 import structlog
 import trio
+from pykka import ActorDeadError
 
 from actors.facts import Facts
 from actors.runtime.actor import Actor
@@ -157,4 +159,5 @@ class WebhookSender(Actor):
         except Exception as error:  # another node, or this one, tries again after the lease
             log.warning("webhook not settled", message=event.id, error=repr(error))
         finally:
-            self.actor_ref.notify(_Sent())
+            with suppress(ActorDeadError):  # the node stops
+                self.actor_ref.notify(_Sent())

@@ -23,6 +23,12 @@ _EMBEDDING: Final = tuple(
 """IPv6 networks whose addresses lead to IPv4 addresses inside them (RFC 4291, 6052, 8215, 3056)."""
 
 
+_NOBODYS: Final = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20")))
+"""Networks for protocols and examples (RFC 6890, 7526, 9637), which Python takes for public ones.
+Some clouds have their metadata in the first.
+"""
+
+
 class BadDestination(ValueError):  # noqa: N818 - what it says
     """A URL or an address to which nothing is sent. The text is for whoever named it."""
 
@@ -50,6 +56,7 @@ def parsed_url(url: str) -> Destination:
     try:
         parts = urlsplit(url)
         port = parts.port
+        (parts.hostname or "").encode("idna")
     except ValueError as error:
         raise BadDestination(f"no URL: {error}") from None
     if parts.scheme not in ("https", "http") or not parts.hostname:
@@ -101,4 +108,6 @@ def _inner(address: IpAddress) -> IpAddress:
 def _is_public(address: IpAddress) -> bool:
     if isinstance(address, ipaddress.IPv6Address) and any(address in one for one in _EMBEDDING):
         return True  # the address inside decides
+    if any(address in network for network in _NOBODYS):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved

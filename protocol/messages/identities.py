@@ -88,7 +88,7 @@ OPS: Final = (
     Op(
         request=AccountUnlink,
         role=PLAYER,
-        errors=(UNKNOWN_IDENTITY, LAST_WAY),
+        errors=(UNKNOWN_IDENTITY, LAST_WAY, FORBIDDEN),
         repeat="acts again",
         cost=5,
     ),

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from protocol.errors import FORBIDDEN
 from protocol.messages.envelope import Request
 from protocol.messages.op import Op
 from protocol.roles import PLAYER
@@ -76,6 +77,7 @@ OPS: Final = (
         request=AccountEndSession,
         role=PLAYER,
         answer=SignInsEnded,
+        errors=(FORBIDDEN,),
         repeat="harmless",
         cost=5,
     ),
@@ -83,6 +85,7 @@ OPS: Final = (
         request=AccountEndSessions,
         role=PLAYER,
         answer=SignInsEnded,
+        errors=(FORBIDDEN,),
         repeat="harmless",
         cost=5,
     ),

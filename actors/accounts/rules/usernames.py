@@ -78,14 +78,14 @@ def username(text: str, *, least: int, most: int, reserved: Collection[str] = ()
         raise BadUsername(f"username: {least} to {most} characters")
     _check_characters(shown)
     folded = fold(shown)
-    if folded.startswith(IDS):
-        raise ReservedUsername(f"username: {folded.partition('-')[0]}- begins an id")
-    found = Username(shown, folded, keys_of(shown))
-    without_joiners = keys_of("".join(one for one in shown if one not in JOINERS))
-    names = {key for name in (*RESERVED, *reserved) for key in keys_of(name)}
-    if not names.isdisjoint((*found.keys, *without_joiners)):
+    for begin in IDS:
+        if _likeness(shown).startswith(_likeness(begin)):
+            raise ReservedUsername(f"username: {begin} begins an id")
+    without_joiners = "".join(one for one in shown if one not in JOINERS)
+    names = {_likeness(name) for name in (*RESERVED, *reserved)}
+    if not names.isdisjoint((_likeness(shown), _likeness(without_joiners))):
         raise ReservedUsername("username: nobody may have this one")
-    return found
+    return Username(shown, folded, keys_of(shown))
 
 
 def fold(text: str) -> str:
@@ -96,6 +96,15 @@ def fold(text: str) -> str:
 def keys_of(shown: str) -> tuple[str, ...]:
     """Return what a name looks like, as it is shown and in small letters."""
     return tuple(sorted({fold(skeleton(shown)), fold(skeleton(fold(shown)))}))
+
+
+def _likeness(text: str) -> str:
+    """Return what a text looks like in any mix of capitals and small letters.
+
+    The skeleton takes a capital I for an l, so a small i is taken for one as well. Two users may
+    have names that differ so, but not a user and the server.
+    """
+    return fold(skeleton(fold(skeleton(text)))).replace("i", "l")
 
 
 def _check_characters(shown: str) -> None:

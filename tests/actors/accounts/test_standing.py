@@ -23,6 +23,8 @@ from protocol.errors import ACCOUNT_BANNED, ACCOUNT_GONE, CloseCode, RequestErro
 from protocol.roles import STAFF
 from tests.actors.accounts.test_sign_in import access_of, refreshed, refusal, signed_in
 from tests.actors.apis import ApiAnswer, HostedApi, hosted
+from tests.actors.edge.api.test_walk import made
+from tests.left_out import together_with
 
 DAY_MS = 86_400_000
 WITHIN_S = 30.0
@@ -274,6 +276,28 @@ async def test_what_staff_does_to_accounts_is_in_the_audit_log(
         by = {one["what"]: one["who"] for one in listed if one["what"] in names}
         assert by == dict.fromkeys(names, owner["user"])
         assert "a secret reason" not in str(listed)
+
+
+@together_with("keys")
+@pytest.mark.parametrize(
+    ("op", "body"),
+    [
+        ("account.link", {"provider": "device", "proof": "x" * 32}),
+        ("account.unlink", {"provider": "device", "id": "0" * 16}),
+        ("account.close", {}),
+        ("account.end_sessions", {}),
+        ("account.end_session", {"sign_in": "x"}),
+    ],
+)
+async def test_a_key_does_not_change_the_account_of_staff(
+    postgres: PostgresSettings, redis: RedisSettings, op: str, body: Any
+) -> None:
+    async with hosted(postgres, redis) as api:
+        owner, key = await staff(api, "owner"), await made(api, ["account.*"])
+        on_behalf = {"greenroom-user": owner["user"]}
+        refused = await api.call(op, body, token=key, headers=on_behalf)
+        assert (refused.status, refused.code) == (403, "forbidden")
+        access_of(api).verify(owner["access_token"])
 
 
 async def test_a_command_of_a_key_names_the_key_in_the_audit_log(

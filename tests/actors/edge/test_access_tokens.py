@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from actors.edge.access import Grant
 from actors.edge.access_tokens import PREFIX, AccessKeys, AccessTokens, is_access_token
 from actors.edge.tokens import Tokens
-from protocol.errors import BAD_TOKEN, TOKEN_EXPIRED, ErrorCode, RequestError
+from protocol.errors import BAD_TOKEN, TOKEN_EXPIRED, UNAVAILABLE, ErrorCode, RequestError
 
 OLD = AccessKeys("k1", {"k1": b"one" * 11})
 BOTH = AccessKeys("k2", {"k1": b"one" * 11, "k2": b"two" * 11})
@@ -90,8 +90,8 @@ def test_a_key_of_the_same_name_of_another_server_does_not_do() -> None:
     assert refusal(tokens(), token) is BAD_TOKEN
 
 
-def test_without_keys_no_token_is_valid_and_none_is_issued() -> None:
-    assert refusal(tokens(None), tokens().issue("ada", "", (), "s1")) is BAD_TOKEN
+def test_before_the_keys_are_read_no_token_is_judged_and_none_is_issued() -> None:
+    assert refusal(tokens(None), tokens().issue("ada", "", (), "s1")) is UNAVAILABLE
     with pytest.raises(LookupError):
         tokens(None).issue("ada", "", (), "s1")
 

@@ -18,6 +18,7 @@ NOT_PUBLIC = [
     "100.64.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "198.18.0.1", "192.0.2.1",
     "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1", "2001:db8::1",
     "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "64:ff9b::7f00:1", "2002:7f00:1::",
+    "192.0.0.192", "192.88.99.1", "3fff::1",
 ]  # fmt: skip
 
 
@@ -53,7 +54,8 @@ def test_a_url_is_taken_apart() -> None:
 @pytest.mark.parametrize(
     "url",
     ["", "example.com", "https://", "ftp://x", "https://a@b/", "https://x/#y", "https://x/\r\ny",
-     "https://x:0x1/", "https://\u00e9/", "https://" + "x" * 3000],
+     "https://x:0x1/", "https://\u00e9/", "https://" + "x" * 3000,
+     "https://..com/", "https://" + "a" * 64 + ".com/"],
 )  # fmt: skip
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(BadDestination):

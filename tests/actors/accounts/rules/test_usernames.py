@@ -77,7 +77,7 @@ def test_a_text_that_cannot_be_a_name_is_none(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["admin", "ADMIN", "Adrnin", "аdmin", "ad.min", "a-d-m-i-n", "SUPP0RT", "guest-x1", "key-7",
-     "ｍｏｄ", "Greenroom"],
+     "ｍｏｄ", "Greenroom", "ΑDMΙΝ", "OFFlClAL", "ADMlN", "ꓮꓓꓟꓲꓠ", "ΜΕ", "guеst-ADAxrinZ", "kеy-x"],
 )  # fmt: skip
 def test_a_reserved_name_is_nobodys_however_it_is_written(text: str) -> None:
     with pytest.raises(ReservedUsername):
