@@ -63,7 +63,7 @@ class SignInReport(msgspec.Struct, frozen=True):
         ]
 
 
-class SignIns(OpCalls):
+class SignInCalls(OpCalls):
     """Sign-ins to one account."""
 
     def __init__(self, port: int) -> None:
@@ -82,7 +82,7 @@ def request_of(path: str, body: Any) -> bytes:
     )
 
 
-class Mailbox:
+class MailCatcher:
     """Takes letters by SMTP, as far as the server speaks it, and finds the code in them."""
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ async def asked(port: int, path: str, body: Any) -> Any:
         await asyncio.sleep(0.2)
 
 
-def sign_up(port: int, mailbox: Mailbox) -> None:
+def sign_up(port: int, mailbox: MailCatcher) -> None:
     """Make the account."""
     body = {"email": EMAIL, "password": SECRET, "name": "Bench"}
     ticket = asyncio.run(asked(port, "/v1/sign-up/password", body))["ticket"]
@@ -160,7 +160,7 @@ def latencies(done: subprocess.Popen[bytes], folder: Path) -> tuple[float, float
 
 def report(options: argparse.Namespace) -> SignInReport:
     """Start a server, measure, and return the report."""
-    mailbox = Mailbox()
+    mailbox = MailCatcher()
     with temporary_data() as folder:
         port = free_port()
         own = (
@@ -174,7 +174,7 @@ def report(options: argparse.Namespace) -> SignInReport:
             began = server.usage().cpu_s
             alone = latencies(echo(server.url, options, out), out)
             echo_cpu_s = server.usage().cpu_s - began
-            load = SignIns(port)
+            load = SignInCalls(port)
             began = server.usage().cpu_s
             echoes = echo(server.url, options, out)
             start = time.monotonic() + 2.0

@@ -24,7 +24,7 @@ from actors.accounts.rows import (
 from actors.accounts.settings import AccountSettings
 from actors.accounts.sign_in_limits import Attempt, SignInLimits
 from actors.accounts.signing_in import (
-    Label,
+    DeviceLabel,
     ShownName,
     SignedIn,
     SigningIn,
@@ -64,7 +64,7 @@ class GuestSignIn(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: ShownName
-    label: Label = ""
+    label: DeviceLabel = ""
     username: ShownName | None = None
 
 

@@ -20,7 +20,7 @@ from protocol.http.exchange import HttpResponse, answered
 
 REFRESH_PREFIX: Final = "grr_"
 ShownName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
-Label = Annotated[str, Meta(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+DeviceLabel = Annotated[str, Meta(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 
 
 class SignedIn(msgspec.Struct, frozen=True, kw_only=True):

@@ -64,7 +64,7 @@ def plain_code(shown: str) -> str:
     return shown.upper().translate(_ALIKE)
 
 
-def written(name: str, product: str, code: str, minutes: int) -> Letter:
+def filled_in(name: str, product: str, code: str, minutes: int) -> Letter:
     """Return a letter with everything filled in."""
     letter = LETTERS[name]
     return Letter(

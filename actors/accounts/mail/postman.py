@@ -9,9 +9,15 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from actors.accounts.mail.letters import new_code, plain_code, written
-from actors.accounts.mail.rows import Posted, TakeMail, Taken, Waiting, hash_of_code
-from actors.accounts.mail.sender import OutgoingLetter, Send, Sent
+from actors.accounts.mail.letters import filled_in, new_code, plain_code
+from actors.accounts.mail.rows import (
+    DueLetter,
+    LettersSettled,
+    LettersTaken,
+    TakeMail,
+    hash_of_code,
+)
+from actors.accounts.mail.sender import LetterOutcome, OutgoingLetter, SendLetters
 from actors.accounts.mail.settings import MailSettings
 from actors.facts import Facts
 from actors.runtime.actor import Actor
@@ -37,7 +43,7 @@ class _Taken(msgspec.Struct, frozen=True):
 
 class _Sent(msgspec.Struct, frozen=True):
     done: Future[Any]
-    letters: list[Waiting]
+    letters: list[DueLetter]
 
 
 class _Noted(msgspec.Struct, frozen=True):
@@ -90,7 +96,7 @@ class Postman(Actor):
         if message.done.exception() is not None:
             self._busy = False  # the timer tries again
             return
-        taken: Taken = message.done.result()
+        taken: LettersTaken = message.done.result()
         self._counts["expired"] += taken.expired
         if not taken.letters:
             self._busy = False
@@ -98,9 +104,9 @@ class Postman(Actor):
         product = self._settings.product
         outgoing = []
         for letter, code in zip(taken.letters, message.codes, strict=False):
-            text = written(letter.letter, product, code, max(1, round(letter.left_s / 60)))
+            text = filled_in(letter.letter, product, code, max(1, round(letter.left_s / 60)))
             outgoing.append(OutgoingLetter(letter.id, letter.recipient, text.subject, text.text))
-        asked = self._sender.ask(Send(outgoing, self._send_s), timeout=3 * self._send_s)
+        asked = self._sender.ask(SendLetters(outgoing, self._send_s), timeout=3 * self._send_s)
         self.pipe_to_self(asked, lambda done: _Sent(done, taken.letters))
 
     @handles(_Sent, local=True)
@@ -108,9 +114,9 @@ class Postman(Actor):
         """Note what became of them."""
         letters = message.letters
         if message.done.exception() is None:
-            outcomes: list[Sent] = message.done.result()
+            outcomes: list[LetterOutcome] = message.done.result()
         else:
-            outcomes = [Sent("the sender failed")] * len(letters)
+            outcomes = [LetterOutcome("the sender failed")] * len(letters)
         done, again = [], []
         for letter, outcome in zip(letters, outcomes, strict=True):
             if not outcome.problem or outcome.final:
@@ -124,7 +130,7 @@ class Postman(Actor):
                     "mail not sent", id=letter.id, letter=letter.letter, tries=letter.tries,
                     problem=outcome.problem, final=outcome.final,
                 )  # fmt: skip
-        noted = self._facts.execute(Posted(done, again), user=POSTMAN)
+        noted = self._facts.execute(LettersSettled(done, again), user=POSTMAN)
         self.pipe_to_self(noted, lambda done: _Noted(done, len(letters) == BATCH))
 
     @handles(_Noted, local=True)

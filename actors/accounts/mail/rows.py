@@ -23,7 +23,7 @@ SERVICE: Final = "accounts"
 
 
 class TakeMail(msgspec.Struct, frozen=True):
-    """Takes letters that are due, at most one for each code. Answer: `Taken`.
+    """Takes letters that are due, at most one for each code. Answer: `LettersTaken`.
 
     Attributes:
         codes: hashes of new codes, by `hash_of_code` without a ticket; the n-th is for the n-th
@@ -35,7 +35,7 @@ class TakeMail(msgspec.Struct, frozen=True):
     lease_s: float
 
 
-class Waiting(msgspec.Struct, frozen=True):
+class DueLetter(msgspec.Struct, frozen=True):
     """A letter that was taken.
 
     Attributes:
@@ -55,14 +55,14 @@ class Waiting(msgspec.Struct, frozen=True):
     left_s: float
 
 
-class Taken(msgspec.Struct, frozen=True):
+class LettersTaken(msgspec.Struct, frozen=True):
     """The letters that were taken, and how many had expired."""
 
-    letters: list[Waiting]
+    letters: list[DueLetter]
     expired: int
 
 
-class Posted(msgspec.Struct, frozen=True):
+class LettersSettled(msgspec.Struct, frozen=True):
     """Says what became of letters.
 
     Attributes:
@@ -105,7 +105,7 @@ def queue_mail(
     )
 
 
-def _take(tx: Transaction, command: TakeMail) -> Taken:
+def _take(tx: Transaction, command: TakeMail) -> LettersTaken:
     expired = tx.write("DELETE FROM account_mails WHERE expires_at <= now()").rowcount
     rows = tx.write(
         """
@@ -123,13 +123,13 @@ def _take(tx: Transaction, command: TakeMail) -> Taken:
         if row[3] is not None:
             tx.write("UPDATE account_codes SET code = %s WHERE ticket = %s", (code, row[3]))
     letters = [
-        Waiting(id_, recipient, letter, ticket is not None, tries, left_s)
+        DueLetter(id_, recipient, letter, ticket is not None, tries, left_s)
         for id_, recipient, letter, ticket, tries, left_s in rows
     ]
-    return Taken(letters, expired)
+    return LettersTaken(letters, expired)
 
 
-def _posted(tx: Transaction, command: Posted) -> None:
+def _posted(tx: Transaction, command: LettersSettled) -> None:
     tx.write("DELETE FROM account_mails WHERE id = ANY(%s)", (command.done,))
     for id_, in_s in command.again:
         tx.write(
@@ -139,6 +139,8 @@ def _posted(tx: Transaction, command: Posted) -> None:
 
 
 COMMANDS: Final = (
-    CommandKind(service=SERVICE, name="take mail", command=TakeMail, answer=Taken, run=_take),
-    CommandKind(service=SERVICE, name="posted", command=Posted, run=_posted),
+    CommandKind(
+        service=SERVICE, name="take mail", command=TakeMail, answer=LettersTaken, run=_take
+    ),
+    CommandKind(service=SERVICE, name="posted", command=LettersSettled, run=_posted),
 )

@@ -27,14 +27,17 @@ class OutgoingLetter(msgspec.Struct, frozen=True):
     text: str
 
 
-class Send(msgspec.Struct, frozen=True):
-    """Asks to send letters, for at most `for_s` seconds. Answer: a `Sent` for each, in order."""
+class SendLetters(msgspec.Struct, frozen=True):
+    """Asks to send letters, for at most `for_s` seconds.
+
+    Answer: a `LetterOutcome` for each, in order.
+    """
 
     letters: list[OutgoingLetter]
     for_s: float
 
 
-class Sent(msgspec.Struct, frozen=True):
+class LetterOutcome(msgspec.Struct, frozen=True):
     """What became of a letter: `problem` is empty if it was sent; `final`: do not try again."""
 
     problem: str = ""
@@ -51,12 +54,12 @@ class MailSender(ThreadingActor):
         super().__init__()
         self._settings = settings
 
-    def on_receive(self, message: Send) -> list[Sent]:
+    def on_receive(self, message: SendLetters) -> list[LetterOutcome]:
         """Send letters."""
         if not self._settings.url:
             return [self._logged(letter) for letter in message.letters]
         until = time.monotonic() + message.for_s
-        found: list[Sent] = []
+        found: list[LetterOutcome] = []
         try:
             with self._connected() as server:
                 for letter in message.letters:
@@ -67,7 +70,7 @@ class MailSender(ThreadingActor):
             problem = _named(error)
         else:
             problem = "no time was left"
-        return found + [Sent(problem)] * (len(message.letters) - len(found))
+        return found + [LetterOutcome(problem)] * (len(message.letters) - len(found))
 
     def _connected(self) -> smtplib.SMTP:
         address, timeout_s = smtp_address(self._settings.url), self._settings.timeout_s
@@ -90,7 +93,7 @@ class MailSender(ThreadingActor):
             raise
         return server
 
-    def _sent(self, server: smtplib.SMTP, letter: OutgoingLetter) -> Sent:
+    def _sent(self, server: smtplib.SMTP, letter: OutgoingLetter) -> LetterOutcome:
         message = EmailMessage()
         message["From"] = self._settings.sender
         message["To"] = letter.recipient
@@ -103,17 +106,17 @@ class MailSender(ThreadingActor):
             server.send_message(message)
         except smtplib.SMTPRecipientsRefused as refused:
             code = next(iter(refused.recipients.values()))[0]
-            return Sent(f"refused: {code}", final=code >= 500)
+            return LetterOutcome(f"refused: {code}", final=code >= 500)
         except (smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as refused:
-            return Sent(_named(refused), final=refused.smtp_code >= 500)
-        return Sent()
+            return LetterOutcome(_named(refused), final=refused.smtp_code >= 500)
+        return LetterOutcome()
 
-    def _logged(self, letter: OutgoingLetter) -> Sent:
+    def _logged(self, letter: OutgoingLetter) -> LetterOutcome:
         log.info(
             "mail is not sent, since mail.url is empty", id=letter.id, recipient=letter.recipient,
             subject=letter.subject, text=letter.text,
         )  # fmt: skip
-        return Sent()
+        return LetterOutcome()
 
 
 def _named(error: Exception) -> str:

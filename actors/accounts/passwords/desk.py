@@ -26,7 +26,6 @@ from actors.accounts.passwords.rows import (
     EMAIL,
     RESET,
     SIGN_UP,
-    Asked,
     AskForCode,
     ChangePassword,
     ConfirmSignUp,
@@ -35,18 +34,26 @@ from actors.accounts.passwords.rows import (
     FindCode,
     FindPassword,
     FindPasswordOf,
-    Kept,
+    PasswordRow,
     Proved,
     ResetPassword,
     ShowCode,
     SignInByPassword,
+    TicketPurpose,
 )
 from actors.accounts.passwords.settings import PasswordSettings
 from actors.accounts.profile_desk import shown_name
 from actors.accounts.rows import Let
 from actors.accounts.second_factor.rows import Factor, factor_of
 from actors.accounts.sign_in_limits import Attempt, SignInLimits
-from actors.accounts.signing_in import Label, ShownName, SignedIn, SigningIn, new_user, waiting
+from actors.accounts.signing_in import (
+    DeviceLabel,
+    ShownName,
+    SignedIn,
+    SigningIn,
+    new_user,
+    waiting,
+)
 from actors.edge.api.api_route import ApiCall, ApiRoute
 from actors.edge.failures import Refused
 from actors.facts import Facts
@@ -68,7 +75,7 @@ DEVICE_PREFIX: Final = "grd_"
 NewPassword = Annotated[str, Meta(min_length=8, max_length=128)]
 ShownPassword = Annotated[str, Meta(max_length=128)]
 ShownDevice = Annotated[str, Meta(max_length=64)]
-Ticket = Annotated[str, Meta(min_length=1, max_length=64)]
+TicketText = Annotated[str, Meta(min_length=1, max_length=64)]
 ShownFactor = Annotated[str, Meta(max_length=64)]
 """A code of the second factor, if the account has one."""
 ShownCode = Annotated[str, Meta(min_length=1, max_length=32)]
@@ -92,9 +99,9 @@ class CodeSent(msgspec.Struct, frozen=True, kw_only=True):
 class CodeShown(msgspec.Struct, frozen=True, kw_only=True):
     """The ticket of a sign-up, and the code that came by mail."""
 
-    ticket: Ticket
+    ticket: TicketText
     code: ShownCode
-    label: Label = ""
+    label: DeviceLabel = ""
 
 
 class PasswordSignIn(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,7 +110,7 @@ class PasswordSignIn(msgspec.Struct, frozen=True, kw_only=True):
     email: EmailAddress
     password: ShownPassword
     device_token: ShownDevice = ""
-    label: Label = ""
+    label: DeviceLabel = ""
 
 
 class PasswordSignedIn(SignedIn, frozen=True, kw_only=True):
@@ -121,7 +128,7 @@ class ResetAsked(msgspec.Struct, frozen=True, kw_only=True):
 class ResetShown(msgspec.Struct, frozen=True, kw_only=True):
     """The ticket of a reset, the code that came by mail, and the new password."""
 
-    ticket: Ticket
+    ticket: TicketText
     code: ShownCode
     password: NewPassword
     second_factor: ShownFactor = ""
@@ -290,9 +297,9 @@ class PasswordDesk:
 
     async def _shown(
         self, call: ApiCall, purpose: str, ticket: str, code: str
-    ) -> tuple[Asked, ShowCode]:
+    ) -> tuple[TicketPurpose, ShowCode]:
         await self._limits.count(Attempt(call.address, f"code {ticket}"))
-        asked: Asked | None = await self._facts.ask(FindCode(purpose, hash_of(ticket)))
+        asked: TicketPurpose | None = await self._facts.ask(FindCode(purpose, hash_of(ticket)))
         if asked is None:
             raise Refused(BAD_CODE)
         shown = ShowCode(
@@ -306,7 +313,7 @@ class PasswordDesk:
         body: PasswordSignIn = call.body
         subject = hash_of(folded(body.email))
         found = FindPassword(subject, hash_of(body.device_token))
-        kept: Kept | None = await self._facts.ask(found)
+        kept: PasswordRow | None = await self._facts.ask(found)
         known = body.device_token if kept is not None and kept.known else ""
         await self._limits.count(Attempt(call.address, f"password {folded(body.email)}", known))
         better = await self._verified(call, kept, body.password)
@@ -328,14 +335,16 @@ class PasswordDesk:
         self.counts["signed_in"] += 1
         return self._answer(let, refresh, device)
 
-    async def check(self, call: ApiCall, password: str, device_token: str) -> Kept | None:
+    async def check(self, call: ApiCall, password: str, device_token: str) -> PasswordRow | None:
         """Check the password of whoever is signed in; None: the account has none.
 
         Raises Refused: it is wrong, or there were too many attempts.
         """
         assert call.who is not None
         user = call.who.user
-        kept: Kept | None = await self._facts.ask(FindPasswordOf(user, hash_of(device_token)))
+        kept: PasswordRow | None = await self._facts.ask(
+            FindPasswordOf(user, hash_of(device_token))
+        )
         known = device_token if kept is not None and kept.known else ""
         await self._limits.count(Attempt(call.address, f"change {user}", known))
         if kept is not None:
@@ -366,7 +375,7 @@ class PasswordDesk:
         self.counts["changed"] += 1
         self._ended(proved)
 
-    async def _verified(self, call: ApiCall, kept: Kept | None, password: str) -> str | None:
+    async def _verified(self, call: ApiCall, kept: PasswordRow | None, password: str) -> str | None:
         """Return a better hash of the right password, or None. Raises Refused if it is wrong."""
         verified = await self._pool.verify(None if kept is None else kept.hash, password)
         if verified.right:

@@ -90,13 +90,13 @@ class PasswordWorker(ThreadingActor):
         """Do what is asked."""
         if isinstance(message, HashPassword):
             problem = self._problem(message)
-            return Hashed("" if problem else self._hasher.hash(plain(message.password)), problem)
+            return Hashed("" if problem else self._hasher.hash(nfc(message.password)), problem)
         return self._verified(message)
 
     def _verified(self, message: VerifyPassword) -> Verified:
         # Before it is looked at whether there is a hash, so that nobody can tell by the time.
         self._dummy = self._dummy or self._hasher.hash(secrets.token_hex(16))
-        password, kept = plain(message.password), message.hash
+        password, kept = nfc(message.password), message.hash
         try:
             self._hasher.verify(self._dummy if kept is None else kept, password)
         except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
@@ -110,7 +110,7 @@ class PasswordWorker(ThreadingActor):
         from zxcvbn import zxcvbn  # half a second, and 20 MB, for those who need it
 
         with self._measuring:
-            found = zxcvbn(plain(message.password)[:MEASURED], user_inputs=list(message.about))
+            found = zxcvbn(nfc(message.password)[:MEASURED], user_inputs=list(message.about))
         if found["guesses"] >= self._min_guesses:
             return ""
         return str(found["feedback"]["warning"]) or "It is easy to guess; make it longer."
@@ -171,6 +171,6 @@ class PasswordPool:
             self.waiting -= 1
 
 
-def plain(password: str) -> str:
+def nfc(password: str) -> str:
     """Return a password in one form, whichever keyboard it was typed on (RFC 8265)."""
     return unicodedata.normalize("NFC", password)

@@ -52,13 +52,13 @@ class AskForCode(msgspec.Struct, frozen=True):
 
 
 class FindCode(msgspec.Struct, frozen=True):
-    """Reads what a ticket is for. Answer: `Asked`, or None."""
+    """Reads what a ticket is for. Answer: `TicketPurpose`, or None."""
 
     purpose: str
     ticket: bytes
 
 
-class Asked(msgspec.Struct, frozen=True):
+class TicketPurpose(msgspec.Struct, frozen=True):
     """What a ticket is for. `user` is empty if a reset was asked for an address of nobody."""
 
     user: str
@@ -139,7 +139,10 @@ class ChangePassword(msgspec.Struct, frozen=True):
 
 
 class FindPassword(msgspec.Struct, frozen=True):
-    """Reads the password of an address, and whether a device is known. Answer: `Kept`, or None."""
+    """Reads the password of an address, and whether a device is known.
+
+    Answer: `PasswordRow`, or None.
+    """
 
     subject: bytes
     device: bytes
@@ -152,7 +155,7 @@ class FindPasswordOf(msgspec.Struct, frozen=True):
     device: bytes
 
 
-class Kept(msgspec.Struct, frozen=True):
+class PasswordRow(msgspec.Struct, frozen=True):
     """A password: whose, its hash, its address, and whether the device was used before."""
 
     user: str
@@ -333,33 +336,33 @@ def _erase(tx: Transaction, command: ErasePassword) -> None:
     )
 
 
-def _find_code(reading: ReadTransaction, query: FindCode) -> Asked | None:
+def _find_code(reading: ReadTransaction, query: FindCode) -> TicketPurpose | None:
     row = reading.read(
         "SELECT user_id, subject, email, name, guest FROM account_codes"
         " WHERE ticket = %s AND purpose = %s AND expires_at > now()",
         (query.ticket, query.purpose),
     ).fetchone()
-    return None if row is None else Asked(row[0], bytes(row[1]), *row[2:])
+    return None if row is None else TicketPurpose(row[0], bytes(row[1]), *row[2:])
 
 
-def _find(reading: ReadTransaction, query: FindPassword) -> Kept | None:
+def _find(reading: ReadTransaction, query: FindPassword) -> PasswordRow | None:
     row = reading.read(
         "SELECT user_id, hash, email, EXISTS (SELECT FROM account_devices AS d"
         " WHERE d.user_id = p.user_id AND d.hash = %s)"
         " FROM account_passwords AS p WHERE provider = 'email' AND subject = %s",
         (query.device, query.subject),
     ).fetchone()
-    return None if row is None else Kept(*row)
+    return None if row is None else PasswordRow(*row)
 
 
-def _find_of(reading: ReadTransaction, query: FindPasswordOf) -> Kept | None:
+def _find_of(reading: ReadTransaction, query: FindPasswordOf) -> PasswordRow | None:
     row = reading.read(
         "SELECT user_id, hash, email, EXISTS (SELECT FROM account_devices AS d"
         " WHERE d.user_id = p.user_id AND d.hash = %s)"
         " FROM account_passwords AS p WHERE p.user_id = %s",
         (query.device, query.user),
     ).fetchone()
-    return None if row is None else Kept(*row)
+    return None if row is None else PasswordRow(*row)
 
 
 def _export(reading: ReadTransaction, query: ExportPassword) -> list[dict[str, Any]]:

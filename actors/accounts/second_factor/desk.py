@@ -18,7 +18,7 @@ from actors.accounts.passwords.desk import (
     PasswordSignedIn,
     ShownDevice,
     ShownPassword,
-    Ticket,
+    TicketText,
     new_device,
 )
 from actors.accounts.second_factor.codes import (
@@ -30,12 +30,12 @@ from actors.accounts.second_factor.codes import (
 from actors.accounts.second_factor.rows import (
     BeginSecondFactor,
     ConfirmSecondFactor,
+    FactorChecked,
     FactorState,
     FindTicket,
     ReadSecondFactor,
     RemoveSecondFactor,
     RenewRecoveryCodes,
-    Shown,
     ShowSecondFactor,
     TicketRow,
     factor_of,
@@ -75,7 +75,7 @@ class FactorShown(msgspec.Struct, frozen=True, kw_only=True):
 class FactorAtSignIn(msgspec.Struct, frozen=True, kw_only=True):
     """The ticket of a sign-in that waits, and a code. `device_token` as at a sign-in."""
 
-    ticket: Ticket
+    ticket: TicketText
     code: FactorCode
     device_token: ShownDevice = ""
 
@@ -207,7 +207,7 @@ class SecondFactorDesk:
             ticket, user, factor_of(body.code), self._settings.ticket_tries, valid_s, sign_in,
             hash_of(device),
         )  # fmt: skip
-        shown: Shown = await self._facts.execute(command, user=user)
+        shown: FactorChecked = await self._facts.execute(command, user=user)
         self._check(call, user, shown)
         assert shown.let is not None
         signed_in = self._signing.signed_in(shown.let, refresh)
@@ -264,7 +264,7 @@ class SecondFactorDesk:
         await self._limits.count(Attempt(call.address, f"factor {user}"))
         return user
 
-    def _check(self, call: ApiCall, user: str, shown: Shown) -> None:
+    def _check(self, call: ApiCall, user: str, shown: FactorChecked) -> None:
         """Raise Refused if the factor was wrong."""
         self.counts["right" if shown.right else "wrong"] += 1
         if not shown.right:

@@ -40,7 +40,7 @@ class BeginSecondFactor(msgspec.Struct, frozen=True):
 
 
 class ConfirmSecondFactor(msgspec.Struct, frozen=True):
-    """Puts the secret in use. Answer: `Shown`.
+    """Puts the secret in use. Answer: `FactorChecked`.
 
     Attributes:
         recovery: the hashes of the recovery codes.
@@ -53,7 +53,7 @@ class ConfirmSecondFactor(msgspec.Struct, frozen=True):
 
 
 class RemoveSecondFactor(msgspec.Struct, frozen=True):
-    """Takes the second factor away, if it is shown. Answer: `Shown`."""
+    """Takes the second factor away, if it is shown. Answer: `FactorChecked`."""
 
     user: str
     factor: Factor
@@ -61,7 +61,7 @@ class RemoveSecondFactor(msgspec.Struct, frozen=True):
 
 
 class RenewRecoveryCodes(msgspec.Struct, frozen=True):
-    """Puts other recovery codes in place, if the factor is shown. Answer: `Shown`."""
+    """Puts other recovery codes in place, if the factor is shown. Answer: `FactorChecked`."""
 
     user: str
     factor: Factor
@@ -69,7 +69,7 @@ class RenewRecoveryCodes(msgspec.Struct, frozen=True):
 
 
 class ShowSecondFactor(msgspec.Struct, frozen=True):
-    """Goes on with a sign-in that waits for the second factor. Answer: `Shown`.
+    """Goes on with a sign-in that waits for the second factor. Answer: `FactorChecked`.
 
     Attributes:
         ticket: the hash of the ticket.
@@ -89,7 +89,7 @@ class ShowSecondFactor(msgspec.Struct, frozen=True):
     device: bytes
 
 
-class Shown(msgspec.Struct, frozen=True):
+class FactorChecked(msgspec.Struct, frozen=True):
     """Whether the factor was right. A wrong one counts, so it is no refusal."""
 
     right: bool
@@ -164,7 +164,7 @@ def _begin(tx: Transaction, command: BeginSecondFactor) -> None:
         raise Refused(SECOND_FACTOR_ON)
 
 
-def _confirm(tx: Transaction, command: ConfirmSecondFactor) -> Shown:
+def _confirm(tx: Transaction, command: ConfirmSecondFactor) -> FactorChecked:
     row = tx.read(
         "SELECT secret, confirmed, extract(epoch FROM now())::float8 FROM account_second_factors"
         " WHERE user_id = %s FOR UPDATE",
@@ -176,48 +176,48 @@ def _confirm(tx: Transaction, command: ConfirmSecondFactor) -> Shown:
         raise Refused(SECOND_FACTOR_ON)
     step = step_of(row[0], command.code, row[2], 0)
     if step is None:
-        return Shown(False)
+        return FactorChecked(False)
     tx.write(
         "UPDATE account_second_factors SET confirmed = true, last_step = %s WHERE user_id = %s",
         (step, command.user),
     )
     _put_recovery(tx, command.user, command.recovery)
     _notice(tx, command.user, "second_factor_on", command.notice_s)
-    return Shown(True)
+    return FactorChecked(True)
 
 
-def _remove(tx: Transaction, command: RemoveSecondFactor) -> Shown:
+def _remove(tx: Transaction, command: RemoveSecondFactor) -> FactorChecked:
     if not takes(tx, command.user, command.factor):
-        return Shown(False)
+        return FactorChecked(False)
     tx.write("DELETE FROM account_second_factors WHERE user_id = %s", (command.user,))
     tx.write("DELETE FROM account_tickets WHERE user_id = %s", (command.user,))
     _notice(tx, command.user, "second_factor_off", command.notice_s)
-    return Shown(True)
+    return FactorChecked(True)
 
 
-def _renew(tx: Transaction, command: RenewRecoveryCodes) -> Shown:
+def _renew(tx: Transaction, command: RenewRecoveryCodes) -> FactorChecked:
     if not takes(tx, command.user, command.factor):
-        return Shown(False)
+        return FactorChecked(False)
     _put_recovery(tx, command.user, command.recovery)
     tx.record(AuditEntry(what="account.recovery_codes", who=command.user))
-    return Shown(True)
+    return FactorChecked(True)
 
 
-def _show(tx: Transaction, command: ShowSecondFactor) -> Shown:
+def _show(tx: Transaction, command: ShowSecondFactor) -> FactorChecked:
     row = tx.write(
         "UPDATE account_tickets SET tries = tries + 1 WHERE ticket = %s AND user_id = %s"
         " AND created_at > now() - make_interval(secs => %s) AND tries < %s RETURNING 1",
         (command.ticket, command.user, command.valid_s, command.tries),
     ).fetchone()
     if row is None or not takes(tx, command.user, command.factor):
-        return Shown(False)
+        return FactorChecked(False)
     tx.write("DELETE FROM account_tickets WHERE ticket = %s", (command.ticket,))
     refuse_if_out(tx, command.user)
     let = sign_in_at_last(tx, command.user, command.sign_in)
     tx.write("INSERT INTO account_devices VALUES (%s, %s, now())", (command.device, command.user))
     details = {"with": "totp" if command.factor.code else "recovery code"}
     tx.record(AuditEntry(what="account.second_factor", who=command.user, details=details))
-    return Shown(True, let)
+    return FactorChecked(True, let)
 
 
 def _put_recovery(tx: Transaction, user: str, hashes: list[bytes]) -> None:
@@ -263,20 +263,20 @@ COMMANDS: Final = (
         run=_begin,
     ),
     CommandKind(
-        service=SERVICE, name="confirm second factor", command=ConfirmSecondFactor, answer=Shown,
-        locks=_lock, run=_confirm,
+        service=SERVICE, name="confirm second factor", command=ConfirmSecondFactor,
+        answer=FactorChecked, locks=_lock, run=_confirm,
     ),
     CommandKind(
-        service=SERVICE, name="remove second factor", command=RemoveSecondFactor, answer=Shown,
-        locks=_lock, run=_remove,
+        service=SERVICE, name="remove second factor", command=RemoveSecondFactor,
+        answer=FactorChecked, locks=_lock, run=_remove,
     ),
     CommandKind(
-        service=SERVICE, name="renew recovery codes", command=RenewRecoveryCodes, answer=Shown,
-        locks=_lock, run=_renew,
+        service=SERVICE, name="renew recovery codes", command=RenewRecoveryCodes,
+        answer=FactorChecked, locks=_lock, run=_renew,
     ),
     CommandKind(
-        service=SERVICE, name="show second factor", command=ShowSecondFactor, answer=Shown,
-        locks=_lock, run=_show,
+        service=SERVICE, name="show second factor", command=ShowSecondFactor,
+        answer=FactorChecked, locks=_lock, run=_show,
     ),
 )  # fmt: skip
 QUERIES: Final = (

@@ -10,8 +10,8 @@ import pytest
 import trio
 import trustme
 
-from actors.accounts.mail.letters import LETTERS, new_code, plain_code, written
-from actors.accounts.mail.sender import MailSender, OutgoingLetter, Send
+from actors.accounts.mail.letters import LETTERS, filled_in, new_code, plain_code
+from actors.accounts.mail.sender import MailSender, OutgoingLetter, SendLetters
 from actors.accounts.mail.settings import MailSettings, smtp_address
 from persistence import PostgresSettings, RedisSettings
 from persistence.postgres.connection import connect, transaction
@@ -128,30 +128,30 @@ def test_letters_go_over_tls_and_with_a_login_if_the_address_says_so(
         login = "ada:p%40ss@" if tls else ""
         url = f"{scheme}://{login}127.0.0.1:{mailboxes.port}"
         trusting = MailSettings(url=url, ca_file=str(tmp_path / "ca.pem"))
-        (sent,) = MailSender(trusting).on_receive(Send([LETTER], 10.0))
+        (sent,) = MailSender(trusting).on_receive(SendLetters([LETTER], 10.0))
         assert not sent.problem
         (letter,) = mailboxes.letters
         assert letter["Message-ID"] == "<1a2b@localhost>"
         assert text_of(letter).strip() == "The text."
         if tls:
-            (sent,) = MailSender(MailSettings(url=url)).on_receive(Send([LETTER], 10.0))
+            (sent,) = MailSender(MailSettings(url=url)).on_receive(SendLetters([LETTER], 10.0))
             assert (sent.problem, sent.final) == ("SSLCertVerificationError", False)
             wrong = MailSettings(url=url.replace("p%40ss", "wrong"), ca_file=trusting.ca_file)
-            (sent,) = MailSender(wrong).on_receive(Send([LETTER], 10.0))
+            (sent,) = MailSender(wrong).on_receive(SendLetters([LETTER], 10.0))
             assert (sent.problem, sent.final) == ("SMTPAuthenticationError: 535", False)
 
 
 def test_a_server_without_starttls_gets_nothing_if_that_is_wanted() -> None:
     with mail_server() as mailboxes:
         url = f"smtp+starttls://127.0.0.1:{mailboxes.port}"
-        (sent,) = MailSender(MailSettings(url=url)).on_receive(Send([LETTER], 10.0))
+        (sent,) = MailSender(MailSettings(url=url)).on_receive(SendLetters([LETTER], 10.0))
         assert sent.problem == "SMTPNotSupportedError"
         assert not mailboxes.letters
 
 
 def test_every_letter_can_be_written() -> None:
     for name in LETTERS:
-        letter = written(name, "Chess", "CODE", 10)
+        letter = filled_in(name, "Chess", "CODE", 10)
         assert "{" not in letter.subject + letter.text
         assert ("CODE" in letter.text) == ("{code}" in LETTERS[name].text)
 
