@@ -18,8 +18,8 @@ VERSION = "0.1.0"  # as in pyproject.toml; a test holds them together
 
 PACKAGES = frozenset({
     "msgspec", "pykka", "structlog", "trio", "tomllib",
-    "h11", "hiredis", "httpcore2", "hypercorn", "jwt", "prometheus_client", "psycopg", "redis",
-    "starlette", "websockets",
+    "argon2", "h11", "hiredis", "httpcore2", "hypercorn", "jwt", "prometheus_client", "psycopg",
+    "pyotp", "redis", "segno", "starlette", "websockets", "zxcvbn",
 })  # fmt: skip
 """The packages that pyproject.toml names for the runtime and its extra `server`, and Python 3.11's
 tomllib."""

@@ -782,7 +782,7 @@ def test_a_python_without_our_packages_is_told_which_has_them(arguments: list[st
     assert line.endswith("make run sets all up, and then .venv/bin/python server.py has it")
 
 
-MODULES = {"pyjwt": "jwt"}
+MODULES = {"argon2_cffi": "argon2", "pyjwt": "jwt"}
 """Packages that are imported by another name."""
 
 
