@@ -102,6 +102,7 @@ def serve_nodes(program: Program, signals: Signals) -> Exit:
         killed = end(began.stopping, found)
     ended = _say_how_it_stopped(code, killed)
     if parent.failure is not None:  # last of all, so that whoever started it reads it
+        began.log.drain(logs.LAST_WORDS_S)
         say(sys.stderr, f"greenroom: {parent.cause}", wait_s=logs.LAST_WORDS_S)
     return ended
 
