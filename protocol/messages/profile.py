@@ -25,8 +25,8 @@ from protocol.roles import PLAYER
 AccountId = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,128}\Z")]
 """The id of a user, who may have an account."""
 _Text = Annotated[str, Meta(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
-_Username = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
-_Shown = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+_Username = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]{1,64}\Z")]
+_Shown = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]{1,64}\Z")]
 _Url = Annotated[str, Meta(max_length=2048)]
 _Json = Annotated[str, Meta(min_length=2, max_length=65_536)]
 AccountVersion = Annotated[int, Meta(ge=1, le=MAX_REF)]

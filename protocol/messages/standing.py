@@ -26,7 +26,9 @@ class AccountBan(Request, frozen=True, kw_only=True, tag="account.ban", gc=False
     """
 
     user: _UserId
-    reason: Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
+    reason: Annotated[
+        str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]{1,256}\Z")
+    ]
     until: _Until | None = None
 
 
