@@ -29,8 +29,11 @@ def stores(loaded: Loaded, services: Sequence[Service], *, nodes: int = 1) -> It
         with open_stores(
             folder, settings.postgres, settings.redis, settings.embedded, names, nodes=nodes
         ) as found:
-            for file in found.migrated.applied:
-                log.info("migrated", file=file)
+            applied = found.migrated.applied
+            for file in applied:
+                log.debug("migration applied", file=file)
+            if applied:
+                log.info("migrated", files=len(applied), last=applied[-1])
             for service in found.migrated.left_alone:
                 why = "the service is not in this server"
                 log.info("tables are left alone", service=service, why=why)
