@@ -93,9 +93,9 @@ class EndSignIns(msgspec.Struct, frozen=True):
     user: str
     sign_in: str
     void_s: float
+    by: str
     address: str = ""
     kept: str = ""
-    by: str = ""
 
 
 class EraseAccount(msgspec.Struct, frozen=True):

@@ -138,6 +138,7 @@ def start(frame: Frame) -> Running:
         },
         api=(
             *desk.routes(),
+            *sessions.routes(),
             *provided.routes(),
             *IntrospectionDesk(access).routes(),
             *passwords.routes(),

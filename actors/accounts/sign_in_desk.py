@@ -1,4 +1,4 @@
-"""`SignInDesk`: signs players in over HTTP, refreshes their tokens, and ends their sign-ins."""
+"""`SignInDesk`: signs players in over HTTP, and refreshes their tokens."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from actors.accounts.access import ALL, AccountAccess
+from actors.accounts.access import AccountAccess
 from actors.accounts.identities import CUSTOM, DEVICE, GUEST, hash_of
 from actors.accounts.profile_desk import shown_name, username_of
 from actors.accounts.rows import (
-    EndSignIns,
     EraseAccount,
     ExportAccount,
     Let,
-    ListSignIns,
     Refresh,
-    SignInRow,
 )
 from actors.accounts.settings import AccountSettings
 from actors.accounts.sign_in_limits import Attempt, SignInLimits
@@ -45,7 +42,6 @@ from protocol.errors import (
     FORBIDDEN,
     NAME_RESERVED,
     NAME_TAKEN,
-    NOT_FOUND,
     SECOND_FACTOR,
     SIGN_INS_FULL,
     SIGNED_OUT,
@@ -84,12 +80,6 @@ class RefreshGiven(msgspec.Struct, frozen=True, kw_only=True):
     """A refresh token."""
 
     refresh_token: Annotated[str, Meta(min_length=1, max_length=128)]
-
-
-class SignInList(msgspec.Struct, frozen=True):
-    """The sign-ins of the account, the last used first."""
-
-    sign_ins: list[SignInRow]
 
 
 class SignInDesk:
@@ -156,21 +146,6 @@ class SignInDesk:
                 summary="Get new tokens for a refresh token. One that was used ends its sign-in.",
                 handle=self._refresh,
                 errors=(BAD_TOKEN, SIGNED_OUT, BANNED, ACCOUNT_CLOSED, UNAVAILABLE),
-            ),
-            ApiRoute(
-                method="GET", path="/v1/sign-ins", role=PLAYER, answer=SignInList,
-                scope="account.sign_ins",
-                summary="List the sign-ins of the account.", handle=self._list,
-            ),
-            ApiRoute(
-                method="DELETE", path="/v1/sign-ins/{id}", role=PLAYER, errors=(NOT_FOUND,),
-                scope="account.end_sign_ins",
-                summary="End a sign-in. Its sessions end on every node within a second.",
-                handle=self._end,
-            ),
-            ApiRoute(
-                method="DELETE", path="/v1/sign-ins", role=PLAYER, scope="account.end_sign_ins",
-                summary="End all sign-ins of the account.", handle=self._end_all,
             ),
         )  # fmt: skip
 
@@ -277,21 +252,3 @@ class SignInDesk:
             self.reused += 1
             raise Refused(SIGNED_OUT, "the refresh token was used before")
         return self._signing.tokens(let, refresh)
-
-    async def _list(self, call: ApiCall) -> SignInList:
-        assert call.who is not None
-        return SignInList(await self._facts.ask(ListSignIns(call.who.user)))
-
-    async def _end(self, call: ApiCall) -> None:
-        if call.path["id"] == ALL or not await self._end_some(call, call.path["id"]):
-            raise Refused(NOT_FOUND)
-
-    async def _end_all(self, call: ApiCall) -> None:
-        await self._end_some(call, ALL)
-
-    async def _end_some(self, call: ApiCall, sign_in: str) -> int:
-        assert call.who is not None
-        command = EndSignIns(call.who.user, sign_in, self._void_s, call.peer)
-        done = await self._facts.execute(command, user=call.who.user)
-        self._access.apply(done.endings)  # the keepers of other nodes read it
-        return len(done.endings)

@@ -300,6 +300,20 @@ async def test_a_key_does_not_change_the_account_of_staff(
         access_of(api).verify(owner["access_token"])
 
 
+@together_with("keys")
+@pytest.mark.parametrize("one", ["", "/{sign_in}"])
+async def test_nor_does_it_by_the_routes_of_sign_ins(
+    postgres: PostgresSettings, redis: RedisSettings, one: str
+) -> None:
+    async with hosted(postgres, redis) as api:
+        owner, key = await staff(api, "owner"), await made(api, ["account.*"])
+        on_behalf = {"greenroom-user": owner["user"]}
+        path = f"/v1/sign-ins{one.format(sign_in=owner['sign_in'])}"
+        refused = await api.send("DELETE", path, token=key, headers=on_behalf)
+        assert (refused.status, refused.code) == (403, "forbidden")
+        access_of(api).verify(owner["access_token"])
+
+
 async def test_a_command_of_a_key_names_the_key_in_the_audit_log(
     postgres: PostgresSettings, redis: RedisSettings, unique: str
 ) -> None:
