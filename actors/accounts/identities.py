@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -96,6 +96,18 @@ def hash_of(subject: str) -> bytes:
     enough.
     """
     return hashlib.sha256(subject.encode()).digest()
+
+
+class OfUser(Protocol):
+    """A command on the rows of one user."""
+
+    @property
+    def user(self) -> str: ...
+
+
+def lock_user(command: OfUser) -> Iterable[str]:
+    """Return the lock of a command on the rows of one user."""
+    return (f"{SERVICE}:{command.user}",)
 
 
 def identity_locks(user: str, provider: str, subject: bytes) -> Iterable[str]:
@@ -265,10 +277,6 @@ def _lock_link(command: LinkIdentity) -> Iterable[str]:
     return identity_locks(command.user, command.provider, command.subject)
 
 
-def _lock_user(command: UnlinkIdentity) -> Iterable[str]:
-    return (f"{SERVICE}:{command.user}",)
-
-
 COMMANDS: Final = (
     CommandKind(
         service=SERVICE, name="link", command=LinkIdentity, answer=AccountIdentity,
@@ -276,7 +284,7 @@ COMMANDS: Final = (
     ),
     CommandKind(
         service=SERVICE, name="unlink", command=UnlinkIdentity, answer=Unlinked,
-        locks=_lock_user, run=_unlink,
+        locks=lock_user, run=_unlink,
     ),
 )  # fmt: skip
 QUERIES: Final = (QueryKind(ListIdentities, _list),)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from actors.accounts.identities import SERVICE
+from actors.accounts.identities import SERVICE, lock_user
 from actors.accounts.rules.usernames import Username
 from actors.edge.failures import Refused
 from persistence.audit import AuditEntry
@@ -196,7 +196,7 @@ def _search(reading: ReadTransaction, query: SearchProfiles) -> list[tuple[str, 
 
 
 def _lock(command: UpdateProfile) -> Iterable[str]:
-    return (f"{SERVICE}:{command.user}", *locks_of(command.username))
+    return (*lock_user(command), *locks_of(command.username))
 
 
 COMMANDS: Final = (

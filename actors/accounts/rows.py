@@ -15,6 +15,7 @@ from actors.accounts.identities import (
     ensure_account,
     hash_of,
     identity_locks,
+    lock_user,
     put_identity,
     refuse_for_staff,
     use_flow,
@@ -396,10 +397,6 @@ def _lock(command: SignIn) -> Iterable[str]:
     )
 
 
-def _lock_user(command: EndSignIns | EraseAccount) -> Iterable[str]:
-    return (f"{SERVICE}:{command.user}",)
-
-
 def _lock_token(command: Refresh) -> Iterable[str]:
     return (f"{SERVICE}:token:{command.hash.hex()}",)
 
@@ -417,11 +414,11 @@ COMMANDS: Final[Sequence[CommandKind]] = (
         run=_refresh,
     ),
     CommandKind(
-        service=SERVICE, name="end", command=EndSignIns, answer=Endings, locks=_lock_user,
+        service=SERVICE, name="end", command=EndSignIns, answer=Endings, locks=lock_user,
         run=_end_sign_ins,
     ),
     CommandKind(
-        service=SERVICE, name="erase", command=EraseAccount, answer=Endings, locks=_lock_user,
+        service=SERVICE, name="erase", command=EraseAccount, answer=Endings, locks=lock_user,
         run=_erase,
     ),
     CommandKind(

@@ -9,7 +9,7 @@ import msgspec
 
 from actors.accounts.access import ALL, Ending
 from actors.accounts.endings import end_all, end_sign_ins, forgive
-from actors.accounts.identities import SERVICE, refuse_for_staff
+from actors.accounts.identities import SERVICE, lock_user, refuse_for_staff
 from actors.edge.failures import Refused
 from persistence.audit import AuditEntry
 from persistence.commands import CommandKind, Transaction
@@ -218,12 +218,8 @@ def _check_not_last_owner(tx: Transaction, user: str) -> None:
         raise Refused(FORBIDDEN, "the last owner stays")
 
 
-def _lock(command: Any) -> Iterable[str]:
-    return (f"{SERVICE}:{command.user}",)
-
-
 def _lock_owners(command: CloseAccount | ChangeRole) -> Iterable[str]:
-    return (f"{SERVICE}:{command.user}", f"{SERVICE}:owner")
+    return (*lock_user(command), f"{SERVICE}:owner")
 
 
 def _kind(
@@ -238,10 +234,10 @@ def _kind(
 
 
 COMMANDS: Final = (
-    _kind("ban", BanUser, _lock, _ban),
-    _kind("unban", UnbanUser, _lock, _unban),
+    _kind("ban", BanUser, lock_user, _ban),
+    _kind("unban", UnbanUser, lock_user, _unban),
     _kind("close", CloseAccount, _lock_owners, _close),
-    _kind("reopen", ReopenAccount, _lock, _reopen),
+    _kind("reopen", ReopenAccount, lock_user, _reopen),
     _kind("role", ChangeRole, _lock_owners, _change_role),
 )
 QUERIES: Final = (QueryKind(ReadStanding, _read),)
