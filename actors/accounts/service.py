@@ -97,7 +97,7 @@ def start(frame: Frame) -> Running:
     factors = SecondFactorDesk(
         facts=frame.facts, signing=signing, limits=limits, passwords=passwords, mail=mail,
         record=frame.audit.record,
-        settings=frame.settings.section(FACTORS, SecondFactorSettings),
+        settings=frame.settings.section(FACTORS, SecondFactorSettings), devices=kept.devices,
     )  # fmt: skip
 
     async def export(user: str) -> list[dict[str, Any]]:

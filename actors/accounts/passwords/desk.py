@@ -10,13 +10,14 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from actors.accounts.access import AccountAccess
 from actors.accounts.identities import hash_of
+from actors.accounts.known_devices import known_token, new_device
 from actors.accounts.mail.letters import plain_code
 from actors.accounts.mail.office import MailOffice
 from actors.accounts.mail.rows import hash_of_code
@@ -71,7 +72,6 @@ from protocol.errors import (
 from protocol.http.exchange import HttpResponse
 from protocol.roles import ANYONE, PLAYER
 
-DEVICE_PREFIX: Final = "grd_"
 NewPassword = Annotated[str, Meta(min_length=8, max_length=128)]
 ShownPassword = Annotated[str, Meta(max_length=128)]
 ShownDevice = Annotated[str, Meta(max_length=64)]
@@ -314,7 +314,7 @@ class PasswordDesk:
         subject = hash_of(folded(body.email))
         found = FindPassword(subject, hash_of(body.device_token))
         kept: PasswordRow | None = await self._facts.ask(found)
-        known = body.device_token if kept is not None and kept.known else ""
+        known = known_token(body.device_token, kept)
         await self._limits.count(Attempt(call.address, f"password {folded(body.email)}", known))
         better = await self._verified(call, kept, body.password)
         assert kept is not None
@@ -345,7 +345,7 @@ class PasswordDesk:
         kept: PasswordRow | None = await self._facts.ask(
             FindPasswordOf(user, hash_of(device_token))
         )
-        known = device_token if kept is not None and kept.known else ""
+        known = known_token(device_token, kept)
         await self._limits.count(Attempt(call.address, f"change {user}", known))
         if kept is not None:
             await self._verified(call, kept, password)
@@ -403,8 +403,3 @@ class PasswordDesk:
 
 def _factor(code: str) -> Factor | None:
     return factor_of(code) if code else None
-
-
-def new_device() -> str:
-    """Return a new token for a device."""
-    return DEVICE_PREFIX + secrets.token_urlsafe(24)

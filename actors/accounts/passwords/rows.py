@@ -9,7 +9,8 @@ import msgspec
 
 from actors.accounts.access import ALL, Ending
 from actors.accounts.endings import end_sign_ins
-from actors.accounts.identities import SERVICE, identity_locks, user_of
+from actors.accounts.identities import SERVICE, identity_locks, lock_user, user_of
+from actors.accounts.known_devices import know_device
 from actors.accounts.mail.rows import queue_mail
 from actors.accounts.rows import Let, SignIn, sign_in
 from actors.accounts.second_factor.rows import Factor, takes
@@ -237,7 +238,7 @@ def _confirm(tx: Transaction, command: ConfirmSignUp) -> Proved:
         (let.user, shown.subject, email[0], password),
     )
     if not let.waits:
-        _know_device(tx, let.user, command.device, command.devices)
+        know_device(tx, let.user, command.device, command.devices)
     tx.write("DELETE FROM account_codes WHERE subject = %s", (shown.subject,))
     return Proved(True, let)
 
@@ -276,21 +277,8 @@ def _sign_in_by_password(tx: Transaction, command: SignInByPassword) -> Let:
     let = sign_in(tx, command.sign_in)
     if let.waits:
         return let
-    _know_device(tx, let.user, command.device, command.devices)
+    know_device(tx, let.user, command.device, command.devices)
     return let
-
-
-def _know_device(tx: Transaction, user: str, device: bytes, devices: int) -> None:
-    tx.write(
-        "INSERT INTO account_devices VALUES (%s, %s, now())"
-        " ON CONFLICT (hash) DO UPDATE SET used_at = now()",
-        (device, user),
-    )
-    tx.write(
-        "DELETE FROM account_devices WHERE hash IN (SELECT hash FROM account_devices"
-        " WHERE user_id = %s ORDER BY used_at DESC OFFSET %s)",
-        (user, devices),
-    )
 
 
 def _factor_shown(tx: Transaction, user: str, factor: Factor | None) -> bool:
@@ -345,23 +333,22 @@ def _find_code(reading: ReadTransaction, query: FindCode) -> TicketPurpose | Non
     return None if row is None else TicketPurpose(row[0], bytes(row[1]), *row[2:])
 
 
+_ROW: Final = """
+    SELECT user_id, hash, email,
+           EXISTS (SELECT FROM account_devices AS d WHERE d.user_id = p.user_id AND d.hash = %s)
+    FROM account_passwords AS p WHERE
+"""
+
+
 def _find(reading: ReadTransaction, query: FindPassword) -> PasswordRow | None:
-    row = reading.read(
-        "SELECT user_id, hash, email, EXISTS (SELECT FROM account_devices AS d"
-        " WHERE d.user_id = p.user_id AND d.hash = %s)"
-        " FROM account_passwords AS p WHERE provider = 'email' AND subject = %s",
-        (query.device, query.subject),
-    ).fetchone()
+    found = "".join((_ROW, "provider = 'email' AND subject = %s"))
+    row = reading.read(found, (query.device, query.subject)).fetchone()
     return None if row is None else PasswordRow(*row)
 
 
 def _find_of(reading: ReadTransaction, query: FindPasswordOf) -> PasswordRow | None:
-    row = reading.read(
-        "SELECT user_id, hash, email, EXISTS (SELECT FROM account_devices AS d"
-        " WHERE d.user_id = p.user_id AND d.hash = %s)"
-        " FROM account_passwords AS p WHERE p.user_id = %s",
-        (query.device, query.user),
-    ).fetchone()
+    found = "".join((_ROW, "user_id = %s"))
+    row = reading.read(found, (query.device, query.user)).fetchone()
     return None if row is None else PasswordRow(*row)
 
 
@@ -390,10 +377,6 @@ def _lock_sign_in(command: SignInByPassword) -> Iterable[str]:
     return identity_locks(command.sign_in.user, EMAIL, command.sign_in.subject)
 
 
-def _lock_user(command: ChangePassword | ErasePassword) -> Iterable[str]:
-    return (f"{SERVICE}:{command.user}",)
-
-
 COMMANDS: Final[Sequence[CommandKind]] = (
     CommandKind(
         service=SERVICE, name="ask for code", command=AskForCode, locks=_lock_asked,
@@ -413,10 +396,10 @@ COMMANDS: Final[Sequence[CommandKind]] = (
     ),
     CommandKind(
         service=SERVICE, name="change password", command=ChangePassword, answer=Proved,
-        locks=_lock_user, run=_change,
+        locks=lock_user, run=_change,
     ),
     CommandKind(
-        service=SERVICE, name="erase password", command=ErasePassword, locks=_lock_user,
+        service=SERVICE, name="erase password", command=ErasePassword, locks=lock_user,
         run=_erase,
     ),
 )  # fmt: skip

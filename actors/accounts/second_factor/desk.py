@@ -11,6 +11,7 @@ import segno
 from msgspec import Meta
 
 from actors.accounts.identities import hash_of
+from actors.accounts.known_devices import known_token, new_device
 from actors.accounts.mail.letters import plain_code
 from actors.accounts.mail.office import MailOffice
 from actors.accounts.passwords.desk import (
@@ -19,7 +20,6 @@ from actors.accounts.passwords.desk import (
     ShownDevice,
     ShownPassword,
     TicketText,
-    new_device,
 )
 from actors.accounts.second_factor.codes import (
     new_recovery_codes,
@@ -113,6 +113,7 @@ class SecondFactorDesk:
         mail: sends notices.
         record: writes an entry of the audit log.
         settings: the section of second factors.
+        devices: how many known devices of an account are kept.
 
     Attributes:
         counts: how many factors were right, wrong, added and removed.
@@ -128,6 +129,7 @@ class SecondFactorDesk:
         mail: MailOffice,
         record: Callable[[AuditEntry], None],
         settings: SecondFactorSettings,
+        devices: int,
     ) -> None:
         self._facts = facts
         self._signing = signing
@@ -136,6 +138,7 @@ class SecondFactorDesk:
         self._mail = mail
         self._record = record
         self._settings = settings
+        self._devices = devices
         self.counts: Counter[str] = Counter(right=0, wrong=0, added=0, removed=0)
 
     def routes(self) -> Sequence[ApiRoute]:
@@ -195,17 +198,17 @@ class SecondFactorDesk:
             FindTicket(ticket, hash_of(body.device_token), valid_s)
         )
         user = "" if waiting is None else waiting.user
-        known = body.device_token if waiting is not None and waiting.known else ""
+        known = known_token(body.device_token, waiting)
         await self._limits.count(Attempt(call.address, f"factor {user or body.ticket}", known))
         if waiting is None:
             raise Refused(BAD_CODE)
         sign_in, refresh = self._signing.begin(
             user, "", waiting.label, provider=FACTOR, subject=b"", guest=False, address=call.peer
         )
-        device = new_device()
+        device = known or new_device()
         command = ShowSecondFactor(
             ticket, user, factor_of(body.code), self._settings.ticket_tries, valid_s, sign_in,
-            hash_of(device),
+            hash_of(device), self._devices,
         )  # fmt: skip
         shown: FactorChecked = await self._facts.execute(command, user=user)
         self._check(call, user, shown)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from actors.accounts.endings import refuse_if_out
-from actors.accounts.identities import SERVICE
+from actors.accounts.identities import SERVICE, lock_user
+from actors.accounts.known_devices import know_device
 from actors.accounts.mail.letters import plain_code
 from actors.accounts.mail.rows import queue_mail
 from actors.accounts.rows import Let, SignIn, sign_in_at_last
@@ -77,7 +77,7 @@ class ShowSecondFactor(msgspec.Struct, frozen=True):
         tries: how often a factor may be shown for it.
         valid_s: for how long.
         sign_in: the sign-in; its label is that of the ticket.
-        device: the hash of the device's new token.
+        device: the hash of the device's token; `devices` are kept.
     """
 
     ticket: bytes
@@ -87,6 +87,7 @@ class ShowSecondFactor(msgspec.Struct, frozen=True):
     valid_s: float
     sign_in: SignIn
     device: bytes
+    devices: int
 
 
 class FactorChecked(msgspec.Struct, frozen=True):
@@ -214,7 +215,7 @@ def _show(tx: Transaction, command: ShowSecondFactor) -> FactorChecked:
     tx.write("DELETE FROM account_tickets WHERE ticket = %s", (command.ticket,))
     refuse_if_out(tx, command.user)
     let = sign_in_at_last(tx, command.user, command.sign_in)
-    tx.write("INSERT INTO account_devices VALUES (%s, %s, now())", (command.device, command.user))
+    know_device(tx, command.user, command.device, command.devices)
     details = {"with": "totp" if command.factor.code else "recovery code"}
     tx.record(AuditEntry(what="account.second_factor", who=command.user, details=details))
     return FactorChecked(True, let)
@@ -253,30 +254,26 @@ def _read(reading: ReadTransaction, query: ReadSecondFactor) -> FactorState:
     return FactorState(*row)
 
 
-def _lock(command: Any) -> Iterable[str]:
-    return (f"{SERVICE}:{command.user}",)
-
-
 COMMANDS: Final = (
     CommandKind(
-        service=SERVICE, name="begin second factor", command=BeginSecondFactor, locks=_lock,
+        service=SERVICE, name="begin second factor", command=BeginSecondFactor, locks=lock_user,
         run=_begin,
     ),
     CommandKind(
         service=SERVICE, name="confirm second factor", command=ConfirmSecondFactor,
-        answer=FactorChecked, locks=_lock, run=_confirm,
+        answer=FactorChecked, locks=lock_user, run=_confirm,
     ),
     CommandKind(
         service=SERVICE, name="remove second factor", command=RemoveSecondFactor,
-        answer=FactorChecked, locks=_lock, run=_remove,
+        answer=FactorChecked, locks=lock_user, run=_remove,
     ),
     CommandKind(
         service=SERVICE, name="renew recovery codes", command=RenewRecoveryCodes,
-        answer=FactorChecked, locks=_lock, run=_renew,
+        answer=FactorChecked, locks=lock_user, run=_renew,
     ),
     CommandKind(
         service=SERVICE, name="show second factor", command=ShowSecondFactor,
-        answer=FactorChecked, locks=_lock, run=_show,
+        answer=FactorChecked, locks=lock_user, run=_show,
     ),
 )  # fmt: skip
 QUERIES: Final = (

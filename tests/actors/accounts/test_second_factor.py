@@ -105,6 +105,31 @@ async def test_every_way_in_asks_for_the_second_factor_and_each_code_is_right_on
             assert (await ask(api, "refresh", refresh_token=ticket)).code == "bad_token"
 
 
+async def test_a_device_stays_known_and_so_many_of_an_account_are(
+    postgres: PostgresSettings, redis: RedisSettings, unique: str
+) -> None:
+    email = f"{unique}@example.com"
+    with mail_server() as mailboxes:
+        given = overrides(mailboxes, "passwords.devices=3")
+        async with hosted(postgres, redis, given) as api:
+            owner = await with_password(api, postgres, mailboxes, email)
+
+            async def device_after(device: str) -> str:
+                shown = {"email": email, "password": SECRET, "device_token": device}
+                ticket = (await ask(api, "sign-in/password", **shown)).body["ticket"]
+                body = {"ticket": ticket, "code": owner.code(), "device_token": device}
+                return str((await ask(api, "sign-in/second-factor", **body)).data["device_token"])
+
+            devices = {await device_after("") for _ in range(4)}
+            assert len(devices) == 4
+            newest = await device_after("")
+            assert await device_after(newest) == newest
+            with connect(postgres) as connection, transaction(connection, postgres):
+                query = "SELECT count(*) FROM account_devices WHERE user_id = %s"
+                row = connection.execute(query, (owner.user,)).fetchone()
+            assert row == (3,)
+
+
 async def test_a_recovery_code_takes_its_place_once_and_a_ticket_has_a_few_tries(
     postgres: PostgresSettings, redis: RedisSettings, unique: str
 ) -> None:
