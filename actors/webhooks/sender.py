@@ -18,6 +18,7 @@ from actors.facts import Facts
 from actors.runtime.actor import Actor
 from actors.runtime.future import Future
 from actors.runtime.handlers import handles
+from actors.runtime.restart import Backoff
 from actors.webhooks.rows import DueEvent, DueEvents, SettleTry, TakeDue, TidyWebhooks
 from actors.webhooks.settings import WebhookSettings
 from protocol.http.posting import Poster, PostOutcome
@@ -35,9 +36,8 @@ log = structlog.get_logger("actors.webhooks.sender")
 
 def pause_s(attempt: int, settings: WebhookSettings, rng: random.Random) -> float:
     """Return the pause after a try that failed: doubled each time, and up to a fifth shorter."""
-    longest = settings.longest_retry_s
-    plain = min(longest, settings.first_retry_s * 2.0 ** min(attempt - 1, 40))
-    return plain * rng.uniform(0.8, 1.0)
+    pauses = Backoff(first_s=settings.first_retry_s, max_s=settings.longest_retry_s, jitter=0.2)
+    return pauses.delay_s(attempt + 1, rng)
 
 
 def verdict(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from typing import Any, Final
 
@@ -24,6 +23,7 @@ from actors.runtime.actor import Actor
 from actors.runtime.future import Future
 from actors.runtime.handlers import handles
 from actors.runtime.ref import ActorRef
+from actors.runtime.restart import Backoff
 
 POSTMAN: Final = "postman"
 BATCH: Final = 20
@@ -71,6 +71,7 @@ class Postman(Actor):
         self._settings = settings
         self._counts = counts
         self._busy = False
+        self._pauses = Backoff(first_s=settings.first_retry_s, max_s=settings.longest_retry_s)
         self._send_s = 6 * settings.timeout_s
         """How long one round may send. One letter takes a few steps of the mail server."""
 
@@ -124,7 +125,9 @@ class Postman(Actor):
                 done.append(letter.id)
             else:
                 self._counts["failed"] += 1
-                again.append((letter.id, self._pause_s(letter.tries)))
+                again.append(
+                    (letter.id, self._pauses.delay_s(letter.tries + 1, self.system.random))
+                )
             if outcome.problem:
                 log.warning(
                     "mail not sent", id=letter.id, letter=letter.letter, tries=letter.tries,
@@ -139,8 +142,3 @@ class Postman(Actor):
         self._busy = False
         if message.more:
             self.start_timer(0.0, LookForMail(), name="look")
-
-    def _pause_s(self, tries: int) -> float:
-        settings = self._settings
-        pause_s = min(settings.longest_retry_s, settings.first_retry_s * 2.0 ** min(tries - 1, 30))
-        return pause_s * random.uniform(0.75, 1.25)  # so that nodes do not come all at once
