@@ -144,20 +144,12 @@ class FriendDesk:
         self._check_limit(request.limit)
         of = f"friends {request.state}"
         query = ListTies(who.user, request.state, _after(of, request.cursor), request.limit)
-        listed: Future[FriendsListed] = Future()
 
-        def found(done: Future[TiesPage]) -> None:
-            error = done.exception()
-            if error is not None:
-                listed.settle_quietly(error=error)
-                return
-            page = done.result()
+        def found(page: TiesPage) -> Future[FriendsListed]:
             friends = [tie.user for tie in page.ties if tie.state == "friend"]
-            online = self._online(friends)
-            listed.follow(online.map(lambda there: _listed(of, page, there)))
+            return self._online(friends).map(lambda there: _listed(of, page, there))
 
-        self._facts.ask(query).when_done(found)
-        return listed
+        return self._facts.ask(query).then(found)
 
     def blocks(self, who: Identity, request: BlockList) -> Future[BlocksListed]:
         """List a page of blocked users."""

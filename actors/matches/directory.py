@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -21,7 +20,7 @@ from actors.matches.queries import Listed, ListMatches, MatchOfKey
 from actors.matches.referee import GameCrashed
 from actors.matches.rules.record import Created
 from actors.matches.rules.room import Limits
-from actors.runtime.errors import MailboxFull, Refusal, bare
+from actors.runtime.errors import MailboxFull
 from actors.runtime.future import Future
 from actors.runtime.system import ActorSystem
 from protocol.errors import INTERNAL, OUT_OF_RANGE, TOO_LONG, UNAVAILABLE, UNKNOWN_GAME
@@ -91,7 +90,7 @@ class Directory:
             start=MatchStart(seed, request.params).packed(),
             limits=self._limits,
         )
-        return _then(self._facts.execute(command, user=who.user), self._call)
+        return self._facts.execute(command, user=who.user).then(self._call)
 
     def _judge(self, match: str, request: MatchCreate, seed: int) -> None:
         """Raise `Refused` if the match that the request asks for cannot be made."""
@@ -182,21 +181,3 @@ class Directory:
             max_players=self._host.games[one.game].max_players,
             created=one.at,
         )
-
-
-def _then(first: Future[T], go_on: Callable[[T], Future[M]]) -> Future[M]:
-    """Call `go_on` with the value of `first` when it is there; return a future of its answer."""
-    answer: Future[M] = Future()
-
-    def done(first: Future[T]) -> None:
-        error = first.exception()
-        if error is not None:
-            answer.settle_quietly(error=error)
-            return
-        try:
-            answer.follow(go_on(first.result()))
-        except Refusal as refusal:
-            answer.settle_quietly(error=bare(refusal))
-
-    first.when_done(done)
-    return answer

@@ -332,6 +332,19 @@ class Future(pykka.Future[T]):
         self.on_done(apply)
         return mapped
 
+    def then(self, func: Callable[[T], Future[M]]) -> Future[M]:
+        """Return a future of what the future `func(value)` will be. For the rest see `map`."""
+        answer: Future[M] = Future(self._home)
+
+        def go_on(mapped: Future[Future[M]]) -> None:
+            if (error := mapped.exception()) is not None:
+                answer.settle_quietly(error=error)
+            else:
+                answer.follow(mapped.result())
+
+        self.map(func).when_done(go_on)
+        return answer
+
     def filter(self: Future[Any], func: Callable[[Any], bool]) -> Future[Iterable[Any]]:
         """Return a future of the list of those items of the value for which `func` is true."""
         return self.map(lambda items: [item for item in items if func(item)])

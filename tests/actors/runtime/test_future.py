@@ -180,6 +180,33 @@ async def test_pykkas_combinators_can_be_awaited() -> None:
     assert await both == [[1, 2, 3], 9]
 
 
+async def test_a_future_goes_on_to_another_one_whatever_fails_on_the_way() -> None:
+    first, second = Future[int](), Future[str]()
+    asked = list[int]()
+
+    def go_on(value: int) -> Future[str]:
+        asked.append(value)
+        return second
+
+    answer = first.then(go_on)
+    first.set(1)
+    assert not answer.done
+    second.set("there")
+    assert await answer == "there"
+    assert asked == [1]
+    failed: Future[int] = Future()
+    failed.set_exception(ValueError("first"))
+    with pytest.raises(ValueError, match="first"):
+        await failed.then(go_on)
+    late: Future[str] = Future()
+    late.set_exception(ValueError("second"))
+    with pytest.raises(ValueError, match="second"):
+        await first.then(lambda _: late)
+    with pytest.raises(ZeroDivisionError):
+        await first.then(lambda value: go_on(value // 0))
+    assert asked == [1]
+
+
 async def test_an_exception_passes_through_the_combinators() -> None:
     failed: Future[int] = Future()
     failed.set_exception(ValueError("source"))
