@@ -86,6 +86,16 @@ class Listener:
         """Whether this connection is the session's now."""
         return self.link is not None and self.link.id == connection
 
+    def pushes_for(self, topic: str, attempt: int) -> bool:
+        """Note that the owner pushes for an attempt; returns whether it is the one that is awaited.
+
+        An attempt 0 is of a node of an older version, which does not say which one it answers.
+        """
+        if attempt and self.resumes.get(topic) != attempt:
+            return False
+        self.resumes.pop(topic, None)
+        return True
+
 
 class Apart(NamedTuple):
     """The outboxes of an audience that get a push as it is, and those that may not.

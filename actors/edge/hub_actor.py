@@ -156,7 +156,7 @@ class Hub(Actor):
     @handles(AskOnline)
     def online(self, message: AskOnline) -> OnlineThere:
         """Say which of these users have a connection here."""
-        return OnlineThere(self._topics.online_here(message.users))
+        return OnlineThere(self._topics.users.here(message.users))
 
     @handles(InTurn, local=True)
     def in_turn(self, message: InTurn) -> None:

@@ -188,7 +188,7 @@ class RemoteTopics:
         listener = self._topics.listener(message.session)
         if listener is None or listener.link is None or not listener.has(message.connection):
             return True
-        awaited = self._topics.pushes_for(listener, message.topic, message.attempt)
+        awaited = listener.pushes_for(message.topic, message.attempt)
         link, users = listener.link, listener.blocking.users
         if awaited and self._topics.push_all(link, reframed(link, message.pushes, users)):
             return True

@@ -19,12 +19,12 @@ the hub's other half (remote_topics.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any
 
 import msgspec
 
 from actors.edge.audience import Audience, Broadcast, Listener, PushQueue, Recipient
 from actors.edge.blocks import NOBODY, Blocks, without
+from actors.edge.connected_users import ConnectedUsers
 from actors.edge.fanout import FREE, Fanout
 from actors.edge.hub_messages import Adopt, Dismissed, NameMembers
 from actors.edge.hubs import Hubs
@@ -32,7 +32,6 @@ from actors.edge.identity import Identity
 from actors.edge.remote_members import RemoteMember, RemoteMembers, recover_elsewhere
 from actors.edge.rules.bucket import Bucket
 from actors.edge.topic_messages import Join, Resume
-from actors.runtime.future import Future
 from protocol.codec import MSGPACK
 
 
@@ -48,6 +47,7 @@ class Topics:
     Attributes:
         on_end: called with the identity of each session that ends.
         blocks: whom the users of this node have blocked.
+        users: who has a connection.
         published: how many pushes the owners of this node have published.
         delivered: how many frames were put into outboxes of this node.
     """
@@ -65,7 +65,7 @@ class Topics:
         self._topics: dict[str, Audience] = {}
         self._listeners: dict[str, Listener] = {}
         self.blocks = Blocks()
-        self._connected: dict[str, int] = {}  # how many connections each user has here
+        self.users = ConnectedUsers(hubs)
         self.published = 0
         self.delivered = 0
 
@@ -85,8 +85,7 @@ class Topics:
             listener = self._listeners[who.session] = Listener(who, blocking)
         self._pause(listener)
         if listener.link is None:
-            user = listener.who.user
-            self._connected[user] = self._connected.get(user, 0) + 1
+            self.users.come(listener.who.user)
         listener.link = link
         listener.resumes.clear()
 
@@ -129,45 +128,6 @@ class Topics:
         if listener is None or not attempt:
             return True
         return listener.resumes.pop(topic, 0) == attempt
-
-    def pushes_for(self, listener: Listener, topic: str, attempt: int) -> bool:
-        """Note that the owner pushes for an attempt; returns whether it is the one that is awaited.
-
-        An attempt 0 is of a node of an older version, which does not say which one it answers.
-        """
-        if attempt and listener.resumes.get(topic) != attempt:
-            return False
-        listener.resumes.pop(topic, None)
-        return True
-
-    def online_here(self, users: Iterable[str]) -> list[str]:
-        """Return those of these users who have a connection on this node."""
-        return [user for user in users if user in self._connected]
-
-    def online(self, users: Sequence[str]) -> Future[Collection[str]]:
-        """Return a future of those of these users who have a connection, on any node.
-
-        All nodes are asked at once. One that does not answer in time counts as if nobody were
-        there.
-        """
-        found = set(self.online_here(users))
-        answer: Future[Collection[str]] = Future()
-        asked = [] if self.hubs is None or not users else self.hubs.ask_online(users)
-        waiting = len(asked)
-
-        def done(one: Future[Any]) -> None:
-            nonlocal waiting
-            waiting -= 1
-            if one.exception() is None:
-                found.update(one.result().users)
-            if not waiting:
-                answer.settle_quietly(found)
-
-        for one in asked:
-            one.when_done(done)
-        if not asked:
-            answer.settle_quietly(found)
-        return answer
 
     def link(self, session: str) -> Recipient | None:
         """Return the session's connection; None: it has none, or there is no such session."""
@@ -466,7 +426,7 @@ class Topics:
         if link is None or link.id != asked.connection:
             return True
         # The owner may have been on another node when it was asked for an attempt that was lost.
-        awaited = self.pushes_for(listener, topic, asked.attempt)
+        awaited = listener.pushes_for(topic, asked.attempt)
         if users := listener.blocking.users:
             left = (without(push, users) for push in pushes)
             pushes = tuple(push for push in left if push is not None)
@@ -623,15 +583,9 @@ class Topics:
 
     def _unlink(self, listener: Listener) -> None:
         """Take a session's connection away, if it has one."""
-        if listener.link is None:
-            return
-        listener.link = None
-        user = listener.who.user
-        count = self._connected[user] - 1
-        if count:
-            self._connected[user] = count
-        else:
-            del self._connected[user]
+        if listener.link is not None:
+            listener.link = None
+            self.users.go(listener.who.user)
 
     def _pause(self, listener: Listener) -> None:
         for there in listener.topics.values():

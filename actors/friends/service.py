@@ -36,7 +36,7 @@ def start(frame: Frame) -> Running:
     settings = frame.settings.section(SERVICE, FriendSettings)
     facts, blocks = frame.facts, frame.topics.blocks
     blocks.source = lambda user: facts.ask(BlocksOf(user))
-    desk = FriendDesk(settings, facts, frame.topics.online, blocks)
+    desk = FriendDesk(settings, facts, frame.topics.users.anywhere, blocks)
     if frame.system.clustered:
         make = partial(BlockWatch, facts, blocks, settings.look_every_s)
         frame.system.supervise([ChildSpec(id="0", factory=make)], key="block-watch")

@@ -13,7 +13,7 @@ from tests.actors.players import House, open_house, token_of
 
 
 async def online(house: House, *users: str) -> set[str]:
-    return set(await house.topics.online(list(users)))
+    return set(await house.topics.users.anywhere(list(users)))
 
 
 async def test_a_user_is_online_as_long_as_one_session_has_a_connection(
@@ -43,7 +43,7 @@ async def test_a_user_is_online_wherever_the_session_is(autojump_clock: MockCloc
         near = (await house.connect(node=OWNERS).open("ada")).user
         far = (await house.connect(node=OTHERS).open("bob")).user
         for node in house.nodes:
-            assert set(await node.topics.online([near, far, "cyd"])) == {near, far}
+            assert set(await node.topics.users.anywhere([near, far, "cyd"])) == {near, far}
 
 
 async def test_a_node_that_does_not_answer_counts_as_if_nobody_were_there(
@@ -51,4 +51,4 @@ async def test_a_node_that_does_not_answer_counts_as_if_nobody_were_there(
 ) -> None:
     async with ActorSystem("alone") as system:
         topics = Topics(hubs=Hubs(system, OWNERS, lambda: (OWNERS, OTHERS)))
-        assert set(await topics.online(["ada"])) == set()
+        assert set(await topics.users.anywhere(["ada"])) == set()
