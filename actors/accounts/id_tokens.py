@@ -15,10 +15,6 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from actors.edge.failures import Refused
 from protocol.errors import BAD_ID_TOKEN, ID_TOKEN_EXPIRED
 
-ALGORITHMS: Final = (
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
-)  # fmt: skip
-"""Those of a public key. HMAC is never accepted: whoever knows the public key could sign by it."""
 RSA_BITS: Final = range(2048, 8193)
 SUBJECT_CHARACTERS: Final = 255
 _REQUIRED: Final = ("iss", "sub", "aud", "exp", "iat", "nonce")

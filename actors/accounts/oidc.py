@@ -43,6 +43,7 @@ LEEWAY_S: Final = 60.0
 Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
 ]
+"""Those of a public key. HMAC is never accepted: whoever knows the public key could sign by it."""
 
 
 class OidcSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
