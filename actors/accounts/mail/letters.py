@@ -53,10 +53,10 @@ LETTERS: Final[dict[str, Letter]] = {
 }
 
 
-def new_code() -> str:
+def new_code(characters: int = CODE_CHARACTERS) -> str:
     """Return a new code, in groups of four characters."""
-    code = "".join(secrets.choice(ALPHABET) for _ in range(CODE_CHARACTERS))
-    return "-".join(code[at : at + 4] for at in range(0, CODE_CHARACTERS, 4))
+    code = "".join(secrets.choice(ALPHABET) for _ in range(characters))
+    return "-".join(code[at : at + 4] for at in range(0, characters, 4))
 
 
 def plain_code(shown: str) -> str:

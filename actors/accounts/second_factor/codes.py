@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 from typing import Final
 
 import pyotp
 
-from actors.accounts.mail.letters import ALPHABET, plain_code
+from actors.accounts.mail.letters import new_code, plain_code
 
 STEP_S: Final = 30
 """How long one code of an authenticator is shown. Those beside it are right too: clocks differ."""
@@ -55,14 +54,9 @@ def is_totp(code: str) -> bool:
 
 def new_recovery_codes() -> list[str]:
     """Return new recovery codes, in groups of four characters."""
-    return [_grouped("".join(secrets.choice(ALPHABET) for _ in range(RECOVERY_CHARACTERS)))
-            for _ in range(RECOVERY_CODES)]  # fmt: skip
+    return [new_code(RECOVERY_CHARACTERS) for _ in range(RECOVERY_CODES)]
 
 
 def recovery_hash(code: str) -> bytes:
     """Return what is kept of a recovery code."""
     return hashlib.sha256(plain_code(code).encode("utf-8", "surrogatepass")).digest()
-
-
-def _grouped(code: str) -> str:
-    return "-".join(code[at : at + 4] for at in range(0, len(code), 4))
