@@ -89,13 +89,12 @@ class ListIdentities(msgspec.Struct, frozen=True):
     user: str
 
 
-def hash_of(subject: str) -> bytes:
-    """Return the hash that is kept of a subject, so that nobody who reads the rows can use it.
+def hash_of(text: str) -> bytes:
+    """Return the hash that is kept of a subject or a secret: who reads the rows cannot use it.
 
-    Some subjects are secrets, such as the id of a device. They are random, so a plain hash is
-    enough.
+    Secrets, such as tokens, codes and the ids of devices, are random, so a plain hash is enough.
     """
-    return hashlib.sha256(subject.encode()).digest()
+    return hashlib.sha256(text.encode()).digest()
 
 
 class OfUser(Protocol):

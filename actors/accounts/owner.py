@@ -7,7 +7,6 @@ anyway.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
@@ -16,7 +15,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from actors.accounts.identities import SERVICE
+from actors.accounts.identities import SERVICE, hash_of
 from actors.accounts.settings import AccountSettings
 from actors.edge.api.api_route import ApiCall, ApiRoute
 from actors.edge.failures import Refused
@@ -64,7 +63,7 @@ def greeting(postgres: PostgresSettings, settings: ServiceSettings) -> Iterable[
         postgres,
         "INSERT INTO {schema}.owner_secrets (hash, expires_at)"
         " VALUES (%s, now() + make_interval(secs => %s)) ON CONFLICT DO NOTHING RETURNING 1",
-        (_hash(secret), valid_s),
+        (hash_of(secret), valid_s),
     )
     if not made:
         return ()
@@ -89,7 +88,7 @@ class _Offer:
 
     async def __call__(self) -> Iterator[str]:
         secret = _new_secret()
-        await self._facts.execute(OfferOwner(_hash(secret), self._valid_s), user="")
+        await self._facts.execute(OfferOwner(hash_of(secret), self._valid_s), user="")
         return iter([secret])
 
 
@@ -120,7 +119,7 @@ class OwnerDesk:
         assert who is not None
         if who.key or not who.sign_in:
             raise Refused(FORBIDDEN, "sign in first: an account becomes the owner's")
-        claim = ClaimOwner(who.user, _hash(call.body.secret), call.peer)
+        claim = ClaimOwner(who.user, hash_of(call.body.secret), call.peer)
         await self._facts.execute(claim, user=who.user)
 
 
@@ -171,12 +170,8 @@ COMMANDS: Final = (
 
 
 def _new_secret() -> str:
+    """Return a secret of 256 random bits."""
     return PREFIX + secrets.token_urlsafe(32)
-
-
-def _hash(secret: str) -> bytes:
-    """Return what is kept of a secret. It has 256 random bits, so a plain hash is enough."""
-    return hashlib.sha256(secret.encode()).digest()
 
 
 def _shown(seconds: float) -> str:

@@ -8,13 +8,13 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from actors.accounts.identities import hash_of
 from actors.accounts.mail.letters import filled_in, new_code, plain_code
 from actors.accounts.mail.rows import (
     DueLetter,
     LettersSettled,
     LettersTaken,
     TakeMail,
-    hash_of_code,
 )
 from actors.accounts.mail.sender import LetterOutcome, OutgoingLetter, SendLetters
 from actors.accounts.mail.settings import MailSettings
@@ -85,7 +85,7 @@ class Postman(Actor):
         if not self._busy:
             self._busy = True
             codes = [new_code() for _ in range(BATCH)]
-            hashes = [hash_of_code(plain_code(code)) for code in codes]
+            hashes = [hash_of(plain_code(code)) for code in codes]
             # The lease is longer than a round can take, or else a second node sends them as well.
             command = TakeMail(hashes, 4 * self._send_s)
             taken = self._facts.execute(command, user=POSTMAN)

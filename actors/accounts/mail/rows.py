@@ -11,23 +11,21 @@ its log or its backups can be shown as a code.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from typing import Final
 
 import msgspec
 
+from actors.accounts.identities import SERVICE
 from persistence.commands import CommandKind, Transaction
-
-SERVICE: Final = "accounts"
 
 
 class TakeMail(msgspec.Struct, frozen=True):
     """Takes letters that are due, at most one for each code. Answer: `LettersTaken`.
 
     Attributes:
-        codes: hashes of new codes, by `hash_of_code` without a ticket; the n-th is for the n-th
-            letter, if that has a code.
+        codes: hashes of new codes in their plain form; the n-th is for the n-th letter, if that has
+            a code.
         lease_s: no other node takes them for so long.
     """
 
@@ -72,11 +70,6 @@ class LettersSettled(msgspec.Struct, frozen=True):
 
     done: list[str]
     again: list[tuple[str, float]]
-
-
-def hash_of_code(code: str) -> bytes:
-    """Return what is kept of a code in its plain form."""
-    return hashlib.sha256(code.encode()).digest()
 
 
 def queue_mail(

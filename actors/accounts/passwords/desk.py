@@ -20,7 +20,6 @@ from actors.accounts.identities import hash_of
 from actors.accounts.known_devices import known_token, new_device
 from actors.accounts.mail.letters import plain_code
 from actors.accounts.mail.office import MailOffice
-from actors.accounts.mail.rows import hash_of_code
 from actors.accounts.passwords.addresses import EmailAddress, about_words, folded
 from actors.accounts.passwords.hashing import PasswordPool
 from actors.accounts.passwords.rows import (
@@ -303,7 +302,7 @@ class PasswordDesk:
         if asked is None:
             raise Refused(BAD_CODE)
         shown = ShowCode(
-            hash_of(ticket), hash_of_code(plain_code(code)), asked.user, asked.subject,
+            hash_of(ticket), hash_of(plain_code(code)), asked.user, asked.subject,
             self._settings.code_tries,
         )  # fmt: skip
         return asked, shown
