@@ -16,8 +16,8 @@ import msgspec
 from msgspec import Meta
 
 from actors.accounts.access import AccountAccess
+from actors.accounts.callers import check_back_end
 from actors.edge.api.api_route import ApiCall, ApiRoute
-from actors.edge.failures import Refused
 from protocol.errors import FORBIDDEN, RequestError
 from protocol.roles import PLAYER
 
@@ -66,8 +66,7 @@ class IntrospectionDesk:
         )
 
     async def _show(self, call: ApiCall) -> TokenShown:
-        if call.who is None or not call.who.key:
-            raise Refused(FORBIDDEN, "a back end with an API key asks for this")
+        check_back_end(call.who)
         try:
             grant = self._access.verify(call.body.token)
         except RequestError as error:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from actors.accounts.access import AccountAccess
+from actors.accounts.callers import by_whom, check_back_end, check_player
 from actors.accounts.errand import run_errand
 from actors.accounts.identities import (
     CUSTOM,
@@ -25,7 +26,7 @@ from actors.edge.identity import Identity
 from actors.facts import TIMEOUT_S, Facts
 from actors.runtime.future import Future
 from actors.runtime.system import ActorSystem
-from protocol.errors import BAD_MESSAGE, FORBIDDEN, UNKNOWN_PROVIDER
+from protocol.errors import BAD_MESSAGE, UNKNOWN_PROVIDER
 from protocol.messages.identities import (
     AccountIdentities,
     AccountIdentity,
@@ -127,21 +128,9 @@ def _subject(who: Identity, request: AccountLink) -> str:
         if len(proof) not in DEVICE_CHARACTERS:
             raise Refused(BAD_MESSAGE, "a device's id has 16 to 128 characters")
     elif request.provider == CUSTOM:
-        if not who.key:
-            raise Refused(FORBIDDEN, "a back end with an API key asks for this")
+        check_back_end(who)
         if len(proof) not in CUSTOM_CHARACTERS:
             raise Refused(BAD_MESSAGE, "a custom id has 1 to 128 characters")
     else:
         raise Refused(UNKNOWN_PROVIDER)
     return proof
-
-
-def check_player(who: Identity) -> None:
-    """Raise Refused unless a player asks, or a back end on behalf of one."""
-    if who.key and who.user == f"key-{who.key}":
-        raise Refused(FORBIDDEN, "a key has no account; name a user")
-
-
-def by_whom(who: Identity) -> str:
-    """Return who asks, for the audit log."""
-    return f"key-{who.key}" if who.key else who.user

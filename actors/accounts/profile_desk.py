@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from actors.accounts.callers import there
 from actors.accounts.profile_rows import ReadAccount, ReadProfiles, SearchProfiles, UpdateProfile
 from actors.accounts.rules import profiles
 from actors.accounts.rules.usernames import (
@@ -25,7 +26,6 @@ from protocol.errors import (
     BAD_MESSAGE,
     BAD_USERNAME,
     NAME_RESERVED,
-    NO_ACCOUNT,
     OUT_OF_RANGE,
     TOO_LONG,
 )
@@ -59,7 +59,7 @@ class ProfileDesk:
 
     def own(self, who: Identity, _: AccountGet) -> Future[Account]:
         """Read the account of the user who asks."""
-        return self._facts.ask(ReadAccount(who.user)).map(_there)
+        return self._facts.ask(ReadAccount(who.user)).map(there)
 
     def read(self, _: Identity, request: AccountRead) -> Future[Profiles]:
         """Read what others may see."""
@@ -154,9 +154,3 @@ def shown_name(text: str) -> str:
 
 def _given(text: str | None, kept: Callable[[str], T]) -> T | None:
     return None if text is None else kept(text)
-
-
-def _there(found: Any) -> Any:
-    if found is None:
-        raise Refused(NO_ACCOUNT)
-    return found

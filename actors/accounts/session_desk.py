@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from actors.accounts.access import ALL, AccountAccess
-from actors.accounts.linking import by_whom
+from actors.accounts.callers import by_whom
 from actors.accounts.rows import Endings, EndSignIns, ListSignIns, SignInRow
 from actors.edge.api.api_route import ApiCall, ApiRoute
 from actors.edge.failures import Refused

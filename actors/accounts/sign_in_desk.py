@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from actors.accounts.access import AccountAccess
+from actors.accounts.callers import check_back_end
 from actors.accounts.identities import CUSTOM, DEVICE, GUEST, hash_of
 from actors.accounts.profile_desk import shown_name, username_of
 from actors.accounts.rows import (
@@ -176,8 +177,7 @@ class SignInDesk:
     async def _sign_in(self, call: ApiCall) -> SignedIn | HttpResponse:
         body = call.body
         if isinstance(body, CustomSignIn):
-            if call.who is None or not call.who.key:
-                raise Refused(FORBIDDEN, "a back end with an API key asks for this")
+            check_back_end(call.who)
             await self.count(Attempt())
             return await self.sign_in(call, CUSTOM, CUSTOM, body.custom)
         if isinstance(body, DeviceSignIn):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from actors.accounts.access import AccountAccess
-from actors.accounts.linking import by_whom, check_player
+from actors.accounts.callers import by_whom, check_player, there
 from actors.accounts.standing_rows import (
     BanUser,
     ChangeRole,
@@ -21,7 +19,7 @@ from actors.edge.failures import Refused
 from actors.edge.identity import Identity
 from actors.facts import Facts
 from actors.runtime.future import Future
-from protocol.errors import BAD_MESSAGE, FORBIDDEN, NO_ACCOUNT
+from protocol.errors import BAD_MESSAGE, FORBIDDEN
 from protocol.messages.standing import (
     AccountBan,
     AccountClose,
@@ -91,7 +89,7 @@ class StandingDesk:
 
     def look(self, _: Identity, request: AccountStandingGet) -> Future[AccountStanding]:
         """Look at how an account stands."""
-        return self._facts.ask(ReadStanding(request.user)).map(_there)
+        return self._facts.ask(ReadStanding(request.user)).map(there)
 
     def _role(self, who: Identity, user: str, role: str, *, given: bool) -> Future[AccountStanding]:
         if role in (ANYONE, PLAYER):
@@ -107,9 +105,3 @@ class StandingDesk:
     def _apply(self, done: StandingChanged) -> AccountStanding:
         self._access.apply(done.endings)
         return done.standing
-
-
-def _there(found: Any) -> Any:
-    if found is None:
-        raise Refused(NO_ACCOUNT)
-    return found

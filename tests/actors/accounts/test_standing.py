@@ -10,8 +10,8 @@ import trio
 
 import actors
 from actors.accounts.access import AccountAccess
+from actors.accounts.callers import by_whom
 from actors.accounts.keeper import AccessKeeper, KnownKeys
-from actors.accounts.linking import by_whom
 from actors.accounts.settings import AccountSettings
 from actors.accounts.standing_rows import BanUser, ChangeRole
 from actors.edge.access import AccessEnded
