@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
-from actors.accounts.callers import there
+from actors.accounts.callers import by_whom, there
 from actors.accounts.profile_rows import ReadAccount, ReadProfiles, SearchProfiles, UpdateProfile
 from actors.accounts.rules import profiles
 from actors.accounts.rules.usernames import (
@@ -121,7 +121,7 @@ class ProfileDesk:
                 time_zone=_given(request.time_zone, profiles.time_zone),
                 public_metadata=_given(request.public_metadata, of_json("public_metadata")),
                 private_metadata=_given(request.private_metadata, of_json("private_metadata")),
-                key=who.key,
+                by=by_whom(who),
             )
         except profiles.FieldTooLong as error:
             raise Refused(TOO_LONG, str(error)) from None

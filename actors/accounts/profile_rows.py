@@ -21,8 +21,7 @@ from protocol.messages.profile import Account, Profile
 class UpdateProfile(msgspec.Struct, frozen=True, kw_only=True):
     """Changes an account. Answer: `Account`. What is None stays.
 
-    `version`: only if the account has it. `key`: the API key that asks, for the audit log; empty:
-    the user does.
+    `version`: only if the account has it. `by`: who asks, for the audit log.
     """
 
     user: str
@@ -34,7 +33,7 @@ class UpdateProfile(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: str | None
     public_metadata: str | None
     private_metadata: str | None
-    key: str
+    by: str
 
 
 class ReadAccount(msgspec.Struct, frozen=True):
@@ -98,15 +97,6 @@ _FIELDS: Final = (
 )  # fmt: skip
 
 
-def entry(
-    what: str, user: str, on_whom: str, key: str, **details: str | int | Sequence[str] | None
-) -> AuditEntry:
-    """Return an entry of the audit log. `key` is the API key that asks; empty: `user` does."""
-    itself = f"key-{key}" if key else user
-    as_whom = "" if user == itself else user
-    return AuditEntry(what=what, who=itself, as_whom=as_whom, on_whom=on_whom, details=details)
-
-
 def claim(tx: Transaction, user: str, name: Username) -> None:
     """Take a username for a user, whose account is there, in place of the one it has.
 
@@ -163,7 +153,12 @@ def _update(tx: Transaction, command: UpdateProfile) -> Account:
     given = {field: getattr(command, field) for field in _FIELDS}
     tx.write(_UPDATE, {**given, "user": user})
     changed = [field for field in ("username", *_FIELDS) if getattr(command, field) is not None]
-    tx.record(entry("account.updated", user, user, command.key, fields=changed))
+    tx.record(
+        AuditEntry(
+            what="account.updated", who=command.by, as_whom="" if command.by == user else user,
+            on_whom=user, details={"fields": changed},
+        )
+    )  # fmt: skip
     row = tx.read(_ACCOUNT, (user,)).fetchone()
     assert row is not None
     return account_of(row)
