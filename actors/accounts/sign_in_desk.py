@@ -220,7 +220,7 @@ class SignInDesk:
         if who is not None and not who.key and not who.sign_in:
             user, guest = who.user, True  # of the token of a guest's session
         username = None if body.username is None else username_of(body.username, self._settings)
-        begun, refresh = self._signing.begin(
+        command, refresh = self._signing.begin(
             user,
             shown_name(body.name),
             body.label,
@@ -228,9 +228,8 @@ class SignInDesk:
             subject=hash_of(subject),
             guest=guest,
             username=username,
-        )
-        command = msgspec.structs.replace(
-            begun, flow=flow[0], flow_until=flow[1], address=call.peer
+            flow=flow,
+            address=call.peer,
         )
         let: Let = await self._facts.execute(command, user=user)
         self.signed_in[way] += 1

@@ -77,14 +77,15 @@ class SigningIn:
         subject: bytes,
         guest: bool,
         username: Username | None = None,
-        address: str = "",
+        flow: tuple[bytes, float] = (b"", 0.0),
+        address: str,
     ) -> tuple[SignIn, str]:
         """Return the command of a new sign-in, and its refresh token."""
         refresh = new_refresh()
         sign_in = SignIn(
             user, name, provider, subject, secrets.token_urlsafe(12), label, hash_of(refresh),
-            self._settings.refresh_valid_s, guest, username, address=address,
-            capacity=capacity_of(self._settings, self._void_s),
+            self._settings.refresh_valid_s, guest, username, *flow, address,
+            capacity_of(self._settings, self._void_s),
         )  # fmt: skip
         return sign_in, refresh
 
